@@ -1,0 +1,168 @@
+package syncapi
+
+// Version is the version of the sync API that this code speaks; the path and
+// the field v carry it.
+const Version = 1
+
+// Path is where the centre serves the sync API.
+const Path = "/v1/sync"
+
+// Bounds of one request; the centre answers 413 above them. The agent halves a
+// batch that was refused whole.
+const (
+	MaxEvents    = 2000
+	MaxAsk       = 2000
+	MaxWaiting   = 5000
+	MaxBindings  = 2000
+	MaxBodyBytes = 8 << 20 // after gunzip
+)
+
+// Request is the agent's side of one sync.
+type Request struct {
+	V       int    `json:"v"`
+	Agent   string `json:"agent"` // scanrelay's version
+	Epoch   string `json:"epoch"` // 16 hex digits
+	NextSeq uint64 `json:"next_seq"`
+	// From is the first number that the request covers; see the package
+	// comment. 0 when Events is empty.
+	From   uint64  `json:"from,omitempty"`
+	Events []Event `json:"events,omitempty"`
+	// Ask names events taken before whose answer is wanted again. They may be
+	// of older epochs.
+	Ask []Ask `json:"ask,omitempty"`
+	// Waiting names waybills that the agent waits for data of.
+	Waiting  []string  `json:"waiting,omitempty"`
+	Bindings []Binding `json:"bindings,omitempty"`
+	// BadToken is the generation of an access token that WeChat refused.
+	BadToken string `json:"bad_token,omitempty"`
+	// Backlog is how many events wait for a push: the centre shares the
+	// fleet's rate out by need.
+	Backlog int64 `json:"backlog"`
+}
+
+// Event is one scan event on the wire; times are unix seconds.
+type Event struct {
+	Seq          uint64   `json:"seq"`
+	EventID      string   `json:"event_id"`
+	WaybillID    string   `json:"waybill_id"`
+	ActionTime   int64    `json:"action_time"`
+	ActionType   int      `json:"action_type"`
+	ActionMsg    string   `json:"action_msg"`
+	ReceivedAt   int64    `json:"received_at"`
+	PickupName   string   `json:"pickup_courier_name,omitempty"`
+	PickupPhone  string   `json:"pickup_courier_phone,omitempty"`
+	DeliverName  string   `json:"delivery_courier_name,omitempty"`
+	DeliverPhone string   `json:"delivery_courier_phone,omitempty"`
+	Muted        bool     `json:"muted,omitempty"`
+	Waybill      *Waybill `json:"waybill,omitempty"` // data that came with the scan
+}
+
+// Waybill is waybill data; also the body of POST /v1/waybills with its id.
+type Waybill struct {
+	CreateTime int64 `json:"create_time"`
+	Sender     Party `json:"sender"`
+	Receiver   Party `json:"receiver"`
+}
+
+// Party has pathnotify's field names (wechat.md section 2.3).
+type Party struct {
+	Name     string `json:"name,omitempty"`
+	Phone    string `json:"phone,omitempty"`
+	Province string `json:"province,omitempty"`
+	City     string `json:"city,omitempty"`
+	Area     string `json:"area,omitempty"`
+	Street   string `json:"street,omitempty"`
+	Address  string `json:"address,omitempty"`
+	ID       string `json:"id,omitempty"`
+}
+
+// Ask names one event by its number, and by its identity, so that a centre
+// which lost the number can still tell.
+type Ask struct {
+	Epoch     string `json:"epoch"`
+	Seq       uint64 `json:"seq"`
+	EventID   string `json:"event_id"`
+	WaybillID string `json:"waybill_id"`
+}
+
+// Binding is what a depot learned from WeChat about a waybill's receiver. The
+// centre knows the phone and files it under that.
+type Binding struct {
+	WaybillID string `json:"waybill_id"`
+	Exist     bool   `json:"exist"`
+	Age       int64  `json:"age"` // seconds since WeChat said so
+}
+
+// Response is the centre's side of one sync.
+type Response struct {
+	V       int    `json:"v"`
+	StoreID string `json:"store_id"` // changes when the centre's store is replaced
+	Process string `json:"process"`  // changes with each start of the centre
+	Time    int64  `json:"time"`     // the centre's clock, unix seconds
+	// Have is the highest number taken of the request's epoch; 0: none.
+	Have uint64 `json:"have"`
+	// Rewind is set when From lay above Have+1: nothing was merged.
+	Rewind   bool       `json:"rewind,omitempty"`
+	Answers  []Answer   `json:"answers,omitempty"`
+	Waybills []Known    `json:"waybills,omitempty"`
+	Ready    []string   `json:"ready,omitempty"`
+	Token    *Token     `json:"token,omitempty"`
+	Rate     float64    `json:"rate"` // this depot's share, pathnotify calls a second
+	WeChat   WeChatView `json:"wechat"`
+}
+
+// Result is the centre's answer to one event.
+type Result string
+
+// The results of design.md section 2. Conflict: the same number came before
+// with another identity; the agent takes a new epoch. Unknown: an asked event
+// that this centre has never taken; the agent syncs the waybill again.
+const (
+	Taken         Result = "taken"
+	Late          Result = "late"
+	Duplicate     Result = "duplicate"
+	NoWaybillData Result = "no_waybill_data"
+	Refused       Result = "refused"
+	Conflict      Result = "conflict"
+	Unknown       Result = "unknown"
+)
+
+// Answer is the result for one event. An event that is late and without
+// waybill data is answered Late: it will never be pushed.
+type Answer struct {
+	Epoch  string `json:"epoch"`
+	Seq    uint64 `json:"seq"`
+	Result Result `json:"result"`
+	Reason string `json:"reason,omitempty"` // of refused
+}
+
+// Known is what the centre knows about a waybill that a push needs.
+type Known struct {
+	WaybillID string `json:"waybill_id"`
+	Waybill
+	// Binding is nil when nothing is known. Its WaybillID is empty.
+	Binding *Binding `json:"binding,omitempty"`
+}
+
+// Token is the access token of the fleet. Its generation is an opaque name of
+// the token's text: same text, same generation.
+type Token struct {
+	Value      string `json:"value"`
+	Generation string `json:"generation"`
+	ExpiresIn  int64  `json:"expires_in"` // seconds
+	// Retried is set when WeChat gave the same text again after a depot had
+	// reported it bad: tried once more, refused again it means blocked.
+	Retried bool `json:"retried,omitempty"`
+}
+
+// WeChatView is how the centre stands with WeChat: state ok, no_token,
+// blocked or unreachable, with a reason for operators.
+type WeChatView struct {
+	State  string `json:"state"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Failure is the body of every answer that is no 200.
+type Failure struct {
+	Error string `json:"error"`
+}
