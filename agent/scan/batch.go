@@ -4,7 +4,7 @@ import "time"
 
 // Batch is what one MQTT message came to; it is committed whole.
 type Batch struct {
-	Events []scan.Event
+	Events []Event
 	// Redelivered: the message had the DUP flag. It decides whether an equal
 	// Weak key within ten minutes is the same event.
 	Redelivered bool
