@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"time"
@@ -116,4 +117,38 @@ type PathNode struct {
 	Muted bool
 	// Late: when it came the fleet already had a newer node (design.md I5).
 	Late bool
+}
+
+// The structs below format themselves as %+v whatever the verb: fmt prints a
+// nested pointer under a verb that does not fit without asking the fields, and
+// would show what they hide.
+
+// Format prints the event masked under every verb.
+func (e Event) Format(s fmt.State, _ rune) {
+	type plain Event
+	_, _ = fmt.Fprintf(s, "%+v", plain(e))
+}
+
+// Format prints the waybill data masked under every verb.
+func (w Waybill) Format(s fmt.State, _ rune) {
+	type plain Waybill
+	_, _ = fmt.Fprintf(s, "%+v", plain(w))
+}
+
+// Format prints the party masked under every verb.
+func (p Party) Format(s fmt.State, _ rune) {
+	type plain Party
+	_, _ = fmt.Fprintf(s, "%+v", plain(p))
+}
+
+// Format prints the courier masked under every verb.
+func (c Courier) Format(s fmt.State, _ rune) {
+	type plain Courier
+	_, _ = fmt.Fprintf(s, "%+v", plain(c))
+}
+
+// Format prints the path node masked under every verb.
+func (n PathNode) Format(s fmt.State, _ rune) {
+	type plain PathNode
+	_, _ = fmt.Fprintf(s, "%+v", plain(n))
 }
