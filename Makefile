@@ -1,0 +1,67 @@
+# scanrelay: `make help` lists what there is.
+#
+# Building needs Go and make, nothing else. `make test` installs what the tests
+# need beside them (build/setup-tests.sh) or says what is missing.
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test setup cross size bench fuzz clean
+
+# What the binary says about itself comes from the commit and not from the
+# clock or the folder, so that the same commit gives the same bytes anywhere.
+# Without git, or outside a checkout, it is a "dev" build.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+DATE    ?= $(shell TZ=UTC0 git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null || echo unknown)
+
+MAIN    := ./agent/cmd/scanrelay
+BIN     := build/bin/scanrelay
+DIST    := build/dist
+LDFLAGS := -s -w -buildid= -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
+
+export GOWORK  := off
+export GOFLAGS := $(GOFLAGS) -buildvcs=false
+
+GOBUILD = CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+
+# The machines that depots have, as arch or arch/GOARM.
+TARGETS := arm/6 arm/7 arm64 amd64 riscv64
+# The gateway build for this one has the size limit.
+GATEWAY_LIMIT := 10000000
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+build: ## build build/bin/scanrelay for this machine
+	@$(GOBUILD) -o $(BIN) $(MAIN)
+
+demo: build ## everything on this machine; make demo DEMO_ARGS="--duration 20s"
+	@$(BIN) demo $(DEMO_ARGS)
+
+setup: ## install what the tests need (Debian, Ubuntu), or say what is missing
+	@build/setup-tests.sh
+
+test: ## all checks and tests; what .ci/run calls
+	@build/test.sh
+
+cross: $(TARGETS:%=cross/%) ## build for all machines, full and gateway, into build/dist
+
+cross/%:
+	@name=linux-$(subst arm/,armv,$*); \
+	export GOOS=linux GOARCH=$(firstword $(subst /, ,$*)) GOARM=$(word 2,$(subst /, ,$*)); \
+	$(GOBUILD) -o $(DIST)/scanrelay-$$name $(MAIN) && \
+	$(GOBUILD) -tags gateway -o $(DIST)/scanrelay-gateway-$$name $(MAIN)
+
+size: ## what the gateway binary weighs; fails above 10 MB
+	@GOOS=linux GOARCH=arm GOARM=7 $(GOBUILD) -tags gateway -o $(DIST)/scanrelay-gateway-linux-armv7 $(MAIN)
+	@GOOS=linux GOARCH=arm GOARM=7 CGO_ENABLED=0 go build -trimpath -tags gateway -o build/cache/gateway-symbols $(MAIN)
+	@go run ./build/size -limit $(GATEWAY_LIMIT) -symbols build/cache/gateway-symbols \
+		$(DIST)/scanrelay-gateway-linux-armv7 $(wildcard $(DIST)/scanrelay-*)
+
+bench: build ## how fast and how light it is here; make bench BENCH_ARGS="-events 50000"
+	@go run ./build/bench -binary $(BIN) $(BENCH_ARGS)
+
+fuzz: ## every fuzz target for a minute each; make fuzz FUZZTIME=10s
+	@build/fuzz.sh
+
+clean: ## remove what was built
+	@rm -rf build/bin build/dist build/cache
