@@ -1,0 +1,188 @@
+package layout
+
+import (
+	"go/build/constraint"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// row says what one package may import.
+type row struct {
+	pkg string
+	// of this module, without the module path
+	uses []string
+	// module paths of libraries
+	libraries []string
+	// what its tests may import besides
+	tests []string
+}
+
+const (
+	bbolt   = "go.etcd.io/bbolt"
+	paho    = "github.com/eclipse/paho.mqtt.golang"
+	mochi   = "github.com/mochi-mqtt/server/v2"
+	backoff = "github.com/cenkalti/backoff/v4"
+	yaml    = "github.com/goccy/go-yaml"
+	cobra   = "github.com/spf13/cobra"
+	metrics = "github.com/VictoriaMetrics/metrics"
+	xTime   = "golang.org/x/time"
+	xSync   = "golang.org/x/sync"
+	xTerm   = "golang.org/x/term"
+	xSys    = "golang.org/x/sys"
+	script  = "github.com/rogpeppe/go-internal"
+	browser = "github.com/chromedp"
+)
+
+// all stands for every package of the module.
+const all = "*"
+
+// arrows is the import graph. A new arrow is a decision: write it here, with
+// its reason where it is not plain.
+var arrows = []row{
+	// Leaves: they know nothing of the rest.
+	{pkg: "agent/scan"},
+	{pkg: "agent/clock", libraries: []string{xSys}},
+	{pkg: "configs", libraries: []string{yaml}},
+	{pkg: "wechat"}, // the standard library only: anyone may take it over
+
+	{pkg: "wechat/callback", uses: []string{"wechat"}},
+	{pkg: "wechat/fake", uses: []string{"wechat", "wechat/callback"}},
+
+	{pkg: "store", uses: []string{"agent/scan"}, libraries: []string{bbolt, xSys}},
+	{pkg: "store/snapshot", uses: []string{"agent/scan"}, libraries: []string{bbolt, xSys}},
+
+	{pkg: "agent/intake", uses: []string{"agent/scan"}, libraries: []string{paho, mochi, backoff, xTime, xSys}},
+	{pkg: "agent/control", uses: []string{"store", "agent/scan"}, libraries: []string{metrics, xSys}},
+
+	{pkg: "uplink/syncapi", uses: []string{"agent/scan"}},
+	{
+		pkg:       "uplink",
+		uses:      []string{"store", "wechat", "uplink/syncapi", "agent/scan"},
+		libraries: []string{backoff, metrics, xTime, xSync},
+		tests:     []string{"wechat/fake"},
+	},
+	{
+		pkg:       "uplink/central",
+		uses:      []string{"store/snapshot", "wechat", "wechat/callback", "uplink/syncapi", "agent/scan"},
+		libraries: []string{metrics, xTime, xSync},
+		tests:     []string{"wechat/fake"},
+	},
+
+	{
+		pkg: "agent",
+		uses: []string{
+			"agent/scan", "agent/clock", "agent/intake", "agent/control", "store",
+			"uplink", "uplink/syncapi", "wechat", "configs",
+		},
+		libraries: []string{metrics, xSync, xSys},
+		tests:     []string{"wechat/fake"},
+	},
+	{pkg: "agent/demo", uses: []string{all}, libraries: []string{paho}, tests: []string{browser}},
+	{
+		pkg: "agent/cmd/scanrelay", uses: []string{all}, libraries: []string{cobra, xTerm, xSys},
+		tests: []string{script, paho},
+	},
+
+	// Not part of the program.
+	{pkg: "build/layout"},
+	{pkg: "build/size"},
+	{pkg: "build/rig", uses: []string{all}, libraries: []string{paho}},
+	{pkg: "build/e2e", uses: []string{all}, tests: []string{paho}},
+	{pkg: "build/bench", uses: []string{all}, libraries: []string{paho}},
+}
+
+func TestArrows(t *testing.T) {
+	files := readTree(t)
+	for _, pkg := range packages(files) {
+		i := slices.IndexFunc(arrows, func(r row) bool { return r.pkg == pkg })
+		if i < 0 {
+			t.Errorf("package %s is in no row of the import graph: add it to arrows, or put the code where it belongs", pkg)
+			continue
+		}
+		for _, f := range files {
+			if f.pkg == pkg {
+				checkImports(t, arrows[i], f)
+			}
+		}
+	}
+}
+
+func checkImports(t *testing.T, r row, f file) {
+	t.Helper()
+	for _, name := range f.imports {
+		if name == r.pkg && f.test {
+			continue // an external test of the package itself
+		}
+		switch {
+		case internal(name) && !allowed(r.uses, name) && !(f.test && allowed(r.tests, name)):
+			t.Errorf("%s imports %s: package %s may use only %v", f.path, name, r.pkg, r.uses)
+		case internal(name) && strings.HasPrefix(name, "build/") && !strings.HasPrefix(r.pkg, "build/"):
+			t.Errorf("%s imports %s: the program must not need what builds and checks it", f.path, name)
+		case external(name) && !allowed(r.libraries, name) && !(f.test && allowed(r.tests, name)):
+			t.Errorf("%s imports %s: package %s may use only the libraries %v", f.path, name, r.pkg, r.libraries)
+		}
+	}
+}
+
+// allowed reports whether name is one of list, or, for a library, within one.
+func allowed(list []string, name string) bool {
+	return slices.ContainsFunc(list, func(entry string) bool {
+		return entry == all || entry == name || external(entry) && strings.HasPrefix(name, entry+"/")
+	})
+}
+
+// TestNoStaleRows keeps the table from speaking of packages that are gone.
+func TestNoStaleRows(t *testing.T) {
+	have := packages(readTree(t))
+	for _, r := range arrows {
+		if !slices.Contains(have, r.pkg) {
+			t.Errorf("the import graph has a row for %s, which is not in the tree", r.pkg)
+		}
+	}
+}
+
+// TestGatewayBuild follows the imports of the gateway build and finds nothing
+// of the centre, the demo or PostgreSQL in it: it must stay small.
+func TestGatewayBuild(t *testing.T) {
+	files := readTree(t)
+	linked := linkedBy(files, "agent/cmd/scanrelay", func(tag string) bool {
+		return tag == "gateway" || tag == "linux" || tag == "arm" || tag == "unix"
+	})
+	for _, name := range []string{"agent", "store", "agent/intake", "uplink"} {
+		if !slices.Contains(linked, name) {
+			t.Errorf("the gateway build does not link %s: was the way to it followed?", name)
+		}
+	}
+	for _, name := range linked {
+		for _, banned := range []string{
+			"uplink/central", "store/snapshot", "wechat/callback", "wechat/fake", "agent/demo", "build",
+			"github.com/jackc/pgx",
+		} {
+			if name == banned || strings.HasPrefix(name, banned+"/") {
+				t.Errorf("the gateway build links %s", name)
+			}
+		}
+	}
+}
+
+// linkedBy returns what pkg imports, directly or not, where tag says which
+// build tags hold.
+func linkedBy(files []file, pkg string, tag func(string) bool) []string {
+	seen := []string{pkg}
+	for i := 0; i < len(seen); i++ {
+		for _, f := range files {
+			if f.pkg != seen[i] || f.test || !holds(f.when, tag) {
+				continue
+			}
+			for _, name := range f.imports {
+				if !slices.Contains(seen, name) {
+					seen = append(seen, name)
+				}
+			}
+		}
+	}
+	return seen
+}
+
+func holds(when constraint.Expr, tag func(string) bool) bool { return when == nil || when.Eval(tag) }

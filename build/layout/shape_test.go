@@ -1,0 +1,84 @@
+package layout
+
+import (
+	"go/ast"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestTopLevel keeps the top of the tree to the six folders and the four files
+// that everybody expects there; names with a dot in front are tools' own.
+func TestTopLevel(t *testing.T) {
+	expected := []string{
+		"agent", "store", "uplink", "wechat", "configs", "build",
+		"go.mod", "go.sum", "Makefile", "README.md",
+	}
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ".") && !slices.Contains(expected, e.Name()) {
+			t.Errorf("%s does not belong at the top level", e.Name())
+		}
+	}
+	for _, name := range expected {
+		if _, err := os.Stat(root + "/" + name); err != nil {
+			t.Errorf("the top level lacks %s", name)
+		}
+	}
+}
+
+// TestEveryPackageSaysWhatItIs asks for a doc.go with a package comment of some
+// substance, and for no second package comment that contradicts it.
+func TestEveryPackageSaysWhatItIs(t *testing.T) {
+	files := readTree(t)
+	for _, pkg := range packages(files) {
+		i := slices.IndexFunc(files, func(f file) bool { return f.path == pkg+"/doc.go" })
+		if i < 0 {
+			t.Errorf("package %s has no doc.go", pkg)
+			continue
+		}
+		checkComment(t, pkg, files[i].syntax)
+		for _, f := range files {
+			if f.pkg == pkg && f.path != pkg+"/doc.go" && f.syntax.Doc != nil && !f.test {
+				t.Errorf("%s has a package comment too: it belongs into doc.go", f.path)
+			}
+		}
+	}
+}
+
+func checkComment(t *testing.T, pkg string, syntax *ast.File) {
+	t.Helper()
+	start := "Package " + syntax.Name.Name + " "
+	text := syntax.Doc.Text()
+	switch {
+	case syntax.Doc == nil:
+		t.Errorf("%s/doc.go has no package comment", pkg)
+	case !strings.HasPrefix(text, start) && syntax.Name.Name != "main":
+		t.Errorf("%s/doc.go: the package comment does not start with %q", pkg, start)
+	case len(text) < 80:
+		t.Errorf("%s/doc.go: the package comment says too little: %q", pkg, text)
+	}
+}
+
+// TestNoTestSkips holds that a test which cannot run fails: one that skips
+// itself proves nothing and looks as if it did.
+func TestNoTestSkips(t *testing.T) {
+	for _, f := range readTree(t) {
+		if !f.test || strings.HasPrefix(f.pkg, "build/layout") {
+			continue
+		}
+		source, err := os.ReadFile(root + "/" + f.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, call := range []string{"Skip", "Skipf", "SkipNow"} {
+			if strings.Contains(string(source), "t."+call+"(") {
+				t.Errorf("%s calls %s: let it fail and say what is missing", f.path, call)
+			}
+		}
+	}
+}

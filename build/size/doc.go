@@ -1,0 +1,4 @@
+// Size prints what the built binaries weigh and what each library costs in the
+// gateway build, and fails when that build is above its limit. It reads files
+// only; building them is the Makefile's.
+package main
