@@ -1,0 +1,194 @@
+package syncapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Limits of one call.
+const (
+	// Timeout is how long a whole sync may take (design.md section 2, Numbers).
+	Timeout = 30 * time.Second
+	// maxAnswer bounds an answer after gunzip: fifteen hundred events or asks,
+	// each with the largest waybill data that scan.Waybill.Validate lets pass,
+	// stay below it.
+	maxAnswer = 16 << 20
+	// maxFailure bounds what is read of an answer that is no 200.
+	maxFailure = 4 << 10
+)
+
+// Options of a Client.
+type Options struct {
+	URL   string // the centre's base URL, http or https
+	Token string // the depot's credential; "" with a client certificate
+	TLS   TLSOptions
+	// Transport replaces the client's own, in tests; TLS is then unused.
+	Transport http.RoundTripper
+	// Now is used to measure a call and to read dates in Retry-After; nil is
+	// time.Now.
+	Now func() time.Time
+}
+
+// Client calls the centre. It may be used by several goroutines at once.
+type Client struct {
+	url   string
+	token string
+	http  *http.Client
+	now   func() time.Time
+}
+
+// Exchange tells about the call beside its content.
+type Exchange struct {
+	// Date is the centre's clock by the HTTP header; zero if it sent none. It
+	// is known for answers that are no 200 as well.
+	Date time.Time
+	Took time.Duration // from sending to the last byte of the answer
+}
+
+// NewClient makes a client. An error says which option is wrong.
+func NewClient(o Options) (*Client, error) {
+	u, err := url.Parse(strings.TrimSpace(o.URL))
+	if err != nil {
+		return nil, errors.New("central.url is no URL") // err would repeat it, with a password in it
+	}
+	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return nil, fmt.Errorf("central.url %q: want http://host or https://host", u.Redacted())
+	}
+	if u.User != nil {
+		return nil, errors.New("central.url: no user and password here; the credential is central.token")
+	}
+	transport := o.Transport
+	if transport == nil {
+		if transport, err = newTransport(o.TLS); err != nil {
+			return nil, err
+		}
+	}
+	now := o.Now
+	if now == nil {
+		now = time.Now
+	}
+	return &Client{
+		url:   u.JoinPath(Path).String(),
+		token: o.Token,
+		http:  &http.Client{Transport: transport, CheckRedirect: keepRedirect},
+		now:   now,
+	}, nil
+}
+
+// keepRedirect returns a redirect as the answer: the credential goes nowhere
+// but to the configured address.
+func keepRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// newTransport is tuned for one peer that is called every few seconds.
+func newTransport(o TLSOptions) (*http.Transport, error) {
+	conf, err := o.config()
+	if err != nil {
+		return nil, err
+	}
+	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           dialer.DialContext,
+		TLSClientConfig:       conf,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ResponseHeaderTimeout: Timeout,
+		ExpectContinueTimeout: time.Second,
+		MaxIdleConns:          4,
+		MaxIdleConnsPerHost:   2,
+		IdleConnTimeout:       90 * time.Second,
+		ForceAttemptHTTP2:     true,
+	}, nil
+}
+
+// Sync makes one call. It is idempotent, and is made again once by the HTTP
+// client where a kept connection turned out to be dead. Every error is an
+// *Error; the Exchange is valid with an error too, as far as it is known.
+func (c *Client) Sync(ctx context.Context, r *Request) (*Response, Exchange, error) {
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	defer cancel()
+	body, err := encodeRequest(r)
+	if err != nil {
+		return nil, Exchange{}, &Error{Err: fmt.Errorf("encode sync request: %w", err)}
+	}
+	start := c.now()
+	resp, err := c.post(ctx, body)
+	if err != nil {
+		return nil, Exchange{Took: c.now().Sub(start)}, &Error{Err: c.redact(err)}
+	}
+	defer resp.Body.Close()
+	var x Exchange
+	x.Date, _ = http.ParseTime(resp.Header.Get("Date"))
+	answer, err := c.read(resp)
+	x.Took = c.now().Sub(start)
+	return answer, x, err
+}
+
+func (c *Client) post(ctx context.Context, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, body)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Content-Encoding", "gzip")
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	// Not sent, but tells net/http that the call may be made again.
+	req.Header["Idempotency-Key"] = []string{}
+	return c.http.Do(req)
+}
+
+// read returns the answer of a 200 and an *Error for everything else.
+func (c *Client) read(resp *http.Response) (*Response, error) {
+	if resp.StatusCode != http.StatusOK {
+		return nil, c.failure(resp)
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return nil, &Error{Err: fmt.Errorf("read sync answer: %w", c.redact(err))}
+	}
+	answer, err := decodeResponse(body)
+	if err != nil {
+		return nil, &Error{Status: resp.StatusCode, Err: err}
+	}
+	return answer, nil
+}
+
+// failure reads an answer that is no 200; a body that is no Failure is told by
+// its status alone.
+func (c *Client) failure(resp *http.Response) *Error {
+	e := &Error{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header.Get("Retry-After"), c.now())}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxFailure))
+	var f Failure
+	if err == nil && json.Unmarshal(body, &f) == nil {
+		e.Message = c.clean(f.Error)
+	}
+	return e
+}
+
+// decodeResponse reads the body of a 200.
+func decodeResponse(body []byte) (*Response, error) {
+	if len(body) > maxAnswer {
+		return nil, fmt.Errorf("sync answer is larger than %d bytes", maxAnswer)
+	}
+	var r Response
+	if err := json.Unmarshal(body, &r); err != nil {
+		// What json says may quote the content: only its kind is told.
+		return nil, errors.New("sync answer is not the JSON of a centre: is central.url right?")
+	}
+	if r.V != Version {
+		return nil, fmt.Errorf("centre speaks version %d of the sync API, this agent speaks %d", r.V, Version)
+	}
+	if r.StoreID == "" || r.Process == "" {
+		return nil, errors.New("sync answer lacks store_id or process: is central.url right?")
+	}
+	return &r, nil
+}

@@ -1,0 +1,91 @@
+package syncapi
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"scanrelay/agent/scan"
+)
+
+// Error is why a sync failed. It never holds the credential, nor anything of
+// an event.
+type Error struct {
+	Status     int    // HTTP status; 0: no answer came
+	Message    string // what the centre said
+	RetryAfter time.Duration
+	Err        error // what went wrong on the way; nil if the centre refused
+}
+
+func (e *Error) Error() string {
+	switch {
+	case e.Err != nil:
+		return "sync with central: " + e.Err.Error()
+	case e.Message != "":
+		return fmt.Sprintf("sync with central: HTTP %d: %s", e.Status, e.Message)
+	}
+	return fmt.Sprintf("sync with central: HTTP %d %s", e.Status, http.StatusText(e.Status))
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Refused reports whether the centre refused the request as it is: sent again
+// unchanged it would be refused again.
+func (e *Error) Refused() bool {
+	return e.Err == nil && (e.Status == http.StatusBadRequest || e.Status == http.StatusRequestEntityTooLarge)
+}
+
+// Unauthorized reports whether the centre does not accept the credential.
+func (e *Error) Unauthorized() bool {
+	return e.Err == nil && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden)
+}
+
+// redact takes the URL out of a transport error: it is the operator's
+// configuration, in which nothing secret should stand, but might.
+func (c *Client) redact(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	if c.token != "" && strings.Contains(err.Error(), c.token) {
+		return errors.New(c.clean(err.Error()))
+	}
+	return err
+}
+
+// clean makes text from the other side fit for a log: one line, of bounded
+// length, without our credential and without anything like a phone number.
+func (c *Client) clean(s string) string {
+	if c.token != "" {
+		s = strings.ReplaceAll(s, c.token, "***")
+	}
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, s)
+	const most = 300
+	if r := []rune(s); len(r) > most {
+		s = string(r[:most]) + "…"
+	}
+	return scan.MaskDigitRuns(strings.TrimSpace(s))
+}
+
+// retryAfter reads a Retry-After header, in seconds or as a date; 0 if there is
+// none or it makes no sense. It is bounded to an hour.
+func retryAfter(v string, now time.Time) time.Duration {
+	const most = time.Hour
+	if n, err := strconv.ParseUint(strings.TrimSpace(v), 10, 31); err == nil {
+		return min(time.Duration(n)*time.Second, most)
+	}
+	if at, err := http.ParseTime(v); err == nil {
+		return min(max(0, at.Sub(now)), most)
+	}
+	return 0
+}
