@@ -1,0 +1,194 @@
+package callback
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"scanrelay/wechat"
+)
+
+// reply is the answer to a reverse lookup in WeChat's names and order.
+type reply struct {
+	ToUserName        string
+	FromUserName      string
+	CreateTime        int64 // unix seconds
+	MsgType           string
+	Event             string
+	ResultCode        int
+	ResultMsg         string
+	WaybillCreateTime int64 // unix seconds
+	Path              []replyNode
+}
+
+type replyNode struct {
+	ActionTime           int64 // unix seconds
+	ActionType           int
+	ActionMsg            string
+	PickupCourierName    string `json:",omitempty"`
+	PickupCourierPhone   string `json:",omitempty"`
+	DeliveryCourierName  string `json:",omitempty"`
+	DeliveryCourierPhone string `json:",omitempty"`
+}
+
+// envelope is an encrypted reply.
+type envelope struct {
+	Encrypt      string
+	MsgSignature string
+	TimeStamp    int64 // ours, unix seconds
+	Nonce        string
+}
+
+// newReply puts an answer under the names of its question. Anything but an OK
+// carries neither a time nor a path: it must tell nothing about the waybill.
+func (h *Handler) newReply(m *message, a Answer) reply {
+	r := reply{
+		ToUserName: m.ToUserName, FromUserName: m.FromUserName,
+		CreateTime: h.c.Now().Unix(),
+		MsgType:    m.MsgType, Event: m.Event,
+		ResultCode: a.Code, ResultMsg: cmp.Or(a.Msg, resultMsgs[a.Code], "error "+strconv.Itoa(a.Code)),
+		Path: []replyNode{}, // never null
+	}
+	if h.c.SwapNames {
+		r.ToUserName, r.FromUserName = r.FromUserName, r.ToUserName
+	}
+	if a.Code == CodeOK {
+		r.WaybillCreateTime = a.CreateTime
+		r.Path = newestFirst(a.Path)
+	}
+	return r
+}
+
+// newestFirst sorts by time, the newest first; see Answer.Path.
+func newestFirst(path []wechat.Node) []replyNode {
+	nodes := make([]replyNode, 0, len(path))
+	for _, n := range slices.Backward(path) {
+		nodes = append(nodes, replyNode(n))
+	}
+	slices.SortStableFunc(nodes, func(a, b replyNode) int { return cmp.Compare(b.ActionTime, a.ActionTime) })
+	return nodes
+}
+
+// encode writes a reply in form f, encrypted where the mode asks for it.
+func (h *Handler) encode(r reply, f format, nonce string) ([]byte, error) {
+	body, err := r.encode(f)
+	if err != nil || !h.c.Mode.encrypted() {
+		return body, err
+	}
+	var random [randomSize]byte
+	if _, err := io.ReadFull(h.c.Rand, random[:]); err != nil {
+		return nil, fmt.Errorf("read random bytes: %w", err)
+	}
+	return seal(h.crypt, random, body, h.c.Now().Unix(), nonce).encode(f)
+}
+
+// seal encrypts and signs a reply.
+func seal(c *Crypt, random [randomSize]byte, body []byte, unix int64, nonce string) envelope {
+	encrypt := c.Encrypt(random, body)
+	return envelope{
+		Encrypt:      encrypt,
+		MsgSignature: c.Sign(strconv.FormatInt(unix, 10), nonce, encrypt),
+		TimeStamp:    unix,
+		Nonce:        nonce,
+	}
+}
+
+func (r reply) encode(f format) ([]byte, error) {
+	if f == formatJSON {
+		return encodeJSON(r)
+	}
+	var x xmlWriter
+	x.open("xml")
+	x.text("ToUserName", r.ToUserName)
+	x.text("FromUserName", r.FromUserName)
+	x.number("CreateTime", r.CreateTime)
+	x.text("MsgType", r.MsgType)
+	x.text("Event", r.Event)
+	x.number("ResultCode", int64(r.ResultCode))
+	x.text("ResultMsg", r.ResultMsg)
+	x.number("WaybillCreateTime", r.WaybillCreateTime)
+	for _, n := range r.Path { // Path is repeated per node, with nothing around
+		n.write(&x)
+	}
+	x.close("xml")
+	return x.Bytes(), nil
+}
+
+func (n replyNode) write(x *xmlWriter) {
+	x.open("Path")
+	x.number("ActionTime", n.ActionTime)
+	x.number("ActionType", int64(n.ActionType))
+	x.text("ActionMsg", n.ActionMsg)
+	x.known("PickupCourierName", n.PickupCourierName)
+	x.known("PickupCourierPhone", n.PickupCourierPhone)
+	x.known("DeliveryCourierName", n.DeliveryCourierName)
+	x.known("DeliveryCourierPhone", n.DeliveryCourierPhone)
+	x.close("Path")
+}
+
+func (e envelope) encode(f format) ([]byte, error) {
+	if f == formatJSON {
+		return encodeJSON(e)
+	}
+	var x xmlWriter
+	x.open("xml")
+	x.text("Encrypt", e.Encrypt)
+	x.text("MsgSignature", e.MsgSignature)
+	x.number("TimeStamp", e.TimeStamp)
+	x.text("Nonce", e.Nonce)
+	x.close("xml")
+	return x.Bytes(), nil
+}
+
+// encodeJSON is json.Marshal without HTML escapes.
+func encodeJSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, fmt.Errorf("encode reply: %w", err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// xmlWriter writes XML as WeChat's samples have it: texts in CDATA, no spaces.
+type xmlWriter struct{ bytes.Buffer }
+
+func (x *xmlWriter) open(name string)  { x.WriteString("<" + name + ">") }
+func (x *xmlWriter) close(name string) { x.WriteString("</" + name + ">") }
+
+func (x *xmlWriter) number(name string, n int64) {
+	x.open(name)
+	x.WriteString(strconv.FormatInt(n, 10))
+	x.close(name)
+}
+
+func (x *xmlWriter) text(name, value string) {
+	x.open(name)
+	x.WriteString("<![CDATA[" + cdata(value) + "]]>")
+	x.close(name)
+}
+
+// known writes a text unless it is empty.
+func (x *xmlWriter) known(name, value string) {
+	if value != "" {
+		x.text(name, value)
+	}
+}
+
+// cdata makes a text fit for a CDATA section: what would end it is split, and
+// characters that XML cannot hold become U+FFFD.
+func cdata(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r == '\t' || r == '\n' || r >= 0x20 && r != 0xFFFE && r != 0xFFFF {
+			return r
+		}
+		return '\uFFFD'
+	}, s)
+	return strings.ReplaceAll(s, "]]>", "]]]]><![CDATA[>")
+}
