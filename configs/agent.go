@@ -1,0 +1,166 @@
+package configs
+
+import "time"
+
+// Agent is a depot agent's configuration (interfaces.md, Configuration).
+type Agent struct {
+	Depot   Depot  `yaml:"depot"`
+	DataDir string `yaml:"data_dir"`
+	MQTT    MQTT   `yaml:"mqtt"`
+	// WaybillPattern is what a waybill number must match. Unless it was set,
+	// what looks like a phone number is none either.
+	WaybillPattern    string             `yaml:"waybill_pattern"`
+	WaybillPatternSet bool               `yaml:"-"`
+	DedupeWindow      time.Duration      `yaml:"dedupe_window"`
+	Quarantine        Quarantine         `yaml:"quarantine"`
+	Sources           []Source           `yaml:"sources"`
+	Stations          map[string]Station `yaml:"stations"`
+	Central           CentralLink        `yaml:"central"`
+	WeChat            WeChatLink         `yaml:"wechat"`
+	Notify            Notify             `yaml:"notify"`
+	Store             OutboxStore        `yaml:"store"`
+	HTTP              HTTP               `yaml:"http"`
+	Log               Log                `yaml:"log"`
+}
+
+// Depot names the agent's site.
+type Depot struct {
+	ID   string `yaml:"id"`
+	Name string `yaml:"name"`
+}
+
+// EmbeddedBroker as mqtt.broker makes the agent start a broker itself.
+const EmbeddedBroker = "embedded"
+
+// MQTT is where scans come from.
+type MQTT struct {
+	Broker   string   `yaml:"broker"`
+	Listen   string   `yaml:"listen"` // embedded only
+	ClientID string   `yaml:"client_id"`
+	Brokers  []string `yaml:"brokers"` // further ones, tried in turn
+	Username string   `yaml:"username"`
+	Password Secret   `yaml:"password"`
+	TLS      TLS      `yaml:"tls"`
+	Embedded Embedded `yaml:"embedded"`
+}
+
+// Embedded is the broker that the agent runs itself.
+type Embedded struct {
+	Users      []User    `yaml:"users"` // none: nobody has to log in
+	TLS        ServerTLS `yaml:"tls"`
+	MaxPacket  Size      `yaml:"max_packet"`
+	MaxClients int       `yaml:"max_clients"`
+	Rate       float64   `yaml:"rate"` // events a second per client; 0: unlimited
+}
+
+// User may log in at the embedded broker.
+type User struct {
+	Username string   `yaml:"username"`
+	Password Secret   `yaml:"password"`
+	Publish  []string `yaml:"publish"` // topic filters it may publish to; none: all
+}
+
+// Quarantine bounds what is kept of input that could not be understood.
+type Quarantine struct {
+	MaxSize  Size `yaml:"max_size"`
+	MaxCount int  `yaml:"max_count"`
+}
+
+// CentralLink is the way to the centre.
+type CentralLink struct {
+	URL   string `yaml:"url"`
+	Token Secret `yaml:"token"` // this depot's credential
+	TLS   TLS    `yaml:"tls"`
+}
+
+// WeChatLink is where the agent pushes to.
+type WeChatLink struct {
+	BaseURL     string `yaml:"base_url"`
+	FallbackURL string `yaml:"fallback_url"`
+}
+
+// Notify is what is pushed and how fast.
+type Notify struct {
+	Concurrency int           `yaml:"concurrency"` // calls in flight
+	Rate        float64       `yaml:"rate"`        // calls a second; 0: the centre's share
+	Actions     []int         `yaml:"actions"`     // none: push every action_type
+	FreshFor    time.Duration `yaml:"fresh_for"`
+	MaxAge      time.Duration `yaml:"max_age"`
+	BindingTTL  BindingTTL    `yaml:"binding_ttl"`
+}
+
+// BindingTTL is how long what WeChat said about a phone is believed.
+type BindingTTL struct {
+	Bound   time.Duration `yaml:"bound"`
+	Unbound time.Duration `yaml:"unbound"`
+}
+
+// OutboxStore bounds the outbox.
+type OutboxStore struct {
+	Retain  time.Duration `yaml:"retain"`
+	MaxSize Size          `yaml:"max_size"`
+}
+
+// HTTP is the read-only listener for health, metrics and the status page.
+type HTTP struct {
+	Listen string `yaml:"listen"` // "": off
+}
+
+// Log is how the process logs.
+type Log struct {
+	Level  string `yaml:"level"`
+	Format string `yaml:"format"`
+}
+
+// WeChat's two domains (errcodes.md, Domains).
+const (
+	WeChatURL         = "https://api.weixin.qq.com"
+	WeChatFallbackURL = "https://api2.weixin.qq.com"
+)
+
+// DefaultWaybillPattern is waybill_pattern unless it is set.
+const DefaultWaybillPattern = "^[A-Za-z0-9-]{6,35}$"
+
+// DefaultAgent returns an agent's configuration as an empty file gives it.
+// Complete must be called once the depot is known.
+func DefaultAgent() *Agent {
+	source := Source{Topic: "scans/#"}
+	source.setDefaults()
+	return &Agent{
+		DataDir: "/var/lib/scanrelay",
+		MQTT: MQTT{
+			Broker:   "tcp://127.0.0.1:1883",
+			Listen:   "127.0.0.1:1883",
+			Embedded: Embedded{MaxPacket: 256 * KiB, MaxClients: 1000},
+		},
+		WaybillPattern: DefaultWaybillPattern,
+		Quarantine:     Quarantine{MaxSize: 64 * MiB, MaxCount: 10000},
+		Sources:        []Source{source},
+		Central:        CentralLink{URL: "http://127.0.0.1:8080"},
+		WeChat:         WeChatLink{BaseURL: WeChatURL},
+		Notify: Notify{
+			Concurrency: 8, FreshFor: 30 * time.Minute, MaxAge: 24 * time.Hour,
+			BindingTTL: BindingTTL{Bound: 24 * time.Hour, Unbound: time.Hour},
+		},
+		Store: OutboxStore{Retain: 168 * time.Hour, MaxSize: 2 * GiB},
+		HTTP:  HTTP{Listen: "127.0.0.1:9108"},
+		Log:   Log{Level: "info", Format: "auto"},
+	}
+}
+
+// Complete fills in the defaults that follow from other values.
+func (a *Agent) Complete() {
+	if a.MQTT.ClientID == "" && a.Depot.ID != "" {
+		a.MQTT.ClientID = "scanrelay-" + a.Depot.ID
+	}
+	if a.WeChat.FallbackURL == "" && a.WeChat.BaseURL == WeChatURL {
+		a.WeChat.FallbackURL = WeChatFallbackURL
+	}
+	a.MQTT.Broker = withPort(a.MQTT.Broker)
+	for i := range a.MQTT.Brokers {
+		a.MQTT.Brokers[i] = withPort(a.MQTT.Brokers[i])
+	}
+}
+
+// Embedded reports whether the agent runs the broker itself.
+func (m MQTT) IsEmbedded() bool { return m.Broker == EmbeddedBroker }

@@ -1,0 +1,82 @@
+package configs
+
+import "time"
+
+// Central is the centre's configuration (interfaces.md, Configuration).
+type Central struct {
+	Listen         string            `yaml:"listen"`
+	TLS            ServerTLS         `yaml:"tls"`
+	DataDir        string            `yaml:"data_dir"`
+	Store          CentralStore      `yaml:"store"`
+	WeChat         WeChatAccount     `yaml:"wechat"`
+	Depots         []DepotCredential `yaml:"depots"`
+	AdminToken     Secret            `yaml:"admin_token"`
+	Cells          []Cell            `yaml:"cells"`
+	JSONP          JSONP             `yaml:"jsonp"`
+	TrustedProxies []string          `yaml:"trusted_proxies"` // addresses and prefixes
+	Retain         time.Duration     `yaml:"retain"`
+	Log            Log               `yaml:"log"`
+}
+
+// CentralStore is where the centre keeps the snapshot.
+type CentralStore struct {
+	Driver string `yaml:"driver"`
+	DSN    Secret `yaml:"dsn"` // postgres only; holds a password
+}
+
+// WeChatAccount is the carrier's account at WeChat.
+type WeChatAccount struct {
+	BaseURL  string   `yaml:"base_url"`
+	Rate     float64  `yaml:"rate"` // pathnotify calls a second for the fleet
+	AppID    string   `yaml:"appid"`
+	Secret   Secret   `yaml:"secret"`
+	Callback Callback `yaml:"callback"`
+}
+
+// Callback is how WeChat's reverse lookups are taken.
+type Callback struct {
+	Path           string        `yaml:"path"`
+	Token          Secret        `yaml:"token"`
+	EncodingAESKey Secret        `yaml:"encoding_aes_key"`
+	Mode           string        `yaml:"mode"`
+	SwapNames      bool          `yaml:"swap_names"`
+	MaxSkew        time.Duration `yaml:"max_skew"` // 0: unchecked
+}
+
+// DepotCredential lets one depot sync.
+type DepotCredential struct {
+	ID    string `yaml:"id"`
+	Token Secret `yaml:"token"`
+}
+
+// Cell is a link on WeChat's landing page (wechat.md section 3.7).
+type Cell struct {
+	Key  string `yaml:"key"`
+	Name string `yaml:"name"`
+	Link string `yaml:"link"`
+}
+
+// JSONP bounds guessing at the landing page's data.
+type JSONP struct {
+	PerWaybill Quota `yaml:"per_waybill"`
+	PerAddress Quota `yaml:"per_address"`
+}
+
+// Modes lists what callback.mode may be.
+func Modes() []string { return []string{"secure", "compat", "plain"} }
+
+// DefaultCentral returns a centre's configuration as an empty file gives it.
+func DefaultCentral() *Central {
+	return &Central{
+		Listen:  "127.0.0.1:8080",
+		DataDir: "/var/lib/scanrelay-central",
+		Store:   CentralStore{Driver: "bbolt"},
+		WeChat: WeChatAccount{
+			BaseURL: WeChatURL, Rate: 500,
+			Callback: Callback{Path: "/wechat/callback", Mode: "secure", SwapNames: true, MaxSkew: 10 * time.Minute},
+		},
+		JSONP:  JSONP{PerWaybill: Quota{10, time.Minute}, PerAddress: Quota{60, time.Minute}},
+		Retain: 720 * time.Hour,
+		Log:    Log{Level: "info", Format: "auto"},
+	}
+}

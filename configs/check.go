@@ -1,0 +1,171 @@
+package configs
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// checker says what is wrong with values that could be decoded.
+type checker struct{ *decoder }
+
+func (c *checker) bad(key, format string, args ...any) {
+	c.fail(c.placeOf(key), key, format, args...)
+}
+
+func (c *checker) warn(key, format string, args ...any) {
+	p := c.placeOf(key)
+	c.found = append(c.found, Problem{File: p.file, Line: p.line, Key: key, Text: fmt.Sprintf(format, args...), Warning: true})
+}
+
+// required reports whether s is there.
+func (c *checker) required(key, s string) bool {
+	if s == "" {
+		c.bad(key, "is required")
+	}
+	return s != ""
+}
+
+func (c *checker) oneOf(key, value string, known []string) {
+	if !slices.Contains(known, value) {
+		c.bad(key, "%s; it may be %s", unknown("value", value, known), strings.Join(known, ", "))
+	}
+}
+
+func (c *checker) atLeast(key string, value, least time.Duration) {
+	if value < least {
+		c.bad(key, "must be at least %s, not %s", least, value)
+	}
+}
+
+func (c *checker) number(key string, value, least, most int) {
+	if value < least || value > most {
+		c.bad(key, "must lie between %d and %d, not be %d", least, most, value)
+	}
+}
+
+func (c *checker) regexp(key, pattern string) *regexp.Regexp {
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		c.bad(key, "is no regular expression: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+		return nil
+	}
+	return re
+}
+
+// url checks an address with one of schemes; nil if it is wrong.
+func (c *checker) url(key, text string, schemes ...string) *url.URL {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Scheme == "" || u.Host == "" && u.Opaque != "":
+		c.bad(key, "is no address; write one as %s://host:port", schemes[0])
+	case !slices.Contains(schemes, u.Scheme):
+		c.bad(key, "%s; it may be %s", unknown("scheme", u.Scheme, schemes), strings.Join(schemes, ", "))
+	case u.Hostname() == "":
+		c.bad(key, "has no host; write one as %s://host:port", schemes[0])
+	case !portOK(u.Port()):
+		c.bad(key, "port %s is none; it must lie between 1 and 65535", u.Port())
+	case u.User != nil:
+		c.bad(key, "must not hold a user or password; they have keys of their own")
+	case u.Fragment != "" || u.RawQuery != "":
+		c.bad(key, "must end after its path")
+	default:
+		return u
+	}
+	return nil
+}
+
+func portOK(port string) bool {
+	n, err := strconv.Atoi(port)
+	return port == "" || err == nil && n > 0 && n < 65536
+}
+
+// listen checks host:port, where an empty host is every address.
+func (c *checker) listen(key, addr string) {
+	host, port, err := net.SplitHostPort(addr)
+	n, err2 := strconv.Atoi(port)
+	switch {
+	case err != nil:
+		c.bad(key, "%q is no address to listen on; write one as 127.0.0.1:8080", addr)
+	case err2 != nil || n < 0 || n > 65535:
+		c.bad(key, "port %q is none; it must lie between 0 and 65535 (0: any free one)", port)
+	case strings.ContainsAny(host, "/ "):
+		c.bad(key, "%q is no host", host)
+	}
+}
+
+// loopback reports whether a host is this machine.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// token checks a bearer token: it travels in a header.
+func (c *checker) token(key string, s Secret) {
+	for _, r := range s.Reveal() {
+		if r <= ' ' || r > '~' {
+			c.bad(key, "holds a character that no token can have: only visible ASCII travels in a header")
+			return
+		}
+	}
+}
+
+func (c *checker) log(l Log) {
+	c.oneOf("log.level", l.Level, []string{"debug", "info", "warn", "error"})
+	c.oneOf("log.format", l.Format, []string{"auto", "text", "json"})
+}
+
+// clientTLS checks the files of a TLS client.
+func (c *checker) clientTLS(key string, t TLS) {
+	if t.CAFile != "" {
+		if _, err := loadPool(t.CAFile); err != nil {
+			c.bad(key+".ca_file", "%s", err)
+		}
+	}
+	c.keyPair(key, t.CertFile, t.KeyFile)
+}
+
+// serverTLS checks the files of a TLS server.
+func (c *checker) serverTLS(key string, t ServerTLS) {
+	if t.ClientCAFile != "" {
+		if _, err := loadPool(t.ClientCAFile); err != nil {
+			c.bad(key+".client_ca_file", "%s", err)
+		}
+		if t.CertFile == "" {
+			c.bad(key+".client_ca_file", "needs %s.cert_file and %[1]s.key_file: only TLS can ask for certificates", key)
+		}
+	}
+	c.keyPair(key, t.CertFile, t.KeyFile)
+}
+
+func (c *checker) keyPair(key, cert, private string) {
+	switch {
+	case cert == "" && private == "":
+		return
+	case private == "":
+		c.bad(key+".key_file", "is required with cert_file")
+		return
+	case cert == "":
+		c.bad(key+".cert_file", "is required with key_file")
+		return
+	}
+	unreadable := false
+	for name, path := range map[string]string{".cert_file": cert, ".key_file": private} {
+		if err := readable(path); err != nil {
+			c.bad(key+name, "cannot be read: %s", err)
+			unreadable = true
+		}
+	}
+	if unreadable {
+		return
+	}
+	if _, err := tls.LoadX509KeyPair(cert, private); err != nil {
+		c.bad(key+".cert_file", "is no pair with key_file: %s", strings.TrimPrefix(err.Error(), "tls: "))
+	}
+}

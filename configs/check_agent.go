@@ -1,0 +1,197 @@
+package configs
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+var depotPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+
+// SocketName is the control socket's name in the data folder; MaxSocketPath is
+// how long a socket's path may be on Linux.
+const (
+	SocketName    = "control.sock"
+	MaxSocketPath = 107
+)
+
+func (c *checker) agent(a *Agent) {
+	if c.required("depot.id", a.Depot.ID) {
+		c.depotID("depot.id", a.Depot.ID)
+	}
+	c.dataDir(a.DataDir)
+	c.mqtt(a.MQTT)
+	c.regexp("waybill_pattern", a.WaybillPattern)
+	c.atLeast("dedupe_window", a.DedupeWindow, 0)
+	c.number("quarantine.max_count", a.Quarantine.MaxCount, 1, 10_000_000)
+	c.size("quarantine.max_size", a.Quarantine.MaxSize, 64*KiB)
+	c.sources(a)
+	c.centralLink(a.Central)
+	c.wechatLink(a.WeChat)
+	c.notify(a.Notify)
+	c.atLeast("store.retain", a.Store.Retain, 0)
+	c.size("store.max_size", a.Store.MaxSize, 2*MiB)
+	if a.HTTP.Listen != "" {
+		c.listen("http.listen", a.HTTP.Listen)
+	}
+	c.log(a.Log)
+}
+
+func (c *checker) depotID(key, id string) {
+	if !depotPattern.MatchString(id) {
+		c.bad(key, "%q must match %s", id, depotPattern)
+	}
+}
+
+func (c *checker) dataDir(dir string) {
+	if !c.required("data_dir", dir) {
+		return
+	}
+	if socket := filepath.Join(dir, SocketName); len(socket) > MaxSocketPath {
+		c.bad("data_dir", "is too long: %s would have %d bytes and a socket's path at most %d", socket, len(socket), MaxSocketPath)
+	}
+}
+
+func (c *checker) size(key string, value, least Size) {
+	if value < least {
+		c.bad(key, "must be at least %s, not %s", least, value)
+	}
+}
+
+func (c *checker) mqtt(m MQTT) {
+	if m.IsEmbedded() {
+		c.embedded(m)
+		return
+	}
+	if c.required("mqtt.broker", m.Broker) {
+		c.broker("mqtt.broker", m.Broker)
+	}
+	for i, b := range m.Brokers {
+		c.broker(fmt.Sprintf("mqtt.brokers[%d]", i), b)
+	}
+	if m.Password != "" && m.Username == "" {
+		c.bad("mqtt.password", "needs mqtt.username")
+	}
+	c.clientTLS("mqtt.tls", m.TLS)
+	if m.TLS != (TLS{}) && !strings.HasPrefix(m.Broker, "ssl:") && !strings.HasPrefix(m.Broker, "wss:") {
+		c.warn("mqtt.tls", "has no effect: only brokers with ssl:// or wss:// speak TLS")
+	}
+	for _, key := range []string{"mqtt.listen", "mqtt.embedded"} {
+		if c.given(key) {
+			c.warn(key, "has no effect unless mqtt.broker is %q", EmbeddedBroker)
+		}
+	}
+}
+
+func (c *checker) broker(key, text string) {
+	if text == EmbeddedBroker {
+		c.bad(key, "%q can only stand alone, as mqtt.broker", text)
+		return
+	}
+	u := c.url(key, text, "tcp", "ssl", "ws", "wss")
+	if u != nil && (u.Scheme == "tcp" || u.Scheme == "ssl") && u.Path != "" && u.Path != "/" {
+		c.bad(key, "must end after its port: only ws and wss have a path")
+	}
+}
+
+// withPort adds MQTT's port where a broker's address has none.
+func withPort(broker string) string {
+	u, err := url.Parse(broker)
+	if err != nil || u.Host == "" || u.Port() != "" {
+		return broker
+	}
+	port := map[string]string{"tcp": "1883", "ssl": "8883", "ws": "80", "wss": "443"}[u.Scheme]
+	if port == "" {
+		return broker
+	}
+	u.Host = net.JoinHostPort(u.Hostname(), port)
+	return u.String()
+}
+
+func (c *checker) embedded(m MQTT) {
+	c.listen("mqtt.listen", m.Listen)
+	for _, key := range []string{"mqtt.brokers", "mqtt.username", "mqtt.password", "mqtt.tls"} {
+		if c.given(key) {
+			c.warn(key, "has no effect with the embedded broker; mqtt.embedded has its settings")
+		}
+	}
+	c.serverTLS("mqtt.embedded.tls", m.Embedded.TLS)
+	c.size("mqtt.embedded.max_packet", m.Embedded.MaxPacket, KiB)
+	if m.Embedded.MaxPacket > 256*MiB-1 {
+		c.bad("mqtt.embedded.max_packet", "must be less than 256MiB: MQTT has no larger packets")
+	}
+	c.number("mqtt.embedded.max_clients", m.Embedded.MaxClients, 1, 1_000_000)
+	if m.Embedded.Rate < 0 {
+		c.bad("mqtt.embedded.rate", "must not be negative (0: unlimited)")
+	}
+	seen := map[string]bool{}
+	for i, u := range m.Embedded.Users {
+		key := fmt.Sprintf("mqtt.embedded.users[%d]", i)
+		if c.required(key+".username", u.Username) && seen[u.Username] {
+			c.bad(key+".username", "%q is given twice", u.Username)
+		}
+		seen[u.Username] = true
+		c.required(key+".password", u.Password.Reveal())
+		for j, f := range u.Publish {
+			c.filter(fmt.Sprintf("%s.publish[%d]", key, j), f)
+		}
+	}
+	host, _, err := net.SplitHostPort(m.Listen)
+	if err == nil && len(m.Embedded.Users) == 0 && !loopback(host) {
+		c.warn("mqtt.listen", "lets everybody who reaches it publish scans; give mqtt.embedded.users")
+	}
+}
+
+func (c *checker) centralLink(l CentralLink) {
+	if c.required("central.url", l.URL) {
+		u := c.url("central.url", l.URL, "http", "https")
+		if u != nil && u.Scheme == "http" && !loopback(u.Hostname()) {
+			c.warn("central.url", "sends the token and personal data in clear; use https")
+		}
+	}
+	c.token("central.token", l.Token)
+	if l.Token == "" && l.TLS.CertFile == "" {
+		c.warn("central.token", "is empty and there is no central.tls.cert_file: the centre will not let this depot in")
+	}
+	c.clientTLS("central.tls", l.TLS)
+}
+
+func (c *checker) wechatLink(l WeChatLink) {
+	if c.required("wechat.base_url", l.BaseURL) {
+		c.url("wechat.base_url", l.BaseURL, "https", "http")
+	}
+	if l.FallbackURL != "" {
+		c.url("wechat.fallback_url", l.FallbackURL, "https", "http")
+	}
+}
+
+func (c *checker) notify(n Notify) {
+	c.number("notify.concurrency", n.Concurrency, 1, 1024)
+	if n.Rate < 0 {
+		c.bad("notify.rate", "must not be negative (0: the share that the centre gives)")
+	}
+	for i, a := range n.Actions {
+		c.action(fmt.Sprintf("notify.actions[%d]", i), a)
+	}
+	c.atLeast("notify.fresh_for", n.FreshFor, 0)
+	c.atLeast("notify.max_age", n.MaxAge, time.Second)
+	c.atLeast("notify.binding_ttl.bound", n.BindingTTL.Bound, 0)
+	c.atLeast("notify.binding_ttl.unbound", n.BindingTTL.Unbound, 0)
+}
+
+func (c *checker) action(key string, code int) {
+	known := ActionTypes()
+	if slices.Contains(known, code) {
+		return
+	}
+	names := make([]string, len(known))
+	for i, k := range known {
+		names[i] = fmt.Sprint(k)
+	}
+	c.bad(key, "%d is none of WeChat's action types; they are %s", code, strings.Join(names, ", "))
+}

@@ -1,0 +1,119 @@
+package configs
+
+import (
+	"errors"
+	"io/fs"
+	"reflect"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// LoadAgent reads an agent's configuration from a file and from environ (as
+// os.Environ gives it). With errors among the problems the result is not to be
+// used; it is never nil.
+func LoadAgent(path string, environ []string) (*Agent, Problems) {
+	a := DefaultAgent()
+	problems := load(path, environ, a, func(c *checker) {
+		a.WaybillPatternSet = c.given("waybill_pattern")
+		c.agent(a)
+		a.Complete()
+	})
+	return a, problems
+}
+
+// LoadCentral reads a centre's configuration as LoadAgent does an agent's.
+func LoadCentral(path string, environ []string) (*Central, Problems) {
+	a := DefaultCentral()
+	problems := load(path, environ, a, func(c *checker) { c.central(a) })
+	return a, problems
+}
+
+func load(path string, environ []string, into any, check func(*checker)) Problems {
+	d := newDecoder(path)
+	body, ok := d.open(path)
+	if !ok {
+		return d.found
+	}
+	v := reflect.ValueOf(into).Elem()
+	if body != nil {
+		d.decode(body, v, "", 0)
+	}
+	d.override(v, environ)
+	check(&checker{d})
+	d.found.sort()
+	return d.found
+}
+
+// open reads and parses the file; false if there is no going on.
+func (d *decoder) open(path string) (ast.Node, bool) {
+	data, err := readFile(path)
+	if err != nil {
+		var pathErr *fs.PathError
+		if errors.As(err, &pathErr) {
+			err = pathErr.Err
+		}
+		d.fail(place{file: path}, "", "cannot be read: %s", err)
+		return nil, false
+	}
+	body, line, err := parse(data)
+	if err != nil {
+		d.fail(place{path, line}, "", "%s", err)
+		return nil, false
+	}
+	return body, true
+}
+
+// Role is which of the program's roles a configuration is for.
+type Role string
+
+// The roles that have a configuration.
+const (
+	RoleAgent   Role = "agent"
+	RoleCentral Role = "central"
+)
+
+// DetectRole tells whose configuration a file is: one with depot is an agent's,
+// one with wechat.appid or depots a centre's; neither or both is a problem.
+func DetectRole(path string) (Role, Problems) {
+	d := newDecoder(path)
+	body, ok := d.open(path)
+	if !ok {
+		return "", d.found
+	}
+	agent, central := "", ""
+	for _, p := range d.peek(body) {
+		switch p.key {
+		case "depot":
+			agent = "depot"
+		case "depots":
+			central = "depots"
+		case "wechat":
+			for _, q := range d.peek(p.value) {
+				if q.key == "appid" {
+					central = "wechat.appid"
+				}
+			}
+		}
+	}
+	switch {
+	case agent != "" && central == "":
+		return RoleAgent, nil
+	case central != "" && agent == "":
+		return RoleCentral, nil
+	case agent == "":
+		d.fail(place{path, 1}, "", "has neither depot (an agent's) nor wechat.appid or depots (a centre's); say which with --role")
+	default:
+		d.fail(place{path, 1}, "", "has depot (an agent's) and %s (a centre's); say which with --role", central)
+	}
+	return "", d.found
+}
+
+// peek lists a mapping's keys and forgets what is wrong with them.
+func (d *decoder) peek(n ast.Node) []pair {
+	n, ok := d.resolve(n)
+	if _, isMap := n.(ast.MapNode); !ok || !isMap {
+		return nil
+	}
+	quiet := &decoder{file: d.file, places: map[string]place{}, anchors: d.anchors}
+	return quiet.pairs(n, "", 0)
+}

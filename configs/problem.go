@@ -1,0 +1,80 @@
+package configs
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Problem is one thing that is wrong with a configuration.
+type Problem struct {
+	File string // the file, or "environment"
+	Line int    // of the key, or of the key above a missing one; 0 in the environment
+	Key  string // dotted path; "" for the file as a whole
+	Text string // what is wrong and what to do
+	// Warning: the configuration works, but perhaps not as it was meant.
+	Warning bool
+}
+
+// String returns file:line: key: what is wrong.
+func (p Problem) String() string {
+	var b strings.Builder
+	b.WriteString(p.File)
+	if p.Line > 0 {
+		fmt.Fprintf(&b, ":%d", p.Line)
+	}
+	b.WriteString(": ")
+	if p.Key != "" {
+		b.WriteString(p.Key + ": ")
+	}
+	if p.Warning {
+		b.WriteString("warning: ")
+	}
+	b.WriteString(p.Text)
+	return b.String()
+}
+
+// Problems is all that is wrong with a configuration, in file order.
+type Problems []Problem
+
+// Failed reports whether any of them is more than a warning.
+func (ps Problems) Failed() bool { return len(ps.Errors()) > 0 }
+
+// Errors returns those that make the configuration unusable.
+func (ps Problems) Errors() Problems { return ps.only(false) }
+
+// Warnings returns the others.
+func (ps Problems) Warnings() Problems { return ps.only(true) }
+
+func (ps Problems) only(warning bool) (out Problems) {
+	for _, p := range ps {
+		if p.Warning == warning {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// String returns one line for each.
+func (ps Problems) String() string {
+	lines := make([]string, len(ps))
+	for i, p := range ps {
+		lines[i] = p.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// sort puts the file's problems first, in the order of its lines.
+func (ps Problems) sort() {
+	slices.SortStableFunc(ps, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(b2i(a.Line == 0), b2i(b.Line == 0)), cmp.Compare(a.Line, b.Line), strings.Compare(a.Key, b.Key))
+	})
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,219 @@
+package configs
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Each row: an agent's file, and the problems it must bring, in order.
+var agentProblems = []struct{ name, text, want string }{
+	{"unknown keys name the nearest", "depot: {id: a}\ncentral: {token: x}\nmqtt:\n  brokr: x\nhttpd: {}\n",
+		`c.yaml:4: mqtt.brokr: unknown key "brokr"; the nearest known one is "broker"
+c.yaml:5: httpd: unknown key "httpd"; the nearest known one is "http"`},
+	{"several at once", "depot:\n  id: Hz_1\ncentral: {token: x}\nnotify:\n  concurrency: 0\n  rate: fast\n  max_age: 24\n  actions: [300001]\n",
+		`c.yaml:2: depot.id: "Hz_1" must match ^[a-z0-9][a-z0-9-]{0,62}$
+c.yaml:5: notify.concurrency: must lie between 1 and 1024, not be 0
+c.yaml:6: notify.rate: "fast" is no number
+c.yaml:7: notify.max_age: "24" is no duration; write one as 30s, 15m or 24h
+c.yaml:8: notify.actions[0]: 300001 is none of WeChat's action types; they are 90001, 90002,`},
+	{"missing", "central: {token: x}\n", "c.yaml:1: depot.id: is required"},
+	{"empty file", "", "c.yaml:1: central.token: warning: is empty"},
+	{"duplicate key", "depot: {id: a}\ncentral: {token: x}\ndepot: {id: b}\n", "c.yaml:3: depot: is given twice"},
+	{"wrong shapes", "depot: a\nsources: {}\nstations: []\ncentral: {token: [x]}\n",
+		`c.yaml:1: depot: must be a mapping of keys to values, not a single value
+c.yaml:1: depot.id: is required
+c.yaml:2: sources: must be a list, not a mapping
+c.yaml:3: stations: must be a mapping of keys to values, not a list
+c.yaml:4: central.token: must be a text, not a list`},
+	{"no YAML", "depot: {id: a\n", "c.yaml:1: is no YAML: "},
+	{"two documents", "depot: {id: a}\n---\nx: 1\n", "c.yaml:3: holds more than one YAML document"},
+	{"addresses", base + "mqtt: {broker: 'mqtt://h:1', brokers: [embedded, 'tcp://h:99999', 'h:1883']}\n" +
+		"http: {listen: '9108'}\nwechat: {base_url: 'ftp://x'}\n",
+		`c.yaml:3: mqtt.broker: unknown scheme "mqtt"; the nearest known one is "tcp"; it may be tcp, ssl, ws, wss
+c.yaml:3: mqtt.brokers[0]: "embedded" can only stand alone, as mqtt.broker
+c.yaml:3: mqtt.brokers[1]: port 99999 is none; it must lie between 1 and 65535
+c.yaml:3: mqtt.brokers[2]: is no address; write one as tcp://host:port
+c.yaml:4: http.listen: "9108" is no address to listen on; write one as 127.0.0.1:8080
+c.yaml:5: wechat.base_url: unknown scheme "ftp"`},
+	{"central in clear", "depot: {id: a}\ncentral: {url: http://c.example, token: x}\n",
+		"c.yaml:2: central.url: warning: sends the token and personal data in clear; use https"},
+	{"a user in the address", "depot: {id: a}\ncentral: {url: https://u:p@c.example, token: x}\n",
+		"c.yaml:2: central.url: must not hold a user or password"},
+	{"token that fits no header", "depot: {id: a}\ncentral: {token: 密码}\n", "c.yaml:2: central.token: holds a character"},
+	{"sizes", base + "store: {max_size: 1.5GiB}\nquarantine: {max_size: 1KiB, max_count: 0}\n",
+		`c.yaml:3: store.max_size: "1.5GiB" is no size
+c.yaml:3: store.max_size: must be at least 2MiB, not 0B
+c.yaml:4: quarantine.max_count: must lie between 1
+c.yaml:4: quarantine.max_size: must be at least 64KiB, not 1KiB`},
+	{"data_dir", base + "data_dir: /" + strings.Repeat("x", 100) + "\n", "c.yaml:3: data_dir: is too long: /xxx"},
+	{"log", base + "log: {level: verbose, format: xml}\n",
+		`c.yaml:3: log.format: unknown value "xml"; the nearest known one is "auto"; it may be auto, text, json
+c.yaml:3: log.level: unknown value "verbose"`},
+	{"embedded", base + "mqtt:\n  broker: embedded\n  listen: 0.0.0.0:1883\n  username: u\n  embedded: {max_clients: 0, users: [{username: a}, {username: a, password: p, publish: ['a/#/b']}]}\n",
+		`c.yaml:6: mqtt.username: warning: has no effect with the embedded broker
+`},
+	{"embedded open to all", base + "mqtt: {broker: embedded, listen: ':1883'}\n", "c.yaml:3: mqtt.listen: warning: lets everybody"},
+	{"sources", base + `sources:
+  - topic: a/#/b
+    decoder: xml
+    qos: 3
+    split: data
+    pattern: (unnamed)
+    base64: [nothing]
+    ignore: ["("]
+    columns: [a]
+    time_formats: [yyyy-MM-dd]
+    timezone: Mars/Olympus
+    fields: {waybill: waybill, waybil_id: /x, device_id: "topic[x]", station: /a~2}
+    values: {action_type: {GOT: 5, X: nine}}
+  - qos: 0
+`, `c.yaml:4: sources[0].topic: # must be the whole last level of a topic filter
+c.yaml:5: sources[0].decoder: unknown value "xml"
+c.yaml:6: sources[0].qos: must lie between 0 and 2, not be 3
+c.yaml:7: sources[0].split: "data" is no JSON pointer
+c.yaml:8: sources[0].pattern: has no named group
+c.yaml:9: sources[0].base64[0]: unknown field "nothing"
+c.yaml:10: sources[0].ignore[0]: is no regular expression: missing closing ): ` + "`(`" + `
+c.yaml:11: sources[0].columns: warning: has no effect with decoder xml
+c.yaml:12: sources[0].time_formats[0]: "yyyy-MM-dd" is no Go time layout
+c.yaml:13: sources[0].timezone: "Mars/Olympus" is no time zone
+c.yaml:14: sources[0].fields.device_id: "topic[x]" is no topic level
+c.yaml:14: sources[0].fields.station: "/a~2" is no JSON pointer
+c.yaml:14: sources[0].fields.waybil_id: unknown field "waybil_id"; the nearest known one is "waybill_id"
+c.yaml:14: sources[0].fields.waybill: "waybill" is no JSON pointer
+c.yaml:15: sources[0].values.action_type.GOT: 5 is none of WeChat's action types
+c.yaml:15: sources[0].values.action_type.X: "nine" is no action_type
+c.yaml:16: sources[1].qos: warning: 0 lets the broker forget scans
+c.yaml:16: sources[1].topic: is required`},
+	{"csv without columns, same topic twice", base + "sources:\n  - {topic: a, decoder: csv}\n  - {topic: a}\n",
+		`c.yaml:4: sources[0].columns: is required with decoder csv
+c.yaml:5: sources[1].topic: warning: is never reached: sources[0] has the same filter and comes first`},
+	{"stations", base + "stations:\n  gate:\n    action_type: 1\n    action_msg: '{{.Depot.City}}'\n  door: {action_msg: '{{'}\n",
+		`c.yaml:5: stations.gate.action_type: 1 is none of WeChat's action types
+c.yaml:6: stations.gate.action_msg: is no template: action_msg:1:8: executing "action_msg" at <.Depot.City>
+c.yaml:7: stations.door.action_msg: is no template: `},
+	{"alias of nothing", base + "http: *x\n", "c.yaml:3: http: is an alias of nothing"},
+	{"certificates", base + "mqtt: {broker: 'ssl://h', tls: {ca_file: /none, cert_file: /none}}\n",
+		`c.yaml:3: mqtt.tls.ca_file: cannot be read: open /none: no such file or directory
+c.yaml:3: mqtt.tls.key_file: is required with cert_file`},
+}
+
+const base = "depot: {id: a}\ncentral: {token: x}\n"
+
+func TestAgentProblems(t *testing.T) {
+	for _, row := range agentProblems {
+		t.Run(row.name, func(t *testing.T) {
+			path := write(t, row.text)
+			_, ps := LoadAgent(path, nil)
+			wantLines(t, short(ps, path), row.want)
+		})
+	}
+}
+
+// wantLines asks that each line of want begins a line of got, in order.
+func wantLines(t *testing.T, got, want string) {
+	t.Helper()
+	rest := strings.Split(got, "\n")
+next:
+	for _, w := range strings.Split(strings.TrimSpace(want), "\n") {
+		for i, g := range rest {
+			if strings.HasPrefix(g, w) {
+				rest = rest[i+1:]
+				continue next
+			}
+		}
+		t.Errorf("missing (or out of order): %s\nin:\n%s", w, got)
+	}
+}
+
+func TestCentralProblems(t *testing.T) {
+	for _, row := range []struct{ name, text, want string }{
+		{"required", "depots: []\n", `c.yaml:1: admin_token: warning: is empty
+c.yaml:1: wechat.appid: is required
+c.yaml:1: wechat.callback.encoding_aes_key: is required
+c.yaml:1: wechat.callback.token: is required
+c.yaml:1: wechat.secret: is required`},
+		{"key length", strings.Replace(centralBase, "ABCDEFG", "", 1), "c.yaml:4: wechat.callback.encoding_aes_key: has 36 characters; WeChat's EncodingAESKey has 43"},
+		{"key letters", strings.Replace(centralBase, "ABCDEFG", "ABCD-FG", 1), "c.yaml:4: wechat.callback.encoding_aes_key: is not the EncodingAESKey"},
+		{"mode", strings.Replace(centralBase, "{token: t,", "{mode: safe, path: /v1/x, token: t,", 1), `c.yaml:4: wechat.callback.mode: unknown value "safe"; the nearest known one is "secure"
+c.yaml:4: wechat.callback.path: "/v1/x" is taken`},
+		{"depots", strings.Replace(centralBase, "depots: [{id: hz-01, token: t1}]", "depots:\n  - {id: hz-01, token: t1}\n  - {id: hz-01, token: t1}\n  - {id: X, token: a}\n  - {id: y}\n  - {token: z}", 1),
+			`c.yaml:8: depots[1].id: "hz-01" is depots[0] already
+c.yaml:8: depots[1].token: is the token of depots[0]
+c.yaml:9: depots[2].id: "X" must match
+c.yaml:9: depots[2].token: is the admin_token
+c.yaml:10: depots[3].token: is required unless
+c.yaml:11: depots[4].id: is required`},
+		{"cells", centralBase + "cells:\n  - {key: a, name: n, link: http://x}\n  - {key: a, link: 'pages/x?id={id}'}\n  - {key: 123456789012345678901, name: n, link: 'pages/x?id={waybill_id}'}\n",
+			`c.yaml:8: cells[0].link: must be an https URL
+c.yaml:9: cells[1].key: "a" is given twice
+c.yaml:9: cells[1].link: may hold {waybill_id}
+c.yaml:9: cells[1].name: is required
+c.yaml:10: cells[2].key: is longer than 20 characters`},
+		{"rest", centralBase + "jsonp: {per_waybill: 10}\ntrusted_proxies: [proxy]\nretain: 1s\nstore: {driver: postgres}\nlisten: 8080\n",
+			`c.yaml:7: jsonp.per_waybill: "10" is no rate; write one as 10/m
+c.yaml:8: trusted_proxies[0]: "proxy" is no address
+c.yaml:9: retain: must be at least 1h0m0s
+c.yaml:10: store.dsn: is required
+c.yaml:11: listen: "8080" is no address`},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			path := write(t, row.text)
+			_, ps := LoadCentral(path, nil)
+			wantLines(t, short(ps, path), row.want)
+		})
+	}
+}
+
+func TestSecretFiles(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	good, empty, two := file("good", "  s3cret \n"), file("empty", " \n"), file("two", "a\nb\n")
+
+	a, ps := LoadAgent(write(t, "depot: {id: a}\ncentral: {token_file: "+good+"}\n"), nil)
+	if len(ps) > 0 || a.Central.Token.Reveal() != "s3cret" {
+		t.Errorf("token_file: %q %s", a.Central.Token.Reveal(), ps)
+	}
+	for text, want := range map[string]string{
+		"central: {token_file: " + empty + "}":                                               "central.token_file: " + empty + " is empty",
+		"central: {token_file: " + two + "}":                                                 "central.token_file: " + two + " has more than one line",
+		"central: {token_file: /none}":                                                       "central.token_file: cannot be read: open /none: no such file or directory",
+		"central: {token: x, token_file: " + good + "}":                                      "central.token_file: is given together with token; keep one of the two",
+		"central: {token: x, url_file: " + good + "}":                                        `central.url_file: unknown key "url_file"`,
+		"central: {token: x}\nmqtt: {username: u, password: p, password_file: " + good + "}": "mqtt.password_file: is given together with password",
+	} {
+		_, ps := LoadAgent(write(t, "depot: {id: a}\n"+text), nil)
+		if !strings.Contains(ps.String(), want) {
+			t.Errorf("%s:\n%s\nwant %s", text, ps, want)
+		}
+	}
+	c, ps := LoadCentral(write(t, strings.Replace(centralBase, "token: t1", "token_file: "+good, 1)), nil)
+	if len(ps) > 0 || c.Depots[0].Token.Reveal() != "s3cret" {
+		t.Errorf("depots token_file: %v %s", c.Depots, ps)
+	}
+}
+
+func TestSecretsPrintMasked(t *testing.T) {
+	c, _ := LoadCentral(write(t, strings.ReplaceAll(centralBase, "secret: s", "secret: topsecret")), nil)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+		if out := fmt.Sprintf(verb, *c); strings.Contains(out, "topsecret") || strings.Contains(out, "746f70") {
+			t.Errorf("%s prints a secret: %s", verb, out)
+		}
+	}
+}
+
+func TestLoadOfAFileThatIsNotThere(t *testing.T) {
+	_, ps := LoadAgent("/none/agent.yaml", nil)
+	if got := ps.String(); got != "/none/agent.yaml: cannot be read: no such file or directory" {
+		t.Error(got)
+	}
+}

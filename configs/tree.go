@@ -1,0 +1,97 @@
+package configs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	yaml "github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// maxFile bounds a configuration file; maxNodes and maxDepth bound what aliases
+// may make of it.
+const (
+	maxFile  = 1 << 20
+	maxNodes = 200_000
+	maxDepth = 40
+)
+
+// readFile reads at most maxFile bytes.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = fmt.Errorf("is larger than %d bytes", maxFile)
+	}
+	return data, err
+}
+
+// parse returns the one document in data, nil if it is empty. Duplicate keys
+// are found while decoding, so that they don't hide other problems.
+func parse(data []byte) (body ast.Node, line int, err error) {
+	defer func() { // the parser is not ours; no input may end the process
+		if r := recover(); r != nil {
+			body, line, err = nil, 1, errors.New("is no YAML that can be read")
+		}
+	}()
+	file, err := parser.ParseBytes(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), 0, parser.AllowDuplicateMapKey())
+	if err != nil {
+		var bad yaml.Error
+		if errors.As(err, &bad) && bad.GetToken() != nil {
+			return nil, bad.GetToken().Position.Line, errors.New("is no YAML: " + bad.GetMessage())
+		}
+		return nil, 1, errors.New("is no YAML: " + firstLine(err.Error()))
+	}
+	for _, doc := range file.Docs {
+		if doc.Body == nil || doc.Body.Type() == ast.CommentType {
+			continue
+		}
+		if body != nil {
+			return nil, lineOf(doc.Body), errors.New("holds more than one YAML document")
+		}
+		body = doc.Body
+	}
+	return body, 1, nil
+}
+
+func firstLine(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	return s
+}
+
+// lineOf returns where a node begins; 1 where it doesn't say.
+func lineOf(n ast.Node) int {
+	if n == nil {
+		return 1
+	}
+	if m, ok := n.(*ast.MappingNode); ok && len(m.Values) > 0 && !m.IsFlowStyle {
+		return lineOf(m.Values[0].Key)
+	}
+	if t := n.GetToken(); t != nil && t.Position != nil {
+		return max(1, t.Position.Line)
+	}
+	return 1
+}
+
+// scalar returns the text of a scalar as it was written, so that 001 and the
+// digits of a long number stay what they are.
+func scalar(n ast.Node) (string, bool) {
+	switch n := n.(type) {
+	case *ast.StringNode:
+		return n.Value, true
+	case *ast.LiteralNode:
+		return n.Value.Value, true
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
+		return n.GetToken().Value, true
+	}
+	return "", false
+}
