@@ -47,7 +47,7 @@ var arrows = []row{
 	{pkg: "wechat"}, // the standard library only: anyone may take it over
 
 	{pkg: "wechat/callback", uses: []string{"wechat"}},
-	{pkg: "wechat/fake", uses: []string{"wechat", "wechat/callback"}},
+	{pkg: "wechat/fake", uses: []string{"wechat", "wechat/callback"}, libraries: []string{yaml}},
 
 	{pkg: "store", uses: []string{"agent/scan"}, libraries: []string{bbolt, xSys}},
 	{pkg: "store/snapshot", uses: []string{"agent/scan"}, libraries: []string{bbolt, xSys}},

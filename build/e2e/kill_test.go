@@ -1,0 +1,74 @@
+package e2e
+
+import (
+	"testing"
+	"time"
+
+	"scanrelay/build/rig"
+)
+
+// concurrency is notify.concurrency's default, the bound of I7.
+const concurrency = 8
+
+// TestAgentKilled kills the agent ten times at random moments while scans flow
+// and pushes are under way. With mosquitto the ledger is what mosquitto took;
+// with the embedded broker what we acknowledged.
+func TestAgentKilled(t *testing.T) {
+	for _, c := range []struct {
+		name            string
+		embedded        bool
+		events, perNode int
+	}{
+		{"10,000 events over mosquitto", false, 10_000, 4},
+		{"5,000 events into the embedded broker", true, 5_000, 4},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			const kills = 10
+			seed := rig.Seed(t)
+			site := rig.NewSite(t, rig.Options{Binary: plainBinary, Embedded: c.embedded})
+			site.Start()
+			parcels := rig.Traffic(rig.Chance(seed, "parcels"), "YT", c.events/c.perNode)
+			site.Import(parcels)
+			scanner := site.Scanner("line-1")
+			scanner.Rate = 700
+			wait := background(t, scanner, rig.Scans(parcels, c.perNode, "line-1"))
+			chance := rig.Chance(seed, "kills")
+			var done []rig.Kill
+			for i := range kills {
+				share := (float64(i) + chance.Float64()) / (kills + 1)
+				awaitAcked(t, site, int(share*float64(c.events)))
+				done = append(done, site.KillAgent())
+			}
+			if site.Ledger.Len() == c.events {
+				t.Error("all was published before the last kill: the kills came too late to mean anything")
+			}
+			wait()
+			site.Drain(3 * time.Minute)
+			site.Audit(rig.Allow{Kills: done, PerKill: concurrency})
+		})
+	}
+}
+
+// TestCentralKilled kills central at random moments while scans flow: what it
+// answered is on its disk, and nothing is pushed that it does not have.
+func TestCentralKilled(t *testing.T) {
+	const events, kills = 3_000, 5
+	seed := rig.Seed(t)
+	site := rig.NewSite(t, rig.Options{Binary: plainBinary, Embedded: true})
+	site.Start()
+	parcels := rig.Traffic(rig.Chance(seed, "parcels"), "YT", events/3)
+	site.Import(parcels)
+	scanner := site.Scanner("line-1")
+	scanner.Rate = 400
+	wait := background(t, scanner, rig.Scans(parcels, 3, "line-1"))
+	chance := rig.Chance(seed, "kills")
+	for i := range kills {
+		share := (float64(i) + chance.Float64()) / (kills + 1)
+		awaitAcked(t, site, int(share*float64(events)))
+		site.Central.Kill()
+		site.StartCentral()
+	}
+	wait()
+	site.Drain(3 * time.Minute)
+	site.Audit(rig.Allow{Unreachable: true})
+}

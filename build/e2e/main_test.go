@@ -1,0 +1,72 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"scanrelay/build/rig"
+)
+
+// The binary under test, built once per run: as depots get it, and with the
+// race detector.
+var plainBinary, raceBinary string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "scanrelay-e2e-")
+	if err == nil {
+		defer os.RemoveAll(dir) // the system clears what is left
+		plainBinary, raceBinary, err = buildBoth(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+func buildBoth(dir string) (plain, race string, err error) {
+	plain, err1 := rig.Build(dir, false)
+	race, err2 := rig.Build(dir, true)
+	return plain, race, errors.Join(err1, err2)
+}
+
+// raceEnv makes a race end the process, so that no test passes over it.
+var raceEnv = []string{"GORACE=halt_on_error=1"}
+
+// background publishes while the test does something else; the returned wait
+// fails the test if not everything was acknowledged in time.
+func background(t *testing.T, s *rig.Scanner, scans []rig.Scan) (wait func()) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	t.Cleanup(cancel)
+	done := make(chan error, 1)
+	go func() { done <- s.Publish(ctx, scans) }()
+	return sync.OnceFunc(func() {
+		t.Helper()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// publish returns when all scans were acknowledged.
+func publish(t *testing.T, s *rig.Scanner, scans []rig.Scan) {
+	t.Helper()
+	background(t, s, scans)()
+}
+
+// awaitAcked waits until at least n scans were acknowledged in all.
+func awaitAcked(t *testing.T, site *rig.Site, n int) {
+	t.Helper()
+	rig.Await(t, 2*time.Minute, fmt.Sprintf("%d acknowledgements", n), func() (bool, string) {
+		have := site.Ledger.Len()
+		return have >= n, fmt.Sprintf("%d so far", have)
+	})
+}

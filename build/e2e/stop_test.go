@@ -1,0 +1,138 @@
+package e2e
+
+import (
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"scanrelay/build/rig"
+)
+
+// TestStop stops the agent three times by SIGTERM in the middle of the work: it
+// ends with 0 within ten seconds, and nothing is lost or pushed twice by it.
+func TestStop(t *testing.T) {
+	for name, embedded := range map[string]bool{"mosquitto": false, "embedded": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			site := rig.NewSite(t, rig.Options{Binary: raceBinary, Env: raceEnv, Embedded: embedded})
+			site.Start()
+			parcels := rig.Traffic(rig.Chance(9, name), "YT", 200)
+			site.Import(parcels)
+			scanner := site.Scanner("line-1")
+			scanner.Rate = 200
+			wait := background(t, scanner, rig.Scans(parcels, 4, "line-1"))
+			for i := range 3 {
+				awaitAcked(t, site, (i+1)*200)
+				if code, took := site.Agent.Stop(10 * time.Second); code != 0 {
+					t.Errorf("the agent ended by SIGTERM with exit code %d after %v, want 0", code, took)
+				}
+				site.StartAgent()
+			}
+			wait()
+			site.Drain(2 * time.Minute)
+			site.Audit(rig.Allow{})
+		})
+	}
+}
+
+// TestStopInVain stops agent and central while WeChat and then central answer
+// nobody: neither may hold the end up.
+func TestStopInVain(t *testing.T) {
+	t.Parallel()
+	site := rig.NewSite(t, rig.Options{Binary: raceBinary, Env: raceEnv, Embedded: true})
+	site.Start()
+	parcels := rig.Traffic(rig.Chance(10, "vain"), "YT", 50)
+	site.Import(parcels)
+	site.Central.Pause()
+	publish(t, site.Scanner("line-1"), rig.Scans(parcels, 2, "line-1"))
+	if code, took := site.Agent.Stop(10 * time.Second); code != 0 {
+		t.Errorf("the agent ended by SIGTERM with exit code %d after %v, want 0", code, took)
+	}
+	site.Central.Resume()
+	site.StartAgent()
+	site.Drain(2 * time.Minute)
+	site.Audit(rig.Allow{Lost: concurrency, Unreachable: true})
+}
+
+// TestRefusals starts what cannot run: exit code 1 and one line that says what
+// is wrong and names it.
+func TestRefusals(t *testing.T) {
+	site := rig.NewSite(t, rig.Options{Binary: plainBinary, Embedded: true})
+	site.Start()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = taken.Close() })
+	held := taken.Addr().String()
+	missing := t.TempDir() + "/missing-token"
+	fresh := []string{"SCANRELAY_HTTP_LISTEN=" + rig.FreeAddr(t), "SCANRELAY_MQTT_LISTEN=" + rig.FreeAddr(t)}
+	for _, c := range []struct {
+		name  string
+		role  string
+		env   []string
+		names string // what the line must name
+	}{
+		{"data folder held by another agent", "agent", fresh, site.AgentData},
+		{"agent's page on a taken port", "agent", []string{"SCANRELAY_DATA_DIR=" + t.TempDir(), "SCANRELAY_HTTP_LISTEN=" + held, fresh[1]}, held},
+		{"broker on a taken port", "agent", []string{"SCANRELAY_DATA_DIR=" + t.TempDir(), "SCANRELAY_MQTT_LISTEN=" + held, fresh[0]}, held},
+		{"central on a taken port", "central", []string{"SCANRELAY_DATA_DIR=" + t.TempDir(), "SCANRELAY_LISTEN=" + held}, held},
+		{"credential in a file that is missing", "agent", []string{"SCANRELAY_CENTRAL_TOKEN=", "SCANRELAY_CENTRAL_TOKEN_FILE=" + missing}, missing},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file := site.AgentFile
+			if c.role == "central" {
+				file = site.CentralFile
+			}
+			r := rig.NewRole(t, "refused", []string{plainBinary, c.role, "-c", file}, c.env...)
+			r.Start()
+			if code := r.ExitCode(20 * time.Second); code != 1 {
+				t.Errorf("exit code %d, want 1", code)
+			}
+			if said := spoken(r.Log()); len(said) != 1 || !strings.Contains(said[0], c.names) {
+				t.Errorf("want one line that names %s, got:\n%s", c.names, strings.Join(said, "\n"))
+			}
+		})
+	}
+}
+
+// spoken returns the lines of an output that are no log records.
+func spoken(out string) (lines []string) {
+	for line := range strings.Lines(out) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "{") {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// TestUsage asks for what is none: exit code 2; and for what is: 0.
+func TestUsage(t *testing.T) {
+	site := rig.NewSite(t, rig.Options{Binary: plainBinary, Embedded: true})
+	broken := t.TempDir() + "/broken.yaml"
+	if err := os.WriteFile(broken, []byte("depot: {id: hz-01}\nnotfy: {}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"version"}, 0, ""},
+		{[]string{"check", "-c", site.AgentFile}, 0, ""},
+		{[]string{"check", "-c", site.CentralFile}, 0, ""},
+		{[]string{"check", "-c", broken}, 1, "broken.yaml:2: notfy"},
+		{[]string{"agent", "-c", broken}, 1, "notify"},
+		{[]string{"agent", "--nonsense"}, 2, ""},
+		{[]string{"nonsense"}, 2, ""},
+		{[]string{"trace"}, 2, ""},
+	} {
+		out, stderr, code := site.Run(c.args...)
+		if code != c.code || !strings.Contains(out+stderr, c.says) {
+			t.Errorf("scanrelay %s: exit code %d, want %d and %q; said %s%s",
+				strings.Join(c.args, " "), code, c.code, c.says, out, stderr)
+		}
+	}
+}

@@ -1,0 +1,273 @@
+package rig
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"scanrelay/wechat/fake"
+)
+
+// Allow is what an audit lets pass, because something was done to the site.
+// The zero value lets nothing pass.
+type Allow struct {
+	// Kills are the kills of the agent; each may have cost PerKill double
+	// pushes.
+	Kills   []Kill
+	PerKill int
+	// Lost is how many double pushes answers of WeChat that were lost on the
+	// way, or abandoned calls, may have cost.
+	Lost int
+	// Unreachable: central was away, so reverse lookups may have failed
+	// with 932001.
+	Unreachable bool
+	// Superseded: events may have been overtaken by newer ones.
+	Superseded bool
+}
+
+// Kill is when the agent was killed and when it was started again. What was on
+// its way to WeChat at the kill may still be accepted in between.
+type Kill struct{ At, Back time.Time }
+
+// KillAgent kills the agent and starts it again at once.
+func (s *Site) KillAgent() Kill {
+	s.t.Helper()
+	k := Kill{At: time.Now()}
+	s.Agent.Kill()
+	k.Back = time.Now()
+	s.StartAgent()
+	return k
+}
+
+// Evidence is all that is known about a site after everything has drained:
+// what scanners, agent and WeChat say, each on its own.
+type Evidence struct {
+	Sent, Acked map[Key]Scan
+	Lines       []Line
+	Status      Status
+	Pushes      []fake.Push
+	Lookups     []fake.Lookup
+}
+
+// Audit gathers the evidence, reports every contradiction in it and what of
+// the forbidden stands in the logs.
+func (s *Site) Audit(allow Allow) {
+	s.t.Helper()
+	st, err := s.Status()
+	if err != nil {
+		s.t.Errorf("ask for the status: %v", err)
+	}
+	e := Evidence{
+		Sent: s.Ledger.Sent(), Acked: s.Ledger.Acked(), Lines: s.Events(), Status: st,
+		Pushes: s.WeChat.Pushes(), Lookups: s.WeChat.Lookups(),
+	}
+	wrong, twice := e.Check(allow)
+	for _, w := range wrong {
+		s.t.Errorf("%s", w)
+	}
+	s.t.Logf("%d events, pushed twice: %s", len(e.Lines), twice)
+	s.CheckLogs()
+}
+
+// Check returns every contradiction, the first few of each kind, and tells what
+// was pushed twice.
+func (e Evidence) Check(allow Allow) (wrong []string, twice string) {
+	a := &audit{Evidence: e, allow: allow, shown: map[string]int{}}
+	lines := a.checkOutcomes()
+	a.checkPushes(lines)
+	a.checkOrder()
+	twice = a.checkTwice()
+	a.checkLookups()
+	a.checkCounts(len(lines))
+	for kind, n := range a.shown {
+		if n > shownOfAKind {
+			a.found = append(a.found, fmt.Sprintf("%s: %d in all", kind, n))
+		}
+	}
+	return a.found, twice
+}
+
+const shownOfAKind = 5
+
+type audit struct {
+	Evidence
+	allow Allow
+	shown map[string]int
+	found []string
+}
+
+// wrong notes one contradiction.
+func (a *audit) wrong(kind, format string, args ...any) {
+	if a.shown[kind]++; a.shown[kind] <= shownOfAKind {
+		a.found = append(a.found, kind+": "+fmt.Sprintf(format, args...))
+	}
+}
+
+// checkOutcomes holds that every acknowledged event is stored once and ended as
+// its parcel's binding asks for, and that nothing is stored that nobody sent.
+func (a *audit) checkOutcomes() map[Key]Line {
+	lines := map[Key]Line{}
+	for _, l := range a.Lines {
+		if l.State == "rejected" {
+			a.wrong("rejected", "%s on topic %s", l.LastError, l.Topic)
+			continue
+		}
+		key := Key{l.WaybillID, l.EventID}
+		if _, ok := a.Sent[key]; !ok {
+			a.wrong("never sent", "%s holds %v", l.ID, key)
+		}
+		if other, twice := lines[key]; twice {
+			a.wrong("stored twice", "%v as %s and %s", key, other.ID, l.ID)
+		}
+		lines[key] = l
+	}
+	for key, scan := range a.Acked {
+		l, ok := lines[key]
+		if !ok {
+			a.wrong("lost", "%v was acknowledged and is not stored", key)
+			continue
+		}
+		if want := a.wanted(scan); !slices.Contains(want, l.State) {
+			a.wrong("outcome", "%v (%s) is %s after %d attempts, want %v: %s", key, l.ID, l.State, l.Attempts, want, l.LastError)
+		}
+	}
+	return lines
+}
+
+func (a *audit) wanted(scan Scan) []string {
+	want := []string{"not_bound"}
+	if scan.Parcel.Bound {
+		want = []string{"pushed"}
+	}
+	if a.allow.Superseded {
+		want = append(want, "superseded")
+	}
+	return want
+}
+
+// node is what identifies an event at WeChat.
+type node struct {
+	waybill string
+	time    int64
+	action  int
+	message string
+}
+
+func nodeOf(s Scan) node { return node{s.Parcel.ID, s.Time, s.Action, s.Message} }
+
+func nodeOfPush(p fake.Push) node {
+	return node{p.WaybillID, p.Node.ActionTime, p.Node.ActionType, p.Node.ActionMsg}
+}
+
+// checkPushes holds that WeChat showed exactly what the agent calls pushed,
+// with the parcel's data.
+func (a *audit) checkPushes(lines map[Key]Line) {
+	byNode := map[node]Scan{}
+	for _, s := range a.Sent {
+		byNode[nodeOf(s)] = s
+	}
+	got := map[node]bool{}
+	for _, p := range a.Pushes {
+		n := nodeOfPush(p)
+		got[n] = true
+		s, ok := byNode[n]
+		switch {
+		case !ok:
+			a.wrong("foreign push", "WeChat was told %v, which nobody sent", n)
+		case p.CreateTime != s.Parcel.CreateTime || p.Receiver.Phone != s.Parcel.Receiver.Phone || p.Receiver.Name != s.Parcel.Receiver.Name:
+			a.wrong("wrong data", "the push of %v does not carry its waybill's data", s.Key())
+		case lines[s.Key()].State != "pushed":
+			a.wrong("outcome is not the truth", "WeChat showed %v, the agent says %s", s.Key(), lines[s.Key()].State)
+		}
+	}
+	for n, s := range byNode {
+		if lines[s.Key()].State == "pushed" && !got[n] {
+			a.wrong("not pushed", "%v is pushed, says the agent; WeChat never heard of it", s.Key())
+		}
+	}
+}
+
+// checkOrder holds that WeChat showed each waybill's nodes in the order in
+// which they were scanned; the same one again is checkTwice's.
+func (a *audit) checkOrder() {
+	latest := map[string]int64{}
+	for _, p := range a.Pushes {
+		if p.Node.ActionTime < latest[p.WaybillID] {
+			a.wrong("order", "%s: node of %d came after that of %d", p.WaybillID, p.Node.ActionTime, latest[p.WaybillID])
+		}
+		latest[p.WaybillID] = p.Node.ActionTime
+	}
+}
+
+// checkTwice holds that double pushes are few, and each explained by a kill
+// between the first and the second.
+func (a *audit) checkTwice() string {
+	first, perKill := map[node]time.Time{}, make([]int, len(a.allow.Kills))
+	total, unexplained := 0, 0
+	for _, p := range a.Pushes {
+		n := nodeOfPush(p)
+		before, again := first[n]
+		first[n] = p.At
+		if !again {
+			continue
+		}
+		total++
+		// The latest kill between both is the one that caused the second.
+		kill := -1
+		for i, k := range a.allow.Kills {
+			if !before.After(k.Back) && !p.At.Before(k.At) {
+				kill = i
+			}
+		}
+		if kill < 0 {
+			unexplained++
+			continue
+		}
+		perKill[kill]++
+	}
+	for i, count := range perKill {
+		if count > a.allow.PerKill {
+			a.wrong("pushed twice", "kill %d cost %d double pushes, at most %d may be", i+1, count, a.allow.PerKill)
+		}
+	}
+	if unexplained > a.allow.Lost {
+		a.wrong("pushed twice", "%d without a kill between, at most %d may be", unexplained, a.allow.Lost)
+	}
+	return fmt.Sprintf("%d in all, by kill %v, without one %d", total, perKill, unexplained)
+}
+
+// checkLookups holds that WeChat always found at central what it was told by
+// the agent: a push before central had the node would be refused (932002/3).
+func (a *audit) checkLookups() {
+	for _, l := range a.Lookups {
+		if l.Errcode == 0 || a.allow.Unreachable && l.Errcode == 932001 {
+			continue
+		}
+		a.wrong("reverse lookup", "%d for %s: %s", l.Errcode, l.WaybillID, l.Problem)
+	}
+}
+
+// checkCounts holds that the counts are those of the stored events.
+func (a *audit) checkCounts(stored int) {
+	st := a.Status
+	if st.Intake.Received != uint64(stored) || st.Waiting()+st.Finished() != st.Intake.Received {
+		a.wrong("counts", "%d events are stored; received %d, waiting %d, outcomes %v", stored, st.Intake.Received, st.Waiting(), st.Outcome)
+	}
+}
+
+// CheckLogs searches what agent and central printed for phones, names,
+// addresses, secrets and tokens.
+func (s *Site) CheckLogs() {
+	s.t.Helper()
+	for _, r := range []*Role{s.Agent, s.Central} {
+		for i, line := range strings.Split(r.Log(), "\n") {
+			for _, what := range leaks(line) {
+				s.t.Errorf("line %d of %s's log holds %s", i+1, r.Name, what)
+			}
+			if strings.Contains(line, "DATA RACE") {
+				s.t.Errorf("line %d of %s's log tells of a data race", i+1, r.Name)
+			}
+		}
+	}
+}

@@ -1,0 +1,169 @@
+package rig
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"scanrelay/wechat/fake"
+)
+
+// Secrets of every site. None of them may ever stand in a log.
+const (
+	Depot      = "hz-01"
+	depotToken = "depot-token-7c1f0e5a9b"
+	adminToken = "admin-token-2d94be6c31"
+)
+
+// Options of a site.
+type Options struct {
+	Binary   string
+	Embedded bool // the agent is the broker; otherwise a mosquitto stands beside
+	WeChat   fake.Options
+	// Agent is YAML that is added to the agent's configuration, at top level;
+	// Notify is added below its notify.
+	Agent, Notify string
+	// Env is set for agent and central.
+	Env []string
+}
+
+// Site is one depot and one centre with all that is around them.
+type Site struct {
+	t         T
+	WeChat    *WeChat
+	Mosquitto *Mosquitto // nil with the embedded broker
+	Central   *Role
+	Agent     *Role
+	Ledger    *Ledger
+	Broker    string // where scanners publish
+
+	AgentFile, CentralFile string
+	AgentHTTP, CentralHTTP string // host:port
+	AgentData              string
+
+	binary string
+	env    []string
+	http   *http.Client
+}
+
+// NewSite makes a site; WeChat is open, nothing else runs yet.
+func NewSite(t T, o Options) *Site {
+	t.Helper()
+	s := &Site{
+		t: t, WeChat: NewWeChat(t, o.WeChat), Ledger: NewLedger(), binary: o.Binary, env: o.Env,
+		AgentHTTP: FreeAddr(t), CentralHTTP: FreeAddr(t), AgentData: t.TempDir(),
+		http: &http.Client{Timeout: 20 * time.Second},
+	}
+	s.WeChat.SetCallback("http://" + s.CentralHTTP + "/wechat/callback")
+	broker := "embedded"
+	if o.Embedded {
+		s.Broker = FreeAddr(t)
+	} else {
+		s.Mosquitto = NewMosquitto(t)
+		s.Broker = s.Mosquitto.Addr
+		broker = "tcp://" + s.Broker
+	}
+	dir := t.TempDir()
+	s.CentralFile = s.write(filepath.Join(dir, "central.yaml"), s.centralYAML(t.TempDir(), o.WeChat))
+	s.AgentFile = s.write(filepath.Join(dir, "agent.yaml"), s.agentYAML(broker, o))
+	s.Central = NewRole(t, "central", []string{o.Binary, "central", "-c", s.CentralFile}, o.Env...)
+	s.Agent = NewRole(t, "agent", []string{o.Binary, "agent", "-c", s.AgentFile}, o.Env...)
+	return s
+}
+
+func (s *Site) write(path, text string) string {
+	s.t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		s.t.Fatalf("write configuration: %v", err)
+	}
+	return path
+}
+
+func (s *Site) centralYAML(data string, o fake.Options) string {
+	mode := string(o.Mode)
+	if mode == "" {
+		mode = string(fake.Secure)
+	}
+	return fmt.Sprintf(`listen: %s
+data_dir: %s
+wechat:
+  base_url: %s
+  rate: 100000
+  appid: %s
+  secret: %s
+  callback: {path: /wechat/callback, token: %s, encoding_aes_key: %s, mode: %s}
+depots:
+  - {id: %s, token: %s}
+admin_token: %s
+log: {level: debug, format: json}
+`, s.CentralHTTP, data, s.WeChat.URL(), fake.DefaultAppID, fake.DefaultSecret, fake.DefaultToken,
+		fake.DefaultAESKey, mode, Depot, depotToken, adminToken)
+}
+
+func (s *Site) agentYAML(broker string, o Options) string {
+	var notify strings.Builder
+	for line := range strings.Lines(o.Notify) {
+		notify.WriteString("  " + line)
+	}
+	return fmt.Sprintf(`depot: {id: %s, name: 杭州转运中心}
+data_dir: %s
+mqtt:
+  broker: %s
+  listen: %s
+central: {url: "http://%s", token: %s}
+wechat: {base_url: %s}
+http: {listen: %s}
+log: {level: debug, format: json}
+notify:
+  rate: 0
+%s
+%s
+`, Depot, s.AgentData, broker, s.Broker, s.CentralHTTP, depotToken, s.WeChat.URL(), s.AgentHTTP,
+		notify.String(), o.Agent)
+}
+
+// Start starts everything and waits until it is ready.
+func (s *Site) Start() {
+	s.t.Helper()
+	if s.Mosquitto != nil {
+		s.Mosquitto.Start()
+	}
+	s.StartCentral()
+	s.StartAgent()
+}
+
+// StartCentral starts central and waits until it is ready.
+func (s *Site) StartCentral() {
+	s.t.Helper()
+	s.Central.Start()
+	s.awaitReady(s.Central, s.CentralHTTP)
+}
+
+// StartAgent starts the agent and waits until it takes scans.
+func (s *Site) StartAgent() {
+	s.t.Helper()
+	s.Agent.Start()
+	s.awaitReady(s.Agent, s.AgentHTTP)
+}
+
+func (s *Site) awaitReady(r *Role, addr string) {
+	s.t.Helper()
+	Await(s.t, 30*time.Second, r.Name+" to be ready", func() (bool, string) {
+		if !r.Running() {
+			s.t.Fatalf("%s ended instead of becoming ready: %v\n%s", r.Name, r.ended(), tail(r.Log(), 20))
+		}
+		status, body, err := s.get("http://" + addr + "/readyz")
+		if err != nil {
+			return false, err.Error()
+		}
+		return status == http.StatusOK, fmt.Sprintf("HTTP %d: %.200s", status, body)
+	})
+}
+
+// Scanner returns a scanner of this site's broker and ledger.
+func (s *Site) Scanner(id string) *Scanner {
+	return &Scanner{Addr: s.Broker, ID: id, Ledger: s.Ledger}
+}
