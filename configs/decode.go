@@ -35,7 +35,13 @@ func newDecoder(file string) *decoder {
 	return &decoder{file: file, places: map[string]place{}}
 }
 
+// maxProblems bounds how much is said about one file.
+const maxProblems = 200
+
 func (d *decoder) fail(p place, key, format string, args ...any) {
+	if len(d.found) >= maxProblems {
+		return
+	}
 	d.found = append(d.found, Problem{File: p.file, Line: p.line, Key: key, Text: fmt.Sprintf(format, args...)})
 }
 

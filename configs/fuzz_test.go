@@ -22,17 +22,14 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte("a: &a [*a, *a]\nstations: {<<: *a}\ndepot: *a\n"), "[&x {<<: *x}]")
 	f.Add([]byte("stations: &s\n  <<: *s\n  ? [x]\n"), "")
 	f.Fuzz(func(t *testing.T, data []byte, env string) {
-		path := t.TempDir() + "/c.yaml"
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		const name = "c.yaml"
 		environ := []string{"SCANRELAY_SOURCES=" + env, "SCANRELAY_MQTT_BROKER=" + env, "SCANRELAY_DEPOTS=" + env}
-		_, agent := LoadAgent(path, environ)
-		_, central := LoadCentral(path, environ)
-		_, role := DetectRole(path)
+		_, agent := ReadAgent(name, data, environ)
+		_, central := ReadCentral(name, data, environ)
+		_, role := detectRole(name, data)
 		for _, ps := range []Problems{agent, central, role} {
 			for _, p := range ps {
-				if p.Text == "" || !strings.HasPrefix(p.File, "environment") && p.File != path {
+				if p.Text == "" || !strings.HasPrefix(p.File, "environment") && p.File != name {
 					t.Errorf("no good problem: %+v", p)
 				}
 			}

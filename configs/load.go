@@ -12,8 +12,17 @@ import (
 // os.Environ gives it). With errors among the problems the result is not to be
 // used; it is never nil.
 func LoadAgent(path string, environ []string) (*Agent, Problems) {
+	data, problems := readAll(path)
+	if problems != nil {
+		return DefaultAgent(), problems
+	}
+	return ReadAgent(path, data, environ)
+}
+
+// ReadAgent is LoadAgent of a file's content; name is what problems call it.
+func ReadAgent(name string, data []byte, environ []string) (*Agent, Problems) {
 	a := DefaultAgent()
-	problems := load(path, environ, a, func(c *checker) {
+	problems := load(name, data, environ, a, func(c *checker) {
 		a.WaybillPatternSet = c.given("waybill_pattern")
 		c.agent(a)
 		a.Complete()
@@ -23,14 +32,23 @@ func LoadAgent(path string, environ []string) (*Agent, Problems) {
 
 // LoadCentral reads a centre's configuration as LoadAgent does an agent's.
 func LoadCentral(path string, environ []string) (*Central, Problems) {
+	data, problems := readAll(path)
+	if problems != nil {
+		return DefaultCentral(), problems
+	}
+	return ReadCentral(path, data, environ)
+}
+
+// ReadCentral is LoadCentral of a file's content.
+func ReadCentral(name string, data []byte, environ []string) (*Central, Problems) {
 	a := DefaultCentral()
-	problems := load(path, environ, a, func(c *checker) { c.central(a) })
+	problems := load(name, data, environ, a, func(c *checker) { c.central(a) })
 	return a, problems
 }
 
-func load(path string, environ []string, into any, check func(*checker)) Problems {
-	d := newDecoder(path)
-	body, ok := d.open(path)
+func load(name string, data []byte, environ []string, into any, check func(*checker)) Problems {
+	d := newDecoder(name)
+	body, ok := d.parse(data)
 	if !ok {
 		return d.found
 	}
@@ -44,20 +62,24 @@ func load(path string, environ []string, into any, check func(*checker)) Problem
 	return d.found
 }
 
-// open reads and parses the file; false if there is no going on.
-func (d *decoder) open(path string) (ast.Node, bool) {
+// readAll reads a file; the problem, if it can't, has one line.
+func readAll(path string) ([]byte, Problems) {
 	data, err := readFile(path)
-	if err != nil {
-		var pathErr *fs.PathError
-		if errors.As(err, &pathErr) {
-			err = pathErr.Err
-		}
-		d.fail(place{file: path}, "", "cannot be read: %s", err)
-		return nil, false
+	if err == nil {
+		return data, nil
 	}
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		err = pathErr.Err
+	}
+	return nil, Problems{{File: path, Text: "cannot be read: " + err.Error()}}
+}
+
+// parse reads the document; false if there is no going on.
+func (d *decoder) parse(data []byte) (ast.Node, bool) {
 	body, line, err := parse(data)
 	if err != nil {
-		d.fail(place{path, line}, "", "%s", err)
+		d.fail(place{d.file, line}, "", "%s", err)
 		return nil, false
 	}
 	return body, true
@@ -75,8 +97,16 @@ const (
 // DetectRole tells whose configuration a file is: one with depot is an agent's,
 // one with wechat.appid or depots a centre's; neither or both is a problem.
 func DetectRole(path string) (Role, Problems) {
+	data, problems := readAll(path)
+	if problems != nil {
+		return "", problems
+	}
+	return detectRole(path, data)
+}
+
+func detectRole(path string, data []byte) (Role, Problems) {
 	d := newDecoder(path)
-	body, ok := d.open(path)
+	body, ok := d.parse(data)
 	if !ok {
 		return "", d.found
 	}
