@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+)
+
+func main() {
+	binary := flag.String("binary", "build/bin/scanrelay", "the program to measure")
+	events := flag.Int("events", 100_000, "scans of the intake measurements")
+	pushes := flag.Int("pushes", 20_000, "scans of the push measurement")
+	steady := flag.Duration("steady", 20*time.Second, "length of the latency measurement")
+	flag.Parse()
+	ctx, end := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	b := &bench{harness: &harness{ctx: ctx}, binary: *binary, events: *events, pushes: *pushes, steady: *steady}
+	code := b.run()
+	end()
+	os.Exit(code)
+}
+
+// bench is one run with its figures.
+type bench struct {
+	*harness
+	binary         string
+	events, pushes int
+	steady         time.Duration
+	figures        []figure
+}
+
+// figure is one line of the report.
+type figure struct{ what, measured, target string }
+
+func (b *bench) add(what, target, format string, args ...any) {
+	f := figure{what, fmt.Sprintf(format, args...), target}
+	b.figures = append(b.figures, f)
+	fmt.Fprintf(os.Stderr, "  %s: %s\n", f.what, f.measured)
+}
+
+// run does all measurements and prints the report; the exit code is 1 if one
+// could not be made.
+func (b *bench) run() (code int) {
+	path, err := filepath.Abs(b.binary)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		return 1
+	}
+	b.binary = path
+	defer b.cleanup()
+	for _, measure := range []func(){b.disk, b.idle, b.intake, b.oneConnection, b.push, b.latency} {
+		if !b.part(measure) {
+			code = 1
+		}
+	}
+	b.report()
+	return code
+}
+
+func (b *bench) report() {
+	fmt.Printf("\n%s\n\n", machine())
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(w, "what\tmeasured\ttarget")
+	fmt.Fprintln(w, "----\t--------\t------")
+	for _, f := range b.figures {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", f.what, f.measured, f.target)
+	}
+	if err := w.Flush(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+	}
+}
+
+// machine names what the figures belong to.
+func machine() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	cores, model := 0, "unknown processor"
+	for line := range strings.Lines(read("/proc/cpuinfo")) {
+		key, value, _ := strings.Cut(line, ":")
+		switch strings.TrimSpace(key) {
+		case "processor":
+			cores++
+		case "model name", "Model":
+			model = strings.TrimSpace(value)
+		}
+	}
+	kernel := strings.TrimSpace(read("/proc/sys/kernel/osrelease"))
+	return fmt.Sprintf("%s: %d x %s, Linux %s, %s", host, cores, model, kernel, time.Now().UTC().Format("2006-01-02"))
+}
+
+// read returns a file's text, "" if it cannot be read.
+func read(path string) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
