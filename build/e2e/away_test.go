@@ -12,7 +12,7 @@ import (
 // when it is back all of them go out, in order.
 func TestCentralAway(t *testing.T) {
 	t.Parallel()
-	site := rig.NewSite(t, rig.Options{Binary: raceBinary, Env: raceEnv, Embedded: true})
+	site := newSite(t, rig.Options{Binary: raceBinary, Embedded: true})
 	site.Start()
 	parcels := rig.Traffic(rig.Chance(5, "central away"), "YT", 200)
 	site.Import(parcels)
@@ -34,8 +34,8 @@ func TestCentralAway(t *testing.T) {
 // answers nobody, as a half-dead machine does.
 func TestCentralHangs(t *testing.T) {
 	t.Parallel()
-	site := rig.NewSite(t, rig.Options{
-		Binary: raceBinary, Env: raceEnv, Embedded: true,
+	site := newSite(t, rig.Options{
+		Binary: raceBinary, Embedded: true,
 		WeChat: fake.Options{LookupTimeout: time.Second},
 	})
 	site.Start()
@@ -58,7 +58,7 @@ func TestCentralHangs(t *testing.T) {
 // it is back. Only calls whose answer was lost may have been pushed twice.
 func TestWeChatAway(t *testing.T) {
 	t.Parallel()
-	site := rig.NewSite(t, rig.Options{Binary: raceBinary, Env: raceEnv, Embedded: true})
+	site := newSite(t, rig.Options{Binary: raceBinary, Embedded: true})
 	site.Start()
 	parcels := rig.Traffic(rig.Chance(7, "wechat away"), "YT", 200)
 	site.Import(parcels)
@@ -86,7 +86,7 @@ func TestWeChatAway(t *testing.T) {
 func TestTokenRotated(t *testing.T) {
 	t.Parallel()
 	const rotations = 3
-	site := rig.NewSite(t, rig.Options{Binary: raceBinary, Env: raceEnv, Embedded: true})
+	site := newSite(t, rig.Options{Binary: raceBinary, Embedded: true})
 	site.Start()
 	parcels := rig.Traffic(rig.Chance(8, "token"), "YT", 200)
 	site.Import(parcels)

@@ -16,7 +16,7 @@ func TestDuplicates(t *testing.T) {
 	for name, embedded := range map[string]bool{"mosquitto": false, "embedded": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			site := rig.NewSite(t, rig.Options{Binary: raceBinary, Env: raceEnv, Embedded: embedded})
+			site := newSite(t, rig.Options{Binary: raceBinary, Embedded: embedded})
 			site.Start()
 			parcels := rig.Traffic(rig.Chance(3, name), "YT", 50)
 			site.Import(parcels)
@@ -47,7 +47,7 @@ func TestMosquittoPub(t *testing.T) {
 	t.Parallel()
 	for name, embedded := range map[string]bool{"mosquitto": false, "embedded": true} {
 		t.Run(name, func(t *testing.T) {
-			site := rig.NewSite(t, rig.Options{Binary: raceBinary, Env: raceEnv, Embedded: embedded})
+			site := newSite(t, rig.Options{Binary: raceBinary, Embedded: embedded})
 			site.Start()
 			parcels := rig.Traffic(rig.Chance(4, name), "YT", 3)
 			site.Import(parcels)

@@ -25,7 +25,7 @@ func TestAgentKilled(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			const kills = 10
 			seed := rig.Seed(t)
-			site := rig.NewSite(t, rig.Options{Binary: plainBinary, Embedded: c.embedded})
+			site := newSite(t, rig.Options{Binary: plainBinary, Embedded: c.embedded})
 			site.Start()
 			parcels := rig.Traffic(rig.Chance(seed, "parcels"), "YT", c.events/c.perNode)
 			site.Import(parcels)
@@ -54,7 +54,7 @@ func TestAgentKilled(t *testing.T) {
 func TestCentralKilled(t *testing.T) {
 	const events, kills = 3_000, 5
 	seed := rig.Seed(t)
-	site := rig.NewSite(t, rig.Options{Binary: plainBinary, Embedded: true})
+	site := newSite(t, rig.Options{Binary: plainBinary, Embedded: true})
 	site.Start()
 	parcels := rig.Traffic(rig.Chance(seed, "parcels"), "YT", events/3)
 	site.Import(parcels)

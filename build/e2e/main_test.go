@@ -37,8 +37,13 @@ func buildBoth(dir string) (plain, race string, err error) {
 	return plain, race, errors.Join(err1, err2)
 }
 
-// raceEnv makes a race end the process, so that no test passes over it.
-var raceEnv = []string{"GORACE=halt_on_error=1"}
+// newSite makes a site whose processes end at the first data race, so that no
+// test passes over it, and whose store takes no more disk than a test needs.
+func newSite(t *testing.T, o rig.Options) *rig.Site {
+	t.Helper()
+	o.Env = append(o.Env, "GORACE=halt_on_error=1", "SCANRELAY_STORE_MAX_SIZE=256MiB")
+	return rig.NewSite(t, o)
+}
 
 // background publishes while the test does something else; the returned wait
 // fails the test if not everything was acknowledged in time.

@@ -28,8 +28,8 @@ func TestPlain(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			site := rig.NewSite(t, rig.Options{
-				Binary: raceBinary, Env: raceEnv, Embedded: c.embedded,
+			site := newSite(t, rig.Options{
+				Binary: raceBinary, Embedded: c.embedded,
 				WeChat: fake.Options{Mode: c.mode, Format: c.format},
 			})
 			site.Start()
@@ -93,7 +93,7 @@ func checkReadable(t *testing.T, site *rig.Site, events int) {
 // wait, others go on, and they go on once their data has come.
 func TestDataComesLater(t *testing.T) {
 	t.Parallel()
-	site := rig.NewSite(t, rig.Options{Binary: raceBinary, Env: raceEnv, Embedded: true})
+	site := newSite(t, rig.Options{Binary: raceBinary, Embedded: true})
 	site.Start()
 	chance := rig.Chance(2, "later")
 	known, unknown := rig.Traffic(chance, "YT", 20), rig.Traffic(chance, "JT", 20)

@@ -16,7 +16,7 @@ func TestStop(t *testing.T) {
 	for name, embedded := range map[string]bool{"mosquitto": false, "embedded": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			site := rig.NewSite(t, rig.Options{Binary: raceBinary, Env: raceEnv, Embedded: embedded})
+			site := newSite(t, rig.Options{Binary: raceBinary, Embedded: embedded})
 			site.Start()
 			parcels := rig.Traffic(rig.Chance(9, name), "YT", 200)
 			site.Import(parcels)
@@ -41,7 +41,7 @@ func TestStop(t *testing.T) {
 // nobody: neither may hold the end up.
 func TestStopInVain(t *testing.T) {
 	t.Parallel()
-	site := rig.NewSite(t, rig.Options{Binary: raceBinary, Env: raceEnv, Embedded: true})
+	site := newSite(t, rig.Options{Binary: raceBinary, Embedded: true})
 	site.Start()
 	parcels := rig.Traffic(rig.Chance(10, "vain"), "YT", 50)
 	site.Import(parcels)
@@ -59,7 +59,7 @@ func TestStopInVain(t *testing.T) {
 // TestRefusals starts what cannot run: exit code 1 and one line that says what
 // is wrong and names it.
 func TestRefusals(t *testing.T) {
-	site := rig.NewSite(t, rig.Options{Binary: plainBinary, Embedded: true})
+	site := newSite(t, rig.Options{Binary: plainBinary, Embedded: true})
 	site.Start()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -110,7 +110,7 @@ func spoken(out string) (lines []string) {
 
 // TestUsage asks for what is none: exit code 2; and for what is: 0.
 func TestUsage(t *testing.T) {
-	site := rig.NewSite(t, rig.Options{Binary: plainBinary, Embedded: true})
+	site := newSite(t, rig.Options{Binary: plainBinary, Embedded: true})
 	broken := t.TempDir() + "/broken.yaml"
 	if err := os.WriteFile(broken, []byte("depot: {id: hz-01}\nnotfy: {}\n"), 0o600); err != nil {
 		t.Fatal(err)

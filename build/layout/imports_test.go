@@ -52,7 +52,11 @@ var arrows = []row{
 	{pkg: "store", uses: []string{"agent/scan"}, libraries: []string{bbolt, xSys}},
 	{pkg: "store/snapshot", uses: []string{"agent/scan"}, libraries: []string{bbolt, xSys}},
 
-	{pkg: "agent/intake", uses: []string{"agent/scan"}, libraries: []string{paho, mochi, backoff, xTime, xSys}},
+	{pkg: "agent/intake/decode"}, // bytes to reads: the standard library only
+	{
+		pkg: "agent/intake", uses: []string{"agent/scan", "agent/intake/decode"},
+		libraries: []string{paho, mochi, backoff, xTime, xSys},
+	},
 	{pkg: "agent/control", uses: []string{"store", "agent/scan"}, libraries: []string{metrics, xSys}},
 
 	{pkg: "uplink/syncapi", uses: []string{"agent/scan"}},
