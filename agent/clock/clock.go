@@ -1,0 +1,111 @@
+package clock
+
+import (
+	"sync"
+	"time"
+)
+
+// Tolerance is how far the wall clock may be off the centre's.
+const Tolerance = 5 * time.Minute
+
+// Oldest is before any build of scanrelay: no clock that tells an earlier time
+// is believed, whatever the build date says.
+var Oldest = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// Options are the sources of time. The zero value is the machine's own.
+type Options struct {
+	Built time.Time        // the build date; zero: unknown
+	Now   func() time.Time // the wall clock; nil: time.Now
+	// Boot returns the boot id and the time since boot, suspended time
+	// included; nil: the kernel's.
+	Boot func() (id string, since time.Duration)
+}
+
+// Clock is the gateway's clock. It is safe for concurrent use.
+type Clock struct {
+	now   func() time.Time
+	boot  func() (string, time.Duration)
+	floor time.Time
+
+	mu     sync.RWMutex // guards what follows
+	newest func() time.Time
+	// centreZero is the centre's time at the moment of this boot, within
+	// slack; zero while the centre was not heard.
+	centreZero time.Time
+	slack      time.Duration
+}
+
+// New returns a clock.
+func New(o Options) *Clock {
+	c := &Clock{now: o.Now, boot: o.Boot, floor: Oldest}
+	if c.now == nil {
+		c.now = time.Now
+	}
+	if c.boot == nil {
+		c.boot = kernelBoot
+	}
+	if o.Built.After(c.floor) {
+		c.floor = o.Built
+	}
+	return c
+}
+
+// SetNewest gives the newest time that the store holds; fn must be quick.
+func (c *Clock) SetNewest(fn func() time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.newest = fn
+}
+
+// Now returns the wall clock, believable or not.
+func (c *Clock) Now() time.Time { return c.now() }
+
+// Boot returns the kernel's boot id and the time since that boot, suspended
+// time included.
+func (c *Clock) Boot() (id string, since time.Duration) { return c.boot() }
+
+// BootZero returns the boot id and the wall time at that boot's moment 0,
+// reckoned back from now.
+func (c *Clock) BootZero() (id string, zero time.Time) {
+	id, since := c.boot()
+	return id, c.now().Round(0).Add(-since)
+}
+
+// Heard tells the centre's clock as it was a moment ago, off by at most slack.
+func (c *Clock) Heard(centre time.Time, slack time.Duration) {
+	if centre.IsZero() || slack < 0 {
+		return
+	}
+	_, since := c.boot()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.centreZero, c.slack = centre.Round(0).Add(-since), slack
+}
+
+// Offset returns how far the wall clock is ahead of the centre's; false while
+// the centre was not heard.
+func (c *Clock) Offset() (time.Duration, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.centreZero.IsZero() {
+		return 0, false
+	}
+	_, since := c.boot()
+	return c.now().Round(0).Sub(c.centreZero.Add(since)), true
+}
+
+// Believable reports whether the wall clock can be believed.
+func (c *Clock) Believable() bool {
+	now := c.now().Round(0)
+	if now.Before(c.floor) {
+		return false
+	}
+	if offset, heard := c.Offset(); heard {
+		c.mu.RLock()
+		defer c.mu.RUnlock()
+		return offset.Abs() <= Tolerance+c.slack
+	}
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.newest == nil || !now.Before(c.newest())
+}
