@@ -60,6 +60,9 @@ func NewCrypt(token, aesKey wechat.Secret, appid string) (*Crypt, error) {
 	return &Crypt{token: token, appid: appid, block: block, iv: key[:aes.BlockSize]}, nil
 }
 
+// Format prints the appid only: fmt does not mask unexported fields by itself.
+func (c Crypt) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "crypt for %s", c.appid) }
+
 // decodeKey decodes an EncodingAESKey. 43 characters of base64 are 258 bits,
 // two more than the key: WeChat leaves anything in them, so they are ignored.
 func decodeKey(s string) ([]byte, error) {

@@ -37,6 +37,9 @@ func NewHandler(c Config, lookup Lookup) (*Handler, error) {
 	return h, nil
 }
 
+// Format prints the mode only: fmt does not mask unexported fields by itself.
+func (h *Handler) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "callback in %s mode", h.c.Mode) }
+
 // ServeHTTP answers one call of WeChat's.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()

@@ -55,17 +55,20 @@ func (d xmlReader) next() (xml.Token, error) {
 
 // root reads up to the root element, over an XML declaration.
 func (d xmlReader) root() error {
-	t, err := d.Token()
-	if p, ok := t.(xml.ProcInst); err == nil && ok && p.Target == "xml" {
+	t, err := d.Token() // the declaration is allowed here and nowhere else
+	if err != nil {
+		return badBody("no XML")
+	}
+	if p, ok := t.(xml.ProcInst); ok && p.Target == "xml" {
 		t, err = d.next()
 	}
-	for err == nil {
+	for ; err == nil; t, err = d.next() {
 		switch v := t.(type) {
 		case xml.StartElement:
-			if v.Name.Local == "xml" && v.Name.Space == "" {
-				return nil
+			if v.Name.Local != "xml" || v.Name.Space != "" {
+				return badBody("XML's root is not xml")
 			}
-			return badBody("XML's root is not xml")
+			return nil
 		case xml.CharData:
 			if err := blank(v); err != nil {
 				return err
@@ -75,9 +78,8 @@ func (d xmlReader) root() error {
 		default:
 			return badBody("no XML")
 		}
-		t, err = d.next()
 	}
-	return badBody("no XML")
+	return err
 }
 
 // element reads one child of the root.

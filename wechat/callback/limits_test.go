@@ -1,0 +1,185 @@
+package callback
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// When MaxInFlight lookups are under way, one more is told to try again at
+// once, without being looked up; when there is room it is answered.
+func TestOverload(t *testing.T) {
+	everyWay(t, func(t *testing.T, s sender) {
+		const room = 2
+		started, release := make(chan bool), make(chan bool)
+		var kinds []string
+		h := newTestHandler(t, s.mode, func(ctx context.Context, q Query) Answer {
+			if q.WaybillID == "SLOW" {
+				started <- true
+				<-release
+			}
+			return twoNodes
+		}, func(c *Config) {
+			c.MaxInFlight = room
+			c.Observe = func(kind string, code int, _ time.Duration) {
+				if kind == KindShed {
+					kinds = append(kinds, fmt.Sprint(kind, code)) // only ever called from this goroutine
+				}
+			}
+		})
+		done := make(chan *httptest.ResponseRecorder)
+		for range room {
+			go func() { done <- serve(h, s.request(lookupOf("waybill_notify_query", "SLOW"))) }()
+			<-started
+		}
+		r := s.read(t, serve(h, s.request(lookupOf("waybill_notify_query", "YT1"))))
+		if r.ResultCode != CodeTryAgain || len(r.Path) != 0 || r.WaybillCreateTime != 0 {
+			t.Errorf("beyond the limit: %+v", r)
+		}
+		if len(kinds) != 1 || kinds[0] != "shed3" {
+			t.Errorf("observed %v", kinds)
+		}
+		for range room {
+			release <- true
+			if r := s.read(t, <-done); r.ResultCode != CodeOK {
+				t.Errorf("within the limit: %+v", r)
+			}
+		}
+		if r := s.read(t, serve(h, s.request(lookupOf("waybill_notify_query", "YT1")))); r.ResultCode != CodeOK {
+			t.Errorf("after: %+v", r)
+		}
+	})
+}
+
+// A lookup that panics gives its place back.
+func TestPanicFreesItsPlace(t *testing.T) {
+	s := newSender(t, Plain, formatJSON)
+	fail := true
+	h := newTestHandler(t, Plain, func(context.Context, Query) Answer {
+		if fail {
+			panic("lookup is broken")
+		}
+		return twoNodes
+	}, func(c *Config) { c.MaxInFlight = 1 })
+	func() {
+		defer func() { _ = recover() }()
+		serve(h, s.request(lookupOf("waybill_notify_query", "YT1")))
+	}()
+	fail = false
+	if r := s.read(t, serve(h, s.request(lookupOf("waybill_notify_query", "YT1")))); r.ResultCode != CodeOK {
+		t.Errorf("after a panic: %+v", r)
+	}
+}
+
+// A lookup that does not come to an end is told to, and WeChat to try again,
+// long before WeChat's 5 s.
+func TestSlowLookup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSender(t, Secure, formatXML)
+		h := newTestHandler(t, Secure, func(ctx context.Context, _ Query) Answer {
+			<-ctx.Done()
+			return Answer{} // a careless one: code 0 and no path
+		})
+		started := time.Now()
+		r := s.read(t, serve(h, s.request(lookupOf("waybill_notify_query", "YT1"))))
+		if took := time.Since(started); r.ResultCode != CodeTryAgain || took != lookupLimit {
+			t.Errorf("after %v: %+v", took, r)
+		}
+	})
+}
+
+// oneConn is a listener with a single connection.
+type oneConn struct {
+	conn   chan net.Conn
+	closed chan struct{}
+}
+
+func (l oneConn) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conn:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+func (l oneConn) Close() error   { close(l.closed); return nil }
+func (l oneConn) Addr() net.Addr { return &net.TCPAddr{} }
+
+// overPipe serves h on one connection within a synctest bubble.
+func overPipe(t *testing.T, h http.Handler) net.Conn {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	l := oneConn{make(chan net.Conn, 1), make(chan struct{})}
+	l.conn <- theirs
+	server := &http.Server{Handler: h} // without limits: the handler has its own
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(l) }()
+	t.Cleanup(func() {
+		ours.Close()
+		server.Close()
+		<-done
+	})
+	return ours
+}
+
+// A client that stops in the middle of its body is refused after bodyLimit,
+// whether or not its signature is right, although the server has no limits.
+func TestSlowBody(t *testing.T) {
+	for _, m := range []Mode{Plain, Secure} {
+		for _, signed := range []bool{true, false} {
+			synctest.Test(t, func(t *testing.T) {
+				conn := overPipe(t, newTestHandler(t, m, neverAsked(t)))
+				q := newSender(t, m, formatJSON).query("")
+				if !signed {
+					q.Set("signature", "0")
+				}
+				started := time.Now()
+				fmt.Fprintf(conn, "POST /?%s HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{\"a\":", q.Encode())
+				resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(started); resp.StatusCode != http.StatusForbidden || took > bodyLimit {
+					t.Errorf("%s, signed %v: %d after %v", m, signed, resp.StatusCode, took)
+				}
+			})
+		}
+	}
+}
+
+// The limit of the body is gone once it is there: the next request on the
+// connection, and the lookup of this one, have their own time.
+func TestBodyLimitEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSender(t, Plain, formatJSON)
+		conn := overPipe(t, newTestHandler(t, Plain, func(ctx context.Context, _ Query) Answer {
+			time.Sleep(lookupLimit - time.Millisecond)
+			if ctx.Err() != nil {
+				t.Error("the lookup was cancelled")
+			}
+			return twoNodes
+		}))
+		in := bufio.NewReader(conn)
+		for range 3 {
+			if err := s.request(lookupOf("waybill_notify_query", "YT1")).Write(conn); err != nil {
+				t.Fatal(err)
+			}
+			resp, err := http.ReadResponse(in, nil)
+			if err != nil || resp.StatusCode != http.StatusOK {
+				t.Fatalf("%v %v", resp, err)
+			}
+			if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			time.Sleep(2 * bodyLimit)
+		}
+	})
+}

@@ -1,0 +1,63 @@
+package callback
+
+import (
+	_ "embed"
+	"encoding/json"
+	"testing"
+
+	"scanrelay/wechat"
+)
+
+//go:embed testdata/wechat-official.json
+var officialJSON []byte
+
+// official is WeChat's published worked examples.
+var official = readOfficial()
+
+type officialExamples struct {
+	Token          string          `json:"token"`
+	EncodingAESKey string          `json:"encoding_aes_key"`
+	AppID          string          `json:"appid"`
+	URLCheck       officialRequest `json:"url_check"`
+	Plain          officialRequest `json:"plain"`
+	SecureRequest  officialRequest `json:"secure_request"`
+	SecureReply    struct {
+		Random       string `json:"random"`
+		Message      string `json:"message"`
+		Timestamp    int64  `json:"timestamp"`
+		Nonce        string `json:"nonce"`
+		Encrypt      string `json:"encrypt"`
+		MsgSignature string `json:"msg_signature"`
+	} `json:"secure_reply"`
+}
+
+type officialRequest struct {
+	Signature    string          `json:"signature"`
+	MsgSignature string          `json:"msg_signature"`
+	Timestamp    string          `json:"timestamp"`
+	Nonce        string          `json:"nonce"`
+	Echostr      string          `json:"echostr"`
+	OpenID       string          `json:"openid"`
+	EncryptType  string          `json:"encrypt_type"`
+	ToUserName   string          `json:"to_user_name"`
+	Body         json.RawMessage `json:"body"`
+	Encrypt      string          `json:"encrypt"`
+	Random       string          `json:"random"`
+	Message      string          `json:"message"`
+}
+
+func readOfficial() (v officialExamples) {
+	if err := json.Unmarshal(officialJSON, &v); err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func officialCrypt(t testing.TB) *Crypt {
+	t.Helper()
+	c, err := NewCrypt(wechat.Secret(official.Token), wechat.Secret(official.EncodingAESKey), official.AppID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
