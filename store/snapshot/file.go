@@ -1,0 +1,172 @@
+package snapshot
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+// format is the version of both files.
+const format = 1
+
+const (
+	logName      = "log.db"
+	waybillsName = "waybills.db"
+	lockName     = "lock"
+)
+
+var (
+	bucketMeta     = []byte("meta")
+	bucketLog      = []byte("log")
+	bucketWaybills = []byte("waybills")
+	bucketAnswers  = []byte("answers")
+	bucketDepots   = []byte("depots")
+	bucketBindings = []byte("bindings")
+	bucketDamaged  = []byte("damaged")
+
+	metaFormat    = []byte("format")
+	metaStoreID   = []byte("store_id")
+	metaPhoneKey  = []byte("phone_key")
+	metaMerged    = []byte("merged")
+	metaCount     = []byte("count")
+	metaTruncated = []byte("truncated")
+)
+
+// lockFolder takes the folder for this process. bbolt's own lock sits on the
+// inode and does not survive a rename (deps.md A8).
+func lockFolder(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open lock file: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%s: %w", dir, ErrInUse)
+		}
+		return nil, fmt.Errorf("lock %s: %w", dir, err)
+	}
+	return f, nil
+}
+
+// mapSize is how much address space a file gets at once, so that a writer need
+// not wait for readers to map it anew; no memory is used by it.
+func mapSize(name string) int {
+	const is64 = ^uint(0)>>63 == 1
+	switch {
+	case !is64:
+		return 64 << 20
+	case name == waybillsName:
+		return bigMap
+	default:
+		return 256 << 20
+	}
+}
+
+// bigMap is 4 GiB where an int holds it.
+const bigMap = 1 << (20 + 12*(^uint(0)>>63))
+
+func boltOptions(name string) *bolt.Options {
+	return &bolt.Options{
+		Timeout: 5 * time.Second, FreelistType: bolt.FreelistMapType, PageSize: 4096,
+		NoFreelistSync: name == logName, InitialMmapSize: mapSize(name),
+	}
+}
+
+// openFile opens a file that exists. bbolt panics on some damage (deps.md A7).
+func openFile(dir, name string) (db *bolt.DB, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("open %s: the file is damaged (%v): put a backup in its place", name, r)
+		}
+	}()
+	db, err = bolt.Open(filepath.Join(dir, name), 0o600, boltOptions(name))
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", name, err)
+	}
+	db.AllocSize = 1 << 20
+	return db, nil
+}
+
+// createFile makes a file completely or not at all: a power cut while bbolt
+// initialises one leaves what it will not open again (deps.md A1).
+func createFile(dir, name string, fill func(tx *bolt.Tx) error) error {
+	temporary := name + ".new"
+	if err := os.Remove(filepath.Join(dir, temporary)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	db, err := bolt.Open(filepath.Join(dir, temporary), 0o600, boltOptions(name))
+	if err != nil {
+		return fmt.Errorf("create %s: %w", name, err)
+	}
+	err = db.Update(fill)
+	if cerr := db.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("create %s: %w", name, err)
+	}
+	if err := os.Rename(filepath.Join(dir, temporary), filepath.Join(dir, name)); err != nil {
+		return fmt.Errorf("create %s: %w", name, err)
+	}
+	return syncFolder(dir)
+}
+
+func syncFolder(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// checkMeta refuses a file of another format or another store.
+func checkMeta(db *bolt.DB, name, storeID string) error {
+	return db.View(func(tx *bolt.Tx) error {
+		meta := tx.Bucket(bucketMeta)
+		if meta == nil {
+			return fmt.Errorf("%s: no file of scanrelay's centre", name)
+		}
+		if v := getNumber(meta, metaFormat); v > format {
+			return fmt.Errorf("%s: %w (format %d, this one knows %d)", name, ErrNewer, v, format)
+		} else if v == 0 {
+			return fmt.Errorf("%s: no format version", name)
+		}
+		if id := string(meta.Get(metaStoreID)); storeID != "" && id != storeID {
+			return fmt.Errorf("%s belongs to another store than %s: put files of one backup together", name, waybillsName)
+		}
+		return nil
+	})
+}
+
+func getNumber(b *bolt.Bucket, key []byte) uint64 {
+	v := b.Get(key)
+	if len(v) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(v)
+}
+
+func putNumber(b *bolt.Bucket, key []byte, n uint64) error { return b.Put(key, number(n)) }
+
+func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+// harmless reports whether a failed commit changed nothing and the file can be
+// used on. Everything else may be a failed sync, after which the kernel's pages
+// are not what is on disk (deps.md A2, A6).
+func harmless(err error) bool {
+	var path *fs.PathError
+	if errors.As(err, &path) && path.Op == "write" {
+		return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	}
+	return errors.Is(err, bolterrors.ErrMaxSizeReached)
+}

@@ -1,0 +1,198 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"scanrelay/agent/scan"
+)
+
+// Store is the centre's waybill state. All methods may be called at once.
+type Store interface {
+	// ID names this store; it changes when the store is replaced and stays
+	// when a backup of it is put back.
+	ID() string
+	// Merge takes one sync of one depot. When it returns nil everything in
+	// it is on disk, and lookups see it. The same batch again gets the same
+	// answers. After an error, a cancelled ctx included, the batch may or may
+	// not have been taken: send it again.
+	Merge(ctx context.Context, b Batch) (Merged, error)
+	// Answers tells how events taken before stand now, one answer per ask.
+	Answers(ctx context.Context, depot scan.DepotID, asks []Ask) ([]Answer, error)
+	// Import takes waybill data from the carrier; on disk when it returns
+	// nil. It returns the waybills that had no data before.
+	Import(ctx context.Context, items []Import) ([]scan.WaybillID, error)
+	// Lookup returns one waybill; false: never heard of.
+	Lookup(ctx context.Context, id scan.WaybillID) (Waybill, bool, error)
+	// Known returns what a push needs of those waybills that have data.
+	Known(ctx context.Context, ids []scan.WaybillID) ([]Known, error)
+	// Forget removes some of what did not change since before: waybills,
+	// answers, bindings. Call it until Done.
+	Forget(ctx context.Context, before time.Time) (Forgotten, error)
+	// Depots returns what is known of each depot's numbering.
+	Depots() []Depot
+	Stats() Stats
+	// Failed is closed when the disk can no longer be trusted; Err then tells
+	// why, and the process must end (deps.md A2).
+	Failed() <-chan struct{}
+	Err() error
+	// Close ends the store's goroutines and files. What was answered is on
+	// disk already.
+	Close() error
+}
+
+// Bounds of what is stored.
+const (
+	MaxWaybillID = 64   // bytes
+	MaxNodes     = 1000 // in one path; an event above is refused
+)
+
+// newLife: a create_time this much later means a reused number; lifeMargin: how
+// long before its create_time a node may be (design.md section 2, Waybill data).
+const (
+	newLife    = 30 * 24 * time.Hour
+	lifeMargin = 24 * time.Hour
+)
+
+// Batch is one sync of one depot (syncapi, Sequence).
+type Batch struct {
+	Depot   scan.DepotID
+	Epoch   uint64
+	NextSeq uint64  // the next number that the depot will give
+	From    uint64  // the first number that Events covers
+	Events  []Event // Seq strictly rising
+	// Bindings are what the depot learned about receivers' phones.
+	Bindings []Observation
+}
+
+// Event is one event of a batch.
+type Event struct {
+	Seq   uint64
+	Muted bool
+	// Refuse is why the caller wants it refused; "" if it is sound.
+	Refuse string
+	scan.Event
+}
+
+// Observation is what WeChat said about a waybill's receiver at a moment.
+type Observation struct {
+	Waybill scan.WaybillID
+	Exist   bool
+	At      time.Time
+}
+
+// Result is what became of an event.
+type Result uint8
+
+const (
+	Taken     Result = iota + 1
+	Late             // the fleet had a newer node already: path only
+	Duplicate        // the same identity came under another number
+	Refused          // it cannot be taken, see Reason
+	Conflict         // another event came under the same number: nothing of the batch was merged
+	Unknown          // asked for, never taken
+)
+
+// Answer is the answer to one event or ask.
+type Answer struct {
+	Result  Result
+	Reason  string // of Refused
+	HasData bool   // the waybill has waybill data
+}
+
+// Merged is the answer to a batch.
+type Merged struct {
+	// Have is the highest number taken of the batch's epoch. For an epoch
+	// not seen yet it is the highest of the depot's other epochs, as numbers
+	// go on over epochs, but below NextSeq.
+	Have uint64
+	// Rewind: From lay above Have+1, no event was merged.
+	Rewind  bool
+	Answers []Answer // one per event; none if Rewind
+	// Gained are waybills that had no data before.
+	Gained []scan.WaybillID
+	// Gaps are numbers found missing with this batch.
+	Gaps []Gap
+}
+
+// Ask names an event by number and identity.
+type Ask struct {
+	Epoch   uint64
+	Seq     uint64
+	Waybill scan.WaybillID
+	EventID string
+}
+
+// Import is waybill data from the carrier.
+type Import struct {
+	Waybill scan.WaybillID
+	Data    scan.Waybill
+}
+
+// Waybill is the snapshot's view of one waybill. It is shared: do not change it.
+type Waybill struct {
+	ID       scan.WaybillID
+	Data     *scan.Waybill // nil: none
+	Imported bool          // Data came from the carrier, not with a scan
+	Nodes    []scan.PathNode
+	Changed  time.Time
+}
+
+// Known is what a push needs to know about a waybill.
+type Known struct {
+	Waybill scan.WaybillID
+	Data    scan.Waybill
+	Binding *Binding // nil: nothing known
+}
+
+// Binding is whether a phone is bound in WeChat, and since when that is known.
+type Binding struct {
+	Exist bool
+	At    time.Time
+}
+
+// Gap is a run of numbers that never came.
+type Gap struct {
+	Depot    scan.DepotID
+	Epoch    uint64
+	From, To uint64 // both missing
+}
+
+// Depot is what is known of a depot's numbering.
+type Depot struct {
+	ID     scan.DepotID
+	Epoch  uint64 // the one that took an event last
+	Have   uint64 // of that epoch
+	Events uint64 // taken in all epochs, late ones included
+	At     time.Time
+	Gaps   []Gap // of all epochs
+}
+
+// Forgotten tells what Forget removed.
+type Forgotten struct {
+	Waybills, Answers, Bindings int
+	Done                        bool // all has been looked at once
+}
+
+// Stats is the store at one moment.
+type Stats struct {
+	Waybills  uint64 // merged ones
+	Tail      uint64 // log records not merged yet
+	LogBytes  int64  // size of log.db
+	FileBytes int64  // size of both files
+	// Damage tells what a start or a read found broken, a line each.
+	Damage []string
+}
+
+// Sentinels that callers branch on.
+var (
+	// ErrClosed: the store was closed.
+	ErrClosed = errors.New("snapshot is closed")
+	// ErrFailed: a sync to disk failed; the process must end (deps.md A2).
+	ErrFailed = errors.New("snapshot could not be synced to disk")
+	// ErrInUse: another process holds the data folder.
+	ErrInUse = errors.New("data folder is in use by another central")
+	// ErrNewer: a file was written by a newer scanrelay.
+	ErrNewer = errors.New("written by a newer scanrelay")
+)
