@@ -1,9 +1,11 @@
 package wechat
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 )
@@ -82,6 +84,9 @@ func (r *redacted) As(target any) bool {
 
 // Timeout reports whether the cause was one, as net.Error does.
 func (r *redacted) Timeout() bool {
+	if errors.Is(r.cause, context.DeadlineExceeded) || errors.Is(r.cause, os.ErrDeadlineExceeded) {
+		return true
+	}
 	var t interface{ Timeout() bool }
 	return errors.As(r.cause, &t) && t.Timeout()
 }
