@@ -1,0 +1,171 @@
+package uplink
+
+import (
+	"sync"
+	"time"
+
+	"scanrelay/agent/scan"
+	"scanrelay/uplink/syncapi"
+)
+
+const (
+	maxFresh     = 4 * syncapi.MaxWaiting // beyond it all are declared again
+	maxDeadlines = 65536
+	sweepEvery   = time.Minute
+	sweepPage    = 2000
+)
+
+// waits knows which waybills without data the centre has still to be told of,
+// and when their first event expires. It is safe for concurrent use.
+type waits struct {
+	outbox Waits
+
+	mu        sync.Mutex
+	fresh     []scan.WaybillID // parked and not yet declared
+	all       bool             // every waiting one is to be declared, from cursor on
+	cursor    scan.WaybillID
+	centre    string // store_id and process of the declarations
+	deadlines *recent[scan.WaybillID, time.Time]
+	checks    *recent[scan.WaybillID, time.Time] // woken when, only to see whether they expired
+	swept     scan.WaybillID
+}
+
+func newWaits(o Waits) *waits {
+	return &waits{outbox: o, deadlines: newRecent[scan.WaybillID, time.Time](maxDeadlines), checks: newRecent[scan.WaybillID, time.Time](sweepPage)}
+}
+
+// parked keeps that a waybill waits, until its first event expires at deadline.
+func (w *waits) parked(id scan.WaybillID, deadline time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.checks.drop(id)
+	if old, ok := w.deadlines.get(id); !ok || deadline.Before(old) {
+		w.deadlines.put(id, deadline)
+	}
+	if len(w.fresh) >= maxFresh {
+		w.fresh, w.all, w.cursor = nil, true, ""
+		return
+	}
+	w.fresh = append(w.fresh, id)
+}
+
+// declaration is what one request declares; it is given back if that failed.
+type declaration struct {
+	fresh  []scan.WaybillID
+	page   []scan.WaybillID
+	paged  bool
+	cursor scan.WaybillID // after page; "" when it was the last
+}
+
+// declare takes up to n waybills to declare.
+func (w *waits) declare(n int) (d declaration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n = min(n, syncapi.MaxWaiting)
+	take := min(n, len(w.fresh))
+	d.fresh = w.fresh[:take:take]
+	if w.fresh = w.fresh[take:]; len(w.fresh) == 0 {
+		w.fresh = nil
+	}
+	if room := n - take; w.all && room > 0 {
+		d.paged = true
+		d.page = w.outbox.Waiting(room, w.cursor)
+		if len(d.page) == room {
+			d.cursor = d.page[room-1]
+		}
+	}
+	return d
+}
+
+func (d declaration) ids() []string {
+	ids := make([]string, 0, len(d.fresh)+len(d.page))
+	for _, part := range [][]scan.WaybillID{d.fresh, d.page} {
+		for _, id := range part {
+			ids = append(ids, string(id))
+		}
+	}
+	return ids
+}
+
+// undeclared gives back what the centre did not hear.
+func (w *waits) undeclared(d declaration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fresh = append(d.fresh, w.fresh...)
+}
+
+// declared keeps that the centre heard a declaration.
+func (w *waits) declared(d declaration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if d.paged {
+		w.cursor, w.all = d.cursor, d.cursor != ""
+	}
+}
+
+// heard notices another centre, which knows of no declaration: all are declared
+// again.
+func (w *waits) heard(storeID, process string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if now := storeID + "/" + process; now != w.centre {
+		w.centre, w.all, w.cursor, w.fresh = now, true, "", nil
+	}
+}
+
+// pending reports whether something is still to be declared.
+func (w *waits) pending() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.fresh) > 0 || w.all
+}
+
+// wake lets the events of waybills go on whose data came.
+func (w *waits) wake(ids []scan.WaybillID) {
+	if len(ids) == 0 {
+		return
+	}
+	w.mu.Lock()
+	for _, id := range ids {
+		w.deadlines.drop(id)
+		w.checks.drop(id)
+	}
+	w.mu.Unlock()
+	w.outbox.Wake(ids...)
+}
+
+// checking reports whether the waybill was woken only to see whether its first
+// event expired.
+func (w *waits) checking(id scan.WaybillID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at, ok := w.checks.get(id)
+	return ok && time.Since(at) < sweepEvery
+}
+
+// sweep wakes, of the next page of waiting waybills, those whose first event may
+// have expired: the gate judges them.
+func (w *waits) sweep(now time.Time) {
+	w.mu.Lock()
+	after := w.swept
+	w.mu.Unlock()
+	page := w.outbox.Waiting(sweepPage, after)
+	var due []scan.WaybillID
+	w.mu.Lock()
+	w.swept = ""
+	if len(page) == sweepPage {
+		w.swept = page[len(page)-1]
+	}
+	for _, id := range page {
+		if at, ok := w.deadlines.get(id); ok && now.Before(at) {
+			continue
+		}
+		w.deadlines.drop(id)
+		w.checks.put(id, time.Now())
+		due = append(due, id)
+	}
+	w.mu.Unlock()
+	if len(due) > 0 {
+		w.outbox.Wake(due...)
+	}
+}
