@@ -22,7 +22,7 @@ const maxReply = 4 << 20
 // lookUp asks the carrier about a push and judges its reply.
 func (s *Server) lookUp(n notification, callSeq int) Lookup {
 	l := s.ask(n.waybill, n.sender.Phone, n.receiver.Phone)
-	l.CallSeq = callSeq
+	l.CallSeq, l.Pushed = callSeq, n.node
 	if l.Errcode == 0 {
 		l.Errcode, l.Problem = judge(l.Reply, n)
 	}

@@ -4,16 +4,18 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"time"
+
+	"scanrelay/wechat/callback"
 )
 
 // Mode is the message push's encryption mode (wechat.md section 3).
-type Mode string
+type Mode = callback.Mode
 
 // The three modes that can be chosen in WeChat's console.
 const (
-	Plain  Mode = "plain"
-	Compat Mode = "compat"
-	Secure Mode = "secure"
+	Plain  = callback.Plain
+	Compat = callback.Compat
+	Secure = callback.Secure
 )
 
 // Format is the message push's data format.

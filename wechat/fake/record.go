@@ -43,6 +43,7 @@ type Lookup struct {
 	Took          time.Duration
 	CallSeq       int // the pathnotify call it belongs to; 0 for Ask
 	WaybillID     string
+	Pushed        Node // what the call wants to push; zero for Ask
 	SenderPhone   string
 	ReceiverPhone string
 	Mode          Mode

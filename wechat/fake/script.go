@@ -70,7 +70,7 @@ func (s Script) validate() error {
 	}
 	for i, f := range s.Faults {
 		if !known[f.API] {
-			return fmt.Errorf("wechat script: faults[%d]: no api is named %q (have stable_token, userquery, pathnotify, quota_get, *)", i, f.API)
+			return fmt.Errorf("wechat script: faults[%d]: no api is named %q (have stable_token, userquery, pathnotify, quota, *)", i, f.API)
 		}
 		if f.Share < 0 || f.Share > 1 {
 			return fmt.Errorf("wechat script: faults[%d]: share %v is not between 0 and 1", i, f.Share)

@@ -21,7 +21,7 @@ const (
 	StableToken API = "stable_token"
 	UserQuery   API = "userquery"
 	PathNotify  API = "pathnotify"
-	QuotaGet    API = "quota_get"
+	QuotaGet    API = "quota"
 )
 
 var paths = map[string]API{
