@@ -1,0 +1,173 @@
+package intake
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	mochi "github.com/mochi-mqtt/server/v2"
+)
+
+// Broker is an MQTT broker for devices to publish to: their PUBACK is our fsync.
+// It forwards nothing: who subscribes hears nothing of other devices.
+type Broker struct {
+	cfg    BrokerConfig
+	funnel *funnel
+	log    *slog.Logger
+	notes  *notes
+	users  map[string]user
+	space  *budget
+
+	full     atomic.Bool // connections were closed for want of room
+	stopping atomic.Bool
+	listens  atomic.Bool
+	ctx      context.Context // of Run
+
+	qos0, lost, redelivered, refused, denied, cut atomic.Uint64
+
+	mu     sync.Mutex
+	server *mochi.Server // guarded by mu
+}
+
+// user is a User as the hooks need it.
+type user struct {
+	password [sha256.Size]byte
+	publish  []filter // none: all topics
+}
+
+// BrokerStatus is what a Broker is doing.
+type BrokerStatus struct {
+	Listening bool
+	Clients   int
+	Full      bool  // new connections are refused for want of room
+	Waiting   int64 // bytes that wait for their commit
+	// Counters since start. QoS0 publishes are at risk: a device can't know
+	// whether they came. Lost are those of them that there was no room for.
+	// Refused are connections, Denied publishes without permission, Cut
+	// connections that were closed for want of room or a failed commit.
+	QoS0, Lost, Redelivered, Refused, Denied, Cut uint64
+}
+
+// NewBroker returns a Broker; Run starts it.
+func NewBroker(cfg BrokerConfig, m *Mapper, j Journal) (*Broker, error) {
+	cfg.setDefaults()
+	b := &Broker{
+		cfg: cfg, funnel: newFunnel(m, j, cfg.DedupeWindow), log: cfg.Logger,
+		notes: newNotes(cfg.Logger), users: make(map[string]user), space: newBudget(cfg.MaxWaiting),
+	}
+	var p problems
+	for i, u := range cfg.Users {
+		key := fmt.Sprintf("mqtt.embedded.users.%d.", i)
+		if _, twice := b.users[u.Username]; twice || u.Username == "" {
+			p.add(key+"username", "%q is empty or given twice", u.Username)
+		}
+		if u.Password == "" {
+			p.add(key+"password", "is empty")
+		}
+		known := user{password: sha256.Sum256([]byte(u.Password))}
+		for k, text := range u.Publish {
+			f, err := parseFilter(text)
+			if err != nil {
+				p.add(fmt.Sprintf("%spublish.%d", key, k), "%q is %w", text, err)
+			}
+			known.publish = append(known.publish, f)
+		}
+		b.users[u.Username] = known
+	}
+	return b, p.err()
+}
+
+// Run serves on ln until ctx ends; then it acknowledges what is committed, closes
+// all connections and returns nil. It closes ln.
+func (b *Broker) Run(ctx context.Context, ln net.Listener) error {
+	b.ctx = ctx
+	b.stopping.Store(false)
+	server := mochi.New(&mochi.Options{
+		Capabilities:           b.capabilities(),
+		Logger:                 slog.New(quiet{b.notes}),
+		SysTopicResendInterval: 365 * 24 * 3600, // nobody hears it
+	})
+	b.mu.Lock()
+	b.server = server
+	b.mu.Unlock()
+	a := newAcceptor(b, ln)
+	if err := server.AddHook(&hook{b: b}, nil); err != nil {
+		return fmt.Errorf("start mqtt broker: %w", err)
+	}
+	if err := server.AddListener(a); err != nil {
+		return fmt.Errorf("start mqtt broker: %w", err)
+	}
+	if err := server.Serve(); err != nil {
+		return fmt.Errorf("start mqtt broker: %w", err)
+	}
+	b.listens.Store(true)
+	b.log.Info("mqtt broker listens", "address", ln.Addr().String(), "tls", b.cfg.TLS != nil)
+	<-ctx.Done()
+	b.listens.Store(false)
+	b.stopping.Store(true)
+	a.shut()
+	b.flush(a)
+	if err := server.Close(); err != nil {
+		return fmt.Errorf("stop mqtt broker: %w", err)
+	}
+	return nil
+}
+
+// capabilities bounds what one client can take of the server.
+func (b *Broker) capabilities() *mochi.Capabilities {
+	c := mochi.NewDefaultServerCapabilities()
+	c.MaximumClients = int64(b.cfg.MaxClients)
+	c.MaximumPacketSize = uint32(min(b.cfg.MaxPacket, 256<<20))
+	c.MaximumClientWritesPending = 64
+	c.MaximumSessionExpiryInterval = sessionKept
+	c.MaximumInflight = 1024
+	c.TopicAliasMaximum = 0
+	return c
+}
+
+// flush waits until what the journal has is acknowledged, at most flushTime.
+func (b *Broker) flush(a *acceptor) {
+	timeout := time.NewTimer(flushTime)
+	defer timeout.Stop()
+	for !a.idle() {
+		select {
+		case <-timeout.C:
+			return
+		case <-b.space.more():
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// Connected reports whether it is listening.
+func (b *Broker) Connected() bool { return b.listens.Load() }
+
+// Status returns what it is doing.
+func (b *Broker) Status() BrokerStatus {
+	st := BrokerStatus{
+		Listening: b.listens.Load(), Full: b.refusing(), Waiting: b.space.waiting(),
+		QoS0: b.qos0.Load(), Lost: b.lost.Load(), Redelivered: b.redelivered.Load(),
+		Refused: b.refused.Load(), Denied: b.denied.Load(), Cut: b.cut.Load(),
+	}
+	b.mu.Lock()
+	server := b.server
+	b.mu.Unlock()
+	if server != nil {
+		st.Clients = int(atomic.LoadInt64(&server.Info.ClientsConnected))
+	}
+	return st
+}
+
+// refusing reports whether new connections are refused: some were closed for
+// want of room, and there still is none.
+func (b *Broker) refusing() bool {
+	if b.full.Load() && !b.funnel.full() {
+		b.full.Store(false)
+	}
+	return b.full.Load()
+}

@@ -1,0 +1,113 @@
+package decode
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Tree resolves a payload's aliases and returns it as one object:
+//
+//	{"group", "type", "node", "device", "timestamp", "seq",
+//	 "metrics": {name: value}, "timestamps": {name: unix milliseconds}}
+//
+// and, where a metric occurs more than once, as devices send what they kept
+// while they were offline, one such object per moment in the order sent. missing
+// is an alias that the birth does not know.
+func (p SparkplugPayload) Tree(t SparkplugTopic, b Birth) (whole Node, reads []Node, missing string) {
+	var all []named
+	for _, m := range p.Metrics {
+		name, datatype := m.Name, uint32(0)
+		if known, ok := b.Aliases[m.Alias]; m.HasAlias && ok {
+			datatype = known.Datatype
+			if name == "" {
+				name = known.Name
+			}
+		}
+		if name == "" {
+			if missing == "" {
+				missing = strconv.FormatUint(m.Alias, 10)
+			}
+			continue
+		}
+		all = append(all, named{name, m.Value(datatype), m.Timestamp})
+	}
+	whole = p.object(t, all)
+	for _, group := range moments(all) {
+		reads = append(reads, p.object(t, group))
+	}
+	return whole, reads, missing
+}
+
+type named struct {
+	name  string
+	value Node
+	at    uint64
+}
+
+// moments groups metrics by their time if one of them occurs twice; else there
+// is one group.
+func moments(all []named) [][]named {
+	seen := make(map[string]bool, len(all))
+	repeated := false
+	for _, m := range all {
+		repeated = repeated || seen[m.name]
+		seen[m.name] = true
+	}
+	if !repeated {
+		return [][]named{all}
+	}
+	var groups [][]named
+	place := make(map[uint64]int)
+	for _, m := range all {
+		i, ok := place[m.at]
+		if !ok {
+			i = len(groups)
+			place[m.at] = i
+			groups = append(groups, nil)
+		}
+		groups[i] = append(groups[i], m)
+	}
+	return groups
+}
+
+func (p SparkplugPayload) object(t SparkplugTopic, metrics []named) Node {
+	var names []string
+	var values, times []Node
+	var timed []string
+	for _, m := range metrics {
+		names, values = append(names, m.name), append(values, m.value)
+		at := m.at
+		if at == 0 {
+			at = p.Timestamp
+		}
+		if at != 0 {
+			timed, times = append(timed, m.name), append(times, NewNumber(strconv.FormatUint(at, 10)))
+		}
+	}
+	keys := []string{"group", "type", "node", "device", "seq", "metrics", "timestamps"}
+	kids := []Node{
+		NewString(t.Group), NewString(t.Type), NewString(t.Node), NewString(t.Device),
+		NewNumber(strconv.FormatUint(p.Seq, 10)), NewObject(names, values), NewObject(timed, times),
+	}
+	if p.Timestamp != 0 {
+		keys, kids = append(keys, "timestamp"), append(kids, NewNumber(strconv.FormatUint(p.Timestamp, 10)))
+	}
+	return NewObject(keys, kids)
+}
+
+// FindMetric follows a pointer in what Tree returned. A metric's name may be
+// written with its slashes as they are: /Scan/Code, /Scan~1Code and
+// /metrics/Scan~1Code are the same; /timestamps/Scan/Code is its time.
+func FindMetric(n *Node, p Pointer) (*Node, bool) {
+	if found, ok := n.Find(p); ok {
+		return found, true
+	}
+	within := "metrics"
+	if len(p) > 1 && (p[0] == "metrics" || p[0] == "timestamps") {
+		within, p = p[0], p[1:]
+	}
+	if members, ok := n.Member(within); ok {
+		return members.Member(strings.Join(p, "/"))
+	}
+	return nil, false
+}

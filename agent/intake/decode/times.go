@@ -1,0 +1,204 @@
+package decode
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Time reads a device's time in any of these forms: one of the extra layouts;
+// unix seconds, milliseconds, microseconds or nanoseconds, told apart by size;
+// RFC 3339 and its kin (blank or T between date and time, -, / or . in the
+// date, a fraction, no seconds, zones as Z, +08, +0800, +08:00 or none); compact
+// 20060102150405; RFC 1123 and ANSI C. loc is the zone of times that have none.
+// A moment at or before 1970-01-01 is no time: it is what devices send that
+// never had one.
+func Time(s string, layouts []string, loc *time.Location) (time.Time, bool) {
+	s = StripText(s)
+	t, ok := parseTime(s, layouts, loc)
+	return t, ok && t.Unix() > 0
+}
+
+func parseTime(s string, layouts []string, loc *time.Location) (time.Time, bool) {
+	for _, layout := range layouts {
+		if t, err := time.ParseInLocation(layout, s, loc); err == nil {
+			return t, true
+		}
+	}
+	if t, ok := compact(s, loc); ok {
+		return t, true
+	}
+	if t, ok := unix(s); ok {
+		return t, true
+	}
+	if t, ok := iso(s, loc); ok {
+		return t, true
+	}
+	for _, layout := range []string{time.RFC1123, time.RFC1123Z, time.ANSIC, time.UnixDate, time.RFC850} {
+		if t, err := time.ParseInLocation(layout, s, loc); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// compact reads 20060102150405 and 200601021504, which as milliseconds would
+// lie after 2600 or before 1980, and 20060102T150405 with or without a zone.
+func compact(s string, loc *time.Location) (time.Time, bool) {
+	if len(s) < 12 || (s[:2] != "20" && s[:2] != "19") {
+		return time.Time{}, false
+	}
+	for _, layout := range []string{
+		"20060102150405", "200601021504", "20060102T150405", "20060102 150405",
+		"20060102T150405Z07:00", "20060102T150405Z0700",
+	} {
+		if t, err := time.ParseInLocation(layout, s, loc); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// unix reads a number. Each unit covers the years from about 1973 on.
+func unix(s string) (time.Time, bool) {
+	if i, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return unixInt(i), true
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil || math.IsNaN(f) || math.Abs(f) >= 1<<62 || strings.ContainsAny(s, "xX_pPnN") {
+		return time.Time{}, false
+	}
+	if math.Abs(f) < 1e11 {
+		sec, frac := math.Modf(f)
+		return time.Unix(int64(sec), int64(frac*1e9)), true
+	}
+	return unixInt(int64(f)), true
+}
+
+func unixInt(i int64) time.Time {
+	switch a := max(i, -i); {
+	case a < 1e11:
+		return time.Unix(i, 0)
+	case a < 1e14:
+		return time.UnixMilli(i)
+	case a < 1e17:
+		return time.UnixMicro(i)
+	default:
+		return time.Unix(0, i)
+	}
+}
+
+// iso reads year, month, day, hour, minute and what may follow.
+func iso(s string, loc *time.Location) (time.Time, bool) {
+	r := reader{s: s}
+	year, sep := r.number(4, 4), r.any("-/.")
+	month, sep2 := r.number(1, 2), r.any("-/.")
+	day := r.number(1, 2)
+	if sep == 0 || sep != sep2 || r.any("Tt _") == 0 {
+		return time.Time{}, false
+	}
+	r.skip(' ')
+	hour, colon := r.number(1, 2), r.any(":")
+	minute := r.number(2, 2)
+	second, nanos := 0, 0
+	if r.peek() == ':' {
+		r.pos++
+		second = r.number(2, 2)
+		nanos = r.fraction()
+	}
+	zone, ok := r.zone(loc)
+	if r.bad || colon == 0 || !ok || r.pos != len(s) || hour > 23 || minute > 59 || second > 60 {
+		return time.Time{}, false
+	}
+	date := time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC)
+	if date.Month() != time.Month(month) || date.Day() != day {
+		return time.Time{}, false
+	}
+	return time.Date(year, time.Month(month), day, hour, minute, second, nanos, zone), true
+}
+
+// reader walks over a text; bad is set by the first thing that was not there.
+type reader struct {
+	s   string
+	pos int
+	bad bool
+}
+
+func (r *reader) peek() byte {
+	if r.pos < len(r.s) {
+		return r.s[r.pos]
+	}
+	return 0
+}
+
+func (r *reader) skip(c byte) {
+	for r.peek() == c {
+		r.pos++
+	}
+}
+
+// any steps over one of the characters and returns it; 0 if none is there.
+func (r *reader) any(chars string) byte {
+	c := r.peek()
+	if c == 0 || strings.IndexByte(chars, c) < 0 {
+		return 0
+	}
+	r.pos++
+	return c
+}
+
+func (r *reader) number(least, most int) (n int) {
+	digits := 0
+	for ; digits < most && isDigit(r.peek()); digits++ {
+		n = n*10 + int(r.peek()-'0')
+		r.pos++
+	}
+	r.bad = r.bad || digits < least
+	return n
+}
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+// fraction reads a fraction of a second as nanoseconds; further digits are
+// left out.
+func (r *reader) fraction() int {
+	if r.any(".,") == 0 {
+		return 0
+	}
+	r.bad = r.bad || !isDigit(r.peek())
+	nanos, unit := 0, 100_000_000
+	for ; isDigit(r.peek()); r.pos++ {
+		nanos += int(r.peek()-'0') * unit
+		unit /= 10
+	}
+	return nanos
+}
+
+// zone reads Z, UTC, GMT, an offset, or nothing, which stands for loc.
+func (r *reader) zone(loc *time.Location) (*time.Location, bool) {
+	r.skip(' ')
+	rest := r.s[r.pos:]
+	switch strings.ToUpper(rest) {
+	case "":
+		return loc, true
+	case "Z", "UTC", "GMT":
+		r.pos = len(r.s)
+		return time.UTC, true
+	}
+	sign := r.any("+-")
+	hours := r.number(2, 2)
+	r.any(":")
+	minutes := 0
+	if r.pos < len(r.s) {
+		minutes = r.number(2, 2)
+	}
+	if sign == 0 || r.bad || hours > 15 || minutes > 59 {
+		return nil, false
+	}
+	offset := hours*3600 + minutes*60
+	if sign == '-' {
+		offset = -offset
+	}
+	return time.FixedZone("", offset), true
+}

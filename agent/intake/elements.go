@@ -1,0 +1,180 @@
+package intake
+
+import (
+	"errors"
+
+	"scanrelay/agent/intake/decode"
+)
+
+// element is one part of a message that may hold a read.
+type element struct {
+	index  int
+	alone  bool           // it is the only one of its message
+	node   *decode.Node   // nil if it could not be decoded
+	around []*decode.Node // what else its fields are looked for in, the innermost first
+	raw    []byte         // as it was sent, as far as that can be told
+}
+
+// elements decodes the message. Elements that can't be decoded on their own are
+// rejected here; a problem concerns the whole message.
+func (j *job) elements() ([]element, *problem) {
+	switch j.src.decoder {
+	case "text":
+		return j.textElements(), nil
+	case "csv":
+		return j.csvElements(), nil
+	case "sparkplug":
+		return j.sparkplugElements()
+	default:
+		return j.jsonElements()
+	}
+}
+
+func (j *job) textElements() (out []element) {
+	lines := decode.Lines(j.payload)
+	for i, line := range lines {
+		n := decode.NewString(string(line))
+		out = append(out, element{index: i, alone: len(lines) == 1, node: &n, raw: line})
+	}
+	return out
+}
+
+func (j *job) csvElements() (out []element) {
+	lines := decode.Lines(j.payload)
+	for i, line := range lines {
+		el := element{index: i, alone: len(lines) == 1, raw: line}
+		n, err := decode.Row(line, j.src.columns)
+		switch {
+		case err != nil:
+			j.reject(&el, problemf("not_csv", "line %d is no CSV: %s", i+1, err))
+		case header(n):
+			j.ignore(&el, "it is the header line")
+		default:
+			el.node = &n
+			out = append(out, el)
+		}
+	}
+	return out
+}
+
+// header reports whether a row holds its own columns' names.
+func header(n decode.Node) bool {
+	for i, key := range n.Keys() {
+		if text, _ := n.Kids()[i].Text(); text != key {
+			return false
+		}
+	}
+	return len(n.Keys()) > 0
+}
+
+func (j *job) jsonElements() ([]element, *problem) {
+	docs, err := decode.JSON(decode.Strip(j.payload))
+	switch {
+	case errors.Is(err, decode.ErrTooLarge):
+		return nil, problemf("too_large", "%s: let the device send smaller messages", err)
+	case err != nil:
+		return nil, problemf("not_json", "%s: if the device sends bare text, %s needs decoder text", err, j.src.name())
+	}
+	var out []element
+	index := 0
+	for i := range docs {
+		if docs[i].Err != nil {
+			j.reject(&element{index: index, raw: docs[i].Raw}, problemf("not_json", "line %d is %s", i+1, docs[i].Err))
+			index++
+			continue
+		}
+		for _, e := range j.split(&docs[i].Root) {
+			out = append(out, element{index: index, node: e.Node, around: e.Around, raw: e.Node.Raw()})
+			index++
+		}
+	}
+	if len(out) == 1 && index == 1 {
+		out[0].alone = true
+	}
+	return out, nil
+}
+
+// split finds the elements of one document. Without split an array's elements
+// count, also those of arrays in it.
+func (j *job) split(root *decode.Node) []decode.Element {
+	if !j.src.splits {
+		return flatten(nil, root, nil)
+	}
+	path := j.src.split
+	if root.Kind != decode.Array || len(path) == 0 || path[0] == "*" {
+		return root.Expand(path)
+	}
+	var out []decode.Element
+	for i := range root.Kids() {
+		out = append(out, root.Kids()[i].Expand(path)...)
+	}
+	return out
+}
+
+func flatten(out []decode.Element, n *decode.Node, around []*decode.Node) []decode.Element {
+	switch n.Kind {
+	case decode.Null:
+		return out
+	case decode.Array:
+		around = append([]*decode.Node{n}, around...)
+		for i := range n.Kids() {
+			out = flatten(out, &n.Kids()[i], around)
+		}
+		return out
+	default:
+		return append(out, decode.Element{Node: n, Around: around})
+	}
+}
+
+// sparkplugElements reads data messages; births are remembered and, like deaths
+// and commands, hold no read.
+func (j *job) sparkplugElements() ([]element, *problem) {
+	topic, ok := decode.ParseSparkplugTopic(j.topic)
+	if !ok {
+		return nil, problemf("not_sparkplug", "the topic is none of Sparkplug B: want spBv1.0/<group>/<type>/<node>/<device>")
+	}
+	birth := topic.Type == "NBIRTH" || topic.Type == "DBIRTH"
+	if !birth && topic.Type != "NDATA" && topic.Type != "DDATA" {
+		return nil, nil
+	}
+	payload, err := decode.Sparkplug(j.payload)
+	if err != nil {
+		return nil, problemf("not_sparkplug", "%s", err)
+	}
+	if birth {
+		j.born(topic, payload)
+		return nil, nil
+	}
+	return j.metrics(topic, payload)
+}
+
+func (j *job) born(topic decode.SparkplugTopic, payload decode.SparkplugPayload) {
+	if j.trace != nil {
+		return // explaining changes nothing
+	}
+	if topic.Type == "NBIRTH" {
+		j.m.births.Forget(topic.EdgeNode())
+	}
+	j.m.births.SetBirth(topic.Source(), decode.BirthOf(payload))
+}
+
+func (j *job) metrics(topic decode.SparkplugTopic, payload decode.SparkplugPayload) ([]element, *problem) {
+	birth, known := j.m.births.Birth(topic.Source())
+	whole, reads, missing := payload.Tree(topic, birth)
+	if missing != "" {
+		if j.trace == nil {
+			j.m.births.Missing(topic.Source())
+		}
+		if !known {
+			return nil, problemf("no_birth", "alias %s of %s: its birth message has not been seen; restart the device or ask it for a rebirth", missing, topic.Source())
+		}
+		return nil, problemf("no_birth", "alias %s is not in the birth message of %s; restart the device or ask it for a rebirth", missing, topic.Source())
+	}
+	out := make([]element, len(reads))
+	for i := range reads {
+		out[i] = element{
+			index: i, alone: len(reads) == 1, node: &reads[i], around: []*decode.Node{&whole}, raw: reads[i].Raw(),
+		}
+	}
+	return out, nil
+}

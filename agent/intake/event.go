@@ -1,0 +1,292 @@
+package intake
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"scanrelay/agent/intake/decode"
+	"scanrelay/agent/scan"
+)
+
+// earliest is before any scan that this program can see: an older time is wrong
+// even while the gateway's own clock can't be believed.
+var earliest = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// builder makes one event; the first problem stops it.
+type builder struct {
+	*job
+	rd      *read
+	ev      scan.Event
+	station *station
+	named   string // the station as the message names it
+	sent    string // the time as it was sent; "" if it was none
+	bad     *problem
+}
+
+// event makes an event of a read, or rejects it.
+func (j *job) event(rd *read) {
+	b := &builder{job: j, rd: rd}
+	b.ev.Waybill, b.ev.ReceivedAt = rd.waybill, j.received
+	j.trace.read(rd.el)
+	j.trace.field(fieldWaybill, j.src.rules[fieldWaybill].String(), "", string(rd.waybill))
+	for _, step := range []func(){
+		b.place, b.action, b.device, b.clock, b.couriers, b.message, b.data, b.identity, b.check,
+	} {
+		if step(); b.bad != nil {
+			j.reject(rd.el, b.bad)
+			return
+		}
+	}
+	if b.ev.Weak != (scan.WeakKey{}) && j.info.Retained {
+		j.ignore(rd.el, "the broker had kept it (retained), and it has neither an id nor a time: it may be of any age")
+		return
+	}
+	j.batch.Events = append(j.batch.Events, b.ev)
+	j.trace.end(rd.el, "event", "", &b.ev)
+}
+
+// get returns a field's text; "" if the message has none.
+func (b *builder) get(f field) string {
+	v, ok, bad := b.value(f, b.rd)
+	if b.bad == nil {
+		b.bad = bad
+	}
+	if !ok {
+		return ""
+	}
+	return v.text
+}
+
+func (b *builder) fail(code, format string, args ...any) {
+	if b.bad == nil {
+		b.bad = problemf(code, format, args...)
+	}
+}
+
+// place finds the station. One that isn't known matters only where it should
+// have supplied something.
+func (b *builder) place() {
+	b.named = b.get(fieldStation)
+	b.station = b.stations[b.named]
+}
+
+// lacking reports that neither the message nor the station has a field.
+func (b *builder) lacking(f field, code string) {
+	rule := b.src.rules[f]
+	where := "no " + f.String() + " at " + rule.String()
+	if rule.kind == ruleNone {
+		where = "no " + f.String()
+	}
+	switch {
+	case b.named != "" && b.station == nil:
+		b.fail("unknown_station", "%s, and station %q is not under stations: add it there with %s", where, shown(b.named), f)
+	case b.station != nil:
+		b.fail(code, "%s, and station %s has none either: give it %s", where, b.named, f)
+	default:
+		b.fail(code, "%s: name it in fields of %s, or name a station there that supplies it", where, b.src.name())
+	}
+}
+
+func (b *builder) action() {
+	text := b.get(fieldActionType)
+	switch {
+	case b.bad != nil:
+	case text != "":
+		a, err := parseAction(text)
+		if err != nil {
+			b.fail("bad_action_type", "%s: translate it under values.action_type of %s", err, b.src.name())
+		}
+		b.ev.ActionType = a
+	case b.station != nil && b.station.cfg.ActionType != 0:
+		b.ev.ActionType = scan.ActionType(b.station.cfg.ActionType)
+		b.supplied(fieldActionType, strconv.Itoa(int(b.ev.ActionType)))
+	default:
+		b.lacking(fieldActionType, "no_action_type")
+	}
+}
+
+// parseAction reads one of WeChat's codes.
+func parseAction(text string) (scan.ActionType, error) {
+	n, err := strconv.Atoi(decode.Digits(text))
+	if err != nil || !scan.ActionType(n).Known() {
+		return 0, fmt.Errorf("action_type %q is none of WeChat's 20 codes", shown(text))
+	}
+	return scan.ActionType(n), nil
+}
+
+// supplied notes what the station gave.
+func (b *builder) supplied(f field, value string) {
+	b.trace.field(f, "station "+b.named, "", value)
+}
+
+func (b *builder) device() {
+	b.ev.DeviceID = clip(b.get(fieldDevice), scan.MaxID)
+}
+
+// clip cuts a text to at most n bytes, between two characters.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// clock applies the clock rule (design.md section 2).
+func (b *builder) clock() {
+	at, from, ok := b.sentTime()
+	clock := b.m.clock
+	believable := clock.Believable()
+	switch {
+	case ok && believable:
+		ok = scan.PlausibleTime(at.Unix(), b.received)
+	case ok:
+		ok = !at.Before(earliest)
+	}
+	if !believable {
+		boot, since := clock.Boot()
+		b.ev.Clockless = &scan.BootTime{Boot: boot, Since: since}
+	}
+	if ok {
+		b.ev.ActionTime = at.Unix()
+		b.trace.field(fieldActionTime, from, b.sent, at.Format(time.RFC3339))
+		return
+	}
+	b.ev.ActionTime = b.received.Unix()
+	b.ev.Marks |= scan.MarkClock
+	b.trace.field(fieldActionTime, "time of arrival: none was sent, or none that can be", b.sent, b.received.Format(time.RFC3339))
+}
+
+// sentTime reads the device's time and notes it as it was sent. Sparkplug's
+// metrics have one of their own.
+func (b *builder) sentTime() (at time.Time, from string, ok bool) {
+	v, ok, bad := b.value(fieldActionTime, b.rd)
+	if bad != nil {
+		return at, "", false
+	}
+	if !ok && b.src.decoder == "sparkplug" {
+		v, ok = b.metricTime()
+	}
+	if !ok {
+		return at, "", false
+	}
+	if at, ok = decode.Time(v.text, b.src.layouts, b.src.zone); ok {
+		b.sent = v.text
+	}
+	return at, v.from, ok
+}
+
+// metricTime returns the time of the metric that holds the waybill number.
+func (b *builder) metricTime() (found, bool) {
+	r := b.src.rules[fieldWaybill]
+	if r.kind != rulePointer || len(r.pointer) == 0 {
+		return found{}, false
+	}
+	path := r.pointer
+	if path[0] == "metrics" {
+		path = path[1:]
+	}
+	r.pointer = append(decode.Pointer{"timestamps"}, path...)
+	return b.follow(r, b.rd.el.node)
+}
+
+// courier fields: the event's own value wins over the station's.
+func (b *builder) couriers() {
+	get := func(f field) string {
+		if text := b.get(f); text != "" || b.station == nil {
+			return text
+		}
+		text := b.station.text(f)
+		if text != "" {
+			b.supplied(f, text)
+		}
+		return text
+	}
+	b.ev.Pickup = scan.Courier{Name: scan.Private(get(fieldPickupName)), Phone: scan.Phone(get(fieldPickupPhone))}
+	b.ev.Delivery = scan.Courier{Name: scan.Private(get(fieldDeliveryName)), Phone: scan.Phone(get(fieldDeliveryPhone))}
+}
+
+// message is action_msg; a station's template sees the rest of the event.
+func (b *builder) message() {
+	text := b.get(fieldActionMsg)
+	if text == "" && b.station != nil && b.bad == nil {
+		var err error
+		if text, err = b.station.message(b.templateData()); err != nil {
+			b.fail("bad_template", "stations.%s.action_msg: %s", b.named, err)
+		}
+		text = strings.TrimSpace(valid(text))
+		b.supplied(fieldActionMsg, text)
+	}
+	if text == "" {
+		b.lacking(fieldActionMsg, "no_action_msg")
+	}
+	if strings.ContainsRune(text, utf8.RuneError) && !utf8.Valid(b.payload) {
+		b.fail("not_utf8", "action_msg is not UTF-8: set the device to UTF-8 (it may be sending GBK)")
+	}
+	var cut bool
+	if b.ev.ActionMsg, cut = scan.CutMessage(text); cut {
+		b.ev.Marks |= scan.MarkCut
+	}
+}
+
+func (b *builder) templateData() templateData {
+	return templateData{
+		Depot:   b.depot,
+		Station: templatePlace{b.named, b.station.cfg.Name},
+		Event: templateEvent{
+			WaybillID: string(b.ev.Waybill), ActionType: b.ev.ActionType, DeviceID: b.ev.DeviceID,
+			ActionTime: templateTime{time.Unix(b.ev.ActionTime, 0).In(b.src.zone)},
+		},
+	}
+}
+
+// identity gives the event its id: the scanner's own, one derived from the time
+// as it was sent, or, with neither, one that only this delivery has, beside the
+// weak key (design.md section 2, Identity).
+func (b *builder) identity() {
+	id := b.get(fieldEventID)
+	switch {
+	case id != "" && len(id) <= scan.MaxID:
+		b.ev.EventID = id
+		return
+	case id != "":
+		sum := sha256.Sum256([]byte(id))
+		b.ev.EventID = "h" + hex.EncodeToString(sum[:12])
+	case b.sent != "":
+		b.ev.EventID = scan.DeriveEventID(b.ev.Waybill, b.ev.ActionType, b.sent, b.ev.DeviceID)
+	default:
+		b.ev.Weak = scan.DeriveWeakKey(b.topic, b.job.payload, b.rd.ordinal)
+		b.ev.EventID = b.deliveryID()
+	}
+	b.ev.Marks |= scan.MarkDerivedID
+	b.trace.field(fieldEventID, "derived", "", b.ev.EventID)
+}
+
+// deliveryID names this delivery of the event and no other.
+func (b *builder) deliveryID() string {
+	h := sha256.New()
+	h.Write(b.ev.Weak[:])
+	var n [24]byte
+	binary.BigEndian.PutUint64(n[:], uint64(b.received.UnixNano()))
+	binary.BigEndian.PutUint64(n[8:], b.info.Serial)
+	if c := b.ev.Clockless; c != nil {
+		binary.BigEndian.PutUint64(n[16:], uint64(c.Since))
+		h.Write([]byte(c.Boot))
+	}
+	h.Write(n[:])
+	return "w" + hex.EncodeToString(h.Sum(nil)[:12])
+}
+
+func (b *builder) check() {
+	if err := b.ev.Validate(); err != nil {
+		b.fail("bad_field", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+}

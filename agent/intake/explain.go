@@ -1,0 +1,118 @@
+package intake
+
+import (
+	"scanrelay/agent/scan"
+)
+
+// Explanation shows what a payload becomes and why, for `scanrelay check
+// --payload`.
+type Explanation struct {
+	Topic string
+	// Source is the place of the source that takes the message, 0 the first;
+	// -1: none does.
+	Source  int
+	Filter  string
+	Decoder string
+	Reads   []ReadExplanation
+	Batch   scan.Batch
+	current int // the read whose fields come now; -1: none
+}
+
+// ReadExplanation is one read, or with Index -1 the whole message.
+type ReadExplanation struct {
+	Index   int
+	Fields  []FieldExplanation
+	Outcome string // event, ignored or rejected
+	Reason  string // why, where it is no event
+	Event   *scan.Event
+}
+
+// FieldExplanation tells where one field's value came from. What is about a
+// person is masked; the Event has the content.
+type FieldExplanation struct {
+	Field string
+	From  string // the place, and what was done with it
+	Sent  string // as the device sent it, where that differs
+	Value string
+}
+
+// Explain maps a message as Map does and says where each value came from. It
+// changes nothing: a birth message is not remembered.
+func (m *Mapper) Explain(topic string, payload []byte, info MessageInfo) *Explanation {
+	e := &Explanation{Source: -1, current: -1}
+	e.Batch = m.run(topic, payload, info, e)
+	return e
+}
+
+// A nil *Explanation takes the same calls and does nothing: that is how Map runs.
+
+func (e *Explanation) start(topic string, s *source) {
+	if e == nil {
+		return
+	}
+	e.Topic = topic
+	if s != nil {
+		e.Source, e.Filter, e.Decoder = s.index, s.mapping.Topic, s.decoder
+	}
+}
+
+// read begins the fields of a read.
+func (e *Explanation) read(el *element) {
+	if e == nil {
+		return
+	}
+	e.Reads = append(e.Reads, ReadExplanation{Index: el.index})
+	e.current = len(e.Reads) - 1
+}
+
+func (e *Explanation) field(f field, from, sent, value string) {
+	if e == nil || e.current < 0 {
+		return
+	}
+	if sent == value {
+		sent = ""
+	}
+	r := &e.Reads[e.current]
+	shown := FieldExplanation{f.String(), from, masked(f, sent), masked(f, value)}
+	if last := len(r.Fields) - 1; last >= 0 && r.Fields[last].Field == shown.Field {
+		r.Fields[last] = shown // what was found was then judged
+		return
+	}
+	r.Fields = append(r.Fields, shown)
+}
+
+// masked hides what is about a person.
+func masked(f field, text string) string {
+	switch {
+	case !f.private():
+		return text
+	case f == fieldPickupName || f == fieldDeliveryName:
+		return scan.Private(text).String()
+	case f == fieldPickupPhone || f == fieldDeliveryPhone:
+		return scan.Phone(text).String()
+	default:
+		return scan.MaskDigitRuns(text)
+	}
+}
+
+// end tells what became of a read; el is nil for the whole message.
+func (e *Explanation) end(el *element, outcome, reason string, ev *scan.Event) {
+	if e == nil {
+		return
+	}
+	if e.current < 0 {
+		index := -1
+		if el != nil {
+			index = el.index
+		}
+		e.Reads = append(e.Reads, ReadExplanation{Index: index})
+		e.current = len(e.Reads) - 1
+	}
+	r := &e.Reads[e.current]
+	r.Outcome, r.Reason = outcome, reason
+	if ev != nil {
+		copied := *ev
+		r.Event = &copied
+	}
+	e.current = -1
+}

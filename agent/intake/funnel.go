@@ -1,0 +1,63 @@
+package intake
+
+import (
+	"sync/atomic"
+	"time"
+
+	"scanrelay/agent/scan"
+)
+
+// funnel is what Source and Broker have in common: message in, batch to the
+// Journal.
+type funnel struct {
+	mapper  *Mapper
+	journal Journal
+	dedupe  *dedupe // nil: off
+	serial  atomic.Uint64
+}
+
+func newFunnel(m *Mapper, j Journal, window time.Duration) *funnel {
+	f := &funnel{mapper: m, journal: j}
+	if window > 0 {
+		f.dedupe = newDedupe(window)
+	}
+	return f
+}
+
+// take maps a message that has just come.
+func (f *funnel) take(topic string, payload []byte, dup, retained bool) scan.Batch {
+	return f.mapper.Map(topic, payload, MessageInfo{
+		DUP: dup, Retained: retained, ReceivedAt: f.mapper.clock.Now(), Serial: f.serial.Add(1),
+	})
+}
+
+// submit gives a batch to the Journal, under its rules.
+func (f *funnel) submit(topic string, b scan.Batch, done func(scan.Stored, error)) error {
+	if f.dedupe == nil {
+		return f.journal.Submit(b, done)
+	}
+	return f.dedupe.submit(f.journal, topic, b, done)
+}
+
+// full reports whether the Journal has no room now.
+func (f *funnel) full() bool {
+	select {
+	case <-f.journal.Room():
+		return false
+	default:
+		return true
+	}
+}
+
+// eventCost is about what one event takes in memory, beside the texts that the
+// payload holds as well.
+const eventCost = 600
+
+// cost is about what a batch takes in memory until it is committed, in bytes.
+func cost(payload []byte, b scan.Batch) int64 {
+	n := int64(len(payload)) + eventCost*int64(1+len(b.Events)+len(b.Rejects))
+	for _, r := range b.Rejects {
+		n += int64(len(r.Payload))
+	}
+	return n
+}

@@ -1,0 +1,178 @@
+package intake
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"strings"
+
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// hook is where mochi-mqtt asks us.
+type hook struct {
+	mochi.HookBase
+	b *Broker
+}
+
+// ID implements mochi.Hook.
+func (h *hook) ID() string { return "intake" }
+
+// Provides implements mochi.Hook.
+func (h *hook) Provides(b byte) bool {
+	switch b {
+	case mochi.OnConnect, mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnSessionEstablish,
+		mochi.OnPacketRead, mochi.OnPublish, mochi.OnDisconnect:
+		return true
+	}
+	return false
+}
+
+// OnConnect refuses connections while there is no room. mochi answers nothing
+// itself here.
+func (h *hook) OnConnect(cl *mochi.Client, _ packets.Packet) error {
+	if !h.b.refusing() {
+		return nil
+	}
+	h.b.refused.Add(1)
+	h.b.notes.note("mqtt connection refused: no room for scans", "remote", cl.Net.Remote)
+	code := packets.Err3ServerUnavailable
+	if cl.Properties.ProtocolVersion >= 5 {
+		code = packets.ErrServerUnavailable
+	}
+	err := cl.WritePacket(packets.Packet{
+		FixedHeader: packets.FixedHeader{Type: packets.Connack}, ReasonCode: code.Code,
+	})
+	return errors.Join(code, err)
+}
+
+// OnConnectAuthenticate checks name and password; without users anybody may
+// come in.
+func (h *hook) OnConnectAuthenticate(cl *mochi.Client, pk packets.Packet) bool {
+	if len(h.b.users) == 0 {
+		return true
+	}
+	u, known := h.b.users[string(cl.Properties.Username)]
+	sum := sha256.Sum256(pk.Connect.Password)
+	if subtle.ConstantTimeCompare(sum[:], u.password[:]) == 1 && known {
+		return true
+	}
+	h.b.refused.Add(1)
+	h.b.notes.note("mqtt connection refused: wrong user or password", "remote", cl.Net.Remote, "user", string(cl.Properties.Username))
+	return false
+}
+
+// OnSessionEstablish drops the client's will: nobody would hear it.
+func (h *hook) OnSessionEstablish(cl *mochi.Client, _ packets.Packet) {
+	cl.Properties.Will = mochi.Will{}
+}
+
+// OnACLCheck says who may publish and subscribe where.
+func (h *hook) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
+	if !write {
+		return cl.State.Subscriptions.Len() < maxSubscribed && !strings.HasPrefix(topic, "$")
+	}
+	u := h.b.users[string(cl.Properties.Username)]
+	if len(u.publish) == 0 {
+		return true
+	}
+	levels := strings.Split(topic, "/")
+	for _, f := range u.publish {
+		if f.match(levels) {
+			return true
+		}
+	}
+	h.b.denied.Add(1)
+	h.b.notes.note("mqtt publish without permission", "user", string(cl.Properties.Username), "topic", topic)
+	return false
+}
+
+// OnPacketRead sees to what mochi would drop silently: a publish to $SYS is
+// counted and acknowledged like any other that no source takes.
+func (h *hook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
+	if pk.FixedHeader.Type == packets.Publish && len(pk.TopicName) >= 4 && strings.EqualFold(pk.TopicName[:4], "$SYS") {
+		pk.TopicName = "$\x00" + pk.TopicName[1:]
+	}
+	return pk, nil
+}
+
+// OnPublish takes one publish. With QoS 1 it returns at once and the pipe
+// acknowledges after the commit; with QoS 2 it waits for the commit, and mochi
+// goes on with PUBREC (deps.md B8).
+func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
+	c, ok := cl.Net.Conn.(*conn)
+	if !ok || h.b.stopping.Load() {
+		return pk, packets.ErrRejectPacket
+	}
+	h.count(pk)
+	batch := h.b.funnel.take(pk.TopicName, pk.Payload, pk.FixedHeader.Dup, false)
+	c.slowDown(len(batch.Events))
+	e := &entry{topic: pk.TopicName, qos: pk.FixedHeader.Qos, batch: batch, cost: cost(pk.Payload, batch)}
+	if e.qos > 0 {
+		e.id = pk.PacketID
+	}
+	if e.qos == 2 {
+		e.wait = make(chan error, 1)
+	}
+	if err := c.pipe.push(e, pk.FixedHeader.Dup); err != nil {
+		h.turnedAway(e)
+		return pk, packets.ErrRejectPacket
+	}
+	switch e.qos {
+	case 0:
+		return pk, packets.CodeSuccessIgnore
+	case 1:
+		return pk, packets.ErrRejectPacket
+	}
+	select {
+	case err := <-e.wait:
+		if err == nil {
+			return pk, packets.CodeSuccessIgnore
+		}
+	case <-c.pipe.gone:
+	}
+	return pk, packets.ErrRejectPacket
+}
+
+func (h *hook) count(pk packets.Packet) {
+	if pk.FixedHeader.Qos == 0 {
+		h.b.qos0.Add(1)
+	}
+	if pk.FixedHeader.Dup {
+		h.b.redelivered.Add(1)
+	}
+}
+
+func (h *hook) turnedAway(e *entry) {
+	if e.qos == 0 {
+		h.b.lost.Add(1)
+	}
+}
+
+// slowDown lets the connection's reader wait while the device is above its rate.
+func (c *conn) slowDown(events int) {
+	if c.limit == nil {
+		return
+	}
+	for n := max(1, events); n > 0; {
+		step := min(n, c.limit.Burst())
+		if err := c.limit.WaitN(c.b.ctx, step); err != nil {
+			return
+		}
+		n -= step
+	}
+}
+
+// OnDisconnect forgets the session of a client that only publishes: there is
+// nothing in it.
+func (h *hook) OnDisconnect(cl *mochi.Client, _ error, expire bool) {
+	if expire || cl.IsTakenOver() || cl.State.Subscriptions.Len() > 0 || cl.State.Inflight.Len() > 0 {
+		return
+	}
+	h.b.mu.Lock()
+	defer h.b.mu.Unlock()
+	if now, ok := h.b.server.Clients.Get(cl.ID); ok && now == cl {
+		h.b.server.Clients.Delete(cl.ID)
+	}
+}

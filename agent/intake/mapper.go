@@ -1,0 +1,212 @@
+package intake
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"scanrelay/agent/intake/decode"
+	"scanrelay/agent/scan"
+)
+
+// Mapper turns messages into batches of scan events. Beside what Sparkplug's
+// births said it keeps no state: what comes out depends on topic, payload, info
+// and the clock alone. It is safe for concurrent use.
+type Mapper struct {
+	rules  atomic.Pointer[rules]
+	clock  Clock
+	births decode.Births
+}
+
+// rules is a compiled configuration; it never changes.
+type rules struct {
+	depot      templatePlace
+	sources    []*source
+	stations   map[string]*station
+	waybill    *regexp.Regexp
+	phones     bool // a phone number may be a waybill number
+	maxPayload int
+}
+
+// NewMapper compiles a configuration. The error joins a *ConfigError for
+// everything that is wrong with it.
+func NewMapper(cfg MapperConfig) (*Mapper, error) {
+	m := &Mapper{clock: cfg.Clock, births: cfg.Births}
+	if m.clock == nil {
+		m.clock = systemClock{}
+	}
+	if m.births == nil {
+		m.births = decode.NewMemory(nil)
+	}
+	return m, m.Update(cfg)
+}
+
+// Update puts another configuration in the place of this one, between two
+// messages; Clock and Births stay. After an error the old one stays.
+func (m *Mapper) Update(cfg MapperConfig) error {
+	r, err := compile(cfg)
+	if err != nil {
+		return err
+	}
+	m.rules.Store(r)
+	return nil
+}
+
+func compile(cfg MapperConfig) (*rules, error) {
+	var p problems
+	r := &rules{
+		depot:      templatePlace{string(cfg.Depot), cfg.DepotName},
+		stations:   compileStations(cfg.Stations, &p),
+		phones:     cfg.WaybillPatternSet,
+		maxPayload: cfg.MaxPayload,
+	}
+	if r.maxPayload <= 0 {
+		r.maxPayload = DefaultMaxPayload
+	}
+	pattern := cfg.WaybillPattern
+	if pattern == "" {
+		pattern, r.phones = DefaultWaybillPattern, false
+	}
+	var err error
+	if r.waybill, err = regexp.Compile(pattern); err != nil {
+		p.add("waybill_pattern", "%w", err)
+	}
+	sources := cfg.Sources
+	if len(sources) == 0 {
+		sources = []Mapping{{Topic: "scans/#", QoS: 1}}
+	}
+	for i, mapping := range sources {
+		r.sources = append(r.sources, compileSource(i, mapping, &p))
+	}
+	return r, p.err()
+}
+
+// Subscriptions lists what a Source has to subscribe to.
+func (m *Mapper) Subscriptions() []Subscription {
+	var subs []Subscription
+	for _, s := range m.rules.Load().sources {
+		subs = append(subs, Subscription{s.mapping.Topic, byte(s.mapping.QoS)})
+	}
+	return subs
+}
+
+// Map turns one message into a batch. Whatever the message is, the batch has at
+// least one event, reject or ignored read.
+func (m *Mapper) Map(topic string, payload []byte, info MessageInfo) scan.Batch {
+	return m.run(topic, payload, info, nil)
+}
+
+// job is the mapping of one message.
+type job struct {
+	*rules
+	m        *Mapper
+	src      *source
+	topic    string
+	levels   []string
+	payload  []byte
+	info     MessageInfo
+	received time.Time
+	batch    scan.Batch
+	trace    *Explanation // nil: nobody asks
+}
+
+func (m *Mapper) run(topic string, payload []byte, info MessageInfo, trace *Explanation) scan.Batch {
+	j := &job{
+		rules: m.rules.Load(), m: m, topic: topic, levels: strings.Split(topic, "/"),
+		payload: payload, info: info, received: info.ReceivedAt, trace: trace,
+	}
+	if j.received.IsZero() {
+		j.received = m.clock.Now()
+	}
+	j.batch.Redelivered = info.DUP
+	for _, s := range j.sources {
+		if s.filter.match(j.levels) {
+			j.src = s
+			break
+		}
+	}
+	j.trace.start(topic, j.src)
+	j.message()
+	return j.batch
+}
+
+// message maps the whole message.
+func (j *job) message() {
+	if j.src == nil {
+		j.ignore(nil, "no source has a topic filter that matches")
+		return
+	}
+	text := decode.Strip(j.payload)
+	switch {
+	case len(text) == 0:
+		j.ignore(nil, "the payload is empty")
+		return
+	case len(j.payload) > j.maxPayload:
+		j.tooLarge()
+		return
+	case j.src.decoder != "sparkplug" && j.src.ignores(text):
+		j.ignore(nil, "the payload matches ignore")
+		return
+	}
+	elements, bad := j.elements()
+	if bad != nil {
+		j.reject(nil, bad)
+		return
+	}
+	if len(elements) > maxReads {
+		j.reject(nil, problemf("too_many", "%d reads in one message, more than %d: let the device send smaller batches", len(elements), maxReads))
+		return
+	}
+	if len(elements) == 0 && j.empty() {
+		j.ignore(nil, "there is no read in it")
+		return
+	}
+	j.reads(elements)
+}
+
+// empty reports whether nothing was counted yet.
+func (j *job) empty() bool { return j.batch.Ignored == 0 && len(j.batch.Rejects) == 0 }
+
+// tooLarge keeps the beginning of a payload that is not decoded.
+func (j *job) tooLarge() {
+	size := len(j.payload)
+	j.payload = j.payload[:j.maxPayload]
+	j.reject(nil, problemf("too_large", "%d bytes, more than %d: the first %d are kept; let the device send smaller messages",
+		size, j.maxPayload, j.maxPayload))
+}
+
+// problem is why something is rejected.
+type problem struct{ code, reason string }
+
+func problemf(code, format string, args ...any) *problem {
+	return &problem{code, fmt.Sprintf(format, args...)}
+}
+
+// ignore counts a read that is none; el is nil for the whole message.
+func (j *job) ignore(el *element, why string) {
+	j.batch.Ignored++
+	j.trace.end(el, "ignored", why, nil)
+}
+
+// reject keeps an element, or with nil the whole message, for quarantine.
+func (j *job) reject(el *element, p *problem) {
+	r := scan.Reject{
+		Topic: j.topic, Payload: j.payload, Index: -1, Code: p.code, Reason: p.reason, ReceivedAt: j.received,
+	}
+	if el != nil && !el.alone {
+		r.Payload, r.Index = el.raw, el.index
+	}
+	r.Payload = bytes.Clone(r.Payload)
+	j.batch.Rejects = append(j.batch.Rejects, r)
+	j.trace.end(el, "rejected", p.reason, nil)
+}
+
+// systemClock is the machine's clock, believed.
+type systemClock struct{}
+
+func (systemClock) Now() time.Time                { return time.Now() }
+func (systemClock) Believable() bool              { return true }
+func (systemClock) Boot() (string, time.Duration) { return "", 0 }

@@ -1,0 +1,307 @@
+package intake
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+)
+
+// SourceConfig configures a Source. What is zero has a default.
+type SourceConfig struct {
+	// Brokers in the order in which they are tried: tcp, ssl, ws or wss URLs.
+	Brokers  []string
+	ClientID string
+	Username string
+	Password string
+	// TLS makes the client's TLS configuration, anew for each connection, so
+	// that renewed certificates are used; nil: the system's defaults. See
+	// ClientTLS.
+	TLS          func() (*tls.Config, error)
+	KeepAlive    time.Duration // default 30 s
+	MaxPending   int64         // bytes that may wait for their commit; default 16 MiB
+	DedupeWindow time.Duration // 0: off
+	Logger       *slog.Logger
+}
+
+// Limits of a Source that no configuration changes.
+const (
+	connectTimeout = 10 * time.Second
+	pingTimeout    = 10 * time.Second
+	writeTimeout   = 10 * time.Second
+	maxBackoff     = 60 * time.Second
+	baseBackoff    = time.Second
+	drainTime      = 2 * time.Second  // for acknowledgements before a disconnect
+	steadyAfter    = 30 * time.Second // a session that lasted so long was a good one
+)
+
+// Source takes scans from an external broker: a persistent session with a fixed
+// client id, every message acknowledged by hand after its commit (deps.md B).
+type Source struct {
+	cfg    SourceConfig
+	funnel *funnel
+	log    *slog.Logger
+
+	waiting atomic.Int64  // bytes that wait for their commit
+	less    chan struct{} // waiting fell
+
+	qos0, redelivered, lost, sessions atomic.Uint64
+
+	mu     sync.Mutex
+	status SourceStatus // guarded by mu; the counters are filled in by Status
+}
+
+// SourceStatus is what a Source is doing.
+type SourceStatus struct {
+	Connected bool      // subscribed at a broker
+	Broker    string    // the one it is or was last connected to, without password
+	Problem   string    // what is wrong, for people; "" if nothing
+	Since     time.Time // since when Connected has its value
+	Full      bool      // scans are not taken for want of room
+	// Counters since start. QoS0 messages are at risk: the broker forgets
+	// them once sent. Lost are those of them that came when there was no room.
+	QoS0, Lost, Redelivered, Sessions uint64
+	Waiting                           int64 // bytes that wait for their commit
+}
+
+// NewSource returns a Source; Run starts it.
+func NewSource(cfg SourceConfig, m *Mapper, j Journal) (*Source, error) {
+	if len(cfg.Brokers) == 0 {
+		return nil, &ConfigError{"mqtt.broker", errors.New("no broker given")}
+	}
+	for _, b := range cfg.Brokers {
+		if _, err := parseBroker(b); err != nil {
+			return nil, &ConfigError{"mqtt.broker", err}
+		}
+	}
+	if cfg.ClientID == "" {
+		return nil, &ConfigError{"mqtt.client_id", errors.New("is empty: a persistent session needs a fixed one")}
+	}
+	if cfg.KeepAlive <= 0 {
+		cfg.KeepAlive = 30 * time.Second
+	}
+	if cfg.MaxPending <= 0 {
+		cfg.MaxPending = 16 << 20
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Source{
+		cfg: cfg, funnel: newFunnel(m, j, cfg.DedupeWindow), log: cfg.Logger,
+		less: make(chan struct{}, 1), status: SourceStatus{Since: time.Now()},
+	}, nil
+}
+
+// Connected reports whether it is subscribed at a broker.
+func (s *Source) Connected() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status.Connected
+}
+
+// Status returns what it is doing.
+func (s *Source) Status() SourceStatus {
+	s.mu.Lock()
+	st := s.status
+	s.mu.Unlock()
+	st.QoS0, st.Lost = s.qos0.Load(), s.lost.Load()
+	st.Redelivered, st.Sessions = s.redelivered.Load(), s.sessions.Load()
+	st.Waiting = s.waiting.Load()
+	return st
+}
+
+// Run takes scans until ctx ends; then it acknowledges what is committed,
+// disconnects and returns nil. A broker that is away or refuses is no error:
+// it is reported and tried again.
+func (s *Source) Run(ctx context.Context) error {
+	failures := 0
+	for ctx.Err() == nil {
+		if !s.room(ctx) {
+			break
+		}
+		began := time.Now()
+		err := s.serve(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		if time.Since(began) > steadyAfter || errors.Is(err, errNoRoom) || errors.Is(err, errTooMuch) {
+			failures = 0
+		}
+		s.report(false, "", err)
+		pause(ctx, backoff(failures))
+		failures++
+	}
+	s.report(false, "", nil)
+	return nil
+}
+
+// backoff is a random time up to base·2ⁿ, capped (full jitter), with a floor that
+// keeps a broker that accepts and drops from being hammered.
+func backoff(failures int) time.Duration {
+	limit := min(maxBackoff, baseBackoff<<min(failures, 10))
+	return 50*time.Millisecond + rand.N(limit-50*time.Millisecond)
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// room waits until the journal has room and half of the memory is free. False
+// when ctx ended.
+func (s *Source) room(ctx context.Context) bool {
+	for {
+		full := s.funnel.full()
+		s.mu.Lock()
+		s.status.Full = full
+		s.mu.Unlock()
+		if !full && s.waiting.Load() <= s.cfg.MaxPending/2 {
+			return true
+		}
+		ready := s.less
+		if full {
+			ready = nil
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-s.roomIf(full):
+		case <-ready:
+		}
+	}
+}
+
+// roomIf is the journal's channel where that is what is waited for.
+func (s *Source) roomIf(full bool) <-chan struct{} {
+	if full {
+		return s.funnel.journal.Room()
+	}
+	return nil
+}
+
+// serve connects to the first broker that takes us and stays until the
+// connection ends.
+func (s *Source) serve(ctx context.Context) error {
+	var errs []error
+	for _, broker := range s.cfg.Brokers {
+		ss, over, err := s.connect(ctx, broker)
+		if err == nil {
+			return s.stay(ctx, ss, over)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// connect opens a session at one broker, with a new client each time (deps.md
+// B1), and subscribes. over ends the session's goroutine.
+func (s *Source) connect(ctx context.Context, broker string) (ss *session, over func(), err error) {
+	ss = newSession(s, broker)
+	if ss.client, err = s.client(ctx, ss, broker); err != nil {
+		return nil, nil, err
+	}
+	stop := make(chan struct{})
+	ss.acked.Add(1)
+	go ss.acknowledge(stop)
+	over = sync.OnceFunc(func() {
+		close(stop)
+		ss.client.Disconnect(250)
+		ss.acked.Wait()
+	})
+	token := ss.client.Connect()
+	if err = wait(ctx, token); err != nil {
+		over()
+		return nil, nil, describe(s.cfg, broker, err)
+	}
+	if err = s.subscribe(ctx, ss); err != nil {
+		over()
+		return nil, nil, fmt.Errorf("mqtt broker %s: %w", redacted(broker), err)
+	}
+	return ss, over, nil
+}
+
+// wait waits for a token or for ctx.
+func wait(ctx context.Context, token mqtt.Token) error {
+	select {
+	case <-token.Done():
+		return token.Error()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// stay keeps a session until it ends or ctx does.
+func (s *Source) stay(ctx context.Context, ss *session, over func()) error {
+	defer over()
+	s.sessions.Add(1)
+	select {
+	case <-ss.ended:
+	case <-ctx.Done():
+		ss.end(errStopping)
+	}
+	ss.drain(drainTime)
+	return fmt.Errorf("mqtt broker %s: %w", redacted(ss.broker), ss.why())
+}
+
+// report notes a change of state and logs it once.
+func (s *Source) report(connected bool, broker string, err error) {
+	problem := ""
+	if err != nil {
+		problem = err.Error()
+	}
+	s.mu.Lock()
+	before := s.status
+	if s.status.Connected != connected {
+		s.status.Since = time.Now()
+	}
+	s.status.Connected, s.status.Problem = connected, problem
+	if broker != "" {
+		s.status.Broker = broker
+	}
+	s.mu.Unlock()
+	switch {
+	case connected && !before.Connected:
+		s.log.Info("subscribed at mqtt broker", "broker", broker, "problem", problem)
+	case problem != "" && problem != before.Problem:
+		s.log.Warn("mqtt broker is not usable; trying again", "error", problem)
+	}
+}
+
+// count notes what a message is before anything else happens to it.
+func (s *Source) count(msg mqtt.Message) {
+	if msg.Qos() == 0 {
+		s.qos0.Add(1)
+	}
+	if msg.Duplicate() {
+		s.redelivered.Add(1)
+	}
+}
+
+// left notes a message that was not taken. The broker sends it again, unless
+// its QoS is 0.
+func (s *Source) left(msg mqtt.Message) {
+	if msg.Qos() == 0 {
+		s.lost.Add(1)
+	}
+}
+
+// release gives memory back.
+func (s *Source) release(n int64) {
+	if s.waiting.Add(-n) <= s.cfg.MaxPending/2 {
+		signal(s.less)
+	}
+}

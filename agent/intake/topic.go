@@ -1,0 +1,47 @@
+package intake
+
+import (
+	"errors"
+	"strings"
+)
+
+// filter is an MQTT topic filter, split into its levels. A shared subscription
+// ($share/<group>/…) matches as its filter does.
+type filter []string
+
+var errFilter = errors.New("not an MQTT topic filter: levels are separated by /, + stands alone in a level, # alone in the last one")
+
+func parseFilter(s string) (filter, error) {
+	if rest, ok := strings.CutPrefix(s, "$share/"); ok {
+		if _, s, ok = strings.Cut(rest, "/"); !ok {
+			return nil, errFilter
+		}
+	}
+	if s == "" || len(s) > 65535 || strings.ContainsRune(s, 0) {
+		return nil, errFilter
+	}
+	levels := strings.Split(s, "/")
+	for i, l := range levels {
+		if len(l) > 1 && strings.ContainsAny(l, "+#") || l == "#" && i != len(levels)-1 {
+			return nil, errFilter
+		}
+	}
+	return levels, nil
+}
+
+// match reports whether the filter matches a topic, given by its levels. A
+// wildcard in the first level matches no topic that begins with $.
+func (f filter) match(topic []string) bool {
+	if len(topic) > 0 && strings.HasPrefix(topic[0], "$") && (f[0] == "+" || f[0] == "#") {
+		return false
+	}
+	for i, level := range f {
+		if level == "#" {
+			return true
+		}
+		if i >= len(topic) || level != "+" && level != topic[i] {
+			return false
+		}
+	}
+	return len(f) == len(topic)
+}
