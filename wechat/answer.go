@@ -5,13 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
 )
 
 // verdict is what every answer of WeChat may carry. errcode absent is success,
 // as stable_token answers.
 type verdict struct {
-	Code *int   `json:"errcode"`
-	Msg  string `json:"errmsg"`
+	Code *int `json:"errcode"`
+	Msg  any  `json:"errmsg"` // a string; anything else must not hide the code
 }
 
 // decode reads an answer: WeChat's refusal becomes an *Error, anything else is
@@ -23,7 +27,8 @@ func decode(answer []byte, out any) *Error {
 		return &Error{Status: 200, Sent: true, Err: err}
 	}
 	if v.Code != nil && *v.Code != 0 {
-		msg, rid := splitRID(v.Msg)
+		text, _ := v.Msg.(string)
+		msg, rid := splitRID(text)
 		return &Error{Status: 200, Sent: true, Code: *v.Code, Msg: msg, RID: rid}
 	}
 	if err := decodeObject(answer, out); err != nil {
@@ -48,4 +53,25 @@ func decodeObject(answer []byte, out any) error {
 		return fmt.Errorf("answer has a %s that is no %s", bad.Field, bad.Type)
 	}
 	return err
+}
+
+// maxRetryAfter bounds what a header can make us wait.
+const maxRetryAfter = 24 * time.Hour
+
+// retryAfter reads Retry-After, which is seconds or a date. A date counts from
+// the answer's own Date: a gateway's clock may be years off.
+func retryAfter(h http.Header) time.Duration {
+	value := strings.TrimSpace(h.Get("Retry-After"))
+	if n, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return min(time.Duration(n)*time.Second, maxRetryAfter)
+	}
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	from, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		from = time.Now()
+	}
+	return min(max(at.Sub(from), 0), maxRetryAfter)
 }

@@ -117,6 +117,7 @@ func TestAnswers(t *testing.T) {
 		{APIPathNotify, `{"errcode":932001,"exist":0}`, "", Transient},
 		{APIPathNotify, `{"errcode":932002,"exist":"odd"}`, "", Mismatch},
 		{APIPathNotify, `{"errcode":40097}`, "", Permanent},
+		{APIPathNotify, `{"errcode":40097,"errmsg":{"odd":1}}`, "", Permanent},
 		{APIPathNotify, `{"errcode":4711}`, "", Unknown},
 		{APIPathNotify, `{"errcode":45009}`, "", Throttled},
 		{APIPathNotify, `{"errcode":150004}`, "", Blocked},
@@ -305,7 +306,7 @@ func TestSent(t *testing.T) {
 	for url, want := range map[string]bool{cut.URL: true, closed.URL: false} {
 		_, err := newTestClient(t, url, nil).PathNotify(t.Context(), testSecret, sampleNotification(t))
 		var e *Error
-		if !errors.As(err, &e) || e.Sent != want || e.Class() != Transient {
+		if !errors.As(err, &e) || e.Sent != want || e.Class() != Transient || strings.Contains(err.Error(), PathNotifyPath) {
 			t.Errorf("sent %v, want %v: %v", e.Sent, want, err)
 		}
 	}

@@ -1,8 +1,10 @@
 package wechat
 
 import (
+	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -124,7 +126,7 @@ func TestOnlyConnectFailuresSwitch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range 2 * switchAfter {
+		for range switchAfter {
 			if _, err := c.UserQuery(t.Context(), testSecret, "1"); err == nil {
 				t.Errorf("%s: no error", name)
 			}
@@ -134,5 +136,35 @@ func TestOnlyConnectFailuresSwitch(t *testing.T) {
 		}
 		c.CloseIdleConnections()
 		server.Close()
+	}
+}
+
+// A stop cancels calls that are still connecting; that says nothing about the
+// domain.
+func TestCancelDoesNotSwitch(t *testing.T) {
+	dialing := make(chan bool)
+	tr := NewTransport()
+	tr.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		dialing <- true
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	c, err := NewClient(Options{BaseURL: first, FallbackURL: second, Transport: tr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range switchAfter {
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			<-dialing
+			cancel()
+		}()
+		var e *Error
+		if _, err := c.UserQuery(ctx, testSecret, "1"); !errors.As(err, &e) || !errors.Is(err, context.Canceled) || e.Sent {
+			t.Errorf("%v, want a cancelled call that was not sent", err)
+		}
+	}
+	if c.domains.pick() != first {
+		t.Error("switched")
 	}
 }

@@ -35,15 +35,19 @@ var faults = map[string]struct {
 		fmt.Fprintf(conn, "SSH-2.0 %s\r\n\r\n", r.URL)
 		_ = conn.Close()
 	}},
-	"redirect": {server: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.String()+"&x=1", 302) }},
+	"redirect": {server: func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, r.URL.String()+"&x=1", http.StatusFound)
+	}},
 	"redirect of nonsense": {server: func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Location", "%zz"+r.URL.String())
-		w.WriteHeader(302)
+		w.WriteHeader(http.StatusFound)
 	}},
-	"500": {server: func(w http.ResponseWriter, r *http.Request) { http.Error(w, r.URL.String()+testSecret.Reveal(), 500) }},
+	"500": {server: func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, r.URL.String()+testSecret.Reveal(), http.StatusInternalServerError)
+	}},
 	"429": {server: func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Retry-After", r.URL.String())
-		http.Error(w, r.URL.String(), 429)
+		http.Error(w, r.URL.String(), http.StatusTooManyRequests)
 	}},
 	"no JSON":             {server: echo("%s %s")},
 	"cut JSON":            {server: echo(`{"errcode":1,"errmsg":"%s %s`)},
@@ -63,6 +67,9 @@ var faults = map[string]struct {
 		body, _ := io.ReadAll(r.Body)
 		return nil, fmt.Errorf("sent %q, %s with %s and %s", r.URL.Query(), body, testSecret.Reveal(), url.PathEscape(testSecret.Reveal()))
 	}},
+	"error that is a mere value": {transport: func(r *http.Request) (*http.Response, error) {
+		return nil, valueError{r.URL.String()}
+	}},
 	"error within an error": {transport: func(r *http.Request) (*http.Response, error) {
 		return nil, &url.Error{Op: "Post", URL: r.URL.String(), Err: &url.Error{Op: "Get", URL: r.URL.String(), Err: errors.Join(io.EOF, errors.New(r.URL.RawQuery))}}
 	}},
@@ -71,6 +78,11 @@ var faults = map[string]struct {
 		return &http.Response{StatusCode: 200, Body: io.NopCloser(reader)}, nil
 	}},
 }
+
+// valueError shows its content under %#v, unlike a pointer.
+type valueError struct{ text string }
+
+func (e valueError) Error() string { return e.text }
 
 type failing struct{ err error }
 

@@ -107,6 +107,7 @@ func TestWrongPadding(t *testing.T) {
 		"last byte 33":           tail(func(b []byte) { b[len(b)-1] = 33 }),
 		"last byte 255":          tail(func(b []byte) { b[len(b)-1] = 255 }),
 		"longer than it is":      tail(func(b []byte) { b[len(b)-1] = 32 }),
+		"33 bytes of 33":         append(frameOf(25, strings.Repeat("x", 25), c.appid), bytes.Repeat([]byte{33}, 33)...),
 		"bytes differ":           tail(func(b []byte) { b[len(b)-2]++ }),
 		"first byte differs":     tail(func(b []byte) { b[40]++ }),
 		"nothing but zero bytes": make([]byte, 64),

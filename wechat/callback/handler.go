@@ -133,10 +133,9 @@ func (h *Handler) authentic(r *http.Request) (params, error) {
 // message answers a message (wechat.md sections 3.2 to 3.6).
 func (h *Handler) message(w http.ResponseWriter, r *http.Request) (verdict, error) {
 	// Set before anything can refuse: the server reads what is left of a body
-	// before it sends an answer. Not every writer has deadlines; the server's
-	// own then hold alone.
-	deadline := http.NewResponseController(w)
-	_ = deadline.SetReadDeadline(time.Now().Add(bodyLimit))
+	// before it sends an answer. It ends the limit itself with the body. Not
+	// every writer has deadlines; the server's own then hold alone.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyLimit))
 	p, err := h.authentic(r)
 	if err == nil && !h.c.Mode.encrypted() {
 		err = h.checkSignature(p) // nothing of a stranger's body is read
@@ -148,8 +147,6 @@ func (h *Handler) message(w http.ResponseWriter, r *http.Request) (verdict, erro
 	if err != nil {
 		return verdict{}, err
 	}
-	// Left in place it would end the request's context while we answer.
-	_ = deadline.SetReadDeadline(time.Time{})
 	m, f, err := h.open(p, body)
 	if err != nil {
 		return verdict{}, err
