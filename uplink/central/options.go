@@ -1,0 +1,129 @@
+package central
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"scanrelay/agent/scan"
+	"scanrelay/store/snapshot"
+	"scanrelay/wechat"
+	"scanrelay/wechat/callback"
+)
+
+// Options is what a Central is made of.
+type Options struct {
+	Config   Config
+	Snapshot snapshot.Store // the caller closes it after Run has returned
+	WeChat   TokenSource    // a *wechat.Client
+	Version  string
+	Logger   *slog.Logger     // nil: logs nothing
+	Now      func() time.Time // nil: time.Now
+	Metrics  *metrics.Set     // nil: a set of its own
+}
+
+// TokenSource is what the centre calls at WeChat.
+type TokenSource interface {
+	StableToken(ctx context.Context, appid string, secret wechat.Secret, force bool) (wechat.AccessToken, error)
+}
+
+// Config is the centre's part of the configuration (interfaces.md).
+type Config struct {
+	AppID          string
+	Secret         wechat.Secret
+	Rate           float64 // pathnotify calls a second for the whole fleet
+	Callback       Callback
+	Depots         []Depot
+	AdminToken     wechat.Secret // "": what needs it is closed
+	Cells          []Cell
+	PerWaybill     Limit // of JSONP; the zero value is interfaces.md's default
+	PerAddress     Limit
+	TrustedProxies []netip.Prefix
+	Retain         time.Duration // 0: 720 h
+}
+
+// Callback is how WeChat calls us. Without a Token there is no callback.
+type Callback struct {
+	Path           string // "": /wechat/callback
+	Token          wechat.Secret
+	EncodingAESKey wechat.Secret
+	Mode           callback.Mode
+	SwapNames      bool
+	MaxSkew        time.Duration // 0: unchecked
+}
+
+// Depot is a depot's static credential. Without a token it needs a certificate.
+type Depot struct {
+	ID    scan.DepotID
+	Token wechat.Secret
+}
+
+// Cell is an entry of WeChat's landing page; in Link {waybill_id} is replaced.
+type Cell struct{ Key, Name, Link string }
+
+// Limit allows Count calls in Per, and as many at once.
+type Limit struct {
+	Count int
+	Per   time.Duration
+}
+
+func (o *Options) defaults() {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Metrics == nil {
+		o.Metrics = metrics.NewSet()
+	}
+	c := &o.Config
+	if c.Callback.Path == "" {
+		c.Callback.Path = "/wechat/callback"
+	}
+	if c.PerWaybill == (Limit{}) {
+		c.PerWaybill = Limit{10, time.Minute}
+	}
+	if c.PerAddress == (Limit{}) {
+		c.PerAddress = Limit{60, time.Minute}
+	}
+	if c.Retain <= 0 {
+		c.Retain = 720 * time.Hour
+	}
+}
+
+// problems returns all that is wrong with the options, joined.
+func (o *Options) problems() error {
+	var errs []error
+	bad := func(cond bool, format string, args ...any) {
+		if cond {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	c := &o.Config
+	bad(o.Snapshot == nil, "no snapshot store")
+	bad(o.WeChat == nil, "no WeChat client")
+	bad(c.Rate < 0, "wechat.rate: %v is below 0", c.Rate)
+	bad(!strings.HasPrefix(c.Callback.Path, "/"), "wechat.callback.path: %q does not begin with /", c.Callback.Path)
+	for _, taken := range []string{"/", "/v1/", "/jsonp/", "/healthz", "/readyz", "/metrics"} {
+		bad(c.Callback.Path == taken || len(taken) > 1 && strings.HasPrefix(c.Callback.Path, taken),
+			"wechat.callback.path: %q is taken by %s", c.Callback.Path, taken)
+	}
+	ids, tokens := map[scan.DepotID]bool{}, map[wechat.Secret]scan.DepotID{}
+	for _, d := range c.Depots {
+		bad(!d.ID.Valid(), "depots: %q is no depot id", d.ID)
+		bad(ids[d.ID], "depots: %s stands there twice", d.ID)
+		ids[d.ID] = true
+		other, shared := tokens[d.Token]
+		bad(d.Token != "" && shared, "depots: %s and %s have the same token", other, d.ID)
+		bad(d.Token != "" && d.Token == c.AdminToken, "depots: %s has the admin token", d.ID)
+		tokens[d.Token] = d.ID
+	}
+	return errors.Join(errs...)
+}
