@@ -1,0 +1,282 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+const (
+	// lingerMax is how long a commit waits for producers that were answered
+	// by the one before. A lone scan waits for nobody.
+	lingerMax = 3 * time.Millisecond
+	// groupBytes bounds one commit, and with it how long the next one waits.
+	groupBytes = 1 << 20
+	// watermarkLag and counterLag are how late the watermark and the counters
+	// of what is not stored may be written when no commit comes along.
+	watermarkLag = 5 * time.Second
+	counterLag   = time.Second
+	// fullRetry is how often a full outbox looks for room.
+	fullRetry = time.Second
+	// retireEvery is how often segments past retain are looked for.
+	retireEvery = time.Minute
+)
+
+// run is the committer: the only goroutine that writes. It ends when Close was
+// called and everything taken is committed.
+func (o *Outbox) run() {
+	defer close(o.stopped)
+	last := 0 // ops in the last commit
+	for stopping := false; ; {
+		idle := o.housekeep()
+		if o.queue.len() > 0 {
+			if last > 1 && !stopping {
+				o.queue.linger(last, lingerMax, o.stop)
+			}
+			ops := o.queue.take(groupBytes)
+			last = len(ops)
+			o.commit(ops)
+			continue
+		}
+		if stopping {
+			o.closeErr = o.shutdown()
+			return
+		}
+		timer := time.NewTimer(idle)
+		select {
+		case <-o.queue.wake:
+		case <-timer.C:
+			last = 0
+		case <-o.stop:
+			stopping = true
+		}
+		timer.Stop()
+	}
+}
+
+// housekeep does what is due without anybody asking for it, and returns how
+// long nothing will be.
+func (o *Outbox) housekeep() time.Duration {
+	if o.Err() != nil {
+		return retireEvery
+	}
+	now := time.Now()
+	if o.lacksRoom() && !now.Before(o.nextRoom) {
+		o.findRoom()
+		o.nextRoom = now.Add(fullRetry)
+	}
+	if !now.Before(o.nextRetire) {
+		o.retire()
+		o.nextRetire = now.Add(retireEvery)
+	}
+	if by := o.flushBy(); !by.IsZero() && !now.Before(by) {
+		o.commit(nil)
+	}
+	next := o.nextRetire
+	if by := o.flushBy(); !by.IsZero() && by.Before(next) {
+		next = by
+	}
+	if o.lacksRoom() && o.nextRoom.Before(next) {
+		next = o.nextRoom
+	}
+	return max(next.Sub(now), time.Millisecond)
+}
+
+// flushBy returns when the state has to be written; zero: it is.
+func (o *Outbox) flushBy() time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.dirtyBy
+}
+
+// commit writes the ops and answers each one, in their order.
+func (o *Outbox) commit(ops []op) {
+	results := make([]error, len(ops))
+	if err := o.Err(); err != nil {
+		for i := range results {
+			results[i] = err
+		}
+	} else if err := o.commitOnce(ops, results); err != nil {
+		o.withoutIntake(ops, results)
+	}
+	for i, p := range ops {
+		p.finish(results[i])
+	}
+}
+
+// withoutIntake refuses what is new and writes the outcomes, for which a
+// reserve is kept.
+func (o *Outbox) withoutIntake(ops []op, results []error) {
+	o.becomeFull()
+	for i, p := range ops {
+		if p.intake() && results[i] == nil {
+			results[i] = ErrFull
+		}
+	}
+	err := o.commitOnce(ops, results)
+	for i := range results {
+		if isNoSpace(err) && results[i] == nil {
+			results[i] = ErrFull
+		}
+	}
+	o.setStuck(isNoSpace(err))
+}
+
+// commitOnce tries to commit all ops without a result yet. It returns an error
+// only if there was no room; then nothing was written and nothing changed in
+// memory. Every other failure is fatal and in the results.
+func (o *Outbox) commitOnce(ops []op, results []error) error {
+	g := o.newGroup()
+	for i, p := range ops {
+		if results[i] == nil {
+			results[i] = p.stage(g)
+		}
+	}
+	start := time.Now()
+	err := o.store(g, len(ops) == 0)
+	if err == nil {
+		if !g.empty() {
+			o.opts.OnCommit(time.Since(start), len(g.events)+len(g.notes))
+		}
+		o.applyGroup(g, ops, results)
+		return nil
+	}
+	g.undo()
+	if errors.Is(err, errNoSpace) {
+		return err
+	}
+	o.fail(err)
+	for i := range results {
+		if results[i] == nil {
+			results[i] = o.Err()
+		}
+	}
+	return nil
+}
+
+// store makes the group durable: rejects first, then the segment, which must
+// have room before. flush: the state is written even if nothing else has to be.
+func (o *Outbox) store(g *group, flush bool) error {
+	g.segment = o.journal.newest()
+	if g.empty() && !flush {
+		return o.suspect.add(g.rejects)
+	}
+	tx, err := o.begin(g)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	if err := o.suspect.add(g.rejects); err != nil {
+		return err
+	}
+	if err := g.write(tx); err != nil {
+		return err
+	}
+	if err := o.commitTx(tx); err != nil {
+		return err
+	}
+	g.segment.notes += uint64(len(g.notes))
+	return nil
+}
+
+// commitTx commits; an error is errNoSpace if it may be tried again.
+func (o *Outbox) commitTx(tx *bolt.Tx) (err error) {
+	defer guard(&err)
+	if err = o.opts.commit(tx); err != nil && commitFailure(err) {
+		return fmt.Errorf("%w: %w", errNoSpace, err)
+	}
+	return err
+}
+
+// begin returns a transaction on a segment that has room for the group.
+func (o *Outbox) begin(g *group) (*bolt.Tx, error) {
+	for rolled := false; ; rolled = true {
+		tx, err := g.segment.db.Begin(true)
+		if err != nil {
+			return nil, fmt.Errorf("begin commit: %w", err)
+		}
+		used := tx.Size()
+		if g.fits(g.segment, used) {
+			o.mu.Lock()
+			g.segment.usedBytes = used
+			o.mu.Unlock()
+			return tx, nil
+		}
+		if err := tx.Rollback(); err != nil {
+			return nil, fmt.Errorf("begin commit: %w", err)
+		}
+		if rolled {
+			return nil, errNoSpace
+		}
+		if err := o.roll(len(g.events) > 0); err != nil {
+			return nil, err
+		}
+		g.segment = o.journal.newest()
+		g.next.base, g.next.dropped = o.state.base, o.state.dropped // roll may have dropped a segment
+	}
+}
+
+// applyGroup takes into memory what is on disk now, in one step.
+func (o *Outbox) applyGroup(g *group, ops []op, results []error) {
+	written := !g.empty() || len(ops) == 0
+	o.locked(func(x *index) {
+		counted := g.next.duplicate != o.state.duplicate || g.next.ignored != o.state.ignored
+		o.state = *g.next
+		for i, p := range ops {
+			if results[i] == nil {
+				p.apply(o, g)
+			}
+		}
+		if written {
+			o.dirtyBy = time.Time{}
+		} else if counted {
+			o.dirtyLocked(counterLag)
+		}
+		if g.next.watermark != x.watermark {
+			o.dirtyLocked(watermarkLag)
+		}
+	})
+	if len(g.events) > 0 {
+		signal(o.arrived)
+	}
+}
+
+// dirtyLocked has the state written within lag.
+func (o *Outbox) dirtyLocked(lag time.Duration) {
+	by := time.Now().Add(lag)
+	if o.dirtyBy.IsZero() || by.Before(o.dirtyBy) {
+		o.dirtyBy = by
+		signal(o.queue.wake)
+	}
+}
+
+// fail ends the outbox: nothing is taken or answered with success any more.
+// The next start must not write to this segment again (deps.md A2).
+func (o *Outbox) fail(err error) {
+	newest := o.journal.newest()
+	mark := []byte(filepath.Base(newest.path) + "\n")
+	markErr := os.WriteFile(filepath.Join(o.dir, suspectName), mark, 0o600)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.failure == nil {
+		o.failure = errors.Join(fmt.Errorf("%w: %w", ErrFailed, err), markErr)
+		close(o.failed)
+	}
+}
+
+// shutdown writes what is still only in memory and closes the files.
+func (o *Outbox) shutdown() error {
+	o.mu.Lock()
+	dirty := !o.dirtyBy.IsZero()
+	o.mu.Unlock()
+	if dirty && o.Err() == nil {
+		o.commit(nil)
+	}
+	err := errors.Join(o.Err(), o.journal.close(), o.suspect.close())
+	o.lock.release()
+	return err
+}

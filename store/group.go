@@ -1,0 +1,112 @@
+package store
+
+import (
+	"fmt"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"scanrelay/agent/scan"
+)
+
+// group is what one commit writes: the ops of everybody who waited, merged.
+type group struct {
+	o       *Outbox
+	now     time.Time
+	segment *segment // the newest; set before anything is written
+	next    *state   // the state after the commit
+	whole   bool     // all of the state has to be written, not only its head
+	events  []stagedEvent
+	notes   []note
+	rejects []scan.Reject
+	bytes   int
+	// What dedupe was told and must unlearn if the commit fails.
+	identities []identity
+	weak       []scan.WeakKey
+}
+
+type stagedEvent struct {
+	seq    uint64
+	framed []byte // not sealed yet
+}
+
+// Room that bbolt's pages and the copied path to the root take in a commit.
+const (
+	recordOverhead = 8 + 16 // key and leaf element
+	commitOverhead = 16 * pageSize
+)
+
+func (o *Outbox) newGroup() *group {
+	g := &group{o: o, now: o.opts.Now()}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	g.next = o.state.clone()
+	g.next.watermark = o.index.watermark
+	return g
+}
+
+// addEvent gives the event its number and puts it into the commit.
+func (g *group) addEvent(framed []byte) (seq uint64) {
+	seq = g.next.nextSeq
+	g.next.nextSeq++
+	g.events = append(g.events, stagedEvent{seq, framed})
+	g.bytes += len(framed) + crcSize + recordOverhead
+	return seq
+}
+
+func (g *group) addNote(n note) {
+	g.notes = append(g.notes, n)
+	g.bytes += noteWeight(&n)
+}
+
+func noteWeight(n *note) int {
+	return 40 + min(len(n.last.Reason), maxReason) + min(len(n.last.RID), maxReason) + recordOverhead
+}
+
+// empty reports whether nothing has to be on disk before the ops are answered.
+func (g *group) empty() bool { return len(g.events) == 0 && len(g.notes) == 0 && !g.whole }
+
+// undo takes back what staging did in memory.
+func (g *group) undo() {
+	for _, id := range g.identities {
+		g.o.dedupe.forget(id)
+	}
+	for _, k := range g.weak {
+		g.o.dedupe.forgetWeak(k)
+	}
+}
+
+// fits reports whether the group finds room in a segment of which used bytes
+// are taken. The last tenth is for outcomes alone.
+func (g *group) fits(s *segment, used int64) bool {
+	limit := s.size - 2*allocSize
+	if len(g.events) > 0 {
+		limit = s.size / 10 * 9
+	}
+	return used+int64(g.bytes)*11/10+commitOverhead <= limit
+}
+
+// write puts everything into the transaction.
+func (g *group) write(tx *bolt.Tx) error {
+	events := tx.Bucket(bucketEvents)
+	events.FillPercent = 1 // keys only rise; bbolt does not remember it
+	for _, e := range g.events {
+		key := seqKey(e.seq)
+		if err := events.Put(key, seal(key, e.framed[:len(e.framed):len(e.framed)])); err != nil {
+			return fmt.Errorf("put event: %w", err)
+		}
+	}
+	notes := tx.Bucket(bucketNotes)
+	notes.FillPercent = 1
+	for i := range g.notes {
+		key := seqKey(g.segment.notes + uint64(i) + 1)
+		if err := notes.Put(key, encodeNote(key, &g.notes[i])); err != nil {
+			return fmt.Errorf("put note: %w", err)
+		}
+	}
+	st := tx.Bucket(bucketState)
+	if g.whole {
+		return g.next.storeAll(st)
+	}
+	return g.next.storeHead(st)
+}

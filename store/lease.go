@@ -1,0 +1,137 @@
+package store
+
+import (
+	"container/heap"
+	"time"
+)
+
+// lease is a claim on one event that ends by Settle, Release, Park or time.
+type lease struct {
+	until    time.Time
+	settling bool // its settlement is on its way to disk: time no longer ends it
+}
+
+// timers is a heap of moments at which an event may be leased again. One that
+// was overtaken by something else does no harm: it only looks again.
+type timers []timer
+
+type timer struct {
+	at  time.Time
+	seq uint64
+}
+
+func (t timers) Len() int           { return len(t) }
+func (t timers) Less(i, j int) bool { return t[i].at.Before(t[j].at) }
+func (t timers) Swap(i, j int)      { t[i], t[j] = t[j], t[i] }
+func (t *timers) Push(x any)        { *t = append(*t, x.(timer)) }
+func (t *timers) Pop() any {
+	old := *t
+	last := old[len(old)-1]
+	*t = old[:len(old)-1]
+	return last
+}
+
+// lease claims up to max events, alternately of the waybill whose last event is
+// the youngest and the oldest (design.md section 2, Fresh before stale).
+func (x *index) lease(max int, ttl time.Duration) (seqs []uint64) {
+	x.expire()
+	until := x.now.Add(ttl)
+	for len(seqs) < max {
+		x.youngest = !x.youngest
+		pick := x.firstReady
+		if x.youngest {
+			pick = x.lastReady
+		}
+		tail, ok := pick()
+		if !ok {
+			break
+		}
+		x.edit(x.get(tail).waybill, func(w *waybill) {
+			w.leased = w.head
+			x.leases[w.head] = lease{until: until}
+			seqs = append(seqs, w.head)
+		})
+	}
+	if len(seqs) > 0 && (x.expiry.IsZero() || until.Before(x.expiry)) {
+		x.expiry = until
+	}
+	return seqs
+}
+
+// expire ends leases whose time is over and wakes what is due by now.
+func (x *index) expire() {
+	for len(x.timers) > 0 && !x.timers[0].at.After(x.now) {
+		seq := heap.Pop(&x.timers).(timer).seq
+		if e := x.get(seq); e != nil {
+			x.edit(e.waybill, func(*waybill) {})
+		}
+	}
+	if x.expiry.IsZero() || x.expiry.After(x.now) {
+		return
+	}
+	x.expiry = time.Time{}
+	for seq, l := range x.leases {
+		switch {
+		case l.settling:
+		case !l.until.After(x.now):
+			x.endLease(seq)
+		case x.expiry.IsZero() || l.until.Before(x.expiry):
+			x.expiry = l.until
+		}
+	}
+}
+
+// endLease gives an event back to its state.
+func (x *index) endLease(seq uint64) {
+	delete(x.leases, seq)
+	x.edit(x.get(seq).waybill, func(w *waybill) { w.leased = 0 })
+}
+
+// leased reports whether the event's lease still holds.
+func (x *index) leased(seq uint64) bool {
+	l, ok := x.leases[seq]
+	return ok && !l.settling && l.until.After(x.now)
+}
+
+// settling marks a leased event as on its way to its outcome, or, if that
+// could not be written, as leased again.
+func (x *index) settling(seq uint64, on bool) {
+	l, ok := x.leases[seq]
+	if !ok {
+		return
+	}
+	l.settling = on
+	x.leases[seq] = l
+	if !on && (x.expiry.IsZero() || l.until.Before(x.expiry)) {
+		x.expiry = l.until
+	}
+}
+
+// retry gives a leased event back, to be leased again at r.At.
+func (x *index) retry(r Retry) {
+	x.note(r.Seq, func(a *attempt) { a.at, a.attempts, a.last = r.At, r.Attempts, r.Last })
+	if r.At.After(x.now) {
+		heap.Push(&x.timers, timer{r.At, r.Seq})
+	}
+	x.endLease(r.Seq)
+}
+
+// park gives a leased event back and lets its waybill wait for data.
+func (x *index) park(seq uint64) {
+	delete(x.leases, seq)
+	x.edit(x.get(seq).waybill, func(w *waybill) { w.leased, w.parked = 0, true })
+}
+
+// due returns when a lease may find more than it does now.
+func (x *index) due() (next time.Time, ok bool) {
+	if _, ready := x.firstReady(); ready {
+		return x.now, true
+	}
+	if len(x.timers) > 0 {
+		next, ok = x.timers[0].at, true
+	}
+	if !x.expiry.IsZero() && (!ok || x.expiry.Before(next)) {
+		next, ok = x.expiry, true
+	}
+	return next, ok
+}

@@ -1,0 +1,73 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// lockTimeout is how long Open waits for a lock that only readers hold.
+const lockTimeout = 5 * time.Second
+
+// lockFile is the folder's lock: one writer, or any number of readers. It is a
+// file of its own because bbolt's lock goes with the inode: after an unlink a
+// second process would lock the next file happily (deps.md A8).
+type lockFile struct{ f *os.File }
+
+// lockExclusive takes the writer's lock. It waits up to lockTimeout for
+// readers, which are short commands, and not at all for another writer.
+func lockExclusive(dir string) (*lockFile, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open lock: %w", err)
+	}
+	l := &lockFile{f}
+	for end := time.Now().Add(lockTimeout); ; time.Sleep(10 * time.Millisecond) {
+		err = l.try(unix.LOCK_EX)
+		if err == nil {
+			return l, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) || !l.onlyReaders() || time.Now().After(end) {
+			return nil, l.refuse(dir, err)
+		}
+	}
+}
+
+// lockShared takes a reader's lock on an outbox that exists.
+func lockShared(dir string) (*lockFile, error) {
+	f, err := os.Open(filepath.Join(dir, lockName))
+	if err != nil {
+		return nil, fmt.Errorf("open lock: %w", err)
+	}
+	l := &lockFile{f}
+	if err := l.try(unix.LOCK_SH); err != nil {
+		return nil, l.refuse(dir, err)
+	}
+	return l, nil
+}
+
+func (l *lockFile) try(how int) error { return unix.Flock(int(l.f.Fd()), how|unix.LOCK_NB) }
+
+// onlyReaders reports whether no writer holds the lock.
+func (l *lockFile) onlyReaders() bool {
+	if l.try(unix.LOCK_SH) != nil {
+		return false
+	}
+	_ = unix.Flock(int(l.f.Fd()), unix.LOCK_UN) // the next try decides
+	return true
+}
+
+func (l *lockFile) refuse(dir string, err error) error {
+	l.release()
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return fmt.Errorf("lock %s: %w", dir, ErrInUse)
+	}
+	return fmt.Errorf("lock %s: %w", dir, err)
+}
+
+// release gives the lock back; closing the file does it, whatever it returns.
+func (l *lockFile) release() { _ = l.f.Close() }

@@ -1,0 +1,89 @@
+package store
+
+import (
+	"fmt"
+	"time"
+)
+
+// note is a small record about an event that is stored elsewhere: how it ended,
+// or that a dead letter was put back. Notes stand in the order in which they
+// came; of several about one event the last holds.
+type note struct {
+	kind noteKind
+	// copied: the note was carried along with its event. It says where the
+	// event stands and is not counted as a settlement again.
+	copied   bool
+	seq      uint64
+	outcome  State // of noteOutcome
+	at       time.Time
+	attempts int
+	last     Reply
+}
+
+type noteKind uint8
+
+const (
+	noteOutcome noteKind = 1 + iota
+	noteRequeue
+)
+
+// maxReason bounds what a note keeps of a reason, in bytes.
+const maxReason = 512
+
+func encodeNote(key []byte, n *note) []byte {
+	enc := newEncoder(24 + len(n.last.Reason) + len(n.last.RID))
+	kind := byte(n.kind)
+	if n.copied {
+		kind |= 0x80
+	}
+	enc.byte(kind)
+	enc.byte(byte(n.outcome))
+	enc.uint(n.seq)
+	enc.time(n.at)
+	enc.uint(uint64(n.attempts))
+	enc.int(int64(n.last.ErrCode))
+	enc.string(cut(n.last.Reason, maxReason))
+	enc.string(cut(n.last.RID, maxReason))
+	return seal(key, enc.b)
+}
+
+func decodeNote(key, value []byte) (note, error) {
+	d, err := unseal(key, value)
+	if err != nil {
+		return note{}, err
+	}
+	kind := d.byte()
+	n := note{kind: noteKind(kind &^ 0x80), copied: kind&0x80 != 0, outcome: State(d.byte()), seq: d.uint(), at: d.time()}
+	n.attempts = int(min(d.uint(), 1<<30))
+	n.last.ErrCode = int(d.int())
+	n.last.Reason = d.string()
+	n.last.RID = d.string()
+	if !n.plausible() {
+		d.fail("no such note")
+	}
+	if err := d.done(); err != nil {
+		return note{}, fmt.Errorf("decode note: %w", err)
+	}
+	return n, nil
+}
+
+func (n *note) plausible() bool {
+	switch n.kind {
+	case noteOutcome:
+		return n.outcome.Finished()
+	case noteRequeue:
+		return n.outcome == Unsynced
+	}
+	return false
+}
+
+// cut returns at most n bytes of s, not splitting a character.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && s[n]&0xc0 == 0x80 {
+		n--
+	}
+	return s[:n]
+}

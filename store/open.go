@@ -1,0 +1,246 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+// Open opens the outbox in dir, which it makes if needed, and starts its
+// committer. ErrInUse: another process has it. ErrNewer: a file in it was
+// written by a newer scanrelay.
+func Open(dir string, opts Options) (*Outbox, error) {
+	if err := opts.fill(); err != nil {
+		return nil, fmt.Errorf("open outbox: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open outbox: %w", err)
+	}
+	lock, err := lockExclusive(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open outbox: %w", err)
+	}
+	o := newOutbox(dir, opts)
+	o.lock = lock
+	if err := o.start(); err != nil {
+		err = errors.Join(err, o.journal.close())
+		lock.release()
+		return nil, fmt.Errorf("open outbox: %w", err)
+	}
+	go o.run()
+	return o, nil
+}
+
+func newOutbox(dir string, opts Options) *Outbox {
+	o := &Outbox{
+		opts: opts, dir: dir, journal: newJournal(dir), dedupe: newDedupe(), index: newIndex(),
+		queue: &queue{wake: make(chan struct{}, 1)},
+		boots: map[string]uint64{}, claimed: map[uint64]struct{}{},
+		failed: make(chan struct{}), arrived: make(chan struct{}, 1), pushable: make(chan struct{}, 1),
+		stop: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	o.room = newRoomGate(o.queue.busy)
+	o.queue.onRoom = o.room.update
+	return o
+}
+
+// start brings everything into memory, in the order of need: the files, what
+// they hold, then what has to be decided about them.
+func (o *Outbox) start() error {
+	if err := removeTemps(o.dir); err != nil {
+		return err
+	}
+	if err := o.openSegments(); err != nil {
+		return err
+	}
+	doubt, err := o.openNewest()
+	if err != nil {
+		return err
+	}
+	if err := o.loadAll(); err != nil {
+		return err
+	}
+	if o.suspect, err = openQuarantine(o.dir, &o.opts); err != nil {
+		return err
+	}
+	if err := o.settleEpoch(doubt); err != nil {
+		return errors.Join(err, o.suspect.close())
+	}
+	signal(o.arrived)
+	signal(o.pushable)
+	return nil
+}
+
+// loadAll rebuilds what is in memory from the segments.
+func (o *Outbox) loadAll() error {
+	o.index.now = o.opts.Now()
+	o.index.watermark = o.state.watermark
+	if err := o.load(); err != nil {
+		return err
+	}
+	newest := o.journal.newest()
+	o.state.nextSeq = max(o.state.nextSeq, newest.last+1, 1)
+	if err := o.recall(); err != nil {
+		return err
+	}
+	return o.recallLater()
+}
+
+// openSegments reads the head of every segment and the state of the newest.
+// Those whose totals are already in the state are unlinked.
+func (o *Outbox) openSegments() error {
+	numbers, err := listSegments(o.dir)
+	if err != nil {
+		return err
+	}
+	if len(numbers) == 0 {
+		return o.firstSegment()
+	}
+	for _, n := range numbers {
+		s := &segment{number: n, path: filepath.Join(o.dir, segmentName(n)), sealed: true}
+		st, err := o.openSegment(s)
+		if err != nil && !setAside(err) {
+			return fmt.Errorf("segment %d: %w", n, err)
+		} else if err != nil {
+			if err := o.aside(s, err); err != nil {
+				return err
+			}
+			continue
+		}
+		o.journal.append(s)
+		if o.state.damage != "" {
+			st.damage = o.state.damage
+		}
+		o.state = *st
+	}
+	if len(o.journal.segments) == 0 {
+		return o.firstSegment()
+	}
+	return o.dropCounted()
+}
+
+func (o *Outbox) firstSegment() error {
+	o.state = state{nextSeq: 1, machine: o.opts.MachineID, damage: o.state.damage}
+	o.state.relabel(1, randomEpoch())
+	number := o.lastAside + 1
+	size, err := createSegment(o.dir, number, 1, o.opts.segmentSize, &o.state)
+	if err != nil {
+		return err
+	}
+	s := &segment{number: number, path: filepath.Join(o.dir, segmentName(number)), first: 1, size: size, sealed: true}
+	o.journal.append(s)
+	return nil
+}
+
+func (o *Outbox) openSegment(s *segment) (st *state, err error) {
+	if info, err := os.Stat(s.path); err == nil {
+		s.size = info.Size()
+	}
+	err = o.journal.view(s, func(tx *bolt.Tx) error {
+		m, err := loadSegmentMeta(tx)
+		if err != nil {
+			return err
+		}
+		s.first, s.last, s.size = m.first, m.first-1, m.size
+		st, err = loadState(tx.Bucket(bucketState))
+		return err
+	})
+	return st, err
+}
+
+// setAside tells whether an error means that the file is damaged, and not that
+// it is newer, held or out of reach.
+func setAside(err error) bool {
+	for _, damage := range []error{ErrDamaged, bolterrors.ErrInvalid, bolterrors.ErrChecksum, bolterrors.ErrVersionMismatch} {
+		if errors.Is(err, damage) {
+			return true
+		}
+	}
+	var path *fs.PathError
+	return !errors.As(err, &path) && strings.Contains(err.Error(), "file size too small")
+}
+
+// aside renames a damaged segment and goes on without it. It is never deleted.
+func (o *Outbox) aside(s *segment, cause error) error {
+	name := filepath.Base(s.path) + ".damaged"
+	o.opts.Logger.Error("segment cannot be read and is set aside", "file", name, "error", cause)
+	if err := os.Rename(s.path, filepath.Join(o.dir, name)); err != nil {
+		return fmt.Errorf("set segment %d aside: %w", s.number, err)
+	}
+	o.lastAside = s.number
+	o.state.damage = fmt.Sprintf("segment %d could not be read: %s is kept beside the others", s.number, name)
+	return syncDir(o.dir)
+}
+
+// dropCounted unlinks segments that a crash kept from being unlinked.
+func (o *Outbox) dropCounted() error {
+	for {
+		s := o.journal.oldest()
+		if s.number > o.state.dropped || s == o.journal.newest() {
+			return nil
+		}
+		if err := o.journal.drop(s); err != nil {
+			return err
+		}
+	}
+}
+
+// openNewest opens the newest segment for writing, unless a sync of it failed:
+// then it is only read and another one is begun. doubt says why what central
+// knows of this store cannot be taken for granted; "" if it can.
+func (o *Outbox) openNewest() (doubt string, err error) {
+	s := o.journal.newest()
+	whole, err := metaPagesWhole(s.path)
+	if err != nil {
+		return "", err
+	}
+	if !whole {
+		doubt = "the last transaction of the newest segment is gone"
+	}
+	mark, err := os.ReadFile(filepath.Join(o.dir, suspectName))
+	if err == nil && strings.TrimSpace(string(mark)) == filepath.Base(s.path) || s.number < o.lastAside {
+		o.rollFirst = true
+		return doubt, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("read mark: %w", err)
+	}
+	return doubt, o.journal.reopenForWriting(s)
+}
+
+// settleEpoch begins a segment or an epoch where this start calls for it.
+func (o *Outbox) settleEpoch(doubt string) error {
+	newest := o.journal.newest()
+	if o.rollFirst {
+		o.opts.Logger.Warn("newest segment is only read from now on", "file", filepath.Base(newest.path))
+		if err := o.begins(o.opts.segmentSize); err != nil {
+			return err
+		}
+	}
+	if o.lastAside > 0 && o.lastAside > newest.number {
+		doubt = "the newest segment could not be read"
+	}
+	if id := o.opts.MachineID; id != "" && id != o.state.machine {
+		if o.state.machine != "" {
+			doubt = "the store was made on another machine"
+		}
+		o.state.machine = id
+	}
+	if doubt == "" {
+		return nil
+	}
+	st := o.currentState()
+	st.relabel(st.watermark+1, randomEpoch())
+	if err := o.writeState(st); err != nil {
+		return fmt.Errorf("take new epoch: %w", err)
+	}
+	o.state = *st
+	o.opts.Logger.Warn("new epoch taken", "why", doubt, "epoch", fmt.Sprintf("%016x", o.state.epochOf(o.state.nextSeq)))
+	return nil
+}

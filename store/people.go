@@ -1,0 +1,184 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// DeadIDs returns the ids of the dead letters, rising.
+func (o *Outbox) DeadIDs() []ID {
+	seqs := o.deadSeqs()
+	ids := make([]ID, len(seqs))
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i, seq := range seqs {
+		ids[i] = ID{Epoch: o.state.epochOf(seq), Seq: seq}
+	}
+	return ids
+}
+
+// Requeue puts dead letters back to be pushed, with no attempts made and their
+// age counted from now, and returns how many. Ids that are none (ErrUnknownID)
+// or no dead letters (ErrNotDead) are named in the error; the others are put
+// back all the same.
+func (o *Outbox) Requeue(ctx context.Context, ids ...ID) (int, error) {
+	seqs, wrong := o.claimDead(ids)
+	if len(seqs) == 0 {
+		return 0, wrong
+	}
+	entries, err := o.deadEntries(seqs)
+	if err != nil {
+		o.unclaim(seqs)
+		return 0, errors.Join(fmt.Errorf("requeue: %w", err), wrong)
+	}
+	now := o.opts.Now()
+	c := o.claimedChange(seqs)
+	for seq := range entries {
+		c.notes = append(c.notes, note{kind: noteRequeue, seq: seq, at: now})
+	}
+	c.then = func(g *group) {
+		for i := range c.notes {
+			o.requeued(g.segment, &c.notes[i], entries[c.notes[i].seq])
+		}
+	}
+	if err := o.changeCtx(ctx, c); err != nil {
+		return 0, errors.Join(fmt.Errorf("requeue: %w", err), wrong)
+	}
+	return len(entries), wrong
+}
+
+// requeued counts a dead letter that was put back. mu is held.
+func (o *Outbox) requeued(s *segment, n *note, d deadEntry) {
+	s.totals.requeued++
+	o.totals.requeued++
+	o.undead(n.seq)
+	o.index.add(n.seq, d.entry)
+	o.index.note(n.seq, func(a *attempt) { a.retriedAt, a.later, a.hasLater = n.at, d.later, d.hasLater })
+}
+
+// undead takes a dead letter out of the counts. mu is held.
+func (o *Outbox) undead(seq uint64) {
+	o.totals.outcome[Dead]--
+	o.journal.find(seq).totals.outcome[Dead]--
+	delete(o.index.dead, seq)
+	delete(o.claimed, seq)
+}
+
+// Discard ends dead letters for good, with a reason that is kept, and returns
+// how many. Ids that are none or no dead letters are named in the error.
+func (o *Outbox) Discard(ctx context.Context, reason string, ids ...ID) (int, error) {
+	seqs, wrong := o.claimDead(ids)
+	if len(seqs) == 0 {
+		return 0, wrong
+	}
+	now := o.opts.Now()
+	c := o.claimedChange(seqs)
+	for _, seq := range seqs {
+		c.notes = append(c.notes, note{kind: noteOutcome, seq: seq, outcome: Discarded, at: now, last: Reply{Reason: reason}})
+	}
+	c.then = func(g *group) {
+		for i := range c.notes {
+			o.undead(c.notes[i].seq)
+			o.ended(g.segment, &c.notes[i])
+		}
+	}
+	if err := o.changeCtx(ctx, c); err != nil {
+		return 0, errors.Join(fmt.Errorf("discard: %w", err), wrong)
+	}
+	return len(seqs), wrong
+}
+
+// claimDead takes dead letters for one change, so that no two changes work on
+// the same.
+func (o *Outbox) claimDead(ids []ID) (seqs []uint64, wrong error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, id := range ids {
+		_, dead := o.index.dead[id.Seq]
+		_, claimed := o.claimed[id.Seq]
+		switch {
+		case !o.holdsLocked(id):
+			wrong = errors.Join(wrong, fmt.Errorf("%s: %w", id, ErrUnknownID))
+		case !dead || claimed:
+			wrong = errors.Join(wrong, fmt.Errorf("%s: %w", id, ErrNotDead))
+		default:
+			o.claimed[id.Seq] = struct{}{}
+			seqs = append(seqs, id.Seq)
+		}
+	}
+	return seqs, wrong
+}
+
+// holdsLocked reports whether the id is one of this outbox.
+func (o *Outbox) holdsLocked(id ID) bool {
+	s := o.journal.find(id.Seq)
+	return s != nil && id.Seq < o.state.nextSeq && o.state.epochOf(id.Seq) == id.Epoch
+}
+
+func (o *Outbox) unclaim(seqs []uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, seq := range seqs {
+		delete(o.claimed, seq)
+	}
+}
+
+func (o *Outbox) claimedChange(seqs []uint64) *changeOp {
+	return &changeOp{revert: func() { o.unclaim(seqs) }}
+}
+
+// deadEntry is what the index needs of a dead letter that is put back.
+type deadEntry struct {
+	entry
+	later    int64
+	hasLater bool
+}
+
+// deadEntries reads what is needed to put dead letters back. One that cannot be
+// read stays one.
+func (o *Outbox) deadEntries(seqs []uint64) (map[uint64]deadEntry, error) {
+	records, bad, err := o.records(seqs)
+	if err != nil {
+		return nil, err
+	}
+	o.unclaim(bad)
+	later, err := o.laterTimes(records)
+	if err != nil {
+		return nil, err
+	}
+	entries := make(map[uint64]deadEntry, len(records))
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, r := range records {
+		d := deadEntry{entry: entry{
+			waybill: o.index.hash(r.Event.Waybill), action: r.Event.ActionTime, received: unix32(r.Event.ReceivedAt),
+		}}
+		d.later, d.hasLater = later[r.ID.Seq]
+		entries[r.ID.Seq] = d
+	}
+	return entries, nil
+}
+
+// laterTimes finds the newest action_time that was stored after each record
+// for its waybill: lateness holds for what is put back, too (design.md I5).
+func (o *Outbox) laterTimes(records []Record) (map[uint64]int64, error) {
+	byWaybill := map[string][]uint64{}
+	from := uint64(0)
+	for i := range records {
+		r := &records[i]
+		byWaybill[string(r.Event.Waybill)] = append(byWaybill[string(r.Event.Waybill)], r.ID.Seq)
+		if from == 0 || r.ID.Seq < from {
+			from = r.ID.Seq
+		}
+	}
+	later := map[uint64]int64{}
+	err := o.peekAll(from, func(seq uint64, h *head) {
+		for _, dead := range byWaybill[string(h.waybill)] {
+			if t, ok := later[dead]; seq > dead && (!ok || h.time > t) {
+				later[dead] = h.time
+			}
+		}
+	})
+	return later, err
+}

@@ -1,0 +1,343 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	bolt "go.etcd.io/bbolt"
+
+	"scanrelay/agent/scan"
+)
+
+var (
+	bucketRejects = []byte("rejects")
+	keyCounts     = []byte("counts")
+)
+
+// minQuarantine is the smallest file that a quarantine is given.
+const minQuarantine = 256 << 10
+
+// quarantine keeps what could not be understood, whole, in a file of its own
+// that is bounded in size and count: the oldest makes way for the newest, and
+// is counted. It never stops intake: where nothing can be written any more,
+// what should have been kept is counted as forgotten.
+type quarantine struct {
+	path     string
+	size     int64
+	maxCount int
+	log      *slog.Logger
+	commit   func(*bolt.Tx) error
+
+	db *bolt.DB // nil in a Reader without the file
+	mu sync.Mutex
+	quarantineCounts
+}
+
+// quarantineCounts is saved with the entries, so it always agrees with them.
+type quarantineCounts struct {
+	next      uint64 // number of the next entry; the first is 1
+	count     int    // entries now
+	bytes     int64  // what they take, about
+	forgotten uint64 // entries dropped for room
+}
+
+func (q *quarantineCounts) store(b *bolt.Bucket) error {
+	e := newEncoder(32)
+	e.uint(q.next)
+	e.uint(uint64(q.count))
+	e.uint(uint64(q.bytes))
+	e.uint(q.forgotten)
+	return b.Put(keyCounts, seal(keyCounts, e.b))
+}
+
+func (q *quarantineCounts) load(b *bolt.Bucket) error {
+	d, err := unseal(keyCounts, b.Get(keyCounts))
+	if err != nil {
+		return err
+	}
+	q.next, q.count, q.bytes, q.forgotten = d.uint(), int(d.uint()), int64(d.uint()), d.uint()
+	return d.done()
+}
+
+// openQuarantine opens or makes the file. A damaged one is set aside.
+func openQuarantine(dir string, o *Options) (*quarantine, error) {
+	q := &quarantine{
+		path: filepath.Join(dir, quarantineName), size: max(o.QuarantineSize, minQuarantine),
+		maxCount: o.QuarantineCount, log: o.Logger, commit: o.commit,
+	}
+	err := q.open(false)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = q.make()
+	} else if err != nil && !errors.Is(err, ErrNewer) && !errors.Is(err, fs.ErrPermission) {
+		aside := fmt.Sprintf("%s.damaged-%d", q.path, o.Now().Unix())
+		q.log.Error("quarantine cannot be read and is set aside", "file", filepath.Base(aside), "error", err)
+		if err = os.Rename(q.path, aside); err == nil {
+			err = q.make()
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open quarantine: %w", err)
+	}
+	return q, nil
+}
+
+// openQuarantineReadOnly opens the file if it is there.
+func openQuarantineReadOnly(dir string, o *Options) (*quarantine, error) {
+	q := &quarantine{path: filepath.Join(dir, quarantineName), log: o.Logger, quarantineCounts: quarantineCounts{next: 1}}
+	if err := q.open(true); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("open quarantine: %w", err)
+	}
+	return q, nil
+}
+
+// make creates the file under a temporary name, whole or not at all.
+func (q *quarantine) make() error {
+	temp := q.path + tempSuffix
+	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	m := segmentMeta{format: formatVersion, size: q.size}
+	err := initQuarantine(temp, &m)
+	if err == nil {
+		err = syncFile(temp)
+	}
+	if err == nil {
+		err = os.Rename(temp, q.path)
+	}
+	if err == nil {
+		err = syncDir(filepath.Dir(q.path))
+	}
+	if err != nil {
+		return err
+	}
+	return q.open(false)
+}
+
+func initQuarantine(temp string, m *segmentMeta) error {
+	db, err := bolt.Open(temp, 0o600, boltOptions(m.size, false))
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		for _, name := range [][]byte{bucketMeta, bucketState, bucketRejects} {
+			if _, err := tx.CreateBucket(name); err != nil {
+				return err
+			}
+		}
+		if err := m.store(tx.Bucket(bucketMeta)); err != nil {
+			return err
+		}
+		counts := quarantineCounts{next: 1}
+		return counts.store(tx.Bucket(bucketState))
+	})
+	if closeErr := db.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+func (q *quarantine) open(readOnly bool) error {
+	if _, err := os.Stat(q.path); err != nil {
+		return err
+	}
+	db, err := openBolt(q.path, q.size, readOnly)
+	if err != nil {
+		return err
+	}
+	db.AllocSize = 4 * pageSize
+	err = guarded(func() error {
+		return db.View(func(tx *bolt.Tx) error {
+			if _, err := loadSegmentMeta(tx); err != nil {
+				return err
+			}
+			return q.load(tx.Bucket(bucketState))
+		})
+	})
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	q.db = db
+	return nil
+}
+
+// add keeps rejects durably. Only a failure after which nothing can be trusted
+// is an error.
+func (q *quarantine) add(rejects []scan.Reject) error {
+	if len(rejects) == 0 {
+		return nil
+	}
+	err := q.tryAdd(rejects, q.size)
+	if err != nil && commitFailure(err) {
+		err = q.tryAdd(rejects, q.size/2) // half of it makes way
+	}
+	if err == nil || !commitFailure(err) {
+		return err
+	}
+	q.log.Error("rejected messages cannot be kept for lack of room", "count", len(rejects), "error", err)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.next += uint64(len(rejects))
+	q.forgotten += uint64(len(rejects))
+	return nil
+}
+
+func (q *quarantine) tryAdd(rejects []scan.Reject, size int64) (err error) {
+	defer guard(&err)
+	tx, err := q.db.Begin(true)
+	if err != nil {
+		return fmt.Errorf("begin quarantine: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	counts := q.counts()
+	b := tx.Bucket(bucketRejects)
+	for i := range rejects {
+		key := seqKey(counts.next)
+		value := encodeReject(key, &rejects[i])
+		if err := b.Put(key, value); err != nil {
+			return fmt.Errorf("put reject: %w", err)
+		}
+		counts.next++
+		counts.count++
+		counts.bytes += cost(value)
+	}
+	if err := counts.shrink(b, size, q.maxCount); err != nil {
+		return err
+	}
+	if err := counts.store(tx.Bucket(bucketState)); err != nil {
+		return fmt.Errorf("put counts: %w", err)
+	}
+	if err := q.commit(tx); err != nil {
+		return err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.quarantineCounts = counts
+	return nil
+}
+
+// shrink drops the oldest entries until the bounds hold. A quarter of the file
+// is left to the tree and to pages that are not free yet.
+func (q *quarantineCounts) shrink(b *bolt.Bucket, size int64, maxCount int) error {
+	c := b.Cursor()
+	for k, v := c.First(); k != nil && (q.bytes > size/4*3 || q.count > maxCount); k, v = c.First() {
+		q.bytes -= cost(v)
+		q.count--
+		q.forgotten++
+		if err := c.Delete(); err != nil {
+			return fmt.Errorf("drop oldest reject: %w", err)
+		}
+	}
+	return nil
+}
+
+// cost is what a value takes in the file: what does not share a page gets
+// pages of its own.
+func cost(value []byte) int64 {
+	n := int64(len(value) + 64)
+	if n > pageSize/2 {
+		n = (n + pageSize - 1) / pageSize * pageSize
+	}
+	return n
+}
+
+func (q *quarantine) counts() quarantineCounts {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.quarantineCounts
+}
+
+// each gives all entries to fn, oldest first, in short transactions.
+func (q *quarantine) each(ctx context.Context, fn func(Quarantined) error) error {
+	if q.db == nil {
+		return nil
+	}
+	for next := uint64(0); ; {
+		part, err := q.part(next)
+		if err != nil || len(part) == 0 {
+			return err
+		}
+		for _, entry := range part {
+			if err := fn(entry); err != nil {
+				return err
+			}
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		next = part[len(part)-1].Seq + 1
+	}
+}
+
+func (q *quarantine) part(from uint64) (part []Quarantined, err error) {
+	err = guarded(func() error {
+		return q.db.View(func(tx *bolt.Tx) error {
+			c := tx.Bucket(bucketRejects).Cursor()
+			bytes := 0
+			for k, v := c.Seek(seqKey(from)); k != nil && bytes < 1<<20; k, v = c.Next() {
+				r, err := decodeReject(k, v)
+				if err != nil {
+					r = scan.Reject{Index: -1, Code: "damaged", Reason: "the entry cannot be read from disk"}
+				}
+				part = append(part, Quarantined{Seq: keySeq(k), Reject: r})
+				bytes += len(v)
+			}
+			return nil
+		})
+	})
+	return part, err
+}
+
+func (q *quarantine) close() error {
+	if q.db == nil {
+		return nil
+	}
+	return q.db.Close()
+}
+
+func encodeReject(key []byte, r *scan.Reject) []byte {
+	e := newEncoder(32 + len(r.Topic) + len(r.Payload) + len(r.Code) + len(r.Reason))
+	e.string(r.Topic)
+	e.int(int64(r.Index))
+	e.string(r.Code)
+	e.string(cut(r.Reason, maxReason))
+	e.time(r.ReceivedAt)
+	e.string(string(r.Payload))
+	return seal(key, e.b)
+}
+
+func decodeReject(key, value []byte) (scan.Reject, error) {
+	d, err := unseal(key, value)
+	if err != nil {
+		return scan.Reject{}, err
+	}
+	r := scan.Reject{Topic: d.string(), Index: int(d.int()), Code: d.string(), Reason: d.string(), ReceivedAt: d.time()}
+	r.Payload = []byte(d.string())
+	return r, d.done()
+}
+
+// syncFile makes a file's content durable.
+func syncFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	err = f.Sync()
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+// Quarantine gives everything in quarantine to fn, oldest first.
+func (o *Outbox) Quarantine(ctx context.Context, fn func(Quarantined) error) error {
+	if err := o.suspect.each(ctx, fn); err != nil {
+		return fmt.Errorf("read quarantine: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,111 @@
+package store
+
+import (
+	"sync"
+	"time"
+)
+
+// op is one caller's part of a commit.
+type op interface {
+	// intake reports whether the op is one that may be refused for lack of
+	// room; outcomes and state must always go through.
+	intake() bool
+	// stage adds to g what has to be written. The committer calls it, perhaps
+	// again after a commit failed. An error fails this op alone.
+	stage(g *group) error
+	// apply takes into memory what is on disk now. Outbox.mu is held.
+	apply(o *Outbox, g *group)
+	// finish hears the result, outside of all locks, in order of submission.
+	finish(err error)
+	// weight is how many bytes the op adds to a segment, about.
+	weight() int
+}
+
+// queueBytes bounds what waits for the committer: intake is told to wait above
+// it. One group is far smaller.
+const queueBytes = 8 << 20
+
+// queue is the row of ops before the committer.
+type queue struct {
+	mu     sync.Mutex
+	ops    []op
+	bytes  int
+	closed bool
+	wake   chan struct{} // cap 1
+	onRoom func()        // called when bytes fell below the bound
+}
+
+// push adds ops behind all others; all of them or none.
+func (q *queue) push(ops ...op) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return ErrClosed
+	}
+	q.ops = append(q.ops, ops...)
+	for _, o := range ops {
+		q.bytes += o.weight()
+	}
+	signal(q.wake)
+	return nil
+}
+
+// take removes the next ops: as many as weigh no more than limit, at least one.
+func (q *queue) take(limit int) []op {
+	q.mu.Lock()
+	n, bytes := 0, 0
+	for n < len(q.ops) && (n == 0 || bytes+q.ops[n].weight() <= limit) {
+		bytes += q.ops[n].weight()
+		n++
+	}
+	ops := q.ops[:n:n]
+	if q.ops = q.ops[n:]; len(q.ops) == 0 {
+		q.ops = nil
+	}
+	was := q.bytes >= queueBytes
+	q.bytes -= bytes
+	freed := was && q.bytes < queueBytes
+	q.mu.Unlock()
+	if freed {
+		q.onRoom()
+	}
+	return ops
+}
+
+func (q *queue) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.ops)
+}
+
+// busy reports whether intake has to wait for the committer.
+func (q *queue) busy() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.bytes >= queueBytes
+}
+
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+}
+
+// linger waits until n ops are there, at most for limit: producers that were
+// just answered get the time to come back into the same commit.
+func (q *queue) linger(n int, limit time.Duration, stop <-chan struct{}) {
+	if q.len() >= n {
+		return
+	}
+	end := time.NewTimer(limit)
+	defer end.Stop()
+	for q.len() < n {
+		select {
+		case <-q.wake:
+		case <-end.C:
+			return
+		case <-stop:
+			return
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+)
+
+// Reader reads an outbox that no agent holds. It changes nothing.
+type Reader struct{ o *Outbox }
+
+// OpenReadOnly opens the outbox in dir for reading. ErrInUse: an agent has it;
+// an error that is fs.ErrNotExist: there is none.
+func OpenReadOnly(dir string) (*Reader, error) {
+	var opts Options
+	if err := opts.fill(); err != nil {
+		return nil, fmt.Errorf("read outbox: %w", err)
+	}
+	lock, err := lockShared(dir)
+	if err != nil {
+		return nil, fmt.Errorf("read outbox: %w", err)
+	}
+	o := newOutbox(dir, opts)
+	o.lock = lock
+	if err := o.startReading(); err != nil {
+		err = errors.Join(err, o.journal.close())
+		lock.release()
+		return nil, fmt.Errorf("read outbox: %w", err)
+	}
+	return &Reader{o}, nil
+}
+
+// startReading is start for somebody who must not write.
+func (o *Outbox) startReading() (err error) {
+	numbers, err := listSegments(o.dir)
+	if err != nil {
+		return err
+	}
+	for _, n := range numbers {
+		s := &segment{number: n, path: filepath.Join(o.dir, segmentName(n)), sealed: true}
+		st, err := o.openSegment(s)
+		if err != nil && !setAside(err) {
+			return fmt.Errorf("segment %d: %w", n, err)
+		}
+		if err != nil {
+			o.state.damage = fmt.Sprintf("segment %d cannot be read: %v", n, err)
+			continue
+		}
+		o.journal.append(s)
+		if o.state.damage != "" {
+			st.damage = o.state.damage
+		}
+		o.state = *st
+	}
+	o.journal.segments = slices.DeleteFunc(o.journal.segments, func(s *segment) bool { return s.number <= o.state.dropped })
+	if len(o.journal.segments) == 0 {
+		return fmt.Errorf("no segments in %s: %w", o.dir, fs.ErrNotExist)
+	}
+	if err := o.loadAll(); err != nil {
+		return err
+	}
+	o.suspect, err = openQuarantineReadOnly(o.dir, &o.opts)
+	return err
+}
+
+// Scan gives every record that matches to fn; see Outbox.Scan.
+func (r *Reader) Scan(ctx context.Context, f Filter, fn func(Record) error) error {
+	return r.o.Scan(ctx, f, fn)
+}
+
+// Quarantine gives everything in quarantine to fn, oldest first.
+func (r *Reader) Quarantine(ctx context.Context, fn func(Quarantined) error) error {
+	return r.o.Quarantine(ctx, fn)
+}
+
+// Counts returns the outbox as its last process left it.
+func (r *Reader) Counts() Counts { return r.o.Counts() }
+
+// DeadIDs returns the ids of the dead letters, rising.
+func (r *Reader) DeadIDs() []ID { return r.o.DeadIDs() }
+
+// Close closes the files.
+func (r *Reader) Close() error {
+	err := errors.Join(r.o.journal.close(), r.o.suspect.close())
+	r.o.lock.release()
+	return err
+}

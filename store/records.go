@@ -1,0 +1,218 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	bolt "go.etcd.io/bbolt"
+
+	"scanrelay/agent/scan"
+)
+
+// eventValue returns an event's record, wherever in its segment it is.
+func eventValue(tx *bolt.Tx, seq uint64) []byte {
+	key := seqKey(seq)
+	if v := tx.Bucket(bucketEvents).Get(key); v != nil {
+		return v
+	}
+	return tx.Bucket(bucketCarried).Get(key)
+}
+
+// errEnough ends a reading early.
+var errEnough = errors.New("enough")
+
+// readEvents gives each of the events, in the order of seqs, to fn, whose value
+// is good only within it. What is gone, damaged, or refused by fn with
+// ErrDamaged comes back as bad; errEnough from fn ends it.
+func (o *Outbox) readEvents(seqs []uint64, fn func(seq uint64, value []byte) error) (bad []uint64, err error) {
+	for len(seqs) > 0 && err == nil {
+		s := o.journal.find(seqs[0])
+		n := 1
+		for n < len(seqs) && o.journal.find(seqs[n]) == s {
+			n++
+		}
+		var more []uint64
+		more, err = o.readRun(s, seqs[:n], fn)
+		bad = append(bad, more...)
+		seqs = seqs[n:]
+	}
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return bad, err
+}
+
+// readRun is readEvents for events of one segment.
+func (o *Outbox) readRun(s *segment, seqs []uint64, fn func(uint64, []byte) error) (bad []uint64, err error) {
+	if s == nil {
+		return seqs, nil
+	}
+	for i := 0; i < len(seqs); i++ {
+		err := o.journal.view(s, func(tx *bolt.Tx) error {
+			for ; i < len(seqs); i++ {
+				if err := fn(seqs[i], eventValue(tx, seqs[i])); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		switch {
+		case err == nil:
+			return bad, nil
+		case errors.Is(err, ErrDamaged), errors.Is(err, errGone):
+			bad = append(bad, seqs[i])
+		default:
+			return bad, err
+		}
+	}
+	return bad, nil
+}
+
+// records reads events with where they stand, in the order given.
+func (o *Outbox) records(seqs []uint64) (records []Record, bad []uint64, err error) {
+	bad, err = o.readEvents(seqs, func(seq uint64, value []byte) error {
+		e, err := decodeEvent(seqKey(seq), value)
+		if err == nil {
+			records = append(records, Record{ID: ID{Seq: seq}, Event: e})
+		}
+		return err
+	})
+	if err != nil {
+		return nil, bad, fmt.Errorf("read events: %w", err)
+	}
+	o.describe(records)
+	return records, bad, nil
+}
+
+// describe completes records by what is in memory. Where a finished one stands
+// is left to describeFinished: it is on disk.
+func (o *Outbox) describe(records []Record) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := range records {
+		r := &records[i]
+		r.ID.Epoch = o.state.epochOf(r.ID.Seq)
+		o.state.resolve(&r.Event, r.ID.Seq)
+		r.State = o.index.state(r.ID.Seq)
+		if a, ok := o.index.notes[r.ID.Seq]; ok {
+			r.Attempts, r.Last, r.RetriedAt = a.attempts, a.last, a.retriedAt
+		}
+	}
+}
+
+// Unsynced returns the records after the watermark in sequence order: at most
+// max, and of at most maxBytes on disk, but always one. A record whose clock is
+// not resolved ends the list before it. Finished records are among them only
+// after Rewind; then their State is their outcome.
+func (o *Outbox) Unsynced(max, maxBytes int) ([]Record, error) {
+	o.mu.Lock()
+	from, to, rewound := o.index.watermark+1, o.state.nextSeq, o.rewound
+	o.mu.Unlock()
+	for ; from < to; from += uint64(max) {
+		seqs := make([]uint64, min(uint64(max), to-from))
+		for i := range seqs {
+			seqs[i] = from + uint64(i)
+		}
+		records, err := o.unsynced(seqs, maxBytes)
+		if err == nil && from <= rewound {
+			err = o.describeFinished(records)
+		}
+		if err != nil || len(records) > 0 {
+			return records, err
+		}
+		// Nothing of these could be read; the centre will see the gap.
+	}
+	return nil, nil
+}
+
+func (o *Outbox) unsynced(seqs []uint64, maxBytes int) (records []Record, err error) {
+	bytes := 0
+	bad, err := o.readEvents(seqs, func(seq uint64, value []byte) error {
+		e, err := decodeEvent(seqKey(seq), value)
+		if err != nil {
+			return err
+		}
+		if bytes += len(value); bytes > maxBytes && len(records) > 0 {
+			return errEnough
+		}
+		r := []Record{{ID: ID{Seq: seq}, Event: e}}
+		if o.describe(r); r[0].Event.Clockless != nil {
+			return errEnough
+		}
+		records = append(records, r[0])
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read unsynced: %w", err)
+	}
+	if len(bad) > 0 {
+		o.opts.Logger.Error("events cannot be read and are not synced", "seqs", bad)
+	}
+	return records, nil
+}
+
+// OfWaybills returns all records of the waybills, synced or not, finished or
+// not, in sequence order; of more than max the latest. It reads the whole
+// store: ask for many waybills at once, and seldom.
+func (o *Outbox) OfWaybills(ids []scan.WaybillID, max int) ([]Record, error) {
+	wanted := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		wanted[string(id)] = true
+	}
+	var seqs []uint64
+	err := o.peekAll(0, func(seq uint64, h *head) {
+		if wanted[string(h.waybill)] {
+			seqs = append(seqs, seq)
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for waybills: %w", err)
+	}
+	slices.Sort(seqs)
+	records, _, err := o.records(seqs[len(seqs)-min(len(seqs), max):])
+	if err == nil {
+		err = o.describeFinished(records)
+	}
+	return records, err
+}
+
+// peekChunk is how many events one read transaction looks at: a long one would
+// keep the newest segment from reusing its pages (deps.md A8).
+const peekChunk = 1000
+
+// peekAll gives the head of every readable event at or above `from` to fn, the
+// carried ones out of order.
+func (o *Outbox) peekAll(from uint64, fn func(seq uint64, h *head)) error {
+	for _, s := range o.journal.list() {
+		for _, bucket := range [][]byte{bucketCarried, bucketEvents} {
+			for next, more := from, true; more; {
+				err := o.journal.view(s, func(tx *bolt.Tx) error {
+					next, more = peekRun(tx.Bucket(bucket), next, fn)
+					return nil
+				})
+				if errors.Is(err, ErrDamaged) || errors.Is(err, errGone) {
+					break
+				}
+				if err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func peekRun(b *bolt.Bucket, from uint64, fn func(uint64, *head)) (next uint64, more bool) {
+	c := b.Cursor()
+	n := 0
+	for k, v := c.Seek(seqKey(from)); k != nil; k, v = c.Next() {
+		if n++; n > peekChunk {
+			return keySeq(k), true
+		}
+		if h, err := peekEvent(k, v); err == nil {
+			fn(keySeq(k), &h)
+		}
+	}
+	return 0, false
+}

@@ -1,0 +1,130 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// roll seals the newest segment and begins another. Intake must leave room for
+// one more segment within max_size, so that outcomes never lack it: what is
+// stored can always be finished. errNoSpace if there is no room.
+func (o *Outbox) roll(intake bool) error {
+	size := o.opts.segmentSize
+	need := size
+	if intake {
+		need += size
+	}
+	for o.journal.bytes()+need > o.opts.MaxSize {
+		if err := o.dropOldest(true); err != nil {
+			return err
+		}
+	}
+	err := o.begins(size)
+	for errors.Is(err, errNoSpace) {
+		if err := o.dropOldest(true); err != nil {
+			return err
+		}
+		err = o.begins(size)
+	}
+	return err
+}
+
+// begins makes the next segment and switches to it.
+func (o *Outbox) begins(size int64) error {
+	newest := o.journal.newest()
+	st := o.currentState()
+	s := &segment{number: newest.number + 1, first: st.nextSeq, last: st.nextSeq - 1}
+	s.path = filepath.Join(o.dir, segmentName(s.number))
+	var err error
+	if s.size, err = createSegment(o.dir, s.number, s.first, size, st); isNoSpace(err) {
+		return fmt.Errorf("%w: %w", errNoSpace, err)
+	} else if err != nil {
+		return err
+	}
+	if s.db, err = openBolt(s.path, s.size, false); err != nil {
+		return fmt.Errorf("begin segment: %w", err)
+	}
+	if !newest.sealed {
+		o.journal.sealNewest()
+	}
+	o.journal.append(s)
+	if err := os.Remove(filepath.Join(o.dir, suspectName)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove mark: %w", err)
+	}
+	o.opts.Logger.Info("segment begun", "segment", s.number, "first", s.first, "bytes", s.size)
+	return nil
+}
+
+// currentState is what a state written now says.
+func (o *Outbox) currentState() *state {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	st := o.state.clone()
+	st.watermark = o.index.watermark
+	return st
+}
+
+// becomeFull makes intake wait.
+func (o *Outbox) becomeFull() {
+	if o.room.setFull(true) {
+		o.opts.Logger.Warn("outbox is full: scans are not acknowledged until there is room", "bytes", o.journal.bytes(), "max", o.opts.MaxSize)
+	}
+}
+
+// lacksRoom reports whether intake or even outcomes wait for room.
+func (o *Outbox) lacksRoom() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.stuck || !o.room.open()
+}
+
+func (o *Outbox) setStuck(stuck bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.stuck = stuck
+}
+
+// findRoom ends being full, if it can.
+func (o *Outbox) findRoom() {
+	newest := o.journal.newest()
+	o.mu.Lock()
+	used := newest.usedBytes
+	o.mu.Unlock()
+	probe := group{events: make([]stagedEvent, 1), bytes: maxOpWeight}
+	if !probe.fits(newest, used) {
+		if err := o.roll(true); err != nil {
+			o.noRoom(err)
+			return
+		}
+	}
+	o.setStuck(false)
+	if o.room.setFull(false) {
+		o.opts.Logger.Info("outbox has room again", "bytes", o.journal.bytes())
+	}
+}
+
+// noRoom handles that even looking for room failed.
+func (o *Outbox) noRoom(err error) {
+	if !errors.Is(err, errNoSpace) {
+		o.fail(err)
+		return
+	}
+	if err := o.outcomeRoom(); err == nil {
+		o.setStuck(false)
+	}
+}
+
+// outcomeRoom makes sure that outcomes can be written.
+func (o *Outbox) outcomeRoom() error {
+	newest := o.journal.newest()
+	o.mu.Lock()
+	used := newest.usedBytes
+	o.mu.Unlock()
+	probe := group{bytes: allocSize}
+	if probe.fits(newest, used) {
+		return nil
+	}
+	return o.roll(false)
+}

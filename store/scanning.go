@@ -1,0 +1,262 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	bolt "go.etcd.io/bbolt"
+
+	"scanrelay/agent/scan"
+)
+
+// Filter chooses records; its zero value is all of them.
+type Filter struct {
+	State   *State
+	Waybill scan.WaybillID
+}
+
+// scanChunk is how many records are in memory at once while scanning.
+const scanChunk = 500
+
+// Scan gives every record that matches to fn, in sequence order but for those
+// of long ago that were carried along. It is for people: it may read the whole
+// store, and what changes meanwhile may be seen before or after. It ends with
+// fn's or ctx's error.
+func (o *Outbox) Scan(ctx context.Context, f Filter, fn func(Record) error) error {
+	emit := func(records []Record) error {
+		for _, r := range records {
+			if f.matches(&r) {
+				if err := fn(r); err != nil {
+					return err
+				}
+			}
+		}
+		return ctx.Err()
+	}
+	switch {
+	case f.Waybill != "":
+		records, err := o.OfWaybills([]scan.WaybillID{f.Waybill}, 1<<30)
+		if err != nil {
+			return err
+		}
+		return emit(records)
+	case f.State != nil && *f.State == Dead:
+		return o.scanSeqs(o.deadSeqs(), emit)
+	case f.State != nil && !f.State.Finished():
+		return o.scanPending(emit)
+	}
+	return o.scanAll(emit)
+}
+
+func (f *Filter) matches(r *Record) bool {
+	return (f.State == nil || r.State == *f.State) && (f.Waybill == "" || r.Event.Waybill == f.Waybill)
+}
+
+func (o *Outbox) deadSeqs() []uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Sorted(maps.Keys(o.index.dead))
+}
+
+func (o *Outbox) scanSeqs(seqs []uint64, emit func([]Record) error) error {
+	for part := range slices.Chunk(seqs, scanChunk) {
+		records, _, err := o.records(part)
+		if err == nil {
+			err = o.describeFinished(records)
+		}
+		if err == nil {
+			err = emit(records)
+		}
+		if err != nil {
+			return fmt.Errorf("scan: %w", err)
+		}
+	}
+	return nil
+}
+
+func (o *Outbox) scanPending(emit func([]Record) error) error {
+	for next := uint64(0); ; {
+		var seqs []uint64
+		o.locked(func(x *index) {
+			for seq, ok := x.next(next); ok && len(seqs) < scanChunk; seq, ok = x.next(seq + 1) {
+				seqs = append(seqs, seq)
+			}
+		})
+		if len(seqs) == 0 {
+			return nil
+		}
+		if err := o.scanSeqs(seqs, emit); err != nil {
+			return err
+		}
+		next = seqs[len(seqs)-1] + 1
+	}
+}
+
+// scanAll goes through the segments. For each it first learns where the last
+// note about each of its events stands: eight bytes an event.
+func (o *Outbox) scanAll(emit func([]Record) error) error {
+	for _, s := range o.journal.list() {
+		seqs, err := o.eventsIn(s)
+		if err != nil {
+			return fmt.Errorf("scan: %w", err)
+		}
+		notes, err := o.lastNotes(s, seqs)
+		if err != nil {
+			return fmt.Errorf("scan: %w", err)
+		}
+		for part := range slices.Chunk(seqs, scanChunk) {
+			records, _, err := o.records(part)
+			if err == nil {
+				err = o.applyNotes(records, seqs, notes)
+			}
+			if err == nil {
+				err = emit(records)
+			}
+			if err != nil {
+				return fmt.Errorf("scan: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// eventsIn lists the numbers of the events in a segment, rising.
+func (o *Outbox) eventsIn(s *segment) (seqs []uint64, err error) {
+	err = o.journal.view(s, func(tx *bolt.Tx) error {
+		for _, bucket := range [][]byte{bucketCarried, bucketEvents} {
+			c := tx.Bucket(bucket).Cursor()
+			for k, _ := c.First(); k != nil; k, _ = c.Next() {
+				if o.journal.find(keySeq(k)) == s {
+					seqs = append(seqs, keySeq(k))
+				}
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, errGone) {
+		return nil, nil
+	}
+	return seqs, err
+}
+
+// noteRef says where a note stands; segment 0: there is none.
+type noteRef struct{ segment, key uint32 }
+
+// lastNotes finds the last note about each of the events of a segment.
+func (o *Outbox) lastNotes(s *segment, seqs []uint64) ([]noteRef, error) {
+	refs := make([]noteRef, len(seqs))
+	err := o.eachNote(s, func(in *segment, key uint64, n *note) {
+		if i, ok := slices.BinarySearch(seqs, n.seq); ok {
+			refs[i] = noteRef{uint32(in.number), uint32(key)}
+		}
+	})
+	return refs, err
+}
+
+// eachNote gives all notes in segment s and later ones to fn, in their order.
+func (o *Outbox) eachNote(s *segment, fn func(in *segment, key uint64, n *note)) error {
+	for _, in := range o.journal.from(s) {
+		for next, more := uint64(0), true; more; {
+			err := o.journal.view(in, func(tx *bolt.Tx) error {
+				next, more = noteRun(tx.Bucket(bucketNotes), next, func(key uint64, n *note) { fn(in, key, n) })
+				return nil
+			})
+			if errors.Is(err, errGone) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func noteRun(b *bolt.Bucket, from uint64, fn func(uint64, *note)) (next uint64, more bool) {
+	c := b.Cursor()
+	i := 0
+	for k, v := c.Seek(seqKey(from)); k != nil; k, v = c.Next() {
+		if i++; i > peekChunk {
+			return keySeq(k), true
+		}
+		if n, err := decodeNote(k, v); err == nil {
+			fn(keySeq(k), &n)
+		}
+	}
+	return 0, false
+}
+
+// applyNotes completes records by their last notes.
+func (o *Outbox) applyNotes(records []Record, seqs []uint64, refs []noteRef) error {
+	for i := range records {
+		at, _ := slices.BinarySearch(seqs, records[i].ID.Seq)
+		ref := refs[at]
+		if ref.segment == 0 {
+			continue
+		}
+		n, err := o.noteAt(ref)
+		if err != nil {
+			return err
+		}
+		records[i].apply(&n)
+	}
+	return nil
+}
+
+func (o *Outbox) noteAt(ref noteRef) (n note, err error) {
+	all := o.journal.list()
+	i, found := slices.BinarySearchFunc(all, uint64(ref.segment), func(s *segment, number uint64) int {
+		return cmp.Compare(s.number, number)
+	})
+	if !found {
+		return n, nil
+	}
+	err = o.journal.view(all[i], func(tx *bolt.Tx) error {
+		key := seqKey(uint64(ref.key))
+		n, err = decodeNote(key, tx.Bucket(bucketNotes).Get(key))
+		return err
+	})
+	return n, err
+}
+
+// apply completes a record by a note about it.
+func (r *Record) apply(n *note) {
+	switch n.kind {
+	case noteOutcome:
+		r.State, r.FinishedAt = n.outcome, n.at
+		r.Attempts, r.Last = n.attempts, n.last
+	case noteRequeue:
+		r.RetriedAt = n.at
+	}
+}
+
+// describeFinished reads where those records stand that are not pending.
+func (o *Outbox) describeFinished(records []Record) error {
+	finished := map[uint64]*Record{}
+	oldest := uint64(0)
+	o.locked(func(x *index) {
+		for i := range records {
+			if seq := records[i].ID.Seq; x.get(seq) == nil {
+				finished[seq] = &records[i]
+				if oldest == 0 || seq < oldest {
+					oldest = seq
+				}
+			}
+		}
+	})
+	s := o.journal.find(oldest)
+	if len(finished) == 0 || s == nil {
+		return nil
+	}
+	// A carried event's notes were copied along, so no note about it stands
+	// before the segment that holds it.
+	return o.eachNote(s, func(_ *segment, _ uint64, n *note) {
+		if r := finished[n.seq]; r != nil {
+			r.apply(n)
+		}
+	})
+}

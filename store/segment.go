@@ -1,0 +1,178 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
+)
+
+// segment is one bbolt file of the journal: a run of events in sequence order,
+// and the notes that were written while it was the newest. Its file is never
+// changed after the next segment was begun.
+type segment struct {
+	number uint64
+	path   string
+	first  uint64 // number of its first event, once it has one
+	size   int64  // of the file; it never grows
+	notes  uint64 // key of its last note; the committer's
+
+	// Guarded by Outbox.mu.
+	last      uint64    // number of its last event; first-1: none yet
+	open      uint64    // its events that are pending or dead: they pin it
+	totals    totals    // of its events and its notes
+	finished  time.Time // when the last of its events ended
+	usedBytes int64
+
+	// Guarded by journal.handles.
+	db       *bolt.DB
+	refs     int
+	lastUse  uint64
+	sealed   bool // no longer the newest
+	stale    bool // db is a handle for writing, to be closed when idle
+	unlinked bool
+}
+
+// segmentMeta is written once, when the segment is made.
+type segmentMeta struct {
+	format uint64
+	number uint64
+	first  uint64
+	size   int64
+}
+
+var keySegment = []byte("segment")
+
+func (m *segmentMeta) store(b *bolt.Bucket) error {
+	e := newEncoder(32)
+	e.uint(m.format)
+	e.uint(m.number)
+	e.uint(m.first)
+	e.uint(uint64(m.size))
+	return b.Put(keySegment, seal(keySegment, e.b))
+}
+
+func loadSegmentMeta(tx *bolt.Tx) (m segmentMeta, err error) {
+	b := tx.Bucket(bucketMeta)
+	if b == nil {
+		return m, fmt.Errorf("%w: no segment of an outbox", ErrDamaged)
+	}
+	d, err := unseal(keySegment, b.Get(keySegment))
+	if err != nil {
+		return m, err
+	}
+	if m.format = d.uint(); m.format > formatVersion {
+		return m, fmt.Errorf("%w (format %d, this one knows %d)", ErrNewer, m.format, formatVersion)
+	}
+	m.number, m.first, m.size = d.uint(), d.uint(), int64(d.uint())
+	return m, d.done()
+}
+
+// createSegment makes a segment file of at most size bytes and returns its
+// size: it is initialised and filled in under a temporary name, preallocated,
+// synced, renamed, and its folder synced, so that a power cut leaves either no
+// segment or a whole one (deps.md A1). Where the file system cannot give size
+// it takes half, and so on down to the minimum; errNoSpace when not even that.
+func createSegment(dir string, number, first uint64, size int64, st *state) (int64, error) {
+	path := filepath.Join(dir, segmentName(number))
+	temp := path + tempSuffix
+	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return 0, fmt.Errorf("create segment: %w", err)
+	}
+	size, err := fillSegment(temp, number, first, size, st)
+	if err == nil {
+		err = os.Rename(temp, path)
+	}
+	if err != nil {
+		_ = os.Remove(temp) // the first error counts; Open removes leftovers
+		return 0, fmt.Errorf("create segment %d: %w", number, err)
+	}
+	return size, syncDir(dir)
+}
+
+func fillSegment(temp string, number, first uint64, size int64, st *state) (int64, error) {
+	size, err := preallocated(temp, size, func(size int64) error {
+		m := segmentMeta{format: formatVersion, number: number, first: first, size: size}
+		return initSegment(temp, &m, st)
+	})
+	return size, err
+}
+
+// preallocated makes the file with build and reserves its blocks, halving size
+// until the file system can give it.
+func preallocated(temp string, size int64, build func(size int64) error) (int64, error) {
+	for {
+		err := build(size)
+		if err == nil {
+			err = reserve(temp, size)
+		}
+		if !isNoSpace(err) || size/2 < minSegmentSize {
+			return size, err
+		}
+		size = size / 2 &^ (allocSize - 1)
+		if err := os.Remove(temp); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// initSegment lets bbolt make the file and writes its buckets in one commit.
+func initSegment(temp string, m *segmentMeta, st *state) error {
+	opts := boltOptions(m.size, false)
+	opts.InitialMmapSize = 0
+	db, err := bolt.Open(temp, 0o600, opts)
+	if err != nil {
+		return err
+	}
+	db.AllocSize = allocSize
+	err = db.Update(func(tx *bolt.Tx) error {
+		for _, name := range [][]byte{bucketMeta, bucketState, bucketEvents, bucketNotes, bucketCarried} {
+			if _, err := tx.CreateBucket(name); err != nil {
+				return err
+			}
+		}
+		if err := m.store(tx.Bucket(bucketMeta)); err != nil {
+			return err
+		}
+		return st.storeAll(tx.Bucket(bucketState))
+	})
+	if closeErr := db.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+// reserve allocates the file's blocks, so that no other writer can take them
+// (deps.md A6), and syncs it. File systems without fallocate go without.
+func reserve(path string, size int64) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	err = unix.Fallocate(int(f.Fd()), 0, 0, size)
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) {
+		err = nil
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+// openBolt opens a segment's file. The newest one is opened for writing.
+func openBolt(path string, size int64, readOnly bool) (db *bolt.DB, err error) {
+	defer guard(&err)
+	db, err = bolt.Open(path, 0o600, boltOptions(size, readOnly))
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", filepath.Base(path), err)
+	}
+	db.AllocSize = allocSize
+	return db, nil
+}

@@ -1,0 +1,176 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Lease claims up to max events that may be pushed now: synced, not waiting for
+// data, due, each the first pending one of its waybill, and none of a waybill
+// that has another one leased. Half of them are of the waybills whose last
+// event is the youngest, half of the oldest. They are the caller's until
+// Settle, Release or Park, or until ttl is over. ErrFull while not even
+// outcomes could be written: a push whose outcome is lost is pushed twice.
+func (o *Outbox) Lease(max int, ttl time.Duration) ([]Record, error) {
+	var seqs []uint64
+	var err error
+	o.locked(func(x *index) {
+		switch {
+		case o.failure != nil:
+			err = o.failure
+		case o.stuck:
+			err = fmt.Errorf("lease: %w", ErrFull)
+		default:
+			seqs = x.lease(max, ttl)
+		}
+	})
+	if err != nil || len(seqs) == 0 {
+		return nil, err
+	}
+	return o.leasedRecords(seqs)
+}
+
+// leasedRecords reads what was leased. What cannot be read is a dead letter:
+// it must not hold the later events of its waybill.
+func (o *Outbox) leasedRecords(seqs []uint64) ([]Record, error) {
+	records, bad, err := o.records(seqs)
+	if err != nil {
+		o.locked(func(x *index) {
+			for _, seq := range seqs {
+				x.endLease(seq)
+			}
+		})
+		return nil, fmt.Errorf("lease: %w", err)
+	}
+	if len(bad) == 0 {
+		return records, nil
+	}
+	var dead []Settlement
+	for _, seq := range bad {
+		dead = append(dead, Settlement{Seq: seq, Outcome: Dead, Last: Reply{Reason: "the record cannot be read from disk"}})
+	}
+	c, _ := o.settlement(dead)
+	return records, o.submit(c)
+}
+
+// Due returns when Lease may find more than it does now: the present moment if
+// it would find something. !ok: not before Pushable says so.
+func (o *Outbox) Due() (next time.Time, ok bool) {
+	o.locked(func(x *index) {
+		x.expire()
+		next, ok = x.due()
+	})
+	return next, ok
+}
+
+// Settle ends leased events, each with its outcome, in one commit, and returns
+// when it is on disk. Events whose lease ran out are left as they are and named
+// in an error that is ErrNotLeased; the others are settled all the same. After
+// ErrFull nothing is settled and the leases hold on. When ctx ends first, the
+// settlement goes on behind.
+func (o *Outbox) Settle(ctx context.Context, s []Settlement) error {
+	for i := range s {
+		if !s[i].Outcome.Finished() || s[i].Outcome == Discarded {
+			return fmt.Errorf("settle %d: %s is no outcome of a push", s[i].Seq, s[i].Outcome)
+		}
+	}
+	c, missing := o.settlement(s)
+	if len(c.notes) > 0 {
+		if err := o.changeCtx(ctx, c); err != nil {
+			return fmt.Errorf("settle: %w", err)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("settle %v: %w", missing, ErrNotLeased)
+	}
+	return nil
+}
+
+// settlement makes the change that settles what is leased of s.
+func (o *Outbox) settlement(s []Settlement) (c *changeOp, missing []uint64) {
+	c = &changeOp{}
+	o.locked(func(x *index) {
+		for i := range s {
+			if !x.leased(s[i].Seq) {
+				missing = append(missing, s[i].Seq)
+				continue
+			}
+			x.settling(s[i].Seq, true)
+			c.notes = append(c.notes, s[i].note(x.now))
+		}
+	})
+	c.then = func(g *group) {
+		for i := range c.notes {
+			o.ended(g.segment, &c.notes[i])
+		}
+	}
+	c.revert = func() {
+		o.locked(func(x *index) {
+			for i := range c.notes {
+				x.settling(c.notes[i].seq, false)
+			}
+		})
+	}
+	return c, missing
+}
+
+func (s *Settlement) note(now time.Time) note {
+	return note{kind: noteOutcome, seq: s.Seq, outcome: s.Outcome, at: now, attempts: s.Attempts, last: s.Last}
+}
+
+// ended counts an outcome whose note stands in segment s. mu is held.
+func (o *Outbox) ended(s *segment, n *note) {
+	o.index.remove(n.seq)
+	s.totals.settled[n.outcome]++
+	o.totals.settled[n.outcome]++
+	o.totals.outcome[n.outcome]++
+	holder := o.journal.find(n.seq)
+	holder.totals.outcome[n.outcome]++
+	if n.at.After(holder.finished) {
+		holder.finished = n.at
+	}
+	if n.outcome == Dead {
+		o.index.dead[n.seq] = struct{}{}
+		return // a dead letter pins its segment
+	}
+	holder.open--
+}
+
+// Release gives leased events back, to be leased again at their time. Those
+// whose lease ran out are named in an error that is ErrNotLeased.
+func (o *Outbox) Release(r ...Retry) error {
+	var missing []uint64
+	o.locked(func(x *index) {
+		for i := range r {
+			if x.leased(r[i].Seq) {
+				x.retry(r[i])
+			} else {
+				missing = append(missing, r[i].Seq)
+			}
+		}
+	})
+	if len(missing) > 0 {
+		return fmt.Errorf("release %v: %w", missing, ErrNotLeased)
+	}
+	return nil
+}
+
+// Park lets the waybills of leased events wait for data, with all they have.
+// Events whose lease ran out are named in an error that is ErrNotLeased.
+func (o *Outbox) Park(seqs ...uint64) error {
+	var missing []uint64
+	o.locked(func(x *index) {
+		for _, seq := range seqs {
+			if x.leased(seq) {
+				x.park(seq)
+			} else {
+				missing = append(missing, seq)
+			}
+		}
+	})
+	if len(missing) > 0 {
+		return fmt.Errorf("park %v: %w", missing, ErrNotLeased)
+	}
+	return nil
+}

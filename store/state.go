@@ -1,0 +1,233 @@
+package store
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Keys of a segment's state bucket. It is small enough for bbolt to keep it
+// inside the root page, which every commit writes anyway: updating it there
+// costs no page of its own. The newest segment's state is the outbox's.
+var (
+	keyHead    = []byte("head")
+	keyBase    = []byte("base")
+	keyEpochs  = []byte("epochs")
+	keyBoots   = []byte("boots")
+	keyMachine = []byte("machine")
+	keyDamage  = []byte("damage")
+)
+
+// state is what the outbox knows beside its events and notes.
+type state struct {
+	nextSeq   uint64
+	watermark uint64
+	duplicate uint64
+	ignored   uint64
+	newest    time.Time // newest received_at under a believable clock
+	base      totals    // of the segments that were unlinked
+	dropped   uint64    // number of the last unlinked segment
+	epochs    []epochSpan
+	boots     []bootClock
+	machine   string
+	damage    string
+}
+
+// totals are counts of events and of notes.
+type totals struct {
+	received uint64
+	outcome  [numStates]uint64 // events by how they ended
+	settled  [numStates]uint64 // settlements, by outcome
+	requeued uint64
+}
+
+func (t *totals) add(u *totals) {
+	t.received += u.received
+	t.requeued += u.requeued
+	for i := range t.outcome {
+		t.outcome[i] += u.outcome[i]
+		t.settled[i] += u.settled[i]
+	}
+}
+
+func (t *totals) finished() (n uint64) {
+	for _, c := range t.outcome {
+		n += c
+	}
+	return n
+}
+
+// epochSpan says which epoch the numbers from `from` on belong to.
+type epochSpan struct{ from, epoch uint64 }
+
+// bootClock resolves the clockless events of one boot with numbers up to upTo:
+// moment 0 of the boot was at zero, or, if fixed, all of them take zero itself.
+type bootClock struct {
+	boot  string
+	upTo  uint64
+	zero  time.Time
+	fixed bool
+}
+
+// storeHead writes what changes with every commit.
+func (s *state) storeHead(b *bolt.Bucket) error {
+	e := newEncoder(48)
+	e.uint(s.nextSeq)
+	e.uint(s.watermark)
+	e.uint(s.duplicate)
+	e.uint(s.ignored)
+	e.time(s.newest)
+	return b.Put(keyHead, seal(keyHead, e.b))
+}
+
+// storeAll writes everything.
+func (s *state) storeAll(b *bolt.Bucket) error {
+	for key, enc := range map[string]*encoder{
+		string(keyBase): s.encodeBase(), string(keyEpochs): s.encodeEpochs(),
+		string(keyBoots): s.encodeBoots(), string(keyMachine): encodeText(s.machine), string(keyDamage): encodeText(s.damage),
+	} {
+		if err := b.Put([]byte(key), seal([]byte(key), enc.b)); err != nil {
+			return err
+		}
+	}
+	return s.storeHead(b)
+}
+
+func encodeText(s string) *encoder {
+	e := newEncoder(len(s) + 2)
+	e.string(s)
+	return e
+}
+
+func (s *state) encodeBase() *encoder {
+	e := newEncoder(128)
+	e.uint(s.dropped)
+	e.uint(s.base.received)
+	e.uint(s.base.requeued)
+	for _, o := range Outcomes() {
+		e.uint(s.base.outcome[o])
+		e.uint(s.base.settled[o])
+	}
+	return e
+}
+
+func (s *state) encodeEpochs() *encoder {
+	e := newEncoder(16 * len(s.epochs))
+	for _, span := range s.epochs {
+		e.uint(span.from)
+		e.uint(span.epoch)
+	}
+	return e
+}
+
+func (s *state) encodeBoots() *encoder {
+	e := newEncoder(64 * len(s.boots))
+	for _, b := range s.boots {
+		e.string(b.boot)
+		e.uint(b.upTo)
+		e.time(b.zero)
+		fixed := byte(0)
+		if b.fixed {
+			fixed = 1
+		}
+		e.byte(fixed)
+	}
+	return e
+}
+
+// loadState reads the state bucket. A missing key is its zero value, so that a
+// later version may add keys.
+func loadState(b *bolt.Bucket) (*state, error) {
+	s := &state{}
+	for key, read := range map[string]func(*decoder){
+		string(keyHead): s.decodeHead, string(keyBase): s.decodeBase, string(keyEpochs): s.decodeEpochs,
+		string(keyBoots):   s.decodeBoots,
+		string(keyMachine): func(d *decoder) { s.machine = d.string() },
+		string(keyDamage):  func(d *decoder) { s.damage = d.string() },
+	} {
+		v := b.Get([]byte(key))
+		if v == nil {
+			continue
+		}
+		d, err := unseal([]byte(key), v)
+		if err == nil {
+			read(d)
+			err = d.done()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read state %s: %w", key, err)
+		}
+	}
+	return s, nil
+}
+
+func (s *state) decodeHead(d *decoder) {
+	s.nextSeq, s.watermark, s.duplicate, s.ignored = d.uint(), d.uint(), d.uint(), d.uint()
+	s.newest = d.time()
+}
+
+func (s *state) decodeBase(d *decoder) {
+	s.dropped, s.base.received, s.base.requeued = d.uint(), d.uint(), d.uint()
+	for _, o := range Outcomes() {
+		s.base.outcome[o] = d.uint()
+		s.base.settled[o] = d.uint()
+	}
+}
+
+func (s *state) decodeEpochs(d *decoder) {
+	for len(d.b) > 0 {
+		s.epochs = append(s.epochs, epochSpan{from: d.uint(), epoch: d.uint()})
+	}
+}
+
+func (s *state) decodeBoots(d *decoder) {
+	for len(d.b) > 0 {
+		s.boots = append(s.boots, bootClock{boot: d.string(), upTo: d.uint(), zero: d.time(), fixed: d.byte() == 1})
+	}
+}
+
+// epochOf returns the epoch of a number.
+func (s *state) epochOf(seq uint64) uint64 {
+	i, found := slices.BinarySearchFunc(s.epochs, seq, func(e epochSpan, seq uint64) int {
+		switch {
+		case e.from < seq:
+			return -1
+		case e.from > seq:
+			return 1
+		}
+		return 0
+	})
+	if !found {
+		i--
+	}
+	if i < 0 {
+		return 0
+	}
+	return s.epochs[i].epoch
+}
+
+// relabel gives all numbers from `from` on the epoch.
+func (s *state) relabel(from, epoch uint64) {
+	for len(s.epochs) > 0 && s.epochs[len(s.epochs)-1].from >= from {
+		s.epochs = s.epochs[:len(s.epochs)-1]
+	}
+	s.epochs = append(s.epochs, epochSpan{from: from, epoch: epoch})
+}
+
+// prune forgets spans and boots of numbers below first, which are gone.
+func (s *state) prune(first uint64) {
+	for len(s.epochs) > 1 && s.epochs[1].from <= first {
+		s.epochs = s.epochs[1:]
+	}
+	s.boots = slices.DeleteFunc(s.boots, func(b bootClock) bool { return b.upTo < first })
+}
+
+// clone returns a copy that shares nothing with s.
+func (s *state) clone() *state {
+	c := *s
+	c.epochs = slices.Clone(s.epochs)
+	c.boots = slices.Clone(s.boots)
+	return &c
+}
