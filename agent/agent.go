@@ -1,0 +1,222 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"scanrelay/agent/clock"
+	"scanrelay/agent/control"
+	"scanrelay/agent/intake"
+	"scanrelay/agent/scan"
+	"scanrelay/configs"
+	"scanrelay/store"
+	"scanrelay/uplink"
+)
+
+// Listeners are what the agent serves on; nil ones are not served. The agent
+// closes them.
+type Listeners struct {
+	HTTP    net.Listener // health, metrics, status page
+	Control net.Listener // the unix socket
+	MQTT    net.Listener // embedded broker
+}
+
+// Close closes those that nobody serves.
+func (l Listeners) Close() {
+	for _, ln := range []net.Listener{l.HTTP, l.Control, l.MQTT} {
+		if ln != nil {
+			_ = ln.Close() // nothing was served on it
+		}
+	}
+}
+
+// Hooks hear what happens to events, for the demo's page. They must not block.
+type Hooks struct {
+	OnStored  func(scan.Batch, scan.Stored) // on disk, acknowledged next
+	OnSynced  func([]store.Record)
+	OnOutcome func(store.Record)
+}
+
+// Options are what an agent is made with besides its configuration.
+type Options struct {
+	Version string
+	Built   time.Time // the build date; no clock is believed before it
+	Logger  *slog.Logger
+	// Listeners are served by Run. Where they can only be opened once the data
+	// folder is ours, Listen opens them instead.
+	Listeners Listeners
+	Listen    func() (Listeners, error)
+	Clock     *clock.Clock // nil: the machine's
+	Hooks     Hooks
+	// Abort, once closed, ends a stop at once.
+	Abort <-chan struct{}
+}
+
+// Agent is one depot's agent.
+type Agent struct {
+	cfg     *configs.Agent
+	opts    Options
+	log     *slog.Logger
+	clock   *clock.Clock
+	outbox  *store.Outbox
+	uplink  *uplink.Uplink
+	intake  intakePart
+	metrics *metrics.Set
+	started time.Time
+	ready   chan struct{} // closed once everything runs
+
+	beat atomic.Int64 // when the clock loop last went round, since started
+	dead atomic.Pointer[string]
+	once sync.Once // closes ready
+}
+
+// intakePart is a Source or a Broker with its listener.
+type intakePart interface {
+	Run(ctx context.Context) error
+	Connected() bool
+}
+
+// New opens the store and puts the parts together; nothing is taken or sent
+// before Run. After New either Run or Close must be called.
+func New(cfg *configs.Agent, o Options) (_ *Agent, err error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Clock == nil {
+		o.Clock = clock.New(clock.Options{Built: o.Built})
+	}
+	a := &Agent{
+		cfg: cfg, opts: o, log: o.Logger, clock: o.Clock, metrics: metrics.NewSet(),
+		started: time.Now(), ready: make(chan struct{}),
+	}
+	if err := a.openStore(); err != nil {
+		o.Listeners.Close()
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.Close())
+		}
+	}()
+	if o.Listen != nil {
+		if a.opts.Listeners, err = o.Listen(); err != nil {
+			return nil, err
+		}
+	}
+	if a.uplink, err = newUplink(a); err != nil {
+		return nil, err
+	}
+	a.intake, err = newIntake(a)
+	return a, err
+}
+
+func (a *Agent) openStore() error {
+	dir := a.cfg.DataDir
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return fmt.Errorf("data_dir: %w", err)
+	}
+	commits := a.metrics.NewPrometheusHistogramExt("scanrelay_store_commit_seconds",
+		[]float64{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5})
+	records := a.metrics.NewCounter("scanrelay_store_committed_total")
+	o := storeOptions(a.cfg)
+	o.MachineID, o.Logger, o.Now = machineID(), a.log, a.clock.Now
+	o.OnCommit = func(took time.Duration, n int) {
+		commits.Update(took.Seconds())
+		records.Add(n)
+	}
+	outbox, err := store.Open(dir, o)
+	if err != nil {
+		return fmt.Errorf("data_dir %s: %w", dir, err)
+	}
+	a.outbox = outbox
+	a.clock.SetNewest(outbox.NewestTime)
+	return nil
+}
+
+// Close gives back what New took, where Run is not called.
+func (a *Agent) Close() error {
+	a.opts.Listeners.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+	defer cancel()
+	return a.outbox.Close(ctx)
+}
+
+// Ready is closed once every part runs; systemd is told then.
+func (a *Agent) Ready() <-chan struct{} { return a.ready }
+
+// Outbox is the agent's store, for the demo's audit.
+func (a *Agent) Outbox() *store.Outbox { return a.outbox }
+
+// controlOptions are what both servers show.
+func (a *Agent) controlOptions() control.Options {
+	return control.Options{
+		Outbox: a.outbox, Status: a.Status, Live: a.Live, Ready: a.TakesScans,
+		Metrics: a.WriteMetrics, Hosts: a.hosts(), Logger: a.log,
+	}
+}
+
+// hosts is the name in http.listen, under which the page may be called.
+func (a *Agent) hosts() []string {
+	host, _, err := net.SplitHostPort(a.cfg.HTTP.Listen)
+	if err != nil {
+		return nil
+	}
+	return []string{host}
+}
+
+// journal is the outbox as intake sees it; what was rejected is counted by
+// reason, and the hook hears what was stored.
+type journal struct {
+	outbox   *store.Outbox
+	set      *metrics.Set
+	onStored func(scan.Batch, scan.Stored)
+}
+
+var _ intake.Journal = (*journal)(nil)
+
+// Submit implements intake.Journal.
+func (j *journal) Submit(b scan.Batch, done func(scan.Stored, error)) error {
+	if len(b.Rejects) == 0 && j.onStored == nil {
+		return j.outbox.Submit(b, done)
+	}
+	return j.outbox.Submit(b, func(s scan.Stored, err error) {
+		if err == nil {
+			j.stored(b, s)
+		}
+		done(s, err)
+	})
+}
+
+func (j *journal) stored(b scan.Batch, s scan.Stored) {
+	for _, r := range b.Rejects {
+		j.set.GetOrCreateCounter(`scanrelay_events_rejected_total{reason="` + label(r.Code) + `"}`).Inc()
+	}
+	if j.onStored != nil {
+		j.onStored(b, s)
+	}
+}
+
+// label keeps a reject's code to what a label may hold.
+func label(code string) string {
+	for _, r := range code {
+		if (r < 'a' || r > 'z') && r != '_' && (r < '0' || r > '9') {
+			return "other"
+		}
+	}
+	if code == "" {
+		return "other"
+	}
+	return code
+}
+
+// Room implements intake.Journal.
+func (j *journal) Room() <-chan struct{} { return j.outbox.Room() }

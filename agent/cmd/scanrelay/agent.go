@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"scanrelay/agent"
+	"scanrelay/agent/control"
+	"scanrelay/configs"
+)
+
+func (a *app) agentCommand() *cobra.Command {
+	var config string
+	cmd := &cobra.Command{
+		Use:   "agent -c FILE",
+		Short: "Run the depot agent",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, problems := configs.LoadAgent(config, a.env)
+			if err := a.problems(problems); err != nil {
+				return err
+			}
+			return a.runAgent(cmd.Context(), cfg)
+		},
+	}
+	cmd.Flags().StringVarP(&config, "config", "c", defaultConfig, "the configuration `FILE`")
+	return cmd
+}
+
+func (a *app) runAgent(ctx context.Context, cfg *configs.Agent) error {
+	logger := a.logger(cfg.Log)
+	b := thisBuild()
+	ag, err := agent.New(cfg, agent.Options{
+		Version: b.Version, Built: b.built(), Logger: logger, Abort: a.abort,
+		Listen: func() (agent.Listeners, error) { return listenAgent(cfg) },
+	})
+	if err != nil {
+		return err
+	}
+	return a.serve(ctx, logger, ag.Ready(), ag.Live, ag.Run)
+}
+
+// listenAgent opens what an agent serves on, all or none.
+func listenAgent(cfg *configs.Agent) (ls agent.Listeners, err error) {
+	defer func() {
+		if err != nil {
+			ls.Close()
+			ls = agent.Listeners{}
+		}
+	}()
+	if ls.Control, err = control.Listen(cfg.DataDir); err != nil {
+		return ls, err
+	}
+	if cfg.HTTP.Listen != "" {
+		if ls.HTTP, err = listen("http.listen", cfg.HTTP.Listen); err != nil {
+			return ls, err
+		}
+	}
+	if cfg.MQTT.IsEmbedded() {
+		ls.MQTT, err = listen("mqtt.listen", cfg.MQTT.Listen)
+	}
+	return ls, err
+}
+
+// serve runs a role as a service: systemd hears when it is ready, alive and
+// stopping; a SIGHUP ends nothing.
+func (a *app) serve(ctx context.Context, logger *slog.Logger, ready <-chan struct{}, live func() error, run func(context.Context) error) error {
+	systemd := a.notifier(logger)
+	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	hangup, release := hangups()
+	var side sync.WaitGroup
+	defer func() {
+		stop()
+		release()
+		side.Wait()
+	}()
+	side.Go(func() {
+		select {
+		case <-ready:
+			systemd.tell("READY=1")
+			systemd.watch(watch, live)
+		case <-watch.Done():
+		}
+	})
+	side.Go(func() {
+		for {
+			select {
+			case <-hangup:
+				logger.Warn("SIGHUP: the configuration is not reloaded; restart to use a changed one")
+			case <-watch.Done():
+				return
+			}
+		}
+	})
+	side.Go(func() {
+		select {
+		case <-ctx.Done():
+			systemd.tell("STOPPING=1")
+		case <-watch.Done():
+		}
+	})
+	return run(ctx)
+}
+
+// problems prints what is wrong with a configuration. Errors end the command;
+// warnings go to stderr and it goes on.
+func (a *app) problems(ps configs.Problems) error {
+	for _, p := range ps {
+		fmt.Fprintln(a.err, p)
+	}
+	if ps.Failed() {
+		return errShown
+	}
+	return nil
+}
+
+// mkdir makes a data folder that only its owner and group may read.
+func mkdir(dir string) error {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return fmt.Errorf("data_dir: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,148 @@
+//go:build !gateway
+
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"scanrelay/agent/control"
+	"scanrelay/agent/scan"
+	"scanrelay/configs"
+	"scanrelay/store/snapshot"
+	"scanrelay/uplink/central"
+	"scanrelay/wechat"
+	"scanrelay/wechat/callback"
+)
+
+func (a *app) centralCommand() *cobra.Command {
+	var config string
+	cmd := &cobra.Command{
+		Use:   "central -c FILE",
+		Short: "Run the centre",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, problems := configs.LoadCentral(config, a.env)
+			if err := a.problems(problems); err != nil {
+				return err
+			}
+			return a.runCentral(cmd.Context(), cfg)
+		},
+	}
+	cmd.Flags().StringVarP(&config, "config", "c", "/etc/scanrelay/central.yaml", "the configuration `FILE`")
+	return cmd
+}
+
+func (a *app) runCentral(ctx context.Context, cfg *configs.Central) (err error) {
+	logger := a.logger(cfg.Log)
+	if cfg.Store.Driver != "bbolt" {
+		return fmt.Errorf("store.driver: %s is not in this build; use bbolt", cfg.Store.Driver)
+	}
+	if err := mkdir(cfg.DataDir); err != nil {
+		return err
+	}
+	snap, err := snapshot.Open(cfg.DataDir, snapshot.Options{Logger: logger})
+	if err != nil {
+		return fmt.Errorf("data_dir %s: %w", cfg.DataDir, err)
+	}
+	defer func() { err = errors.Join(err, snap.Close()) }()
+	c, err := newCentral(cfg, snap, logger)
+	if err != nil {
+		return err
+	}
+	ln, err := a.listenCentral(cfg)
+	if err != nil {
+		return err
+	}
+	ready := make(chan struct{})
+	close(ready)
+	logger.Info("central runs", "listen", ln.Addr().String(), "version", thisBuild().Version, "data_dir", cfg.DataDir)
+	return a.serve(ctx, logger, ready, func() error { return snap.Err() }, func(ctx context.Context) error {
+		return runBoth(ctx, c, ln, logger)
+	})
+}
+
+func (a *app) listenCentral(cfg *configs.Central) (net.Listener, error) {
+	conf, err := cfg.TLS.Config()
+	if err != nil {
+		return nil, fmt.Errorf("tls: %w", err)
+	}
+	ln, err := listen("listen", cfg.Listen)
+	if err != nil || conf == nil {
+		return ln, err
+	}
+	conf.NextProtos = []string{"h2", "http/1.1"}
+	return tls.NewListener(ln, conf), nil
+}
+
+// centralGrace is how long requests may go on after the stop began; it leaves
+// the rest of ten seconds to the store.
+const centralGrace = 6 * time.Second
+
+// runBoth serves and runs the centre; when one ends so does the other.
+func runBoth(ctx context.Context, c *central.Central, ln net.Listener, logger *slog.Logger) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	served := make(chan error, 1)
+	go func() {
+		defer cancel()
+		served <- control.Serve(ctx, ln, c.Handler(), logger, centralGrace)
+	}()
+	err := c.Run(ctx)
+	cancel()
+	return errors.Join(err, <-served)
+}
+
+func newCentral(cfg *configs.Central, snap snapshot.Store, logger *slog.Logger) (*central.Central, error) {
+	we, err := wechat.NewClient(wechat.Options{BaseURL: cfg.WeChat.BaseURL, Logger: logger})
+	if err != nil {
+		return nil, fmt.Errorf("wechat: %w", err)
+	}
+	return central.New(central.Options{
+		Config: centralConfig(cfg), Snapshot: snap, WeChat: we, Version: thisBuild().Version, Logger: logger,
+	})
+}
+
+// centralConfig converts the configuration to the centre's own.
+func centralConfig(c *configs.Central) central.Config {
+	cb := c.WeChat.Callback
+	out := central.Config{
+		AppID: c.WeChat.AppID, Secret: wechat.Secret(c.WeChat.Secret), Rate: c.WeChat.Rate,
+		Callback: central.Callback{
+			Path: cb.Path, Token: wechat.Secret(cb.Token), EncodingAESKey: wechat.Secret(cb.EncodingAESKey),
+			Mode: callback.Mode(cb.Mode), SwapNames: cb.SwapNames, MaxSkew: cb.MaxSkew,
+		},
+		AdminToken: wechat.Secret(c.AdminToken), PerWaybill: central.Limit(c.JSONP.PerWaybill),
+		PerAddress: central.Limit(c.JSONP.PerAddress), Retain: c.Retain,
+	}
+	for _, d := range c.Depots {
+		out.Depots = append(out.Depots, central.Depot{ID: scan.DepotID(d.ID), Token: wechat.Secret(d.Token)})
+	}
+	for _, cell := range c.Cells {
+		out.Cells = append(out.Cells, central.Cell(cell))
+	}
+	for _, p := range c.TrustedProxies {
+		out.TrustedProxies = append(out.TrustedProxies, prefix(p))
+	}
+	return out
+}
+
+// prefix reads an address or a prefix; the loader has checked it.
+func prefix(text string) netip.Prefix {
+	if addr, err := netip.ParseAddr(text); err == nil {
+		return netip.PrefixFrom(addr, addr.BitLen())
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return p
+}

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"scanrelay/agent"
+	"scanrelay/agent/intake"
+	"scanrelay/agent/scan"
+	"scanrelay/configs"
+)
+
+// checker are the flags of check.
+type checker struct {
+	*app
+	config, role, payload, topic string
+	json                         bool
+}
+
+func (a *app) checkCommand() *cobra.Command {
+	c := &checker{app: a}
+	cmd := &cobra.Command{
+		Use:   "check -c FILE",
+		Short: "Say what is wrong with a configuration, or what a payload becomes",
+		Long:  "Check a configuration: every problem in one run, each as file:line: key: what is\nwrong. With --payload and --topic: show what a device's message becomes, without\npublishing anything.",
+		Args:  noArgs,
+		RunE:  func(*cobra.Command, []string) error { return c.run() },
+	}
+	f := cmd.Flags()
+	f.StringVarP(&c.config, "config", "c", defaultConfig, "the configuration `FILE`")
+	f.StringVar(&c.role, "role", "", "whose configuration it is: agent or central; unless given, the file tells")
+	f.StringVar(&c.payload, "payload", "", "a `FILE` with one message of a device; - reads it from stdin")
+	f.StringVar(&c.topic, "topic", "", "the `TOPIC` on which it comes")
+	f.BoolVar(&c.json, "json", false, "print JSON (with --payload)")
+	return cmd
+}
+
+func (c *checker) run() error {
+	if (c.payload == "") != (c.topic == "") {
+		return usagef("--payload and --topic belong together")
+	}
+	role := configs.Role(c.role)
+	switch role {
+	case configs.RoleAgent, configs.RoleCentral:
+	case "":
+		var problems configs.Problems
+		if role, problems = configs.DetectRole(c.config); problems.Failed() {
+			return c.report(problems)
+		}
+	default:
+		return usagef("--role must be agent or central, not %q", c.role)
+	}
+	if role == configs.RoleCentral {
+		if c.payload != "" {
+			return usagef("--payload needs an agent's configuration; %s is a centre's", c.config)
+		}
+		_, problems := configs.LoadCentral(c.config, c.env)
+		return c.finish(role, problems)
+	}
+	cfg, problems := configs.LoadAgent(c.config, c.env)
+	mapper, err := mapperOf(cfg, problems)
+	if err != nil {
+		return err
+	}
+	if c.payload != "" && !problems.Failed() {
+		return c.explain(mapper)
+	}
+	return c.finish(role, problems)
+}
+
+// mapperOf compiles the sources once more the way the agent will. The loader
+// has checked them; what only the mapper finds has no line.
+func mapperOf(cfg *configs.Agent, problems configs.Problems) (*intake.Mapper, error) {
+	if problems.Failed() {
+		return nil, nil
+	}
+	return intake.NewMapper(agent.MapperConfig(cfg))
+}
+
+func (c *checker) finish(role configs.Role, problems configs.Problems) error {
+	if problems.Failed() {
+		return c.report(problems)
+	}
+	for _, p := range problems {
+		fmt.Fprintln(c.out, p)
+	}
+	_, err := fmt.Fprintf(c.out, "%s: ok (%s)\n", c.config, role)
+	return err
+}
+
+// report prints the problems; how many they are goes to stderr.
+func (c *checker) report(problems configs.Problems) error {
+	for _, p := range problems {
+		fmt.Fprintln(c.out, p)
+	}
+	n := len(problems.Errors())
+	if n == 1 {
+		return fmt.Errorf("%s has 1 error", c.config)
+	}
+	return fmt.Errorf("%s has %d errors", c.config, n)
+}
+
+// explain shows what a payload becomes. It fails when something in it could not
+// be understood.
+func (c *checker) explain(m *intake.Mapper) error {
+	payload, err := c.read()
+	if err != nil {
+		return err
+	}
+	e := m.Explain(c.topic, payload, intake.MessageInfo{})
+	if c.json {
+		err = c.explainJSON(e)
+	} else {
+		err = c.explainText(e)
+	}
+	if err == nil && len(e.Batch.Rejects) > 0 {
+		return fmt.Errorf("%d of it would be rejected", len(e.Batch.Rejects))
+	}
+	return err
+}
+
+func (c *checker) read() ([]byte, error) {
+	const most = 4 << 20
+	in := c.in
+	if c.payload != "-" {
+		f, err := os.Open(c.payload)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, most+1))
+	if err == nil && len(data) > most {
+		err = errors.New("the payload is larger than 4 MiB")
+	}
+	return data, err
+}
+
+func (c *checker) explainText(e *intake.Explanation) error {
+	if e.Source < 0 {
+		_, err := fmt.Fprintf(c.out, "topic %s: no source matches; the message is acknowledged, not stored, and counted as ignored\n", visible(e.Topic))
+		return err
+	}
+	fmt.Fprintf(c.out, "topic %s: sources[%d] (%s, decoder %s)\n", visible(e.Topic), e.Source, e.Filter, e.Decoder)
+	for _, r := range e.Reads {
+		if err := c.read1(r); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(c.out, "%d events, %d rejected, %d ignored\n", len(e.Batch.Events), len(e.Batch.Rejects), e.Batch.Ignored)
+	return err
+}
+
+// read1 shows one read: where each field came from and what became of it.
+func (c *checker) read1(r intake.ReadExplanation) error {
+	name := "message"
+	if r.Index >= 0 {
+		name = "read " + strconv.Itoa(r.Index)
+	}
+	outcome := r.Outcome
+	if r.Reason != "" {
+		outcome += ": " + r.Reason
+	}
+	fmt.Fprintf(c.out, "%s: %s\n", name, visible(outcome))
+	t := &table{head: []string{"  FIELD", "VALUE", "FROM", "SENT"}}
+	for _, f := range r.Fields {
+		t.add("  "+f.Field, f.Value, dash(f.From), dash(f.Sent))
+	}
+	if ev := r.Event; ev != nil {
+		t.add("  = event_id", ev.EventID, word(ev.Marks.Has(scan.MarkDerivedID), "derived", "sent"), "-")
+		t.add("  = action_time", clockTime(ev.ActionTime), word(ev.Marks.Has(scan.MarkClock), "time of arrival", "sent"), "-")
+	}
+	if len(t.rows) == 0 {
+		return nil
+	}
+	return t.print(c.stdio)
+}
+
+// explainedField and the like are check --payload --json.
+type explainedField struct {
+	Field string `json:"field"`
+	Value string `json:"value"`
+	From  string `json:"from"`
+	Sent  string `json:"sent,omitempty"`
+}
+
+type explainedRead struct {
+	Index   int              `json:"index"`
+	Outcome string           `json:"outcome"`
+	Reason  string           `json:"reason"`
+	EventID string           `json:"event_id,omitempty"`
+	Fields  []explainedField `json:"fields"`
+}
+
+func (c *checker) explainJSON(e *intake.Explanation) error {
+	out := struct {
+		Topic    string          `json:"topic"`
+		Source   int             `json:"source"`
+		Filter   string          `json:"filter"`
+		Reads    []explainedRead `json:"reads"`
+		Events   int             `json:"events"`
+		Rejected int             `json:"rejected"`
+		Ignored  int             `json:"ignored"`
+	}{e.Topic, e.Source, e.Filter, []explainedRead{}, len(e.Batch.Events), len(e.Batch.Rejects), e.Batch.Ignored}
+	for _, r := range e.Reads {
+		read := explainedRead{Index: r.Index, Outcome: r.Outcome, Reason: r.Reason, Fields: []explainedField{}}
+		if r.Event != nil {
+			read.EventID = r.Event.EventID
+		}
+		for _, f := range r.Fields {
+			read.Fields = append(read.Fields, explainedField{f.Field, f.Value, f.From, f.Sent})
+		}
+		out.Reads = append(out.Reads, read)
+	}
+	enc := json.NewEncoder(c.out)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(out)
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"scanrelay/agent/control"
+)
+
+func (a *app) eventsCommand() *cobra.Command {
+	l := &looker{app: a}
+	var state string
+	cmd := &cobra.Command{
+		Use:   "events",
+		Short: "List the stored events, one a line",
+		Long:  "List the stored events, one a line, in the order in which they came. With\n--state rejected: what could not be understood, with its reason.",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := control.CheckState(state); err != nil {
+				return usageError{err}
+			}
+			v, err := l.look(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer v.Close()
+			l.note(v)
+			out := bufio.NewWriter(a.out)
+			err = v.Events(cmd.Context(), state, l.reveal, func(line json.RawMessage) error { return l.eventLine(out, state, line) })
+			if err != nil {
+				return err
+			}
+			return out.Flush()
+		},
+	}
+	l.flags(cmd, true)
+	cmd.Flags().StringVar(&state, "state", "", "only events in this `STATE`, as to_push, dead or rejected")
+	return cmd
+}
+
+// eventLine prints one event: as it came with --json, else in fixed columns, so
+// that a million of them need no memory.
+func (l *looker) eventLine(out *bufio.Writer, state string, line json.RawMessage) error {
+	if l.json {
+		_, err := out.Write(append(line, '\n'))
+		return err
+	}
+	var r control.Rejected
+	if err := json.Unmarshal(line, &r); err != nil {
+		return fmt.Errorf("read an event: %w", err)
+	}
+	cols := []string{r.ID, r.ReceivedAt.String(), r.State}
+	if state == control.StateRejected {
+		cols = append(cols, r.Topic, r.LastError, strconv.Quote(string(r.Payload)))
+	} else {
+		cols = append(cols, r.WaybillID, strconv.Itoa(r.ActionType), clockTime(r.ActionTime), strconv.Itoa(r.Attempts), dash(r.LastError))
+	}
+	return l.columns(out, cols, []int{26, 24, 16, 16, 6, 20, 2, 0})
+}
+
+// columns prints cells: padded on a terminal, tab-separated in a pipe.
+func (l *looker) columns(out *bufio.Writer, cols []string, widths []int) error {
+	for i, c := range cols {
+		c = visible(c)
+		if i < len(cols)-1 {
+			if l.terminal {
+				c = pad(c, widths[i]) + "  "
+			} else {
+				c += "\t"
+			}
+		}
+		if _, err := out.WriteString(c); err != nil {
+			return err
+		}
+	}
+	return out.WriteByte('\n')
+}
+
+func pad(s string, width int) string {
+	for n := cells(s); n < width; n++ {
+		s += " "
+	}
+	return s
+}

@@ -1,0 +1,10 @@
+//go:build !gateway
+
+package main
+
+import "github.com/spf13/cobra"
+
+// fullCommands are those that the gateway build leaves out.
+func (a *app) fullCommands() []*cobra.Command {
+	return []*cobra.Command{a.centralCommand()}
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"scanrelay/agent/control"
+	"scanrelay/configs"
+)
+
+// defaultConfig is where an agent's configuration lies unless -c says so.
+const defaultConfig = "/etc/scanrelay/agent.yaml"
+
+// looker are the flags of commands that look into an agent.
+type looker struct {
+	*app
+	config string
+	json   bool
+	reveal bool
+}
+
+func (l *looker) flags(cmd *cobra.Command, reveal bool) {
+	cmd.Flags().StringVarP(&l.config, "config", "c", defaultConfig, "the agent's configuration `FILE`")
+	cmd.Flags().BoolVar(&l.json, "json", false, "print JSON")
+	if reveal {
+		cmd.Flags().BoolVar(&l.reveal, "reveal", false, "show personal data unmasked")
+	}
+}
+
+// agentOf reads what it takes to find an agent. What else may be wrong with its
+// configuration doesn't matter here: secrets may be unreadable for a person who
+// may well look.
+func (l *looker) agentOf() (*configs.Agent, error) {
+	cfg, problems := configs.LoadAgent(l.config, l.env)
+	for _, p := range problems.Errors() {
+		if p.Key == "" || p.Key == "data_dir" || strings.HasPrefix(p.Key, "data_dir.") {
+			return nil, errors.New(p.String())
+		}
+	}
+	return cfg, nil
+}
+
+// look opens the agent, running or not.
+func (l *looker) look(ctx context.Context) (control.View, error) {
+	cfg, err := l.agentOf()
+	if err != nil {
+		return nil, err
+	}
+	return control.Open(ctx, cfg.DataDir, cfg.Depot.ID, thisBuild().Version)
+}
+
+// dial reaches the running agent; changing something needs one.
+func (l *looker) dial(ctx context.Context) (*control.Client, error) {
+	cfg, err := l.agentOf()
+	if err != nil {
+		return nil, err
+	}
+	return control.Dial(ctx, cfg.DataDir)
+}
+
+// note tells on stderr, when a person reads, that no agent runs.
+func (l *looker) note(v control.View) {
+	if !v.Running() && !l.json {
+		fmt.Fprintln(l.err, "(the agent is not running; this is what its store holds)")
+	}
+}
+
+// clockTime shows unix seconds to people.
+func clockTime(unix int64) string {
+	if unix == 0 {
+		return "-"
+	}
+	return time.Unix(unix, 0).UTC().Format(time.RFC3339)
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"scanrelay/agent/control"
+	"scanrelay/configs"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	l := &looker{app: a}
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show what the agent is doing now",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			v, err := l.look(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer v.Close()
+			s, err := v.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if l.json {
+				return json.NewEncoder(a.out).Encode(s)
+			}
+			return a.printStatus(s, v.Running())
+		},
+	}
+	l.flags(cmd, false)
+	return cmd
+}
+
+// printStatus is for people: what matters first, what is wrong in words.
+func (a *app) printStatus(s control.Status, running bool) error {
+	t := &table{head: []string{"depot " + s.Depot, ""}}
+	if running {
+		t.add("agent", "running for "+age(int64(s.UptimeSeconds))+", version "+s.Version)
+		t.add("scanners", word(s.MQTT.Connected, "connected", "NOT CONNECTED"))
+		last := "never"
+		if !s.Central.LastSync.IsZero() {
+			last = s.Central.LastSync.String()
+		}
+		t.add("centre", word(s.Central.Connected, "connected", "NOT CONNECTED")+", last sync "+last)
+		t.add("WeChat", reason(s.WeChat.State, s.WeChat.Reason))
+		t.add("clock", word(s.Clock == control.ClockOK, "ok", "UNKNOWN: events wait until it can be believed"))
+	} else {
+		t.add("agent", "NOT RUNNING; this is what its store holds")
+	}
+	n := func(v uint64) string { return strconv.FormatUint(v, 10) }
+	t.add("intake", fmt.Sprintf("%d received, %d duplicate, %d ignored, %d rejected",
+		s.Intake.Received, s.Intake.Duplicate, s.Intake.Ignored, s.Intake.Rejected))
+	t.add("pending", fmt.Sprintf("%d unsynced, %d awaiting waybill data, %d to push; the oldest for %s",
+		s.Pending.Unsynced, s.Pending.AwaitingWaybill, s.Pending.ToPush, age(s.Pending.OldestSeconds)))
+	t.add("pushed", n(s.Outcome.Pushed))
+	t.add("not pushed", fmt.Sprintf("%d not bound, %d superseded, %d expired, %d muted, %d discarded",
+		s.Outcome.NotBound, s.Outcome.Superseded, s.Outcome.Expired, s.Outcome.Muted, s.Outcome.Discarded))
+	dead := n(s.Outcome.Dead)
+	if s.Outcome.Dead > 0 {
+		dead += "  (scanrelay deadletter list)"
+	}
+	t.add("dead letters", dead)
+	t.add("store", fmt.Sprintf("%s on disk, about %s in use%s", size(s.Store.FileBytes), size(s.Store.LiveBytes),
+		word(s.Store.Full, "; FULL: scans are not acknowledged until there is room", "")))
+	if s.Store.Damaged != "" {
+		t.add("DAMAGE", s.Store.Damaged)
+	}
+	return t.print(a.stdio)
+}
+
+func word(b bool, yes, no string) string {
+	if b {
+		return yes
+	}
+	return no
+}
+
+func reason(state, why string) string {
+	if why == "" {
+		return state
+	}
+	return state + ": " + why
+}
+
+// age shows seconds as a duration that reads well.
+func age(seconds int64) string { return (time.Duration(seconds) * time.Second).String() }
+
+// size shows bytes in the unit that reads well.
+func size(bytes int64) string {
+	for _, u := range []struct {
+		unit configs.Size
+		name string
+	}{{configs.GiB, "GiB"}, {configs.MiB, "MiB"}, {configs.KiB, "KiB"}} {
+		if bytes >= int64(u.unit) {
+			return fmt.Sprintf("%.1f %s", float64(bytes)/float64(u.unit), u.name)
+		}
+	}
+	return fmt.Sprintf("%d B", bytes)
+}

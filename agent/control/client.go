@@ -1,0 +1,171 @@
+package control
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"syscall"
+	"time"
+)
+
+// Client talks to a running agent over its control socket.
+type Client struct {
+	path string
+	http *http.Client
+}
+
+// Dial finds the agent of a data folder; ErrNotRunning if none answers.
+func Dial(ctx context.Context, dataDir string) (*Client, error) {
+	path, err := SocketPath(dataDir)
+	if err != nil {
+		return nil, err
+	}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		d := net.Dialer{Timeout: 3 * time.Second}
+		return d.DialContext(ctx, "unix", path)
+	}
+	conn, err := dial(ctx, "", "")
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR):
+		return nil, ErrNotRunning
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%s: permission denied: run this as root or as a member of the agent's group", path)
+	case err != nil:
+		return nil, fmt.Errorf("call the agent: %w", err)
+	}
+	_ = conn.Close() // it was only to see who answers
+	return &Client{path, &http.Client{Transport: &http.Transport{DialContext: dial, ResponseHeaderTimeout: time.Minute}}}, nil
+}
+
+// Close gives up the connections.
+func (c *Client) Close() error { c.http.CloseIdleConnections(); return nil }
+
+// Running is true: an agent answers.
+func (c *Client) Running() bool { return true }
+
+// Status asks what the agent is doing.
+func (c *Client) Status(ctx context.Context) (s Status, err error) {
+	err = c.get(ctx, "/v1/status", nil, &s)
+	return s, err
+}
+
+// Trace asks for a waybill's nodes.
+func (c *Client) Trace(ctx context.Context, waybill string, reveal bool) (t Trace, err error) {
+	err = c.get(ctx, "/v1/trace", url.Values{"waybill": {waybill}, "reveal": {flag(reveal)}}, &t)
+	return t, err
+}
+
+// Events calls fn for each stored event in that state ("" is every one), each
+// as the JSON it came in.
+func (c *Client) Events(ctx context.Context, state string, reveal bool, fn func(json.RawMessage) error) error {
+	return c.lines(ctx, "/v1/events", url.Values{"state": {state}, "reveal": {flag(reveal)}}, fn)
+}
+
+// DeadLetters calls fn for each dead letter.
+func (c *Client) DeadLetters(ctx context.Context, reveal bool, fn func(json.RawMessage) error) error {
+	return c.lines(ctx, "/v1/deadletters", url.Values{"reveal": {flag(reveal)}}, fn)
+}
+
+// Retry puts dead letters back, with all every one; it returns how many.
+func (c *Client) Retry(ctx context.Context, all bool, ids ...string) (int, error) {
+	return c.change(ctx, "/v1/deadletters/retry", change{IDs: ids, All: all})
+}
+
+// Discard ends dead letters for good; the reason is recorded.
+func (c *Client) Discard(ctx context.Context, reason string, ids ...string) (int, error) {
+	return c.change(ctx, "/v1/deadletters/discard", change{IDs: ids, Reason: reason})
+}
+
+func flag(b bool) string {
+	if b {
+		return "1"
+	}
+	return ""
+}
+
+func (c *Client) change(ctx context.Context, path string, body change) (int, error) {
+	data, err := json.Marshal(body)
+	if err != nil {
+		return 0, err
+	}
+	resp, err := c.do(ctx, http.MethodPost, path, bytes.NewReader(data))
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	var done changed
+	return done.Count, decodeBody(resp, &done)
+}
+
+func (c *Client) get(ctx context.Context, path string, q url.Values, into any) error {
+	resp, err := c.do(ctx, http.MethodGet, path+"?"+q.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	return decodeBody(resp, into)
+}
+
+func decodeBody(resp *http.Response, into any) error {
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		return fmt.Errorf("read the agent's answer: %w", err)
+	}
+	return nil
+}
+
+// lines reads NDJSON. A stream that breaks off is an error.
+func (c *Client) lines(ctx context.Context, path string, q url.Values, fn func(json.RawMessage) error) error {
+	resp, err := c.do(ctx, http.MethodGet, path+"?"+q.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	in := bufio.NewReaderSize(resp.Body, 64<<10)
+	for {
+		line, err := in.ReadBytes('\n')
+		if errors.Is(err, io.EOF) && len(line) == 0 {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read the agent's answer: %w", err)
+		}
+		var end failure
+		if bytes.HasPrefix(line, []byte(`{"error":`)) && json.Unmarshal(line, &end) == nil {
+			return errors.New(end.Error)
+		}
+		if err := fn(bytes.TrimRight(line, "\n")); err != nil {
+			return err
+		}
+	}
+}
+
+func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://agent"+path, body)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("call the agent: %w", err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	var f failure
+	if json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&f) != nil || f.Error == "" {
+		f.Error = "the agent answered " + resp.Status
+	}
+	if resp.StatusCode == http.StatusNotFound && f.Error == ErrUnknownWaybill.Error() {
+		return nil, ErrUnknownWaybill
+	}
+	return nil, errors.New(f.Error)
+}

@@ -1,0 +1,207 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"scanrelay/store"
+)
+
+// serve runs the local API on a socket and returns its data folder.
+func serve(t *testing.T, o Outbox) string {
+	t.Helper()
+	dir := t.TempDir()
+	ln, err := Listen(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- Serve(ctx, ln, Local(options(o)), slog.New(slog.DiscardHandler), time.Second) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+func dial(t *testing.T, dir string) *Client {
+	t.Helper()
+	c, err := Dial(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func lines(t *testing.T, ask func(func(json.RawMessage) error) error) string {
+	t.Helper()
+	var b strings.Builder
+	if err := ask(func(m json.RawMessage) error { b.Write(m); b.WriteByte('\n'); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestEventsOverTheSocket(t *testing.T) {
+	c := dial(t, serve(t, sample()))
+	for _, row := range []struct {
+		name, state string
+		reveal      bool
+		want        string
+	}{
+		{"all", "", false, `{"id":"0000000000000abc-1","event_id":"e1","waybill_id":"YT1234567890123","action_type":200001,"action_time":1795420800,"received_at":"2026-11-23T08:00:00.25Z","state":"pushed","attempts":1,"last_error":"","finished_at":"2026-11-23T08:00:01.25Z"}
+{"id":"0000000000000abc-2","event_id":"e2","waybill_id":"YT1234567890123","action_type":300002,"action_time":1795420900,"received_at":"2026-11-23T08:00:01.25Z","state":"dead","attempts":5,"last_error":"refused for 138******00","finished_at":"2026-11-23T08:01:00.25Z"}
+`},
+		{"one state", "pushed", false, `{"id":"0000000000000abc-1","event_id":"e1","waybill_id":"YT1234567890123","action_type":200001,"action_time":1795420800,"received_at":"2026-11-23T08:00:00.25Z","state":"pushed","attempts":1,"last_error":"","finished_at":"2026-11-23T08:00:01.25Z"}
+`},
+		{"rejected", "rejected", false, `{"id":"rejected-7","event_id":"","waybill_id":"","action_type":0,"action_time":0,"received_at":"2026-11-23T08:00:00.25Z","state":"rejected","attempts":0,"last_error":"element 2: is no JSON","finished_at":null,"topic":"scans/x","payload":"dGVsIDEzOCoqKioqKjAw"}
+`},
+		{"rejected, revealed", "rejected", true, `{"id":"rejected-7","event_id":"","waybill_id":"","action_type":0,"action_time":0,"received_at":"2026-11-23T08:00:00.25Z","state":"rejected","attempts":0,"last_error":"element 2: is no JSON","finished_at":null,"topic":"scans/x","payload":"dGVsIDEzODAwMTM4MDAw"}
+`},
+		{"none", "muted", false, ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			got := lines(t, func(fn func(json.RawMessage) error) error { return c.Events(t.Context(), row.state, row.reveal, fn) })
+			if got != row.want {
+				t.Errorf("got\n%swant\n%s", got, row.want)
+			}
+		})
+	}
+	if err := c.Events(t.Context(), "nonsense", false, nil); err == nil || !strings.Contains(err.Error(), "it may be unsynced, awaiting_waybill") {
+		t.Errorf("an unknown state: %v", err)
+	}
+}
+
+func TestTraceOverTheSocket(t *testing.T) {
+	c := dial(t, serve(t, sample()))
+	tr, err := c.Trace(t.Context(), " yt1234567890123 ", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(tr.Nodes) != 2 || tr.Nodes[1].ErrCode != 932003 || tr.Nodes[1].RID != "5f-1" || tr.Nodes[1].ActionMsg != "派件中,电话138******00" {
+		t.Errorf("trace: %+v", tr)
+	}
+	if tr, err = c.Trace(t.Context(), "YT1234567890123", true); err != nil || tr.Nodes[1].ActionMsg != "派件中,电话13800138000" {
+		t.Errorf("revealed: %+v %v", tr, err)
+	}
+	if _, err = c.Trace(t.Context(), "NONE", false); !errors.Is(err, ErrUnknownWaybill) {
+		t.Errorf("an unknown waybill: %v", err)
+	}
+}
+
+func TestDeadLettersOverTheSocket(t *testing.T) {
+	box := sample()
+	c := dial(t, serve(t, box))
+	got := lines(t, func(fn func(json.RawMessage) error) error { return c.DeadLetters(t.Context(), false, fn) })
+	if !strings.Contains(got, `"errcode":932003,"rid":"5f-1"`) || strings.Count(got, "\n") != 1 {
+		t.Errorf("dead letters: %s", got)
+	}
+	if _, err := c.Retry(t.Context(), false, "nonsense"); err == nil || !strings.Contains(err.Error(), "is no event id") {
+		t.Errorf("retry of nonsense: %v", err)
+	}
+	if _, err := c.Retry(t.Context(), false, "0000000000000abc-1"); err == nil || err.Error() != store.ErrNotDead.Error() {
+		t.Errorf("retry of a pushed event: %v", err)
+	}
+	if _, err := c.Discard(t.Context(), "", "0000000000000abc-2"); err == nil {
+		t.Error("a discard without a reason was taken")
+	}
+	if n, err := c.Discard(t.Context(), "as agreed", "0000000000000abc-2"); n != 1 || err != nil || box.reason != "as agreed" {
+		t.Errorf("discard: %d %v %q", n, err, box.reason)
+	}
+	if n, err := c.Retry(t.Context(), true); n != 0 || err != nil {
+		t.Errorf("retry of all when none is dead: %d %v", n, err)
+	}
+	box.records[1].State = store.Dead
+	if n, err := c.Retry(t.Context(), true); n != 1 || err != nil || box.records[1].State != store.ToPush {
+		t.Errorf("retry of all: %d %v", n, err)
+	}
+}
+
+func TestAStreamThatBreaksOffIsAnError(t *testing.T) {
+	box := sample()
+	box.breaks = errors.New("segment 3 can't be read")
+	c := dial(t, serve(t, box))
+	err := c.Events(t.Context(), "", false, func(json.RawMessage) error { return nil })
+	if err == nil || err.Error() != "segment 3 can't be read" {
+		t.Errorf("err = %v", err)
+	}
+}
+
+func TestStatusJSON(t *testing.T) {
+	var s Status
+	s.Depot, s.Version, s.UptimeSeconds, s.Clock = "hz-01", "v1", 12.5, ClockOK
+	s.MQTT.Connected, s.Central.Connected = true, true
+	s.Central.LastSync = Stamp{time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)}
+	s.WeChat.State = "ok"
+	c := store.Counts{Received: 28, Duplicate: 2, Ignored: 3, Rejected: 4, FileBytes: 5, LiveBytes: 6, Full: true, Oldest: at.Add(-90 * time.Second)}
+	for i := range c.State {
+		c.State[i] = uint64(i + 1)
+	}
+	s.SetCounts(c, at)
+	data, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile("testdata/status.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(data)+"\n" != string(want) {
+		t.Errorf("status:\n%s\nwant:\n%s", data, want)
+	}
+	var back Status
+	if err := json.Unmarshal(data, &back); err != nil || !back.Central.LastSync.Equal(s.Central.LastSync.Time) {
+		t.Errorf("read back: %+v %v", back.Central, err)
+	}
+}
+
+func TestListen(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, SocketName)
+
+	// A killed agent leaves its socket behind.
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.(*net.UnixListener).SetUnlinkOnClose(false)
+	_ = ln.Close()
+	if ln, err = Listen(dir); err != nil {
+		t.Fatalf("over a stale socket: %v", err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o660 {
+		t.Errorf("mode: %v %v", info.Mode(), err)
+	}
+	if _, err := Listen(dir); !errors.Is(err, ErrRunning) {
+		t.Errorf("over a live socket: %v", err)
+	}
+	_ = ln.Close()
+	if _, err := Dial(t.Context(), dir); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("dial when nobody listens: %v", err)
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(dir); err == nil || !strings.Contains(err.Error(), "in the way") {
+		t.Errorf("over a file: %v", err)
+	}
+	long := "/" + strings.Repeat("x", 120)
+	if _, err := Listen(long); err == nil || !strings.Contains(err.Error(), "at most 107 bytes") {
+		t.Errorf("long path: %v", err)
+	}
+	if _, err := Dial(t.Context(), long); err == nil || !strings.Contains(err.Error(), "shorter data_dir") {
+		t.Errorf("dial of a long path: %v", err)
+	}
+}

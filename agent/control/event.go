@@ -1,0 +1,84 @@
+package control
+
+import (
+	"strconv"
+
+	"scanrelay/agent/scan"
+	"scanrelay/store"
+)
+
+// Event is a line of `scanrelay events --json`.
+type Event struct {
+	ID         string `json:"id"`
+	EventID    string `json:"event_id"`
+	WaybillID  string `json:"waybill_id"`
+	ActionType int    `json:"action_type"`
+	ActionTime int64  `json:"action_time"`
+	ReceivedAt Stamp  `json:"received_at"`
+	State      string `json:"state"`
+	Attempts   int    `json:"attempts"`
+	LastError  string `json:"last_error"`
+	FinishedAt Stamp  `json:"finished_at"`
+}
+
+// Node is an event as `trace` and `deadletter list` show it.
+type Node struct {
+	Event
+	ActionMsg string `json:"action_msg"`
+	ErrCode   int    `json:"errcode"`
+	RID       string `json:"rid"`
+}
+
+// Trace is a waybill's nodes at this depot, in sequence order.
+type Trace struct {
+	WaybillID string `json:"waybill_id"`
+	Nodes     []Node `json:"nodes"`
+}
+
+// Rejected is a line of `scanrelay events --state rejected --json`.
+type Rejected struct {
+	Event
+	Topic   string `json:"topic"`
+	Payload []byte `json:"payload"` // base64 in JSON
+}
+
+// StateRejected is the state of what is in quarantine.
+const StateRejected = "rejected"
+
+// text masks what may hold phone numbers unless reveal is set.
+func text(s string, reveal bool) string {
+	if reveal {
+		return s
+	}
+	return scan.MaskDigitRuns(s)
+}
+
+func eventOf(r *store.Record, reveal bool) Event {
+	return Event{
+		ID: r.ID.String(), EventID: r.Event.EventID, WaybillID: string(r.Event.Waybill),
+		ActionType: int(r.Event.ActionType), ActionTime: r.Event.ActionTime,
+		ReceivedAt: Stamp{r.Event.ReceivedAt}, State: r.State.String(), Attempts: r.Attempts,
+		LastError: text(r.Last.Reason, reveal), FinishedAt: Stamp{r.FinishedAt},
+	}
+}
+
+func nodeOf(r *store.Record, reveal bool) Node {
+	return Node{
+		Event: eventOf(r, reveal), ActionMsg: text(r.Event.ActionMsg.Reveal(), reveal),
+		ErrCode: r.Last.ErrCode, RID: r.Last.RID,
+	}
+}
+
+func rejectedOf(q *store.Quarantined, reveal bool) Rejected {
+	reason := q.Reason
+	if q.Index >= 0 {
+		reason = "element " + strconv.Itoa(q.Index) + ": " + reason
+	}
+	return Rejected{
+		Event: Event{
+			ID: "rejected-" + strconv.FormatUint(q.Seq, 10), ReceivedAt: Stamp{q.ReceivedAt},
+			State: StateRejected, LastError: text(reason, reveal),
+		},
+		Topic: q.Topic, Payload: []byte(text(string(q.Payload), reveal)),
+	}
+}

@@ -1,0 +1,173 @@
+package control
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"scanrelay/store"
+)
+
+// Options are what both sides serve.
+type Options struct {
+	Outbox Outbox
+	Status func() Status
+	// Live and Ready return why not; nil: they are.
+	Live, Ready func() error
+	// Metrics writes the metrics in Prometheus' text format.
+	Metrics func(io.Writer)
+	// Hosts are the names under which the TCP side is called, beside
+	// addresses and localhost.
+	Hosts  []string
+	Logger *slog.Logger
+}
+
+// maxBody bounds a request of the local API.
+const maxBody = 4 << 20
+
+// Local returns the handler for the unix socket. Its paths are between this
+// package's Client and Local alone, and may change with any version.
+func Local(o Options) http.Handler {
+	l := &local{o}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, o.Status()) })
+	mux.HandleFunc("GET /v1/events", l.events)
+	mux.HandleFunc("GET /v1/trace", l.trace)
+	mux.HandleFunc("GET /v1/deadletters", l.deadLetters)
+	mux.HandleFunc("POST /v1/deadletters/retry", l.retry)
+	mux.HandleFunc("POST /v1/deadletters/discard", l.discard)
+	return mux
+}
+
+type local struct{ Options }
+
+// change is the body of a retry or a discard; changed its answer.
+type change struct {
+	IDs    []string `json:"ids,omitempty"`
+	All    bool     `json:"all,omitempty"`
+	Reason string   `json:"reason,omitempty"`
+}
+
+type changed struct {
+	Count int `json:"count"`
+}
+
+// failure is the body of an answer that is no 200, and the last line of a
+// stream that broke off.
+type failure struct {
+	Error string `json:"error"`
+}
+
+func (l *local) events(w http.ResponseWriter, r *http.Request) {
+	state := r.FormValue("state")
+	if err := CheckState(state); err != nil {
+		fail(w, http.StatusBadRequest, err)
+		return
+	}
+	l.stream(w, func(line func(any) error) error {
+		return events(r.Context(), l.Outbox, state, reveal(r), line)
+	})
+}
+
+func (l *local) deadLetters(w http.ResponseWriter, r *http.Request) {
+	l.stream(w, func(line func(any) error) error {
+		return deadLetters(r.Context(), l.Outbox, reveal(r), line)
+	})
+}
+
+func (l *local) trace(w http.ResponseWriter, r *http.Request) {
+	t, err := trace(r.Context(), l.Outbox, r.FormValue("waybill"), reveal(r))
+	switch {
+	case errors.Is(err, ErrUnknownWaybill):
+		fail(w, http.StatusNotFound, err)
+	case err != nil:
+		fail(w, http.StatusInternalServerError, err)
+	default:
+		writeJSON(w, http.StatusOK, t)
+	}
+}
+
+func (l *local) retry(w http.ResponseWriter, r *http.Request) {
+	l.change(w, r, func(c change, ids []store.ID) (int, error) {
+		if c.All {
+			all, err := deadIDs(r.Context(), l.Outbox)
+			if err != nil || len(all) == 0 {
+				return 0, err
+			}
+			ids = all
+		}
+		return l.Outbox.Requeue(r.Context(), ids...)
+	})
+}
+
+func (l *local) discard(w http.ResponseWriter, r *http.Request) {
+	l.change(w, r, func(c change, ids []store.ID) (int, error) {
+		if c.Reason == "" {
+			return 0, errors.New("a discard needs a reason")
+		}
+		return l.Outbox.Discard(r.Context(), c.Reason, ids...)
+	})
+}
+
+// change reads a change, does it and records that it was done.
+func (l *local) change(w http.ResponseWriter, r *http.Request, do func(change, []store.ID) (int, error)) {
+	var c change
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&c); err != nil {
+		fail(w, http.StatusBadRequest, err)
+		return
+	}
+	ids := make([]store.ID, len(c.IDs))
+	for i, text := range c.IDs {
+		id, err := store.ParseID(text)
+		if err != nil {
+			fail(w, http.StatusBadRequest, err)
+			return
+		}
+		ids[i] = id
+	}
+	n, err := do(c, ids)
+	if err != nil {
+		fail(w, http.StatusConflict, err)
+		return
+	}
+	l.Logger.Info("dead letters changed by an operator", "call", r.URL.Path, "count", n)
+	writeJSON(w, http.StatusOK, changed{n})
+}
+
+func reveal(r *http.Request) bool { return r.FormValue("reveal") == "1" }
+
+// stream writes NDJSON, a line for each call of line. Who doesn't read for half
+// a minute is cut off.
+func (l *local) stream(w http.ResponseWriter, produce func(line func(any) error) error) {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	control := http.NewResponseController(w)
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	lines := 0
+	err := produce(func(v any) error {
+		if lines%256 == 0 {
+			_ = control.SetWriteDeadline(time.Now().Add(30 * time.Second)) // where it can't be set the server's own holds
+		}
+		lines++
+		return encoder.Encode(v)
+	})
+	if err != nil {
+		_ = encoder.Encode(failure{err.Error()}) // if the reader is gone, nobody is left to tell
+	}
+}
+
+func writeJSON(w http.ResponseWriter, code int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(v) // if the reader is gone, nobody is left to tell
+}
+
+func fail(w http.ResponseWriter, code int, err error) {
+	writeJSON(w, code, failure{err.Error()})
+}

@@ -1,0 +1,104 @@
+package control
+
+import (
+	"encoding/json"
+	"time"
+
+	"scanrelay/store"
+)
+
+// Status is what the agent is doing now; its JSON is interfaces.md's.
+type Status struct {
+	Depot         string  `json:"depot"`
+	Version       string  `json:"version"`
+	UptimeSeconds float64 `json:"uptime_seconds"` // 0: no agent runs
+	MQTT          struct {
+		Connected bool `json:"connected"`
+	} `json:"mqtt"`
+	Central struct {
+		Connected bool  `json:"connected"`
+		LastSync  Stamp `json:"last_sync"`
+	} `json:"central"`
+	WeChat struct {
+		State  string `json:"state"` // ok, throttled, blocked, no_token, unreachable
+		Reason string `json:"reason"`
+	} `json:"wechat"`
+	Clock  string `json:"clock"` // ok, unknown
+	Intake struct {
+		Received  uint64 `json:"received"`
+		Duplicate uint64 `json:"duplicate"`
+		Ignored   uint64 `json:"ignored"`
+		Rejected  uint64 `json:"rejected"`
+	} `json:"intake"`
+	Pending struct {
+		Unsynced        uint64 `json:"unsynced"`
+		AwaitingWaybill uint64 `json:"awaiting_waybill"`
+		ToPush          uint64 `json:"to_push"`
+		OldestSeconds   int64  `json:"oldest_seconds"`
+	} `json:"pending"`
+	Outcome struct {
+		Pushed     uint64 `json:"pushed"`
+		NotBound   uint64 `json:"not_bound"`
+		Superseded uint64 `json:"superseded"`
+		Expired    uint64 `json:"expired"`
+		Muted      uint64 `json:"muted"`
+		Dead       uint64 `json:"dead"`
+		Discarded  uint64 `json:"discarded"`
+	} `json:"outcome"`
+	Store struct {
+		FileBytes int64 `json:"file_bytes"`
+		LiveBytes int64 `json:"live_bytes"`
+		Full      bool  `json:"full"`
+		// Damaged tells what an earlier start could not read.
+		Damaged string `json:"damaged,omitempty"`
+	} `json:"store"`
+}
+
+// The two words of Status.Clock.
+const (
+	ClockOK      = "ok"
+	ClockUnknown = "unknown"
+)
+
+// SetCounts fills in what the outbox counts.
+func (s *Status) SetCounts(c store.Counts, now time.Time) {
+	s.Intake.Received, s.Intake.Duplicate = c.Received, c.Duplicate
+	s.Intake.Ignored, s.Intake.Rejected = c.Ignored, c.Rejected
+	s.Pending.Unsynced = c.State[store.Unsynced]
+	s.Pending.AwaitingWaybill = c.State[store.AwaitingWaybill]
+	s.Pending.ToPush = c.State[store.ToPush]
+	s.Pending.OldestSeconds = oldest(c, now)
+	o := &s.Outcome
+	o.Pushed, o.NotBound, o.Superseded = c.State[store.Pushed], c.State[store.NotBound], c.State[store.Superseded]
+	o.Expired, o.Muted = c.State[store.Expired], c.State[store.Muted]
+	o.Dead, o.Discarded = c.State[store.Dead], c.State[store.Discarded]
+	s.Store.FileBytes, s.Store.LiveBytes = c.FileBytes, c.LiveBytes
+	s.Store.Full, s.Store.Damaged = c.Full, c.Damaged
+}
+
+// oldest returns the age of the oldest pending event in whole seconds.
+func oldest(c store.Counts, now time.Time) int64 {
+	if c.Oldest.IsZero() {
+		return 0
+	}
+	return max(0, int64(now.Sub(c.Oldest)/time.Second))
+}
+
+// Stamp is a moment that JSON shows in RFC 3339 UTC, or null when zero.
+type Stamp struct{ time.Time }
+
+// MarshalJSON writes at most milliseconds: nothing here is known better.
+func (s Stamp) MarshalJSON() ([]byte, error) {
+	if s.IsZero() {
+		return []byte("null"), nil
+	}
+	return json.Marshal(s.String())
+}
+
+// String returns the moment as JSON has it, "" when zero.
+func (s Stamp) String() string {
+	if s.IsZero() {
+		return ""
+	}
+	return s.UTC().Format("2006-01-02T15:04:05.999Z07:00")
+}

@@ -1,0 +1,131 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net"
+
+	"scanrelay/agent/intake"
+	"scanrelay/agent/scan"
+	"scanrelay/configs"
+	"scanrelay/store"
+	"scanrelay/uplink"
+	"scanrelay/uplink/syncapi"
+	"scanrelay/wechat"
+)
+
+// MapperConfig converts what a configuration says about sources and stations.
+func MapperConfig(c *configs.Agent) intake.MapperConfig {
+	m := intake.MapperConfig{
+		Depot: scan.DepotID(c.Depot.ID), DepotName: c.Depot.Name,
+		WaybillPattern: c.WaybillPattern, WaybillPatternSet: c.WaybillPatternSet,
+		Stations: make(map[string]intake.Station, len(c.Stations)),
+	}
+	for _, s := range c.Sources {
+		m.Sources = append(m.Sources, intake.Mapping(s))
+	}
+	for id, s := range c.Stations {
+		m.Stations[id] = intake.Station(s)
+	}
+	return m
+}
+
+func storeOptions(c *configs.Agent) store.Options {
+	return store.Options{
+		MaxSize: int64(c.Store.MaxSize), Retain: c.Store.Retain,
+		QuarantineSize: int64(c.Quarantine.MaxSize), QuarantineCount: c.Quarantine.MaxCount,
+	}
+}
+
+func sourceConfig(a *Agent) intake.SourceConfig {
+	m := a.cfg.MQTT
+	return intake.SourceConfig{
+		Brokers: append([]string{m.Broker}, m.Brokers...), ClientID: m.ClientID,
+		Username: m.Username, Password: m.Password.Reveal(),
+		TLS:          intake.ClientTLS(m.TLS.CAFile, m.TLS.CertFile, m.TLS.KeyFile),
+		DedupeWindow: a.cfg.DedupeWindow, Logger: a.log,
+	}
+}
+
+func brokerConfig(a *Agent) (intake.BrokerConfig, error) {
+	e := a.cfg.MQTT.Embedded
+	b := intake.BrokerConfig{
+		MaxPacket: int64(e.MaxPacket), MaxClients: e.MaxClients, Rate: e.Rate,
+		DedupeWindow: a.cfg.DedupeWindow, Logger: a.log,
+	}
+	for _, u := range e.Users {
+		b.Users = append(b.Users, intake.User{Username: u.Username, Password: u.Password.Reveal(), Publish: u.Publish})
+	}
+	if !e.TLS.Enabled() {
+		return b, nil
+	}
+	conf, err := intake.ServerTLS(e.TLS.CertFile, e.TLS.KeyFile, e.TLS.ClientCAFile)
+	b.TLS = conf
+	return b, err
+}
+
+// newIntake makes a Source, or a Broker that serves the MQTT listener.
+func newIntake(a *Agent) (intakePart, error) {
+	mc := MapperConfig(a.cfg)
+	mc.Clock = a.clock
+	mapper, err := intake.NewMapper(mc)
+	if err != nil {
+		return nil, fmt.Errorf("configure intake: %w", err)
+	}
+	j := &journal{a.outbox, a.metrics, a.opts.Hooks.OnStored}
+	if !a.cfg.MQTT.IsEmbedded() {
+		return intake.NewSource(sourceConfig(a), mapper, j)
+	}
+	if a.opts.Listeners.MQTT == nil {
+		return nil, fmt.Errorf("mqtt.broker is %s and nothing listens on mqtt.listen", configs.EmbeddedBroker)
+	}
+	bc, err := brokerConfig(a)
+	if err != nil {
+		return nil, fmt.Errorf("mqtt.embedded.tls: %w", err)
+	}
+	b, err := intake.NewBroker(bc, mapper, j)
+	if err != nil {
+		return nil, err
+	}
+	return &served{b, a.opts.Listeners.MQTT}, nil
+}
+
+// served is the embedded broker with its listener.
+type served struct {
+	*intake.Broker
+	ln net.Listener
+}
+
+// Run implements intakePart.
+func (s *served) Run(ctx context.Context) error { return s.Broker.Run(ctx, s.ln) }
+
+func newUplink(a *Agent) (*uplink.Uplink, error) {
+	client, err := syncapi.NewClient(syncapi.Options{
+		URL: a.cfg.Central.URL, Token: a.cfg.Central.Token.Reveal(), TLS: syncapi.TLSOptions(a.cfg.Central.TLS),
+	})
+	if err != nil {
+		return nil, err
+	}
+	we, err := wechat.NewClient(wechat.Options{
+		BaseURL: a.cfg.WeChat.BaseURL, FallbackURL: a.cfg.WeChat.FallbackURL, Logger: a.log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("wechat: %w", err)
+	}
+	return uplink.New(uplink.Config{
+		Client: client, Outbox: a.outbox, WeChat: we, Clock: a.clock, Notify: notify(a.cfg.Notify),
+		Version: a.opts.Version, Logger: a.log, Metrics: a.metrics,
+		Hooks: uplink.Hooks{OnSynced: a.opts.Hooks.OnSynced, OnOutcome: a.opts.Hooks.OnOutcome},
+	})
+}
+
+func notify(n configs.Notify) uplink.Notify {
+	out := uplink.Notify{
+		Concurrency: n.Concurrency, Rate: n.Rate, FreshFor: n.FreshFor, MaxAge: n.MaxAge,
+		BindingBound: n.BindingTTL.Bound, BindingUnbound: n.BindingTTL.Unbound,
+	}
+	for _, code := range n.Actions {
+		out.Actions = append(out.Actions, scan.ActionType(code))
+	}
+	return out
+}
