@@ -83,12 +83,16 @@ func (p *pusher) takeReply(it item, v verdictOfCentre) {
 		return
 	}
 	data, advice := p.answers.about(r)
-	if v.result != syncapi.Taken || advice != advisePush {
+	switch {
+	case v.result == syncapi.Taken && advice == advisePush:
+		it.data, it.since = data, time.Now()
+		p.ready = append(p.ready, it)
+	case v.result == syncapi.Taken && advice == adviseResync && !v.resynced:
+		p.asking[r.ID.Seq] = it
+		p.desk.resync(r)
+	default: // no waybill data
 		p.park(r)
-		return
 	}
-	it.data, it.since = data, time.Now()
-	p.ready = append(p.ready, it)
 }
 
 // unknown handles a record that the centre does not have: its waybill is sent

@@ -33,12 +33,13 @@ type answers struct {
 	mu     sync.Mutex
 	known  *recent[scan.WaybillID, *known]
 	doubts *recent[uint64, doubt] // by sequence number
+	moment uint64                 // counts what happened: tells what came after what
 }
 
 type known struct {
 	data     scan.Waybill
-	taken    []stamp   // events answered taken lately
-	resynced time.Time // when all its nodes were last acknowledged anew
+	taken    []stamp // events answered taken lately
+	resynced uint64  // the moment when all its nodes were last acknowledged anew
 }
 
 type stamp struct {
@@ -49,7 +50,7 @@ type stamp struct {
 // doubt counts how often WeChat's reverse lookup disagreed about an event.
 type doubt struct {
 	count int
-	last  time.Time
+	last  uint64 // the moment of the last time
 }
 
 func newAnswers() *answers {
@@ -95,7 +96,8 @@ func (a *answers) resynced(id scan.WaybillID) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if k, ok := a.known.get(id); ok {
-		k.resynced = time.Now()
+		a.moment++
+		k.resynced = a.moment
 	}
 }
 
@@ -106,7 +108,7 @@ func (a *answers) about(r store.Record) (scan.Waybill, advice) {
 	k, ok := a.known.get(r.Event.Waybill)
 	if wantsResync(r.Last) {
 		d, _ := a.doubts.get(r.ID.Seq)
-		if !ok || k.resynced.IsZero() || k.resynced.Before(d.last) {
+		if !ok || k.resynced <= d.last {
 			return scan.Waybill{}, adviseResync
 		}
 	}
@@ -126,8 +128,9 @@ func (a *answers) disagreed(seq uint64) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	d, _ := a.doubts.get(seq)
+	a.moment++
 	d.count++
-	d.last = time.Now()
+	d.last = a.moment
 	a.doubts.put(seq, d)
 	return d.count
 }
