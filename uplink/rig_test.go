@@ -243,6 +243,7 @@ func (c *centre) that(want func(r syncapi.Request) bool) (out []syncapi.Request)
 type fakeWeChat struct {
 	rig      *rig
 	mu       sync.Mutex
+	script   sync.Mutex // held while a script runs
 	pushes   []wechat.Notification
 	times    []time.Time
 	queries  []string
@@ -264,13 +265,15 @@ func (f *fakeWeChat) set(fn func(f *fakeWeChat)) {
 func (f *fakeWeChat) UserQuery(ctx context.Context, token wechat.Secret, phone string) (bool, error) {
 	f.mu.Lock()
 	f.queries = append(f.queries, phone)
-	took, script := f.took, f.query
+	took, answer := f.took, f.query
 	f.mu.Unlock()
 	if !sleep(ctx, took) {
 		return false, &wechat.Error{API: wechat.APIUserQuery, Err: ctx.Err()}
 	}
-	if script != nil {
-		return script(token.Reveal(), phone)
+	if answer != nil {
+		f.script.Lock()
+		defer f.script.Unlock()
+		return answer(token.Reveal(), phone)
 	}
 	return true, nil
 }
@@ -288,7 +291,7 @@ func (f *fakeWeChat) PathNotify(ctx context.Context, token wechat.Secret, n wech
 	f.most = max(f.most, f.flying)
 	f.pushes = append(f.pushes, n)
 	f.times = append(f.times, time.Now())
-	took, script := f.took, f.notify
+	took, answer := f.took, f.notify
 	f.mu.Unlock()
 	defer func() {
 		f.mu.Lock()
@@ -299,8 +302,10 @@ func (f *fakeWeChat) PathNotify(ctx context.Context, token wechat.Secret, n wech
 	if !sleep(ctx, took) {
 		return false, &wechat.Error{API: wechat.APIPathNotify, Sent: true, Err: ctx.Err()}
 	}
-	if script != nil {
-		return script(token.Reveal(), n)
+	if answer != nil {
+		f.script.Lock()
+		defer f.script.Unlock()
+		return answer(token.Reveal(), n)
 	}
 	return true, nil
 }

@@ -1,0 +1,278 @@
+package syncapi
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"scanrelay/agent/scan"
+)
+
+const testToken = "s3cret-depot-token"
+
+// dial makes a client of a test server.
+func dial(t *testing.T, url string) *Client {
+	t.Helper()
+	c, err := NewClient(Options{URL: url, Token: testToken})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.http.CloseIdleConnections)
+	return c
+}
+
+func serve(t *testing.T, h http.HandlerFunc) *Client {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return dial(t, s.URL+"/base/")
+}
+
+const answerOK = `{"v":1,"store_id":"s","process":"p","time":1700000000,"have":7,"rate":2.5,"wechat":{"state":"ok"}}`
+
+func TestSyncOnTheWire(t *testing.T) {
+	var got Request
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/base/v1/sync" || r.Method != http.MethodPost {
+			t.Errorf("%s %s", r.Method, r.URL.Path)
+		}
+		if r.Header.Get("Authorization") != "Bearer "+testToken || r.Header.Get("Content-Encoding") != "gzip" {
+			t.Errorf("headers are %v", r.Header)
+		}
+		if _, ok := r.Header["Idempotency-Key"]; ok {
+			t.Error("Idempotency-Key went over the wire")
+		}
+		z, err := gzip.NewReader(r.Body)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if err := json.NewDecoder(z).Decode(&got); err != nil {
+			t.Error(err)
+		}
+		io.WriteString(w, answerOK)
+	})
+	want := Request{V: 1, Epoch: "00000000000000e1", NextSeq: 9, From: 8, Events: []Event{{Seq: 8, WaybillID: "A", ActionMsg: "派件<b>"}}, BadToken: "g"}
+	resp, x, err := c.Sync(t.Context(), &want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("sent %+v", got)
+	}
+	if resp.Have != 7 || resp.Rate != 2.5 || x.Took <= 0 || x.Date.IsZero() {
+		t.Errorf("answer %+v, exchange %+v", resp, x)
+	}
+}
+
+func TestGzippedAnswer(t *testing.T) {
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		z := gzip.NewWriter(w)
+		io.WriteString(z, answerOK)
+		z.Close()
+	})
+	if resp, _, err := c.Sync(t.Context(), &Request{}); err != nil || resp.StoreID != "s" {
+		t.Errorf("%+v, %v", resp, err)
+	}
+}
+
+func TestFailures(t *testing.T) {
+	for name, f := range map[string]struct {
+		status       int
+		body, header string
+		refused      bool
+		unauthorized bool
+		retryAfter   time.Duration
+		says         string
+	}{
+		"bad request":     {status: 400, body: `{"error":"event 3: seq 2 does not rise"}`, refused: true, says: "does not rise"},
+		"too large":       {status: 413, body: "<html>nginx</html>", refused: true, says: "413"},
+		"unauthorized":    {status: 401, body: `{"error":"unknown token"}`, unauthorized: true, says: "unknown token"},
+		"forbidden":       {status: 403, unauthorized: true, says: "403"},
+		"overloaded":      {status: 503, body: `{"error":"busy"}`, header: "7", retryAfter: 7 * time.Second, says: "busy"},
+		"other version":   {status: 501, body: `{"error":"speaks version 2"}`, says: "version 2"},
+		"redirect":        {status: 307, says: "307"},
+		"echoes us":       {status: 500, body: `{"error":"token ` + testToken + ` of 13800138000\nis odd"}`, says: "token *** of 138******00 is odd"},
+		"no JSON":         {status: 200, body: "welcome to the hotel wifi", says: "central.url"},
+		"another API":     {status: 200, body: `{"v":2,"store_id":"s","process":"p"}`, says: "version 2"},
+		"something else":  {status: 200, body: `{}`, says: "version 0"},
+		"no store":        {status: 200, body: `{"v":1}`, says: "store_id"},
+		"too long":        {status: 200, body: strings.Repeat(" ", maxAnswer+1), says: "larger"},
+		"long complaint":  {status: 500, body: `{"error":"` + strings.Repeat("x", 2000) + `"}`, says: "…"},
+		"retry after odd": {status: 503, header: "soon"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			calls := 0
+			c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				calls++
+				if f.header != "" {
+					w.Header().Set("Retry-After", f.header)
+				}
+				w.Header().Set("Location", "/elsewhere")
+				w.WriteHeader(f.status)
+				io.WriteString(w, f.body)
+			})
+			_, _, err := c.Sync(t.Context(), &Request{})
+			var e *Error
+			if !errors.As(err, &e) || e.Status != f.status || e.Refused() != f.refused || e.Unauthorized() != f.unauthorized || e.RetryAfter != f.retryAfter {
+				t.Errorf("error is %#v", err)
+			}
+			if !strings.Contains(err.Error(), f.says) || strings.Contains(err.Error(), "\n") || len(err.Error()) > 500 {
+				t.Errorf("error says %q, want %q in it", err, f.says)
+			}
+			if calls != 1 {
+				t.Errorf("%d calls", calls)
+			}
+			checkNoSecret(t, err)
+		})
+	}
+}
+
+// checkNoSecret looks through an error and everything it wraps.
+func checkNoSecret(t *testing.T, err error) {
+	t.Helper()
+	for ; err != nil; err = errors.Unwrap(err) {
+		for _, form := range []string{err.Error(), fmt.Sprintf("%+v", err), fmt.Sprintf("%#v", err)} {
+			if strings.Contains(form, testToken) {
+				t.Errorf("the credential stands in %q", form)
+			}
+		}
+	}
+}
+
+func TestTransportErrors(t *testing.T) {
+	s := httptest.NewServer(nil)
+	s.Close()
+	_, _, err := dial(t, s.URL).Sync(t.Context(), &Request{})
+	var e *Error
+	if !errors.As(err, &e) || e.Status != 0 || e.Refused() || e.Unauthorized() {
+		t.Errorf("error is %#v", err)
+	}
+	checkNoSecret(t, err)
+
+	broken := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "1000")
+		io.WriteString(w, answerOK)
+	})
+	if _, _, err = broken.Sync(t.Context(), &Request{}); !errors.As(err, &e) {
+		t.Errorf("an answer that breaks off: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err = broken.Sync(ctx, &Request{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a call of a cancelled ctx: %v", err)
+	}
+	leaky := &Client{token: testToken}
+	checkNoSecret(t, leaky.redact(errors.New("header Bearer "+testToken+" is odd")))
+}
+
+// silent is a transport whose peer never answers.
+type silent struct{}
+
+func (silent) RoundTrip(r *http.Request) (*http.Response, error) {
+	<-r.Context().Done()
+	return nil, r.Context().Err()
+}
+
+func TestWholeCallIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := NewClient(Options{URL: "http://central", Transport: silent{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		if _, x, err := c.Sync(t.Context(), &Request{}); err == nil || time.Since(start) != Timeout || x.Took != Timeout {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+	})
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	for url, says := range map[string]string{
+		"":                                "http",
+		"central.example":                 "http",
+		"ftp://central":                   "http",
+		"https://":                        "http",
+		"http://user:" + testToken + "@h": "central.token",
+		"http://h\x7f" + testToken:        "no URL",
+	} {
+		_, err := NewClient(Options{URL: url})
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v", url, err)
+		}
+		checkNoSecret(t, err)
+	}
+	for name, o := range map[string]TLSOptions{
+		"no such file":     {CAFile: "testdata/none.pem"},
+		"no PEM":           {CAFile: "client_test.go"},
+		"key without cert": {KeyFile: "client_test.go"},
+		"no key":           {CertFile: "client_test.go", KeyFile: "client_test.go"},
+	} {
+		if _, err := NewClient(Options{URL: "https://central", TLS: o}); err == nil || !strings.Contains(err.Error(), "central.tls") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
+	for v, want := range map[string]time.Duration{
+		"": 0, "12": 12 * time.Second, "-3": 0, "99999999999999999999": 0, "90000": time.Hour,
+		"Mon, 23 Nov 2026 08:00:30 GMT": 30 * time.Second, "Mon, 23 Nov 2026 07:00:00 GMT": 0,
+	} {
+		if got := retryAfter(v, now); got != want {
+			t.Errorf("%q: %v, want %v", v, got, want)
+		}
+	}
+}
+
+func TestEventsSurviveTheWire(t *testing.T) {
+	e := scan.Event{
+		EventID: "e", Waybill: "YT1", ActionTime: 5, ActionType: 300002, ActionMsg: "派件中", ReceivedAt: time.Unix(9, 0),
+		Pickup: scan.Courier{Name: "a", Phone: "1"}, Delivery: scan.Courier{Name: "b", Phone: "2"},
+		Data: &scan.Waybill{CreateTime: 4, Sender: scan.Party{Name: "s", Province: "p", City: "c", Area: "d", Street: "e", Address: "f", ID: "g", Phone: "h"}},
+	}
+	body, err := encodeRequest(&Request{Events: []Event{FromEvent(3, e, true)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := gzip.NewReader(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r Request
+	if err := json.NewDecoder(z).Decode(&r); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.Events[0].Event(); !reflect.DeepEqual(got, e) || !r.Events[0].Muted || r.Events[0].Seq != 3 {
+		t.Errorf("came out as %+v", r.Events[0])
+	}
+}
+
+func FuzzDecodeResponse(f *testing.F) {
+	f.Add([]byte(answerOK))
+	f.Add([]byte(`{"v":1,"store_id":"s","process":"p","answers":[{"epoch":"1","seq":1,"result":"taken"}],"token":{"value":"x"}}`))
+	f.Add([]byte(`{"v":1e9}`))
+	f.Add([]byte(`[`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r, err := decodeResponse(body)
+		if (r == nil) == (err == nil) {
+			t.Fatalf("%v, %v", r, err)
+		}
+		if err != nil && len(body) > 40 && bytes.Contains([]byte(err.Error()), body) {
+			t.Fatalf("the error quotes the body: %v", err)
+		}
+	})
+}
