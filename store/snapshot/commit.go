@@ -77,11 +77,12 @@ func badWaybill(id scan.WaybillID) string {
 }
 
 func (b *Bolt) usable() error {
+	if err := b.Err(); err != nil {
+		return err
+	}
 	select {
 	case <-b.closing:
 		return ErrClosed
-	case <-b.failed:
-		return b.Err()
 	default:
 		return nil
 	}

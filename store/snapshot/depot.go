@@ -52,21 +52,29 @@ func (d *depotState) epoch(epoch uint64) *epochState {
 }
 
 // have is the effective have of an epoch, see Merged.Have: a new epoch goes on
-// with the numbers of the last.
+// with the numbers of the one before.
 func (d *depotState) have(epoch, nextSeq uint64) uint64 {
 	if e := d.epoch(epoch); e != nil {
 		return e.have
 	}
-	var base uint64
-	if d != nil {
-		for i := range d.epochs {
-			base = max(base, d.epochs[i].have)
-		}
-	}
-	if nextSeq == 0 {
+	e := d.newest()
+	if e == nil || nextSeq == 0 {
 		return 0
 	}
-	return min(base, nextSeq-1)
+	return min(e.have, nextSeq-1)
+}
+
+// newest is the epoch that took an event last; nil if there is none.
+func (d *depotState) newest() (found *epochState) {
+	if d == nil {
+		return nil
+	}
+	for i := range d.epochs {
+		if e := &d.epochs[i]; found == nil || e.last >= found.last {
+			found = e
+		}
+	}
+	return found
 }
 
 // take notes that seq was taken when base was the effective have, and returns
@@ -122,17 +130,12 @@ func (e *epochState) fill(seq uint64) {
 // view returns the depot as callers see it.
 func (d *depotState) view(id scan.DepotID) Depot {
 	v := Depot{ID: id}
-	newest := uint64(0)
+	if e := d.newest(); e != nil {
+		v.Epoch, v.Have, v.At = e.epoch, e.have, unix(e.at)
+	}
 	for i := range d.epochs {
 		e := &d.epochs[i]
 		v.Events += e.events
-		if e.last >= newest {
-			newest = e.last
-			v.Epoch, v.Have = e.epoch, e.have
-		}
-		if t := unix(e.at); t.After(v.At) {
-			v.At = t
-		}
 		for _, g := range e.gaps {
 			v.Gaps = append(v.Gaps, Gap{Depot: id, Epoch: e.epoch, From: g.from, To: g.to})
 		}

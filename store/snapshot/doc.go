@@ -4,8 +4,8 @@
 // or a duplicate. It must never answer a batch before that batch is on disk,
 // never speak to WeChat or a depot, and never log what is in a waybill.
 //
-// [Store] is the contract, the package snapshottest its test, which every
-// implementation must pass; [Bolt] is the implementation for one process.
+// [Store] is the contract, contract_test.go its test, which every implementation
+// must pass; [Bolt] is the implementation for one process.
 //
 // # Files
 //

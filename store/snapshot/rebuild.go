@@ -17,13 +17,14 @@ const logJump = 1 << 32
 
 // rebuild reads the records behind merged into the tail.
 func (b *Bolt) rebuild() error {
-	start, err := b.startOfTail()
+	start, hole, err := b.startOfTail()
 	if err != nil {
 		return err
 	}
 	return b.waybills.View(func(wtx *bolt.Tx) error {
 		return b.log.View(func(ltx *bolt.Tx) error {
 			s := newStage(b, wtx, start)
+			s.frozen = hole
 			if err := b.replay(ltx, s); err != nil {
 				return err
 			}
@@ -34,8 +35,8 @@ func (b *Bolt) rebuild() error {
 }
 
 // startOfTail reconciles the two files and returns the number of the first
-// record to replay.
-func (b *Bolt) startOfTail() (uint64, error) {
+// record to replay, and whether records before it are missing.
+func (b *Bolt) startOfTail() (start uint64, hole bool, _ error) {
 	var first, last, truncated uint64
 	err := b.log.View(func(tx *bolt.Tx) error {
 		truncated = getNumber(tx.Bucket(bucketMeta), metaTruncated)
@@ -49,22 +50,22 @@ func (b *Bolt) startOfTail() (uint64, error) {
 		return nil
 	})
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	merged := b.merged.Load()
 	switch fresh := last == 0; {
 	case fresh && truncated > merged && truncated-merged == logJump:
-		return truncated + 1, b.setMerged(truncated, false) // log.db was made anew
+		return truncated + 1, false, b.setMerged(truncated, false) // log.db was made anew
 	case truncated > merged || !fresh && first > merged+1:
 		b.damaged(fmt.Sprintf("%s is older than %s: depots send again from the start, import waybill data again", waybillsName, logName))
 		begin := max(truncated, first-min(first, 1))
-		return begin + 1, b.setMerged(begin, true)
+		return begin + 1, true, b.setMerged(begin, true)
 	case max(last, truncated) < merged:
 		b.damaged(fmt.Sprintf("%s is older than %s: nothing is lost", logName, waybillsName))
 		jump := merged + logJump
-		return jump + 1, errors.Join(b.setMerged(jump, false), b.emptyLog(jump))
+		return jump + 1, false, errors.Join(b.setMerged(jump, false), b.emptyLog(jump))
 	}
-	return merged + 1, nil
+	return merged + 1, false, nil
 }
 
 // emptyLog drops all records, which are merged, and notes that.

@@ -101,9 +101,13 @@ func (s *state) startsLife(data scan.Waybill) bool {
 
 // takeData puts data in, which wants has approved; s is a clone.
 func (s *state) takeData(data scan.Waybill, imported bool, now int64) {
-	if s.startsLife(data) {
-		s.since = data.CreateTime - int64(lifeMargin/time.Second)
+	begin := data.CreateTime - int64(lifeMargin/time.Second)
+	switch {
+	case s.startsLife(data):
+		s.since = begin
 		s.cutPast()
+	case s.since != 0: // a create_time that is put right moves the beginning too
+		s.since = min(s.since, begin)
 	}
 	s.data, s.imported, s.changed = &data, imported, now
 }

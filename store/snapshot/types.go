@@ -104,8 +104,8 @@ type Answer struct {
 // Merged is the answer to a batch.
 type Merged struct {
 	// Have is the highest number taken of the batch's epoch. For an epoch
-	// not seen yet it is the highest of the depot's other epochs, as numbers
-	// go on over epochs, but below NextSeq.
+	// not seen yet it is that of the depot's newest epoch, as numbers go on
+	// over epochs, but below NextSeq.
 	Have uint64
 	// Rewind: From lay above Have+1, no event was merged.
 	Rewind  bool
