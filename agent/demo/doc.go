@@ -1,0 +1,17 @@
+// Package demo runs the whole of scanrelay in one process on loopback, with
+// nothing to install: a depot agent with its embedded broker, a centre, a
+// simulated WeChat (wechat/fake), simulated scanners that publish over real
+// MQTT connections, and a page that shows scans on their way.
+//
+//	scanners ──MQTT──► agent ──uplink──► centre ◄──reverse lookup── fake WeChat
+//	(devices.go)         └──────uplink──────────────pathnotify──────────►┘
+//	                            (cut by gate.go)
+//
+// The roles are the real ones, wired together as their commands do it; only
+// WeChat, the scanners and the carrier's own system are played. What is shown
+// comes from the parts' hooks, never from what the demo hopes for (board.go);
+// at the end audit.go compares what the scanners got acknowledged, what the
+// outbox says and what the fake WeChat received.
+//
+// It must never reach the real WeChat and never shows a whole phone number.
+package demo

@@ -1,0 +1,84 @@
+package demo
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// gate is the depot's uplink: what the agent sends to the centre and to WeChat
+// passes through it, and it can be cut. The cut falls between two calls: one
+// that is under way gets its answer (an answer lost on the way may mean a
+// second push, design.md I7; the end-to-end tests provoke that, the demo does
+// not). WeChat and the centre reach each other all the time.
+type gate struct {
+	cuts    chan time.Duration
+	changed func() // told after each change
+
+	mu   sync.Mutex
+	down bool
+	back time.Time // when it comes back; valid while down
+}
+
+func newGate(changed func()) *gate {
+	return &gate{cuts: make(chan time.Duration, 1), changed: changed}
+}
+
+// Cut cuts the uplink for d, or does nothing when a cut is already waiting.
+func (g *gate) Cut(d time.Duration) {
+	select {
+	case g.cuts <- d:
+	default:
+	}
+}
+
+// state returns whether the uplink is up, and else when it comes back.
+func (g *gate) state() (up bool, back time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return !g.down, g.back
+}
+
+func (g *gate) set(down bool, back time.Time) {
+	g.mu.Lock()
+	g.down, g.back = down, back
+	g.mu.Unlock()
+	g.changed()
+}
+
+// run cuts and restores until ctx ends; then the uplink is up.
+func (g *gate) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case d := <-g.cuts:
+			g.set(true, time.Now().Add(d))
+			wait(ctx, d)
+			g.set(false, time.Time{})
+		}
+	}
+}
+
+// wrap puts a server behind the gate.
+func (g *gate) wrap(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if up, _ := g.state(); !up {
+			panic(http.ErrAbortHandler) // closes the connection without an answer
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// wait waits for d or until ctx ends, and reports whether d is over.
+func wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

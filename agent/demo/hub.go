@@ -1,0 +1,108 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"scanrelay/agent/control"
+)
+
+// How often the page hears news, and how often the curve gets a point.
+const (
+	tick        = 120 * time.Millisecond
+	sampleEvery = 4 // ticks
+)
+
+// hub sends frames to all open pages.
+type hub struct {
+	board  *board
+	gate   *gate
+	start  time.Time
+	status func() control.Status // the agent's own view
+
+	mu      sync.Mutex
+	readers map[chan []byte]bool
+}
+
+func newHub(b *board, g *gate, status func() control.Status) *hub {
+	return &hub{board: b, gate: g, start: b.now(), status: status, readers: map[chan []byte]bool{}}
+}
+
+// run sends frames until ctx ends, and one last then.
+func (h *hub) run(ctx context.Context) {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-t.C:
+			h.beat(n)
+		case <-ctx.Done():
+			h.beat(0)
+			return
+		}
+	}
+}
+
+func (h *hub) beat(n int) {
+	h.board.setStatus(h.status())
+	var samples []sample
+	if n%sampleEvery == 0 {
+		samples = []sample{h.board.sample(h.start)}
+	}
+	h.mu.Lock() // a page that joins sees each piece of news once
+	defer h.mu.Unlock()
+	f := h.board.frame(h.start, h.link())
+	if f.Samples = samples; f.empty() {
+		return
+	}
+	h.send(encodeFrame(f))
+}
+
+// send gives a frame to every reader. One that cannot keep up is let go: its
+// page comes back by itself and starts with a full frame.
+func (h *hub) send(b []byte) {
+	for r := range h.readers {
+		select {
+		case r <- b:
+		default:
+			delete(h.readers, r)
+			close(r)
+		}
+	}
+}
+
+// join returns a channel of frames, the first of them full; it is closed when
+// the reader is too slow.
+func (h *hub) join() chan []byte {
+	r := make(chan []byte, 32)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r <- encodeFrame(h.board.full(h.start, h.link()))
+	h.readers[r] = true
+	return r
+}
+
+func (h *hub) leave(r chan []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.readers, r)
+}
+
+func (h *hub) link() linkView {
+	up, back := h.gate.state()
+	if up {
+		return linkView{Up: true}
+	}
+	return linkView{Back: max(0, time.Until(back).Milliseconds())}
+}
+
+func encodeFrame(f frame) []byte {
+	b, err := json.Marshal(f)
+	if err != nil {
+		panic(fmt.Sprintf("encode frame: %v", err)) // only our own types are in it
+	}
+	return b
+}
