@@ -140,12 +140,17 @@ func (b *broker) report(depot scan.DepotID, generation string) <-chan struct{} {
 		b.trouble.next = b.now()
 		b.meters.badTokens.Inc()
 		b.log.Warn("a depot says that WeChat refuses the access token: fetching it again", "depot", string(depot))
-		select {
-		case b.kick <- struct{}{}:
-		default:
-		}
+		b.wake()
 	}
 	return b.done
+}
+
+// wake makes run look at the next request's time again.
+func (b *broker) wake() {
+	select {
+	case b.kick <- struct{}{}:
+	default:
+	}
 }
 
 // refusedAgainLocked is the second refusal running. Asking in a loop would burn
@@ -156,6 +161,7 @@ func (b *broker) refusedAgainLocked() {
 		reason: "WeChat refuses the access token that it has just given: someone else refreshes it, or the secret was changed",
 	}
 	b.pauseLocked(5*time.Second, 5*time.Minute)
+	b.wake() // it sleeps until the token's end
 	b.log.Error("access token blocked", "reason", b.trouble.reason, "next", b.trouble.wait)
 }
 
