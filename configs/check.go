@@ -13,15 +13,36 @@ import (
 )
 
 // checker says what is wrong with values that could be decoded.
-type checker struct{ *decoder }
-
-func (c *checker) bad(key, format string, args ...any) {
-	c.fail(c.placeOf(key), key, format, args...)
+type checker struct {
+	*decoder
+	undone map[string]bool // keys that could not be decoded
 }
 
+// bad reports what is wrong with a value, unless it could not even be decoded.
+func (c *checker) bad(key, format string, args ...any) {
+	if !c.skip(key) {
+		c.fail(c.placeOf(key), key, format, args...)
+	}
+}
+
+// warn reports what works but is perhaps not meant.
 func (c *checker) warn(key, format string, args ...any) {
+	if c.skip(key) || len(c.found) >= maxProblems {
+		return
+	}
 	p := c.placeOf(key)
 	c.found = append(c.found, Problem{File: p.file, Line: p.line, Key: key, Text: fmt.Sprintf(format, args...), Warning: true})
+}
+
+// skip reports whether key or one above it could not be decoded: what else there
+// is to say about it would only follow from that.
+func (c *checker) skip(key string) bool {
+	for ; key != ""; key = key[:max(0, strings.LastIndexAny(key, ".["))] {
+		if c.undone[key] {
+			return true
+		}
+	}
+	return false
 }
 
 // required reports whether s is there.

@@ -15,6 +15,7 @@ import (
 type decoder struct {
 	file    string
 	places  map[string]place
+	wrong   map[string]bool // keys with an error
 	anchors map[string]ast.Node
 	nodes   int
 	found   Problems
@@ -32,7 +33,7 @@ type place struct {
 type element interface{ setDefaults() }
 
 func newDecoder(file string) *decoder {
-	return &decoder{file: file, places: map[string]place{}}
+	return &decoder{file: file, places: map[string]place{}, wrong: map[string]bool{}}
 }
 
 // maxProblems bounds how much is said about one file.
@@ -42,6 +43,7 @@ func (d *decoder) fail(p place, key, format string, args ...any) {
 	if len(d.found) >= maxProblems {
 		return
 	}
+	d.wrong[key] = true
 	d.found = append(d.found, Problem{File: p.file, Line: p.line, Key: key, Text: fmt.Sprintf(format, args...)})
 }
 
@@ -151,11 +153,11 @@ func (d *decoder) decodeScalarType(n ast.Node, v reflect.Value, key string, p pl
 func scalarParser(v reflect.Value) func(string) error {
 	switch v.Interface().(type) {
 	case time.Duration:
-		return func(s string) error { x, err := ParseDuration(s); v.SetInt(int64(x)); return err }
+		return func(s string) error { x, err := ParseDuration(s); return set(v, x, err) }
 	case Size:
-		return func(s string) error { x, err := ParseSize(s); v.SetInt(int64(x)); return err }
+		return func(s string) error { x, err := ParseSize(s); return set(v, x, err) }
 	case Quota:
-		return func(s string) error { x, err := ParseQuota(s); v.Set(reflect.ValueOf(x)); return err }
+		return func(s string) error { x, err := ParseQuota(s); return set(v, x, err) }
 	}
 	switch v.Kind() {
 	case reflect.String:
@@ -188,6 +190,14 @@ func scalarParser(v reflect.Value) func(string) error {
 		}
 	}
 	return nil
+}
+
+// set puts x into v unless there is an error: then the default stays.
+func set(v reflect.Value, x any, err error) error {
+	if err == nil {
+		v.Set(reflect.ValueOf(x))
+	}
+	return err
 }
 
 func kindName(v reflect.Value) string {

@@ -100,7 +100,7 @@ func (d *decoder) overrideOne(k envKey, text string) {
 	if body == nil {
 		return
 	}
-	inner := &decoder{file: p.file, places: d.places, fixed: &p}
+	inner := &decoder{file: p.file, places: d.places, wrong: d.wrong, fixed: &p}
 	inner.decode(body, k.value, k.key, 0)
 	d.found = append(d.found, inner.found...)
 }
@@ -110,7 +110,7 @@ func (d *decoder) envSecretFile(k envKey, path string, p place) {
 		delete(d.places, k.key)
 		return
 	}
-	inner := &decoder{file: p.file, places: d.places, fixed: &p}
+	inner := &decoder{file: p.file, places: d.places, wrong: d.wrong, fixed: &p}
 	inner.readSecret(path, k.value, k.key, p)
 	d.found = append(d.found, inner.found...)
 }

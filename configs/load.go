@@ -3,6 +3,7 @@ package configs
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"reflect"
 
 	"github.com/goccy/go-yaml/ast"
@@ -57,7 +58,7 @@ func load(name string, data []byte, environ []string, into any, check func(*chec
 		d.decode(body, v, "", 0)
 	}
 	d.override(v, environ)
-	check(&checker{d})
+	check(&checker{d, maps.Clone(d.wrong)})
 	d.found.sort()
 	return d.found
 }
@@ -144,6 +145,6 @@ func (d *decoder) peek(n ast.Node) []pair {
 	if _, isMap := n.(ast.MapNode); !ok || !isMap {
 		return nil
 	}
-	quiet := &decoder{file: d.file, places: map[string]place{}, anchors: d.anchors}
+	quiet := &decoder{file: d.file, places: map[string]place{}, wrong: map[string]bool{}, anchors: d.anchors}
 	return quiet.pairs(n, "", 0)
 }

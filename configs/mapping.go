@@ -138,6 +138,11 @@ func (d *decoder) secretFile(p pair, field reflect.Value, key string) {
 
 // readSecret puts the trimmed content of a file into field.
 func (d *decoder) readSecret(path string, field reflect.Value, key string, at place) {
+	defer func() {
+		if d.wrong[key] {
+			d.wrong[strings.TrimSuffix(key, "_file")] = true
+		}
+	}()
 	data, err := readFile(path)
 	if err != nil {
 		d.fail(at, key, "cannot be read: %s", err)

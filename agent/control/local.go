@@ -3,6 +3,7 @@ package control
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -129,11 +130,16 @@ func (l *local) change(w http.ResponseWriter, r *http.Request, do func(change, [
 		ids[i] = id
 	}
 	n, err := do(c, ids)
+	if n > 0 {
+		l.Logger.Info("dead letters changed by an operator", "call", r.URL.Path, "count", n)
+	}
+	if err != nil && n > 0 {
+		err = fmt.Errorf("%d done, but %w", n, err)
+	}
 	if err != nil {
 		fail(w, http.StatusConflict, err)
 		return
 	}
-	l.Logger.Info("dead letters changed by an operator", "call", r.URL.Path, "count", n)
 	writeJSON(w, http.StatusOK, changed{n})
 }
 

@@ -102,6 +102,7 @@ func (a *app) root() *cobra.Command {
 
 func unknownCommand(cmd *cobra.Command, name string) error {
 	hint := ""
+	cmd.SuggestionsMinimumDistance = 2
 	if s := cmd.SuggestionsFor(name); len(s) > 0 {
 		hint = "; did you mean " + strings.Join(s, " or ") + "?"
 	}

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"scanrelay/wechat/fake"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"scanrelay": main})
+}
+
+// TestScripts runs testdata/*.txt, which read like a manual of the commands.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"port": port, "await": await, "publish": publish, "exits": exits, "wechat": weChat, "fault": fault,
+			"post": post, "get": get, "envsubst": envsubst,
+		},
+	})
+}
+
+// port NAME...: sets each variable to a free address of this machine.
+func port(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		ts.Setenv(name, ln.Addr().String())
+		ts.Check(ln.Close())
+	}
+}
+
+// await PATTERN COMMAND...: runs the command until its output matches.
+func await(ts *testscript.TestScript, _ bool, args []string) {
+	want := regexp.MustCompile(args[0])
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		out, err := output(ts, args[1:])
+		if want.MatchString(out) {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("no %q within 30s (%v); the last output was\n%s", args[0], err, out)
+		}
+	}
+}
+
+// output runs get or a program and returns what it shows.
+func output(ts *testscript.TestScript, args []string) (string, error) {
+	if args[0] == "get" {
+		return fetch(ts, args[1:])
+	}
+	err := ts.Exec(args[0], args[1:]...)
+	return ts.ReadFile("stdout"), err
+}
+
+// exits CODE COMMAND...: the command must end with that exit code.
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d\n%s%s", got, want, ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+	}
+}
+
+// publish ADDR TOPIC FILE...: publishes each file, QoS 1, as a scanner would,
+// and waits for the acknowledgement.
+func publish(ts *testscript.TestScript, _ bool, args []string) {
+	o := mqtt.NewClientOptions().AddBroker("tcp://" + args[0]).SetClientID("scanner").SetProtocolVersion(4).SetConnectTimeout(5 * time.Second)
+	c := mqtt.NewClient(o)
+	wait := func(what string, token mqtt.Token) {
+		if !token.WaitTimeout(10 * time.Second) {
+			ts.Fatalf("%s: no answer within 10s", what)
+		}
+		ts.Check(token.Error())
+	}
+	wait("connect", c.Connect())
+	defer c.Disconnect(100)
+	for _, file := range args[2:] {
+		wait("publish "+file, c.Publish(args[1], 1, false, ts.ReadFile(file)))
+	}
+}
+
+// weChat CENTRAL: runs a simulated WeChat whose reverse lookups go to the
+// centre at that address, and sets WECHAT to its URL.
+func weChat(ts *testscript.TestScript, _ bool, args []string) {
+	we, err := fake.New(fake.Options{BoundByDefault: true, Callback: "http://" + args[0] + "/wechat/callback"})
+	ts.Check(err)
+	server := httptest.NewServer(we)
+	ts.Defer(func() { server.Close(); we.Close() })
+	fakes.Store(ts.Name(), we)
+	ts.Setenv("WECHAT", server.URL)
+	ts.Setenv("APPID", fake.DefaultAppID)
+	ts.Setenv("APPSECRET", fake.DefaultSecret)
+	ts.Setenv("TOKEN", fake.DefaultToken)
+	ts.Setenv("AESKEY", fake.DefaultAESKey)
+}
+
+// fault API ERRCODE COUNT: the simulated WeChat answers the next COUNT calls of
+// that API with an error; 0 0 takes all faults back.
+func fault(ts *testscript.TestScript, _ bool, args []string) {
+	we := fakes.Load(ts.Name())
+	code, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	count, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	script := fake.Script{}
+	if count > 0 {
+		script.Faults = []fake.Fault{{API: fake.API(args[0]), Errcode: code, Count: count}}
+	}
+	ts.Check(we.SetScript(script))
+}
+
+// get URL [HOST]: shows what a GET answers; HOST is the Host header to send.
+func get(ts *testscript.TestScript, _ bool, args []string) {
+	text, err := fetch(ts, args)
+	ts.Check(err)
+	_, err = io.WriteString(ts.Stdout(), text)
+	ts.Check(err)
+}
+
+func fetch(ts *testscript.TestScript, args []string) (string, error) {
+	req, err := http.NewRequest(http.MethodGet, args[0], nil)
+	ts.Check(err)
+	if len(args) > 1 {
+		req.Host = args[1]
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return resp.Status + "\n" + string(body), err
+}
+
+// post URL TOKEN FILE: posts a file with that bearer token.
+func post(ts *testscript.TestScript, _ bool, args []string) {
+	f, err := os.Open(ts.MkAbs(args[2]))
+	ts.Check(err)
+	defer f.Close()
+	req, err := http.NewRequest(http.MethodPost, args[0], f)
+	ts.Check(err)
+	req.Header.Set("Authorization", "Bearer "+args[1])
+	resp, err := http.DefaultClient.Do(req)
+	ts.Check(err)
+	ts.Check(resp.Body.Close())
+	if resp.StatusCode != http.StatusOK {
+		ts.Fatalf("POST %s: %s", args[0], resp.Status)
+	}
+}
+
+// envsubst FILE...: puts the variables' values into the files.
+func envsubst(ts *testscript.TestScript, _ bool, args []string) {
+	for _, file := range args {
+		text := os.Expand(ts.ReadFile(file), ts.Getenv)
+		ts.Check(os.WriteFile(ts.MkAbs(file), []byte(text), 0o600))
+	}
+}
