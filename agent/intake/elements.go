@@ -46,7 +46,7 @@ func (j *job) csvElements() (out []element) {
 		n, err := decode.Row(line, j.src.columns)
 		switch {
 		case err != nil:
-			j.reject(&el, problemf("not_csv", "line %d is no CSV: %s", i+1, err))
+			j.badLine(&el, problemf("not_csv", "line %d is no CSV: %s", i+1, err))
 		case header(n):
 			j.ignore(&el, "it is the header line")
 		default:
@@ -55,6 +55,15 @@ func (j *job) csvElements() (out []element) {
 		}
 	}
 	return out
+}
+
+// badLine rejects a line that can't be decoded, unless it is to be ignored.
+func (j *job) badLine(el *element, bad *problem) {
+	if matchesAny(j.src.ignore, el.raw) {
+		j.ignore(el, "it matches ignore")
+		return
+	}
+	j.reject(el, bad)
 }
 
 // header reports whether a row holds its own columns' names.
@@ -79,7 +88,7 @@ func (j *job) jsonElements() ([]element, *problem) {
 	index := 0
 	for i := range docs {
 		if docs[i].Err != nil {
-			j.reject(&element{index: index, raw: docs[i].Raw}, problemf("not_json", "line %d is %s", i+1, docs[i].Err))
+			j.badLine(&element{index: index, raw: docs[i].Raw}, problemf("not_json", "line %d is %s", i+1, docs[i].Err))
 			index++
 			continue
 		}

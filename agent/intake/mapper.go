@@ -147,12 +147,13 @@ func (j *job) message() {
 	case len(j.payload) > j.maxPayload:
 		j.tooLarge()
 		return
-	case j.src.decoder != "sparkplug" && j.src.ignores(text):
-		j.ignore(nil, "the payload matches ignore")
-		return
 	}
 	elements, bad := j.elements()
-	if bad != nil {
+	switch {
+	case bad != nil && matchesAny(j.src.ignore, text):
+		j.ignore(nil, "the payload matches ignore")
+		return
+	case bad != nil:
 		j.reject(nil, bad)
 		return
 	}

@@ -19,95 +19,119 @@ type read struct {
 // never a waybill number, whatever waybill_pattern says.
 var noRead = regexp.MustCompile(`(?i)^(\([0-9a-f]{12}\)\s*)?(no[ _-]?read|nr|br|error|err|\?+|\*+)$`)
 
-// ignores reports whether one of the source's expressions says that this is no
-// read.
-func (s *source) ignores(text []byte) bool {
-	for _, re := range s.ignore {
-		if re.Match(text) {
-			return true
-		}
-	}
-	return false
+// code is one text found at an element's waybill field.
+type code struct {
+	text string
+	bad  *problem // it could not be decoded
 }
 
 // reads finds the codes of all elements and makes events of those that are
 // waybill numbers. Where none is, the whole message is rejected.
 func (j *job) reads(elements []element) {
-	var good []*read
-	var strange []*element
-	var why *problem
-	ordinal := 0
+	codes := make([][]code, len(elements))
 	for i := range elements {
-		el := &elements[i]
-		codes, bad := j.codes(el)
-		if bad != nil {
-			j.reject(el, bad)
-			continue
-		}
-		if len(codes) == 0 {
-			j.ignore(el, "it has no waybill number at "+j.src.rules[fieldWaybill].String())
-			continue
-		}
-		seen := make(map[scan.WaybillID]bool, len(codes))
-		for _, code := range codes {
-			rd := &read{el: el, ordinal: ordinal}
-			ordinal++
-			switch verdict, p := j.judge(rd, code); {
-			case verdict == isNone:
-				j.ignore(el, p.reason)
-			case verdict == isBroken:
-				j.reject(el, p)
-			case verdict == isStrange:
-				strange = append(strange, el)
-				if why == nil {
-					why = p
-				}
-			case seen[rd.waybill]:
-				j.ignore(el, "the same element has this number twice")
-			default:
-				seen[rd.waybill] = true
-				good = append(good, rd)
-			}
-		}
+		codes[i] = j.codes(&elements[i])
 	}
-	if len(good) == 0 && why != nil {
-		j.batch.Rejects = nil
-		j.reject(nil, why)
+	if j.src.ignoresAround(decode.Strip(j.payload), elements, codes) {
+		j.ignore(nil, "the payload matches ignore")
 		return
 	}
-	for _, el := range strange {
-		j.ignore(el, "another code of the message is the waybill number")
+	s := sorter{job: j}
+	for i := range elements {
+		s.element(&elements[i], codes[i])
 	}
-	for _, rd := range good {
-		j.event(rd)
+	s.finish()
+}
+
+// sorter sorts a message's codes by what they are.
+type sorter struct {
+	*job
+	ordinal int
+	good    []*read
+	strange []*element // one for each code that is no waybill number
+	why     *problem   // what is strange about the first
+}
+
+func (s *sorter) element(el *element, codes []code) {
+	if s.src.ignoresElement(el, codes) {
+		s.ignore(el, "it matches ignore")
+		return
+	}
+	if len(codes) == 0 {
+		s.ignore(el, "it has no waybill number at "+s.src.rules[fieldWaybill].String())
+		return
+	}
+	seen := make(map[scan.WaybillID]bool, len(codes))
+	for _, c := range codes {
+		rd := &read{el: el, ordinal: s.ordinal}
+		s.ordinal++
+		verdict, p := s.judge(rd, c)
+		switch {
+		case verdict == isNone:
+			s.ignore(el, p.reason)
+		case verdict == isBroken:
+			s.reject(el, p)
+		case verdict == isStrange:
+			s.strange = append(s.strange, el)
+			if s.why == nil {
+				s.why = p
+			}
+		case seen[rd.waybill]:
+			s.ignore(el, "the same element has this number twice")
+		default:
+			seen[rd.waybill] = true
+			s.good = append(s.good, rd)
+		}
 	}
 }
 
-// codes returns the texts at an element's waybill field; several if an array is
-// there.
-func (j *job) codes(el *element) (codes []found, bad *problem) {
-	if j.src.ignores(el.raw) {
-		return nil, nil
+func (s *sorter) finish() {
+	if len(s.good) == 0 && s.why != nil {
+		s.batch.Rejects = nil // they are within the message
+		s.reject(nil, s.why)
+		return
 	}
+	for _, el := range s.strange {
+		s.ignore(el, "another code of the message is the waybill number")
+	}
+	for _, rd := range s.good {
+		s.event(rd)
+	}
+}
+
+// codes returns the texts at an element's waybill field, base64 decoded; several
+// if an array is there.
+func (j *job) codes(el *element) []code {
 	v, ok := j.find(fieldWaybill, el)
 	if !ok {
-		return nil, nil
+		return nil
 	}
-	if v.node == nil || v.node.Kind != decode.Array && v.node.Kind != decode.Object {
-		return []found{v}, nil
+	if v.node == nil {
+		return []code{{text: v.text}}
 	}
-	if v.node.Kind == decode.Object {
-		return nil, problemf("bad_waybill", "waybill_id at %s is an object: let fields.waybill_id of %s point to the number in it", v.from, j.src.name())
-	}
-	for i := range v.node.Kids() {
-		kid := &v.node.Kids()[i]
-		if text, ok := kid.Text(); ok {
-			if text = valid(decode.StripText(text)); text != "" {
-				codes = append(codes, found{text: text, node: kid, from: v.from})
+	switch v.node.Kind {
+	case decode.Object:
+		return []code{{bad: problemf("bad_waybill", "waybill_id at %s is an object: let fields.waybill_id of %s point to the number in it", v.from, j.src.name())}}
+	case decode.Array:
+		var codes []code
+		for i := range v.node.Kids() {
+			kid := &v.node.Kids()[i]
+			if text, ok := kid.Text(); ok {
+				codes = append(codes, j.code(found{text: valid(decode.StripText(text)), node: kid, from: v.from}))
 			}
 		}
+		return codes
+	default:
+		return []code{j.code(v)}
 	}
-	return codes, nil
+}
+
+func (j *job) code(v found) code {
+	if !j.src.base64[fieldWaybill] {
+		return code{text: v.text}
+	}
+	text, bad := j.decodeText(fieldWaybill, v)
+	return code{text, bad}
 }
 
 // verdict is what a code is.
@@ -121,38 +145,33 @@ const (
 )
 
 // judge makes a waybill number of a code, or says why it is none.
-func (j *job) judge(rd *read, v found) (verdict, *problem) {
-	text := v.text
-	if j.src.base64[fieldWaybill] && v.node != nil {
-		var bad *problem
-		if text, bad = j.decodeText(fieldWaybill, v); bad != nil {
-			return isBroken, bad
-		}
-	}
-	if text == "" {
+func (j *job) judge(rd *read, c code) (verdict, *problem) {
+	switch {
+	case c.bad != nil:
+		return isBroken, c.bad
+	case c.text == "":
 		return isNone, problemf("", "the waybill number is empty")
-	}
-	if noRead.MatchString(text) || j.src.ignores([]byte(text)) {
+	case noRead.MatchString(c.text) || matchesAny(j.src.ignore, []byte(c.text)):
 		return isNone, problemf("", "the scanner read nothing")
 	}
-	code := text
+	number := c.text
 	if j.src.pattern != nil {
 		var ok bool
-		if code, ok = j.capture(rd, text); !ok {
-			p := problemf("no_match", "%q does not match pattern of %s", shown(text), j.src.name())
+		if number, ok = j.capture(rd, c.text); !ok {
+			p := problemf("no_match", "%q does not match pattern of %s", shown(c.text), j.src.name())
 			if j.src.decoder == "text" {
 				return isBroken, p
 			}
 			return isStrange, p
 		}
-		if code == "" || noRead.MatchString(code) {
+		if number == "" || noRead.MatchString(number) {
 			return isNone, problemf("", "the scanner read nothing")
 		}
 	}
-	if to, ok := j.translate(fieldWaybill, code); ok {
-		code = to
+	if to, ok := j.translate(fieldWaybill, number); ok {
+		number = to
 	}
-	rd.waybill = scan.NormalizeWaybill(code)
+	rd.waybill = scan.NormalizeWaybill(number)
 	return j.accept(rd.waybill)
 }
 

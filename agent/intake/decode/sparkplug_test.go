@@ -1,0 +1,174 @@
+package decode
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"math"
+	"os"
+	"testing"
+)
+
+type expected struct {
+	TopicBirth string `json:"topic_birth"`
+	TopicData  string `json:"topic_data"`
+	BirthHex   string `json:"dbirth_hex"`
+	DataHex    string `json:"ddata_hex"`
+}
+
+func published(t testing.TB) (e expected, birth, data []byte) {
+	t.Helper()
+	raw, err := os.ReadFile("../testdata/sparkplug-expected.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(raw, &e); err != nil {
+		t.Fatal(err)
+	}
+	if birth, err = hex.DecodeString(e.BirthHex); err != nil {
+		t.Fatal(err)
+	}
+	if data, err = hex.DecodeString(e.DataHex); err != nil {
+		t.Fatal(err)
+	}
+	return e, birth, data
+}
+
+func TestSparkplugPublished(t *testing.T) {
+	e, rawBirth, rawData := published(t)
+	birth, err := Sparkplug(rawBirth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if birth.Timestamp != 1600152165000 || birth.Seq != 1 || len(birth.Metrics) != 3 {
+		t.Errorf("birth %+v", birth)
+	}
+	data, err := Sparkplug(rawData)
+	if err != nil {
+		t.Fatal(err)
+	}
+	topic, ok := ParseSparkplugTopic(e.TopicData)
+	if !ok || topic.Source() != "express/depot-571/scanner-07" || topic.EdgeNode() != "express/depot-571" {
+		t.Fatalf("topic %+v", topic)
+	}
+	whole, reads, missing := data.Tree(topic, BirthOf(birth))
+	if missing != "" || len(reads) != 1 {
+		t.Fatalf("%d reads, missing %q", len(reads), missing)
+	}
+	for pointer, want := range map[string]string{
+		"/Scan/Code": "78636098066239", "/Scan~1Code": "78636098066239", "/metrics/Scan~1Symbology": "CODE128",
+		"/metrics/Scan/WeightKg": "0.8", "/timestamps/Scan/Code": "1600152165480", "/timestamp": "1600152165500",
+		"/seq": "2", "/device": "scanner-07", "/node": "depot-571", "/group": "express", "/type": "DDATA",
+	} {
+		p, _ := ParsePointer(pointer)
+		n, ok := FindMetric(&whole, p)
+		if !ok {
+			t.Errorf("%s: nothing", pointer)
+			continue
+		}
+		if got, _ := n.Text(); got != want {
+			t.Errorf("%s: %s, want %s", pointer, got, want)
+		}
+	}
+	if _, _, missing := data.Tree(topic, Birth{}); missing != "1" {
+		t.Errorf("without a birth alias %q is missing", missing)
+	}
+}
+
+// What a device kept while it was offline comes as one payload with the same
+// metric several times.
+func TestSparkplugHistory(t *testing.T) {
+	p := SparkplugPayload{Metrics: []Metric{
+		{Name: "Code", Timestamp: 10, field: 15, bytes: []byte("A"), Historical: true},
+		{Name: "Kg", Timestamp: 10, field: 13, bits: math.Float64bits(1.5)},
+		{Name: "Code", Timestamp: 20, field: 15, bytes: []byte("B")},
+		{Name: "Kg", Timestamp: 20, Null: true},
+	}}
+	_, reads, _ := p.Tree(SparkplugTopic{}, Birth{})
+	if len(reads) != 2 {
+		t.Fatalf("%d reads", len(reads))
+	}
+	for i, want := range []string{`{"Code":"A","Kg":1.5}`, `{"Code":"B","Kg":null}`} {
+		if m, _ := reads[i].Member("metrics"); string(m.Raw()) != want {
+			t.Errorf("read %d: %s, want %s", i, m.Raw(), want)
+		}
+	}
+}
+
+func TestSparkplugValues(t *testing.T) {
+	for want, m := range map[string]Metric{
+		"-1":    {field: 10, bits: 0xffffffff, Datatype: typeInt32},
+		"-2":    {field: 11, bits: math.MaxUint64 - 1, Datatype: typeInt64},
+		"-128":  {field: 10, bits: 0x80, Datatype: typeInt8},
+		"-3":    {field: 10, bits: 0xfffd, Datatype: typeInt16},
+		"7":     {field: 11, bits: 7},
+		"2.5":   {field: 12, bits: uint64(math.Float32bits(2.5))},
+		"12":    {field: 13, bits: math.Float64bits(12)},
+		"null":  {field: 13, bits: math.Float64bits(math.NaN())},
+		"true":  {field: 14, bits: 1},
+		`"YT1"`: {field: 16, bytes: []byte("YT1")},
+	} {
+		n := m.Value(0)
+		if got := string(n.Raw()); got != want {
+			t.Errorf("%+v: %s, want %s", m, got, want)
+		}
+	}
+	m := Metric{field: 10, bits: 0xff}
+	if n := m.Value(typeInt8); string(n.Raw()) != "-1" {
+		t.Errorf("the birth's type is not used: %s", n.Raw())
+	}
+}
+
+func TestBrokenSparkplug(t *testing.T) {
+	for _, b := range [][]byte{{0x80}, {0x12, 0x05, 1}, {0x09, 1, 2}, {0x0d, 1}, {0x0b}, {0x00, 0x00}, {0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}} {
+		if p, err := Sparkplug(b); err == nil {
+			t.Errorf("%x reads as %+v", b, p)
+		}
+	}
+	for _, topic := range []string{"spBv1.0", "spBv1.0/g/DDATA", "spAv1.0/g/DDATA/n", "spBv1.0/g/DDATA/n/d/e"} {
+		if _, ok := ParseSparkplugTopic(topic); ok {
+			t.Errorf("%s is taken for a topic", topic)
+		}
+	}
+}
+
+func TestMemoryIsBounded(t *testing.T) {
+	m := NewMemory(map[string]Birth{"g/n/d": {}})
+	m.Missing("g/n/x")
+	m.SetBirth("g/n", Birth{})
+	m.Forget("g/n")
+	if _, ok := m.Birth("g/n/d"); ok {
+		t.Error("a device's birth outlived its node's new one")
+	}
+	if _, ok := m.Birth("g/n"); !ok {
+		t.Error("the node's own birth was forgotten")
+	}
+	for i := range 2 * maxBirths {
+		m.SetBirth(string(rune(i)), Birth{})
+		m.Missing(string(rune(i)) + "x")
+	}
+	if n := len(m.All()); n != maxBirths {
+		t.Errorf("%d births remembered", n)
+	}
+	if n := len(m.Wanted()); n > maxBirths {
+		t.Errorf("%d sources wanted", n)
+	}
+}
+
+func FuzzSparkplug(f *testing.F) {
+	_, birth, data := published(f)
+	f.Add(birth, data)
+	f.Fuzz(func(t *testing.T, birth, data []byte) {
+		b, err := Sparkplug(birth)
+		if err != nil {
+			return
+		}
+		p, err := Sparkplug(data)
+		if err != nil {
+			return
+		}
+		whole, reads, _ := p.Tree(SparkplugTopic{}, BirthOf(b))
+		if !json.Valid(whole.Raw()) || len(reads) == 0 {
+			t.Errorf("%d reads, %s", len(reads), whole.Raw())
+		}
+	})
+}

@@ -1,0 +1,85 @@
+package intake
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"unicode/utf8"
+
+	"scanrelay/agent/scan"
+)
+
+// FuzzMap holds what must be true of every message on every source: nothing
+// vanishes without a count, every event is valid, every reject says why, and
+// Explain finds the same as Map.
+func FuzzMap(f *testing.F) {
+	for _, c := range deviceCases {
+		f.Add(c.topic, payloadOf(f, c.payload), false)
+	}
+	f.Add("spBv1.0/g/DDATA/n/d", payloadOf(f, "@sparkplug-ddata.bin"), true)
+	f.Add("spBv1.0/express/DBIRTH/depot-571/scanner-07", payloadOf(f, "@sparkplug-dbirth.bin"), false)
+	m := everySource(f)
+	f.Fuzz(func(t *testing.T, topic string, payload []byte, flag bool) {
+		info := MessageInfo{ReceivedAt: noon, DUP: flag, Retained: flag}
+		e := m.Explain(topic, payload, info)
+		b := m.Map(topic, payload, info)
+		if len(b.Events)+len(b.Rejects)+b.Ignored == 0 {
+			t.Fatal("the message vanished")
+		}
+		if len(b.Events) != len(e.Batch.Events) || len(b.Rejects) != len(e.Batch.Rejects) || b.Ignored != e.Batch.Ignored {
+			t.Errorf("Map finds %+v, Explain %+v", b, e.Batch)
+		}
+		seen := make(map[string]bool)
+		for _, ev := range b.Events {
+			checkEvent(t, &ev)
+			if key := string(ev.Waybill) + ev.EventID; ev.Weak != (scan.WeakKey{}) && seen[key] {
+				t.Errorf("two reads of one message share the id %s", ev.EventID)
+			} else {
+				seen[key] = true
+			}
+		}
+		for _, r := range b.Rejects {
+			if r.Code == "" || r.Reason == "" || r.Topic != topic || !utf8.ValidString(r.Reason) {
+				t.Errorf("reject %+v", r)
+			}
+		}
+	})
+}
+
+func checkEvent(t *testing.T, ev *scan.Event) {
+	if err := ev.Validate(); err != nil {
+		t.Errorf("event is not valid: %v", err)
+	}
+	if scan.LooksLikePhone(string(ev.Waybill)) || scan.NormalizeWaybill(string(ev.Waybill)) != ev.Waybill {
+		t.Errorf("waybill %q", ev.Waybill)
+	}
+	for _, text := range []string{ev.EventID, ev.DeviceID, ev.Pickup.Name.Reveal(), ev.Delivery.Phone.Reveal()} {
+		if !utf8.ValidString(text) {
+			t.Errorf("%q is not UTF-8", text)
+		}
+	}
+	if ev.ActionTime <= 0 || ev.ReceivedAt.IsZero() {
+		t.Errorf("times %d, %s", ev.ActionTime, ev.ReceivedAt)
+	}
+}
+
+// everySource maps the topics of all ready-made sources, and the default one.
+func everySource(t testing.TB) *Mapper {
+	cfg := MapperConfig{Depot: "hz-01", Clock: &testClock{now: noon, believable: true}, Stations: map[string]Station{}}
+	files, err := filepath.Glob(filepath.Join(snippets, "*.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no snippets: %v", err)
+	}
+	for _, file := range files {
+		if _, err := os.Stat(file); err != nil {
+			t.Fatal(err)
+		}
+		part := loadSnippet(t, filepath.Base(file))
+		cfg.Sources = append(cfg.Sources, part.Sources...)
+		for id, st := range part.Stations {
+			cfg.Stations[id] = st
+		}
+	}
+	cfg.Sources = append(cfg.Sources, Mapping{Topic: "#"})
+	return testMapper(t, cfg)
+}
