@@ -1,0 +1,45 @@
+//go:build !gateway
+
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"scanrelay/agent/demo"
+	"scanrelay/wechat/fake"
+)
+
+func (a *app) demoCommand() *cobra.Command {
+	var o demo.Options
+	var addr, faults string
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Run everything on this machine, with a simulated WeChat and scanners",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.Duration < 0 || o.Offline < 0 || o.Parcels < 1 {
+				return usagef("--duration and --offline must not be negative, --parcels must be at least 1")
+			}
+			if faults != "" {
+				script, err := fake.LoadScript(faults)
+				if err != nil {
+					return err
+				}
+				o.Faults = script
+			}
+			ln, err := listen("--listen", addr)
+			if err != nil {
+				return err
+			}
+			o.Listen, o.Out, o.Version = ln, a.out, thisBuild().Version
+			return demo.Run(cmd.Context(), o)
+		},
+	}
+	f := cmd.Flags()
+	f.DurationVar(&o.Duration, "duration", 0, "scan for this long, then drain for at most 30s and end; 0: until Ctrl-C")
+	f.IntVar(&o.Parcels, "parcels", 200, "how many parcels in all")
+	f.DurationVar(&o.Offline, "offline", 0, "cut the uplink for this long")
+	f.StringVar(&faults, "wechat-faults", "", "a `FILE` that says how the simulated WeChat misbehaves")
+	f.StringVar(&addr, "listen", "127.0.0.1:8088", "the `ADDR` where the page is served")
+	return cmd
+}
