@@ -223,15 +223,15 @@ func (m *memory) Settle(ctx context.Context, s []store.Settlement) error {
 		m.failNext = nil
 		return err
 	}
+	var err error
 	for _, one := range s {
 		if !m.leasedLocked(one.Seq) {
-			return store.ErrNotLeased
+			err = store.ErrNotLeased
+			continue
 		}
-	}
-	for _, one := range s {
 		m.endLocked(one)
 	}
-	return nil
+	return err
 }
 
 func (m *memory) Release(all ...store.Retry) error {

@@ -43,7 +43,8 @@ type Epochs interface {
 
 // Waits is the outbox's view of waybills without data.
 type Waits interface {
-	// Waiting lists waybills that wait for data, in order, after the given one.
+	// Waiting lists waybills that wait for data, in some lasting order, after
+	// the given one; none: there are no more.
 	Waiting(max int, after scan.WaybillID) []scan.WaybillID
 	// Wake makes their records leasable.
 	Wake(ids ...scan.WaybillID)
@@ -62,7 +63,8 @@ type Leaser interface {
 
 // Settler ends leases.
 type Settler interface {
-	// Settle commits outcomes; at return they are durable.
+	// Settle commits outcomes; at return they are durable. ErrNotLeased: some
+	// were not leased any more, the others are settled.
 	Settle(ctx context.Context, s []store.Settlement) error
 	// Release gives leases back, each due at its At.
 	Release(r ...store.Retry) error

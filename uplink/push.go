@@ -19,6 +19,8 @@ const (
 	ahead = 2 * time.Second
 	// minLook keeps looking for due records from becoming a busy loop.
 	minLook = 10 * time.Millisecond
+	// leaseRest is the pause after a lease that failed.
+	leaseRest = time.Second
 	// finishing is how long calls in flight may go on after a stop; settling
 	// how long their outcomes may take to be committed.
 	finishing = 8 * time.Second
@@ -54,13 +56,14 @@ type pusher struct {
 	work chan item
 	done chan struct{}
 
-	ready    []item
-	asking   map[uint64]item
-	busy     int
-	finished meter
-	hungry   bool // more records are wanted
-	mayLease bool // the outbox may have more
-	sweepAt  time.Time
+	ready     []item
+	asking    map[uint64]item
+	busy      int
+	finished  meter
+	hungry    bool // more records are wanted
+	mayLease  bool // the outbox may have more
+	sweepAt   time.Time
+	restUntil time.Time // no lease before: the last one failed
 }
 
 func (p *pusher) nudge() { p.desk.nudge() }
@@ -182,6 +185,9 @@ func (p *pusher) sleepFor(window int, until time.Time) time.Duration {
 	if !p.hungry {
 		return sweepEvery // a worker or a reply comes first
 	}
+	if rest := time.Until(p.restUntil); rest > 0 {
+		return rest
+	}
 	if p.mayLease {
 		return 0
 	}
@@ -196,7 +202,8 @@ func (p *pusher) refill(window int) error {
 	p.sweep()
 	p.refresh()
 	want := p.target(window) - len(p.ready) - len(p.asking)
-	if p.hungry = want > 0 && len(p.ready)+len(p.asking) <= want; !p.hungry || !p.mayLease {
+	p.hungry = want > 0 && len(p.ready)+len(p.asking) <= want
+	if !p.hungry || !p.mayLease || time.Now().Before(p.restUntil) {
 		return nil
 	}
 	recs, err := p.outbox.Lease(want, leaseLife)
@@ -204,7 +211,8 @@ func (p *pusher) refill(window int) error {
 		return err
 	}
 	if err != nil {
-		p.log.Error("lease events to push", "error", err)
+		p.log.Error("lease events to push, trying again", "error", err)
+		p.restUntil = time.Now().Add(leaseRest)
 	}
 	p.mayLease = err == nil && len(recs) == want
 	p.admit(recs)

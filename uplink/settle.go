@@ -43,13 +43,8 @@ func (p *pusher) end(ended ...ending) {
 			default:
 			}
 			return
-		case errors.Is(err, store.ErrNotLeased) && len(ended) > 1:
-			for _, e := range ended { // one of them was not leased any more
-				p.end(e)
-			}
-			return
-		case errors.Is(err, store.ErrNotLeased):
-			p.log.Warn("outcome came after the lease had ended", "id", ended[0].rec.ID.String(), "outcome", ended[0].Outcome.String())
+		case errors.Is(err, store.ErrNotLeased): // the others are settled
+			p.log.Warn("an outcome came after its lease had ended", "error", err)
 			return
 		}
 		p.log.Error("settle events, trying again", "error", err)

@@ -54,7 +54,7 @@ type declaration struct {
 	fresh  []scan.WaybillID
 	page   []scan.WaybillID
 	paged  bool
-	cursor scan.WaybillID // after page; "" when it was the last
+	cursor scan.WaybillID // after page; "" when that was empty: there are no more
 }
 
 // declare takes up to n waybills to declare.
@@ -70,8 +70,8 @@ func (w *waits) declare(n int) (d declaration) {
 	if room := n - take; w.all && room > 0 {
 		d.paged = true
 		d.page = w.outbox.Waiting(room, w.cursor)
-		if len(d.page) == room {
-			d.cursor = d.page[room-1]
+		if n := len(d.page); n > 0 {
+			d.cursor = d.page[n-1]
 		}
 	}
 	return d
@@ -150,11 +150,14 @@ func (w *waits) sweep(now time.Time) {
 	after := w.swept
 	w.mu.Unlock()
 	page := w.outbox.Waiting(sweepPage, after)
+	if len(page) == 0 && after != "" { // the end: from the start again
+		page = w.outbox.Waiting(sweepPage, "")
+	}
 	var due []scan.WaybillID
 	w.mu.Lock()
 	w.swept = ""
-	if len(page) == sweepPage {
-		w.swept = page[len(page)-1]
+	if n := len(page); n > 0 {
+		w.swept = page[n-1]
 	}
 	for _, id := range page {
 		if at, ok := w.deadlines.get(id); ok && now.Before(at) {

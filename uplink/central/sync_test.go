@@ -1,11 +1,29 @@
 package central
 
 import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strconv"
+	"strings"
+	"sync"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"scanrelay/agent/scan"
+	"scanrelay/store/snapshot"
 	"scanrelay/uplink/syncapi"
+	"scanrelay/wechat"
 )
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
@@ -18,33 +36,41 @@ func results(resp *syncapi.Response) []syncapi.Result {
 	return out
 }
 
+func wantResults(t *testing.T, resp *syncapi.Response, want ...syncapi.Result) {
+	t.Helper()
+	if got := results(resp); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Fatalf("results %v, want %v", got, want)
+	}
+}
+
+const parcel = "YT1234567890123"
+
 // TestOneParcel goes the whole way: an event without waybill data, the data,
 // ready, the ask before the push.
 func TestOneParcel(t *testing.T) {
 	b := newBench(t, nil)
 	now := time.Now().Unix()
-	resp := b.sync(tokenHZ, syncapi.Request{Events: []syncapi.Event{event(1, "YT1234567890123", now)}, Backlog: 1})
-	if got := results(resp); len(got) != 1 || got[0] != syncapi.NoWaybillData || resp.Have != 1 || len(resp.Waybills) != 0 {
+	resp := b.sync(tokenHZ, syncapi.Request{Events: []syncapi.Event{event(1, parcel, now)}, Backlog: 1})
+	wantResults(t, resp, syncapi.NoWaybillData)
+	if resp.Have != 1 || len(resp.Waybills) != 0 || resp.StoreID != b.store.ID() || resp.Process == "" {
 		t.Fatalf("first sync: %+v", resp)
 	}
-	resp = b.sync(tokenHZ, syncapi.Request{NextSeq: 2, Waiting: []string{"YT1234567890123"}})
+	resp = b.sync(tokenHZ, syncapi.Request{NextSeq: 2, Waiting: []string{parcel}})
 	if len(resp.Ready) != 0 {
 		t.Fatalf("ready before the data came: %v", resp.Ready)
 	}
-	b.importWaybills("yt1234567890123 ")
+	b.importWaybills(" yt1234567890123 ")
 	for range 2 { // told again until the depot asks: an answer may get lost
 		resp = b.sync(tokenHZ, syncapi.Request{NextSeq: 2})
-		if len(resp.Ready) != 1 || resp.Ready[0] != "YT1234567890123" {
+		if len(resp.Ready) != 1 || resp.Ready[0] != parcel {
 			t.Fatalf("ready: %v", resp.Ready)
 		}
 	}
 	resp = b.sync(tokenHZ, syncapi.Request{NextSeq: 2, Ask: []syncapi.Ask{
-		{Epoch: epochA, Seq: 1, EventID: event(1, "YT1234567890123", now).EventID, WaybillID: "YT1234567890123"},
-		{Epoch: epochA, Seq: 2, EventID: "never", WaybillID: "YT1234567890123"},
+		{Epoch: epochA, Seq: 1, EventID: event(1, parcel, now).EventID, WaybillID: parcel},
+		{Epoch: epochA, Seq: 2, EventID: "never", WaybillID: parcel},
 	}})
-	if got := results(resp); len(got) != 2 || got[0] != syncapi.Taken || got[1] != syncapi.Unknown {
-		t.Fatalf("asks: %v", got)
-	}
+	wantResults(t, resp, syncapi.Taken, syncapi.Unknown)
 	if len(resp.Waybills) != 1 || resp.Waybills[0].Receiver.Phone != receiver || resp.Waybills[0].Binding != nil {
 		t.Fatalf("waybills: %+v", resp.Waybills)
 	}
@@ -55,4 +81,405 @@ func TestOneParcel(t *testing.T) {
 		t.Errorf("the only depot's share is %v", resp.Rate)
 	}
 	eventually(t, "a token", func() bool { return b.sync(tokenHZ, syncapi.Request{NextSeq: 2}).Token != nil })
+}
+
+// TestReady: declared late, declared twice, by two depots, data from a scan.
+func TestReady(t *testing.T) {
+	b := newBench(t, nil)
+	now := time.Now().Unix()
+	b.sync(tokenHZ, syncapi.Request{Events: []syncapi.Event{event(1, "SHARED01", now)}})
+	b.sync(tokenHZ, syncapi.Request{NextSeq: 2, Waiting: []string{"SHARED01", "SHARED01"}})
+	b.sync(tokenSH, syncapi.Request{NextSeq: 1, Waiting: []string{"SHARED01"}})
+	e := event(1, "SHARED01", now)
+	var line importItem
+	if err := json.Unmarshal([]byte(waybillLine("SHARED01", now-60)), &line); err != nil {
+		t.Fatal(err)
+	}
+	e.Waybill = &line.Waybill
+	resp := b.sync(tokenSH, syncapi.Request{Events: []syncapi.Event{e}})
+	wantResults(t, resp, syncapi.Taken)
+	if len(resp.Ready) != 1 {
+		t.Fatalf("the depot whose scan brought it: %v", resp.Ready)
+	}
+	if resp = b.sync(tokenHZ, syncapi.Request{NextSeq: 2}); len(resp.Ready) != 1 {
+		t.Fatalf("the other depot: %v", resp.Ready)
+	}
+	b.importWaybills("BEFORE01")
+	resp = b.sync(tokenHZ, syncapi.Request{NextSeq: 2, Waiting: []string{"BEFORE01"}})
+	if len(resp.Ready) != 2 {
+		t.Fatalf("declared when the data was there: %v", resp.Ready)
+	}
+	for range readyTimes {
+		resp = b.sync(tokenHZ, syncapi.Request{NextSeq: 2})
+	}
+	if len(resp.Ready) != 0 {
+		t.Fatalf("told for ever: %v", resp.Ready)
+	}
+	if declared, ready := b.waiting.counts(); declared != 0 || ready != 1 {
+		t.Errorf("%d declared, %d ready", declared, ready) // the other depot's
+	}
+}
+
+// TestNotAsAnother: what a depot sends is filed under its own id, whatever it
+// writes into the request, and asks tell it of its own events only.
+func TestNotAsAnother(t *testing.T) {
+	b := newBench(t, nil)
+	now := time.Now().Unix()
+	e := event(1, parcel, now)
+	b.sync(tokenSH, syncapi.Request{Events: []syncapi.Event{e}})
+	body := fmt.Sprintf(`{"v":1,"depot":"hz-01","depot_id":"hz-01","epoch":%q,"next_seq":3,"from":1,"events":[
+		{"seq":1,"depot":"hz-01","event_id":"forged","waybill_id":%q,"action_time":%d,"action_type":200001,"action_msg":"x"}]}`, epochA, "FORGED01", now)
+	code, out := b.call("POST", "/v1/sync", body, "Authorization", "Bearer "+tokenHZ, "X-Depot", "sh-01")
+	if code != 200 {
+		t.Fatalf("%d %s", code, out)
+	}
+	wb, _, err := b.store.Lookup(t.Context(), "FORGED01")
+	if err != nil || len(wb.Nodes) != 1 || wb.Nodes[0].Depot != "hz-01" {
+		t.Fatalf("filed under another depot: %+v, %v", wb.Nodes, err)
+	}
+	// The same epoch and numbers of two depots are two things.
+	wantResults(t, b.sync(tokenHZ, syncapi.Request{NextSeq: 2, Ask: []syncapi.Ask{{Epoch: epochA, Seq: 1, EventID: e.EventID, WaybillID: parcel}}}),
+		syncapi.Unknown)
+	code, _ = b.call("POST", "/v1/sync", body, "Authorization", "Bearer "+tokenSH)
+	if wb, _, _ := b.store.Lookup(t.Context(), "FORGED01"); code != 200 || len(wb.Nodes) != 1 {
+		t.Errorf("a conflict of another depot was merged: %d nodes", len(wb.Nodes)) // sh-01 has another event under 1
+	}
+}
+
+func TestCredentials(t *testing.T) {
+	k := newKeyring(testConfig())
+	chain := func(name string) *tls.ConnectionState {
+		cert := &x509.Certificate{Subject: pkix.Name{CommonName: name}}
+		return &tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}, VerifiedChains: [][]*x509.Certificate{{cert}}}
+	}
+	unverified := chain("hz-01")
+	unverified.VerifiedChains = nil
+	for _, c := range []struct {
+		name, authorization string
+		tls                 *tls.ConnectionState
+		status              int
+		depot               scan.DepotID
+	}{
+		{"a token", "Bearer " + tokenHZ, nil, 200, "hz-01"},
+		{"scheme in lower case", "bearer " + tokenSH, nil, 200, "sh-01"},
+		{"nothing", "", nil, 401, ""},
+		{"unknown token", "Bearer nobody", nil, 401, ""},
+		{"empty token", "Bearer ", nil, 401, ""},
+		{"token in part", "Bearer " + tokenHZ[:4], nil, 401, ""},
+		{"admin token", "Bearer " + adminToken, nil, 401, ""},
+		{"basic", "Basic aHotMDE6aHotc2VjcmV0", nil, 401, ""},
+		{"a certificate", "", chain("hz-01"), 200, "hz-01"},
+		{"a certificate of nobody", "", chain("xx-99"), 403, ""},
+		{"an unverified certificate", "", unverified, 401, ""},
+		{"both, alike", "Bearer " + tokenHZ, chain("hz-01"), 200, "hz-01"},
+		{"both, unlike", "Bearer " + tokenHZ, chain("sh-01"), 403, ""},
+		{"certificate with a wrong token", "Bearer nobody", chain("hz-01"), 401, ""},
+	} {
+		r := httptest.NewRequest("POST", "/v1/sync", nil)
+		r.TLS = c.tls
+		if c.authorization != "" {
+			r.Header.Set("Authorization", c.authorization)
+		}
+		if depot, status, why := k.depot(r); status != c.status || depot != c.depot || (why == "") != (status == 200) {
+			t.Errorf("%s: %q, %d, %q", c.name, depot, status, why)
+		}
+	}
+	none := testConfig()
+	none.AdminToken = ""
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("Authorization", "Bearer ")
+	if newKeyring(none).administrator(r) {
+		t.Error("no admin token is configured, and an empty one opens")
+	}
+}
+
+func zipped(s string) string {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, _ = z.Write([]byte(s))
+	_ = z.Close()
+	return b.String()
+}
+
+func TestMalformed(t *testing.T) {
+	b := newBench(t, nil)
+	request := func(change func(r *syncapi.Request)) string {
+		r := syncapi.Request{V: 1, Epoch: epochA, NextSeq: 10, From: 1, Events: []syncapi.Event{event(1, parcel, 1e9), event(2, parcel, 1e9)}}
+		change(&r)
+		out, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(out)
+	}
+	many := func(n int) (ids []string) {
+		for range n {
+			ids = append(ids, parcel)
+		}
+		return ids
+	}
+	for _, c := range []struct {
+		name, body, encoding string
+		status               int
+		says                 string
+	}{
+		{"empty", "", "", 400, "no JSON"},
+		{"not JSON", "hello 13800138000", "", 400, "no JSON"},
+		{"an array", "[]", "", 400, "no JSON"},
+		{"a wrong type", strings.Replace(request(func(*syncapi.Request) {}), `"seq":1`, `"seq":"1"`, 1), "", 400, "events.seq"},
+		{"no version", `{}`, "", 501, "version 0"},
+		{"another version", `{"v":2,"epoch":5}`, "", 501, "version 2"},
+		{"no epoch", request(func(r *syncapi.Request) { r.Epoch = "" }), "", 400, "epoch"},
+		{"epoch of other digits", request(func(r *syncapi.Request) { r.Epoch = "zzzzzzzzzzzzzzzz" }), "", 400, "epoch"},
+		{"ask without epoch", request(func(r *syncapi.Request) { r.Ask = []syncapi.Ask{{Seq: 1}} }), "", 400, "ask 0"},
+		{"numbers fall", request(func(r *syncapi.Request) { r.Events[1].Seq = 1 }), "", 400, "does not rise"},
+		{"number 0", request(func(r *syncapi.Request) { r.Events[0].Seq = 0 }), "", 400, "does not rise"},
+		{"below from", request(func(r *syncapi.Request) { r.From = 2 }), "", 400, "below from"},
+		{"from is missing", request(func(r *syncapi.Request) { r.From = 0 }), "", 400, "from is missing"},
+		{"beyond next_seq", request(func(r *syncapi.Request) { r.NextSeq = 2 }), "", 400, "next_seq"},
+		{"too many events", request(func(r *syncapi.Request) { r.Events = make([]syncapi.Event, syncapi.MaxEvents+1) }), "", 413, "events"},
+		{"too many waiting", request(func(r *syncapi.Request) { r.Waiting = many(syncapi.MaxWaiting + 1) }), "", 413, "waiting"},
+		{"too many asks", request(func(r *syncapi.Request) { r.Ask = make([]syncapi.Ask, syncapi.MaxAsk+1) }), "", 413, "ask"},
+		{"too many bindings", request(func(r *syncapi.Request) { r.Bindings = make([]syncapi.Binding, syncapi.MaxBindings+1) }), "", 413, "bindings"},
+		{"too large", strings.Repeat(" ", syncapi.MaxBodyBytes+1), "", 413, "bytes"},
+		{"a gzip bomb", zipped(strings.Repeat(" ", syncapi.MaxBodyBytes+1)), "gzip", 413, "bytes"},
+		{"no gzip", "hello", "gzip", 400, "gzip"},
+		{"half a gzip", zipped(request(func(*syncapi.Request) {}))[:60], "gzip", 400, "gzip"},
+		{"another encoding", "hello", "br", 400, "Content-Encoding"},
+	} {
+		code, out := b.call("POST", "/v1/sync", c.body, "Authorization", "Bearer "+tokenHZ, "Content-Encoding", c.encoding)
+		var f syncapi.Failure
+		if err := json.Unmarshal([]byte(out), &f); err != nil || code != c.status || !strings.Contains(f.Error, c.says) {
+			t.Errorf("%s: %d %s", c.name, code, out)
+		}
+		if strings.Contains(out, "138001") {
+			t.Errorf("%s: the body is quoted: %s", c.name, out)
+		}
+	}
+	if b.store.Stats().Tail+b.store.Stats().Waybills > 0 {
+		t.Error("something of a malformed request was stored")
+	}
+	if code, out := b.call("GET", "/v1/sync", ""); code != 405 {
+		t.Errorf("GET: %d %s", code, out)
+	}
+	code, out := b.call("POST", "/v1/sync", zipped(request(func(*syncapi.Request) {})), "Authorization", "Bearer "+tokenHZ, "Content-Encoding", "gzip")
+	if code != 200 || !strings.Contains(out, `"have":2`) {
+		t.Errorf("a sound one: %d %s", code, out)
+	}
+}
+
+// TestUnsound: one bad event is refused with its reason, the others are taken.
+func TestUnsound(t *testing.T) {
+	b := newBench(t, nil)
+	now := time.Now().Unix()
+	bad := []struct {
+		change func(e *syncapi.Event)
+		says   string
+	}{
+		{func(e *syncapi.Event) { e.ActionType = 300001 }, "300001"},
+		{func(e *syncapi.Event) { e.ActionMsg = "" }, "action_msg"},
+		{func(e *syncapi.Event) { e.EventID = "" }, "event_id"},
+		{func(e *syncapi.Event) { e.WaybillID = "" }, "waybill_id"},
+		{func(e *syncapi.Event) { e.WaybillID = "yt1" }, "upper case"},
+		{func(e *syncapi.Event) { e.WaybillID = strings.Repeat("X", 65) }, "longer"},
+		{func(e *syncapi.Event) { e.ActionTime = 0 }, "action_time"},
+		{func(e *syncapi.Event) { e.ActionTime = now + 3*86400 }, "ahead"},
+		{func(e *syncapi.Event) { e.ActionTime = now * 1000 }, "ahead"},
+		{func(e *syncapi.Event) { e.DeliverPhone = strings.Repeat("1", 40) }, "delivery_courier_phone"},
+	}
+	var r syncapi.Request
+	for i, c := range bad {
+		e := event(uint64(i+1), parcel, now)
+		c.change(&e)
+		r.Events = append(r.Events, e)
+	}
+	r.Events = append(r.Events, event(uint64(len(bad)+1), parcel, now))
+	resp := b.sync(tokenHZ, r)
+	for i, c := range bad {
+		if a := resp.Answers[i]; a.Result != syncapi.Refused || !strings.Contains(a.Reason, c.says) {
+			t.Errorf("event %d: %+v, want %q", i, a, c.says)
+		}
+	}
+	if a := resp.Answers[len(bad)]; a.Result != syncapi.NoWaybillData || resp.Have != uint64(len(bad)+1) {
+		t.Errorf("the good one: %+v, have %d", a, resp.Have)
+	}
+}
+
+// TestScanData: incomplete data with a scan is dropped and counted, the event
+// stays; complete data is taken.
+func TestScanData(t *testing.T) {
+	b := newBench(t, nil)
+	now := time.Now().Unix()
+	var good importItem
+	if err := json.Unmarshal([]byte(waybillLine("X", now)), &good); err != nil {
+		t.Fatal(err)
+	}
+	incomplete, future := good.Waybill, good.Waybill
+	incomplete.Receiver.City = ""
+	future.CreateTime *= 1000
+	r := syncapi.Request{Events: []syncapi.Event{event(1, "INCOMPLETE", now), event(2, "FUTURE", now), event(3, "COMPLETE", now)}}
+	r.Events[0].Waybill, r.Events[1].Waybill, r.Events[2].Waybill = &incomplete, &future, &good.Waybill
+	resp := b.sync(tokenHZ, r)
+	wantResults(t, resp, syncapi.NoWaybillData, syncapi.NoWaybillData, syncapi.Taken)
+	if len(resp.Waybills) != 1 || resp.Waybills[0].WaybillID != "COMPLETE" || b.meters.dropped.Get() != 2 {
+		t.Errorf("waybills %+v, %d dropped", resp.Waybills, b.meters.dropped.Get())
+	}
+}
+
+// TestBindings: what one depot learned another is told, with its age.
+func TestBindings(t *testing.T) {
+	b := newBench(t, nil)
+	b.importWaybills("FIRST001", "SECOND01") // of one receiver
+	b.sync(tokenHZ, syncapi.Request{NextSeq: 1, Bindings: []syncapi.Binding{
+		{WaybillID: "FIRST001", Exist: true, Age: 100}, {WaybillID: "UNKNOWN1", Exist: true, Age: -5},
+	}})
+	resp := b.sync(tokenSH, syncapi.Request{Events: []syncapi.Event{event(1, "SECOND01", time.Now().Unix())}})
+	if k := resp.Waybills[0].Binding; k == nil || !k.Exist || k.Age < 100 || k.Age > 110 || k.WaybillID != "" {
+		t.Fatalf("binding %+v", k)
+	}
+	b.sync(tokenSH, syncapi.Request{NextSeq: 2, Bindings: []syncapi.Binding{{WaybillID: "SECOND01", Exist: false, Age: 1 << 62}}})
+	b.sync(tokenSH, syncapi.Request{NextSeq: 2, Bindings: []syncapi.Binding{{WaybillID: "SECOND01", Exist: false}}})
+	resp = b.sync(tokenHZ, syncapi.Request{Events: []syncapi.Event{event(1, "FIRST001", time.Now().Unix())}})
+	if k := resp.Waybills[0].Binding; k == nil || k.Exist || k.Age > 10 {
+		t.Fatalf("binding %+v", k)
+	}
+}
+
+// TestNumbering: the protocol's own answers over HTTP.
+func TestNumbering(t *testing.T) {
+	b := newBench(t, nil)
+	now := time.Now().Unix()
+	if resp := b.sync(tokenHZ, syncapi.Request{Events: []syncapi.Event{event(7, parcel, now)}}); !resp.Rewind || resp.Have != 0 || len(resp.Answers) != 0 {
+		t.Fatalf("no rewind: %+v", resp)
+	}
+	r := syncapi.Request{From: 1, Events: []syncapi.Event{event(3, parcel, now), event(4, parcel, now-60)}}
+	first := b.sync(tokenHZ, r)
+	wantResults(t, first, syncapi.NoWaybillData, syncapi.Late)
+	if n := b.meters.gap.Get(); n != 2 {
+		t.Errorf("%d numbers of a gap, want 2", n)
+	}
+	wantResults(t, b.sync(tokenHZ, r), results(first)...)
+	other := event(4, parcel, now)
+	other.EventID = "other"
+	wantResults(t, b.sync(tokenHZ, syncapi.Request{Events: []syncapi.Event{other, event(5, parcel, now)}}), syncapi.Conflict, syncapi.Conflict)
+	dup := event(4, parcel, now-60)
+	dup.Seq = 5
+	wantResults(t, b.sync(tokenHZ, syncapi.Request{Epoch: "00000000000000bb", Events: []syncapi.Event{dup}}), syncapi.Duplicate)
+}
+
+func TestZippedAnswer(t *testing.T) {
+	b := newBench(t, nil)
+	var r syncapi.Request
+	for i := range 100 {
+		r.Events = append(r.Events, event(uint64(i+1), parcel, 1e9))
+	}
+	if resp := b.sync(tokenHZ, r); len(resp.Answers) != 100 { // the client asks for gzip
+		t.Fatalf("%d answers", len(resp.Answers))
+	}
+	body, err := json.Marshal(syncapi.Request{V: 1, Epoch: epochA, NextSeq: 101, From: 1, Events: r.Events})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := httptest.NewRequest("POST", "/v1/sync", bytes.NewReader(body))
+	req.Header.Set("Authorization", "Bearer "+tokenHZ)
+	req.Header.Set("Accept-Encoding", "gzip")
+	w := httptest.NewRecorder()
+	b.Handler().ServeHTTP(w, req)
+	if w.Header().Get("Content-Encoding") != "gzip" || w.Header().Get("Cache-Control") != "no-store" || w.Body.Len() > 2000 {
+		t.Errorf("headers %v, %d bytes", w.Header(), w.Body.Len())
+	}
+}
+
+// broken is a store whose disk has failed.
+type broken struct{ snapshot.Store }
+
+func (broken) Merge(context.Context, snapshot.Batch) (snapshot.Merged, error) {
+	return snapshot.Merged{}, fmt.Errorf("merge batch: %w: %w", snapshot.ErrFailed, syscall.EIO)
+}
+
+func (broken) Import(context.Context, []snapshot.Import) ([]scan.WaybillID, error) {
+	return nil, snapshot.ErrFailed
+}
+
+func (broken) Lookup(context.Context, scan.WaybillID) (snapshot.Waybill, bool, error) {
+	return snapshot.Waybill{}, false, snapshot.ErrFailed
+}
+
+// TestStoreFails: 503 and nothing answered; WeChat is told to try again.
+func TestStoreFails(t *testing.T) {
+	b := newBench(t, func(o *Options) { o.Snapshot = broken{o.Snapshot} })
+	_, err := b.trySync(tokenHZ, syncapi.Request{Events: []syncapi.Event{event(1, parcel, 1e9)}})
+	var e *syncapi.Error
+	if status(err) != 503 || !errors.As(err, &e) || e.RetryAfter == 0 {
+		t.Errorf("sync: %v", err)
+	}
+	if code, out := b.admin("POST", "/v1/waybills", waybillLine(parcel, 1e9)); code != 503 || !strings.Contains(out, "error") {
+		t.Errorf("import: %d %s", code, out)
+	}
+	if code, _ := b.admin("GET", "/v1/waybills/X", ""); code != 503 {
+		t.Errorf("waybill: %d", code)
+	}
+	if code, _ := b.call("GET", "/readyz", ""); code != 503 {
+		t.Errorf("readyz: %d", code)
+	}
+	if code, out := b.call("GET", "/jsonp/waybill?waybill_id=X&phone=1&callback=f", ""); code != 200 || !strings.Contains(out, `"ResultCode":3`) {
+		t.Errorf("jsonp: %d %s", code, out)
+	}
+}
+
+// TestOverload: a sync that finds no place for long is told to come again.
+func TestOverload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &Central{slots: make(chan struct{}, 1)}
+		release, err := c.slot(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		var r *refusal
+		if _, err := c.slot(t.Context()); !errors.As(err, &r) || r.status != http.StatusServiceUnavailable || time.Since(start) != slotWait {
+			t.Fatalf("after %s: %v", time.Since(start), err)
+		}
+		release()
+		if _, err := c.slot(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func secretOf(d int) wechat.Secret { return wechat.Secret(fmt.Sprintf("token-of-depot-%d", d)) }
+
+// TestManyDepots syncs from many at once; each gets its own answers, and all of
+// it is there.
+func TestManyDepots(t *testing.T) {
+	const depots, rounds, each = 12, 8, 20
+	b := newBench(t, func(o *Options) {
+		o.Config.Depots = nil
+		for d := range depots {
+			o.Config.Depots = append(o.Config.Depots, Depot{ID: scan.DepotID(fmt.Sprintf("d%d", d)), Token: secretOf(d)})
+		}
+	})
+	var all sync.WaitGroup
+	for d := range depots {
+		all.Go(func() {
+			for round := range rounds {
+				var r syncapi.Request
+				for i := range each {
+					r.Events = append(r.Events, event(uint64(round*each+i+1), fmt.Sprintf("W%04d", i), 1e9+int64(round)))
+				}
+				resp, err := b.trySync(secretOf(d).Reveal(), r)
+				if err != nil || resp.Have != uint64((round+1)*each) || len(resp.Answers) != each {
+					t.Errorf("depot %d: %+v, %v", d, resp, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	for i := range each {
+		wb, _, err := b.store.Lookup(t.Context(), scan.WaybillID(fmt.Sprintf("W%04d", i)))
+		if err != nil || len(wb.Nodes) != depots*rounds {
+			t.Fatalf("waybill %d has %d nodes, %v", i, len(wb.Nodes), err)
+		}
+	}
 }

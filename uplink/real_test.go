@@ -1,0 +1,205 @@
+package uplink_test
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"scanrelay/agent/scan"
+	"scanrelay/store"
+	"scanrelay/uplink"
+	"scanrelay/wechat/fake"
+)
+
+func TestEverythingReal(t *testing.T) {
+	w := newWorld(t, uplink.Notify{}, fake.Options{BoundByDefault: true})
+	w.wechat.Bind("13900000003", false)
+	base := time.Now().Add(-10 * time.Minute)
+	for node := range 4 {
+		var events []scan.Event
+		for i := range 50 {
+			events = append(events, scanOf(i, base.Add(time.Duration(node)*time.Minute)))
+		}
+		w.append(events...)
+	}
+	c := w.await(20 * time.Second)
+	w.check(c, 196, 0)
+	if c.State[store.NotBound] != 4 {
+		t.Errorf("outcomes are %v, want 4 not_bound", c.State)
+	}
+	if n := w.wechat.Count(fake.UserQuery, 0); n != 50 {
+		t.Errorf("%d userqueries for 50 phones", n)
+	}
+	if st := w.up.Status(); st.WeChatState != uplink.StateOK || !st.CentralConnected {
+		t.Errorf("status is %+v", st)
+	}
+}
+
+// The carrier's system sends the waybill data after the scans.
+func TestWaybillDataFromCarrier(t *testing.T) {
+	w := newWorld(t, uplink.Notify{}, fake.Options{BoundByDefault: true})
+	e := scanOf(1, time.Now().Add(-time.Minute))
+	e.Data = nil
+	later := scanOf(1, time.Now())
+	later.Data = nil
+	w.append(e, later)
+	for end := time.Now().Add(5 * time.Second); w.outbox.Counts().State[store.AwaitingWaybill] != 2; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("states are %v", w.outbox.Counts().State)
+		}
+	}
+	party := `{"name":"n","phone":"13800138000","province":"p","city":"c","area":"a"}`
+	w.post("/v1/waybills", fmt.Sprintf(`{"waybill_id":"%s","create_time":%d,"sender":%s,"receiver":%s}`, e.Waybill, time.Now().Unix()-3600, party, party))
+	w.check(w.await(15*time.Second), 2, 0)
+	if got := w.wechat.Pushes()[0].Receiver.Name; got != "n" {
+		t.Errorf("pushed with receiver %q, want the carrier's data", got)
+	}
+}
+
+// A token rotated in mid-flow costs no event and no second push.
+func TestTokenRotation(t *testing.T) {
+	w := newWorld(t, uplink.Notify{}, fake.Options{BoundByDefault: true})
+	for i := range 300 {
+		w.append(scanOf(i, time.Now()))
+		if i == 100 || i == 200 {
+			w.wechat.RotateToken()
+		}
+	}
+	w.check(w.await(30*time.Second), 300, 0)
+}
+
+// The centre comes back from a backup: what it lost is sent again, nothing is
+// pushed twice.
+func TestCentreFromBackup(t *testing.T) {
+	w := newWorld(t, uplink.Notify{}, fake.Options{BoundByDefault: true})
+	for i := range 100 {
+		w.append(scanOf(i, time.Now()))
+	}
+	w.await(20 * time.Second)
+	w.stopC()
+	backup := t.TempDir()
+	if err := os.CopyFS(backup, os.DirFS(w.dir)); err != nil {
+		t.Fatal(err)
+	}
+	w.startCentral()
+	for i := range 100 {
+		w.append(scanOf(i+100, time.Now()))
+	}
+	w.await(40 * time.Second)
+	w.stopC()
+	w.dir = backup
+	w.startCentral()
+	for i := range 200 { // later nodes of all of them need the whole path at the centre
+		e := scanOf(i, time.Now().Add(2*time.Second))
+		e.Data = nil
+		w.append(e)
+	}
+	w.check(w.await(60*time.Second), 400, 0)
+	if d := w.snap.Depots(); len(d) != 1 || d[0].Have != 400 || len(d[0].Gaps) != 0 {
+		t.Errorf("the centre has %+v", d)
+	}
+}
+
+// A centre without anything, under the same address: all is sent again.
+func TestCentreLostEverything(t *testing.T) {
+	w := newWorld(t, uplink.Notify{}, fake.Options{BoundByDefault: true})
+	for i := range 50 {
+		w.append(scanOf(i, time.Now()))
+	}
+	w.await(20 * time.Second)
+	w.stopC()
+	w.dir = t.TempDir()
+	w.startCentral()
+	w.append(scanOf(7, time.Now().Add(time.Second)))
+	w.check(w.await(60*time.Second), 51, 0)
+	if d := w.snap.Depots(); len(d) != 1 || d[0].Have != 51 {
+		t.Errorf("the centre has %+v", d)
+	}
+}
+
+// WeChat's bad days: nothing is lost, and only lost answers push twice.
+func TestFaults(t *testing.T) {
+	w := newWorld(t, uplink.Notify{}, fake.Options{BoundByDefault: true, Script: fake.Script{Faults: []fake.Fault{
+		{API: fake.PathNotify, Share: 0.02, Errcode: -1},
+		{API: fake.PathNotify, Share: 0.02, Drop: true},
+		{API: fake.PathNotify, Count: 3, Drop: true, After: true},
+		{API: fake.PathNotify, Count: 5, Errcode: 932003},
+		{API: fake.UserQuery, Share: 0.02, Status: 502, Body: "<html>"},
+	}}})
+	for i := range 400 {
+		w.append(scanOf(i, time.Now()))
+	}
+	w.check(w.await(60*time.Second), 400, 3)
+}
+
+// A stop and a new start go on where it was.
+func TestRestart(t *testing.T) {
+	n := uplink.Notify{}
+	w := newWorld(t, n, fake.Options{BoundByDefault: true})
+	for round := range 4 {
+		for i := range 100 {
+			w.append(scanOf(i, time.Now().Add(time.Duration(round)*time.Second)))
+		}
+		w.stopUp()
+		w.startUplink(n)
+	}
+	w.check(w.await(30*time.Second), 400, 0)
+}
+
+// design.md section 5: at the default concurrency p99 ≤ 250 ms at 100 events/s,
+// from the scan to WeChat's acceptance.
+func TestLatency(t *testing.T) {
+	w := newWorld(t, uplink.Notify{}, fake.Options{BoundByDefault: true})
+	const events = 300
+	start := time.Now()
+	for i := range events {
+		time.Sleep(time.Until(start.Add(time.Duration(i) * 10 * time.Millisecond)))
+		w.append(scanOf(i, time.Now()))
+	}
+	w.check(w.await(10*time.Second), events, 0)
+	var took []time.Duration
+	for _, p := range w.wechat.Pushes() {
+		var i int
+		fmt.Sscanf(p.WaybillID, "YT%d", &i)
+		took = append(took, p.At.Sub(start.Add(time.Duration(i)*10*time.Millisecond)))
+	}
+	slices.Sort(took)
+	p50, p99 := took[events/2], took[events*99/100]
+	t.Logf("p50 %v, p99 %v, longest %v", p50, p99, took[events-1])
+	if p99 > 250*time.Millisecond && !raceEnabled {
+		t.Errorf("p99 is %v, want at most 250 ms", p99)
+	}
+}
+
+// BenchmarkScanToPush measures what leaves the outbox for WeChat, everything
+// real but WeChat, bindings known.
+func BenchmarkScanToPush(b *testing.B) {
+	for _, concurrency := range []int{8, 64} {
+		b.Run(fmt.Sprintf("concurrency-%d", concurrency), func(b *testing.B) {
+			w := newWorld(b, uplink.Notify{Concurrency: concurrency}, fake.Options{BoundByDefault: true})
+			const waybills = 500
+			var first []scan.Event
+			for i := range waybills { // learns the bindings
+				first = append(first, scanOf(i, time.Now().Add(-time.Hour)))
+			}
+			w.append(first...)
+			w.await(time.Minute)
+			b.ResetTimer()
+			start := time.Now()
+			var batch []scan.Event
+			for i := range b.N {
+				e := scanOf(i%waybills, start)
+				e.EventID, e.Data, e.ActionTime = fmt.Sprint("n", i), nil, start.Unix()+int64(i/waybills)
+				if batch = append(batch, e); len(batch) == 100 || i == b.N-1 {
+					w.append(batch...)
+					batch = nil
+				}
+			}
+			w.await(5 * time.Minute)
+			b.StopTimer()
+			b.ReportMetric(float64(b.N)/w.last.Sub(start).Seconds(), "events/s")
+		})
+	}
+}
