@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"scanrelay/build/rig"
+	"scanrelay/wechat/fake"
 )
 
 // concurrency is notify.concurrency's default, the bound of I7.
@@ -26,6 +27,11 @@ func TestAgentKilled(t *testing.T) {
 			const kills = 10
 			seed := rig.Seed(t)
 			site := newSite(t, rig.Options{Binary: plainBinary, Embedded: c.embedded})
+			// The push is made, and its answer takes a moment: that is when a
+			// kill costs a double push.
+			if err := site.WeChat.Fail(fake.Fault{API: fake.PathNotify, After: true, Delay: 8 * time.Millisecond}); err != nil {
+				t.Fatal(err)
+			}
 			site.Start()
 			parcels := rig.Traffic(rig.Chance(seed, "parcels"), "YT", c.events/c.perNode)
 			site.Import(parcels)
@@ -37,6 +43,7 @@ func TestAgentKilled(t *testing.T) {
 			for i := range kills {
 				share := (float64(i) + chance.Float64()) / (kills + 1)
 				awaitAcked(t, site, int(share*float64(c.events)))
+				awaitPush(t, site)
 				done = append(done, site.KillAgent())
 			}
 			if site.Ledger.Len() == c.events {
@@ -47,6 +54,15 @@ func TestAgentKilled(t *testing.T) {
 			site.Audit(rig.Allow{Kills: done, PerKill: concurrency})
 		})
 	}
+}
+
+// awaitPush waits for the next push: a kill before an agent has made any proves
+// little.
+func awaitPush(t *testing.T, site *rig.Site) {
+	t.Helper()
+	before, begin := len(site.WeChat.Pushes()), time.Now()
+	rig.Await(t, time.Minute, "a push", func() (bool, string) { return len(site.WeChat.Pushes()) > before, "none" })
+	t.Logf("first push after %v", time.Since(begin).Round(time.Millisecond))
 }
 
 // TestCentralKilled kills central at random moments while scans flow: what it

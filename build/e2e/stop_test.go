@@ -68,25 +68,23 @@ func TestRefusals(t *testing.T) {
 	t.Cleanup(func() { _ = taken.Close() })
 	held := taken.Addr().String()
 	missing := t.TempDir() + "/missing-token"
+	unreadable := variant(t, site.AgentFile, "token: "+rig.DepotToken+"}", "token_file: "+missing+"}")
 	fresh := []string{"SCANRELAY_HTTP_LISTEN=" + rig.FreeAddr(t), "SCANRELAY_MQTT_LISTEN=" + rig.FreeAddr(t)}
 	for _, c := range []struct {
 		name  string
 		role  string
+		file  string
 		env   []string
 		names string // what the line must name
 	}{
-		{"data folder held by another agent", "agent", fresh, site.AgentData},
-		{"agent's page on a taken port", "agent", []string{"SCANRELAY_DATA_DIR=" + t.TempDir(), "SCANRELAY_HTTP_LISTEN=" + held, fresh[1]}, held},
-		{"broker on a taken port", "agent", []string{"SCANRELAY_DATA_DIR=" + t.TempDir(), "SCANRELAY_MQTT_LISTEN=" + held, fresh[0]}, held},
-		{"central on a taken port", "central", []string{"SCANRELAY_DATA_DIR=" + t.TempDir(), "SCANRELAY_LISTEN=" + held}, held},
-		{"credential in a file that is missing", "agent", []string{"SCANRELAY_CENTRAL_TOKEN=", "SCANRELAY_CENTRAL_TOKEN_FILE=" + missing}, missing},
+		{"data folder held by another agent", "agent", site.AgentFile, fresh, site.AgentData},
+		{"agent's page on a taken port", "agent", site.AgentFile, []string{"SCANRELAY_DATA_DIR=" + t.TempDir(), "SCANRELAY_HTTP_LISTEN=" + held, fresh[1]}, held},
+		{"broker on a taken port", "agent", site.AgentFile, []string{"SCANRELAY_DATA_DIR=" + t.TempDir(), "SCANRELAY_MQTT_LISTEN=" + held, fresh[0]}, held},
+		{"central on a taken port", "central", site.CentralFile, []string{"SCANRELAY_DATA_DIR=" + t.TempDir(), "SCANRELAY_LISTEN=" + held}, held},
+		{"credential in a file that is missing", "agent", unreadable, nil, missing},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			file := site.AgentFile
-			if c.role == "central" {
-				file = site.CentralFile
-			}
-			r := rig.NewRole(t, "refused", []string{plainBinary, c.role, "-c", file}, c.env...)
+			r := rig.NewRole(t, "refused", []string{plainBinary, c.role, "-c", c.file}, c.env...)
 			r.Start()
 			if code := r.ExitCode(20 * time.Second); code != 1 {
 				t.Errorf("exit code %d, want 1", code)
@@ -96,6 +94,23 @@ func TestRefusals(t *testing.T) {
 			}
 		})
 	}
+}
+
+// variant writes a copy of a configuration in which the first from is to.
+func variant(t *testing.T, file, from, to string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), from) {
+		t.Fatalf("%s has no %q", file, from)
+	}
+	changed := t.TempDir() + "/variant.yaml"
+	if err := os.WriteFile(changed, []byte(strings.Replace(string(text), from, to, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return changed
 }
 
 // spoken returns the lines of an output that are no log records.

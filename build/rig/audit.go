@@ -213,13 +213,9 @@ func (a *audit) checkTwice() string {
 			continue
 		}
 		total++
-		// The latest kill between both is the one that caused the second.
-		kill := -1
-		for i, k := range a.allow.Kills {
-			if !before.After(k.Back) && !p.At.Before(k.At) {
-				kill = i
-			}
-		}
+		// The first kill after a push is the one that its answer was lost by;
+		// the second push may come many kills later.
+		kill := slices.IndexFunc(a.allow.Kills, func(k Kill) bool { return !before.After(k.Back) && !p.At.Before(k.At) })
 		if kill < 0 {
 			unexplained++
 			continue

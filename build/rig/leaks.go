@@ -21,7 +21,7 @@ var forbidden = []struct {
 	{"the AppSecret", contains(fake.DefaultSecret)},
 	{"the callback's token", contains(fake.DefaultToken)},
 	{"the EncodingAESKey", contains(fake.DefaultAESKey)},
-	{"the depot's credential", contains(depotToken)},
+	{"the depot's credential", contains(DepotToken)},
 	{"the admin's credential", contains(adminToken)},
 	{"an access_token", regexp.MustCompile(`98_[A-Za-z0-9_-]{20,}`).MatchString},
 }

@@ -115,7 +115,7 @@ func TestLeaks(t *testing.T) {
 		`push to 13800138000 failed`:                                    1,
 		`receiver 王鑫伟 of 幸福里12号`:                                        2,
 		`POST https://api/x?access_token=98_abcdefghijklmnopqrstuvwxyz`: 1,
-		`Authorization: Bearer ` + depotToken:                           1,
+		`Authorization: Bearer ` + DepotToken:                           1,
 	} {
 		if got := leaks(line); len(got) != want {
 			t.Errorf("leaks(%q) = %v, want %d", line, got, want)

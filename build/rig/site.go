@@ -14,7 +14,7 @@ import (
 // Secrets of every site. None of them may ever stand in a log.
 const (
 	Depot      = "hz-01"
-	depotToken = "depot-token-7c1f0e5a9b"
+	DepotToken = "depot-token-7c1f0e5a9b"
 	adminToken = "admin-token-2d94be6c31"
 )
 
@@ -100,7 +100,7 @@ depots:
 admin_token: %s
 log: {level: debug, format: json}
 `, s.CentralHTTP, data, s.WeChat.URL(), fake.DefaultAppID, fake.DefaultSecret, fake.DefaultToken,
-		fake.DefaultAESKey, mode, Depot, depotToken, adminToken)
+		fake.DefaultAESKey, mode, Depot, DepotToken, adminToken)
 }
 
 func (s *Site) agentYAML(broker string, o Options) string {
@@ -121,7 +121,7 @@ notify:
   rate: 0
 %s
 %s
-`, Depot, s.AgentData, broker, s.Broker, s.CentralHTTP, depotToken, s.WeChat.URL(), s.AgentHTTP,
+`, Depot, s.AgentData, broker, s.Broker, s.CentralHTTP, DepotToken, s.WeChat.URL(), s.AgentHTTP,
 		notify.String(), o.Agent)
 }
 
