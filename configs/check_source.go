@@ -2,12 +2,10 @@ package configs
 
 import (
 	"fmt"
-	"io"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"text/template"
 	"time"
 	"unicode/utf8"
 )
@@ -208,28 +206,5 @@ func (c *checker) station(key string, s Station) {
 		if utf8.RuneCountInString(f.value) > f.most {
 			c.bad(key+"."+f.name, "is longer than %d characters", f.most)
 		}
-	}
-}
-
-// messageData is what a message template may use, with samples.
-type messageData struct {
-	Depot, Station struct{ ID, Name string }
-	Event          struct {
-		WaybillID  string
-		ActionType int
-		ActionTime int64
-		DeviceID   string
-	}
-}
-
-// message checks a template by filling it in.
-func (c *checker) message(key, text string) {
-	t, err := template.New("action_msg").Parse(text)
-	if err == nil {
-		err = t.Execute(io.Discard, messageData{})
-	}
-	if err != nil {
-		c.bad(key, "is no template: %s; it may use .Depot.ID .Depot.Name .Station.ID .Station.Name "+
-			".Event.WaybillID .Event.ActionType .Event.ActionTime .Event.DeviceID", strings.TrimPrefix(err.Error(), "template: "))
 	}
 }

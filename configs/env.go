@@ -92,7 +92,7 @@ func (d *decoder) overrideOne(k envKey, text string) {
 		}
 		return
 	}
-	body, _, err := parse([]byte(text))
+	body, _, err := parseYAML([]byte(text))
 	if err != nil {
 		d.fail(p, k.key, "%s", err)
 		return

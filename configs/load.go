@@ -78,7 +78,7 @@ func readAll(path string) ([]byte, Problems) {
 
 // parse reads the document; false if there is no going on.
 func (d *decoder) parse(data []byte) (ast.Node, bool) {
-	body, line, err := parse(data)
+	body, line, err := parseYAML(data)
 	if err != nil {
 		d.fail(place{d.file, line}, "", "%s", err)
 		return nil, false

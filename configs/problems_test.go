@@ -91,7 +91,7 @@ c.yaml:16: sources[1].topic: is required`},
 c.yaml:5: sources[1].topic: warning: is never reached: sources[0] has the same filter and comes first`},
 	{"stations", base + "stations:\n  gate:\n    action_type: 1\n    action_msg: '{{.Depot.City}}'\n  door: {action_msg: '{{'}\n",
 		`c.yaml:5: stations.gate.action_type: 1 is none of WeChat's action types
-c.yaml:6: stations.gate.action_msg: is no template: action_msg:1:8: executing "action_msg" at <.Depot.City>
+c.yaml:6: stations.gate.action_msg: is no template: unknown field ".Depot.City"; the nearest known one is ".Depot.ID"
 c.yaml:7: stations.door.action_msg: is no template: `},
 	{"alias of nothing", base + "http: *x\n", "c.yaml:3: http: is an alias of nothing"},
 	{"certificates", base + "mqtt: {broker: 'ssl://h', tls: {ca_file: /none, cert_file: /none}}\n",

@@ -8,9 +8,9 @@ import (
 	"os"
 	"strings"
 
-	yaml "github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 )
 
 // maxFile bounds a configuration file; maxNodes and maxDepth bound what aliases
@@ -35,9 +35,16 @@ func readFile(path string) ([]byte, error) {
 	return data, err
 }
 
-// parse returns the one document in data, nil if it is empty. Duplicate keys
+// positioned is what the parser's errors have. The package that names them is
+// not imported: it would bring the whole decoder into the binary.
+type positioned interface {
+	GetMessage() string
+	GetToken() *token.Token
+}
+
+// parseYAML returns the one document in data, nil if it is empty. Duplicate keys
 // are found while decoding, so that they don't hide other problems.
-func parse(data []byte) (body ast.Node, line int, err error) {
+func parseYAML(data []byte) (body ast.Node, line int, err error) {
 	defer func() { // the parser is not ours; no input may end the process
 		if r := recover(); r != nil {
 			body, line, err = nil, 1, errors.New("is no YAML that can be read")
@@ -45,7 +52,7 @@ func parse(data []byte) (body ast.Node, line int, err error) {
 	}()
 	file, err := parser.ParseBytes(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), 0, parser.AllowDuplicateMapKey())
 	if err != nil {
-		var bad yaml.Error
+		var bad positioned
 		if errors.As(err, &bad) && bad.GetToken() != nil {
 			return nil, bad.GetToken().Position.Line, errors.New("is no YAML: " + bad.GetMessage())
 		}

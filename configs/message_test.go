@@ -1,0 +1,29 @@
+package configs
+
+import "testing"
+
+func TestMessageTemplates(t *testing.T) {
+	wrong := func(text string) bool {
+		c := &checker{newDecoder("c.yaml"), nil}
+		c.message("stations.a.action_msg", text)
+		return c.found.Failed()
+	}
+	for _, text := range []string{
+		"", "plain", "{{.Depot.Name}}", "快件到达 【{{ .Depot.Name }}】{{.Station.ID}}",
+		`{{if eq .Event.ActionType 300002}}派件{{else}}{{printf "%s" .Event.WaybillID}}{{end}}`,
+		`{{.Event.ActionTime.Format "15:04"}}`, `{{with .Station.Name}}{{.}}{{end}}`, "{{/* nothing */}}",
+		`{{define "x"}}{{.Anything}}{{end}}a`, "{{$d := .Depot.Name}}{{$d}}",
+	} {
+		if wrong(text) {
+			t.Errorf("%q is refused", text)
+		}
+	}
+	for _, text := range []string{
+		"{{", "{{.Depot.City}}", "{{.Event}}{{.Evnt.DeviceID}}", "{{nofunc .Depot.ID}}", "{{if .Depot.X}}a{{end}}",
+		"{{.Depot.Name | printf .Foo}}", "{{end}}",
+	} {
+		if !wrong(text) {
+			t.Errorf("%q passes", text)
+		}
+	}
+}
