@@ -2,13 +2,20 @@ package intake
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"scanrelay/agent/scan"
 )
 
 // payload is a canonical scan of a waybill.
@@ -89,4 +96,430 @@ func TestBrokerTakesEveryQoSInOrder(t *testing.T) {
 	if st := b.Status(); st.QoS0 != 20 || st.Waiting != 0 {
 		t.Errorf("status %+v", st)
 	}
+}
+
+// The acknowledgement comes after the commit and in order of arrival, also
+// where commits are slow and publishes come in bursts.
+func TestBrokerAcknowledgesInOrderAfterCommit(t *testing.T) {
+	j := newFakeJournal(t, 5*time.Millisecond)
+	_, addr := startBroker(t, BrokerConfig{}, j)
+	w, code := login(t, addr, "line")
+	if code != packets.Accepted {
+		t.Fatalf("CONNACK %d", code)
+	}
+	const n = 500
+	go func() {
+		for i := 1; i <= n; i++ {
+			body, topic := payload(fmt.Sprintf("YT%08d", i)), "scans/g"
+			switch i % 5 {
+			case 3:
+				body = "{}"
+			case 4:
+				topic = "nobody/takes/this"
+			}
+			if publishPacket(topic, 1, uint16(i), false, body).Write(w) != nil {
+				return
+			}
+		}
+	}()
+	for i := 1; i <= n; i++ {
+		if id := expect[*packets.PubackPacket](w).MessageID; id != uint16(i) {
+			t.Fatalf("acknowledgement %d is for %d", i, id)
+		}
+		j.mu.Lock()
+		if len(j.stored) < i {
+			t.Errorf("%d acknowledged, only %d committed", i, len(j.stored))
+		}
+		j.mu.Unlock()
+	}
+}
+
+// A publish that comes again with DUP while the first one is still on its way
+// is not submitted twice and acknowledged once.
+func TestBrokerRepeatedPublish(t *testing.T) {
+	j := newFakeJournal(t, 200*time.Millisecond)
+	b, addr := startBroker(t, BrokerConfig{}, j)
+	w, _ := login(t, addr, "old")
+	for i := range 3 {
+		w.send(publishPacket("scans/g", 1, 7, i > 0, payload("YT00000001")))
+	}
+	w.send(publishPacket("scans/g", 1, 8, false, payload("YT00000002")))
+	for _, want := range []uint16{7, 8} {
+		if id := expect[*packets.PubackPacket](w).MessageID; id != want {
+			t.Errorf("acknowledged %d, want %d", id, want)
+		}
+	}
+	if got := j.waybills(); len(got) != 2 {
+		t.Errorf("stored %v", got)
+	}
+	w.send(publishPacket("scans/g", 1, 7, true, payload("YT00000001"))) // after the acknowledgement: it got lost
+	expect[*packets.PubackPacket](w)
+	j.mu.Lock()
+	if last := j.stored[len(j.stored)-1]; !last.Redelivered {
+		t.Error("DUP got lost")
+	}
+	j.mu.Unlock()
+	if st := b.Status(); st.Redelivered != 3 {
+		t.Errorf("status %+v", st)
+	}
+}
+
+// The publisher's RETAIN asks the broker to keep a message; it does not make
+// the scan an old one.
+func TestBrokerRetainIsNoAge(t *testing.T) {
+	j := newFakeJournal(t, 0)
+	_, addr := startBroker(t, BrokerConfig{}, j)
+	mosquittoPub(t, portOf(addr), "-t", "scans/g", "-q", "1", "-r", "-m", `{"waybill_id":"YT00000001","action_type":200001,"action_msg":"x"}`)
+	if got := j.waybills(); len(got) != 1 {
+		t.Errorf("stored %v", got)
+	}
+}
+
+func portOf(addr string) int {
+	var port int
+	_, _ = fmt.Sscanf(addr, "tcp://127.0.0.1:%d", &port)
+	return port
+}
+
+func TestBrokerTakesMosquittoPub(t *testing.T) {
+	j := newFakeJournal(t, 0)
+	_, addr := startBroker(t, BrokerConfig{}, j)
+	n := 0
+	for _, version := range []string{"31", "311", "5"} {
+		for qos := range 3 {
+			n++
+			mosquittoPub(t, portOf(addr), "-V", version, "-t", "scans/g", "-q", fmt.Sprint(qos), "-m", payload(fmt.Sprintf("YT%08d", n)))
+		}
+	}
+	eventually(t, "all stored", func() bool { return len(j.waybills()) == n })
+}
+
+// Without room a bounded number is held and acknowledged once there is room,
+// in order.
+func TestBrokerHolds(t *testing.T) {
+	j := newFakeJournal(t, 0)
+	b, addr := startBroker(t, BrokerConfig{Hold: 100}, j)
+	w, _ := login(t, addr, "line")
+	j.setFull(true)
+	for i := 1; i <= 90; i++ {
+		w.send(publishPacket("scans/g", byte(i%2), uint16(i), false, payload(fmt.Sprintf("YT%08d", i))))
+	}
+	if p := w.read(200 * time.Millisecond); p != nil {
+		t.Fatalf("acknowledged without room: %s", p)
+	}
+	if w2, code := login(t, addr, "other"); code != packets.Accepted {
+		t.Errorf("refused while publishes are held: %d", code)
+	} else {
+		_ = w2.Close()
+	}
+	j.setFull(false)
+	for i := 1; i <= 90; i += 2 {
+		if id := expect[*packets.PubackPacket](w).MessageID; id != uint16(i) {
+			t.Fatalf("acknowledged %d, want %d", id, i)
+		}
+	}
+	if got := j.waybills(); len(got) != 90 || !slices.IsSorted(got) {
+		t.Errorf("stored %d, sorted %v", len(got), slices.IsSorted(got))
+	}
+	if st := b.Status(); st.Lost != 0 || st.Waiting != 0 || st.Cut != 0 {
+		t.Errorf("status %+v", st)
+	}
+}
+
+// Beyond the bound the connection is closed and CONNECT refused until there is
+// room; then the device sends again, and nothing is lost.
+func TestBrokerFullClosesAndRefuses(t *testing.T) {
+	j := newFakeJournal(t, 0)
+	b, addr := startBroker(t, BrokerConfig{Hold: 10}, j)
+	w, _ := login(t, addr, "line")
+	j.setFull(true)
+	for i := 1; i <= 20; i++ {
+		if publishPacket("scans/g", 1, uint16(i), false, payload(fmt.Sprintf("YT%08d", i))).Write(w) != nil {
+			break
+		}
+	}
+	if p := w.read(5 * time.Second); p != nil {
+		t.Fatalf("got %s, want the end", p)
+	}
+	if _, code := login(t, addr, "line"); code != packets.ErrRefusedServerUnavailable {
+		t.Errorf("CONNACK %d, want 3", code)
+	}
+	if st := b.Status(); !st.Full || st.Cut != 1 || st.Refused != 1 {
+		t.Errorf("status %+v", st)
+	}
+	if n := len(j.waybills()); n != 0 {
+		t.Errorf("%d stored", n)
+	}
+	j.setFull(false)
+	w, code := login(t, addr, "line")
+	if code != packets.Accepted {
+		t.Fatalf("CONNACK %d with room again", code)
+	}
+	for i := 1; i <= 20; i++ {
+		w.send(publishPacket("scans/g", 1, uint16(i), true, payload(fmt.Sprintf("YT%08d", i))))
+		expect[*packets.PubackPacket](w)
+	}
+	if got := j.waybills(); len(got) != 20 {
+		t.Errorf("%d stored", len(got))
+	}
+	eventually(t, "nothing waits", func() bool { return b.Status().Waiting == 0 })
+}
+
+// What is held too long is given up: the connection is closed, a QoS 0 publish
+// counted as lost.
+func TestBrokerHoldsNotForEver(t *testing.T) {
+	j := newFakeJournal(t, 0)
+	b, addr := startBroker(t, BrokerConfig{HoldFor: 300 * time.Millisecond}, j)
+	w, _ := login(t, addr, "line")
+	j.setFull(true)
+	w.send(publishPacket("scans/g", 0, 0, false, payload("YT00000001")))
+	w.send(publishPacket("scans/g", 1, 1, false, payload("YT00000002")))
+	w.send(publishPacket("scans/g", 2, 2, false, payload("YT00000003")))
+	if p := w.read(5 * time.Second); p != nil {
+		t.Fatalf("got %s, want the end", p)
+	}
+	eventually(t, "given up", func() bool { return b.Status().Lost == 1 && b.Status().Waiting == 0 })
+}
+
+// A QoS 0 publish of a device that has gone is held all the same.
+func TestBrokerKeepsQoS0OfTheGone(t *testing.T) {
+	j := newFakeJournal(t, 0)
+	b, addr := startBroker(t, BrokerConfig{}, j)
+	w, _ := login(t, addr, "line")
+	j.setFull(true)
+	w.send(publishPacket("scans/g", 0, 0, false, payload("YT00000001")))
+	w.send(publishPacket("scans/g", 1, 1, false, payload("YT00000002")))
+	eventually(t, "held", func() bool { return b.Status().Waiting > 2400 })
+	_ = w.Close()
+	eventually(t, "QoS 1 given back", func() bool { return b.Status().Waiting < 1400 })
+	j.setFull(false)
+	eventually(t, "stored", func() bool { return slices.Equal(j.waybills(), []string{"YT00000001"}) })
+}
+
+// After a failed commit nothing is acknowledged on that connection.
+func TestBrokerFailedCommit(t *testing.T) {
+	j := newFakeJournal(t, time.Millisecond)
+	j.fail = func(b scan.Batch) error {
+		if len(b.Events) > 0 && b.Events[0].Waybill == "YT00000002" && !b.Redelivered {
+			return errors.New("disk")
+		}
+		return nil
+	}
+	_, addr := startBroker(t, BrokerConfig{}, j)
+	for _, qos := range []byte{1, 2} {
+		w, _ := login(t, addr, "line")
+		for i := 1; i <= 5; i++ {
+			if publishPacket("scans/g", qos, uint16(i), false, payload(fmt.Sprintf("YT%08d", i))).Write(w) != nil {
+				break
+			}
+		}
+		var acks []uint16
+		for p := w.read(5 * time.Second); p != nil; p = w.read(5 * time.Second) {
+			acks = append(acks, p.Details().MessageID)
+		}
+		if len(acks) > 1 || len(acks) == 1 && acks[0] != 1 {
+			t.Errorf("qos %d: acknowledged %v behind a failed commit", qos, acks)
+		}
+	}
+}
+
+func TestBrokerUsersAndTopics(t *testing.T) {
+	j := newFakeJournal(t, 0)
+	b, addr := startBroker(t, BrokerConfig{Users: []User{
+		{Username: "gate", Password: "secret", Publish: []string{"scans/+/gate", "raw/#"}}, {Username: "any", Password: "other"},
+	}}, j)
+	as := func(user, password string) func(*packets.ConnectPacket) {
+		return func(c *packets.ConnectPacket) {
+			c.UsernameFlag, c.PasswordFlag, c.Username, c.Password = user != "", password != "", user, []byte(password)
+		}
+	}
+	for _, bad := range [][2]string{{"gate", "wrong"}, {"nobody", "secret"}, {"", ""}, {"gate", ""}, {"nobody", ""}} {
+		if _, code := login(t, addr, "x", as(bad[0], bad[1])); code == packets.Accepted || code == 0xff {
+			t.Errorf("%v: CONNACK %d", bad, code)
+		}
+	}
+	w, code := login(t, addr, "x", as("gate", "secret"))
+	if code != packets.Accepted {
+		t.Fatalf("CONNACK %d", code)
+	}
+	w.send(publishPacket("scans/1/gate", 1, 1, false, payload("YT00000001")))
+	expect[*packets.PubackPacket](w)
+	w.send(publishPacket("scans/1/other", 1, 2, false, payload("YT00000002")))
+	if p, ok := w.read(5 * time.Second).(*packets.PubackPacket); ok {
+		t.Errorf("a publish without permission was acknowledged: %s", p)
+	}
+	if got := j.waybills(); len(got) != 1 || b.Status().Denied != 1 {
+		t.Errorf("stored %v, status %+v", got, b.Status())
+	}
+	if _, err := NewBroker(BrokerConfig{Users: []User{{Username: "a"}, {Username: "a", Password: "x", Publish: []string{"a+"}}}}, nil, nil); err == nil ||
+		strings.Count(err.Error(), "\n") != 2 {
+		t.Errorf("problems: %v", err)
+	}
+}
+
+// Nobody hears what others publish, whatever they subscribe to; a client's will
+// is not published either.
+func TestBrokerForwardsNothing(t *testing.T) {
+	j := newFakeJournal(t, 0)
+	_, addr := startBroker(t, BrokerConfig{}, j)
+	w, _ := login(t, addr, "spy")
+	sub, ok := packets.NewControlPacket(packets.Subscribe).(*packets.SubscribePacket)
+	if !ok {
+		t.Fatal("no SUBSCRIBE")
+	}
+	sub.MessageID, sub.Topics, sub.Qoss = 1, []string{"#", "$SYS/#"}, []byte{1, 1}
+	w.send(sub)
+	if codes := expect[*packets.SubackPacket](w).ReturnCodes; !slices.Equal(codes, []byte{1, refusedQoS}) {
+		t.Errorf("granted %v", codes)
+	}
+	other, _ := login(t, addr, "scanner", func(c *packets.ConnectPacket) {
+		c.WillFlag, c.WillTopic, c.WillMessage = true, "scans/will", []byte("gone")
+	})
+	for qos := range byte(3) {
+		other.send(publishPacket("scans/g", qos, uint16(qos), false, payload(fmt.Sprintf("YT0000000%d", qos))))
+	}
+	eventually(t, "stored", func() bool { return len(j.waybills()) == 3 })
+	_ = other.Close()
+	if p := w.read(300 * time.Millisecond); p != nil {
+		t.Errorf("heard %s", p)
+	}
+}
+
+func TestBrokerLimits(t *testing.T) {
+	j := newFakeJournal(t, 0)
+	b, addr := startBroker(t, BrokerConfig{MaxPacket: 1000, MaxClients: 2}, j)
+	w, _ := login(t, addr, "big")
+	if _, err := w.Write([]byte{0x32, 0xff, 0xff, 0xff, 0x7f}); err != nil { // 256 MB announced
+		t.Fatal(err)
+	}
+	if p := w.read(5 * time.Second); p != nil {
+		t.Errorf("a packet of 256 MB was answered: %s", p)
+	}
+	eventually(t, "gone", func() bool { return b.Status().Clients == 0 })
+	login(t, addr, "one")
+	login(t, addr, "two")
+	if _, code := login(t, addr, "three"); code != packets.ErrRefusedServerUnavailable {
+		t.Errorf("the third of two clients: CONNACK %d", code)
+	}
+	w, _ = login(t, addr, "two") // the same client again takes its session over
+	_ = w
+	// Connections that never log in are bounded too.
+	var idle []net.Conn
+	for range 2 + halfOpenAllowed + 5 {
+		c, err := net.Dial("tcp", strings.TrimPrefix(addr, "tcp://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		idle = append(idle, c)
+	}
+	last := wire{t, idle[len(idle)-1]}
+	if p := last.read(5 * time.Second); p != nil || b.Status().Refused == 0 {
+		t.Errorf("status %+v", b.Status())
+	}
+}
+
+func TestBrokerRate(t *testing.T) {
+	j := newFakeJournal(t, 0)
+	_, addr := startBroker(t, BrokerConfig{Rate: 20}, j)
+	w, _ := login(t, addr, "mad")
+	began := time.Now()
+	go func() {
+		for i := 1; i <= 40; i++ {
+			if publishPacket("scans/g", 1, uint16(i), false, payload(fmt.Sprintf("YT%08d", i))).Write(w) != nil {
+				return
+			}
+		}
+	}()
+	for range 40 {
+		expect[*packets.PubackPacket](w)
+	}
+	if took := time.Since(began); took < 900*time.Millisecond {
+		t.Errorf("40 events at 20 a second (after a burst of 20) took %s", took)
+	}
+}
+
+// A stop acknowledges what is committed, also what is committed just then.
+func TestBrokerStopsInOrder(t *testing.T) {
+	j := newFakeJournal(t, 100*time.Millisecond)
+	b, err := NewBroker(BrokerConfig{}, testMapper(t, MapperConfig{}), j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- b.Run(ctx, ln) }()
+	w, _ := login(t, ln.Addr().String(), "line")
+	for i := 1; i <= 10; i++ {
+		w.send(publishPacket("scans/g", 1, uint16(i), false, payload(fmt.Sprintf("YT%08d", i))))
+	}
+	eventually(t, "submitted", func() bool { return b.Status().Waiting > 0 })
+	cancel()
+	acks := 0
+	for p := w.read(5 * time.Second); p != nil; p = w.read(5 * time.Second) {
+		acks++
+	}
+	if err := <-ended; err != nil || b.Connected() {
+		t.Errorf("Run: %v", err)
+	}
+	if got := len(j.waybills()); acks != got || got == 0 {
+		t.Errorf("%d acknowledged, %d committed", acks, got)
+	}
+}
+
+// Pure publishers leave no session behind, whatever client ids they use.
+func TestBrokerForgetsPublishers(t *testing.T) {
+	j := newFakeJournal(t, 0)
+	b, addr := startBroker(t, BrokerConfig{}, j)
+	for i := range 20 {
+		w, _ := login(t, addr, fmt.Sprint("random-", i), func(c *packets.ConnectPacket) { c.CleanSession = false })
+		w.send(publishPacket("scans/g", 1, 1, false, payload(fmt.Sprintf("YT%08d", i))))
+		expect[*packets.PubackPacket](w)
+		_ = w.Close()
+	}
+	eventually(t, "forgotten", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.server.Clients.Len() == 0
+	})
+}
+
+// What mochi logs of a bad packet holds its payload: ours must not.
+func TestBrokerLogsNoPayload(t *testing.T) {
+	var out syncBuffer
+	j := newFakeJournal(t, 0)
+	_, addr := startBroker(t, BrokerConfig{Logger: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))}, j)
+	w, _ := login(t, addr, "bad")
+	w.send(publishPacket("scans/g", 1, 1, false, payload("YT00000001")))
+	expect[*packets.PubackPacket](w)
+	w.send(publishPacket("scans/#", 1, 2, false, payload("YT99999999")))
+	if p := w.read(5 * time.Second); p != nil {
+		t.Errorf("answered %s", p)
+	}
+	eventually(t, "logged", func() bool { return strings.Contains(out.String(), "wildcard") })
+	if text := out.String(); strings.Contains(text, "YT0000") || strings.Contains(text, "YT9999") || strings.Contains(text, "waybill") {
+		t.Errorf("the log holds a payload:\n%s", text)
+	}
+}
+
+// syncBuffer is a buffer that a log writes while a test reads.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }

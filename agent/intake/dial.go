@@ -96,7 +96,7 @@ func (s *Source) dial(ctx context.Context, u *url.URL) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &link{Conn: conn, quiet: s.cfg.KeepAlive + 2*pingTimeout}, nil
+	return &link{Conn: conn, quiet: s.cfg.silence}, nil
 }
 
 func open(ctx context.Context, u *url.URL, conf *tls.Config) (net.Conn, error) {

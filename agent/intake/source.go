@@ -29,6 +29,8 @@ type SourceConfig struct {
 	MaxPending   int64         // bytes that may wait for their commit; default 16 MiB
 	DedupeWindow time.Duration // 0: off
 	Logger       *slog.Logger
+
+	silence time.Duration // longer without a byte is a dead link
 }
 
 // Limits of a Source that no configuration changes.
@@ -86,6 +88,9 @@ func NewSource(cfg SourceConfig, m *Mapper, j Journal) (*Source, error) {
 	}
 	if cfg.KeepAlive <= 0 {
 		cfg.KeepAlive = 30 * time.Second
+	}
+	if cfg.silence <= 0 {
+		cfg.silence = cfg.KeepAlive + 2*pingTimeout
 	}
 	if cfg.MaxPending <= 0 {
 		cfg.MaxPending = 16 << 20
