@@ -164,6 +164,13 @@ func event(seq uint64, waybill string, at int64) syncapi.Event {
 	}
 }
 
+// in is the bench within a subtest or a fuzz target.
+func (b *bench) in(t testing.TB) *bench {
+	c := *b
+	c.t = t
+	return &c
+}
+
 // call makes any request and returns status and body.
 func (b *bench) call(method, path, body string, header ...string) (int, string) {
 	b.t.Helper()
