@@ -21,6 +21,17 @@ type Agent struct {
 	Store             OutboxStore        `yaml:"store"`
 	HTTP              HTTP               `yaml:"http"`
 	Log               Log                `yaml:"log"`
+
+	places map[string]place
+	file   string
+}
+
+// Problem says what is wrong with a key at the place where it was given, for
+// what only the parts themselves find out.
+func (a *Agent) Problem(key, text string) Problem {
+	d := decoder{file: a.file, places: a.places}
+	p := d.placeOf(key)
+	return Problem{File: p.file, Line: p.line, Key: key, Text: text}
 }
 
 // Depot names the agent's site.

@@ -22,6 +22,7 @@ func (a *app) agentCommand() *cobra.Command {
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, problems := configs.LoadAgent(config, a.env)
+			_, problems = mapperOf(cfg, problems)
 			if err := a.problems(problems); err != nil {
 				return err
 			}

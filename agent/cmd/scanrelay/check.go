@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -64,23 +65,41 @@ func (c *checker) run() error {
 		return c.finish(role, problems)
 	}
 	cfg, problems := configs.LoadAgent(c.config, c.env)
-	mapper, err := mapperOf(cfg, problems)
-	if err != nil {
-		return err
-	}
+	mapper, problems := mapperOf(cfg, problems)
 	if c.payload != "" && !problems.Failed() {
 		return c.explain(mapper)
 	}
 	return c.finish(role, problems)
 }
 
-// mapperOf compiles the sources once more the way the agent will. The loader
-// has checked them; what only the mapper finds has no line.
-func mapperOf(cfg *configs.Agent, problems configs.Problems) (*intake.Mapper, error) {
+// mapperOf compiles the sources once more the way the agent will: some mistakes
+// only the mapper finds.
+func mapperOf(cfg *configs.Agent, problems configs.Problems) (*intake.Mapper, configs.Problems) {
 	if problems.Failed() {
-		return nil, nil
+		return nil, problems
 	}
-	return intake.NewMapper(agent.MapperConfig(cfg))
+	m, err := intake.NewMapper(agent.MapperConfig(cfg))
+	return m, append(problems, mapperProblems(cfg, err)...)
+}
+
+// index is how the mapper writes a place in a list.
+var index = regexp.MustCompile(`\.([0-9]+)(\.|$)`)
+
+// mapperProblems gives the mapper's errors the lines of their keys.
+func mapperProblems(cfg *configs.Agent, err error) (ps configs.Problems) {
+	var one *intake.ConfigError
+	switch many, ok := err.(interface{ Unwrap() []error }); {
+	case err == nil:
+	case ok:
+		for _, e := range many.Unwrap() {
+			ps = append(ps, mapperProblems(cfg, e)...)
+		}
+	case errors.As(err, &one):
+		ps = append(ps, cfg.Problem(index.ReplaceAllString(one.Key, "[$1]$2"), oneLine(one.Err)))
+	default:
+		ps = append(ps, cfg.Problem("sources", oneLine(err)))
+	}
+	return ps
 }
 
 func (c *checker) finish(role configs.Role, problems configs.Problems) error {
