@@ -1,0 +1,123 @@
+package agent
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"scanrelay/agent/intake"
+	"scanrelay/agent/scan"
+	"scanrelay/configs"
+)
+
+// Package configs may import nothing of this module, so it repeats WeChat's
+// codes and the names of fields; they must be the same.
+func TestConfigsKnowsTheSameActionTypes(t *testing.T) {
+	listed := map[int]bool{}
+	for _, code := range configs.ActionTypes() {
+		listed[code] = true
+	}
+	for code := range 1_000_000 {
+		if scan.ActionType(code).Known() != listed[code] {
+			t.Errorf("action_type %d: scan knows it: %v, configs: %v", code, scan.ActionType(code).Known(), listed[code])
+		}
+	}
+}
+
+// Every field and every decoder that the loader lets pass must be one that
+// intake knows.
+func TestIntakeTakesWhatTheLoaderLetsPass(t *testing.T) {
+	for _, name := range configs.Fields() {
+		cfg := configs.DefaultAgent()
+		cfg.Sources[0].Fields = map[string]string{name: "/x"}
+		if _, err := intake.NewMapper(MapperConfig(cfg)); err != nil {
+			t.Errorf("field %s: %v", name, err)
+		}
+	}
+	for _, name := range configs.Decoders() {
+		cfg := configs.DefaultAgent()
+		cfg.Sources[0].Decoder = name
+		if name == "csv" {
+			cfg.Sources[0].Columns = []string{"waybill_id"}
+		}
+		if _, err := intake.NewMapper(MapperConfig(cfg)); err != nil {
+			t.Errorf("decoder %s: %v", name, err)
+		}
+	}
+	if configs.DefaultWaybillPattern != intake.DefaultWaybillPattern || configs.DefaultTimezone != intake.DefaultTimezone {
+		t.Error("the defaults of configs and intake differ")
+	}
+}
+
+// fill sets every field of a struct to something that is not its zero value.
+func fill(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				fill(v.Field(i))
+			}
+		}
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		key, elem := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+		fill(key)
+		fill(elem)
+		v.SetMapIndex(key, elem)
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(v.Index(0))
+	case reflect.String:
+		v.SetString("x")
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Float64:
+		v.SetFloat(3)
+	case reflect.Int, reflect.Int64:
+		v.SetInt(3)
+	}
+}
+
+// zeros lists the exported fields that are zero, but for those named.
+func zeros(v reflect.Value, but ...string) (names []string) {
+	for i := range v.NumField() {
+		f, skip := v.Type().Field(i), false
+		for _, b := range but {
+			skip = skip || b == f.Name
+		}
+		if f.IsExported() && !skip && v.Field(i).IsZero() {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
+// A key that is read and then forgotten on its way to the part is the kind of
+// mistake that nobody sees.
+func TestNothingIsForgottenOnTheWay(t *testing.T) {
+	cfg := &configs.Agent{}
+	fill(reflect.ValueOf(cfg).Elem())
+	cfg.MQTT.Embedded.TLS = configs.ServerTLS{}
+	a := &Agent{cfg: cfg}
+	broker, err := brokerConfig(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, got := range map[string][]string{
+		"mapper":  zeros(reflect.ValueOf(MapperConfig(cfg)), "MaxPayload", "Clock", "Births"),
+		"source":  zeros(reflect.ValueOf(sourceConfig(a)), "KeepAlive", "MaxPending", "Logger"),
+		"broker":  zeros(reflect.ValueOf(broker), "TLS", "MaxWaiting", "Hold", "HoldFor", "Logger"),
+		"user":    zeros(reflect.ValueOf(broker.Users[0])),
+		"store":   zeros(reflect.ValueOf(storeOptions(cfg)), "MachineID", "Logger", "Now", "OnCommit"),
+		"notify":  zeros(reflect.ValueOf(notify(cfg.Notify))),
+		"mapping": zeros(reflect.ValueOf(MapperConfig(cfg).Sources[0])),
+		"station": zeros(reflect.ValueOf(MapperConfig(cfg).Stations["x"])),
+	} {
+		if len(got) > 0 {
+			t.Errorf("%s: %v got nothing from the configuration", name, got)
+		}
+	}
+	if n := notify(configs.Notify{MaxAge: time.Hour}); n.MaxAge != time.Hour {
+		t.Errorf("max_age: %v", n.MaxAge)
+	}
+}

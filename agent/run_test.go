@@ -1,0 +1,270 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"scanrelay/agent/clock"
+	"scanrelay/agent/control"
+	"scanrelay/agent/scan"
+	"scanrelay/configs"
+	"scanrelay/store"
+)
+
+// config is an agent's on loopback with nothing around it.
+func config(t *testing.T) *configs.Agent {
+	t.Helper()
+	cfg := configs.DefaultAgent()
+	cfg.Depot.ID = "hz-01"
+	cfg.DataDir = t.TempDir()
+	cfg.MQTT.Broker = configs.EmbeddedBroker
+	cfg.Central.URL = "http://127.0.0.1:1"
+	cfg.WeChat.BaseURL = "http://127.0.0.1:1"
+	cfg.Store.MaxSize = 32 * configs.MiB
+	cfg.Complete()
+	return cfg
+}
+
+func mqttListener(t *testing.T) net.Listener {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln
+}
+
+// runs runs an agent and returns what stops it and gives Run's error.
+func runs(t *testing.T, a *Agent) func() error {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	stop := sync.OnceValue(func() error { cancel(); return <-ended })
+	t.Cleanup(func() { _ = stop() })
+	<-a.Ready()
+	return stop
+}
+
+// eventually waits for something that another goroutine brings about.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func event(waybill scan.WaybillID, clockless *scan.BootTime, now time.Time) scan.Batch {
+	return scan.Batch{Events: []scan.Event{{
+		EventID: "e-" + string(waybill), Waybill: waybill, ActionType: scan.ActionTransport, ActionMsg: "x",
+		ActionTime: now.Unix(), ReceivedAt: now, Clockless: clockless, Marks: scan.MarkClock,
+	}}}
+}
+
+func TestRunAndStop(t *testing.T) {
+	var log bytes.Buffer
+	a, err := New(config(t), Options{
+		Version: "v1", Listeners: Listeners{MQTT: mqttListener(t)}, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := runs(t, a)
+	eventually(t, "scans are taken", func() bool { return a.TakesScans() == nil })
+	s := a.Status()
+	if s.Depot != "hz-01" || s.Version != "v1" || !s.MQTT.Connected || s.Central.Connected || s.Clock != control.ClockOK {
+		t.Errorf("status: %+v", s)
+	}
+	if err := a.Live(); err != nil {
+		t.Errorf("Live() = %v", err)
+	}
+	began := time.Now()
+	if err := stop(); err != nil {
+		t.Errorf("Run() = %v", err)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("the stop took %v", took)
+	}
+	if strings.Contains(log.String(), "left behind") {
+		t.Errorf("a part did not end in its time:\n%s", log.String())
+	}
+}
+
+func TestTheDataFolderIsTakenOnce(t *testing.T) {
+	cfg := config(t)
+	a, err := New(cfg, Options{Listeners: Listeners{MQTT: mqttListener(t)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened := false
+	_, err = New(cfg, Options{Listen: func() (Listeners, error) { opened = true; return Listeners{}, nil }})
+	if !errors.Is(err, store.ErrInUse) || opened {
+		t.Errorf("a second agent: %v, listeners opened: %v", err, opened)
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if a, err = New(cfg, Options{Listeners: Listeners{MQTT: mqttListener(t)}}); err != nil {
+		t.Fatalf("after the first was closed: %v", err)
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What was opened before something failed must be given back.
+func TestAFailedStartGivesEverythingBack(t *testing.T) {
+	cfg := config(t)
+	taken := errors.New("port is taken")
+	if _, err := New(cfg, Options{Listen: func() (Listeners, error) { return Listeners{}, taken }}); !errors.Is(err, taken) {
+		t.Fatalf("err = %v", err)
+	}
+	ln := mqttListener(t)
+	cfg.Central.URL = "ftp://x"
+	if _, err := New(cfg, Options{Listeners: Listeners{MQTT: ln}}); err == nil {
+		t.Fatal("a wrong central.url was taken")
+	}
+	if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the listener is still open: %v", err)
+	}
+	cfg.Central.URL = "http://127.0.0.1:1"
+	a, err := New(cfg, Options{Listeners: Listeners{MQTT: mqttListener(t)}})
+	if err != nil {
+		t.Fatalf("the store was not given back: %v", err)
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A part that ends by itself ends the agent, with its name.
+func TestAPartThatEndsIsAnError(t *testing.T) {
+	a, err := New(config(t), Options{Listeners: Listeners{MQTT: mqttListener(t)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.intake = ends{}
+	if err := a.Run(t.Context()); err == nil || err.Error() != "intake: no more" {
+		t.Errorf("Run() = %v", err)
+	}
+	if err := a.Live(); err == nil || err.Error() != "intake ended" {
+		t.Errorf("Live() = %v", err)
+	}
+}
+
+type ends struct{}
+
+func (ends) Run(context.Context) error { return errors.New("no more") }
+func (ends) Connected() bool           { return true }
+
+// A part that hangs must not hang the stop when a second signal comes.
+func TestAbortCutsTheStopShort(t *testing.T) {
+	abort := make(chan struct{})
+	a, err := New(config(t), Options{Listeners: Listeners{MQTT: mqttListener(t)}, Abort: abort})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hung := hangs{make(chan struct{}), make(chan struct{})}
+	defer func() { close(hung.free); <-hung.gone }()
+	a.intake = hung
+	stop := runs(t, a)
+	close(abort)
+	began := time.Now()
+	_ = stop() // its error doesn't matter here
+	if took := time.Since(began); took > stopIntake/2 {
+		t.Errorf("the stop took %v", took)
+	}
+}
+
+type hangs struct{ free, gone chan struct{} }
+
+func (h hangs) Run(context.Context) error { <-h.free; close(h.gone); return nil }
+func (hangs) Connected() bool             { return true }
+
+// wall is a wall clock that the test sets.
+type wall struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (w *wall) get() time.Time  { w.mu.Lock(); defer w.mu.Unlock(); return w.now }
+func (w *wall) set(t time.Time) { w.mu.Lock(); defer w.mu.Unlock(); w.now = t }
+
+// Events that came under an unbelievable clock get their times when it becomes
+// known (design.md section 2, Clock rule).
+func TestClocklessEventsAreResolved(t *testing.T) {
+	w := &wall{now: time.Unix(3600, 0)}
+	up := time.Hour
+	a, err := New(config(t), Options{
+		Listeners: Listeners{MQTT: mqttListener(t)},
+		Clock:     clock.New(clock.Options{Now: w.get, Boot: func() (string, time.Duration) { return "boot", up }}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := runs(t, a)
+	clockless := &scan.BootTime{Boot: "boot", Since: 30 * time.Minute}
+	if _, err := a.outbox.Append(t.Context(), event("YT0000000000001", clockless, w.get())); err != nil {
+		t.Fatal(err)
+	}
+	if s := a.Status(); s.Clock != control.ClockUnknown {
+		t.Errorf("clock = %q in 1970", s.Clock)
+	}
+	if records, err := a.outbox.Unsynced(10, 1<<20); err != nil || len(records) != 0 {
+		t.Errorf("in 1970 %d events may be synced (%v)", len(records), err)
+	}
+	today := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
+	w.set(today)
+	eventually(t, "the event may be synced", func() bool {
+		records, err := a.outbox.Unsynced(10, 1<<20)
+		return err == nil && len(records) == 1 && records[0].Event.ReceivedAt.Equal(today.Add(-30*time.Minute))
+	})
+	if s := a.Status(); s.Clock != control.ClockOK {
+		t.Errorf("clock = %q today", s.Clock)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Rejects are counted by reason; a code that is no label becomes other.
+func TestRejectsAreCountedByReason(t *testing.T) {
+	var stored scan.Stored
+	a, err := New(config(t), Options{
+		Listeners: Listeners{MQTT: mqttListener(t)},
+		Hooks:     Hooks{OnStored: func(_ scan.Batch, s scan.Stored) { stored = s }},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := &journal{a.outbox, a.metrics, a.opts.Hooks.OnStored}
+	done := make(chan error, 1)
+	b := scan.Batch{Rejects: []scan.Reject{
+		{Code: "not_json", Reason: "x", ReceivedAt: time.Now()}, {Code: `a"b`, Reason: "x", ReceivedAt: time.Now()},
+	}}
+	if err := j.Submit(b, func(_ scan.Stored, err error) { done <- err }); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil || stored.Rejected != 2 {
+		t.Fatalf("stored %+v, %v", stored, err)
+	}
+	var m bytes.Buffer
+	a.metrics.WritePrometheus(&m)
+	for _, want := range []string{`scanrelay_events_rejected_total{reason="not_json"} 1`, `scanrelay_events_rejected_total{reason="other"} 1`} {
+		if !strings.Contains(m.String(), want) {
+			t.Errorf("no %s", want)
+		}
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
