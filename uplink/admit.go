@@ -21,6 +21,7 @@ func (p *pusher) admit(recs []store.Record) {
 		}
 		if over {
 			ended = append(ended, ending{r, s})
+			p.left.count(leased)
 			continue
 		}
 		p.consult(r, leased)
@@ -111,6 +112,7 @@ func (p *pusher) park(r store.Record) {
 	if err := p.outbox.Park(r.ID.Seq); err != nil && !errors.Is(err, store.ErrNotLeased) {
 		p.log.Error("park event without waybill data", "id", r.ID.String(), "error", err)
 	}
+	p.left.count(time.Now())
 	// Declared after it is parked: if the data came in between, the centre
 	// answers the declaration with ready.
 	p.waits.parked(r.Event.Waybill, p.gate.expires(r))

@@ -35,8 +35,12 @@ func (s *syncer) apply(b *batch, resp *syncapi.Response) (more bool, err error) 
 	s.waits.heard(resp.StoreID, resp.Process)
 	if moved, err := s.renumber(b, resp); moved || err != nil {
 		s.desk.fail(b.asks, errRenumbered)
+		if s.moves++; s.moves > maxMoves && err == nil {
+			err = errUnsettled
+		}
 		return true, err
 	}
+	s.moves = 0
 	s.know(resp)
 	res := resultsOf(resp)
 	conflict, err := s.applyEvents(b, res)

@@ -107,7 +107,7 @@ func (l *lane) rate(now time.Time) float64 {
 
 // slower halves the rate, once for all calls that were under way together.
 func (l *lane) slower(began, now time.Time) {
-	if began.Before(l.cutAt) {
+	if !began.After(l.cutAt) {
 		return
 	}
 	l.cut = max(slowest, cutFactor*min(l.rate(now), l.meter.rate(now)))

@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"errors"
+	"math"
 
 	"scanrelay/store"
 	"scanrelay/uplink/syncapi"
@@ -55,6 +56,7 @@ func (s *syncer) unheard(b *batch, err error) (more bool, _ error) {
 	s.bindings.unheard(b.news)
 	s.waits.undeclared(b.decl)
 	s.desk.fail(b.asks, err)
+	s.desk.fail(s.desk.takeResyncs(math.MaxInt), err)
 	var e *syncapi.Error
 	if !errors.As(err, &e) {
 		return false, err

@@ -59,9 +59,9 @@ type pusher struct {
 	ready     []item
 	asking    map[uint64]item
 	busy      int
-	finished  meter
-	hungry    bool // more records are wanted
-	mayLease  bool // the outbox may have more
+	left      meter // records that left the relay, however
+	hungry    bool  // more records are wanted
+	mayLease  bool  // the outbox may have more
 	sweepAt   time.Time
 	restUntil time.Time // no lease before: the last one failed
 }
@@ -143,7 +143,7 @@ func (p *pusher) dispatch(ctx context.Context) error {
 			p.busy++
 		case <-p.done:
 			p.busy--
-			p.finished.count(time.Now())
+			p.left.count(time.Now())
 			p.mayLease = true
 		case <-p.desk.replied:
 			p.takeReplies()
@@ -224,7 +224,7 @@ func (p *pusher) target(window int) int {
 	if window == 1 {
 		return 1 - min(1, p.busy)
 	}
-	n := max(2*float64(p.concurrency), p.finished.rate(time.Now())*ahead.Seconds())
+	n := max(2*float64(p.concurrency), p.left.rate(time.Now())*ahead.Seconds())
 	if r := p.valve.rate(); !math.IsInf(r, 1) {
 		n = min(n, max(2, r*ahead.Seconds()))
 	}

@@ -74,8 +74,7 @@ func (s *syncer) addEvents(b *batch) error {
 			break
 		}
 	}
-	// Fewer than the limit may have been the bytes' doing, or an epoch's end.
-	b.full, b.recs = len(recs) > 0, recs
+	b.full, b.recs = uint64(len(recs)) < b.counts.State[store.Unsynced], recs
 	b.req.Epoch, b.req.From = epochText(epoch), b.counts.Watermark+1
 	b.req.Events = s.wire(recs)
 	return nil

@@ -9,11 +9,17 @@ import (
 	"scanrelay/store"
 )
 
-// maxResync bounds the waybills that are sent again in one call.
-const maxResync = 20
+const (
+	// maxResync bounds the waybills that are sent again in one call.
+	maxResync = 20
+	// maxMoves bounds corrections of the numbering in a row that are made
+	// without a pause.
+	maxMoves = 3
+)
 
 var (
 	errRenumbered = errors.New("the numbering was corrected")
+	errUnsettled  = errors.New("central's numbers do not settle: it asks for corrections again and again")
 	errUnanswered = errors.New("central did not answer for this event")
 )
 

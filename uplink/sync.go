@@ -56,6 +56,7 @@ type syncer struct {
 	narrow   narrowing
 	failures int    // calls in a row
 	storeID  string // of the centre's last answer
+	moves    int    // corrections of the numbering in a row
 }
 
 // centreView is how the centre stands, for Status.

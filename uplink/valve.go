@@ -45,8 +45,15 @@ func newValve() *valve {
 	return &valve{query: newLane(wechat.APIUserQuery), notify: newLane(wechat.APIPathNotify), changed: make(chan struct{})}
 }
 
-// held says that a call may not be made before a moment.
-type held struct{ until time.Time }
+// held says that a call may not be made before a moment: calls are paused, or,
+// with slow set, its place in a very low rate comes only then.
+type held struct {
+	until time.Time
+	slow  bool
+}
+
+// longWait is how long a call may wait for its place in the rate.
+const longWait = 20 * time.Second
 
 func (h *held) Error() string { return "calls to WeChat are held" }
 
@@ -119,19 +126,22 @@ func (v *valve) tryEnter(api string) (p *pass, wait time.Duration, changed <-cha
 	now, l := time.Now(), v.laneOf(api)
 	for _, s := range []*shutter{&v.account, &l.shutter} {
 		if s.shut(now) {
-			return nil, 0, nil, &held{s.until}
+			return nil, 0, nil, &held{until: s.until}
 		}
 	}
 	probed := v.account.probing(now) || l.shutter.probing(now)
 	if probed && (v.account.probe || l.shutter.probe) {
 		return nil, 0, v.changed, nil
 	}
+	r := l.reserve(now)
+	if wait = r.DelayFrom(now); wait > longWait {
+		r.CancelAt(now)
+		return nil, 0, nil, &held{until: now.Add(wait), slow: true}
+	}
 	if probed {
 		v.account.probe, l.shutter.probe = v.account.probing(now), l.shutter.probing(now)
 	}
 	p = &pass{v: v, lane: l, account: v.account.closed, inAPI: l.shutter.closed, probed: probed}
-	r := l.reserve(now)
-	wait = r.DelayFrom(now)
 	p.began = now.Add(wait)
 	return p, wait, nil, nil
 }
@@ -146,7 +156,7 @@ func (v *valve) await(ctx context.Context, p *pass, wait time.Duration) error {
 		v.mu.Unlock()
 		if !until.IsZero() {
 			p.leave(signal{})
-			return &held{until}
+			return &held{until: until}
 		}
 		select {
 		case <-t.C:

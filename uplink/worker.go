@@ -135,12 +135,12 @@ func (p *pusher) waitToken() *token {
 }
 
 // heldVerdict gives an event back whose call may not be made now. The dispatcher
-// itself waits while pathnotify is closed; what waits for userquery alone comes
-// back when that opens.
+// itself waits while pathnotify is closed; what waits for userquery alone, or for
+// its place in a very low rate, comes back when that is there.
 func heldVerdict(api string, err error) verdict {
 	v := verdict{next: nextHold}
 	var h *held
-	if errors.As(err, &h) && api == wechat.APIUserQuery {
+	if errors.As(err, &h) && (h.slow || api == wechat.APIUserQuery) {
 		v.delay = max(0, time.Until(h.until)) + randomUpTo(time.Second)
 	}
 	return v

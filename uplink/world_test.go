@@ -37,6 +37,7 @@ type world struct {
 	up      *uplink.Uplink
 	stopUp  func()
 	mu      sync.Mutex
+	stub    uplink.WeChat  // in place of the fake, in benchmarks
 	ended   map[uint64]int // outcomes per sequence number
 	last    time.Time      // of the last outcome
 }
@@ -67,7 +68,14 @@ const depotToken = "depot-token-depot-token"
 
 func newWorld(t testing.TB, n uplink.Notify, o fake.Options) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), centre: &swap{}, ended: map[uint64]int{}}
+	return newWorldWith(t, n, o, nil)
+}
+
+// newWorldWith is newWorld with another WeChat to push to, if stub is not nil;
+// the token still comes from the fake.
+func newWorldWith(t testing.TB, n uplink.Notify, o fake.Options, stub uplink.WeChat) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir(), centre: &swap{}, ended: map[uint64]int{}, stub: stub}
 	w.central = httptest.NewUnstartedServer(w.centre)
 	w.central.Config.ErrorLog = nil
 	w.central.Start()
@@ -136,9 +144,12 @@ func (w *world) startUplink(n uplink.Notify) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	we, err := wechat.NewClient(wechat.Options{BaseURL: w.api.URL})
-	if err != nil {
+	var we uplink.WeChat
+	if we, err = wechat.NewClient(wechat.Options{BaseURL: w.api.URL}); err != nil {
 		w.t.Fatal(err)
+	}
+	if w.stub != nil {
+		we = w.stub
 	}
 	w.up, err = uplink.New(uplink.Config{
 		Client: client, Outbox: w.outbox, WeChat: we, Clock: wallClock{}, Notify: n, Version: "test", StartSpread: -1,
