@@ -27,6 +27,7 @@ type Broker struct {
 	stopping atomic.Bool
 	listens  atomic.Bool
 	ctx      context.Context // of Run
+	closing  chan struct{}   // closed when Run closes the connections
 
 	qos0, lost, redelivered, refused, denied, cut atomic.Uint64
 
@@ -53,12 +54,13 @@ type BrokerStatus struct {
 	QoS0, Lost, Redelivered, Refused, Denied, Cut uint64
 }
 
-// NewBroker returns a Broker; Run starts it.
+// NewBroker returns a Broker; Run starts it, once.
 func NewBroker(cfg BrokerConfig, m *Mapper, j Journal) (*Broker, error) {
 	cfg.setDefaults()
 	b := &Broker{
 		cfg: cfg, funnel: newFunnel(m, j, cfg.DedupeWindow), log: cfg.Logger,
 		notes: newNotes(cfg.Logger), users: make(map[string]user), space: newBudget(cfg.MaxWaiting),
+		closing: make(chan struct{}),
 	}
 	var p problems
 	for i, u := range cfg.Users {
@@ -86,7 +88,6 @@ func NewBroker(cfg BrokerConfig, m *Mapper, j Journal) (*Broker, error) {
 // all connections and returns nil. It closes ln.
 func (b *Broker) Run(ctx context.Context, ln net.Listener) error {
 	b.ctx = ctx
-	b.stopping.Store(false)
 	server := mochi.New(&mochi.Options{
 		Capabilities:           b.capabilities(),
 		Logger:                 slog.New(quiet{b.notes}),
@@ -112,6 +113,7 @@ func (b *Broker) Run(ctx context.Context, ln net.Listener) error {
 	b.stopping.Store(true)
 	a.shut()
 	b.flush(a)
+	close(b.closing)
 	if err := server.Close(); err != nil {
 		return fmt.Errorf("stop mqtt broker: %w", err)
 	}

@@ -20,7 +20,6 @@ type entry struct {
 	// Guarded by the pipe's mu.
 	state  entryState
 	behind bool // others were held when it came
-	err    error
 }
 
 type entryState uint8
@@ -28,25 +27,30 @@ type entryState uint8
 const (
 	entryHeld entryState = iota // the journal did not take it yet
 	entryOpen                   // the journal has it
-	entryDone                   // committed, or failed with err
+	entryDone                   // committed
 )
 
 // pipe holds one connection's publishes in order of arrival and acknowledges
 // them in that order (deps.md B8). Two goroutines work on it: the connection's
 // reader calls push, and run acknowledges and gives the journal what is held.
 // Only one of them submits at a time: the reader while nothing is held, run
-// otherwise; so the journal's order is the order of arrival.
+// otherwise; so the journal's order is the order of arrival, but for what failed
+// in a commit that took others.
 type pipe struct {
 	b   *Broker
 	out writer
 
 	mu     sync.Mutex
-	queue  []*entry // guarded by mu
-	bytes  int64    // cost of what the journal did not settle; guarded by mu
-	held   int      // entries held; guarded by mu
-	since  time.Time
+	queue  []*entry       // guarded by mu
+	bytes  int64          // cost of what the journal did not settle; guarded by mu
+	held   int            // entries held; guarded by mu
+	since  time.Time      // since when nothing could be committed; zero: it can; guarded by mu
+	pause  time.Time      // not before then is a held entry submitted; guarded by mu
 	ids    map[uint16]int // packet ids of QoS 1 in queue; guarded by mu
 	closed bool           // the connection is gone; guarded by mu
+	// resubmitting: run is giving the journal the entry that was the last one
+	// held; guarded by mu.
+	resubmitting bool
 
 	wake  chan struct{} // for run
 	space chan struct{} // for push: queue or bytes fell
@@ -106,7 +110,8 @@ func (p *pipe) heldBack(e *entry) bool {
 
 // hold counts one more held entry. The caller holds mu.
 func (p *pipe) hold() {
-	if p.held++; p.held == 1 {
+	p.held++
+	if p.since.IsZero() {
 		p.since = time.Now()
 	}
 }
@@ -156,7 +161,7 @@ func (p *pipe) tryEnter(e *entry, dup bool) (bool, error) {
 	if e.qos == 1 {
 		p.ids[e.id]++
 	}
-	e.state, e.behind = entryOpen, p.held > 0
+	e.state, e.behind = entryOpen, p.held > 0 || p.resubmitting
 	if e.behind {
 		e.state = entryHeld
 		p.hold()
@@ -168,17 +173,27 @@ func (p *pipe) submit(e *entry) error {
 	return p.b.funnel.submit(e.topic, e.batch, func(_ scan.Stored, err error) { p.settle(e, err) })
 }
 
-// settle is the journal's callback: it must not block.
+// settle is the journal's callback: it must not block. What was not committed is
+// held like what was not taken.
 func (p *pipe) settle(e *entry, err error) {
 	p.mu.Lock()
-	e.state, e.err = entryDone, err
+	if err != nil {
+		e.state = entryHeld
+		p.pause = time.Now().Add(retryFullEvery)
+		p.hold()
+		p.mu.Unlock()
+		signal(p.wake)
+		return
+	}
+	e.state = entryDone
 	e.batch = scan.Batch{}
 	p.bytes -= e.cost
+	p.since = time.Time{}
+	if p.held > 0 {
+		p.since = time.Now()
+	}
 	p.mu.Unlock()
 	p.b.space.give(e.cost)
-	if e.qos == 0 && err != nil {
-		p.b.lost.Add(1)
-	}
 	signal(p.space)
 	signal(p.wake)
 }

@@ -5,17 +5,13 @@ import (
 )
 
 // run acknowledges what is committed and gives the journal what is held, until
-// the connection is gone and nothing of it is left to do.
+// the connection is gone and everything of it settled.
 func (p *pipe) run() {
 	for {
-		acks, failed := p.settled()
-		if len(acks) > 0 {
+		if acks := p.settled(); len(acks) > 0 {
 			if err := p.out.acknowledge(acks); err != nil {
 				p.out.hangUp(err)
 			}
-		}
-		if failed != nil {
-			p.out.hangUp(failed)
 		}
 		if next := p.nextHeld(); next != nil && p.resubmit(next) {
 			continue
@@ -28,25 +24,19 @@ func (p *pipe) run() {
 }
 
 // settled takes what is committed off the queue's head and returns the packet
-// ids to acknowledge. Behind a failed commit nothing is acknowledged: the
-// connection is closed, and the device sends again on the next one.
-func (p *pipe) settled() (acks []uint16, failed error) {
+// ids to acknowledge.
+func (p *pipe) settled() (acks []uint16) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := 0
 	for ; n < len(p.queue) && p.queue[n].state == entryDone; n++ {
 		e := p.queue[n]
-		if failed == nil {
-			failed = e.err
-		}
 		if e.qos == 1 {
 			p.forgetID(e.id)
-			if failed == nil {
-				acks = append(acks, e.id)
-			}
+			acks = append(acks, e.id)
 		}
 		if e.wait != nil {
-			e.wait <- failed
+			e.wait <- nil
 		}
 	}
 	if n > 0 {
@@ -55,9 +45,9 @@ func (p *pipe) settled() (acks []uint16, failed error) {
 		signal(p.space)
 	}
 	if p.closed {
-		acks = nil
+		return nil
 	}
-	return acks, failed
+	return acks
 }
 
 func (p *pipe) forgetID(id uint16) {
@@ -107,33 +97,37 @@ func (p *pipe) drop(e *entry) {
 	}
 }
 
-// resubmit gives the journal a held entry. False: there is no room yet.
+// resubmit gives the journal a held entry. False: not now.
 func (p *pipe) resubmit(e *entry) bool {
 	if p.b.funnel.full() {
 		return false
 	}
 	p.mu.Lock()
+	if time.Now().Before(p.pause) {
+		p.mu.Unlock()
+		return false
+	}
 	e.state = entryOpen
+	p.held--
+	p.resubmitting = true
 	p.mu.Unlock()
 	err := p.submit(e)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.resubmitting = false
 	if err != nil {
 		e.state = entryHeld
-		return false
+		p.pause = time.Now().Add(retryFullEvery)
+		p.hold()
 	}
-	if p.held--; p.held > 0 {
-		p.since = time.Now() // there is room again
-	}
-	return true
+	return err == nil
 }
 
-// finished reports whether the connection is gone and nothing is held. What the
-// journal has settles without run.
+// finished reports whether the connection is gone and everything of it settled.
 func (p *pipe) finished() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.closed && p.held == 0
+	return p.closed && len(p.queue) == 0
 }
 
 // await waits for something to do.
@@ -169,6 +163,7 @@ func (p *pipe) await() {
 	case <-gone:
 	case <-room:
 	case <-timer.C:
+	case <-p.b.closing:
 	}
 }
 
@@ -187,5 +182,5 @@ func (p *pipe) giveUp() {
 		}
 		kept = append(kept, e)
 	}
-	p.queue = kept
+	p.queue, p.since = kept, time.Time{}
 }

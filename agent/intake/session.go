@@ -2,6 +2,7 @@ package intake
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -138,6 +139,9 @@ func (ss *session) acknowledge(over <-chan struct{}) {
 		}
 		signal(ss.moved)
 		if err != nil {
+			if ss.s.funnel.full() {
+				err = fmt.Errorf("%w: %w", errNoRoom, err)
+			}
 			ss.end(err)
 			return
 		}
