@@ -30,7 +30,7 @@ func (r *request) size() int {
 // Bounds of a group and of what one commit deletes from the log's prefix.
 const (
 	groupEvents  = 20_000
-	truncateMost = 20_000
+	truncateMost = 5_000
 )
 
 // Merge implements [Store].
@@ -241,32 +241,32 @@ func (b *Bolt) write(s *stage) error {
 }
 
 // cutPrefix deletes up to most merged records, oldest first, and reports
-// whether more are left.
+// whether more are left. The keys are gathered before: a cursor would walk over
+// the leaves that it has emptied again and again.
 func (b *Bolt) cutPrefix(tx *bolt.Tx, most int) (more bool, err error) {
 	merged := b.merged.Load()
 	log := tx.Bucket(bucketLog)
 	c := log.Cursor()
-	cut := 0
-	last := uint64(0)
-	for k, _ := c.First(); k != nil; k, _ = c.First() {
+	var numbers []uint64
+	for k, _ := c.First(); k != nil; k, _ = c.Next() {
 		n := binary.BigEndian.Uint64(k)
 		if n > merged {
 			break
 		}
-		if cut == most {
-			more = true
+		if more = len(numbers) == most; more {
 			break
 		}
-		if err := c.Delete(); err != nil {
-			return false, err
-		}
-		last = n
-		cut++
+		numbers = append(numbers, n)
 	}
-	if cut == 0 {
+	if len(numbers) == 0 {
 		return false, nil
 	}
-	return more, putNumber(tx.Bucket(bucketMeta), metaTruncated, last)
+	for _, n := range numbers {
+		if err := log.Delete(number(n)); err != nil {
+			return false, err
+		}
+	}
+	return more, putNumber(tx.Bucket(bucketMeta), metaTruncated, numbers[len(numbers)-1])
 }
 
 // poke leaves a note in a channel of capacity 1.
