@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -26,15 +25,16 @@ func (a *app) agentCommand() *cobra.Command {
 			if err := a.problems(problems); err != nil {
 				return err
 			}
-			return a.runAgent(cmd.Context(), cfg)
+			logger := a.logger(cfg.Log)
+			warn(logger, problems)
+			return a.runAgent(cmd.Context(), cfg, logger)
 		},
 	}
 	cmd.Flags().StringVarP(&config, "config", "c", defaultConfig, "the configuration `FILE`")
 	return cmd
 }
 
-func (a *app) runAgent(ctx context.Context, cfg *configs.Agent) error {
-	logger := a.logger(cfg.Log)
+func (a *app) runAgent(ctx context.Context, cfg *configs.Agent, logger *slog.Logger) error {
 	b := thisBuild()
 	ag, err := agent.New(cfg, agent.Options{
 		Version: b.Version, Built: b.built(), Logger: logger, Abort: a.abort,
@@ -108,22 +108,20 @@ func (a *app) serve(ctx context.Context, logger *slog.Logger, ready <-chan struc
 	return run(ctx)
 }
 
-// problems prints what is wrong with a configuration. Errors end the command;
-// warnings go to stderr and it goes on.
+// problems prints what makes a configuration unusable, a line each.
 func (a *app) problems(ps configs.Problems) error {
+	if !ps.Failed() {
+		return nil
+	}
 	for _, p := range ps {
 		fmt.Fprintln(a.err, p)
 	}
-	if ps.Failed() {
-		return errShown
-	}
-	return nil
+	return errShown
 }
 
-// mkdir makes a data folder that only its owner and group may read.
-func mkdir(dir string) error {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return fmt.Errorf("data_dir: %w", err)
+// warn logs what is suspicious in a configuration that is used.
+func warn(logger *slog.Logger, ps configs.Problems) {
+	for _, p := range ps.Warnings() {
+		logger.Warn("configuration", "problem", p.String())
 	}
-	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,20 +35,21 @@ func (a *app) centralCommand() *cobra.Command {
 			if err := a.problems(problems); err != nil {
 				return err
 			}
-			return a.runCentral(cmd.Context(), cfg)
+			logger := a.logger(cfg.Log)
+			warn(logger, problems)
+			return a.runCentral(cmd.Context(), cfg, logger)
 		},
 	}
 	cmd.Flags().StringVarP(&config, "config", "c", "/etc/scanrelay/central.yaml", "the configuration `FILE`")
 	return cmd
 }
 
-func (a *app) runCentral(ctx context.Context, cfg *configs.Central) (err error) {
-	logger := a.logger(cfg.Log)
+func (a *app) runCentral(ctx context.Context, cfg *configs.Central, logger *slog.Logger) (err error) {
 	if cfg.Store.Driver != "bbolt" {
 		return fmt.Errorf("store.driver: %s is not in this build; use bbolt", cfg.Store.Driver)
 	}
-	if err := mkdir(cfg.DataDir); err != nil {
-		return err
+	if err := os.MkdirAll(cfg.DataDir, 0o750); err != nil {
+		return fmt.Errorf("data_dir: %w", err)
 	}
 	snap, err := snapshot.Open(cfg.DataDir, snapshot.Options{Logger: logger})
 	if err != nil {

@@ -40,7 +40,8 @@ func (a *app) statusCommand() *cobra.Command {
 
 // printStatus is for people: what matters first, what is wrong in words.
 func (a *app) printStatus(s control.Status, running bool) error {
-	t := &table{head: []string{"depot " + s.Depot, ""}}
+	t := &table{head: []string{"", ""}}
+	t.add("depot", s.Depot)
 	if running {
 		t.add("agent", "running for "+age(int64(s.UptimeSeconds))+", version "+s.Version)
 		t.add("scanners", word(s.MQTT.Connected, "connected", "NOT CONNECTED"))

@@ -26,8 +26,10 @@ func (t *table) print(s stdio) error {
 			widths[i] = max(widths[i], cells(cell))
 		}
 	}
-	if err := t.line(s, t.head, widths, true); err != nil {
-		return err
+	if strings.Join(t.head, "") != "" {
+		if err := t.line(s, t.head, widths, true); err != nil {
+			return err
+		}
 	}
 	for _, row := range t.rows {
 		if err := t.line(s, row, widths, false); err != nil {
