@@ -59,12 +59,12 @@ func (o *Outbox) newAppend(b scan.Batch, done func(scan.Stored, error)) (ops []o
 		if len(in.framed) > maxEventSize {
 			batch.err = fmt.Errorf("append %s: %w (%d bytes)", e.EventID, errTooLarge, len(in.framed))
 		}
-		if cur.bytes > 0 && cur.bytes+len(in.framed) > maxOpWeight {
+		if cur.bytes > 0 && cur.bytes+eventWeight(in.framed) > maxOpWeight {
 			ops = append(ops, cur)
 			cur = &appendOp{batch: batch}
 		}
 		cur.events = append(cur.events, in)
-		cur.bytes += len(in.framed) + crcSize + recordOverhead
+		cur.bytes += eventWeight(in.framed)
 	}
 	cur.last = true
 	for i := range b.Rejects {

@@ -37,7 +37,7 @@ func (o *Outbox) run() {
 			if last > 1 && !stopping {
 				o.queue.linger(last, lingerMax, o.stop)
 			}
-			ops := o.queue.take(groupBytes)
+			ops := o.queue.take(o.groupLimit())
 			last = len(ops)
 			o.commit(ops)
 			continue
@@ -57,6 +57,10 @@ func (o *Outbox) run() {
 		timer.Stop()
 	}
 }
+
+// groupLimit bounds a commit so that it fits into a segment of the size that
+// the file system gives at present.
+func (o *Outbox) groupLimit() int { return int(min(groupBytes, o.journal.newest().size/4)) }
 
 // housekeep does what is due without anybody asking for it, and returns how
 // long nothing will be.
@@ -165,6 +169,20 @@ func (o *Outbox) store(g *group, flush bool) error {
 	if g.empty() && !flush {
 		return o.suspect.add(g.rejects)
 	}
+	err := o.writeGroup(g)
+	if !errors.Is(err, errNoSpace) {
+		return err
+	}
+	// The segment took more than was reckoned: the next one has room.
+	if err := o.rollFor(g); err != nil {
+		return err
+	}
+	return o.writeGroup(g)
+}
+
+// writeGroup commits the group to a segment that has room for it, behind its
+// rejects.
+func (o *Outbox) writeGroup(g *group) error {
 	tx, err := o.begin(g)
 	if err != nil {
 		return err
@@ -173,6 +191,7 @@ func (o *Outbox) store(g *group, flush bool) error {
 	if err := o.suspect.add(g.rejects); err != nil {
 		return err
 	}
+	g.rejects = nil // kept now, whatever becomes of the rest
 	if err := g.write(tx); err != nil {
 		return err
 	}
@@ -194,7 +213,7 @@ func (o *Outbox) commitTx(tx *bolt.Tx) (err error) {
 
 // begin returns a transaction on a segment that has room for the group.
 func (o *Outbox) begin(g *group) (*bolt.Tx, error) {
-	for rolled := false; ; rolled = true {
+	for {
 		tx, err := g.segment.db.Begin(true)
 		if err != nil {
 			return nil, fmt.Errorf("begin commit: %w", err)
@@ -209,15 +228,24 @@ func (o *Outbox) begin(g *group) (*bolt.Tx, error) {
 		if err := tx.Rollback(); err != nil {
 			return nil, fmt.Errorf("begin commit: %w", err)
 		}
-		if rolled {
-			return nil, errNoSpace
-		}
-		if err := o.roll(len(g.events) > 0); err != nil {
+		if err := o.rollFor(g); err != nil {
 			return nil, err
 		}
-		g.segment = o.journal.newest()
-		g.next.base, g.next.dropped = o.state.base, o.state.dropped // roll may have dropped a segment
 	}
+}
+
+// rollFor begins a segment for the group, once.
+func (o *Outbox) rollFor(g *group) error {
+	if g.rolled {
+		return fmt.Errorf("%w: a commit of %d bytes fits into none", errNoSpace, g.bytes)
+	}
+	g.rolled = true
+	if err := o.roll(len(g.events) > 0); err != nil {
+		return err
+	}
+	g.segment = o.journal.newest()
+	g.next.base, g.next.dropped = o.state.base, o.state.dropped // roll may have dropped a segment
+	return nil
 }
 
 // applyGroup takes into memory what is on disk now, in one step.

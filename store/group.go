@@ -20,6 +20,7 @@ type group struct {
 	notes   []note
 	rejects []scan.Reject
 	bytes   int
+	rolled  bool // a segment was begun for it
 	// What dedupe was told and must unlearn if the commit fails.
 	identities []identity
 	weak       []scan.WeakKey
@@ -50,13 +51,23 @@ func (g *group) addEvent(framed []byte) (seq uint64) {
 	seq = g.next.nextSeq
 	g.next.nextSeq++
 	g.events = append(g.events, stagedEvent{seq, framed})
-	g.bytes += len(framed) + crcSize + recordOverhead
+	g.bytes += eventWeight(framed)
 	return seq
 }
 
 func (g *group) addNote(n note) {
 	g.notes = append(g.notes, n)
 	g.bytes += noteWeight(&n)
+}
+
+// eventWeight is what an event takes in a segment, about. A large record does
+// not share its pages well.
+func eventWeight(framed []byte) int {
+	n := len(framed) + crcSize + recordOverhead
+	if n > pageSize/4 {
+		n = (n/pageSize + 2) * pageSize
+	}
+	return n
 }
 
 func noteWeight(n *note) int {

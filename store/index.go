@@ -42,12 +42,11 @@ type waybill struct {
 
 // attempt is what was learned of a pending event so far.
 type attempt struct {
-	at        time.Time // not to be leased before
+	at        time.Time // not to be leased before; zero: at once
 	attempts  int
 	last      Reply
 	retriedAt time.Time // when it was put back as a dead letter
-	later     int64     // newest action_time stored after it by then
-	hasLater  bool
+	later     laterTime // what was stored after it by then
 }
 
 func newIndex() *index {
@@ -113,7 +112,7 @@ func (x *index) leasable(w *waybill) bool {
 	if x.get(w.head).flags&entryNoted == 0 {
 		return true
 	}
-	return !x.notes[w.head].at.After(x.now)
+	return x.notes[w.head].at.IsZero()
 }
 
 // add makes an event pending.

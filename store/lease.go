@@ -62,9 +62,7 @@ func (x *index) lease(max int, ttl time.Duration) (seqs []uint64) {
 func (x *index) expire() {
 	for len(x.timers) > 0 && !x.timers[0].at.After(x.now) {
 		seq := heap.Pop(&x.timers).(timer).seq
-		if e := x.get(seq); e != nil {
-			x.edit(e.waybill, func(*waybill) {})
-		}
+		x.isDue(seq)
 	}
 	if x.expiry.IsZero() || x.expiry.After(x.now) {
 		return
@@ -79,6 +77,21 @@ func (x *index) expire() {
 			x.expiry = l.until
 		}
 	}
+}
+
+// isDue ends an event's wait, if it is over. Once due it stays due, should the
+// clock step back.
+func (x *index) isDue(seq uint64) {
+	e := x.get(seq)
+	if e == nil {
+		return
+	}
+	x.edit(e.waybill, func(*waybill) {
+		if a, ok := x.notes[seq]; ok && !a.at.After(x.now) {
+			a.at = time.Time{}
+			x.notes[seq] = a
+		}
+	})
 }
 
 // endLease gives an event back to its state.
@@ -109,10 +122,12 @@ func (x *index) settling(seq uint64, on bool) {
 
 // retry gives a leased event back, to be leased again at r.At.
 func (x *index) retry(r Retry) {
-	x.note(r.Seq, func(a *attempt) { a.at, a.attempts, a.last = r.At, r.Attempts, r.Last })
+	at := time.Time{}
 	if r.At.After(x.now) {
-		heap.Push(&x.timers, timer{r.At, r.Seq})
+		at = r.At
+		heap.Push(&x.timers, timer{at, r.Seq})
 	}
+	x.note(r.Seq, func(a *attempt) { a.at, a.attempts, a.last = at, r.Attempts, r.Last })
 	x.endLease(r.Seq)
 }
 

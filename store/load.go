@@ -1,7 +1,6 @@
 package store
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -72,6 +71,7 @@ func (l *loader) bounds(s *segment, tx *bolt.Tx) error {
 	c := tx.Bucket(bucketCarried).Cursor()
 	for k, _ := c.First(); k != nil; k, _ = c.Next() {
 		seq := keySeq(k)
+		s.carries = true
 		l.carried[seq] = &carriedOne{segment: s}
 		l.o.journal.carried[seq] = s
 	}
@@ -233,22 +233,8 @@ func (o *Outbox) recall() error {
 		from = next - rememberIdentities
 	}
 	now := o.opts.Now()
-	for _, s := range o.journal.list() {
-		if s.last < from {
-			continue
-		}
-		err := o.journal.view(s, func(tx *bolt.Tx) error {
-			c := tx.Bucket(bucketEvents).Cursor()
-			for k, v := c.Seek(seqKey(from)); k != nil; k, v = c.Next() {
-				if h, err := peekEvent(k, v); err == nil {
-					o.dedupe.remember(&h, now)
-				}
-			}
-			return nil
-		})
-		if err != nil && !errors.Is(err, ErrDamaged) {
-			return fmt.Errorf("read identities: %w", err)
-		}
+	if err := o.peekAll(from, func(_ uint64, h *head) { o.dedupe.remember(h, now) }); err != nil {
+		return fmt.Errorf("read identities: %w", err)
 	}
 	return nil
 }
@@ -274,7 +260,7 @@ func (o *Outbox) recallLater() error {
 		return err
 	}
 	for seq, t := range later {
-		o.index.note(seq, func(a *attempt) { a.later, a.hasLater = t, true })
+		o.index.note(seq, func(a *attempt) { a.later = t })
 	}
 	return nil
 }

@@ -18,7 +18,27 @@ type note struct {
 	at       time.Time
 	attempts int
 	last     Reply
+	later    laterTime // of a copied note
 }
+
+// laterTime is the newest action_time that was stored for an event's waybill
+// after it, if any was.
+type laterTime struct {
+	action int64
+	known  bool
+}
+
+func (l *laterTime) add(action int64) {
+	if !l.known || action > l.action {
+		l.action, l.known = action, true
+	}
+}
+
+// Bits of a note's first byte, beside its kind.
+const (
+	noteCopied = 0x80
+	noteLater  = 0x40
+)
 
 type noteKind uint8
 
@@ -34,7 +54,10 @@ func encodeNote(key []byte, n *note) []byte {
 	enc := newEncoder(24 + len(n.last.Reason) + len(n.last.RID))
 	kind := byte(n.kind)
 	if n.copied {
-		kind |= 0x80
+		kind |= noteCopied
+	}
+	if n.later.known {
+		kind |= noteLater
 	}
 	enc.byte(kind)
 	enc.byte(byte(n.outcome))
@@ -44,6 +67,9 @@ func encodeNote(key []byte, n *note) []byte {
 	enc.int(int64(n.last.ErrCode))
 	enc.string(cut(n.last.Reason, maxReason))
 	enc.string(cut(n.last.RID, maxReason))
+	if n.later.known {
+		enc.int(n.later.action)
+	}
 	return seal(key, enc.b)
 }
 
@@ -53,11 +79,14 @@ func decodeNote(key, value []byte) (note, error) {
 		return note{}, err
 	}
 	kind := d.byte()
-	n := note{kind: noteKind(kind &^ 0x80), copied: kind&0x80 != 0, outcome: State(d.byte()), seq: d.uint(), at: d.time()}
+	n := note{kind: noteKind(kind &^ (noteCopied | noteLater)), copied: kind&noteCopied != 0, outcome: State(d.byte()), seq: d.uint(), at: d.time()}
 	n.attempts = int(min(d.uint(), 1<<30))
 	n.last.ErrCode = int(d.int())
 	n.last.Reason = d.string()
 	n.last.RID = d.string()
+	if kind&noteLater != 0 {
+		n.later = laterTime{d.int(), true}
+	}
 	if !n.plausible() {
 		d.fail("no such note")
 	}

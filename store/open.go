@@ -237,7 +237,7 @@ func (o *Outbox) settleEpoch(doubt string) error {
 	}
 	st := o.currentState()
 	st.relabel(st.watermark+1, randomEpoch())
-	if err := o.writeState(st); err != nil {
+	if err := o.writeState(st, &cargo{}); err != nil {
 		return fmt.Errorf("take new epoch: %w", err)
 	}
 	o.state = *st

@@ -54,7 +54,7 @@ func (o *Outbox) requeued(s *segment, n *note, d deadEntry) {
 	o.totals.requeued++
 	o.undead(n.seq)
 	o.index.add(n.seq, d.entry)
-	o.index.note(n.seq, func(a *attempt) { a.retriedAt, a.later, a.hasLater = n.at, d.later, d.hasLater })
+	o.index.note(n.seq, func(a *attempt) { a.retriedAt, a.later = n.at, d.later })
 }
 
 // undead takes a dead letter out of the counts. mu is held.
@@ -131,8 +131,7 @@ func (o *Outbox) claimedChange(seqs []uint64) *changeOp {
 // deadEntry is what the index needs of a dead letter that is put back.
 type deadEntry struct {
 	entry
-	later    int64
-	hasLater bool
+	later laterTime
 }
 
 // deadEntries reads what is needed to put dead letters back. One that cannot be
@@ -154,31 +153,52 @@ func (o *Outbox) deadEntries(seqs []uint64) (map[uint64]deadEntry, error) {
 		d := deadEntry{entry: entry{
 			waybill: o.index.hash(r.Event.Waybill), action: r.Event.ActionTime, received: unix32(r.Event.ReceivedAt),
 		}}
-		d.later, d.hasLater = later[r.ID.Seq]
+		d.later = later[r.ID.Seq]
 		entries[r.ID.Seq] = d
 	}
 	return entries, nil
 }
 
-// laterTimes finds the newest action_time that was stored after each record
-// for its waybill: lateness holds for what is put back, too (design.md I5).
-func (o *Outbox) laterTimes(records []Record) (map[uint64]int64, error) {
+// laterTimes finds what was stored after each record for its waybill: lateness
+// holds for what is put back, too (design.md I5).
+func (o *Outbox) laterTimes(records []Record) (map[uint64]laterTime, error) {
 	byWaybill := map[string][]uint64{}
+	later := map[uint64]laterTime{}
 	from := uint64(0)
 	for i := range records {
-		r := &records[i]
-		byWaybill[string(r.Event.Waybill)] = append(byWaybill[string(r.Event.Waybill)], r.ID.Seq)
-		if from == 0 || r.ID.Seq < from {
-			from = r.ID.Seq
+		seq := records[i].ID.Seq
+		byWaybill[string(records[i].Event.Waybill)] = append(byWaybill[string(records[i].Event.Waybill)], seq)
+		later[seq] = laterTime{}
+		if from == 0 || seq < from {
+			from = seq
 		}
 	}
-	later := map[uint64]int64{}
 	err := o.peekAll(from, func(seq uint64, h *head) {
-		for _, dead := range byWaybill[string(h.waybill)] {
-			if t, ok := later[dead]; seq > dead && (!ok || h.time > t) {
-				later[dead] = h.time
+		for _, early := range byWaybill[string(h.waybill)] {
+			if t := later[early]; seq > early {
+				t.add(h.time)
+				later[early] = t
 			}
 		}
 	})
-	return later, err
+	if err != nil {
+		return nil, err
+	}
+	// Last, so that a segment dropped meanwhile is found in its copied notes.
+	return later, o.copiedLater(later)
+}
+
+// copiedLater adds what was stored after carried events in segments that are
+// gone.
+func (o *Outbox) copiedLater(later map[uint64]laterTime) error {
+	err := o.eachNote(o.journal.oldest(), func(_ *segment, _ uint64, n *note) {
+		if t, ok := later[n.seq]; ok && n.later.known {
+			t.add(n.later.action)
+			later[n.seq] = t
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("read notes: %w", err)
+	}
+	return nil
 }

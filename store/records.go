@@ -32,9 +32,18 @@ func (o *Outbox) readEvents(seqs []uint64, fn func(seq uint64, value []byte) err
 		for n < len(seqs) && o.journal.find(seqs[n]) == s {
 			n++
 		}
-		var more []uint64
-		more, err = o.readRun(s, seqs[:n], fn)
-		bad = append(bad, more...)
+		read := 0
+		if s != nil {
+			read, err = o.readRun(s, seqs[:n], fn)
+		}
+		switch {
+		case err == nil && read == n:
+		case errors.Is(err, errGone) && o.journal.find(seqs[read]) != s:
+			n, err = read, nil // it was carried; look again
+		case err == nil, errors.Is(err, errGone), errors.Is(err, ErrDamaged):
+			bad = append(bad, seqs[read])
+			n, err = read+1, nil
+		}
 		seqs = seqs[n:]
 	}
 	if errors.Is(err, errEnough) {
@@ -43,30 +52,17 @@ func (o *Outbox) readEvents(seqs []uint64, fn func(seq uint64, value []byte) err
 	return bad, err
 }
 
-// readRun is readEvents for events of one segment.
-func (o *Outbox) readRun(s *segment, seqs []uint64, fn func(uint64, []byte) error) (bad []uint64, err error) {
-	if s == nil {
-		return seqs, nil
-	}
-	for i := 0; i < len(seqs); i++ {
-		err := o.journal.view(s, func(tx *bolt.Tx) error {
-			for ; i < len(seqs); i++ {
-				if err := fn(seqs[i], eventValue(tx, seqs[i])); err != nil {
-					return err
-				}
+// readRun reads events of one segment and returns how many it has read.
+func (o *Outbox) readRun(s *segment, seqs []uint64, fn func(uint64, []byte) error) (read int, err error) {
+	err = o.journal.view(s, func(tx *bolt.Tx) error {
+		for ; read < len(seqs); read++ {
+			if err := fn(seqs[read], eventValue(tx, seqs[read])); err != nil {
+				return err
 			}
-			return nil
-		})
-		switch {
-		case err == nil:
-			return bad, nil
-		case errors.Is(err, ErrDamaged), errors.Is(err, errGone):
-			bad = append(bad, seqs[i])
-		default:
-			return bad, err
 		}
-	}
-	return bad, nil
+		return nil
+	})
+	return read, err
 }
 
 // records reads events with where they stand, in the order given.
@@ -116,7 +112,7 @@ func (o *Outbox) Unsynced(max, maxBytes int) ([]Record, error) {
 		}
 		records, err := o.unsynced(seqs, maxBytes)
 		if err == nil && from <= rewound {
-			err = o.describeFinished(records)
+			records, err = o.describeFinished(records)
 		}
 		if err != nil || len(records) > 0 {
 			return records, err
@@ -172,7 +168,7 @@ func (o *Outbox) OfWaybills(ids []scan.WaybillID, max int) ([]Record, error) {
 	slices.Sort(seqs)
 	records, _, err := o.records(seqs[len(seqs)-min(len(seqs), max):])
 	if err == nil {
-		err = o.describeFinished(records)
+		records, err = o.describeFinished(records)
 	}
 	return records, err
 }
@@ -185,6 +181,9 @@ const peekChunk = 1000
 // carried ones out of order.
 func (o *Outbox) peekAll(from uint64, fn func(seq uint64, h *head)) error {
 	for _, s := range o.journal.list() {
+		if last, carries := o.lastIn(s); last < from && !carries {
+			continue
+		}
 		for _, bucket := range [][]byte{bucketCarried, bucketEvents} {
 			for next, more := from, true; more; {
 				err := o.journal.view(s, func(tx *bolt.Tx) error {
@@ -201,6 +200,14 @@ func (o *Outbox) peekAll(from uint64, fn func(seq uint64, h *head)) error {
 		}
 	}
 	return nil
+}
+
+// lastIn returns the number of a segment's last event, and whether it holds
+// carried ones.
+func (o *Outbox) lastIn(s *segment) (last uint64, carries bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return s.last, s.carries
 }
 
 func peekRun(b *bolt.Bucket, from uint64, fn func(uint64, *head)) (next uint64, more bool) {

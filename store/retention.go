@@ -24,39 +24,51 @@ func (o *Outbox) retire() {
 	}
 }
 
-// dropOldest unlinks the oldest segment if everything in it is finished and
-// synced, and past retain or force is set: retain yields to max_size. Its
-// totals are committed before; should a crash come between, the next start
-// unlinks it. errNoSpace if it cannot go.
+// dropOldest unlinks the oldest segment if everything in it is synced, and
+// finished but for a few events that are carried along, and past retain or
+// force is set: retain yields to max_size. Its totals are committed before;
+// should a crash come between, the next start unlinks it. errNoSpace if it
+// cannot go.
 func (o *Outbox) dropOldest(force bool) error {
 	s := o.journal.oldest()
 	if !o.droppable(s, force) {
 		return errNoSpace
 	}
-	st := o.currentState()
-	st.base.add(&s.totals)
-	st.dropped = s.number
-	st.prune(s.last + 1)
-	if err := o.writeState(st); err != nil {
+	c, ok, err := o.cargoOf(s)
+	if err != nil {
 		return fmt.Errorf("drop segment %d: %w", s.number, err)
 	}
+	if !ok {
+		return errNoSpace
+	}
+	st := o.currentState()
+	st.base.add(&s.totals)
+	st.base.received -= uint64(len(c.events))
+	st.base.outcome[Dead] -= c.dead
+	st.dropped = s.number
+	st.prune(o.oldestLeft(s, c))
+	if err := o.writeState(st, c); err != nil {
+		return fmt.Errorf("drop segment %d: %w", s.number, err)
+	}
+	o.carriedTo(c, o.journal.newest())
 	o.mu.Lock()
 	o.state = *st
 	o.mu.Unlock()
 	if err := o.journal.drop(s); err != nil {
 		return err
 	}
-	o.opts.Logger.Info("segment dropped", "segment", s.number, "events", s.totals.received)
+	o.opts.Logger.Info("segment dropped", "segment", s.number, "events", s.totals.received, "carried", len(c.events))
 	return nil
 }
 
+// droppable leaves open whether what is unfinished can be carried.
 func (o *Outbox) droppable(s *segment, force bool) bool {
 	if s == o.journal.newest() {
 		return false
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if s.open > 0 || s.last > o.index.watermark {
+	if s.open > maxCarry || s.last > o.index.watermark {
 		return false
 	}
 	now := o.opts.Now()
@@ -66,13 +78,36 @@ func (o *Outbox) droppable(s *segment, force bool) bool {
 	return force || now.Sub(s.finished) > o.opts.Retain
 }
 
-// writeState commits a state by itself.
-func (o *Outbox) writeState(st *state) error {
-	tx, err := o.journal.newest().db.Begin(true)
+// oldestLeft returns the lowest number that is still held once s is dropped.
+func (o *Outbox) oldestLeft(s *segment, c *cargo) uint64 {
+	oldest := s.last + 1
+	for _, e := range c.events {
+		oldest = min(oldest, e.seq)
+	}
+	o.journal.mu.RLock()
+	defer o.journal.mu.RUnlock()
+	for seq, holder := range o.journal.carried {
+		if holder != s {
+			oldest = min(oldest, seq)
+		}
+	}
+	return oldest
+}
+
+// writeState commits a state by itself, with what is carried.
+func (o *Outbox) writeState(st *state, c *cargo) error {
+	to := o.journal.newest()
+	tx, err := to.db.Begin(true)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	if probe := (group{bytes: c.bytes}); c.bytes > 0 && !probe.fits(to, tx.Size()) {
+		return errNoSpace
+	}
+	if err := c.write(tx, to); err != nil {
+		return err
+	}
 	if err := st.storeAll(tx.Bucket(bucketState)); err != nil {
 		return err
 	}

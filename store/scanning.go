@@ -66,7 +66,7 @@ func (o *Outbox) scanSeqs(seqs []uint64, emit func([]Record) error) error {
 	for part := range slices.Chunk(seqs, scanChunk) {
 		records, _, err := o.records(part)
 		if err == nil {
-			err = o.describeFinished(records)
+			records, err = o.describeFinished(records)
 		}
 		if err == nil {
 			err = emit(records)
@@ -99,29 +99,55 @@ func (o *Outbox) scanPending(emit func([]Record) error) error {
 // scanAll goes through the segments. For each it first learns where the last
 // note about each of its events stands: eight bytes an event.
 func (o *Outbox) scanAll(emit func([]Record) error) error {
+	given := map[uint64]bool{} // what may be carried to a later segment meanwhile
 	for _, s := range o.journal.list() {
 		seqs, err := o.eventsIn(s)
+		seqs = slices.DeleteFunc(seqs, func(seq uint64) bool { return given[seq] })
+		if err == nil {
+			err = o.scanSegment(s, seqs, func(records []Record) error {
+				o.noteGiven(s, records, given)
+				return emit(records)
+			})
+		}
 		if err != nil {
 			return fmt.Errorf("scan: %w", err)
-		}
-		notes, err := o.lastNotes(s, seqs)
-		if err != nil {
-			return fmt.Errorf("scan: %w", err)
-		}
-		for part := range slices.Chunk(seqs, scanChunk) {
-			records, _, err := o.records(part)
-			if err == nil {
-				err = o.applyNotes(records, seqs, notes)
-			}
-			if err == nil {
-				err = emit(records)
-			}
-			if err != nil {
-				return fmt.Errorf("scan: %w", err)
-			}
 		}
 	}
 	return nil
+}
+
+func (o *Outbox) scanSegment(s *segment, seqs []uint64, emit func([]Record) error) error {
+	notes, err := o.lastNotes(s, seqs)
+	if err != nil {
+		return err
+	}
+	for part := range slices.Chunk(seqs, scanChunk) {
+		records, _, err := o.records(part)
+		if err == nil {
+			records, err = o.applyNotes(records, seqs, notes)
+		}
+		if err == nil {
+			err = emit(records)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// noteGiven remembers unfinished records of a segment that is near its end.
+func (o *Outbox) noteGiven(s *segment, records []Record, given map[uint64]bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if s.open > 4*maxCarry {
+		return
+	}
+	for i := range records {
+		if r := &records[i]; !r.State.Finished() || r.State == Dead {
+			given[r.ID.Seq] = true
+		}
+	}
 }
 
 // eventsIn lists the numbers of the events in a segment, rising.
@@ -190,21 +216,25 @@ func noteRun(b *bolt.Bucket, from uint64, fn func(uint64, *note)) (next uint64, 
 	return 0, false
 }
 
-// applyNotes completes records by their last notes.
-func (o *Outbox) applyNotes(records []Record, seqs []uint64, refs []noteRef) error {
-	for i := range records {
-		at, _ := slices.BinarySearch(seqs, records[i].ID.Seq)
-		ref := refs[at]
-		if ref.segment == 0 {
-			continue
+// applyNotes completes records by their last notes. It leaves out those whose
+// note is gone, since they are, too.
+func (o *Outbox) applyNotes(records []Record, seqs []uint64, refs []noteRef) ([]Record, error) {
+	kept := records[:0]
+	for _, r := range records {
+		at, _ := slices.BinarySearch(seqs, r.ID.Seq)
+		if refs[at].segment != 0 {
+			n, err := o.noteAt(refs[at])
+			if errors.Is(err, errGone) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			r.apply(&n)
 		}
-		n, err := o.noteAt(ref)
-		if err != nil {
-			return err
-		}
-		records[i].apply(&n)
+		kept = append(kept, r)
 	}
-	return nil
+	return kept, nil
 }
 
 func (o *Outbox) noteAt(ref noteRef) (n note, err error) {
@@ -213,7 +243,7 @@ func (o *Outbox) noteAt(ref noteRef) (n note, err error) {
 		return cmp.Compare(s.number, number)
 	})
 	if !found {
-		return n, nil
+		return n, errGone
 	}
 	err = o.journal.view(all[i], func(tx *bolt.Tx) error {
 		key := seqKey(uint64(ref.key))
@@ -234,29 +264,34 @@ func (r *Record) apply(n *note) {
 	}
 }
 
-// describeFinished reads where those records stand that are not pending.
-func (o *Outbox) describeFinished(records []Record) error {
+// describeFinished reads where those records stand that are not pending. It
+// leaves out those that were dropped meanwhile.
+func (o *Outbox) describeFinished(records []Record) ([]Record, error) {
 	finished := map[uint64]*Record{}
-	oldest := uint64(0)
 	o.locked(func(x *index) {
 		for i := range records {
 			if seq := records[i].ID.Seq; x.get(seq) == nil {
 				finished[seq] = &records[i]
-				if oldest == 0 || seq < oldest {
-					oldest = seq
-				}
 			}
 		}
 	})
-	s := o.journal.find(oldest)
-	if len(finished) == 0 || s == nil {
-		return nil
+	if len(finished) == 0 {
+		return records, nil
 	}
-	// A carried event's notes were copied along, so no note about it stands
-	// before the segment that holds it.
-	return o.eachNote(s, func(_ *segment, _ uint64, n *note) {
+	// A carried event's notes were copied along, so no note about an event
+	// stands before the segment that holds it.
+	from := o.journal.newest()
+	for seq := range finished {
+		if s := o.journal.find(seq); s != nil && s.number < from.number {
+			from = s
+		}
+	}
+	err := o.eachNote(from, func(_ *segment, _ uint64, n *note) {
 		if r := finished[n.seq]; r != nil {
 			r.apply(n)
 		}
 	})
+	return slices.DeleteFunc(records, func(r Record) bool {
+		return finished[r.ID.Seq] != nil && !r.State.Finished()
+	}), err
 }

@@ -27,6 +27,7 @@ type segment struct {
 	totals    totals    // of its events and its notes
 	finished  time.Time // when the last of its events ended
 	usedBytes int64
+	carries   bool // it holds carried events
 
 	// Guarded by journal.handles.
 	db       *bolt.DB

@@ -64,8 +64,8 @@ func (o *Outbox) Wake(ids ...scan.WaybillID) {
 func (o *Outbox) Newer(id scan.WaybillID, seq uint64) (newest int64, ok bool) {
 	o.locked(func(x *index) {
 		newest, ok = x.newer(x.hash(id), seq)
-		if a := x.notes[seq]; a.hasLater && (!ok || a.later > newest) {
-			newest, ok = a.later, true
+		if a := x.notes[seq]; a.later.known && (!ok || a.later.action > newest) {
+			newest, ok = a.later.action, true
 		}
 	})
 	return newest, ok

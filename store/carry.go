@@ -1,0 +1,142 @@
+package store
+
+import (
+	"fmt"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// maxCarry bounds how many unfinished events a segment may hold to be dropped
+// all the same: they are carried, with their numbers, into the newest one. Dead
+// letters never vanish by age, and must not pin a segment for ever either.
+const maxCarry = 512
+
+// cargo is what is carried out of a segment.
+type cargo struct {
+	events []stagedEvent // sealed already
+	notes  []note
+	dead   uint64
+	bytes  int
+}
+
+// cargoOf reads what is unfinished in s. It is the committer's, so no outcome can
+// come between. ok is false if it is too much.
+func (o *Outbox) cargoOf(s *segment) (c *cargo, ok bool, err error) {
+	c = &cargo{}
+	seqs := o.openIn(s)
+	if len(seqs) > maxCarry {
+		return nil, false, nil
+	}
+	bad, err := o.readEvents(seqs, func(seq uint64, value []byte) error {
+		if _, err := peekEvent(seqKey(seq), value); err != nil {
+			return err
+		}
+		c.events = append(c.events, stagedEvent{seq, append([]byte(nil), value...)})
+		c.bytes += eventWeight(value)
+		return nil
+	})
+	if err != nil || len(bad) > 0 || c.bytes > groupBytes {
+		return nil, false, err // what cannot be read stays where it is
+	}
+	return c, true, o.noteCargo(c, seqs)
+}
+
+// openIn lists the events of s that are pending or dead; at most one more than
+// can be carried.
+func (o *Outbox) openIn(s *segment) (seqs []uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if s.open > maxCarry {
+		return make([]uint64, maxCarry+1)
+	}
+	x := o.index
+	for seq := range x.dead {
+		if o.journal.find(seq) == s {
+			seqs = append(seqs, seq)
+		}
+	}
+	for seq, ok := x.next(0); ok && seq <= s.last; seq, ok = x.next(seq + 1) {
+		if o.journal.find(seq) == s {
+			seqs = append(seqs, seq)
+		}
+	}
+	return seqs
+}
+
+// noteCargo copies where the events stand, as far as it is on disk: how a dead
+// letter died, when one was put back, and the newest action_time stored after
+// it. What came later for its waybill is in segments not yet dropped, or was
+// copied the last time.
+func (o *Outbox) noteCargo(c *cargo, seqs []uint64) error {
+	records, _, err := o.records(seqs)
+	if err == nil {
+		records, err = o.describeFinished(records)
+	}
+	if err != nil {
+		return err
+	}
+	var later map[uint64]laterTime
+	for _, r := range records {
+		if r.State == Dead || !r.RetriedAt.IsZero() {
+			if later == nil {
+				if later, err = o.laterTimes(records); err != nil {
+					return err
+				}
+			}
+			c.notes = append(c.notes, r.copied(later[r.ID.Seq]))
+		}
+		if r.State == Dead {
+			c.dead++
+		}
+	}
+	for i := range c.notes {
+		c.bytes += noteWeight(&c.notes[i])
+	}
+	return nil
+}
+
+func (r *Record) copied(later laterTime) note {
+	n := note{copied: true, seq: r.ID.Seq, later: later}
+	if r.State == Dead {
+		n.kind, n.outcome, n.at, n.attempts, n.last = noteOutcome, Dead, r.FinishedAt, r.Attempts, r.Last
+	} else {
+		n.kind, n.at = noteRequeue, r.RetriedAt
+	}
+	return n
+}
+
+// write puts the cargo into the newest segment.
+func (c *cargo) write(tx *bolt.Tx, to *segment) error {
+	for _, e := range c.events {
+		if err := tx.Bucket(bucketCarried).Put(seqKey(e.seq), e.framed); err != nil {
+			return fmt.Errorf("carry event: %w", err)
+		}
+	}
+	for i := range c.notes {
+		key := seqKey(to.notes + uint64(i) + 1)
+		if err := tx.Bucket(bucketNotes).Put(key, encodeNote(key, &c.notes[i])); err != nil {
+			return fmt.Errorf("carry note: %w", err)
+		}
+	}
+	return nil
+}
+
+// carriedTo takes the move into memory.
+func (o *Outbox) carriedTo(c *cargo, to *segment) {
+	for _, e := range c.events {
+		o.journal.carry(e.seq, to)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := uint64(len(c.events))
+	to.notes += uint64(len(c.notes))
+	to.open += n
+	to.carries = to.carries || n > 0
+	to.totals.received += n
+	to.totals.outcome[Dead] += c.dead
+	for i := range c.notes {
+		if c.notes[i].kind == noteOutcome && c.notes[i].at.After(to.finished) {
+			to.finished = c.notes[i].at
+		}
+	}
+}

@@ -1,0 +1,572 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"scanrelay/agent/scan"
+)
+
+var modelRuns = flag.Int("model.runs", 60, "random runs of the model test")
+
+// model is what the outbox promises, said as simply as possible.
+type model struct {
+	events    []modelEvent // number i+1 is events[i]
+	parked    map[string]bool
+	watermark uint64
+	flushed   uint64 // lowest watermark that a crash may bring back
+	duplicate uint64
+	ids       map[string]bool
+	dropped   map[string]bool // identities that were in segments that are gone
+	requeued  uint64
+	settled   [numStates]uint64
+}
+
+type modelEvent struct {
+	waybill, id string
+	action      int64
+	outcome     State // 0: pending
+	leasedUntil time.Time
+	notBefore   time.Time
+	attempts    int
+	retriedAt   time.Time
+}
+
+func (m *model) event(seq uint64) *modelEvent { return &m.events[seq-1] }
+
+func (m *model) state(seq uint64) State {
+	e := m.event(seq)
+	switch {
+	case e.outcome != 0:
+		return e.outcome
+	case seq > m.watermark:
+		return Unsynced
+	case m.parked[e.waybill] && e.leasedUntil.IsZero():
+		return AwaitingWaybill
+	}
+	return ToPush
+}
+
+// leasable lists the first pending events that may be leased now, in the order
+// of the last pending event of their waybill.
+func (m *model) leasable(now time.Time) (seqs []uint64) {
+	tails := map[string]uint64{}
+	heads := map[string]uint64{}
+	leased := map[string]bool{}
+	for i := range m.events {
+		e, seq := &m.events[i], uint64(i+1)
+		if e.outcome != 0 {
+			continue
+		}
+		if heads[e.waybill] == 0 {
+			heads[e.waybill] = seq
+		}
+		tails[e.waybill] = seq
+		leased[e.waybill] = leased[e.waybill] || !e.leasedUntil.IsZero()
+	}
+	for w, head := range heads {
+		if !leased[w] && !m.parked[w] && head <= m.watermark && !m.event(head).notBefore.After(now) {
+			seqs = append(seqs, head)
+		}
+	}
+	slices.SortFunc(seqs, func(a, b uint64) int {
+		return int(tails[m.event(a).waybill]) - int(tails[m.event(b).waybill])
+	})
+	return seqs
+}
+
+func (m *model) expire(now time.Time) {
+	for i := range m.events {
+		if e := &m.events[i]; !e.leasedUntil.IsZero() && !e.leasedUntil.After(now) {
+			e.leasedUntil = time.Time{}
+		}
+		if e := &m.events[i]; !e.notBefore.After(now) {
+			e.notBefore = time.Time{} // a clock that steps back does not take it back
+		}
+	}
+}
+
+func (m *model) leasedSeqs() (seqs []uint64) {
+	for i := range m.events {
+		if !m.events[i].leasedUntil.IsZero() {
+			seqs = append(seqs, uint64(i+1))
+		}
+	}
+	return seqs
+}
+
+func (m *model) deadSeqs() (seqs []uint64) {
+	for i := range m.events {
+		if m.events[i].outcome == Dead {
+			seqs = append(seqs, uint64(i+1))
+		}
+	}
+	return seqs
+}
+
+// modelRun is one random run: operations on the outbox and the model alike.
+type modelRun struct {
+	*testing.T
+	*model
+	rnd   *rand.Rand
+	clock *testClock
+	dir   string
+	o     *Outbox
+	log   []string
+}
+
+func TestModel(t *testing.T) {
+	for i := range *modelRuns {
+		seed := uint64(i) + 1
+		if s := os.Getenv("MODEL_SEED"); s != "" {
+			fmt.Sscan(s, &seed)
+		}
+		if !t.Run(fmt.Sprint(seed), func(t *testing.T) { runModel(t, seed) }) {
+			break
+		}
+	}
+}
+
+func runModel(t *testing.T, seed uint64) {
+	r := &modelRun{
+		T: t, rnd: rand.New(rand.NewPCG(seed, 1)), clock: newTestClock(), dir: fastDir(t),
+		model: &model{parked: map[string]bool{}, ids: map[string]bool{}, dropped: map[string]bool{}},
+	}
+	r.o = open(t, r.dir, small(r.clock))
+	ops := []struct {
+		weight int
+		name   string
+		run    func()
+	}{
+		{20, "append", r.append}, {12, "synced", r.synced}, {15, "lease", r.lease}, {15, "settle", r.settle},
+		{6, "release", r.release}, {4, "park", r.park}, {4, "wake", r.wake}, {3, "requeue", r.requeue},
+		{2, "discard", r.discard}, {6, "advance", r.advance}, {1, "rewind", r.rewind}, {1, "epoch", r.epoch},
+		{2, "restart", r.restart}, {2, "crash", r.crash}, {1, "retire", r.retire}, {2, "scan", r.scan},
+	}
+	total := 0
+	for _, op := range ops {
+		total += op.weight
+	}
+	for range 120 {
+		n := r.rnd.IntN(total)
+		for _, op := range ops {
+			if n -= op.weight; n < 0 {
+				r.log = append(r.log, op.name)
+				op.run()
+				break
+			}
+		}
+		r.check()
+		if t.Failed() {
+			t.Fatalf("seed %d after %v", seed, r.log[max(0, len(r.log)-20):])
+		}
+	}
+}
+
+func (r *modelRun) append() {
+	var b scan.Batch
+	for range 1 + r.rnd.IntN(6) {
+		w := fmt.Sprintf("W%d", r.rnd.IntN(12))
+		id := fmt.Sprintf("e%d", r.rnd.IntN(400))
+		if r.dropped[w+"/"+id] {
+			continue // it may be recognised, or may not
+		}
+		action := r.clock.Now().Unix() - int64(r.rnd.IntN(3600))
+		size := r.rnd.IntN(2000)
+		if r.rnd.IntN(4) == 0 {
+			size = r.rnd.IntN(100_000)
+		}
+		b.Events = append(b.Events, padded(w, id, action, size))
+		if r.ids[w+"/"+id] {
+			r.duplicate++
+			continue
+		}
+		r.ids[w+"/"+id] = true
+		r.events = append(r.events, modelEvent{waybill: w, id: id, action: action})
+	}
+	if _, err := r.o.Append(context.Background(), b); err != nil {
+		r.Fatal(err)
+	}
+}
+
+func (r *modelRun) synced() {
+	r.expire(r.clock.Now())
+	upTo := r.watermark + uint64(r.rnd.IntN(1+len(r.events)-int(r.watermark)))
+	var ended []Settlement
+	var waiting []uint64
+	for seq := r.watermark + 1; seq <= upTo; seq++ {
+		e := r.event(seq)
+		switch n := r.rnd.IntN(10); {
+		case n == 0:
+			ended = append(ended, Settlement{Seq: seq, Outcome: Superseded, Last: Reply{Reason: "late"}})
+			if e.outcome == 0 && e.leasedUntil.IsZero() {
+				e.outcome = Superseded
+				r.model.settled[Superseded]++
+			}
+		case n < 3:
+			waiting = append(waiting, seq)
+		}
+	}
+	if len(ended) == 0 {
+		r.flushed = min(r.flushed, r.watermark)
+	}
+	for seq := r.watermark + 1; seq <= upTo; seq++ {
+		if e := r.event(seq); e.outcome == 0 {
+			r.parked[e.waybill] = slices.Contains(waiting, seq)
+		}
+	}
+	r.watermark = max(r.watermark, upTo)
+	if err := r.o.Synced(upTo, ended, waiting); err != nil {
+		r.Fatal(err)
+	}
+	r.forgetWaybills()
+}
+
+// forgetWaybills: a waybill without pending events is not remembered to wait.
+func (r *modelRun) forgetWaybills() {
+	pending := map[string]bool{}
+	for i := range r.events {
+		if r.events[i].outcome == 0 {
+			pending[r.events[i].waybill] = true
+		}
+	}
+	for w := range r.parked {
+		if !pending[w] {
+			delete(r.parked, w)
+		}
+	}
+}
+
+func (r *modelRun) lease() {
+	now := r.clock.Now()
+	r.expire(now)
+	want := r.leasable(now)
+	n := 1 + r.rnd.IntN(8)
+	ttl := time.Duration(1+r.rnd.IntN(120)) * time.Second
+	records, err := r.o.Lease(n, ttl)
+	if err != nil {
+		r.Fatal(err)
+	}
+	var got []uint64
+	for _, rec := range records {
+		got = append(got, rec.ID.Seq)
+		e := r.event(rec.ID.Seq)
+		if string(rec.Event.Waybill) != e.waybill || rec.Event.EventID != e.id || rec.Attempts != e.attempts || !rec.RetriedAt.Equal(e.retriedAt) {
+			r.Fatalf("leased %d: got %+v, want %+v", rec.ID.Seq, rec, e)
+		}
+		e.leasedUntil = now.Add(ttl)
+	}
+	if !fairLease(want, got, n) {
+		r.Fatalf("leased %v of %v, max %d", got, want, n)
+	}
+}
+
+// fairLease: as many as there are, half from each end, in any order.
+func fairLease(can, got []uint64, n int) bool {
+	if len(got) != min(n, len(can)) {
+		return false
+	}
+	for young := range len(got) + 1 {
+		old := len(got) - young
+		want := slices.Concat(can[:old], can[len(can)-young:])
+		if d := young - old; d < -1 || d > 1 {
+			continue
+		}
+		a, b := slices.Sorted(slices.Values(want)), slices.Sorted(slices.Values(got))
+		if slices.Equal(a, b) {
+			return true
+		}
+	}
+	return false
+}
+
+// pick chooses some of the leased events, and sometimes one that is not.
+func (r *modelRun) pick() (leased, all []uint64) {
+	for _, seq := range r.leasedSeqs() {
+		if r.rnd.IntN(2) == 0 {
+			leased = append(leased, seq)
+		}
+	}
+	all = slices.Clone(leased)
+	if len(r.events) > 0 && r.rnd.IntN(8) == 0 {
+		if seq := 1 + uint64(r.rnd.IntN(len(r.events))); r.event(seq).leasedUntil.IsZero() {
+			all = append(all, seq)
+		}
+	}
+	return leased, all
+}
+
+func (r *modelRun) wantLeaseError(err error, leased, all []uint64) {
+	r.Helper()
+	if len(leased) == len(all) && err != nil || len(leased) != len(all) && !errors.Is(err, ErrNotLeased) {
+		r.Fatalf("leased %v of %v: %v", leased, all, err)
+	}
+}
+
+func (r *modelRun) settle() {
+	r.expire(r.clock.Now())
+	leased, all := r.pick()
+	var s []Settlement
+	for _, seq := range all {
+		outcome := []State{Pushed, NotBound, Expired, Dead, Muted}[r.rnd.IntN(5)]
+		s = append(s, Settlement{Seq: seq, Outcome: outcome, Attempts: 3, Last: Reply{Reason: "because", ErrCode: 932003, RID: "r"}})
+		if slices.Contains(leased, seq) {
+			e := r.event(seq)
+			e.outcome, e.leasedUntil = outcome, time.Time{}
+			r.model.settled[outcome]++
+		}
+	}
+	r.wantLeaseError(r.o.Settle(context.Background(), s), leased, all)
+	r.forgetWaybills()
+}
+
+func (r *modelRun) release() {
+	r.expire(r.clock.Now())
+	leased, all := r.pick()
+	var retries []Retry
+	for _, seq := range all {
+		at := r.clock.Now().Add(time.Duration(r.rnd.IntN(90)-10) * time.Second)
+		retries = append(retries, Retry{Seq: seq, At: at, Attempts: 2})
+		if slices.Contains(leased, seq) {
+			e := r.event(seq)
+			e.leasedUntil, e.notBefore, e.attempts = time.Time{}, at, 2
+		}
+	}
+	r.wantLeaseError(r.o.Release(retries...), leased, all)
+}
+
+func (r *modelRun) park() {
+	r.expire(r.clock.Now())
+	leased, all := r.pick()
+	for _, seq := range leased {
+		r.event(seq).leasedUntil = time.Time{}
+		r.parked[r.event(seq).waybill] = true
+	}
+	r.wantLeaseError(r.o.Park(all...), leased, all)
+}
+
+func (r *modelRun) wake() {
+	var want []string
+	for w, parked := range r.parked {
+		if parked {
+			want = append(want, w)
+		}
+	}
+	var got []string
+	for after := scan.WaybillID(""); ; {
+		part := r.o.Waiting(3, after)
+		if len(part) == 0 {
+			break
+		}
+		for _, id := range part {
+			got = append(got, string(id))
+		}
+		after = part[len(part)-1]
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(want, got) {
+		r.Fatalf("waiting %v, want %v", got, want)
+	}
+	if len(want) > 0 {
+		w := want[r.rnd.IntN(len(want))]
+		r.parked[w] = false
+		r.o.Wake(scan.WaybillID(w))
+	}
+}
+
+func (r *modelRun) someDead() (seqs []uint64, ids []ID) {
+	dead := r.deadSeqs()
+	all := r.o.DeadIDs()
+	if len(dead) != len(all) {
+		r.Fatalf("dead letters %v, want %v", all, dead)
+	}
+	for i, id := range all {
+		if r.rnd.IntN(2) == 0 {
+			seqs, ids = append(seqs, dead[i]), append(ids, id)
+		}
+	}
+	return seqs, ids
+}
+
+func (r *modelRun) requeue() {
+	seqs, ids := r.someDead()
+	n, err := r.o.Requeue(context.Background(), ids...)
+	if err != nil || n != len(seqs) {
+		r.Fatal(n, seqs, err)
+	}
+	for _, seq := range seqs {
+		e := r.event(seq)
+		e.outcome, e.attempts, e.notBefore = 0, 0, time.Time{}
+		e.retriedAt = r.clock.Now()
+		r.model.requeued++
+		newest, ok := int64(0), false
+		for i := range r.events {
+			later := &r.events[i]
+			if uint64(i) >= seq && later.waybill == e.waybill && (!ok || later.action > newest) {
+				newest, ok = later.action, true
+			}
+		}
+		got, gotOK := r.o.Newer(scan.WaybillID(e.waybill), seq)
+		if ok != gotOK || got != newest {
+			r.Fatalf("newer than %d: %d %t, want %d %t", seq, got, gotOK, newest, ok)
+		}
+	}
+}
+
+func (r *modelRun) discard() {
+	seqs, ids := r.someDead()
+	n, err := r.o.Discard(context.Background(), "broken label", ids...)
+	if err != nil || n != len(seqs) {
+		r.Fatal(n, seqs, err)
+	}
+	for _, seq := range seqs {
+		r.event(seq).outcome = Discarded
+		r.model.settled[Discarded]++
+	}
+}
+
+func (r *modelRun) advance() {
+	r.clock.advance(time.Duration(r.rnd.IntN(60)) * time.Second)
+	if r.rnd.IntN(10) == 0 {
+		r.clock.advance(-time.Hour)
+	}
+}
+
+func (r *modelRun) rewind() {
+	have := uint64(r.rnd.IntN(int(r.watermark) + 1))
+	if err := r.o.Rewind(have); err != nil {
+		r.Fatal(err)
+	}
+	r.watermark = have
+	r.flushed = have
+}
+
+func (r *modelRun) epoch() {
+	before := r.o.Counts()
+	if err := r.o.NewEpoch("test"); err != nil {
+		r.Fatal(err)
+	}
+	if after := r.o.Counts(); after.Epoch == before.Epoch {
+		r.Fatal("epoch is the old one")
+	}
+}
+
+func (r *modelRun) restart() {
+	closeChecked(r.T, r.o)
+	r.reopened(r.dir)
+	if w := r.o.Counts().Watermark; w != r.watermark {
+		r.Fatalf("watermark %d after a clean stop, want %d", w, r.watermark)
+	}
+}
+
+// crash goes on with a copy of the files, as a kill would leave them.
+func (r *modelRun) crash() {
+	if err := r.o.change(&changeOp{}); err != nil { // the committer has nothing to do now
+		r.Fatal(err)
+	}
+	dir := fastDir(r.T)
+	files, err := filepath.Glob(filepath.Join(r.dir, "*"))
+	if err != nil {
+		r.Fatal(err)
+	}
+	for _, f := range files {
+		content, err := os.ReadFile(f)
+		if err != nil {
+			r.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(f)), content, 0o600); err != nil {
+			r.Fatal(err)
+		}
+	}
+	closeChecked(r.T, r.o)
+	r.reopened(dir)
+	w := r.o.Counts().Watermark
+	if w > r.watermark || w < r.flushed {
+		r.Fatalf("watermark %d after a crash, want %d to %d", w, r.flushed, r.watermark)
+	}
+	r.watermark = w
+}
+
+// reopened: leases, attempts and waiting are in memory only; the duplicate
+// counter may be behind after a crash.
+func (r *modelRun) reopened(dir string) {
+	r.dir = dir
+	r.o = open(r.T, dir, small(r.clock))
+	clear(r.parked)
+	for i := range r.events {
+		e := &r.events[i]
+		e.leasedUntil, e.notBefore, e.attempts = time.Time{}, time.Time{}, 0
+	}
+	r.duplicate = r.o.Counts().Duplicate
+	for id := range r.ids {
+		r.dropped[id] = true
+	}
+	clear(r.ids)
+	for _, rec := range all(r, r.o, Filter{}) {
+		id := string(rec.Event.Waybill) + "/" + rec.Event.EventID
+		r.ids[id] = true
+		delete(r.dropped, id)
+	}
+}
+
+// scan: whatever is not finished must be there, and everything that is there
+// must be right.
+func (r *modelRun) scan() {
+	seen := map[uint64]bool{}
+	for _, rec := range all(r, r.o, Filter{}) {
+		seq := rec.ID.Seq
+		e := r.event(seq)
+		if seen[seq] || rec.State != r.model.state(seq) || rec.Event.EventID != e.id || rec.Event.ActionTime != e.action {
+			r.Fatalf("scanned %d (again: %t): %+v, want %s %+v", seq, seen[seq], rec.State, r.model.state(seq), e)
+		}
+		if rec.State == Dead && (rec.Attempts != 3 || rec.Last.RID != "r" || rec.FinishedAt.IsZero()) {
+			r.Fatalf("dead letter %d came back as %+v", seq, rec)
+		}
+		seen[seq] = true
+	}
+	for i := range r.events {
+		if seq := uint64(i + 1); !seen[seq] && (!r.model.state(seq).Finished() || r.event(seq).outcome == Dead) {
+			r.Fatalf("%d is gone: %+v", seq, r.events[i])
+		}
+	}
+	dead := Dead
+	if got := all(r, r.o, Filter{State: &dead}); len(got) != len(r.deadSeqs()) {
+		r.Fatalf("%d dead letters, want %d", len(got), len(r.deadSeqs()))
+	}
+}
+
+// retire lets everything finished become too old to keep.
+func (r *modelRun) retire() {
+	r.clock.advance(200 * time.Hour)
+	closeChecked(r.T, r.o)
+	r.reopened(r.dir) // a start looks for what is too old at once
+}
+
+func (r *modelRun) check() {
+	r.Helper()
+	c := r.o.Counts()
+	checkSum(r.T, c)
+	var want [numStates]uint64
+	r.expire(r.clock.Now())
+	for i := range r.events {
+		want[r.model.state(uint64(i+1))]++
+	}
+	r.o.Due() // ends what ran out
+	c = r.o.Counts()
+	if c.State != want {
+		r.Errorf("states %v, want %v", c.State, want)
+	}
+	if c.Received != uint64(len(r.events)) || c.Settled != r.model.settled || c.Requeued != r.model.requeued || c.Duplicate != r.duplicate {
+		r.Errorf("counts %+v, want %d received, settled %v, %d requeued, %d duplicate",
+			c, len(r.events), r.model.settled, r.model.requeued, r.duplicate)
+	}
+}

@@ -1,0 +1,215 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"scanrelay/agent/scan"
+)
+
+// testClock is a clock that a test moves.
+type testClock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newTestClock() *testClock {
+	return &testClock{now: time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)}
+}
+
+func (c *testClock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *testClock) set(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = t
+}
+
+func (c *testClock) advance(d time.Duration) { c.set(c.Now().Add(d)) }
+
+var dbgLog *slog.Logger
+
+// small are options whose segments are as small as they get.
+func small(c *testClock) Options {
+	return Options{MaxSize: 64 << 20, segmentSize: minSegmentSize, QuarantineSize: minQuarantine, Now: c.Now, Logger: dbgLog}
+}
+
+// fastDir is a folder in memory where there is one: thousands of runs would
+// wait for a disk that has nothing to do with what they test.
+func fastDir(t testing.TB) string {
+	dir, err := os.MkdirTemp("/dev/shm", "outbox")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// open opens an outbox. When the test ends it is closed and its invariants are
+// checked, so that no test can forget.
+func open(t testing.TB, dir string, opts Options) *Outbox {
+	t.Helper()
+	o, err := Open(dir, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeChecked(t, o) })
+	return o
+}
+
+// closeChecked closes the outbox if it is open and checks design.md I3: counts
+// add up, and a recount from the files alone comes to the same.
+func closeChecked(t testing.TB, o *Outbox) {
+	t.Helper()
+	select {
+	case <-o.stopped:
+		return
+	default:
+	}
+	checkSum(t, o.Counts())
+	if err := o.Close(context.Background()); err != nil && o.Err() == nil {
+		t.Errorf("close: %v", err)
+	}
+	if o.Err() == nil {
+		checkRecount(t, o)
+	}
+}
+
+func checkSum(t testing.TB, c Counts) {
+	t.Helper()
+	sum := uint64(0)
+	for _, n := range c.State {
+		sum += n
+	}
+	if sum != c.Received {
+		t.Errorf("received %d, but the states add up to %d: %v", c.Received, sum, c.State)
+	}
+}
+
+func checkRecount(t testing.TB, o *Outbox) {
+	t.Helper()
+	r, err := OpenReadOnly(o.dir)
+	if err != nil {
+		t.Errorf("recount: %v", err)
+		return
+	}
+	defer r.Close()
+	got, want := comparable(r.Counts()), comparable(o.Counts())
+	if got != want {
+		t.Errorf("recount from disk\n got %+v\nwant %+v", got, want)
+	}
+	checkSum(t, r.Counts())
+}
+
+// comparable leaves out what a restart may change: waiting for data is not on
+// disk, sizes are about.
+func comparable(c Counts) Counts {
+	c.State[ToPush] += c.State[AwaitingWaybill]
+	c.State[AwaitingWaybill] = 0
+	c.FileBytes, c.LiveBytes, c.Full = 0, 0, false
+	return c
+}
+
+// event makes a scan event received a second after its action.
+func event(waybill, id string, action int64) scan.Event {
+	return scan.Event{
+		EventID: id, Waybill: scan.WaybillID(waybill), ActionType: 200001, ActionTime: action,
+		ActionMsg: "快件到达 【杭州转运中心】", DeviceID: "gate-3", ReceivedAt: time.Unix(action+1, 0).UTC(),
+	}
+}
+
+// padded makes an event whose record takes about size bytes.
+func padded(waybill, id string, action int64, size int) scan.Event {
+	e := event(waybill, id, action)
+	e.ActionMsg = scan.Text(strings.Repeat("x", size))
+	return e
+}
+
+func batch(events ...scan.Event) scan.Batch { return scan.Batch{Events: events} }
+
+func mustAppend(t testing.TB, o *Outbox, events ...scan.Event) {
+	t.Helper()
+	if _, err := o.Append(context.Background(), batch(events...)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// appendN appends n events of as many waybills, W0 to Wn-1.
+func appendN(t testing.TB, o *Outbox, n int) {
+	t.Helper()
+	events := make([]scan.Event, n)
+	for i := range events {
+		events[i] = event(fmt.Sprintf("W%d", i), fmt.Sprintf("e%d", i), 1795000000+int64(i))
+	}
+	mustAppend(t, o, events...)
+}
+
+// syncAll lets the centre have everything.
+func syncAll(t testing.TB, o *Outbox) {
+	t.Helper()
+	if err := o.Synced(o.Counts().NextSeq-1, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustLease(t testing.TB, o *Outbox, n int) []Record {
+	t.Helper()
+	records, err := o.Lease(n, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return records
+}
+
+func settle(t testing.TB, o *Outbox, outcome State, records ...Record) {
+	t.Helper()
+	var s []Settlement
+	for _, r := range records {
+		s = append(s, Settlement{Seq: r.ID.Seq, Outcome: outcome, Attempts: 1})
+	}
+	if err := o.Settle(context.Background(), s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pushAll leases and settles until nothing is left to push.
+func pushAll(t testing.TB, o *Outbox) (n int) {
+	t.Helper()
+	for {
+		r := mustLease(t, o, 500)
+		if len(r) == 0 {
+			return n
+		}
+		settle(t, o, Pushed, r...)
+		n += len(r)
+	}
+}
+
+// all reads every record.
+func all(t testing.TB, o interface {
+	Scan(context.Context, Filter, func(Record) error) error
+}, f Filter) (records []Record) {
+	t.Helper()
+	err := o.Scan(context.Background(), f, func(r Record) error {
+		records = append(records, r)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return records
+}
