@@ -10,7 +10,8 @@
 //
 // # Calls
 //
-//	sync.go      POST /v1/sync                a depot's sync; syncapi is its protocol
+//	sync.go      POST /v1/sync                a depot's sync; syncapi is its protocol,
+//	                                          syncwire.go its bounds, sound.go what is refused
 //	import.go    POST /v1/waybills            waybill data from the carrier, streamed
 //	waybill.go   GET /v1/waybills/{id}        the snapshot's view of one
 //	lookup.go    GET, POST <callback path>    WeChat's reverse lookup, by wechat/callback

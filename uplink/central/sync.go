@@ -1,17 +1,10 @@
 package central
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"strconv"
-	"strings"
-	"sync"
 	"time"
 
 	"scanrelay/agent/scan"
@@ -21,10 +14,6 @@ import (
 
 // slotWait is how long a sync waits for its turn before it is told to come again.
 const slotWait = 5 * time.Second
-
-// maxAhead is how far in the future a time may lie before it can only be a
-// mistake; the clock rule of the depots is far stricter.
-const maxAhead = 24 * time.Hour
 
 // serveSync is POST /v1/sync.
 func (c *Central) serveSync(w http.ResponseWriter, r *http.Request) {
@@ -96,153 +85,6 @@ func (c *Central) slot(ctx context.Context) (release func(), err error) {
 	}
 }
 
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, syncapi.MaxBodyBytes))
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return nil, errTooLarge()
-	case err != nil:
-		return nil, refuse(http.StatusBadRequest, "the body breaks off")
-	}
-	return body, nil
-}
-
-func errTooLarge() error {
-	return refuse(http.StatusRequestEntityTooLarge, "the body has more than %d bytes", syncapi.MaxBodyBytes)
-}
-
-// decodeSync reads and checks a request. What it says never quotes the body.
-func decodeSync(body []byte, encoding string) (*syncapi.Request, error) {
-	body, err := unzip(body, encoding)
-	if err != nil {
-		return nil, err
-	}
-	// The version comes first: another version's fields may have other types.
-	var version struct{ V int }
-	if err := json.Unmarshal(body, &version); err != nil {
-		return nil, refuse(http.StatusBadRequest, "the body is no JSON object of a sync")
-	}
-	if version.V != syncapi.Version {
-		return nil, refuse(http.StatusNotImplemented, "this centre speaks version %d of the sync API, the depot version %d: update the older of them",
-			syncapi.Version, version.V)
-	}
-	var req syncapi.Request
-	if err := json.Unmarshal(body, &req); err != nil {
-		var wrong *json.UnmarshalTypeError
-		if errors.As(err, &wrong) {
-			return nil, refuse(http.StatusBadRequest, "field %s has the wrong type", wrong.Field)
-		}
-		return nil, refuse(http.StatusBadRequest, "the body is no JSON object of a sync")
-	}
-	return &req, checkSync(&req)
-}
-
-func checkSync(req *syncapi.Request) error {
-	for _, l := range []struct {
-		name       string
-		have, most int
-	}{
-		{"events", len(req.Events), syncapi.MaxEvents}, {"ask", len(req.Ask), syncapi.MaxAsk},
-		{"waiting", len(req.Waiting), syncapi.MaxWaiting}, {"bindings", len(req.Bindings), syncapi.MaxBindings},
-	} {
-		if l.have > l.most {
-			return refuse(http.StatusRequestEntityTooLarge, "%s has %d entries, at most %d are taken", l.name, l.have, l.most)
-		}
-	}
-	if _, err := parseEpoch(req.Epoch); err != nil {
-		return refuse(http.StatusBadRequest, "epoch: want 16 hex digits")
-	}
-	for i := range req.Ask {
-		if _, err := parseEpoch(req.Ask[i].Epoch); err != nil {
-			return refuse(http.StatusBadRequest, "ask %d: epoch: want 16 hex digits", i)
-		}
-	}
-	return checkNumbers(req)
-}
-
-// checkNumbers holds the request to the rules of syncapi, Sequence.
-func checkNumbers(req *syncapi.Request) error {
-	last := uint64(0)
-	for i := range req.Events {
-		seq := req.Events[i].Seq
-		switch {
-		case seq <= last:
-			return refuse(http.StatusBadRequest, "event %d: seq %d does not rise", i, seq)
-		case seq < req.From:
-			return refuse(http.StatusBadRequest, "event %d: seq %d lies below from %d", i, seq, req.From)
-		case seq >= req.NextSeq:
-			return refuse(http.StatusBadRequest, "event %d: seq %d is not below next_seq %d", i, seq, req.NextSeq)
-		}
-		last = seq
-	}
-	if len(req.Events) > 0 && req.From == 0 {
-		return refuse(http.StatusBadRequest, "from is missing beside events")
-	}
-	return nil
-}
-
-func parseEpoch(s string) (uint64, error) {
-	if len(s) != 16 {
-		return 0, errors.New("not 16 digits")
-	}
-	return strconv.ParseUint(s, 16, 64)
-}
-
-var unzippers sync.Pool // of *gzip.Reader
-
-// unzip returns the body as it was before compression.
-func unzip(body []byte, encoding string) ([]byte, error) {
-	switch strings.ToLower(strings.TrimSpace(encoding)) {
-	case "", "identity":
-		return body, nil
-	case "gzip":
-	default:
-		return nil, refuse(http.StatusBadRequest, "Content-Encoding: only gzip is taken")
-	}
-	z, _ := unzippers.Get().(*gzip.Reader)
-	if z == nil {
-		z = new(gzip.Reader)
-	}
-	defer unzippers.Put(z)
-	if err := z.Reset(bytes.NewReader(body)); err != nil {
-		return nil, refuse(http.StatusBadRequest, "the body is not gzip")
-	}
-	plain, err := io.ReadAll(io.LimitReader(z, syncapi.MaxBodyBytes+1))
-	switch {
-	case err != nil:
-		return nil, refuse(http.StatusBadRequest, "the body is not whole gzip")
-	case len(plain) > syncapi.MaxBodyBytes:
-		return nil, errTooLarge()
-	}
-	return plain, nil
-}
-
-var zippers = sync.Pool{New: func() any { return gzip.NewWriter(io.Discard) }}
-
-// zipFrom is the size from which an answer is worth compressing.
-const zipFrom = 1024
-
-// writeZipped answers a sync.
-func writeZipped(w http.ResponseWriter, r *http.Request, resp *syncapi.Response) {
-	body, err := json.Marshal(resp)
-	if err != nil {
-		fail(w, http.StatusInternalServerError, "the answer cannot be written")
-		return
-	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	if len(body) < zipFrom || !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-		_, _ = w.Write(body) // a depot that has gone away sends again
-		return
-	}
-	w.Header().Set("Content-Encoding", "gzip")
-	z := zippers.Get().(*gzip.Writer)
-	defer zippers.Put(z)
-	z.Reset(w)
-	_, _ = z.Write(body)
-	_ = z.Close()
-}
-
 // answerSync does what a sound request asks for.
 func (c *Central) answerSync(ctx context.Context, depot scan.DepotID, req *syncapi.Request) (*syncapi.Response, error) {
 	now := c.o.Now()
@@ -310,45 +152,6 @@ func (c *Central) merge(ctx context.Context, depot scan.DepotID, req *syncapi.Re
 
 // maxAge bounds what a depot says about the age of a binding, in seconds.
 const maxAge = 10 * 365 * 24 * 3600
-
-// event turns an event on the wire into one for the snapshot, refused where it
-// is unsound, and without waybill data where that is.
-func (c *Central) event(w *syncapi.Event, now time.Time) snapshot.Event {
-	e := snapshot.Event{Seq: w.Seq, Muted: w.Muted, Event: w.Event()}
-	e.Refuse = unsound(&e.Event, now)
-	if e.Data != nil && badData(e.Data, now) != nil {
-		e.Data = nil
-		c.meters.dropped.Inc()
-	}
-	return e
-}
-
-// unsound tells why an event cannot be taken; "" if it can. It names fields,
-// never their content.
-func unsound(e *scan.Event, now time.Time) string {
-	if err := e.Validate(); err != nil {
-		return strings.ReplaceAll(err.Error(), "\n", "; ")
-	}
-	switch {
-	case len(e.Waybill) > snapshot.MaxWaybillID:
-		return fmt.Sprintf("waybill_id is longer than %d bytes", snapshot.MaxWaybillID)
-	case scan.NormalizeWaybill(string(e.Waybill)) != e.Waybill:
-		return "waybill_id is not trimmed and in upper case"
-	case e.ActionTime <= 0:
-		return "action_time is missing"
-	case e.ActionTime > now.Add(maxAhead).Unix():
-		return "action_time lies more than a day ahead of the centre's clock"
-	}
-	return ""
-}
-
-// badData tells what is wrong with waybill data; nil if nothing.
-func badData(w *scan.Waybill, now time.Time) error {
-	if w.CreateTime > now.Add(maxAhead).Unix() {
-		return errors.New("create_time lies in the future: it is in unix seconds")
-	}
-	return w.Validate()
-}
 
 // answer puts an answer on the wire.
 func answer(epoch string, seq uint64, a snapshot.Answer) syncapi.Answer {

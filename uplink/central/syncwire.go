@@ -1,0 +1,162 @@
+package central
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+
+	"scanrelay/uplink/syncapi"
+)
+
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, syncapi.MaxBodyBytes))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, errTooLarge()
+	case err != nil:
+		return nil, refuse(http.StatusBadRequest, "the body breaks off")
+	}
+	return body, nil
+}
+
+func errTooLarge() error {
+	return refuse(http.StatusRequestEntityTooLarge, "the body has more than %d bytes", syncapi.MaxBodyBytes)
+}
+
+// decodeSync reads and checks a request. What it says never quotes the body.
+func decodeSync(body []byte, encoding string) (*syncapi.Request, error) {
+	body, err := unzip(body, encoding)
+	if err != nil {
+		return nil, err
+	}
+	// The version comes first: another version's fields may have other types.
+	var version struct{ V int }
+	if err := json.Unmarshal(body, &version); err != nil {
+		return nil, refuse(http.StatusBadRequest, "the body is no JSON object of a sync")
+	}
+	if version.V != syncapi.Version {
+		return nil, refuse(http.StatusNotImplemented, "this centre speaks version %d of the sync API, the depot version %d: update the older of them",
+			syncapi.Version, version.V)
+	}
+	var req syncapi.Request
+	if err := json.Unmarshal(body, &req); err != nil {
+		var wrong *json.UnmarshalTypeError
+		if errors.As(err, &wrong) {
+			return nil, refuse(http.StatusBadRequest, "field %s has the wrong type", wrong.Field)
+		}
+		return nil, refuse(http.StatusBadRequest, "the body is no JSON object of a sync")
+	}
+	return &req, checkSync(&req)
+}
+
+func checkSync(req *syncapi.Request) error {
+	for _, l := range []struct {
+		name       string
+		have, most int
+	}{
+		{"events", len(req.Events), syncapi.MaxEvents}, {"ask", len(req.Ask), syncapi.MaxAsk},
+		{"waiting", len(req.Waiting), syncapi.MaxWaiting}, {"bindings", len(req.Bindings), syncapi.MaxBindings},
+	} {
+		if l.have > l.most {
+			return refuse(http.StatusRequestEntityTooLarge, "%s has %d entries, at most %d are taken", l.name, l.have, l.most)
+		}
+	}
+	if _, err := parseEpoch(req.Epoch); err != nil {
+		return refuse(http.StatusBadRequest, "epoch: want 16 hex digits")
+	}
+	for i := range req.Ask {
+		if _, err := parseEpoch(req.Ask[i].Epoch); err != nil {
+			return refuse(http.StatusBadRequest, "ask %d: epoch: want 16 hex digits", i)
+		}
+	}
+	return checkNumbers(req)
+}
+
+// checkNumbers holds the request to the rules of syncapi, Sequence.
+func checkNumbers(req *syncapi.Request) error {
+	last := uint64(0)
+	for i := range req.Events {
+		seq := req.Events[i].Seq
+		switch {
+		case seq <= last:
+			return refuse(http.StatusBadRequest, "event %d: seq %d does not rise", i, seq)
+		case seq < req.From:
+			return refuse(http.StatusBadRequest, "event %d: seq %d lies below from %d", i, seq, req.From)
+		case seq >= req.NextSeq:
+			return refuse(http.StatusBadRequest, "event %d: seq %d is not below next_seq %d", i, seq, req.NextSeq)
+		}
+		last = seq
+	}
+	if len(req.Events) > 0 && req.From == 0 {
+		return refuse(http.StatusBadRequest, "from is missing beside events")
+	}
+	return nil
+}
+
+func parseEpoch(s string) (uint64, error) {
+	if len(s) != 16 {
+		return 0, errors.New("not 16 digits")
+	}
+	return strconv.ParseUint(s, 16, 64)
+}
+
+var unzippers sync.Pool // of *gzip.Reader
+
+// unzip returns the body as it was before compression.
+func unzip(body []byte, encoding string) ([]byte, error) {
+	switch strings.ToLower(strings.TrimSpace(encoding)) {
+	case "", "identity":
+		return body, nil
+	case "gzip":
+	default:
+		return nil, refuse(http.StatusBadRequest, "Content-Encoding: only gzip is taken")
+	}
+	z, _ := unzippers.Get().(*gzip.Reader)
+	if z == nil {
+		z = new(gzip.Reader)
+	}
+	defer unzippers.Put(z)
+	if err := z.Reset(bytes.NewReader(body)); err != nil {
+		return nil, refuse(http.StatusBadRequest, "the body is not gzip")
+	}
+	plain, err := io.ReadAll(io.LimitReader(z, syncapi.MaxBodyBytes+1))
+	switch {
+	case err != nil:
+		return nil, refuse(http.StatusBadRequest, "the body is not whole gzip")
+	case len(plain) > syncapi.MaxBodyBytes:
+		return nil, errTooLarge()
+	}
+	return plain, nil
+}
+
+var zippers = sync.Pool{New: func() any { return gzip.NewWriter(io.Discard) }}
+
+// zipFrom is the size from which an answer is worth compressing.
+const zipFrom = 1024
+
+// writeZipped answers a sync.
+func writeZipped(w http.ResponseWriter, r *http.Request, resp *syncapi.Response) {
+	body, err := json.Marshal(resp)
+	if err != nil {
+		fail(w, http.StatusInternalServerError, "the answer cannot be written")
+		return
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	if len(body) < zipFrom || !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		_, _ = w.Write(body) // a depot that has gone away sends again
+		return
+	}
+	w.Header().Set("Content-Encoding", "gzip")
+	z := zippers.Get().(*gzip.Writer)
+	defer zippers.Put(z)
+	z.Reset(w)
+	_, _ = z.Write(body)
+	_ = z.Close()
+}
