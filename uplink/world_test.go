@@ -218,6 +218,13 @@ func (w *world) await(limit time.Duration) store.Counts {
 	}
 }
 
+// since is the time from start to the last outcome.
+func (w *world) since(start time.Time) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.last.Sub(start)
+}
+
 // check compares the outbox with WeChat's side.
 func (w *world) check(c store.Counts, pushed uint64, twice int) {
 	w.t.Helper()
