@@ -12,16 +12,14 @@ func messageFields() []string {
 	return []string{
 		".Depot.ID", ".Depot.Name", ".Station.ID", ".Station.Name",
 		".Event.WaybillID", ".Event.ActionType", ".Event.ActionTime", ".Event.DeviceID",
+		".Event.ActionType.Chinese", ".Event.ActionType.English", ".Event.ActionTime.Format",
 	}
 }
 
-// builtins are text/template's own functions.
+// builtins are those of text/template's functions that a message may call.
 func builtins() map[string]any {
 	m := map[string]any{}
-	for _, name := range []string{
-		"and", "call", "html", "index", "slice", "js", "len", "not", "or", "print", "printf",
-		"println", "urlquery", "eq", "ge", "gt", "le", "lt", "ne",
-	} {
+	for _, name := range []string{"and", "or", "not", "eq", "ne", "print", "printf"} {
 		m[name] = true
 	}
 	return m
@@ -78,11 +76,11 @@ func checkAll(nodes []parse.Node) (err error) {
 	return err
 }
 
-// checkField lets a known field pass, and what is made of the time.
+// checkField lets a known field pass.
 func checkField(n *parse.FieldNode) error {
 	name := n.String()
 	for _, f := range messageFields() {
-		if name == f || f == ".Event.ActionTime" && strings.HasPrefix(name, f+".") {
+		if name == f {
 			return nil
 		}
 	}

@@ -11,7 +11,8 @@ import (
 )
 
 // TLS is how a client proves who it is and whom it believes. The _file keys
-// here are paths, not secrets.
+// here are paths, not secrets; the parts read the files themselves, again for
+// each connection.
 type TLS struct {
 	CAFile   string `yaml:"ca_file"` // "": the system's
 	CertFile string `yaml:"cert_file"`
@@ -23,27 +24,6 @@ type ServerTLS struct {
 	CertFile     string `yaml:"cert_file"`
 	KeyFile      string `yaml:"key_file"`
 	ClientCAFile string `yaml:"client_ca_file"` // ask clients for a certificate by this CA
-}
-
-// Config returns the client's TLS settings. Certificates renewed on disk are
-// taken up by the next connection.
-func (t TLS) Config() (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if t.CAFile != "" {
-		pool, err := loadPool(t.CAFile)
-		if err != nil {
-			return nil, err
-		}
-		c.RootCAs = pool
-	}
-	if t.CertFile != "" {
-		pair := &keyPair{cert: t.CertFile, key: t.KeyFile}
-		if _, err := pair.load(); err != nil {
-			return nil, err
-		}
-		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair.load() }
-	}
-	return c, nil
 }
 
 // Enabled reports whether the listener speaks TLS.
