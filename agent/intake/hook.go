@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"strings"
+	"time"
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -150,18 +151,32 @@ func (h *hook) turnedAway(e *entry) {
 	}
 }
 
-// slowDown lets the connection's reader wait while the device is above its rate.
+// slowDown lets the connection's reader wait while the device is above its rate,
+// as long as the connection is there.
 func (c *conn) slowDown(events int) {
 	if c.limit == nil {
 		return
 	}
 	for n := max(1, events); n > 0; {
 		step := min(n, c.limit.Burst())
-		if err := c.limit.WaitN(c.b.ctx, step); err != nil {
+		if delay := c.limit.ReserveN(time.Now(), step).Delay(); delay > 0 && !c.sleep(delay) {
 			return
 		}
 		n -= step
 	}
+}
+
+// sleep reports false when the connection ended meanwhile.
+func (c *conn) sleep(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-c.pipe.gone:
+	case <-c.b.ctx.Done():
+	}
+	return false
 }
 
 // OnDisconnect forgets the session of a client that only publishes: there is
