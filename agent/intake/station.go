@@ -3,7 +3,6 @@ package intake
 import (
 	"errors"
 	"strings"
-	"text/template"
 	"time"
 
 	"scanrelay/agent/scan"
@@ -14,7 +13,7 @@ type station struct {
 	id     string
 	cfg    Station
 	plain  bool // action_msg holds no template
-	parsed *template.Template
+	parsed *template
 }
 
 // templateData is what a station's action_msg sees.
@@ -33,8 +32,8 @@ type templateEvent struct {
 	DeviceID   string
 }
 
-// templateTime prints as 2006-01-02 15:04:05 in the source's zone; all methods
-// of time.Time work on it.
+// templateTime prints as 2006-01-02 15:04:05 in the source's zone; Format prints
+// it otherwise.
 type templateTime struct{ time.Time }
 
 func (t templateTime) String() string { return t.Format(time.DateTime) }
@@ -49,10 +48,7 @@ func compileStations(stations map[string]Station, p *problems) map[string]*stati
 		}
 		if !st.plain {
 			var err error
-			if st.parsed, err = template.New(id).Option("missingkey=error").Parse(cfg.ActionMsg); err == nil {
-				_, err = st.message(templateData{Event: templateEvent{ActionTime: templateTime{time.Unix(0, 0)}}})
-			}
-			if err != nil {
+			if st.parsed, err = parseTemplate(cfg.ActionMsg); err != nil {
 				p.add(key+".action_msg", "%w", err)
 			}
 		}
@@ -69,9 +65,7 @@ func (st *station) message(data templateData) (string, error) {
 	if st.parsed == nil {
 		return "", errors.New("the template is broken")
 	}
-	var b strings.Builder
-	err := st.parsed.Execute(&b, data)
-	return b.String(), err
+	return st.parsed.execute(data)
 }
 
 // text returns what the station supplies for a field other than action_msg and
