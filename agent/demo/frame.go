@@ -9,22 +9,23 @@ import (
 // frame is what the page is told, about eight times a second while something
 // happens. Names are short: a busy demo sends many.
 type frame struct {
-	Full     bool         `json:"full,omitempty"` // replaces everything before it
-	T        int64        `json:"t"`              // milliseconds since the start
-	Phase    string       `json:"phase"`
-	Link     linkView     `json:"link"`
-	Parcels  parcelCount  `json:"parcels"`
-	Reached  [5]int       `json:"reached"` // how many scans came so far: sent … pushed
-	Outcome  outcomeCount `json:"outcome"`
-	Wait     waitView     `json:"wait"`
-	Intake   intakeView   `json:"intake"`
-	WeChat   string       `json:"wechat"`
-	Moves    []move       `json:"moves,omitempty"`
-	Cards    []card       `json:"cards,omitempty"`
-	Rows     []row        `json:"rows,omitempty"`
-	Samples  []sample     `json:"samples,omitempty"` // full: all; else the newest
-	Verdict  *verdictView `json:"verdict,omitempty"`
-	CanBreak bool         `json:"can_cut"`
+	Full    bool         `json:"full,omitempty"` // replaces everything before it
+	T       int64        `json:"t"`              // milliseconds since the start
+	Phase   string       `json:"phase"`
+	Link    linkView     `json:"link"`
+	Parcels parcelCount  `json:"parcels"`
+	Reached [5]int       `json:"reached"` // how many scans came so far: sent … pushed
+	Outcome outcomeCount `json:"outcome"`
+	Wait    waitView     `json:"wait"`
+	Intake  intakeView   `json:"intake"`
+	WeChat  string       `json:"wechat"`
+	Moves   []move       `json:"moves,omitempty"`
+	Cards   []card       `json:"cards,omitempty"`
+	Rows    []row        `json:"rows,omitempty"`
+	Samples []sample     `json:"samples,omitempty"` // full: all; else the newest
+	Verdict *verdictView `json:"verdict,omitempty"`
+	CanCut  bool         `json:"can_cut"`
+	Bye     bool         `json:"bye,omitempty"` // the last frame
 }
 
 type linkView struct {
@@ -121,7 +122,7 @@ func (b *board) state(start time.Time, link linkView) frame {
 		Outcome: outcomeCount{Pushed: b.reached[pushed], NotBound: b.others[store.NotBound], Superseded: b.others[store.Superseded]},
 		Wait:    waitView{b.status.Pending.Unsynced, b.status.Pending.AwaitingWaybill, b.status.Pending.ToPush, b.status.Pending.OldestSeconds},
 		Intake:  intakeView{b.status.Intake.Received, b.status.Intake.Duplicate, b.status.Intake.Ignored, b.status.Intake.Rejected},
-		WeChat:  b.status.WeChat.State, CanBreak: b.phase == "scanning" && link.Up,
+		WeChat:  b.status.WeChat.State, CanCut: b.phase == "scanning" && link.Up,
 	}
 	copy(f.Reached[:], b.reached[:])
 	for state, n := range b.others {

@@ -25,13 +25,14 @@ type hub struct {
 
 	mu      sync.Mutex
 	readers map[chan []byte]bool
+	over    bool
 }
 
 func newHub(b *board, g *gate, status func() control.Status) *hub {
 	return &hub{board: b, gate: g, start: b.now(), status: status, readers: map[chan []byte]bool{}}
 }
 
-// run sends frames until ctx ends, and one last then.
+// run sends frames until ctx ends.
 func (h *hub) run(ctx context.Context) {
 	t := time.NewTicker(tick)
 	defer t.Stop()
@@ -40,10 +41,24 @@ func (h *hub) run(ctx context.Context) {
 		case <-t.C:
 			h.beat(n)
 		case <-ctx.Done():
-			h.beat(0)
+			h.goodbye()
 			return
 		}
 	}
+}
+
+// goodbye sends a last full frame and lets all readers go.
+func (h *hub) goodbye() {
+	h.board.setStatus(h.status())
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f := h.board.full(h.start, h.link())
+	f.Bye, h.over = true, true
+	h.send(encodeFrame(f))
+	for r := range h.readers {
+		close(r)
+	}
+	clear(h.readers)
 }
 
 func (h *hub) beat(n int) {
@@ -80,8 +95,14 @@ func (h *hub) join() chan []byte {
 	r := make(chan []byte, 32)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	r <- encodeFrame(h.board.full(h.start, h.link()))
-	h.readers[r] = true
+	f := h.board.full(h.start, h.link())
+	f.Bye = h.over
+	r <- encodeFrame(f)
+	if h.over {
+		close(r)
+	} else {
+		h.readers[r] = true
+	}
 	return r
 }
 
