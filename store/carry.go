@@ -64,10 +64,13 @@ func (o *Outbox) openIn(s *segment) (seqs []uint64) {
 }
 
 // noteCargo copies where the events stand, as far as it is on disk: how a dead
-// letter died, when one was put back, and the newest action_time stored after
-// it. What came later for its waybill is in segments not yet dropped, or was
-// copied the last time.
+// letter died, when one was put back, and what was stored after each for its
+// waybill. What came later is in segments not yet dropped, or was copied the
+// last time.
 func (o *Outbox) noteCargo(c *cargo, seqs []uint64) error {
+	if len(seqs) == 0 {
+		return nil
+	}
 	records, _, err := o.records(seqs)
 	if err == nil {
 		records, err = o.describeFinished(records)
@@ -75,31 +78,27 @@ func (o *Outbox) noteCargo(c *cargo, seqs []uint64) error {
 	if err != nil {
 		return err
 	}
-	var later map[uint64]laterTime
+	later, err := o.laterTimes(records)
+	if err != nil {
+		return err
+	}
 	for _, r := range records {
-		if r.State == Dead || !r.RetriedAt.IsZero() {
-			if later == nil {
-				if later, err = o.laterTimes(records); err != nil {
-					return err
-				}
-			}
-			c.notes = append(c.notes, r.copied(later[r.ID.Seq]))
-		}
+		n := r.copied(later[r.ID.Seq])
+		c.notes = append(c.notes, n)
+		c.bytes += noteWeight(&n)
 		if r.State == Dead {
 			c.dead++
 		}
-	}
-	for i := range c.notes {
-		c.bytes += noteWeight(&c.notes[i])
 	}
 	return nil
 }
 
 func (r *Record) copied(later laterTime) note {
-	n := note{copied: true, seq: r.ID.Seq, later: later}
-	if r.State == Dead {
+	n := note{kind: noteCarried, copied: true, seq: r.ID.Seq, later: later}
+	switch {
+	case r.State == Dead:
 		n.kind, n.outcome, n.at, n.attempts, n.last = noteOutcome, Dead, r.FinishedAt, r.Attempts, r.Last
-	} else {
+	case !r.RetriedAt.IsZero():
 		n.kind, n.at = noteRequeue, r.RetriedAt
 	}
 	return n

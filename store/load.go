@@ -104,6 +104,9 @@ func (l *loader) notes(s *segment, tx *bolt.Tx) error {
 }
 
 func (l *loader) note(s *segment, n *note) {
+	if n.kind == noteCarried {
+		return
+	}
 	f, holder := l.fateOf(n.seq)
 	if n.kind == noteRequeue {
 		if !n.copied {

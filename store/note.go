@@ -45,6 +45,7 @@ type noteKind uint8
 const (
 	noteOutcome noteKind = 1 + iota
 	noteRequeue
+	noteCarried // a pending event was carried; only `later` counts
 )
 
 // maxReason bounds what a note keeps of a reason, in bytes.
@@ -100,7 +101,7 @@ func (n *note) plausible() bool {
 	switch n.kind {
 	case noteOutcome:
 		return n.outcome.Finished()
-	case noteRequeue:
+	case noteRequeue, noteCarried:
 		return n.outcome == Unsynced
 	}
 	return false
