@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"context"
 	"errors"
 	"math"
 
@@ -61,7 +62,7 @@ func (s *syncer) unheard(b *batch, err error) (more bool, _ error) {
 	if !errors.As(err, &e) {
 		return false, err
 	}
-	if e.Status == 0 && len(b.recs) > 1 { // perhaps too much for a slow line
+	if errors.Is(e, context.DeadlineExceeded) && len(b.recs) > 1 { // perhaps too much for a slow line
 		s.narrow.limit = max(1, len(b.recs)/2)
 	}
 	if !e.Refused() {

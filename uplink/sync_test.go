@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -285,6 +286,26 @@ func TestRefusedExtras(t *testing.T) {
 		}
 		if n := r.out.Counts().State[store.Pushed]; n != 5 {
 			t.Errorf("%d pushed, want 5", n)
+		}
+	})
+}
+
+// A batch that a slow line cannot carry in time is sent in smaller ones.
+func TestSlowLine(t *testing.T) {
+	inBubble(t, Notify{}, func(r *rig) {
+		for i := range 100 {
+			r.out.add(event(fmt.Sprint("W", i), 0))
+		}
+		r.centre.fault = func(q *syncapi.Request) error {
+			if len(q.Events) > 20 {
+				return &syncapi.Error{Err: context.DeadlineExceeded}
+			}
+			return nil
+		}
+		r.start()
+		r.sleep(time.Minute)
+		if n := r.out.Counts().State[store.Pushed]; n != 100 {
+			t.Errorf("%d pushed", n)
 		}
 	})
 }

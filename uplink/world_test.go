@@ -17,7 +17,6 @@ import (
 	"scanrelay/uplink/central"
 	"scanrelay/uplink/syncapi"
 	"scanrelay/wechat"
-	"scanrelay/wechat/callback"
 	"scanrelay/wechat/fake"
 )
 
@@ -117,7 +116,7 @@ func (w *world) startCentral() {
 	}
 	c, err := central.New(central.Options{Snapshot: w.snap, WeChat: client, Config: central.Config{
 		AppID: fake.DefaultAppID, Secret: fake.DefaultSecret, Rate: 1e6, AdminToken: "admin-admin-admin-admin",
-		Callback: central.Callback{Token: fake.DefaultToken, EncodingAESKey: fake.DefaultAESKey, Mode: callback.Secure, SwapNames: true, MaxSkew: 10 * time.Minute},
+		Callback: central.Callback{Token: fake.DefaultToken, EncodingAESKey: fake.DefaultAESKey, Mode: fake.Secure, SwapNames: true, MaxSkew: 10 * time.Minute},
 		Depots:   []central.Depot{{ID: "hz-01", Token: depotToken}},
 	}})
 	if err != nil {

@@ -105,8 +105,13 @@ func newTransport(o TLSOptions) (*http.Transport, error) {
 		MaxIdleConnsPerHost:   2,
 		IdleConnTimeout:       90 * time.Second,
 		ForceAttemptHTTP2:     true,
+		// A half-dead line, common behind 4G, is found by pings.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
 	}, nil
 }
+
+// CloseIdleConnections closes the connections that no call uses.
+func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
 
 // Sync makes one call. It is idempotent, and is made again once by the HTTP
 // client where a kept connection turned out to be dead. Every error is an
