@@ -115,8 +115,10 @@ func New(cfg *configs.Agent, o Options) (_ *Agent, err error) {
 	if a.uplink, err = newUplink(a); err != nil {
 		return nil, err
 	}
-	a.intake, err = newIntake(a)
-	return a, err
+	if a.intake, err = newIntake(a); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 func (a *Agent) openStore() error {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"time"
 
 	"scanrelay/agent/control"
@@ -30,37 +32,45 @@ type part struct {
 // Run runs the agent until ctx ends, then stops it in order and returns nil, or
 // what did not end well. It returns an error at once when a part fails.
 func (a *Agent) Run(ctx context.Context) error {
-	fell := make(chan *part, 8)
-	start := func(name string, by time.Duration, run func(context.Context) error) *part {
-		pctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		p := &part{name: name, cancel: cancel, ended: make(chan struct{}), by: by}
-		go func() {
-			p.err = run(pctx)
-			close(p.ended)
-			if pctx.Err() == nil {
-				fell <- p
-			}
-		}()
-		return p
-	}
-	var parts []*part // in the order of their start; stopped the other way round
-	if ln := a.opts.Listeners.Control; ln != nil {
-		parts = append(parts, start("control socket", stopServers, func(ctx context.Context) error {
-			return control.Serve(ctx, ln, control.Local(a.controlOptions()), a.log, 200*time.Millisecond)
-		}))
-	}
-	if ln := a.opts.Listeners.HTTP; ln != nil {
-		parts = append(parts, start("http", stopServers, func(ctx context.Context) error {
-			return control.Serve(ctx, ln, control.Public(a.controlOptions()), a.log, 200*time.Millisecond)
-		}))
-	}
-	parts = append(parts,
-		start("clock", stopServers, a.watchClock),
-		start("relays", stopRelays, a.uplink.Run),
-		start("intake", stopIntake, a.intake.Run))
+	fell := make(chan *part, 8) // more than there are parts
+	parts := a.start(context.WithoutCancel(ctx), fell)
 	a.once.Do(func() { close(a.ready) })
 	a.log.Info("agent runs", "depot", a.cfg.Depot.ID, "version", a.opts.Version, "data_dir", a.cfg.DataDir, "mqtt", a.cfg.MQTT.Broker)
 	return errors.Join(a.await(ctx, fell), a.stop(parts))
+}
+
+// start starts the parts; intake, which is to be stopped first, comes last.
+func (a *Agent) start(ctx context.Context, fell chan<- *part) (parts []*part) {
+	add := func(name string, by time.Duration, run func(context.Context) error) {
+		parts = append(parts, startPart(ctx, name, by, run, fell))
+	}
+	serve := func(name string, ln net.Listener, h func(control.Options) http.Handler) {
+		if ln != nil {
+			add(name, stopServers, func(ctx context.Context) error {
+				return control.Serve(ctx, ln, h(a.controlOptions()), a.log, 200*time.Millisecond)
+			})
+		}
+	}
+	serve("control socket", a.opts.Listeners.Control, control.Local)
+	serve("http", a.opts.Listeners.HTTP, control.Public)
+	add("clock", stopServers, a.watchClock)
+	add("relays", stopRelays, a.uplink.Run)
+	add("intake", stopIntake, a.intake.Run)
+	return parts
+}
+
+// startPart runs a part; one that ends before it is cancelled goes to fell.
+func startPart(ctx context.Context, name string, by time.Duration, run func(context.Context) error, fell chan<- *part) *part {
+	ctx, cancel := context.WithCancel(ctx)
+	p := &part{name: name, cancel: cancel, ended: make(chan struct{}), by: by}
+	go func() {
+		p.err = run(ctx)
+		close(p.ended)
+		if ctx.Err() == nil {
+			fell <- p
+		}
+	}()
+	return p
 }
 
 // await waits for the stop, or for the first part that ends by itself.
