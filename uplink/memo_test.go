@@ -180,11 +180,20 @@ func TestTokenOffers(t *testing.T) {
 func TestWaitsOverflowDeclaresAll(t *testing.T) {
 	w := newWaits(newMemory())
 	w.heard("s", "p")
-	w.declared(declaration{paged: true})
+	w.declared(w.declare(10))
+	if w.pending() {
+		t.Error("nothing waits, and still something is to be declared")
+	}
+	before := w.declare(10)
 	for i := range maxFresh + 1 {
 		w.parked(scan.WaybillID(fmt.Sprint("W", i)), time.Now())
 	}
 	if len(w.fresh) > maxFresh || !w.all {
 		t.Errorf("%d fresh ones, all: %v", len(w.fresh), w.all)
+	}
+	before.paged = true
+	w.declared(before) // belongs to a round that is over
+	if !w.all {
+		t.Error("a declaration of an earlier round ended this one")
 	}
 }

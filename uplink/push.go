@@ -17,6 +17,8 @@ const (
 	// ahead is how long leased records may wait at the pace at which they
 	// leave: new scans must not stand in line behind what was leased before.
 	ahead = 2 * time.Second
+	// idleLook is when the dispatcher looks around although nothing happened.
+	idleLook = time.Minute
 	// minLook keeps looking for due records from becoming a busy loop.
 	minLook = 10 * time.Millisecond
 	// leaseRest is the pause after a lease that failed.
@@ -59,10 +61,9 @@ type pusher struct {
 	ready     []item
 	asking    map[uint64]item
 	busy      int
-	left      meter // records that left the relay, however
-	hungry    bool  // more records are wanted
-	mayLease  bool  // the outbox may have more
-	sweepAt   time.Time
+	left      meter     // records that left the relay, however
+	hungry    bool      // more records are wanted
+	mayLease  bool      // the outbox may have more
 	restUntil time.Time // no lease before: the last one failed
 }
 
@@ -87,6 +88,7 @@ func (p *pusher) run(ctx context.Context) error {
 	for range p.concurrency {
 		workers.Go(p.serve)
 	}
+	workers.Go(func() { p.sweep(ctx) })
 	err := p.dispatch(ctx)
 	stop()
 	close(p.work)
@@ -183,7 +185,7 @@ func (p *pusher) sleepFor(window int, until time.Time) time.Duration {
 		return max(time.Millisecond, time.Until(until))
 	}
 	if !p.hungry {
-		return sweepEvery // a worker or a reply comes first
+		return idleLook // a worker or a reply comes first
 	}
 	if rest := time.Until(p.restUntil); rest > 0 {
 		return rest
@@ -192,14 +194,13 @@ func (p *pusher) sleepFor(window int, until time.Time) time.Duration {
 		return 0
 	}
 	if due, ok := p.outbox.Due(); ok {
-		return min(sweepEvery, max(minLook, due.Sub(p.clock.Now())))
+		return min(idleLook, max(minLook, due.Sub(p.clock.Now())))
 	}
-	return sweepEvery
+	return idleLook
 }
 
 // refill leases as many records as the workers will need soon.
 func (p *pusher) refill(window int) error {
-	p.sweep()
 	p.refresh()
 	want := p.target(window) - len(p.ready) - len(p.asking)
 	p.hungry = want > 0 && len(p.ready)+len(p.asking) <= want
@@ -241,10 +242,12 @@ func (p *pusher) refresh() {
 	}
 }
 
-// sweep looks now and then for waiting events that expired.
-func (p *pusher) sweep() {
-	if now := time.Now(); now.After(p.sweepAt) {
-		p.sweepAt = now.Add(sweepEvery)
-		p.waits.sweep(p.clock.Now())
+// sweep looks every minute for waiting events that expired, while events can be
+// judged at all. It reads records, which must not hold the dispatcher up.
+func (p *pusher) sweep(ctx context.Context) {
+	for sleep(ctx, sweepEvery) {
+		if window, _ := p.window(); window != 0 {
+			p.waits.sweep(p.clock.Now())
+		}
 	}
 }

@@ -24,6 +24,7 @@ type waits struct {
 	fresh     []scan.WaybillID // parked and not yet declared
 	all       bool             // every waiting one is to be declared, from cursor on
 	cursor    scan.WaybillID
+	round     int    // counts the times when all began anew
 	centre    string // store_id and process of the declarations
 	deadlines *recent[scan.WaybillID, time.Time]
 	checks    *recent[scan.WaybillID, time.Time] // woken when, only to see whether they expired
@@ -43,7 +44,7 @@ func (w *waits) parked(id scan.WaybillID, deadline time.Time) {
 		w.deadlines.put(id, deadline)
 	}
 	if len(w.fresh) >= maxFresh {
-		w.fresh, w.all, w.cursor = nil, true, ""
+		w.anewLocked()
 		return
 	}
 	w.fresh = append(w.fresh, id)
@@ -54,25 +55,27 @@ type declaration struct {
 	fresh  []scan.WaybillID
 	page   []scan.WaybillID
 	paged  bool
+	round  int
 	cursor scan.WaybillID // after page; "" when that was empty: there are no more
 }
 
-// declare takes up to n waybills to declare.
-func (w *waits) declare(n int) (d declaration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+// declare takes up to n waybills to declare. Only the sync relay calls it.
+func (w *waits) declare(n int) declaration {
 	n = min(n, syncapi.MaxWaiting)
+	w.mu.Lock()
 	take := min(n, len(w.fresh))
-	d.fresh = w.fresh[:take:take]
+	d := declaration{fresh: w.fresh[:take:take], paged: w.all && take < n, round: w.round}
 	if w.fresh = w.fresh[take:]; len(w.fresh) == 0 {
 		w.fresh = nil
 	}
-	if room := n - take; w.all && room > 0 {
-		d.paged = true
-		d.page = w.outbox.Waiting(room, w.cursor)
-		if n := len(d.page); n > 0 {
-			d.cursor = d.page[n-1]
-		}
+	cursor := w.cursor
+	w.mu.Unlock()
+	if !d.paged {
+		return d
+	}
+	d.page = w.outbox.Waiting(n-take, cursor) // reads records: not under the lock
+	if last := len(d.page); last > 0 {
+		d.cursor = d.page[last-1]
 	}
 	return d
 }
@@ -98,7 +101,7 @@ func (w *waits) undeclared(d declaration) {
 func (w *waits) declared(d declaration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if d.paged {
+	if d.paged && w.all && d.round == w.round {
 		w.cursor, w.all = d.cursor, d.cursor != ""
 	}
 }
@@ -109,8 +112,15 @@ func (w *waits) heard(storeID, process string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if now := storeID + "/" + process; now != w.centre {
-		w.centre, w.all, w.cursor, w.fresh = now, true, "", nil
+		w.centre = now
+		w.anewLocked()
 	}
+}
+
+// anewLocked declares everything that waits from the start.
+func (w *waits) anewLocked() {
+	w.fresh, w.all, w.cursor = nil, true, ""
+	w.round++
 }
 
 // pending reports whether something is still to be declared.
