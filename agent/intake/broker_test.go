@@ -537,3 +537,20 @@ func (s *syncBuffer) String() string {
 	defer s.mu.Unlock()
 	return s.b.String()
 }
+
+// What no source takes is acknowledged and counted, $SYS included, which mochi
+// itself would drop in silence.
+func TestBrokerForeignTopics(t *testing.T) {
+	j := newFakeJournal(t, 0)
+	_, addr := startBroker(t, BrokerConfig{}, j)
+	w, _ := login(t, addr, "lost")
+	for i, topic := range []string{"elsewhere", "$SYS/broker", "$sys", "$share/x", "/"} {
+		w.send(publishPacket(topic, 1, uint16(i+1), false, "x"))
+		if id := expect[*packets.PubackPacket](w).MessageID; id != uint16(i+1) {
+			t.Errorf("%s: acknowledged %d", topic, id)
+		}
+	}
+	if events, rejects, ignored := j.totals(); events+rejects != 0 || ignored != 5 {
+		t.Errorf("%d events, %d rejects, %d ignored", events, rejects, ignored)
+	}
+}

@@ -78,6 +78,7 @@ func (h *hook) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
 	if len(u.publish) == 0 {
 		return true
 	}
+	topic = unmarked(topic)
 	levels := strings.Split(topic, "/")
 	for _, f := range u.publish {
 		if f.match(levels) {
@@ -89,13 +90,25 @@ func (h *hook) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
 	return false
 }
 
-// OnPacketRead sees to what mochi would drop silently: a publish to $SYS is
-// counted and acknowledged like any other that no source takes.
-func (h *hook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
-	if pk.FixedHeader.Type == packets.Publish && len(pk.TopicName) >= 4 && strings.EqualFold(pk.TopicName[:4], "$SYS") {
-		pk.TopicName = "$\x00" + pk.TopicName[1:]
+// mochi drops publishes to some topics that begin with $ ($SYS, $share) in
+// silence, so that the device would wait for its acknowledgement for ever. While
+// mochi looks at them such topics wear a mark that no topic can have.
+const dollarMark = "$\x00"
+
+// OnPacketRead marks topics that begin with $.
+func (h *hook) OnPacketRead(_ *mochi.Client, pk packets.Packet) (packets.Packet, error) {
+	if rest, ok := strings.CutPrefix(pk.TopicName, "$"); ok && pk.FixedHeader.Type == packets.Publish {
+		pk.TopicName = dollarMark + rest
 	}
 	return pk, nil
+}
+
+// unmarked is the topic as the device sent it.
+func unmarked(topic string) string {
+	if rest, ok := strings.CutPrefix(topic, dollarMark); ok {
+		return "$" + rest
+	}
+	return topic
 }
 
 // OnPublish takes one publish. With QoS 1 it returns at once and the pipe
@@ -107,6 +120,7 @@ func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, e
 		return pk, packets.ErrRejectPacket
 	}
 	h.count(pk)
+	pk.TopicName = unmarked(pk.TopicName)
 	batch := h.b.funnel.take(pk.TopicName, pk.Payload, pk.FixedHeader.Dup, false)
 	c.slowDown(len(batch.Events))
 	e := &entry{topic: pk.TopicName, qos: pk.FixedHeader.Qos, batch: batch, cost: cost(pk.Payload, batch)}

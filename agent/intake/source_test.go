@@ -4,12 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os/exec"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/hooks/auth"
+	"github.com/mochi-mqtt/server/v2/listeners"
 
 	"scanrelay/agent/scan"
 )
@@ -215,4 +220,24 @@ func TestSourceConfigErrors(t *testing.T) {
 // writePasswords makes a mosquitto password file.
 func writePasswords(file, user, password string) error {
 	return exec.Command("mosquitto_passwd", "-b", "-c", file, user, password).Run()
+}
+
+func TestSourceOverWebSockets(t *testing.T) {
+	addr := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	server := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err := errors.Join(server.AddHook(new(auth.AllowHook), nil),
+		server.AddListener(listeners.NewWebsocket(listeners.Config{ID: "ws", Address: addr})), server.Serve()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	j := newFakeJournal(t, 0)
+	s, stop := startSource(t, SourceConfig{Brokers: []string{"ws://" + addr}}, testMapper(t, MapperConfig{}), j)
+	eventually(t, "connected", s.Connected)
+	c := connect(t, "ws://"+addr, "scanner")
+	if token := c.Publish("scans/g", 1, false, payload("YT00000001")); !token.WaitTimeout(5*time.Second) || token.Error() != nil {
+		t.Fatal(token.Error())
+	}
+	eventually(t, "stored", func() bool { return len(j.waybills()) == 1 })
+	c.Disconnect(100)
+	stop()
 }
