@@ -152,7 +152,7 @@ func (b *bench) latency() {
 		b.Fatalf("publish: %v", err)
 	}
 	site.Drain(time.Minute)
-	b.add("bytes written per event at 100 events/s", "<= 6,000 at 10 a commit", "%d", (p.written()-before)/int64(len(all)))
+	b.add("bytes written per event at 100 events/s, scan to outcome", "", "%d", (p.written()-before)/int64(len(all)))
 	lock.Lock()
 	defer lock.Unlock()
 	b.add("scan to pathnotify at 100 events/s, p50", "", "%v", percentile(took, 50).Round(time.Millisecond))

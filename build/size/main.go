@@ -95,7 +95,7 @@ func moduleSizes(path string) ([]share, error) {
 	}
 	sums := map[string]int64{}
 	for _, s := range list {
-		if kind := elf.ST_TYPE(s.Info); kind == elf.STT_FUNC || kind == elf.STT_OBJECT {
+		if inFile(file, s) {
 			sums[owner(s.Name, modules)] += int64(s.Size)
 		}
 	}
@@ -105,6 +105,15 @@ func moduleSizes(path string) ([]share, error) {
 	}
 	slices.SortFunc(shares, func(a, b share) int { return int(b.bytes - a.bytes) })
 	return shares, nil
+}
+
+// inFile reports whether a symbol takes bytes of the file: code or data, and not
+// what is zero until the program runs.
+func inFile(file *elf.File, s elf.Symbol) bool {
+	if kind := elf.ST_TYPE(s.Info); kind != elf.STT_FUNC && kind != elf.STT_OBJECT {
+		return false
+	}
+	return int(s.Section) < len(file.Sections) && file.Sections[s.Section].Type != elf.SHT_NOBITS
 }
 
 // owner names the module that a symbol belongs to.
