@@ -204,6 +204,13 @@ func (b *broker) give(depot scan.DepotID) (*syncapi.Token, syncapi.WeChatView) {
 	}, view
 }
 
+// current returns the token that depots use now; ok is false if there is none.
+func (b *broker) current() (token wechat.Secret, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.token.value, b.viewLocked().State == stateOK
+}
+
 // view tells how the centre stands with WeChat.
 func (b *broker) view() syncapi.WeChatView {
 	b.mu.Lock()

@@ -21,6 +21,7 @@ type Central struct {
 	keys    *keyring
 	broker  *broker
 	shares  *shares
+	quotas  *quotas
 	fleet   *fleet
 	waiting *waiting
 	meters  *meters
@@ -50,6 +51,7 @@ func New(o Options) (*Central, error) {
 	}
 	c.meters = newMeters(c)
 	c.broker = newBroker(o, c.meters)
+	c.quotas = newQuotas(c)
 	pages, err := newPages()
 	if err != nil {
 		return nil, fmt.Errorf("read fleet page: %w", err)
@@ -100,13 +102,14 @@ func plainHeaders(next http.Handler) http.Handler {
 	})
 }
 
-// Run keeps the access token fresh and forgets old waybills until ctx ends or
+// Run keeps the access token fresh, watches the quotas and forgets old waybills until ctx ends or
 // the snapshot fails. Everything it started has ended when it returns.
 func (c *Central) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var loops sync.WaitGroup
 	loops.Go(func() { c.broker.run(ctx) })
+	loops.Go(func() { c.quotas.run(ctx) })
 	loops.Go(func() { c.forgetLoop(ctx) })
 	loops.Go(func() { c.watchLoop(ctx) })
 	var err error

@@ -33,7 +33,8 @@ type script struct {
 	forced,
 	inFlight, most int
 	answer func(call int) (wechat.AccessToken, error)
-	hold   chan struct{} // if set, a call waits for it
+	quota  func(path string) (wechat.Quota, error) // nil: not granted
+	hold   chan struct{}                           // if set, a call waits for it
 }
 
 func (s *script) StableToken(ctx context.Context, _ string, _ wechat.Secret, force bool) (wechat.AccessToken, error) {
@@ -57,6 +58,13 @@ func (s *script) StableToken(ctx context.Context, _ string, _ wechat.Secret, for
 	defer s.mu.Unlock()
 	s.inFlight--
 	return s.answer(n)
+}
+
+func (s *script) Quota(_ context.Context, _ wechat.Secret, path string) (wechat.Quota, error) {
+	if s.quota == nil {
+		return wechat.Quota{}, &wechat.Error{API: wechat.APIQuota, Code: 48001, Msg: "api unauthorized"}
+	}
+	return s.quota(path)
 }
 
 func (s *script) count() int {

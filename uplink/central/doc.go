@@ -38,7 +38,8 @@
 // # What lives where
 //
 // In the snapshot, durable: events, answers, waybill data, bindings, numbering.
-// In memory: the token (broker.go), the depots' shares (shares.go) and when each
+// In memory: the token (broker.go), WeChat's word on the quotas (quota.go), which
+// bounds wechat.rate, the depots' shares of it (shares.go) and when each
 // was last heard of (fleet.go), what each waits for (waiting.go). After a restart
 // `process` in the answer has changed, and the depots declare again.
 package central

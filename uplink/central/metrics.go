@@ -46,6 +46,7 @@ func newMeters(c *Central) *meters {
 	gauge("tail_records", func() float64 { return float64(c.o.Snapshot.Stats().Tail) })
 	gauge("store_bytes", func() float64 { return float64(c.o.Snapshot.Stats().FileBytes) })
 	gauge("damage", func() float64 { return float64(len(c.o.Snapshot.Stats().Damage)) })
+	gauge("rate", func() float64 { return c.shares.total() })
 	gauge("depots_connected", func() float64 { return float64(c.fleet.connected(c.o.Now())) })
 	gauge("waiting_declared", func() float64 { n, _ := c.waiting.counts(); return float64(n) })
 	for _, state := range []string{stateOK, stateNoToken, stateBlocked, stateUnreachable} {
@@ -81,6 +82,24 @@ func (m *meters) callback(kind string, code int, took time.Duration) {
 
 func (m *meters) jsonp(code string) {
 	m.set.GetOrCreateCounter(`scanrelay_central_jsonp_total{code="` + code + `"}`).Inc()
+}
+
+// quota counts a request for a quota.
+func (m *meters) quota(errcode string) {
+	m.set.GetOrCreateCounter(`scanrelay_wechat_requests_total{api="quota",errcode="` + errcode + `"}`).Inc()
+}
+
+// quotaGauges shows an API's quota of today from when WeChat first told it.
+func (m *meters) quotaGauges(api string, view func(string) (quotaView, bool)) {
+	for name, pick := range map[string]func(quotaView) int64{
+		"daily":  func(v quotaView) int64 { return v.Daily },
+		"remain": func(v quotaView) int64 { return v.Remain },
+	} {
+		m.set.GetOrCreateGauge(`scanrelay_central_quota_`+name+`{api="`+api+`"}`, func() float64 {
+			v, _ := view(api)
+			return float64(pick(v))
+		})
+	}
 }
 
 // token counts a request for an access token.

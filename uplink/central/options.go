@@ -31,6 +31,7 @@ type Options struct {
 // TokenSource is what the centre calls at WeChat.
 type TokenSource interface {
 	StableToken(ctx context.Context, appid string, secret wechat.Secret, force bool) (wechat.AccessToken, error)
+	Quota(ctx context.Context, token wechat.Secret, cgiPath string) (wechat.Quota, error)
 }
 
 // Config is the centre's part of the configuration (interfaces.md).

@@ -10,6 +10,7 @@ import (
 	"html/template"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -42,7 +43,8 @@ type pageData struct {
 	Now      string
 	Uptime   string
 	WeChat   syncapi.WeChatView
-	Rate     float64
+	Rate     string
+	Quotas   []pageQuota
 	Stats    snapshot.Stats
 	StoreMiB string
 	Declared int
@@ -50,6 +52,12 @@ type pageData struct {
 	Results  []pageCount
 	Depots   []pageDepot
 	Gaps     []pageGap
+}
+
+type pageQuota struct {
+	API, Asked    string
+	Remain, Daily int64
+	Low           bool
 }
 
 type pageCount struct {
@@ -110,7 +118,7 @@ func (c *Central) pageData(r *http.Request, nonce string) pageData {
 	now := c.o.Now()
 	d := pageData{
 		Nonce: nonce, Version: c.o.Version, Now: stamp(now), Uptime: now.Sub(c.started).Round(time.Second).String(),
-		WeChat: c.broker.view(), Rate: c.o.Config.Rate, Stats: c.o.Snapshot.Stats(),
+		WeChat: c.broker.view(), Rate: strconv.FormatFloat(c.shares.total(), 'f', -1, 64), Stats: c.o.Snapshot.Stats(),
 	}
 	d.Lang = language(r)
 	d.T = texts[d.Lang]
@@ -120,6 +128,11 @@ func (c *Central) pageData(r *http.Request, nonce string) pageData {
 		syncapi.Taken, syncapi.NoWaybillData, syncapi.Late, syncapi.Duplicate, syncapi.Refused, syncapi.Conflict,
 	} {
 		d.Results = append(d.Results, pageCount{d.T[string(name)], c.meters.events(name).Get()})
+	}
+	for _, api := range quotaAPIs {
+		if q, ok := c.quotas.view(api.name); ok {
+			d.Quotas = append(d.Quotas, pageQuota{api.name, stamp(q.at), q.Remain, q.Daily, q.warned})
+		}
 	}
 	c.pageDepots(&d, now)
 	return d

@@ -23,7 +23,8 @@ const (
 // never handed out again, so the sum stays within the rate but for leastPart.
 type shares struct {
 	mu    sync.Mutex
-	rate  float64 // calls a second
+	asked float64 // calls a second as configured
+	rate  float64 // calls a second that are shared out
 	given map[scan.DepotID]grant
 }
 
@@ -34,7 +35,24 @@ type grant struct {
 }
 
 func newShares(rate float64) *shares {
-	return &shares{rate: rate, given: map[scan.DepotID]grant{}}
+	return &shares{asked: rate, rate: rate, given: map[scan.DepotID]grant{}}
+}
+
+// bound keeps the rate within what WeChat allows; 0: it does not say.
+func (s *shares) bound(allowed float64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rate = s.asked
+	if allowed > 0 && (s.asked == 0 || allowed < s.asked) {
+		s.rate = allowed
+	}
+}
+
+// total returns the fleet's rate in calls a second.
+func (s *shares) total() float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rate
 }
 
 // share returns a depot's part until its next sync, in calls a second.

@@ -69,6 +69,22 @@ func withWeChat(t *testing.T, mode callback.Mode, format fake.Format) {
 	}
 }
 
+// newFakeAPI returns a client of a fake WeChat.
+func newFakeAPI(t *testing.T, o fake.Options) *wechat.Client {
+	t.Helper()
+	other, err := fake.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := httptest.NewServer(other)
+	t.Cleanup(func() { other.Close(); api.Close() })
+	client, err := wechat.NewClient(wechat.Options{BaseURL: api.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
 func party(p syncapi.Party) wechat.Party {
 	return wechat.Party{Name: p.Name, Phone: p.Phone, Province: p.Province, City: p.City, Area: p.Area, Address: p.Address}
 }
