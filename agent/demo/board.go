@@ -111,7 +111,7 @@ func (b *board) setStatus(s control.Status) {
 	b.status = s
 }
 
-// Scanned is told by the scanners.
+// scanned is told by the scanners.
 func (b *board) scanned(k key) { b.reach(k, sent) }
 
 // stored is the agent's OnStored hook.

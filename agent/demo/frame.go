@@ -90,7 +90,7 @@ type verdictView struct {
 	Text string `json:"text"`
 }
 
-// frame takes the news off the board; nil when there are none.
+// frame takes the news off the board.
 func (b *board) frame(start time.Time, link linkView) frame {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -13,17 +13,14 @@ import (
 // second push, design.md I7; the end-to-end tests provoke that, the demo does
 // not). WeChat and the centre reach each other all the time.
 type gate struct {
-	cuts    chan time.Duration
-	changed func() // told after each change
+	cuts chan time.Duration
 
 	mu   sync.Mutex
 	down bool
 	back time.Time // when it comes back; valid while down
 }
 
-func newGate(changed func()) *gate {
-	return &gate{cuts: make(chan time.Duration, 1), changed: changed}
-}
+func newGate() *gate { return &gate{cuts: make(chan time.Duration, 1)} }
 
 // Cut cuts the uplink for d, or does nothing when a cut is already waiting.
 func (g *gate) Cut(d time.Duration) {
@@ -42,9 +39,8 @@ func (g *gate) state() (up bool, back time.Time) {
 
 func (g *gate) set(down bool, back time.Time) {
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.down, g.back = down, back
-	g.mu.Unlock()
-	g.changed()
 }
 
 // run cuts and restores until ctx ends; then the uplink is up.

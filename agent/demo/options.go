@@ -77,7 +77,7 @@ func (o Options) cutAt() time.Duration {
 	if o.Duration == 0 {
 		return 15 * time.Second
 	}
-	return max(o.Duration/10, min(o.Duration/3, o.Duration-o.Offline-o.Duration/10))
+	return max(o.Duration/10, min(o.Duration/4, o.Duration-o.Offline-o.Duration/10))
 }
 
 // wechatDelay is how long each of WeChat's answers takes: long enough to see,

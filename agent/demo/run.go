@@ -52,7 +52,7 @@ func Run(ctx context.Context, o Options) (err error) {
 
 func newDemo(o Options, dir string) *demo {
 	d := &demo{o: o, ledger: newLedger(), devices: makeDevices()}
-	d.gate = newGate(func() {})
+	d.gate = newGate()
 	d.parcels = makeParcels(o.Parcels, 1, time.Now().Unix())
 	d.board = newBoard(d.parcels, time.Now)
 	d.site = &site{o: o, dir: dir, log: o.Logger, services: newServices(), gate: d.gate}
@@ -106,24 +106,25 @@ func (d *demo) wechatOptions() fake.Options {
 }
 
 // course is the demo's own course: waybill data, scanning, draining, verdict.
+// It is cut short when ctx ends, which is no error, or when a part fails.
 func (d *demo) course(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	watch := make(chan struct{})
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	fell := make(chan error, 1)
 	go func() { // ends with ctx
-		defer close(watch)
 		select {
 		case err := <-d.site.services.failed:
-			cancel(err)
+			cancel()
+			fell <- err
 		case <-ctx.Done():
+			fell <- nil
 		}
 	}()
 	err := d.scanAndDrain(ctx)
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
-		err = cause // a part failed
+	cancel()
+	if failed := <-fell; failed != nil {
+		return failed
 	}
-	cancel(nil)
-	<-watch
 	return err
 }
 
