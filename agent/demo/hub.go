@@ -10,6 +10,9 @@ import (
 	"scanrelay/agent/control"
 )
 
+// buttonCut is how long the page's button cuts the uplink; its label says so.
+const buttonCut = 10 * time.Second
+
 // How often the page hears news, and how often the curve gets a point.
 const (
 	tick        = 120 * time.Millisecond
@@ -22,6 +25,7 @@ type hub struct {
 	gate   *gate
 	start  time.Time
 	status func() control.Status // the agent's own view
+	cut    time.Duration         // how long the page's button cuts the uplink
 
 	mu      sync.Mutex
 	readers map[chan []byte]bool
@@ -29,7 +33,7 @@ type hub struct {
 }
 
 func newHub(b *board, g *gate, status func() control.Status) *hub {
-	return &hub{board: b, gate: g, start: b.now(), status: status, readers: map[chan []byte]bool{}}
+	return &hub{board: b, gate: g, start: b.now(), status: status, cut: buttonCut, readers: map[chan []byte]bool{}}
 }
 
 // run sends frames until ctx ends.

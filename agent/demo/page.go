@@ -84,15 +84,12 @@ func writeEvent(w http.ResponseWriter, b []byte) bool {
 	return true
 }
 
-// buttonCut is how long the page's button cuts the uplink.
-const buttonCut = 10 * time.Second
-
 // serveCut cuts the uplink; other sites' pages must not.
 func (h *hub) serveCut(w http.ResponseWriter, r *http.Request) {
 	if o, err := url.Parse(r.Header.Get("Origin")); err != nil || o.Host != r.Host {
 		http.Error(w, "only the demo's own page may cut the uplink", http.StatusForbidden)
 		return
 	}
-	h.gate.Cut(buttonCut)
+	h.gate.Cut(h.cut)
 	w.WriteHeader(http.StatusNoContent)
 }

@@ -46,12 +46,13 @@ func getState(t *testing.T, host string) (f frame) {
 	return f
 }
 
-// The page in a real browser, while the demo runs and its uplink is cut: it
-// loads nothing from elsewhere, complains of nothing, speaks both languages,
-// fits narrow and wide screens, and ends with the right counts.
+// The page in a real browser, while the demo runs and its uplink is cut by the
+// page's own button: it loads nothing from elsewhere, complains of nothing,
+// speaks both languages, fits narrow and wide screens, and ends with the right
+// counts.
 func TestPage(t *testing.T) {
 	b := openTab(t)
-	host, ended := startDemo(t, Options{Parcels: 60, Duration: 16 * time.Second, Offline: 5 * time.Second})
+	host, ended := startDemo(t, Options{Parcels: 60, Duration: 22 * time.Second})
 	b.look(1400, 1100, "light", "no-preference")
 	b.open("http://" + host + "/")
 	b.until(`document.querySelectorAll('#cards li').length >= 3`)
@@ -59,6 +60,7 @@ func TestPage(t *testing.T) {
 		t.Errorf("banner %q", banner)
 	}
 	b.shoot("wide")
+	b.click("#cut")
 	b.until(`document.querySelector('#banner').dataset.mood === 'cut' && +document.querySelector('#wait-unsynced').textContent > 30`)
 	b.shoot("wide-cut")
 	b.click(`[data-lang=zh]`)
