@@ -2,9 +2,7 @@ package demo
 
 import (
 	"context"
-	"encoding/json"
 	"io"
-	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"strings"
@@ -31,19 +29,6 @@ func startDemo(t *testing.T, o Options) (host string, ended <-chan error) {
 	}()
 	t.Cleanup(func() { cancel(); <-done })
 	return o.Listen.Addr().String(), result
-}
-
-func getState(t *testing.T, host string) (f frame) {
-	t.Helper()
-	resp, err := http.Get("http://" + host + "/state")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(&f); err != nil {
-		t.Fatal(err)
-	}
-	return f
 }
 
 // The page in a real browser, while the demo runs and its uplink is cut by the

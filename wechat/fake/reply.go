@@ -128,7 +128,7 @@ func looseKey(s string) ([]byte, error) {
 func (c *crypt) open(b64 string) ([]byte, error) {
 	data, err := base64.StdEncoding.Strict().DecodeString(b64)
 	if err != nil || len(data) == 0 || len(data)%32 != 0 {
-		return nil, errors.New("Encrypt is no base64 of whole blocks of 32")
+		return nil, errors.New("the field Encrypt is no base64 of whole blocks of 32")
 	}
 	block, err := aes.NewCipher(c.key)
 	if err != nil {
