@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
+
+	"github.com/cenkalti/backoff/v4"
 )
 
 // Retry intervals (design.md section 2, Numbers, and deps.md C).
@@ -16,7 +18,21 @@ const (
 	syncCap       = 30 * time.Second
 )
 
-// fullJitter returns a uniformly random time up to base×2ⁿ, at most limit. The
+// pace spaces the calls of a loop that fails: full jitter, which in this library
+// is a randomization of 1 around half of each bound, without its end after 15
+// minutes and with the cap halved, as it is applied before the jitter (deps.md C).
+func pace(base, limit time.Duration) *backoff.ExponentialBackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(base/2),
+		backoff.WithMultiplier(2),
+		backoff.WithRandomizationFactor(1),
+		backoff.WithMaxInterval(limit/2),
+		backoff.WithMaxElapsedTime(0),
+	)
+}
+
+// fullJitter is the same for one event, whose count of attempts is its own: it
+// returns a uniformly random time up to base×2ⁿ, at most limit. The
 // whole range is used so that many who failed together do not come back together.
 func fullJitter(n int, base, limit time.Duration) time.Duration {
 	ceiling := limit

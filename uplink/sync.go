@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
+
 	"scanrelay/store"
 	"scanrelay/uplink/syncapi"
 )
@@ -16,10 +18,9 @@ const (
 	idleSync  = 5 * time.Second      // an idle agent syncs this often
 	soonSync  = time.Second          // when something waits that is not urgent
 	linger    = 5 * time.Millisecond // lets scans that come together go together
-	denyBase  = 5 * time.Second      // the centre does not accept our credential
-	denyCap   = time.Minute
-	maxBatch  = 1000    // events in one call
-	maxBytes  = 1 << 20 // of them, about
+	denyBase  = 5 * time.Second      // at least, when the centre does not accept our credential
+	maxBatch  = 1000                 // events in one call
+	maxBytes  = 1 << 20              // of them, about
 	maxAsk    = 500
 	maxExtras = 2000 // bindings and declarations each
 	maxPath   = 1000 // nodes of one waybill, as central keeps
@@ -53,10 +54,10 @@ type syncer struct {
 	view   centreView
 	oldest atomic.Int64 // received_at of the oldest unsynced event, unix nanoseconds; 0: none
 
-	narrow   narrowing
-	failures int    // calls in a row
-	storeID  string // of the centre's last answer
-	moves    int    // corrections of the numbering in a row
+	narrow  narrowing
+	pace    *backoff.ExponentialBackOff // of calls that fail
+	storeID string                      // of the centre's last answer
+	moves   int                         // corrections of the numbering in a row
 }
 
 // centreView is how the centre stands, for Status.
@@ -132,7 +133,7 @@ func (s *syncer) call(ctx context.Context, req *syncapi.Request) (*syncapi.Respo
 // contact takes what every answer carries: the centre's clock, the token, the
 // rate, the state of WeChat as the centre sees it.
 func (s *syncer) contact(resp *syncapi.Response, x syncapi.Exchange) {
-	s.failures = 0
+	s.pace.Reset()
 	centre := time.Unix(resp.Time, 0)
 	s.clock.Heard(centre, x.Took+time.Second)
 	now := s.clock.Now()
@@ -178,14 +179,13 @@ func (s *syncer) failed(err error) time.Duration {
 	if changed {
 		s.log.Warn("central not reached", "reason", reason)
 	}
-	wait := fullJitter(s.failures, syncBase, syncCap)
+	wait := s.pace.NextBackOff()
 	if e.Unauthorized() {
-		wait = denyBase + fullJitter(s.failures, denyBase, denyCap-denyBase)
+		wait += denyBase
 	}
 	if e.RetryAfter > 0 {
 		wait = max(wait, e.RetryAfter+randomUpTo(e.RetryAfter/10))
 	}
-	s.failures++
 	return wait
 }
 

@@ -86,6 +86,7 @@ func assemble(c Config) *Uplink {
 	bindings := newBindings(c.Notify.BindingBound, c.Notify.BindingUnbound)
 	waits, gate := newWaits(c.Outbox), newGate(c.Notify, c.Outbox)
 	s := &syncer{
+		pace:   pace(syncBase, syncCap),
 		centre: c.Client, outbox: c.Outbox, clock: c.Clock, gate: gate, answers: answers, bindings: bindings,
 		tokens: tokens, valve: valve, waits: waits, desk: desk, log: c.Logger, version: c.Version,
 		limit: c.Notify.Rate, spread: max(0, cmp.Or(c.StartSpread, 2*time.Second)),

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
@@ -38,10 +38,11 @@ const (
 	connectTimeout = 10 * time.Second
 	pingTimeout    = 10 * time.Second
 	writeTimeout   = 10 * time.Second
-	maxBackoff     = 60 * time.Second
+	maxBackoff     = 59 * time.Second
 	baseBackoff    = time.Second
-	drainTime      = 2 * time.Second  // for acknowledgements before a disconnect
-	steadyAfter    = 30 * time.Second // a session that lasted so long was a good one
+	minBackoff     = 50 * time.Millisecond // spares a broker that accepts and drops
+	drainTime      = 2 * time.Second       // for acknowledgements before a disconnect
+	steadyAfter    = 30 * time.Second      // a session that lasted so long was a good one
 )
 
 // Source takes scans from an external broker: a persistent session with a fixed
@@ -126,7 +127,7 @@ func (s *Source) Status() SourceStatus {
 // disconnects and returns nil. A broker that is away or refuses is no error:
 // it is reported and tried again.
 func (s *Source) Run(ctx context.Context) error {
-	failures := 0
+	pace := reconnects()
 	for ctx.Err() == nil {
 		if !s.room(ctx) {
 			break
@@ -137,21 +138,26 @@ func (s *Source) Run(ctx context.Context) error {
 			break
 		}
 		if time.Since(began) > steadyAfter || errors.Is(err, errNoRoom) || errors.Is(err, errTooMuch) {
-			failures = 0
+			pace.Reset()
 		}
 		s.report(false, "", err)
-		pause(ctx, backoff(failures))
-		failures++
+		pause(ctx, minBackoff+pace.NextBackOff())
 	}
 	s.report(false, "", nil)
 	return nil
 }
 
-// backoff is a random time up to base·2ⁿ, capped (full jitter), with a floor that
-// keeps a broker that accepts and drops from being hammered.
-func backoff(failures int) time.Duration {
-	limit := min(maxBackoff, baseBackoff<<min(failures, 10))
-	return 50*time.Millisecond + rand.N(limit-50*time.Millisecond)
+// reconnects paces sessions that fail: full jitter, which in this library is a
+// randomization of 1 around half of each bound, and without its end after 15
+// minutes (deps.md C).
+func reconnects() *backoff.ExponentialBackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(baseBackoff/2),
+		backoff.WithMultiplier(2),
+		backoff.WithRandomizationFactor(1),
+		backoff.WithMaxInterval(maxBackoff/2),
+		backoff.WithMaxElapsedTime(0),
+	)
 }
 
 func pause(ctx context.Context, d time.Duration) {
