@@ -188,10 +188,13 @@ func TestClearReplyInSecureModeIsRefused(t *testing.T) {
 
 func TestUnreachable(t *testing.T) {
 	for name, serve := range map[string]func(http.ResponseWriter, *http.Request) bool{
-		"503":      func(w http.ResponseWriter, r *http.Request) bool { w.WriteHeader(503); return true },
-		"403":      func(w http.ResponseWriter, r *http.Request) bool { w.WriteHeader(403); return true },
-		"redirect": func(w http.ResponseWriter, r *http.Request) bool { http.Redirect(w, r, "/else", http.StatusFound); return true },
-		"dropped":  func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) },
+		"503": func(w http.ResponseWriter, r *http.Request) bool { w.WriteHeader(503); return true },
+		"403": func(w http.ResponseWriter, r *http.Request) bool { w.WriteHeader(403); return true },
+		"redirect": func(w http.ResponseWriter, r *http.Request) bool {
+			http.Redirect(w, r, "/else", http.StatusFound)
+			return true
+		},
+		"dropped": func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) },
 		"too slow": func(_ http.ResponseWriter, r *http.Request) bool {
 			io.Copy(io.Discard, r.Body) // only then does the server notice that the caller has gone
 			<-r.Context().Done()
