@@ -19,14 +19,17 @@
 // Each event has (epoch, seq), seq rising within a depot, with holes only where
 // damage took records. The request covers the numbers from `from` on: whatever
 // the depot still has of them up to the last event sent is in `events`. The
-// centre keeps `have`, the highest number taken of that epoch (0: none).
+// centre keeps `have`, the highest number taken of that epoch. Of an epoch that
+// it has not seen it is the highest of the depot's other epochs, below next_seq:
+// numbers go on over epochs, so a new one brings neither a rewind nor a gap.
 //
 //   - from > have+1: the centre lacks something the agent believes delivered
 //     (it came back from a backup). It merges nothing and answers have with
 //     rewind set; the agent lets its watermark fall and sends again.
 //   - numbers at or below have are answered from the stored answers; another
-//     identity under a known number is `conflict`, and the agent takes a new
-//     epoch and sends what is unsynced again under it.
+//     identity under a known number is `conflict`: nothing of the batch is
+//     merged, and the agent takes a new epoch and sends what is unsynced again
+//     under it.
 //   - numbers missing between have+1 and an event are a gap: an alarm at the
 //     centre that names them.
 //   - have ≥ next_seq: the agent's store is older than what it once sent (a

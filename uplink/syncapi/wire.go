@@ -99,7 +99,8 @@ type Response struct {
 	StoreID string `json:"store_id"` // changes when the centre's store is replaced
 	Process string `json:"process"`  // changes with each start of the centre
 	Time    int64  `json:"time"`     // the centre's clock, unix seconds
-	// Have is the highest number taken of the request's epoch; 0: none.
+	// Have is the highest number taken of the request's epoch, see the
+	// package comment; 0: none.
 	Have uint64 `json:"have"`
 	// Rewind is set when From lay above Have+1: nothing was merged.
 	Rewind   bool       `json:"rewind,omitempty"`
