@@ -11,12 +11,12 @@ const (
 	// rememberIdentities is how many of the latest identities are known for
 	// certain; up to twice as many are in memory. What is older is found by
 	// the centre (design.md section 3).
-	rememberIdentities = 1 << 16
+	rememberIdentities = 1 << 15
 	// weakWindow is how long an equal weak key with the DUP flag is the same
 	// event (design.md section 2, Identity).
 	weakWindow = 10 * time.Minute
 	// rememberWeak bounds the weak keys likewise.
-	rememberWeak = 1 << 16
+	rememberWeak = 1 << 15
 )
 
 // identity is a keyed hash of a waybill and an event id. At 128 bits chance

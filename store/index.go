@@ -2,7 +2,6 @@ package store
 
 import (
 	"hash/maphash"
-	"maps"
 	"time"
 
 	"scanrelay/agent/scan"
@@ -15,8 +14,9 @@ import (
 type index struct {
 	table
 	waybills  map[uint64]waybill
-	parked    map[uint64]struct{} // hashes of the waybills that wait for data
-	leases    map[uint64]lease
+	parked    map[uint64]int     // waybills that wait for data: how many of their events awaiting counts
+	leases    map[uint64]lease   // by number
+	leasedOf  map[uint64]uint64  // the leased event of a waybill
 	notes     map[uint64]attempt // what more is known of some pending events
 	dead      map[uint64]struct{}
 	timers    timers
@@ -26,18 +26,36 @@ type index struct {
 	watermark uint64
 	unsynced  int
 	awaiting  int
-	youngest  bool // which end the next lease begins at
+	youngest  bool // which end the last lease ended at
 	woken     bool // a waybill became ready since this was last cleared
 }
 
-// waybill is one waybill with pending events.
+// waybill is one waybill with pending events; there are as many as events, so
+// it is kept small.
 type waybill struct {
-	head, tail uint64 // its first and last pending event
-	leased     uint64 // the one that is leased; 0: none
-	synced     int32  // how many of them the centre has
-	waiting    int32  // how many of them index.awaiting counts
-	parked     bool   // it waits for waybill data
-	ready      bool   // the bit of its tail is set
+	head  uint64 // its first pending event; 0: none
+	span  uint32 // how far behind its last one is
+	flags uint8
+	// synced is how many of its events the centre has.
+	synced uint32
+}
+
+// Flags of a waybill.
+const (
+	waybillParked = 1 << iota // it waits for waybill data
+	waybillLeased             // one of its events is leased; leasedOf says which
+	waybillReady              // the bit of its last event is set
+)
+
+func (w *waybill) tail() uint64 { return w.head + uint64(w.span) }
+
+func (w *waybill) is(flag uint8) bool { return w.flags&flag != 0 }
+
+func (w *waybill) set(flag uint8, on bool) {
+	w.flags &^= flag
+	if on {
+		w.flags |= flag
+	}
 }
 
 // attempt is what was learned of a pending event so far.
@@ -51,7 +69,8 @@ type attempt struct {
 
 func newIndex() *index {
 	return &index{
-		waybills: map[uint64]waybill{}, parked: map[uint64]struct{}{}, leases: map[uint64]lease{},
+		waybills: map[uint64]waybill{}, parked: map[uint64]int{},
+		leases: map[uint64]lease{}, leasedOf: map[uint64]uint64{},
 		notes: map[uint64]attempt{}, dead: map[uint64]struct{}{}, seed: maphash.MakeSeed(),
 	}
 }
@@ -64,49 +83,46 @@ func (x *index) hash(id scan.WaybillID) uint64 { return maphash.String(x.seed, s
 func (x *index) hashBytes(id []byte) uint64 { return maphash.Bytes(x.seed, id) }
 
 // edit changes one waybill through fn and keeps everything derived from it:
-// its ready bit, the parked set and the count of events that wait for data.
+// its ready bit, and the count of events that wait for data.
 func (x *index) edit(h uint64, fn func(w *waybill)) {
 	w := x.waybills[h]
-	if w.ready {
-		x.setReady(w.tail, false)
+	was := w.is(waybillReady)
+	if was {
+		x.setReady(w.tail(), false)
 	}
-	was := w.ready
 	fn(&w)
-	x.count(&w)
-	w.ready = x.leasable(&w)
-	switch {
-	case w.ready:
-		x.setReady(w.tail, true)
-		x.woken = x.woken || !was
-	case w.head == 0:
+	x.count(h, &w)
+	if w.head == 0 {
 		delete(x.waybills, h)
-		delete(x.parked, h)
 		return
 	}
-	if w.parked {
-		x.parked[h] = struct{}{}
-	} else {
-		delete(x.parked, h)
+	ready := x.leasable(&w)
+	w.set(waybillReady, ready)
+	if ready {
+		x.setReady(w.tail(), true)
+		x.woken = x.woken || !was
 	}
 	x.waybills[h] = w
 }
 
 // count keeps the number of events in awaiting_waybill: the synced ones of a
 // parked waybill, without one that is leased.
-func (x *index) count(w *waybill) {
-	x.awaiting -= int(w.waiting)
-	w.waiting = 0
-	if w.parked {
-		w.waiting = w.synced
+func (x *index) count(h uint64, w *waybill) {
+	x.awaiting -= x.parked[h]
+	if !w.is(waybillParked) || w.head == 0 {
+		delete(x.parked, h)
+		return
 	}
-	if w.waiting > 0 && w.leased != 0 && w.leased <= x.watermark {
-		w.waiting--
+	n := int(w.synced)
+	if seq, leased := x.leasedOf[h]; leased && seq <= x.watermark {
+		n--
 	}
-	x.awaiting += int(w.waiting)
+	x.parked[h] = n
+	x.awaiting += n
 }
 
 func (x *index) leasable(w *waybill) bool {
-	if w.head == 0 || w.head > x.watermark || w.parked || w.leased != 0 {
+	if w.head > x.watermark || w.is(waybillParked|waybillLeased) {
 		return false
 	}
 	if x.get(w.head).flags&entryNoted == 0 {
@@ -131,22 +147,24 @@ func (x *index) add(seq uint64, e entry) {
 // link puts an event into its waybill's chain: nearly always at the end, but a
 // dead letter goes back to its place.
 func (x *index) link(w *waybill, seq uint64, e entry) {
-	before, after := w.tail, uint64(0)
+	before, after := w.tail(), uint64(0)
 	for before > seq {
 		before, after = x.prevOf(before), before
 	}
 	e.prev, e.next = distance(before, seq), distance(seq, after)
 	x.put(seq, e)
+	head, tail := w.head, w.tail()
 	if before == 0 {
-		w.head = seq
+		head = seq
 	} else {
 		x.get(before).next = distance(before, seq)
 	}
 	if after == 0 {
-		w.tail = seq
+		tail = seq
 	} else {
 		x.get(after).prev = distance(seq, after)
 	}
+	w.head, w.span = head, uint32(tail-head)
 }
 
 // distance between two neighbours; 0 if one of them is none.
@@ -183,8 +201,8 @@ func (x *index) remove(seq uint64) {
 		x.unsynced--
 	}
 	x.edit(e.waybill, func(w *waybill) {
-		if w.leased == seq {
-			w.leased = 0
+		if x.leasedOf[e.waybill] == seq {
+			x.unlease(e.waybill, w)
 		}
 		if seq <= x.watermark {
 			w.synced--
@@ -195,16 +213,18 @@ func (x *index) remove(seq uint64) {
 
 func (x *index) unlink(w *waybill, seq uint64) {
 	before, after := x.prevOf(seq), x.nextOf(seq)
+	head, tail := w.head, w.tail()
 	if before == 0 {
-		w.head = after
+		head = after
 	} else {
 		x.get(before).next = distance(before, after)
 	}
 	if after == 0 {
-		w.tail = before
+		tail = before
 	} else {
 		x.get(after).prev = distance(before, after)
 	}
+	w.head, w.span = head, uint32(tail-head)
 	x.del(seq)
 }
 
@@ -220,7 +240,7 @@ func (x *index) rise(upTo uint64, waits map[uint64]bool) {
 		x.unsynced--
 		x.edit(x.get(seq).waybill, func(w *waybill) {
 			w.synced++
-			w.parked = waits[seq]
+			w.set(waybillParked, waits[seq])
 		})
 	}
 }
@@ -243,8 +263,10 @@ func (x *index) state(seq uint64) State {
 	if _, leased := x.leases[seq]; leased {
 		return ToPush
 	}
-	if e := x.get(seq); e != nil && x.waybills[e.waybill].parked {
-		return AwaitingWaybill
+	if e := x.get(seq); e != nil {
+		if _, parked := x.parked[e.waybill]; parked {
+			return AwaitingWaybill
+		}
 	}
 	return ToPush
 }
@@ -260,20 +282,13 @@ func (x *index) oldest() time.Time {
 // newer returns the newest action_time among the waybill's pending events
 // after seq.
 func (x *index) newer(h, seq uint64) (newest int64, ok bool) {
-	for s := x.waybills[h].tail; s > seq; s = x.prevOf(s) {
+	w := x.waybills[h]
+	for s := w.tail(); s > seq; s = x.prevOf(s) {
 		if a := x.get(s).action; !ok || a > newest {
 			newest, ok = a, true
 		}
 	}
 	return newest, ok
-}
-
-// chain lists the waybill's pending events in sequence order.
-func (x *index) chain(h uint64) (seqs []uint64) {
-	for s := x.waybills[h].head; s != 0; s = x.nextOf(s) {
-		seqs = append(seqs, s)
-	}
-	return seqs
 }
 
 // note changes what is known of a pending event.
@@ -282,13 +297,4 @@ func (x *index) note(seq uint64, fn func(a *attempt)) {
 	fn(&a)
 	x.notes[seq] = a
 	x.get(seq).flags |= entryNoted
-}
-
-// deadSeqs returns the numbers of the dead letters, in no order.
-func (x *index) deadSeqs() []uint64 {
-	seqs := make([]uint64, 0, len(x.dead))
-	for seq := range maps.Keys(x.dead) {
-		seqs = append(seqs, seq)
-	}
-	return seqs
 }

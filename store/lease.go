@@ -46,8 +46,10 @@ func (x *index) lease(max int, ttl time.Duration) (seqs []uint64) {
 		if !ok {
 			break
 		}
-		x.edit(x.get(tail).waybill, func(w *waybill) {
-			w.leased = w.head
+		h := x.get(tail).waybill
+		x.edit(h, func(w *waybill) {
+			w.set(waybillLeased, true)
+			x.leasedOf[h] = w.head
 			x.leases[w.head] = lease{until: until}
 			seqs = append(seqs, w.head)
 		})
@@ -97,7 +99,13 @@ func (x *index) isDue(seq uint64) {
 // endLease gives an event back to its state.
 func (x *index) endLease(seq uint64) {
 	delete(x.leases, seq)
-	x.edit(x.get(seq).waybill, func(w *waybill) { w.leased = 0 })
+	h := x.get(seq).waybill
+	x.edit(h, func(w *waybill) { x.unlease(h, w) })
+}
+
+func (x *index) unlease(h uint64, w *waybill) {
+	w.set(waybillLeased, false)
+	delete(x.leasedOf, h)
 }
 
 // leased reports whether the event's lease still holds.
@@ -134,7 +142,11 @@ func (x *index) retry(r Retry) {
 // park gives a leased event back and lets its waybill wait for data.
 func (x *index) park(seq uint64) {
 	delete(x.leases, seq)
-	x.edit(x.get(seq).waybill, func(w *waybill) { w.leased, w.parked = 0, true })
+	h := x.get(seq).waybill
+	x.edit(h, func(w *waybill) {
+		x.unlease(h, w)
+		w.set(waybillParked, true)
+	})
 }
 
 // due returns when a lease may find more than it does now.

@@ -17,6 +17,7 @@ type loader struct {
 	fates    map[*segment][]fate    // of the events a segment was made for
 	carried  map[uint64]*carriedOne // events that live in a later segment
 	retried  map[uint64]time.Time   // dead letters that were put back
+	received uint32                 // when the event before was received
 }
 
 // fate is how an event ended; 0: it is pending.
@@ -32,7 +33,7 @@ type carriedOne struct {
 func (o *Outbox) load() error {
 	l := &loader{
 		o: o, segments: o.journal.list(), fates: map[*segment][]fate{},
-		carried: map[uint64]*carriedOne{}, retried: map[uint64]time.Time{},
+		carried: map[uint64]*carriedOne{}, retried: map[uint64]time.Time{}, received: unix32(o.index.now),
 	}
 	for _, s := range l.segments {
 		if err := o.journal.view(s, func(tx *bolt.Tx) error { return l.bounds(s, tx) }); err != nil {
@@ -208,7 +209,7 @@ func (l *loader) add(s *segment, seq uint64, value []byte) {
 	h, err := peekEvent(seqKey(seq), value)
 	if err != nil {
 		l.o.opts.Logger.Error("event cannot be read", "seq", seq, "file", filepath.Base(s.path), "error", err)
-		x.add(seq, entry{waybill: ^seq})
+		x.add(seq, entry{waybill: ^seq, received: l.received})
 		return
 	}
 	e := entry{waybill: x.hashBytes(h.waybill), action: h.time, received: unix32(h.received)}
@@ -222,6 +223,7 @@ func (l *loader) add(s *segment, seq uint64, value []byte) {
 			l.o.clockless(boot, seq)
 		}
 	}
+	l.received = e.received
 	x.add(seq, e)
 	if at, ok := l.retried[seq]; ok {
 		x.note(seq, func(a *attempt) { a.retriedAt = at })

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // roll seals the newest segment and begins another. Intake must leave room for
@@ -68,6 +69,7 @@ func (o *Outbox) currentState() *state {
 
 // becomeFull makes intake wait.
 func (o *Outbox) becomeFull() {
+	o.nextRoom = time.Now().Add(fullRetry)
 	if o.room.setFull(true) {
 		o.opts.Logger.Warn("outbox is full: scans are not acknowledged until there is room", "bytes", o.journal.bytes(), "max", o.opts.MaxSize)
 	}

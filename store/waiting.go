@@ -52,7 +52,7 @@ func (o *Outbox) Wake(ids ...scan.WaybillID) {
 		for _, id := range ids {
 			h := x.hash(id)
 			if _, ok := x.parked[h]; ok {
-				x.edit(h, func(w *waybill) { w.parked = false })
+				x.edit(h, func(w *waybill) { w.set(waybillParked, false) })
 			}
 		}
 	})

@@ -1,0 +1,149 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"scanrelay/agent/scan"
+)
+
+// benchEvent makes an event whose record takes about 400 bytes, as design.md
+// section 5 measures.
+func benchEvent(n int64) scan.Event {
+	e := event(fmt.Sprintf("YT%013d", n), fmt.Sprintf("dev7-%010d", n), 1795000000+n/100)
+	e.ActionMsg = scan.Text(strings.Repeat("快件到达 【杭州转运中心】", 8))
+	return e
+}
+
+// written returns how many bytes this process gave to write calls.
+func written(t testing.TB) int64 {
+	b, err := os.ReadFile("/proc/self/io")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		var n int64
+		if _, err := fmt.Sscanf(line, "wchar: %d", &n); err == nil {
+			return n
+		}
+	}
+	t.Fatal("no wchar in /proc/self/io")
+	return 0
+}
+
+// BenchmarkAppend: each producer waits for its commit before the next event.
+func BenchmarkAppend(b *testing.B) {
+	for _, producers := range []int{1, 20, 200} {
+		b.Run(fmt.Sprintf("producers=%d", producers), func(b *testing.B) {
+			o := open(b, b.TempDir(), Options{MaxSize: 16 << 30})
+			var next atomic.Int64
+			before := written(b)
+			b.ResetTimer()
+			var wg sync.WaitGroup
+			for range producers {
+				wg.Go(func() {
+					for n := next.Add(1); n <= int64(b.N); n = next.Add(1) {
+						if _, err := o.Append(context.Background(), batch(benchEvent(n))); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+			b.StopTimer()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+			b.ReportMetric(float64(written(b)-before)/float64(b.N), "B-written/event")
+		})
+	}
+}
+
+// BenchmarkWritten: bytes written per event, by events in a commit, with their
+// outcomes 50,000 events later sharing the commits.
+func BenchmarkWritten(b *testing.B) {
+	for _, group := range []int{1, 10, 100} {
+		b.Run(fmt.Sprintf("group=%d", group), func(b *testing.B) {
+			o := open(b, b.TempDir(), Options{MaxSize: 16 << 30})
+			before := written(b)
+			n := int64(0)
+			for b.Loop() {
+				events := make([]scan.Event, group)
+				for i := range events {
+					n++
+					events[i] = benchEvent(n)
+				}
+				mustAppend(b, o, events...)
+			}
+			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "events/s")
+			b.ReportMetric(float64(written(b)-before)/float64(n), "B-written/event")
+		})
+	}
+}
+
+// fill stores n events, in large batches, and lets the centre have them.
+func fill(b testing.TB, o *Outbox, n int) {
+	for i := 0; i < n; {
+		events := make([]scan.Event, min(500, n-i))
+		for j := range events {
+			i++
+			events[j] = benchEvent(int64(i))
+		}
+		mustAppend(b, o, events...)
+	}
+	syncAll(b, o)
+}
+
+// BenchmarkStart: opening a store with 1,000,000 events waiting.
+func BenchmarkStart(b *testing.B) {
+	dir := b.TempDir()
+	o := open(b, dir, Options{MaxSize: 16 << 30})
+	fill(b, o, 1_000_000)
+	if err := o.Close(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		before := heapBytes()
+		start := time.Now()
+		o, err := Open(dir, Options{MaxSize: 16 << 30})
+		if err != nil {
+			b.Fatal(err)
+		}
+		took := time.Since(start)
+		if r, err := o.Lease(100, time.Minute); err != nil || len(r) != 100 {
+			b.Fatal(len(r), err)
+		}
+		b.ReportMetric(took.Seconds(), "s/open")
+		b.ReportMetric(float64(heapBytes()-before)/1e6, "B-heap/event")
+		if err := o.Close(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func heapBytes() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// BenchmarkDrain: lease and settle what waits, 64 at a time.
+func BenchmarkDrain(b *testing.B) {
+	o := open(b, b.TempDir(), Options{MaxSize: 16 << 30})
+	fill(b, o, b.N)
+	b.ResetTimer()
+	for left := b.N; left > 0; {
+		r := mustLease(b, o, min(64, left))
+		settle(b, o, Pushed, r...)
+		left -= len(r)
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}

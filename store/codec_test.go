@@ -1,0 +1,178 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"scanrelay/agent/scan"
+)
+
+func fullEvent() scan.Event {
+	e := event("SF1234567890123", "e-1", 1795000000)
+	e.Pickup = scan.Courier{Name: "王五", Phone: "13800138002"}
+	e.Delivery = scan.Courier{Name: "赵六"}
+	e.Data = &scan.Waybill{
+		CreateTime: 1794990000,
+		Sender:     scan.Party{Name: "张三", Phone: "13800138001", Province: "浙江省", City: "绍兴市", Area: "柯桥区", Address: "纺都路137号"},
+		Receiver:   scan.Party{Name: "李四", Phone: "13800138000", Province: "福建省", City: "泉州市", Area: "晋江市", Street: "x", Address: "y", ID: "z"},
+	}
+	e.Marks = scan.MarkClock | scan.MarkCut
+	e.Weak = scan.WeakKey{1, 2, 3}
+	e.Clockless = &scan.BootTime{Boot: "b1b2", Since: 90 * time.Second}
+	return e
+}
+
+func TestEventRecordComesBack(t *testing.T) {
+	zero := scan.Event{Waybill: "W", EventID: "e"}
+	for name, want := range map[string]scan.Event{"full": fullEvent(), "plain": event("W1", "e1", 1), "zero time": zero} {
+		t.Run(name, func(t *testing.T) {
+			key := seqKey(7)
+			got, err := decodeEvent(key, seal(key, encodeEvent(&want)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("got  %#v\nwant %#v", got, want)
+			}
+			if got.ReceivedAt.IsZero() != want.ReceivedAt.IsZero() {
+				t.Error("the zero time did not come back")
+			}
+		})
+	}
+}
+
+func TestNoteComesBack(t *testing.T) {
+	for _, want := range []note{
+		{kind: noteOutcome, seq: 9, outcome: Dead, at: time.Unix(1795000000, 5000).UTC(), attempts: 5, last: Reply{"no such waybill", 932002, "abc-1"}},
+		{kind: noteRequeue, copied: true, seq: 1 << 40, at: time.Unix(1795000000, 0).UTC(), later: laterTime{-5, true}},
+		{kind: noteCarried, copied: true, seq: 3, at: time.Unix(0, 0).UTC()},
+	} {
+		key := seqKey(1)
+		got, err := decodeNote(key, encodeNote(key, &want))
+		if err != nil || got != want {
+			t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
+		}
+	}
+}
+
+// Every flipped bit, every cut and every other key must be seen: bbolt has no
+// checksum on its data pages (deps.md A7).
+func TestDamageIsSeen(t *testing.T) {
+	e := fullEvent()
+	key := seqKey(7)
+	good := seal(key, encodeEvent(&e))
+	for i := range len(good) * 8 {
+		bad := bytes.Clone(good)
+		bad[i/8] ^= 1 << (i % 8)
+		if _, err := decodeEvent(key, bad); !errors.Is(err, ErrDamaged) {
+			t.Fatalf("bit %d flipped: %v", i, err)
+		}
+	}
+	for n := range good {
+		if _, err := decodeEvent(key, good[:n]); !errors.Is(err, ErrDamaged) {
+			t.Fatalf("cut to %d bytes: %v", n, err)
+		}
+	}
+	if _, err := decodeEvent(seqKey(8), good); !errors.Is(err, ErrDamaged) {
+		t.Errorf("under another's key: %v", err)
+	}
+}
+
+func TestNewerRecordIsToldFromDamage(t *testing.T) {
+	key := seqKey(1)
+	_, err := decodeEvent(key, seal(key, []byte{formatVersion + 1, 1, 2, 3}))
+	if !errors.Is(err, ErrNewer) || errors.Is(err, ErrDamaged) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestLongReasonIsCut(t *testing.T) {
+	n := note{kind: noteOutcome, outcome: Dead, last: Reply{Reason: strings.Repeat("路", 400)}}
+	key := seqKey(1)
+	got, err := decodeNote(key, encodeNote(key, &n))
+	if err != nil || len(got.last.Reason) > maxReason || !strings.HasPrefix(n.last.Reason, got.last.Reason) {
+		t.Errorf("%d bytes, %v", len(got.last.Reason), err)
+	}
+}
+
+// FuzzDecodeEvent: no bytes make a decoder panic, and what it accepts is what
+// was encoded.
+func FuzzDecodeEvent(f *testing.F) {
+	e := fullEvent()
+	f.Add(encodeEvent(&e))
+	e = event("W", "e", 1)
+	f.Add(encodeEvent(&e))
+	f.Add([]byte{formatVersion})
+	f.Fuzz(func(t *testing.T, framed []byte) {
+		key := seqKey(1)
+		got, err := decodeEvent(key, seal(key, bytes.Clone(framed)))
+		if err != nil {
+			return
+		}
+		again, err := decodeEvent(key, seal(key, encodeEvent(&got)))
+		if err != nil || !reflect.DeepEqual(got, again) {
+			t.Errorf("%v\n%#v\n%#v", err, got, again)
+		}
+	})
+}
+
+func FuzzDecodeNote(f *testing.F) {
+	for _, n := range []note{{kind: noteOutcome, outcome: Pushed, seq: 5}, {kind: noteRequeue, copied: true, later: laterTime{1, true}}} {
+		v := encodeNote(seqKey(1), &n)
+		f.Add(v[:len(v)-crcSize])
+	}
+	f.Fuzz(func(t *testing.T, framed []byte) {
+		key := seqKey(1)
+		got, err := decodeNote(key, seal(key, bytes.Clone(framed)))
+		if err != nil || len(got.last.Reason) > maxReason || len(got.last.RID) > maxReason {
+			return
+		}
+		again, err := decodeNote(key, encodeNote(key, &got))
+		if err != nil || got != again {
+			t.Errorf("%v\n%#v\n%#v", err, got, again)
+		}
+	})
+}
+
+func FuzzDecodeReject(f *testing.F) {
+	r := scan.Reject{Topic: "scans/1", Payload: []byte{0, 1}, Index: 2, Code: "not_json", Reason: "why", ReceivedAt: time.Unix(1, 0)}
+	v := encodeReject(seqKey(1), &r)
+	f.Add(v[:len(v)-crcSize])
+	f.Fuzz(func(_ *testing.T, framed []byte) {
+		key := seqKey(1)
+		_, _ = decodeReject(key, seal(key, bytes.Clone(framed)))
+	})
+}
+
+func FuzzDecodeState(f *testing.F) {
+	s := state{nextSeq: 5, epochs: []epochSpan{{1, 2}}, boots: []bootClock{{boot: "b", upTo: 4, fixed: true}}}
+	f.Add(s.encodeBase().b, s.encodeEpochs().b, s.encodeBoots().b)
+	f.Fuzz(func(_ *testing.T, base, epochs, boots []byte) {
+		var s state
+		for read, b := range map[*[]byte]func(*decoder){&base: s.decodeBase, &epochs: s.decodeEpochs, &boots: s.decodeBoots} {
+			b(&decoder{b: *read})
+		}
+		s.decodeHead(&decoder{b: base})
+	})
+}
+
+func TestEpochOf(t *testing.T) {
+	var s state
+	s.relabel(1, 100)
+	s.relabel(10, 200)
+	s.relabel(20, 300)
+	s.relabel(15, 400) // takes the place of what was above
+	for seq, want := range map[uint64]uint64{1: 100, 9: 100, 10: 200, 14: 200, 15: 400, 99: 400} {
+		if got := s.epochOf(seq); got != want {
+			t.Errorf("epoch of %d is %d, want %d", seq, got, want)
+		}
+	}
+	s.prune(12)
+	if len(s.epochs) != 2 || s.epochOf(12) != 200 {
+		t.Errorf("pruned to %v", s.epochs)
+	}
+}

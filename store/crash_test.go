@@ -1,0 +1,196 @@
+package store
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// crashDir names the outbox of the child process that is going to be killed.
+const crashDir = "SCANRELAY_STORE_CRASH_DIR"
+
+// crashLeases is how many events the child has leased at once.
+const crashLeases = 4
+
+// TestMain turns the test binary into the victim of TestKill where it is told to.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(crashDir); dir != "" {
+		if err := victim(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// victim appends, syncs and settles until it is killed, and says on standard
+// output what it was promised: "A <event id>" acknowledged, "P <seq> <waybill>"
+// about to be pushed, "S <seq>" settled.
+func victim(dir string) error {
+	o, err := Open(dir, Options{MaxSize: 64 << 20, segmentSize: minSegmentSize})
+	if err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	for p := range 4 {
+		wg.Go(func() { victimAppends(o, p) })
+	}
+	wg.Go(func() { victimSyncs(o) })
+	victimPushes(o)
+	wg.Wait()
+	return errors.New("the victim ended by itself")
+}
+
+func victimAppends(o *Outbox, p int) {
+	for i := 0; ; i++ {
+		id := fmt.Sprintf("%d-%d-%d", os.Getpid(), p, i)
+		e := padded(fmt.Sprint("W", rand.IntN(40)), id, time.Now().Unix(), 1000)
+		e.ReceivedAt = time.Now()
+		if _, err := o.Append(context.Background(), batch(e)); err == nil {
+			fmt.Println("A", id)
+		}
+	}
+}
+
+func victimSyncs(o *Outbox) {
+	for range o.Arrived() {
+		records, err := o.Unsynced(50, 1<<20)
+		if err != nil || len(records) == 0 {
+			continue
+		}
+		var late []Settlement
+		for _, r := range records {
+			if r.ID.Seq%10 == 0 && !r.State.Finished() {
+				late = append(late, Settlement{Seq: r.ID.Seq, Outcome: Superseded})
+			}
+		}
+		if err := o.Synced(records[len(records)-1].ID.Seq, late, nil); err == nil {
+			for _, s := range late {
+				fmt.Println("S", s.Seq)
+			}
+		}
+		signal(o.arrived)
+	}
+}
+
+func victimPushes(o *Outbox) {
+	for range o.Pushable() {
+		for {
+			records, err := o.Lease(crashLeases, time.Minute)
+			if err != nil || len(records) == 0 {
+				break
+			}
+			for _, r := range records {
+				fmt.Println("P", r.ID.Seq, r.Event.Waybill)
+				if o.Settle(context.Background(), []Settlement{{Seq: r.ID.Seq, Outcome: Pushed}}) == nil {
+					fmt.Println("S", r.ID.Seq)
+				}
+			}
+		}
+	}
+}
+
+// crashLedger is what the victims said, kept in the parent.
+type crashLedger struct {
+	acknowledged map[string]bool
+	settled      map[uint64]bool
+	pushes       map[uint64]int
+	last         map[string]uint64 // last pushed number by waybill
+	misordered   []string
+}
+
+func (l *crashLedger) read(out io.Reader) {
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		f := strings.Fields(lines.Text())
+		var seq uint64
+		if len(f) > 1 {
+			_, _ = fmt.Sscan(f[1], &seq) // an id is no number
+		}
+		switch {
+		case len(f) == 2 && f[0] == "A":
+			l.acknowledged[f[1]] = true
+		case len(f) == 2 && f[0] == "S":
+			l.settled[seq] = true
+		case len(f) == 3 && f[0] == "P":
+			l.pushes[seq]++
+			if seq < l.last[f[2]] {
+				l.misordered = append(l.misordered, lines.Text())
+			}
+			l.last[f[2]] = seq
+		}
+	}
+}
+
+// I1, I3, I4, I6: killed at any moment, everything acknowledged is there, what
+// was settled stays settled, order per waybill holds, and only what was leased
+// when a kill came is pushed again.
+func TestKill(t *testing.T) {
+	const kills = 12
+	dir := t.TempDir()
+	l := &crashLedger{acknowledged: map[string]bool{}, settled: map[uint64]bool{}, pushes: map[uint64]int{}, last: map[string]uint64{}}
+	for range kills {
+		killOne(t, dir, l)
+	}
+	o := open(t, dir, Options{MaxSize: 64 << 20, segmentSize: minSegmentSize})
+	c := o.Counts()
+	if c.Received < uint64(len(l.acknowledged)) || len(l.acknowledged) < 100 {
+		t.Errorf("%d acknowledged, %d received", len(l.acknowledged), c.Received)
+	}
+	finished := map[uint64]bool{}
+	for _, r := range all(t, o, Filter{}) {
+		delete(l.acknowledged, r.Event.EventID)
+		finished[r.ID.Seq] = r.State.Finished()
+	}
+	if len(l.acknowledged) > 0 {
+		t.Errorf("acknowledged and gone: %v", l.acknowledged)
+	}
+	for seq := range l.settled {
+		if !finished[seq] {
+			t.Errorf("%d was settled and is not", seq)
+		}
+	}
+	twice := 0
+	for _, n := range l.pushes {
+		twice += n - 1
+	}
+	if twice > kills*crashLeases {
+		t.Errorf("%d pushed twice in %d kills", twice, kills)
+	}
+	if len(l.misordered) > 0 {
+		t.Errorf("out of order: %v", l.misordered)
+	}
+}
+
+func killOne(t *testing.T, dir string, l *crashLedger) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), crashDir+"="+dir)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill := time.AfterFunc(time.Duration(30+rand.IntN(250))*time.Millisecond, func() {
+		if err := cmd.Process.Kill(); err != nil {
+			t.Error(err)
+		}
+	})
+	defer kill.Stop()
+	l.read(out)
+	if err := cmd.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
+		t.Fatalf("the victim was not killed: %v", err)
+	}
+}

@@ -1,0 +1,304 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"scanrelay/agent/scan"
+)
+
+// faulty makes commits fail on demand.
+type faulty struct {
+	err  atomic.Pointer[error]
+	late bool // fail behind the commit, as a failed second fdatasync does
+}
+
+func (f *faulty) set(err error) {
+	if err == nil {
+		f.err.Store(nil)
+		return
+	}
+	f.err.Store(&err)
+}
+
+func (f *faulty) commit(tx *bolt.Tx) error {
+	err := f.err.Load()
+	if err == nil {
+		return tx.Commit()
+	}
+	if f.late {
+		if err := tx.Commit(); err != nil {
+			return err
+		}
+		return *err
+	}
+	return errors.Join(tx.Rollback(), *err)
+}
+
+func TestCommitFailureMeans(t *testing.T) {
+	write := func(errno syscall.Errno) error { return &fs.PathError{Op: "write", Path: "x", Err: errno} }
+	for _, c := range []struct {
+		err   error
+		retry bool
+	}{
+		{write(syscall.ENOSPC), true},
+		{write(syscall.EDQUOT), true},
+		{fmt.Errorf("%w", errNoSpace), true},
+		{syscall.ENOSPC, false}, // a failed fdatasync
+		{syscall.EIO, false},
+		{write(syscall.EIO), false},
+		{write(syscall.EROFS), false},
+		{&fs.PathError{Op: "sync", Err: syscall.ENOSPC}, false},
+		{errors.New("file resize error: no space left on device"), false}, // flattened: unknown
+	} {
+		if got := commitFailure(c.err); got != c.retry {
+			t.Errorf("%v: retry %t, want %t", c.err, got, c.retry)
+		}
+	}
+}
+
+// A failed fdatasync: no acknowledgement, nothing is taken any more, and the
+// next start does not write to that segment again (deps.md A2).
+func TestFailedSyncEndsTheOutbox(t *testing.T) {
+	dir := t.TempDir()
+	f := &faulty{late: true}
+	opts := small(newTestClock())
+	opts.commit = f.commit
+	o := open(t, dir, opts)
+	ctx := context.Background()
+	mustAppend(t, o, event("W", "before", 1))
+	f.set(syscall.EIO)
+	if _, err := o.Append(ctx, batch(event("W", "lost", 1))); !errors.Is(err, ErrFailed) || !errors.Is(err, syscall.EIO) {
+		t.Errorf("append: %v", err)
+	}
+	<-o.Failed()
+	f.set(nil)
+	if _, err := o.Append(ctx, batch(event("W", "after", 1))); !errors.Is(err, ErrFailed) {
+		t.Errorf("append after: %v", err)
+	}
+	if err := o.Synced(1, nil, nil); !errors.Is(err, ErrFailed) {
+		t.Errorf("synced: %v", err)
+	}
+	if _, err := o.Lease(1, time.Second); !errors.Is(err, ErrFailed) {
+		t.Errorf("lease: %v", err)
+	}
+	if err := o.Close(ctx); !errors.Is(err, ErrFailed) {
+		t.Errorf("close: %v", err)
+	}
+	o = open(t, dir, small(newTestClock()))
+	if n := o.journal.newest().number; n != 2 {
+		t.Errorf("newest segment is %d: the suspect one is written to", n)
+	}
+	mustAppend(t, o, event("W", "again", 1))
+	if _, err := os.Stat(filepath.Join(dir, suspectName)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("mark: %v", err)
+	}
+	if got := all(t, o, Filter{}); got[0].Event.EventID != "before" || got[len(got)-1].Event.EventID != "again" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// No room in a commit: intake is refused and told when there is room, outcomes
+// go through once there is, and nothing that failed is remembered as stored.
+func TestNoSpaceInCommitIsSurvived(t *testing.T) {
+	dir := t.TempDir()
+	f := &faulty{}
+	opts := small(newTestClock())
+	opts.MaxSize = minMaxSize
+	opts.commit = f.commit
+	o := open(t, dir, opts)
+	ctx := context.Background()
+	appendN(t, o, 5)
+	syncAll(t, o)
+	leased := mustLease(t, o, 5)
+	f.set(&fs.PathError{Op: "write", Err: syscall.ENOSPC})
+	if _, err := o.Append(ctx, batch(event("W", "x", 1))); !errors.Is(err, ErrFull) {
+		t.Fatalf("append: %v", err)
+	}
+	select {
+	case <-o.Room():
+		t.Error("there is room")
+	default:
+	}
+	if !o.Counts().Full {
+		t.Error("counts do not say that it is full")
+	}
+	err := o.Settle(ctx, []Settlement{{Seq: leased[0].ID.Seq, Outcome: Pushed}})
+	if !errors.Is(err, ErrFull) {
+		t.Fatalf("settle: %v", err)
+	}
+	if _, err := o.Lease(1, time.Minute); !errors.Is(err, ErrFull) {
+		t.Errorf("lease while outcomes cannot be written: %v", err)
+	}
+	f.set(nil)
+	<-o.Room()
+	settle(t, o, Pushed, leased...)
+	mustAppend(t, o, event("W", "x", 1))
+	if c := o.Counts(); c.Received != 6 || c.State[Pushed] != 5 || c.Full {
+		t.Errorf("%+v", c)
+	}
+}
+
+// A record that cannot be read is a dead letter, and holds nobody up.
+func TestDamagedRecordBecomesDeadLetter(t *testing.T) {
+	dir := t.TempDir()
+	o := open(t, dir, small(newTestClock()))
+	mustAppend(t, o, event("W1", "a", 1), event("W1", "b", 2), event("W2", "c", 3))
+	damage(t, o, 1)
+	u, err := o.Unsynced(10, 1<<20)
+	if err != nil || len(u) != 2 || u[0].ID.Seq != 2 {
+		t.Fatalf("unsynced %+v, %v", u, err)
+	}
+	syncAll(t, o)
+	if n := pushAll(t, o); n != 2 {
+		t.Errorf("%d pushed", n)
+	}
+	if ids := o.DeadIDs(); len(ids) != 1 || ids[0].Seq != 1 {
+		t.Errorf("dead: %v", ids)
+	}
+	if n, _ := o.Requeue(context.Background(), o.DeadIDs()...); n != 0 {
+		t.Error("it was put back")
+	}
+	if n, err := o.Discard(context.Background(), "unreadable", o.DeadIDs()...); n != 1 || err != nil {
+		t.Error(n, err)
+	}
+}
+
+// damage flips a bit of a stored record, as bbolt itself would not notice.
+func damage(t *testing.T, o *Outbox, seq uint64) {
+	t.Helper()
+	s := o.journal.newest()
+	err := s.db.Update(func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucketEvents)
+		v := append([]byte(nil), b.Get(seqKey(seq))...)
+		v[10] ^= 4
+		return b.Put(seqKey(seq), v)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A damaged event is still pending after a restart: received = pending +
+// outcomes holds, and its waybill's other events go on.
+func TestDamagedRecordSurvivesRestart(t *testing.T) {
+	dir := t.TempDir()
+	c := newTestClock()
+	o := open(t, dir, small(c))
+	mustAppend(t, o, event("W1", "a", 1), event("W1", "b", 2))
+	syncAll(t, o)
+	damage(t, o, 1)
+	if err := o.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	o = open(t, dir, small(c))
+	r := mustLease(t, o, 10)
+	if len(r) != 1 || r[0].ID.Seq != 2 {
+		t.Fatalf("%+v", r)
+	}
+	settle(t, o, Pushed, r...)
+	if c := o.Counts(); c.State[Dead] != 1 || c.State[Pushed] != 1 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// A segment that makes no sense is set aside, named, and never deleted; the
+// outbox goes on under a new epoch.
+func TestDamagedSegmentIsSetAside(t *testing.T) {
+	dir := t.TempDir()
+	c := newTestClock()
+	o := open(t, dir, small(c))
+	mustAppend(t, o, event("W1", "a", 1))
+	epoch := o.Counts().Epoch
+	closeChecked(t, o)
+	path := filepath.Join(dir, segmentName(1))
+	overwrite(t, path, 0, 2*pageSize)
+	o = open(t, dir, small(c))
+	if _, err := os.Stat(path + ".damaged"); err != nil {
+		t.Error(err)
+	}
+	got := o.Counts()
+	if got.Damaged == "" || got.Epoch == epoch {
+		t.Errorf("%+v", got)
+	}
+	mustAppend(t, o, event("W1", "b", 1))
+	closeChecked(t, o)
+	o = open(t, dir, small(c))
+	if o.Counts().Damaged == "" {
+		t.Error("the damage is forgotten")
+	}
+}
+
+// One bad meta page: bbolt opens the file silently, perhaps one transaction
+// back. What was in it may have reached the centre under this epoch.
+func TestLostTransactionTakesNewEpoch(t *testing.T) {
+	dir := t.TempDir()
+	c := newTestClock()
+	o := open(t, dir, small(c))
+	appendN(t, o, 3)
+	if err := o.Synced(2, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	before := o.Counts()
+	closeChecked(t, o)
+	overwrite(t, filepath.Join(dir, segmentName(1)), pageSize+metaOffset, 40)
+	o = open(t, dir, small(c))
+	after := o.Counts()
+	if after.Epoch == before.Epoch {
+		t.Error("the epoch is the old one")
+	}
+	for _, r := range all(t, o, Filter{}) {
+		want := before.Epoch
+		if r.ID.Seq > after.Watermark {
+			want = after.Epoch
+		}
+		if r.ID.Epoch != want {
+			t.Errorf("%d has epoch %x, want %x", r.ID.Seq, r.ID.Epoch, want)
+		}
+	}
+}
+
+func overwrite(t *testing.T, path string, at int64, n int) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(make([]byte, n), at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A quarantine that cannot be written does not stop intake.
+func TestQuarantineWithoutRoom(t *testing.T) {
+	o := open(t, t.TempDir(), small(newTestClock()))
+	full := &faulty{}
+	full.set(&fs.PathError{Op: "write", Err: syscall.ENOSPC})
+	o.suspect.commit = full.commit
+	b := scan.Batch{Events: []scan.Event{event("W", "e", 1)}, Rejects: []scan.Reject{{Topic: "t", Payload: []byte("?"), Index: 1}}}
+	got, err := o.Append(context.Background(), b)
+	if err != nil || got.Events != 1 || got.Rejected != 1 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if c := o.Counts(); c.Rejected != 1 || c.Quarantined != 0 || c.Forgotten != 1 {
+		t.Errorf("%+v", c)
+	}
+	full.set(nil)
+	if _, err := o.Append(context.Background(), b); err != nil {
+		t.Fatal(err)
+	}
+	if c := o.Counts(); c.Rejected != 2 || c.Quarantined != 1 {
+		t.Errorf("%+v", c)
+	}
+}
