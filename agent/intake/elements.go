@@ -142,42 +142,52 @@ func (j *job) sparkplugElements() ([]element, *problem) {
 	if !ok {
 		return nil, problemf("not_sparkplug", "the topic is none of Sparkplug B: want spBv1.0/<group>/<type>/<node>/<device>")
 	}
-	birth := topic.Type == "NBIRTH" || topic.Type == "DBIRTH"
-	if !birth && topic.Type != "NDATA" && topic.Type != "DDATA" {
+	data := topic.Type == "NDATA" || topic.Type == "DDATA"
+	if !data && !topic.Birth() && topic.Type != "DDEATH" {
 		return nil, nil
 	}
 	payload, err := decode.Sparkplug(j.payload)
+	if err != nil && topic.Type == "DDEATH" {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, problemf("not_sparkplug", "%s", err)
 	}
-	if birth {
-		j.born(topic, payload)
+	j.sparkplugHeard(topic, payload)
+	if !data {
 		return nil, nil
 	}
 	return j.metrics(topic, payload)
 }
 
-func (j *job) born(topic decode.SparkplugTopic, payload decode.SparkplugPayload) {
+// sparkplugHeard follows the sequence numbers and remembers births. Of an edge
+// node of which the source takes only a part the numbers say nothing.
+func (j *job) sparkplugHeard(t decode.SparkplugTopic, payload decode.SparkplugPayload) {
+	births := j.m.births
 	if j.trace != nil {
 		return // explaining changes nothing
 	}
-	if topic.Type == "NBIRTH" {
-		j.m.births.Forget(topic.EdgeNode())
+	node := []string{"spBv1.0", t.Group, "NDATA", t.Node}
+	device := []string{"spBv1.0", t.Group, "DDATA", t.Node, "\x00"}
+	if payload.HasSeq && !j.info.DUP && !j.info.Retained && j.src.filter.match(node) && j.src.filter.match(device) {
+		births.Sequence(t, payload.Seq)
 	}
-	j.m.births.SetBirth(topic.Source(), decode.BirthOf(payload))
+	if t.Birth() {
+		births.SetBirth(t, decode.BirthOf(payload))
+	}
 }
 
 func (j *job) metrics(topic decode.SparkplugTopic, payload decode.SparkplugPayload) ([]element, *problem) {
-	birth, known := j.m.births.Birth(topic.Source())
+	birth, known := j.m.births.Birth(topic)
 	whole, reads, missing := payload.Tree(topic, birth)
-	if missing != "" {
-		if j.trace == nil {
-			j.m.births.Missing(topic.Source())
-		}
-		if !known {
-			return nil, problemf("no_birth", "alias %s of %s: its birth message has not been seen; restart the device or ask it for a rebirth", missing, topic.Source())
-		}
-		return nil, problemf("no_birth", "alias %s is not in the birth message of %s; restart the device or ask it for a rebirth", missing, topic.Source())
+	if j.trace == nil {
+		j.m.births.Read(topic, birth, missing == "")
+	}
+	switch {
+	case missing != "" && !known:
+		return nil, problemf("no_birth", "alias %s of %s: its birth message has not been seen; it is asked for a rebirth, after which this can be replayed", missing, topic.Source())
+	case missing != "":
+		return nil, problemf("no_birth", "alias %s is not in the birth message of %s; it is asked for a rebirth, after which this can be replayed", missing, topic.Source())
 	}
 	out := make([]element, len(reads))
 	for i := range reads {

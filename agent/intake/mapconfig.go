@@ -34,8 +34,9 @@ type MapperConfig struct {
 	WaybillPatternSet bool
 	MaxPayload        int // bytes; 0: DefaultMaxPayload
 	Clock             Clock
-	// Births remembers what Sparkplug's births said; nil: in memory.
-	Births decode.Births
+	// Births remembers what Sparkplug's births said; nil: until the Mapper is
+	// forgotten.
+	Births *decode.Births
 }
 
 // Mapping maps one kind of device's messages (interfaces.md, Intake). Its

@@ -18,7 +18,7 @@ import (
 type Mapper struct {
 	rules  atomic.Pointer[rules]
 	clock  Clock
-	births decode.Births
+	births *decode.Births
 }
 
 // rules is a compiled configuration; it never changes.
@@ -39,7 +39,7 @@ func NewMapper(cfg MapperConfig) (*Mapper, error) {
 		m.clock = systemClock{}
 	}
 	if m.births == nil {
-		m.births = decode.NewMemory(nil)
+		m.births, _ = decode.NewBirths(nil) // nothing saved is never wrong
 	}
 	return m, m.Update(cfg)
 }

@@ -280,7 +280,7 @@ func TestStations(t *testing.T) {
 
 func TestSparkplugDevice(t *testing.T) {
 	cfg := loadSnippet(t, "sparkplug.yaml")
-	births := decode.NewMemory(nil)
+	births, _ := decode.NewBirths(nil)
 	cfg.Births, cfg.Clock = births, &testClock{now: time.Date(2020, 9, 15, 7, 0, 0, 0, time.UTC), believable: true}
 	m := testMapper(t, cfg)
 	birth, data := payloadOf(t, "@sparkplug-dbirth.bin"), payloadOf(t, "@sparkplug-ddata.bin")
@@ -289,7 +289,7 @@ func TestSparkplugDevice(t *testing.T) {
 	if len(b.Rejects) != 1 || b.Rejects[0].Code != "no_birth" || !strings.Contains(b.Rejects[0].Reason, "rebirth") {
 		t.Fatalf("data without a birth: %+v", b)
 	}
-	if w := births.Wanted(); len(w) != 1 || w[0] != "express/depot-571/scanner-07" {
+	if w := births.Ask(time.Now()); len(w) != 1 || w[0] != "express/depot-571" {
 		t.Errorf("rebirth wanted of %v", w)
 	}
 	if b = m.Map("spBv1.0/express/DBIRTH/depot-571/scanner-07", birth, MessageInfo{}); b.Ignored != 1 {
@@ -299,10 +299,16 @@ func TestSparkplugDevice(t *testing.T) {
 	if e.Waybill != "78636098066239" || e.ActionTime != 1600152165 || e.DeviceID != "scanner-07" || e.ActionMsg.Reveal() != arrived {
 		t.Errorf("event %+v", e)
 	}
-	// A store with the births spares a rebirth after a restart.
-	cfg.Births = decode.NewMemory(births.All())
+	// With the births that were saved data is understood after a restart.
+	saved, err := births.Save()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Births, err = decode.NewBirths(saved); err != nil {
+		t.Fatal(err)
+	}
 	one(t, testMapper(t, cfg), topic, string(data), MessageInfo{})
-	for _, other := range []string{"spBv1.0/express/NDEATH/depot-571", "spBv1.0/STATE/host", "spBv1.0/express/DCMD/depot-571/x"} {
+	for _, other := range []string{"spBv1.0/express/NDEATH/depot-571", "spBv1.0/STATE/host", "spBv1.0/express/DCMD/depot-571/x", "spBv1.0/express/DDEATH/depot-571/x"} {
 		if b := m.Map(other, []byte("x"), MessageInfo{}); b.Ignored != 1 {
 			t.Errorf("%s: %+v", other, b)
 		}

@@ -1,8 +1,11 @@
 package decode
 
 import (
+	"encoding/json"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // BirthMetric is what a birth message said of one metric.
@@ -15,6 +18,8 @@ type BirthMetric struct {
 // its metrics by alias.
 type Birth struct {
 	Aliases map[uint64]BirthMetric `json:"aliases"`
+
+	heard bool // by this process, not remembered from an earlier one
 }
 
 // BirthOf reads the aliases of a birth message.
@@ -28,101 +33,182 @@ func BirthOf(p SparkplugPayload) Birth {
 	return b
 }
 
-// Births remembers births by their source (group/node or group/node/device).
-// Aliases mean nothing without them, so a store that survives restarts spares a
-// rebirth. An implementation must be safe for concurrent use and must not block.
-type Births interface {
-	Birth(source string) (Birth, bool)
-	SetBirth(source string, b Birth)
-	// Forget drops the births of an edge node's devices: its own new birth
-	// made them invalid.
-	Forget(edgeNode string)
-	// Missing tells that data of a source could not be read for want of its
-	// birth: its edge node should be asked for a rebirth.
-	Missing(source string)
-}
+// askAgain is how long an edge node has to answer a request for its rebirth
+// before it is asked again.
+const askAgain = time.Minute
 
-// maxBirths bounds how many sources Memory remembers, and how many of those
-// that miss a birth.
+// maxBirths bounds how many sources are remembered, and how many edge nodes.
 const maxBirths = 4096
 
-// Memory is a Births in memory.
-type Memory struct {
+// Births remembers births by their source (group/node or group/node/device),
+// and which edge nodes have to be asked for a new one: where a birth is missing,
+// where messages are missing (a birth may be among them), and where the birth
+// was remembered over a restart, during which there may have been another. It is
+// safe for concurrent use.
+type Births struct {
 	mu      sync.Mutex
-	births  map[string]Birth    // guarded by mu
-	missing map[string]struct{} // guarded by mu
+	births  map[string]Birth     // guarded by mu
+	nodes   map[string]*edgeNode // by group/node; guarded by mu
+	changed bool                 // since the last Save; guarded by mu
+	gaps    uint64               // guarded by mu
+	asked   uint64               // guarded by mu
+	wanted  chan struct{}
 }
 
-// NewMemory returns a Births that remembers these; nil is none.
-func NewMemory(births map[string]Birth) *Memory {
-	m := &Memory{births: make(map[string]Birth), missing: make(map[string]struct{})}
-	for source, b := range births {
-		m.births[source] = b
+// edgeNode is what is known of an edge node beside its births.
+type edgeNode struct {
+	seq     uint8
+	counted bool      // seq is that of its last message
+	wants   bool      // it is to be asked for a rebirth
+	asked   time.Time // when it was last
+}
+
+// NewBirths returns a Births that remembers what Save wrote; nil is nothing.
+// With an error it remembers nothing.
+func NewBirths(saved []byte) (*Births, error) {
+	b := &Births{births: make(map[string]Birth), nodes: make(map[string]*edgeNode), wanted: make(chan struct{}, 1)}
+	if len(saved) == 0 {
+		return b, nil
 	}
-	return m
+	if err := json.Unmarshal(saved, &b.births); err != nil {
+		b.births = make(map[string]Birth)
+		return b, err
+	}
+	return b, nil
 }
 
-// Birth implements Births.
-func (m *Memory) Birth(source string) (Birth, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	b, ok := m.births[source]
-	return b, ok
+// Save returns what is remembered, to be written somewhere; nil if nothing has
+// changed since the last call.
+func (b *Births) Save() ([]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.changed {
+		return nil, nil
+	}
+	b.changed = false
+	return json.Marshal(b.births)
 }
 
-// SetBirth implements Births. Beyond its bound it forgets another source,
-// which then has to be asked for a rebirth.
-func (m *Memory) SetBirth(source string, b Birth) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if _, known := m.births[source]; !known && len(m.births) >= maxBirths {
-		for other := range m.births {
-			delete(m.births, other)
+// Birth returns the last birth of a source.
+func (b *Births) Birth(t SparkplugTopic) (Birth, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	birth, ok := b.births[t.Source()]
+	return birth, ok
+}
+
+// SetBirth remembers a birth. An edge node's own makes those of its devices
+// invalid. Beyond the bound another source is forgotten.
+func (b *Births) SetBirth(t SparkplugTopic, birth Birth) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	source := t.Source()
+	if t.Device == "" {
+		for other := range b.births {
+			if strings.HasPrefix(other, source+"/") {
+				delete(b.births, other)
+			}
+		}
+		b.node(t).wants = false
+	}
+	if _, known := b.births[source]; !known && len(b.births) >= maxBirths {
+		for other := range b.births {
+			delete(b.births, other)
 			break
 		}
 	}
-	m.births[source] = b
-	delete(m.missing, source)
+	birth.heard = true
+	b.births[source], b.changed = birth, true
 }
 
-// Forget implements Births.
-func (m *Memory) Forget(edgeNode string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for source := range m.births {
-		if strings.HasPrefix(source, edgeNode+"/") {
-			delete(m.births, source)
+// Read tells that data of a source was read with this birth, or with complete
+// false that it could not be.
+func (b *Births) Read(t SparkplugTopic, birth Birth, complete bool) {
+	if complete && (birth.heard || len(birth.Aliases) == 0) {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.want(b.node(t))
+}
+
+// Sequence follows the sequence numbers of an edge node's messages, of which
+// every kind but NDEATH has one; a birth of the node begins anew.
+func (b *Births) Sequence(t SparkplugTopic, seq uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := b.node(t)
+	if n.counted && t.Type != "NBIRTH" && uint8(seq) != n.seq+1 {
+		b.gaps++
+		b.want(n)
+	}
+	n.seq, n.counted = uint8(seq), true
+}
+
+// node returns the topic's edge node. The caller holds mu.
+func (b *Births) node(t SparkplugTopic) *edgeNode {
+	name := t.EdgeNode()
+	n := b.nodes[name]
+	if n == nil {
+		if len(b.nodes) >= maxBirths {
+			clear(b.nodes) // whoever invents so many is no edge node
 		}
+		n = &edgeNode{}
+		b.nodes[name] = n
+	}
+	return n
+}
+
+// want notes that an edge node is to be asked. The caller holds mu.
+func (b *Births) want(n *edgeNode) {
+	n.wants = true
+	select {
+	case b.wanted <- struct{}{}:
+	default:
 	}
 }
 
-// Missing implements Births.
-func (m *Memory) Missing(source string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.missing) < maxBirths {
-		m.missing[source] = struct{}{}
+// Wanted receives when an edge node may have to be asked.
+func (b *Births) Wanted() <-chan struct{} { return b.wanted }
+
+// Ask returns the edge nodes, as group/node, that are to be asked for a rebirth
+// now; none is named again within a minute.
+func (b *Births) Ask(now time.Time) (nodes []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for name, n := range b.nodes {
+		if !n.wants || now.Sub(n.asked).Abs() < askAgain {
+			continue
+		}
+		n.wants, n.asked = false, now
+		b.asked++
+		nodes = append(nodes, name)
 	}
+	slices.Sort(nodes)
+	return nodes
 }
 
-// Wanted lists the sources that miss a birth.
-func (m *Memory) Wanted() []string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	sources := make([]string, 0, len(m.missing))
-	for s := range m.missing {
-		sources = append(sources, s)
-	}
-	return sources
+// Counts returns how many gaps there were in sequence numbers and how many
+// rebirths were asked for.
+func (b *Births) Counts() (gaps, asked uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.gaps, b.asked
 }
 
-// All returns a copy of what is remembered, to be written somewhere.
-func (m *Memory) All() map[string]Birth {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	all := make(map[string]Birth, len(m.births))
-	for s, b := range m.births {
-		all[s] = b
-	}
-	return all
+// RebirthTopic is where an edge node takes the command to be born again.
+func RebirthTopic(edgeNode string) string {
+	group, node, _ := strings.Cut(edgeNode, "/")
+	return "spBv1.0/" + group + "/NCMD/" + node
+}
+
+// Rebirth is that command: the metric "Node Control/Rebirth", Boolean, true.
+func Rebirth(now time.Time) []byte {
+	const name = "Node Control/Rebirth"
+	at := uint64(max(now.UnixMilli(), 0))
+	m := appendBytes(nil, 1, []byte(name))
+	m = appendNumber(m, 3, at)
+	m = appendNumber(m, 4, typeBoolean)
+	m = appendNumber(m, 14, 1)
+	return appendBytes(appendNumber(nil, 1, at), 2, m)
 }

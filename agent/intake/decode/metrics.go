@@ -14,7 +14,7 @@ import (
 // while they were offline, one such object per moment in the order sent. missing
 // is an alias that the birth does not know.
 func (p SparkplugPayload) Tree(t SparkplugTopic, b Birth) (whole Node, reads []Node, missing string) {
-	var all []named
+	var all, kept, now []named
 	for _, m := range p.Metrics {
 		name, datatype := m.Name, uint32(0)
 		if known, ok := b.Aliases[m.Alias]; m.HasAlias && ok {
@@ -29,9 +29,18 @@ func (p SparkplugPayload) Tree(t SparkplugTopic, b Birth) (whole Node, reads []N
 			}
 			continue
 		}
-		all = append(all, named{name, m.Value(datatype), m.Timestamp})
+		at := m.Timestamp
+		if at == 0 && !m.Historical {
+			at = p.Timestamp // when it was sent, which of what was kept says nothing
+		}
+		one := named{name, m.Value(datatype), at}
+		if all = append(all, one); m.Historical {
+			kept = append(kept, one)
+		} else {
+			now = append(now, one)
+		}
 	}
-	whole = p.object(t, all)
+	whole = p.object(t, append(kept, now...)) // of two with one name the last counts: what is now
 	for _, group := range moments(all) {
 		reads = append(reads, p.object(t, group))
 	}
@@ -41,7 +50,7 @@ func (p SparkplugPayload) Tree(t SparkplugTopic, b Birth) (whole Node, reads []N
 type named struct {
 	name  string
 	value Node
-	at    uint64
+	at    uint64 // unix milliseconds; 0: not known
 }
 
 // moments groups metrics by their time if one of them occurs twice; else there
@@ -76,12 +85,8 @@ func (p SparkplugPayload) object(t SparkplugTopic, metrics []named) Node {
 	var timed []string
 	for _, m := range metrics {
 		names, values = append(names, m.name), append(values, m.value)
-		at := m.at
-		if at == 0 {
-			at = p.Timestamp
-		}
-		if at != 0 {
-			timed, times = append(timed, m.name), append(times, NewNumber(strconv.FormatUint(at, 10)))
+		if m.at != 0 {
+			timed, times = append(timed, m.name), append(times, NewNumber(strconv.FormatUint(m.at, 10)))
 		}
 	}
 	keys := []string{"group", "type", "node", "device", "seq", "metrics", "timestamps"}

@@ -60,3 +60,14 @@ func nextField(b []byte) (f protoField, rest []byte, err error) {
 	}
 	return f, b[n:], nil
 }
+
+// appendNumber writes a field that is a number.
+func appendNumber(b []byte, number, value uint64) []byte {
+	return binary.AppendUvarint(binary.AppendUvarint(b, number<<3|wireVarint), value)
+}
+
+// appendBytes writes a field of bytes.
+func appendBytes(b []byte, number uint64, value []byte) []byte {
+	b = binary.AppendUvarint(b, number<<3|wireBytes)
+	return append(binary.AppendUvarint(b, uint64(len(value))), value...)
+}

@@ -38,6 +38,9 @@ func ParseSparkplugTopic(topic string) (SparkplugTopic, bool) {
 	return t, true
 }
 
+// Birth reports whether it is that of a birth message.
+func (t SparkplugTopic) Birth() bool { return t.Type == "NBIRTH" || t.Type == "DBIRTH" }
+
 // EdgeNode names the edge node among all.
 func (t SparkplugTopic) EdgeNode() string { return t.Group + "/" + t.Node }
 
@@ -67,6 +70,7 @@ type Metric struct {
 type SparkplugPayload struct {
 	Timestamp uint64 // unix milliseconds; 0: none
 	Seq       uint64
+	HasSeq    bool
 	Metrics   []Metric
 }
 
@@ -81,7 +85,7 @@ func Sparkplug(b []byte) (p SparkplugPayload, err error) {
 		case f.number == 1 && f.wire == wireVarint:
 			p.Timestamp = f.value
 		case f.number == 3 && f.wire == wireVarint:
-			p.Seq = f.value
+			p.Seq, p.HasSeq = f.value, true
 		case f.number == 2 && f.wire == wireBytes:
 			m, err := metric(f.bytes)
 			if err != nil {
@@ -127,6 +131,8 @@ const (
 	typeInt16 = 2
 	typeInt32 = 3
 	typeInt64 = 4
+
+	typeBoolean = 11
 )
 
 // Value returns the metric's value. datatype is the birth's where the metric

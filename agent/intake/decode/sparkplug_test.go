@@ -94,6 +94,27 @@ func TestSparkplugHistory(t *testing.T) {
 	}
 }
 
+// What was kept while offline has the time of its own or none: the payload's is
+// when it was sent at last. And it does not stand in for what is now.
+func TestSparkplugHistorical(t *testing.T) {
+	p := SparkplugPayload{Timestamp: 99, Metrics: []Metric{
+		{Name: "Code", field: 15, bytes: []byte("now")},
+		{Name: "Code", field: 15, bytes: []byte("kept"), Historical: true},
+	}}
+	whole, reads, _ := p.Tree(SparkplugTopic{}, Birth{})
+	if len(reads) != 2 {
+		t.Fatalf("%d reads", len(reads))
+	}
+	for i, want := range []string{`{"Code":99}`, `{}`} {
+		if m, _ := reads[i].Member("timestamps"); string(m.Raw()) != want {
+			t.Errorf("read %d: times %s, want %s", i, m.Raw(), want)
+		}
+	}
+	if code, _ := FindMetric(&whole, Pointer{"Code"}); string(code.Raw()) != `"now"` {
+		t.Errorf("the value is %s", code.Raw())
+	}
+}
+
 func TestSparkplugValues(t *testing.T) {
 	for want, m := range map[string]Metric{
 		"-1":    {field: 10, bits: 0xffffffff, Datatype: typeInt32},
@@ -128,29 +149,6 @@ func TestBrokenSparkplug(t *testing.T) {
 		if _, ok := ParseSparkplugTopic(topic); ok {
 			t.Errorf("%s is taken for a topic", topic)
 		}
-	}
-}
-
-func TestMemoryIsBounded(t *testing.T) {
-	m := NewMemory(map[string]Birth{"g/n/d": {}})
-	m.Missing("g/n/x")
-	m.SetBirth("g/n", Birth{})
-	m.Forget("g/n")
-	if _, ok := m.Birth("g/n/d"); ok {
-		t.Error("a device's birth outlived its node's new one")
-	}
-	if _, ok := m.Birth("g/n"); !ok {
-		t.Error("the node's own birth was forgotten")
-	}
-	for i := range 2 * maxBirths {
-		m.SetBirth(string(rune(i)), Birth{})
-		m.Missing(string(rune(i)) + "x")
-	}
-	if n := len(m.All()); n != maxBirths {
-		t.Errorf("%d births remembered", n)
-	}
-	if n := len(m.Wanted()); n > maxBirths {
-		t.Errorf("%d sources wanted", n)
 	}
 }
 

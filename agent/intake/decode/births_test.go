@@ -1,0 +1,153 @@
+package decode
+
+import (
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+func sparkplugTopic(t *testing.T, topic string) SparkplugTopic {
+	t.Helper()
+	st, ok := ParseSparkplugTopic(topic)
+	if !ok {
+		t.Fatalf("%s is no topic", topic)
+	}
+	return st
+}
+
+func newBirths(t *testing.T, saved []byte) *Births {
+	t.Helper()
+	b, err := NewBirths(saved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestBirthsOverARestart(t *testing.T) {
+	device := sparkplugTopic(t, "spBv1.0/g/DBIRTH/n/d")
+	b := newBirths(t, nil)
+	if saved, err := b.Save(); saved != nil || err != nil {
+		t.Errorf("nothing to save is %s, %v", saved, err)
+	}
+	b.SetBirth(device, Birth{Aliases: map[uint64]BirthMetric{7: {"Scan/Code", 12}}})
+	saved, err := b.Save()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Read(device, mustBirth(t, b, device), true)
+	if nodes := b.Ask(time.Now()); nodes != nil {
+		t.Errorf("asked %v though the birth was heard", nodes)
+	}
+	b = newBirths(t, saved)
+	birth := mustBirth(t, b, device)
+	if birth.Aliases[7] != (BirthMetric{"Scan/Code", 12}) {
+		t.Errorf("birth %+v", birth)
+	}
+	// It serves, and a new one is asked for: there may have been another.
+	b.Read(device, birth, true)
+	if nodes := b.Ask(time.Now()); !slices.Equal(nodes, []string{"g/n"}) {
+		t.Errorf("asked %v", nodes)
+	}
+	if _, err := NewBirths([]byte("{")); err == nil {
+		t.Error("a broken file was read")
+	}
+}
+
+func mustBirth(t *testing.T, b *Births, st SparkplugTopic) Birth {
+	t.Helper()
+	birth, ok := b.Birth(st)
+	if !ok {
+		t.Fatalf("no birth of %s", st.Source())
+	}
+	return birth
+}
+
+func TestBirthsAskOnceAMinute(t *testing.T) {
+	b, data := newBirths(t, nil), sparkplugTopic(t, "spBv1.0/g/DDATA/n/d")
+	now := time.Unix(1e9, 0)
+	for range 1000 {
+		b.Read(data, Birth{}, false)
+	}
+	<-b.Wanted()
+	if got := b.Ask(now); len(got) != 1 {
+		t.Errorf("asked %v", got)
+	}
+	b.Read(data, Birth{}, false)
+	if got := b.Ask(now.Add(59 * time.Second)); got != nil {
+		t.Errorf("asked %v again at once", got)
+	}
+	if got := b.Ask(now.Add(61 * time.Second)); len(got) != 1 {
+		t.Error("not asked again after a minute")
+	}
+	b.Read(data, Birth{}, false)
+	b.SetBirth(sparkplugTopic(t, "spBv1.0/g/NBIRTH/n"), Birth{})
+	if got := b.Ask(now.Add(time.Hour)); got != nil {
+		t.Errorf("asked %v though it was born", got)
+	}
+	if _, asked := b.Counts(); asked != 2 {
+		t.Errorf("%d asked", asked)
+	}
+}
+
+func TestSequenceGaps(t *testing.T) {
+	b := newBirths(t, nil)
+	for _, step := range []struct {
+		topic string
+		seq   uint64
+		gaps  uint64
+	}{
+		{"spBv1.0/g/DDATA/n/d", 17, 0}, // the first that was heard
+		{"spBv1.0/g/NDATA/n", 18, 0},
+		{"spBv1.0/g/DDATA/n/e", 20, 1},
+		{"spBv1.0/g/NBIRTH/n", 0, 1}, // begins anew
+		{"spBv1.0/g/DBIRTH/n/d", 1, 1},
+		{"spBv1.0/g/DDATA/other/d", 200, 1},
+		{"spBv1.0/g/DDEATH/n/d", 2, 1},
+		{"spBv1.0/g/DDATA/n/d", 255, 2},
+		{"spBv1.0/g/DDATA/n/d", 0, 2}, // after 255 comes 0
+	} {
+		b.Sequence(sparkplugTopic(t, step.topic), step.seq)
+		if gaps, _ := b.Counts(); gaps != step.gaps {
+			t.Errorf("%s seq %d: %d gaps, want %d", step.topic, step.seq, gaps, step.gaps)
+		}
+	}
+	if nodes := b.Ask(time.Now()); !slices.Equal(nodes, []string{"g/n"}) {
+		t.Errorf("asked %v", nodes)
+	}
+}
+
+func TestBirthsAreBounded(t *testing.T) {
+	b := newBirths(t, []byte(`{"g/n/d":{"aliases":{}}}`))
+	node, device := SparkplugTopic{Group: "g", Node: "n"}, SparkplugTopic{Group: "g", Node: "n", Device: "d"}
+	b.SetBirth(node, Birth{})
+	if _, ok := b.Birth(device); ok {
+		t.Error("a device's birth outlived its node's new one")
+	}
+	mustBirth(t, b, node)
+	for i := range 2 * maxBirths {
+		st := SparkplugTopic{Group: "g", Node: fmt.Sprint(i)}
+		b.SetBirth(st, Birth{})
+		b.Sequence(st, 0)
+	}
+	if len(b.births) > maxBirths || len(b.nodes) > maxBirths {
+		t.Errorf("%d births, %d nodes remembered", len(b.births), len(b.nodes))
+	}
+}
+
+// The command is the one that the specification prescribes.
+func TestRebirth(t *testing.T) {
+	if got := RebirthTopic("g/n"); got != "spBv1.0/g/NCMD/n" {
+		t.Error(got)
+	}
+	p, err := Sparkplug(Rebirth(time.UnixMilli(1600152165000)))
+	if err != nil || p.Timestamp != 1600152165000 || len(p.Metrics) != 1 {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	m := p.Metrics[0]
+	if v := m.Value(0); m.Name != "Node Control/Rebirth" || m.Datatype != 11 || m.Timestamp != p.Timestamp || string(v.Raw()) != "true" {
+		t.Errorf("%+v: %s", m, hex.EncodeToString(Rebirth(time.Unix(0, 0))))
+	}
+}
