@@ -166,6 +166,10 @@ func TestDamagedRecordBecomesDeadLetter(t *testing.T) {
 	if ids := o.DeadIDs(); len(ids) != 1 || ids[0].Seq != 1 {
 		t.Errorf("dead: %v", ids)
 	}
+	dead := Dead
+	if got := all(t, o, Filter{State: &dead}); len(got) != 1 || got[0].Last.Reason == "" {
+		t.Errorf("listed %+v", got)
+	}
 	if n, _ := o.Requeue(context.Background(), o.DeadIDs()...); n != 0 {
 		t.Error("it was put back")
 	}

@@ -88,13 +88,18 @@ func (g *group) undo() {
 }
 
 // fits reports whether the group finds room in a segment of which used bytes
-// are taken. The last tenth is for outcomes alone.
+// are taken.
 func (g *group) fits(s *segment, used int64) bool {
-	limit := s.size - 2*allocSize
-	if len(g.events) > 0 {
-		limit = s.size / 10 * 9
+	return used+int64(g.bytes)*11/10+commitOverhead <= s.limit(len(g.events) > 0)
+}
+
+// limit is up to where a segment is filled: by intake to nine tenths, so that
+// outcomes find room in the last one; by outcomes as far as bbolt goes.
+func (s *segment) limit(intake bool) int64 {
+	if intake {
+		return min(s.size/10*9, s.size-5*allocSize)
 	}
-	return used+int64(g.bytes)*11/10+commitOverhead <= limit
+	return s.size - allocSize - 4*pageSize
 }
 
 // write puts everything into the transaction.

@@ -37,6 +37,7 @@ type quarantine struct {
 	db *bolt.DB // nil in a Reader without the file
 	mu sync.Mutex
 	quarantineCounts
+	unsaved bool // the counts on disk are behind
 }
 
 // quarantineCounts is saved with the entries, so it always agrees with them.
@@ -174,7 +175,11 @@ func (q *quarantine) add(rejects []scan.Reject) error {
 	}
 	err := q.tryAdd(rejects, q.size)
 	if err != nil && commitFailure(err) {
-		err = q.tryAdd(rejects, q.size/2) // half of it makes way
+		// Half of it makes way, in a commit of its own: what a commit frees
+		// only the next one can use.
+		if err = q.tryAdd(nil, q.size/2); err == nil {
+			err = q.tryAdd(rejects, q.size)
+		}
 	}
 	if err == nil || !commitFailure(err) {
 		return err
@@ -184,6 +189,7 @@ func (q *quarantine) add(rejects []scan.Reject) error {
 	defer q.mu.Unlock()
 	q.next += uint64(len(rejects))
 	q.forgotten += uint64(len(rejects))
+	q.unsaved = true
 	return nil
 }
 
@@ -218,6 +224,7 @@ func (q *quarantine) tryAdd(rejects []scan.Reject, size int64) (err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.quarantineCounts = counts
+	q.unsaved = false
 	return nil
 }
 
@@ -296,6 +303,11 @@ func (q *quarantine) part(from uint64) (part []Quarantined, err error) {
 func (q *quarantine) close() error {
 	if q.db == nil {
 		return nil
+	}
+	if q.unsaved {
+		if err := q.tryAdd(nil, q.size); err != nil {
+			q.log.Error("counts of the quarantine cannot be saved", "error", err)
+		}
 	}
 	return q.db.Close()
 }

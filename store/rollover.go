@@ -6,30 +6,58 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // roll seals the newest segment and begins another. Intake must leave room for
-// one more segment within max_size, so that outcomes never lack it: what is
-// stored can always be finished. errNoSpace if there is no room.
+// one more segment, within max_size and on the file system, so that outcomes
+// never lack it: what is stored can always be finished. Finished segments make
+// way first. errNoSpace if there is no room.
 func (o *Outbox) roll(intake bool) error {
-	size := o.opts.segmentSize
-	need := size
+	for {
+		size := o.roomFor(intake)
+		err := fmt.Errorf("%w: max_size or the disk is used up", errNoSpace)
+		if size > 0 {
+			err = o.begins(size)
+		}
+		if !errors.Is(err, errNoSpace) {
+			return err
+		}
+		if dropErr := o.dropOldest(true); errors.Is(dropErr, errNoSpace) {
+			return err
+		} else if dropErr != nil {
+			return dropErr
+		}
+	}
+}
+
+// roomFor returns how large the next segment may be; 0: there is no room.
+func (o *Outbox) roomFor(intake bool) int64 {
+	size, spare := o.opts.segmentSize, int64(0)
 	if intake {
-		need += size
+		spare = size
 	}
-	for o.journal.bytes()+need > o.opts.MaxSize {
-		if err := o.dropOldest(true); err != nil {
-			return err
-		}
+	if o.journal.bytes()+size+spare > o.opts.MaxSize {
+		return 0
 	}
-	err := o.begins(size)
-	for errors.Is(err, errNoSpace) {
-		if err := o.dropOldest(true); err != nil {
-			return err
-		}
-		err = o.begins(size)
+	free := freeBytes(o.dir)
+	for intake && size >= minSegmentSize && 2*size > free {
+		size /= 2
 	}
-	return err
+	if size < minSegmentSize {
+		return 0
+	}
+	return size &^ (allocSize - 1)
+}
+
+// freeBytes is what the file system has left; where it does not tell, plenty.
+func freeBytes(dir string) int64 {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return 1 << 62
+	}
+	return int64(fs.Bavail) * int64(fs.Bsize)
 }
 
 // begins makes the next segment and switches to it.

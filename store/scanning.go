@@ -64,8 +64,9 @@ func (o *Outbox) deadSeqs() []uint64 {
 
 func (o *Outbox) scanSeqs(seqs []uint64, emit func([]Record) error) error {
 	for part := range slices.Chunk(seqs, scanChunk) {
-		records, _, err := o.records(part)
+		records, bad, err := o.records(part)
 		if err == nil {
+			records = append(records, o.unreadable(bad)...)
 			records, err = o.describeFinished(records)
 		}
 		if err == nil {
@@ -76,6 +77,20 @@ func (o *Outbox) scanSeqs(seqs []uint64, emit func([]Record) error) error {
 		}
 	}
 	return nil
+}
+
+// unreadable makes records without an event of dead letters that cannot be
+// read, so that they can be seen and discarded.
+func (o *Outbox) unreadable(seqs []uint64) (records []Record) {
+	o.locked(func(x *index) {
+		for _, seq := range seqs {
+			if _, dead := x.dead[seq]; dead {
+				records = append(records, Record{ID: ID{Seq: seq}})
+			}
+		}
+	})
+	o.describe(records)
+	return records
 }
 
 func (o *Outbox) scanPending(emit func([]Record) error) error {

@@ -1,0 +1,156 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"scanrelay/agent/scan"
+)
+
+// fillUp appends until the outbox is full and returns how many events it took.
+func fillUp(t *testing.T, o *Outbox) (n int) {
+	t.Helper()
+	for ; ; n++ {
+		_, err := o.Append(context.Background(), batch(padded(fmt.Sprint("W", n), fmt.Sprint("f", o.Counts().NextSeq), 1795000000, 4000)))
+		if errors.Is(err, ErrFull) {
+			return n
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// checkFull: full is a state. What is stored can be finished, finished segments
+// make way, and then intake goes on by itself.
+func checkFull(t *testing.T, o *Outbox) {
+	t.Helper()
+	stored := fillUp(t, o)
+	if stored < 100 {
+		t.Fatalf("full after %d events", stored)
+	}
+	select {
+	case <-o.Room():
+		t.Fatal("there is room")
+	default:
+	}
+	syncAll(t, o)
+	if n := pushAll(t, o); n != stored {
+		t.Errorf("%d of %d pushed while full", n, stored)
+	}
+	<-o.Room()
+	mustAppend(t, o, event("W", "after", 1795000000))
+	if c := o.Counts(); c.Full || c.Received != uint64(stored+1) || c.State[Pushed] != uint64(stored) {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestFullAtMaxSize(t *testing.T) {
+	opts := small(newTestClock())
+	opts.MaxSize = minMaxSize
+	dir := t.TempDir()
+	o := open(t, dir, opts)
+	checkFull(t, o)
+	files, err := filepath.Glob(filepath.Join(dir, segmentPrefix+"*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := int64(0)
+	for _, f := range files {
+		info, err := os.Stat(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += info.Size()
+	}
+	if total > opts.MaxSize {
+		t.Errorf("segments take %d of %d bytes", total, opts.MaxSize)
+	}
+}
+
+// smallDisk mounts a file system of a few megabytes. Where that is not allowed
+// the folder is an ordinary one, and max_size is what runs out.
+func smallDisk(t *testing.T, opts *Options) (dir string, mounted bool) {
+	dir = t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=7m"); err != nil {
+		t.Logf("no small disk (%v): max_size is tested instead", err)
+		opts.MaxSize = 6 << 20
+		return dir, false
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir, true
+}
+
+func TestFullDisk(t *testing.T) {
+	opts := small(newTestClock())
+	dir, _ := smallDisk(t, &opts)
+	o := open(t, filepath.Join(dir, "outbox"), opts)
+	checkFull(t, o)
+}
+
+// Another file fills the disk, and goes away again: outcomes go through all the
+// time, since their room was reserved.
+func TestDiskFilledByAnotherFile(t *testing.T) {
+	opts := small(newTestClock())
+	dir, mounted := smallDisk(t, &opts)
+	o := open(t, filepath.Join(dir, "outbox"), opts)
+	mustAppend(t, o, event("W", "first", 1795000000))
+	filler := filepath.Join(dir, "filler")
+	if mounted {
+		// Ends with ENOSPC, which is what it is for.
+		_ = os.WriteFile(filler, make([]byte, 16<<20), 0o600)
+	}
+	n := fillUp(t, o)
+	syncAll(t, o)
+	if got := pushAll(t, o); got != n+1 {
+		t.Errorf("%d of %d pushed", got, n+1)
+	}
+	if err := os.Remove(filler); err != nil && mounted {
+		t.Fatal(err)
+	}
+	<-o.Room()
+	mustAppend(t, o, event("W", "again", 1795000000))
+}
+
+// A full queue makes intake wait, whatever the disk does.
+func TestQueueIsBounded(t *testing.T) {
+	gate := make(chan struct{})
+	o := open(t, t.TempDir(), Options{MaxSize: 1 << 30})
+	if err := o.Submit(batch(event("W", "gate", 1)), func(scan.Stored, error) { <-gate }); err != nil {
+		t.Fatal(err)
+	}
+	taken := 0
+	for i := 0; ; i++ {
+		err := o.Submit(batch(padded("W", fmt.Sprint(i), 1, 50_000)), func(_ scan.Stored, err error) {
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		if errors.Is(err, ErrFull) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		taken++
+	}
+	if taken*50_000 > 2*queueBytes {
+		t.Errorf("%d batches are in memory", taken)
+	}
+	close(gate)
+	<-o.Room()
+	mustAppend(t, o, event("W", "after", 1))
+	if c := o.Counts(); c.Received != uint64(taken+2) {
+		t.Errorf("%d received, %d taken", c.Received, taken)
+	}
+}

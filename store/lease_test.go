@@ -1,0 +1,250 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"scanrelay/agent/scan"
+)
+
+// seqsOf lists the numbers of records, rising.
+func seqsOf(records []Record) (seqs []uint64) {
+	for _, r := range records {
+		seqs = append(seqs, r.ID.Seq)
+	}
+	slices.Sort(seqs)
+	return seqs
+}
+
+// I4: one event of a waybill at a time, in sequence order; a stuck one delays
+// no other waybill, a dead one does not hold the later ones of its own.
+func TestOrderPerWaybill(t *testing.T) {
+	c := newTestClock()
+	o := open(t, t.TempDir(), small(c))
+	mustAppend(t, o, event("A", "a1", 5), event("A", "a2", 4), event("B", "b1", 3), event("A", "a3", 2))
+	if got := mustLease(t, o, 10); len(got) != 0 {
+		t.Fatalf("leased %v before the centre has them (I2)", seqsOf(got))
+	}
+	syncAll(t, o)
+	got := mustLease(t, o, 10)
+	if fmt.Sprint(seqsOf(got)) != "[1 3]" {
+		t.Fatalf("leased %v, want a1 and b1", seqsOf(got))
+	}
+	if err := o.Release(Retry{Seq: 1, At: c.Now().Add(time.Minute), Attempts: 1, Last: Reply{Reason: "timeout"}}); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, o, Pushed, Record{ID: ID{Seq: 3}})
+	if got := mustLease(t, o, 10); len(got) != 0 {
+		t.Errorf("leased %v while a1 waits", seqsOf(got))
+	}
+	if next, ok := o.Due(); !ok || !next.Equal(c.Now().Add(time.Minute)) {
+		t.Errorf("due %v %t", next, ok)
+	}
+	c.advance(time.Minute)
+	got = mustLease(t, o, 10)
+	if len(got) != 1 || got[0].Attempts != 1 || got[0].Last.Reason != "timeout" {
+		t.Fatalf("leased %+v, want a1 again", got)
+	}
+	settle(t, o, Dead, got...)
+	if got = mustLease(t, o, 10); len(got) != 1 || got[0].ID.Seq != 2 {
+		t.Errorf("leased %v, want a2", seqsOf(got))
+	}
+}
+
+func TestLeaseRunsOut(t *testing.T) {
+	c := newTestClock()
+	o := open(t, t.TempDir(), small(c))
+	appendN(t, o, 1)
+	syncAll(t, o)
+	r := mustLease(t, o, 1)
+	c.advance(time.Minute)
+	ctx := context.Background()
+	if err := o.Settle(ctx, []Settlement{{Seq: 1, Outcome: Pushed}}); !errors.Is(err, ErrNotLeased) {
+		t.Errorf("settle: %v", err)
+	}
+	if err := o.Release(Retry{Seq: 1}); !errors.Is(err, ErrNotLeased) {
+		t.Errorf("release: %v", err)
+	}
+	if err := o.Park(1); !errors.Is(err, ErrNotLeased) {
+		t.Errorf("park: %v", err)
+	}
+	if r = mustLease(t, o, 1); len(r) != 1 {
+		t.Fatal("it cannot be leased again")
+	}
+	settle(t, o, Pushed, r...)
+	if err := o.Settle(ctx, []Settlement{{Seq: 1, Outcome: Dead}}); !errors.Is(err, ErrNotLeased) {
+		t.Errorf("settled twice: %v", err)
+	}
+	if err := o.Settle(ctx, []Settlement{{Seq: 1, Outcome: ToPush}}); err == nil || errors.Is(err, ErrNotLeased) {
+		t.Errorf("settled to no outcome: %v", err)
+	}
+}
+
+// Half of the leases go to the youngest waybills, half to the oldest.
+func TestFreshBeforeStale(t *testing.T) {
+	o := open(t, t.TempDir(), small(newTestClock()))
+	appendN(t, o, 100)
+	syncAll(t, o)
+	young, old := 0, 0
+	for _, seq := range seqsOf(mustLease(t, o, 10)) {
+		switch {
+		case seq > 95:
+			young++
+		case seq <= 5:
+			old++
+		}
+	}
+	if young != 5 || old != 5 {
+		t.Errorf("%d young, %d old", young, old)
+	}
+	// One at a time they take turns.
+	a, b := mustLease(t, o, 1)[0].ID.Seq, mustLease(t, o, 1)[0].ID.Seq
+	if (a > 50) == (b > 50) {
+		t.Errorf("leased %d and %d", a, b)
+	}
+}
+
+// Waiting for data is a matter of the whole waybill.
+func TestParkAndWake(t *testing.T) {
+	o := open(t, t.TempDir(), small(newTestClock()))
+	mustAppend(t, o, event("A", "a1", 1), event("A", "a2", 2), event("B", "b1", 3), event("C", "c1", 4))
+	if err := o.Synced(4, nil, []uint64{3}); err != nil {
+		t.Fatal(err)
+	}
+	r := mustLease(t, o, 10)
+	if len(r) != 2 {
+		t.Fatalf("leased %v", seqsOf(r))
+	}
+	if err := o.Park(1); err != nil {
+		t.Fatal(err)
+	}
+	if c := o.Counts(); c.State[AwaitingWaybill] != 3 || c.State[ToPush] != 1 {
+		t.Errorf("%v", c.State)
+	}
+	if got := o.Waiting(10, ""); len(got) != 2 {
+		t.Errorf("waiting %v", got)
+	}
+	if got := mustLease(t, o, 10); len(got) != 0 {
+		t.Errorf("leased %v", seqsOf(got))
+	}
+	drained(o.Pushable())
+	o.Wake("A", "unknown")
+	select {
+	case <-o.Pushable():
+	default:
+		t.Error("nobody was told")
+	}
+	if got := mustLease(t, o, 10); len(got) != 1 || got[0].ID.Seq != 1 {
+		t.Errorf("leased %v", seqsOf(got))
+	}
+	// New data for a waybill wakes what waits.
+	mustAppend(t, o, event("B", "b2", 5))
+	if err := o.Synced(5, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := mustLease(t, o, 10); len(got) != 1 || got[0].ID.Seq != 3 {
+		t.Errorf("leased %v", seqsOf(got))
+	}
+}
+
+func drained(c <-chan struct{}) {
+	select {
+	case <-c:
+	default:
+	}
+}
+
+// The centre lost what is above: it is sent again, and what is finished is not
+// pushed again. Nothing is pushed before the centre has it once more (I2).
+func TestRewind(t *testing.T) {
+	dir := t.TempDir()
+	c := newTestClock()
+	o := open(t, dir, small(c))
+	appendN(t, o, 6)
+	syncAll(t, o)
+	settle(t, o, Pushed, mustLease(t, o, 2)...)
+	if err := o.Rewind(0); err != nil {
+		t.Fatal(err)
+	}
+	check := func() {
+		t.Helper()
+		u, err := o.Unsynced(10, 1<<20)
+		if err != nil || len(u) != 6 {
+			t.Fatalf("%d unsynced, %v", len(u), err)
+		}
+		for _, r := range u {
+			if want := map[bool]State{true: Pushed, false: Unsynced}[r.ID.Seq == 1 || r.ID.Seq == 6]; r.State != want {
+				t.Errorf("%d is %s, want %s", r.ID.Seq, r.State, want)
+			}
+		}
+		if got := mustLease(t, o, 10); len(got) != 0 {
+			t.Errorf("leased %v", seqsOf(got))
+		}
+	}
+	check()
+	closeChecked(t, o)
+	o = open(t, dir, small(c))
+	check()
+	if err := o.Synced(6, []Settlement{{Seq: 1, Outcome: Superseded}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if n := pushAll(t, o); n != 4 {
+		t.Errorf("%d pushed again", n)
+	}
+	if got := o.Counts(); got.State[Pushed] != 6 {
+		t.Errorf("%v: an outcome was changed", got.State)
+	}
+}
+
+func TestSyncedEndsAndLateness(t *testing.T) {
+	o := open(t, t.TempDir(), small(newTestClock()))
+	mustAppend(t, o, event("A", "a1", 100), event("A", "a2", 300), event("A", "a3", 200))
+	if newest, ok := o.Newer("A", 1); !ok || newest != 300 {
+		t.Errorf("newer than a1: %d %t", newest, ok)
+	}
+	if newest, ok := o.Newer("A", 2); !ok || newest != 200 {
+		t.Errorf("newer than a2: %d %t", newest, ok)
+	}
+	if _, ok := o.Newer("A", 3); ok {
+		t.Error("there is nothing after a3")
+	}
+	if err := o.Synced(3, []Settlement{{Seq: 2, Outcome: Superseded, Last: Reply{Reason: "late"}}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := mustLease(t, o, 10); len(got) != 1 || got[0].ID.Seq != 1 {
+		t.Errorf("leased %v", seqsOf(got))
+	}
+	if c := o.Counts(); c.State[Superseded] != 1 || c.State[ToPush] != 2 {
+		t.Errorf("%v", c.State)
+	}
+}
+
+func TestOfWaybills(t *testing.T) {
+	o := open(t, t.TempDir(), small(newTestClock()))
+	mustAppend(t, o, event("A", "a1", 1), event("B", "b1", 2), event("C", "c1", 3), event("A", "a2", 4))
+	syncAll(t, o)
+	settle(t, o, Pushed, mustLease(t, o, 2)...)
+	got, err := o.OfWaybills([]scan.WaybillID{"A", "C", "none"}, 10)
+	if err != nil || fmt.Sprint(seqsOf(got)) != "[1 3 4]" {
+		t.Errorf("%v, %v", seqsOf(got), err)
+	}
+	if got, err = o.OfWaybills([]scan.WaybillID{"A", "C"}, 2); err != nil || fmt.Sprint(seqsOf(got)) != "[3 4]" {
+		t.Errorf("%v, %v", seqsOf(got), err)
+	}
+}
+
+func TestUnsyncedBounds(t *testing.T) {
+	o := open(t, t.TempDir(), small(newTestClock()))
+	for i := range 10 {
+		mustAppend(t, o, padded("W", fmt.Sprint(i), 1, 1000))
+	}
+	for _, c := range []struct{ max, bytes, want int }{{3, 1 << 20, 3}, {10, 1, 1}, {10, 3500, 3}, {100, 1 << 20, 10}} {
+		if got, err := o.Unsynced(c.max, c.bytes); err != nil || len(got) != c.want {
+			t.Errorf("%+v: %d, %v", c, len(got), err)
+		}
+	}
+}

@@ -1,0 +1,201 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"scanrelay/agent/scan"
+)
+
+// dieOne makes the event with number 1 a dead letter.
+func dieOne(t *testing.T, o *Outbox) {
+	t.Helper()
+	syncAll(t, o)
+	for _, r := range mustLease(t, o, 100) {
+		if r.ID.Seq == 1 {
+			err := o.Settle(context.Background(), []Settlement{{Seq: 1, Outcome: Dead, Attempts: 5, Last: Reply{"refused data", 932003, "rid-1"}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func TestRequeue(t *testing.T) {
+	dir := t.TempDir()
+	c := newTestClock()
+	o := open(t, dir, small(c))
+	mustAppend(t, o, event("A", "a1", 100), event("A", "a2", 200))
+	dieOne(t, o)
+	pushAll(t, o) // a2 was pushed meanwhile
+	ids := o.DeadIDs()
+	if len(ids) != 1 || ids[0].Seq != 1 {
+		t.Fatalf("dead: %v", ids)
+	}
+	n, err := o.Requeue(context.Background(), ids[0], ID{Epoch: ids[0].Epoch, Seq: 2}, ID{Epoch: 1, Seq: 1}, ID{Epoch: ids[0].Epoch, Seq: 99})
+	if n != 1 || !errors.Is(err, ErrNotDead) || !errors.Is(err, ErrUnknownID) {
+		t.Errorf("%d, %v", n, err)
+	}
+	check := func() {
+		t.Helper()
+		if newest, ok := o.Newer("A", 1); !ok || newest != 200 {
+			t.Errorf("newer: %d %t, though a2 was pushed (I5)", newest, ok)
+		}
+		r := mustLease(t, o, 1)
+		if len(r) != 1 || r[0].Attempts != 0 || !r[0].RetriedAt.Equal(c.Now()) || r[0].State != ToPush {
+			t.Fatalf("leased %+v", r)
+		}
+	}
+	check()
+	closeChecked(t, o)
+	o = open(t, dir, small(c))
+	check()
+	settle(t, o, Dead, Record{ID: ID{Seq: 1}})
+	if got := o.Counts(); got.Requeued != 1 || got.Settled[Dead] != 2 || got.State[Dead] != 1 || got.State[Pushed] != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestDiscard(t *testing.T) {
+	dir := t.TempDir()
+	c := newTestClock()
+	o := open(t, dir, small(c))
+	appendN(t, o, 2)
+	dieOne(t, o)
+	ids := o.DeadIDs()
+	if n, err := o.Discard(context.Background(), "label of another carrier", ids...); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if n, err := o.Discard(context.Background(), "again", ids...); n != 0 || !errors.Is(err, ErrNotDead) {
+		t.Error(n, err)
+	}
+	closeChecked(t, o)
+	o = open(t, dir, small(c))
+	discarded := Discarded
+	got := all(t, o, Filter{State: &discarded})
+	if len(got) != 1 || got[0].Last.Reason != "label of another carrier" || got[0].FinishedAt.IsZero() {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestScanFilters(t *testing.T) {
+	dir := t.TempDir()
+	c := newTestClock()
+	o := open(t, dir, small(c))
+	mustAppend(t, o, event("A", "a1", 1), event("B", "b1", 2), event("A", "a2", 3), event("C", "c1", 4))
+	if err := o.Synced(3, nil, []uint64{2}); err != nil {
+		t.Fatal(err)
+	}
+	err := o.Settle(context.Background(), []Settlement{{Seq: mustLease(t, o, 1)[0].ID.Seq, Outcome: NotBound, Attempts: 1, Last: Reply{ErrCode: 0, RID: "x"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := func(s State) Filter { return Filter{State: &s} }
+	for _, w := range []struct {
+		name   string
+		filter Filter
+		want   string
+	}{
+		{"all", Filter{}, "[1 2 3 4]"},
+		{"waybill", Filter{Waybill: "A"}, "[1 3]"},
+		{"unsynced", state(Unsynced), "[4]"},
+		{"waiting", state(AwaitingWaybill), "[2]"},
+		{"to_push", state(ToPush), "[3]"},
+		{"finished", state(NotBound), "[1]"},
+		{"none", state(Dead), "[]"},
+		{"both", Filter{Waybill: "A", State: state(ToPush).State}, "[3]"},
+	} {
+		t.Run(w.name, func(t *testing.T) {
+			if got := fmt.Sprint(seqsOf(all(t, o, w.filter))); got != w.want {
+				t.Errorf("got %s, want %s", got, w.want)
+			}
+		})
+	}
+	stop := errors.New("stop")
+	if err := o.Scan(context.Background(), Filter{}, func(Record) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("fn's error: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := o.Scan(ctx, Filter{}, func(Record) error { return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("ctx's error: %v", err)
+	}
+}
+
+func TestQuarantineKeepsWhole(t *testing.T) {
+	dir := t.TempDir()
+	c := newTestClock()
+	o := open(t, dir, small(c))
+	want := scan.Reject{Topic: "scans/1", Payload: []byte{0, 0xff, 'x'}, Index: 2, Code: "not_json", Reason: "byte 1: no JSON", ReceivedAt: c.Now()}
+	if got, err := o.Append(context.Background(), scan.Batch{Rejects: []scan.Reject{want}}); err != nil || got.Rejected != 1 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	closeChecked(t, o)
+	r, err := OpenReadOnly(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	got := quarantined(t, r)
+	if len(got) != 1 || got[0].Seq != 1 || fmt.Sprintf("%+v", got[0].Reject) != fmt.Sprintf("%+v", want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if c := r.Counts(); c.Rejected != 1 || c.Quarantined != 1 {
+		t.Errorf("%+v", c)
+	}
+}
+
+func quarantined(t *testing.T, o interface {
+	Quarantine(context.Context, func(Quarantined) error) error
+}) (got []Quarantined) {
+	t.Helper()
+	err := o.Quarantine(context.Background(), func(q Quarantined) error {
+		got = append(got, q)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// Bounded in count and in size; the oldest makes way and is counted.
+func TestQuarantineIsBounded(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		payload, n    int
+		atLeast, most int
+	}{
+		{"count", 10, 100, 20, 20},
+		{"size", 9000, 100, 5, 20},
+		{"larger than the file", minQuarantine, 3, 0, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			opts := small(newTestClock())
+			opts.QuarantineCount = 20
+			o := open(t, dir, opts)
+			for i := range c.n {
+				r := scan.Reject{Topic: fmt.Sprint(i), Payload: []byte(strings.Repeat("x", c.payload)), ReceivedAt: time.Unix(1, 0)}
+				if _, err := o.Append(context.Background(), scan.Batch{Rejects: []scan.Reject{r}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got := quarantined(t, o)
+			if len(got) < c.atLeast || len(got) > c.most {
+				t.Errorf("%d kept", len(got))
+			}
+			if len(got) > 0 && got[len(got)-1].Topic != fmt.Sprint(c.n-1) {
+				t.Errorf("the newest is %s", got[len(got)-1].Topic)
+			}
+			counts := o.Counts()
+			if counts.Rejected != uint64(c.n) || counts.Quarantined != uint64(len(got)) || counts.Forgotten != uint64(c.n-len(got)) {
+				t.Errorf("%+v", counts)
+			}
+		})
+	}
+}

@@ -1,0 +1,181 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// roll begins a new segment in an outbox whose committer has nothing to do.
+func roll(t *testing.T, o *Outbox) {
+	t.Helper()
+	if err := o.roll(false); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func segmentFiles(t *testing.T, dir string) int {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, segmentPrefix+"*"+segmentSuffix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(files)
+}
+
+// Segments are filled, sealed, and unlinked whole once they are finished and
+// past retain; counts survive.
+func TestSegmentsComeAndGo(t *testing.T) {
+	dir := t.TempDir()
+	c := newTestClock()
+	o := open(t, dir, small(c))
+	const n = 600
+	for i := range n {
+		mustAppend(t, o, padded(fmt.Sprint("W", i%50), fmt.Sprint(i), c.Now().Unix(), 4000))
+	}
+	if got := segmentFiles(t, dir); got < 4 {
+		t.Fatalf("%d segments", got)
+	}
+	syncAll(t, o)
+	if got := pushAll(t, o); got != n {
+		t.Fatalf("%d pushed", got)
+	}
+	o.retire()
+	if got := segmentFiles(t, dir); got < 4 {
+		t.Errorf("%d segments left before retain is over", got)
+	}
+	c.advance(200 * time.Hour)
+	o.retire()
+	if got := segmentFiles(t, dir); got != 1 {
+		t.Errorf("%d segments left", got)
+	}
+	if got := o.Counts(); got.Received != n || got.State[Pushed] != n {
+		t.Errorf("%+v", got)
+	}
+	closeChecked(t, o)
+	o = open(t, dir, small(c))
+	mustAppend(t, o, event("W", "next", 1))
+	if got := o.Counts(); got.Received != n+1 || got.NextSeq != n+2 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// An unsynced segment stays, though all in it is finished: the centre came back
+// from a backup and is to have it again.
+func TestUnsyncedSegmentStays(t *testing.T) {
+	dir := t.TempDir()
+	c := newTestClock()
+	o := open(t, dir, small(c))
+	appendN(t, o, 3)
+	syncAll(t, o)
+	pushAll(t, o)
+	roll(t, o)
+	if err := o.Rewind(1); err != nil {
+		t.Fatal(err)
+	}
+	c.advance(200 * time.Hour)
+	if err := o.dropOldest(true); !errors.Is(err, errNoSpace) {
+		t.Errorf("dropped: %v", err)
+	}
+}
+
+// A crash between the commit of a segment's totals and its unlink: the next
+// start unlinks it and counts nothing twice.
+func TestCrashBeforeUnlink(t *testing.T) {
+	dir := t.TempDir()
+	c := newTestClock()
+	o := open(t, dir, small(c))
+	appendN(t, o, 3)
+	syncAll(t, o)
+	pushAll(t, o)
+	roll(t, o)
+	path := filepath.Join(dir, segmentName(1))
+	kept, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.dropOldest(true); err != nil {
+		t.Fatal(err)
+	}
+	want := o.Counts()
+	closeChecked(t, o)
+	if err := os.WriteFile(path, kept, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o = open(t, dir, small(c))
+	if got := o.Counts(); comparable(got) != comparable(want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("segment: %v", err)
+	}
+}
+
+// Dead letters never vanish by age, nor do they hold a segment for ever: they
+// are carried, with their number and all that is known of them.
+func TestDeadLetterIsCarried(t *testing.T) {
+	dir := t.TempDir()
+	c := newTestClock()
+	o := open(t, dir, small(c))
+	mustAppend(t, o, event("A", "a1", 100), event("A", "a2", 200), event("B", "b1", 300), event("C", "c1", 400))
+	dieOne(t, o)
+	if err := o.Release(Retry{Seq: 3, At: c.Now().Add(time.Hour), Attempts: 1}); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range mustLease(t, o, 10) {
+		settle(t, o, Pushed, r)
+	}
+	c.advance(2 * time.Minute) // c1's first lease runs out
+	for _, r := range mustLease(t, o, 10) {
+		settle(t, o, Pushed, r)
+	}
+	for range 3 { // carried again and again
+		roll(t, o)
+		c.advance(200 * time.Hour)
+		o.retire()
+	}
+	if got := segmentFiles(t, dir); got != 1 {
+		t.Errorf("%d segments", got)
+	}
+	closeChecked(t, o)
+	o = open(t, dir, small(c))
+	dead := Dead
+	got := all(t, o, Filter{State: &dead})
+	if len(got) != 1 || got[0].Event.EventID != "a1" || got[0].Attempts != 5 || got[0].Last.RID != "rid-1" || got[0].FinishedAt.IsZero() {
+		t.Fatalf("%+v", got)
+	}
+	if n, err := o.Requeue(context.Background(), got[0].ID); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if newest, ok := o.Newer("A", 1); !ok || newest != 200 {
+		t.Errorf("newer than a1: %d %t; a2 is long gone, but was pushed", newest, ok)
+	}
+	if n := pushAll(t, o); n != 2 {
+		t.Errorf("%d pushed, want a1 and b1", n)
+	}
+	if got := o.Counts(); got.Received != 4 || got.State[Pushed] != 4 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// What is too much to be carried stays where it is.
+func TestManyUnfinishedStay(t *testing.T) {
+	o := open(t, t.TempDir(), small(newTestClock()))
+	appendN(t, o, maxCarry+1)
+	syncAll(t, o)
+	roll(t, o)
+	if err := o.dropOldest(true); !errors.Is(err, errNoSpace) {
+		t.Errorf("dropped: %v", err)
+	}
+	settle(t, o, Pushed, mustLease(t, o, 1)...)
+	if err := o.dropOldest(true); err != nil {
+		t.Errorf("not dropped: %v", err)
+	}
+	if n := pushAll(t, o); n != maxCarry {
+		t.Errorf("%d pushed", n)
+	}
+}
