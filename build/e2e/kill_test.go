@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -35,34 +37,32 @@ func TestAgentKilled(t *testing.T) {
 			site.Start()
 			parcels := rig.Traffic(rig.Chance(seed, "parcels"), "YT", c.events/c.perNode)
 			site.Import(parcels)
-			scanner := site.Scanner("line-1")
-			scanner.Rate = 700
-			wait := background(t, scanner, rig.Scans(parcels, c.perNode, "line-1"))
-			chance := rig.Chance(seed, "kills")
-			var done []rig.Kill
-			for i := range kills {
-				share := (float64(i) + chance.Float64()) / (kills + 1)
-				awaitAcked(t, site, int(share*float64(c.events)))
-				awaitPush(t, site)
-				done = append(done, site.KillAgent())
-			}
-			if site.Ledger.Len() == c.events {
-				t.Error("all was published before the last kill: the kills came too late to mean anything")
-			}
-			wait()
+			done := killWhileFlowing(t, site, rig.Scans(parcels, c.perNode, "line-1"), kills, rig.Chance(seed, "kills"))
 			site.Drain(3 * time.Minute)
 			site.Audit(rig.Allow{Kills: done, PerKill: concurrency})
 		})
 	}
 }
 
-// awaitPush waits for the next push: a kill before an agent has made any proves
-// little.
-func awaitPush(t *testing.T, site *rig.Site) {
+// killWhileFlowing publishes the scans in parts faster than they can be pushed,
+// and kills the agent once in each, at a random moment. Every other time the
+// agent has caught up before; otherwise it is killed in its recovery.
+func killWhileFlowing(t *testing.T, site *rig.Site, scans []rig.Scan, kills int, chance *rand.Rand) (done []rig.Kill) {
 	t.Helper()
-	before, begin := len(site.WeChat.Pushes()), time.Now()
-	rig.Await(t, time.Minute, "a push", func() (bool, string) { return len(site.WeChat.Pushes()) > before, "none" })
-	t.Logf("first push after %v", time.Since(begin).Round(time.Millisecond))
+	scanner := site.Scanner("line-1")
+	scanner.Rate = 900
+	part := len(scans)/kills + 1
+	for scans := range slices.Chunk(scans, part) {
+		if len(done)%2 == 0 {
+			site.Drain(2 * time.Minute)
+		}
+		before := site.Ledger.Len()
+		wait := background(t, scanner, scans)
+		awaitAcked(t, site, before+int((0.1+0.7*chance.Float64())*float64(len(scans))))
+		done = append(done, site.KillAgent())
+		wait()
+	}
+	return done
 }
 
 // TestCentralKilled kills central at random moments while scans flow: what it

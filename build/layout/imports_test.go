@@ -55,7 +55,7 @@ var arrows = []row{
 	{pkg: "agent/intake/decode"}, // bytes to reads: the standard library only
 	{
 		pkg: "agent/intake", uses: []string{"agent/scan", "agent/intake/decode"},
-		libraries: []string{paho, mochi, backoff, xTime, xSys},
+		libraries: []string{paho, mochi, backoff, xTime, xSys}, tests: []string{yaml},
 	},
 	{pkg: "agent/control", uses: []string{"store", "agent/scan"}, libraries: []string{metrics, xSys}},
 
@@ -64,7 +64,7 @@ var arrows = []row{
 		pkg:       "uplink",
 		uses:      []string{"store", "wechat", "uplink/syncapi", "agent/scan"},
 		libraries: []string{backoff, metrics, xTime, xSync},
-		tests:     []string{"wechat/fake"},
+		tests:     []string{"wechat/fake", "uplink/central", "store/snapshot"}, // the relays against real ends
 	},
 	{
 		pkg:       "uplink/central",
@@ -82,7 +82,7 @@ var arrows = []row{
 		libraries: []string{metrics, xSync, xSys},
 		tests:     []string{"wechat/fake"},
 	},
-	{pkg: "agent/demo", uses: []string{all}, libraries: []string{paho}, tests: []string{browser}},
+	{pkg: "agent/demo", uses: []string{all}, libraries: []string{paho, xSync}, tests: []string{browser}},
 	{
 		pkg: "agent/cmd/scanrelay", uses: []string{all}, libraries: []string{cobra, xTerm, xSys},
 		tests: []string{script, paho},

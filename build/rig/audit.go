@@ -26,16 +26,15 @@ type Allow struct {
 	Superseded bool
 }
 
-// Kill is when the agent was killed and when it was started again. What was on
-// its way to WeChat at the kill may still be accepted in between.
-type Kill struct{ At, Back time.Time }
+// Kill is a kill of the agent: nothing that was sent before Back is from the
+// next agent.
+type Kill struct{ Back time.Time }
 
 // KillAgent kills the agent and starts it again at once.
 func (s *Site) KillAgent() Kill {
 	s.t.Helper()
-	k := Kill{At: time.Now()}
 	s.Agent.Kill()
-	k.Back = time.Now()
+	k := Kill{Back: time.Now()}
 	s.StartAgent()
 	return k
 }
@@ -48,6 +47,7 @@ type Evidence struct {
 	Status      Status
 	Pushes      []fake.Push
 	Lookups     []fake.Lookup
+	Calls       []fake.Call
 }
 
 // Audit gathers the evidence, reports every contradiction in it and what of
@@ -60,7 +60,7 @@ func (s *Site) Audit(allow Allow) {
 	}
 	e := Evidence{
 		Sent: s.Ledger.Sent(), Acked: s.Ledger.Acked(), Lines: s.Events(), Status: st,
-		Pushes: s.WeChat.Pushes(), Lookups: s.WeChat.Lookups(),
+		Pushes: s.WeChat.Pushes(), Lookups: s.WeChat.Lookups(), Calls: s.WeChat.Calls(),
 	}
 	wrong, twice := e.Check(allow)
 	for _, w := range wrong {
@@ -200,27 +200,24 @@ func (a *audit) checkOrder() {
 	}
 }
 
-// checkTwice holds that double pushes are few, and each explained by a kill
-// between the first and the second.
+// checkTwice holds that double pushes are few, and each explained by the kill of
+// the agent that made the first.
 func (a *audit) checkTwice() string {
-	first, perKill := map[node]time.Time{}, make([]int, len(a.allow.Kills))
-	total, unexplained := 0, 0
+	lives := a.lives()
+	first, perKill, unexplained, total := map[node]int{}, make([]int, len(a.allow.Kills)), 0, 0
 	for _, p := range a.Pushes {
-		n := nodeOfPush(p)
+		n, life := nodeOfPush(p), lives[p.CallSeq]
 		before, again := first[n]
-		first[n] = p.At
-		if !again {
+		first[n] = life
+		switch {
+		case !again:
 			continue
+		case before < life:
+			perKill[before]++ // the second push may come many kills later
+		default:
+			unexplained++
 		}
 		total++
-		// The first kill after a push is the one that its answer was lost by;
-		// the second push may come many kills later.
-		kill := slices.IndexFunc(a.allow.Kills, func(k Kill) bool { return !before.After(k.Back) && !p.At.Before(k.At) })
-		if kill < 0 {
-			unexplained++
-			continue
-		}
-		perKill[kill]++
 	}
 	for i, count := range perKill {
 		if count > a.allow.PerKill {
@@ -231,6 +228,27 @@ func (a *audit) checkTwice() string {
 		a.wrong("pushed twice", "%d without a kill between, at most %d may be", unexplained, a.allow.Lost)
 	}
 	return fmt.Sprintf("%d in all, by kill %v, without one %d", total, perKill, unexplained)
+}
+
+// lives tells for each call by its number in which of the agent's lives, from
+// 0, it was made. A connection belongs to the life in which it was first used:
+// what a killed agent had sent may be worked on long after its end.
+func (a *audit) lives() map[int]int {
+	born := map[string]time.Time{}
+	for _, c := range a.Calls {
+		if at, ok := born[c.Remote]; !ok || c.At.Before(at) {
+			born[c.Remote] = c.At
+		}
+	}
+	lives := map[int]int{}
+	for _, c := range a.Calls {
+		for _, k := range a.allow.Kills {
+			if k.Back.Before(born[c.Remote]) {
+				lives[c.Seq]++
+			}
+		}
+	}
+	return lives
 }
 
 // checkLookups holds that WeChat always found at central what it was told by

@@ -118,6 +118,7 @@ func inFile(file *elf.File, s elf.Symbol) bool {
 
 // owner names the module that a symbol belongs to.
 func owner(symbol string, modules []string) string {
+	symbol = strings.ReplaceAll(symbol, "%2e", ".") // a dot after the last slash
 	best := ""
 	for _, m := range modules {
 		if len(m) > len(best) && (strings.HasPrefix(symbol, m+".") || strings.HasPrefix(symbol, m+"/")) {
