@@ -11,16 +11,20 @@ import (
 	"time"
 
 	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"scanrelay/agent/intake/decode"
 )
 
 // Broker is an MQTT broker for devices to publish to: their PUBACK is our fsync.
-// It forwards nothing: who subscribes hears nothing of other devices.
+// It forwards nothing: who subscribes hears nothing of other devices, only our
+// own requests to be born again.
 type Broker struct {
 	cfg    BrokerConfig
 	funnel *funnel
 	log    *slog.Logger
 	notes  *notes
-	users  map[string]user
+	users  atomic.Pointer[map[string]user]
 	space  *budget
 
 	full     atomic.Bool // connections were closed for want of room
@@ -59,13 +63,25 @@ func NewBroker(cfg BrokerConfig, m *Mapper, j Journal) (*Broker, error) {
 	cfg.setDefaults()
 	b := &Broker{
 		cfg: cfg, funnel: newFunnel(m, j, cfg.DedupeWindow), log: cfg.Logger,
-		notes: newNotes(cfg.Logger), users: make(map[string]user), space: newBudget(cfg.MaxWaiting),
-		closing: make(chan struct{}),
+		notes: newNotes(cfg.Logger), space: newBudget(cfg.MaxWaiting), closing: make(chan struct{}),
 	}
+	return b, b.SetUsers(cfg.Users)
+}
+
+// Update puts another mapping and another dedupe window in the place of the ones
+// before, between two messages. After an error nothing has changed.
+func (b *Broker) Update(cfg MapperConfig, window time.Duration) error {
+	return b.funnel.update(cfg, window)
+}
+
+// SetUsers replaces those who may log in; none: nobody has to. Who is connected
+// stays, with the rights of the new list. After an error nothing has changed.
+func (b *Broker) SetUsers(list []User) error {
+	users := make(map[string]user)
 	var p problems
-	for i, u := range cfg.Users {
+	for i, u := range list {
 		key := fmt.Sprintf("mqtt.embedded.users.%d.", i)
-		if _, twice := b.users[u.Username]; twice || u.Username == "" {
+		if _, twice := users[u.Username]; twice || u.Username == "" {
 			p.add(key+"username", "%q is empty or given twice", u.Username)
 		}
 		if u.Password == "" {
@@ -79,9 +95,13 @@ func NewBroker(cfg BrokerConfig, m *Mapper, j Journal) (*Broker, error) {
 			}
 			known.publish = append(known.publish, f)
 		}
-		b.users[u.Username] = known
+		users[u.Username] = known
 	}
-	return b, p.err()
+	if err := p.err(); err != nil {
+		return err
+	}
+	b.users.Store(&users)
+	return nil
 }
 
 // Run serves on ln until ctx ends; then it acknowledges what is committed, closes
@@ -108,7 +128,7 @@ func (b *Broker) Run(ctx context.Context, ln net.Listener) error {
 	}
 	b.listens.Store(true)
 	b.log.Info("mqtt broker listens", "address", ln.Addr().String(), "tls", b.cfg.TLS != nil)
-	<-ctx.Done()
+	b.watchBirths(ctx, server)
 	b.listens.Store(false)
 	b.stopping.Store(true)
 	a.shut()
@@ -172,4 +192,40 @@ func (b *Broker) refusing() bool {
 		b.full.Store(false)
 	}
 	return b.full.Load()
+}
+
+// watchBirths asks edge nodes for their rebirth until ctx ends.
+func (b *Broker) watchBirths(ctx context.Context, server *mochi.Server) {
+	births := b.funnel.mapper.births
+	tick := time.NewTicker(rebirthEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-births.Wanted():
+		case <-tick.C:
+		}
+		for _, node := range births.Ask(time.Now()) {
+			b.command(server, decode.RebirthTopic(node), decode.Rebirth(time.Now()))
+		}
+	}
+}
+
+// command sends a message of our own to those who subscribed to its topic; it is
+// the only thing that anybody hears here.
+func (b *Broker) command(server *mochi.Server, topic string, payload []byte) {
+	b.log.Info("asking a sparkplug edge node for a rebirth", "topic", topic)
+	for id := range server.Topics.Subscribers(topic).Subscriptions {
+		cl, ok := server.Clients.Get(id)
+		if !ok {
+			continue
+		}
+		err := cl.WritePacket(packets.Packet{
+			FixedHeader: packets.FixedHeader{Type: packets.Publish}, TopicName: topic, Payload: payload,
+		})
+		if err != nil {
+			b.log.Debug("mqtt client does not take a command", "client", id, "error", err)
+		}
+	}
 }

@@ -12,31 +12,52 @@ import (
 type funnel struct {
 	mapper  *Mapper
 	journal Journal
-	dedupe  *dedupe // nil: off
+	dedupe  atomic.Pointer[dedupe] // nil: off
 	serial  atomic.Uint64
+	ears    ears
 }
 
 func newFunnel(m *Mapper, j Journal, window time.Duration) *funnel {
 	f := &funnel{mapper: m, journal: j}
-	if window > 0 {
-		f.dedupe = newDedupe(window)
-	}
+	f.setWindow(window)
 	return f
+}
+
+func (f *funnel) setWindow(window time.Duration) {
+	if before := f.dedupe.Load(); before != nil && before.window == window {
+		return
+	}
+	var d *dedupe
+	if window > 0 {
+		d = newDedupe(window)
+	}
+	f.dedupe.Store(d)
+}
+
+// update puts another mapping in place, all or nothing.
+func (f *funnel) update(cfg MapperConfig, window time.Duration) error {
+	if err := f.mapper.Update(cfg); err != nil {
+		return err
+	}
+	f.setWindow(window)
+	return nil
 }
 
 // take maps a message that has just come.
 func (f *funnel) take(topic string, payload []byte, dup, retained bool) scan.Batch {
+	now := f.mapper.clock.Now()
+	f.ears.hear(topic, payload, dup, retained, now)
 	return f.mapper.Map(topic, payload, MessageInfo{
-		DUP: dup, Retained: retained, ReceivedAt: f.mapper.clock.Now(), Serial: f.serial.Add(1),
+		DUP: dup, Retained: retained, ReceivedAt: now, Serial: f.serial.Add(1),
 	})
 }
 
 // submit gives a batch to the Journal, under its rules.
 func (f *funnel) submit(topic string, b scan.Batch, done func(scan.Stored, error)) error {
-	if f.dedupe == nil {
-		return f.journal.Submit(b, done)
+	if d := f.dedupe.Load(); d != nil {
+		return d.submit(f.journal, topic, b, done)
 	}
-	return f.dedupe.submit(f.journal, topic, b, done)
+	return f.journal.Submit(b, done)
 }
 
 // full reports whether the Journal has no room now.

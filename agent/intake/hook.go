@@ -51,10 +51,11 @@ func (h *hook) OnConnect(cl *mochi.Client, _ packets.Packet) error {
 // OnConnectAuthenticate checks name and password; without users anybody may
 // come in.
 func (h *hook) OnConnectAuthenticate(cl *mochi.Client, pk packets.Packet) bool {
-	if len(h.b.users) == 0 {
+	users := *h.b.users.Load()
+	if len(users) == 0 {
 		return true
 	}
-	u, known := h.b.users[string(cl.Properties.Username)]
+	u, known := users[string(cl.Properties.Username)]
 	sum := sha256.Sum256(pk.Connect.Password)
 	if subtle.ConstantTimeCompare(sum[:], u.password[:]) == 1 && known {
 		return true
@@ -74,8 +75,9 @@ func (h *hook) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
 	if !write {
 		return cl.State.Subscriptions.Len() < maxSubscribed && !strings.HasPrefix(topic, "$")
 	}
-	u := h.b.users[string(cl.Properties.Username)]
-	if len(u.publish) == 0 {
+	users := *h.b.users.Load()
+	u, known := users[string(cl.Properties.Username)]
+	if len(users) == 0 || known && len(u.publish) == 0 {
 		return true
 	}
 	topic = unmarked(topic)

@@ -8,6 +8,7 @@ import (
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
+	"scanrelay/agent/intake/decode"
 	"scanrelay/agent/scan"
 )
 
@@ -24,6 +25,10 @@ type session struct {
 	s      *Source
 	broker string
 	client mqtt.Client
+
+	// What was subscribed to and what was granted, by filter; only Run's
+	// goroutine has them.
+	want, granted map[string]byte
 
 	mu      sync.Mutex
 	queue   []*pending // not yet acknowledged, in order of arrival; guarded by mu
@@ -45,7 +50,7 @@ type pending struct {
 
 func newSession(s *Source, broker string) *session {
 	return &session{
-		s: s, broker: broker,
+		s: s, broker: broker, want: make(map[string]byte), granted: make(map[string]byte),
 		wake: make(chan struct{}, 1), moved: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 }
@@ -191,4 +196,13 @@ func (ss *session) owes() bool {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	return len(ss.queue) > 0 && ss.queue[0].err == nil
+}
+
+// askRebirths sends the commands that are due, with QoS 0 as Sparkplug wants it;
+// what gets lost is asked for again.
+func (ss *session) askRebirths(births *decode.Births) {
+	for _, node := range births.Ask(time.Now()) {
+		ss.s.log.Info("asking a sparkplug edge node for a rebirth", "node", node)
+		ss.client.Publish(decode.RebirthTopic(node), 0, false, decode.Rebirth(time.Now()))
+	}
 }

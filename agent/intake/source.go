@@ -43,6 +43,7 @@ const (
 	minBackoff     = 50 * time.Millisecond // spares a broker that accepts and drops
 	drainTime      = 2 * time.Second       // for acknowledgements before a disconnect
 	steadyAfter    = 30 * time.Second      // a session that lasted so long was a good one
+	rebirthEvery   = 10 * time.Second      // how often edge nodes to be asked are looked for
 )
 
 // Source takes scans from an external broker: a persistent session with a fixed
@@ -54,6 +55,9 @@ type Source struct {
 
 	waiting atomic.Int64  // bytes that wait for their commit
 	less    chan struct{} // waiting fell
+
+	renew chan struct{}       // the subscriptions are to be renewed
+	had   map[string]struct{} // filters that were subscribed to; only Run's goroutine has it
 
 	qos0, redelivered, lost, sessions atomic.Uint64
 
@@ -101,8 +105,20 @@ func NewSource(cfg SourceConfig, m *Mapper, j Journal) (*Source, error) {
 	}
 	return &Source{
 		cfg: cfg, funnel: newFunnel(m, j, cfg.DedupeWindow), log: cfg.Logger,
-		less: make(chan struct{}, 1), status: SourceStatus{Since: time.Now()},
+		less: make(chan struct{}, 1), renew: make(chan struct{}, 1), had: make(map[string]struct{}),
+		status: SourceStatus{Since: time.Now()},
 	}, nil
+}
+
+// Update puts another mapping and another dedupe window in the place of the ones
+// before, between two messages, and renews the subscriptions without losing one.
+// After an error nothing has changed.
+func (s *Source) Update(cfg MapperConfig, window time.Duration) error {
+	if err := s.funnel.update(cfg, window); err != nil {
+		return err
+	}
+	signal(s.renew)
+	return nil
 }
 
 // Connected reports whether it is subscribed at a broker.
@@ -259,10 +275,24 @@ func wait(ctx context.Context, token mqtt.Token) error {
 func (s *Source) stay(ctx context.Context, ss *session, over func()) error {
 	defer over()
 	s.sessions.Add(1)
-	select {
-	case <-ss.ended:
-	case <-ctx.Done():
-		ss.end(errStopping)
+	births := s.funnel.mapper.births
+	tick := time.NewTicker(rebirthEvery)
+	defer tick.Stop()
+	for ended := false; !ended; {
+		select {
+		case <-ss.ended:
+			ended = true
+		case <-ctx.Done():
+			ss.end(errStopping)
+		case <-s.renew:
+			if err := s.subscribe(ctx, ss); err != nil {
+				ss.end(err)
+			}
+		case <-births.Wanted():
+			ss.askRebirths(births)
+		case <-tick.C:
+			ss.askRebirths(births)
+		}
 	}
 	ss.drain(drainTime)
 	return fmt.Errorf("mqtt broker %s: %w", redacted(ss.broker), ss.why())

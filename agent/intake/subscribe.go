@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,37 +14,91 @@ import (
 // refusedQoS is what a broker grants where it refuses a subscription.
 const refusedQoS = 0x80
 
-// subscribe renews the subscriptions, as on every connection. A filter that the
+// subscribe subscribes to what is not subscribed to yet, on a new connection to
+// everything, and then gives up what is configured no more. A filter that the
 // broker refuses is reported and does not keep the others from working.
 func (s *Source) subscribe(ctx context.Context, ss *session) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	want := filters(s.funnel.mapper.Subscriptions())
-	token := ss.client.SubscribeMultiple(want, nil)
-	if err := wait(ctx, token); err != nil {
-		if errors.Is(err, context.DeadlineExceeded) {
-			return fmt.Errorf("does not answer a subscription within %s", connectTimeout.Round(time.Second))
+	add := make(map[string]byte)
+	for filter, qos := range want {
+		if before, ok := ss.want[filter]; !ok || before != qos {
+			add[filter] = qos
 		}
+		s.had[filter] = struct{}{}
+	}
+	if len(add) > 0 {
+		if err := ss.add(ctx, add); err != nil {
+			return err
+		}
+	}
+	ss.want = want
+	if err := ss.giveUp(ctx); err != nil {
+		return err
+	}
+	var refused, lowered []string
+	for filter, granted := range ss.granted {
+		switch {
+		case granted == refusedQoS:
+			refused = append(refused, filter)
+		case granted < want[filter]:
+			lowered = append(lowered, filter)
+		}
+	}
+	slices.Sort(refused)
+	slices.Sort(lowered)
+	if len(refused) == len(want) {
+		return fmt.Errorf("refuses the subscription to %s: check its access rules for user %q", strings.Join(refused, ", "), s.cfg.Username)
+	}
+	s.report(true, redacted(ss.broker), shortcomings(refused, lowered))
+	return nil
+}
+
+// add subscribes to filters and notes what is granted.
+func (ss *session) add(ctx context.Context, add map[string]byte) error {
+	token := ss.client.SubscribeMultiple(add, nil)
+	if err := answered(ctx, token, "a subscription"); err != nil {
 		return fmt.Errorf("subscribe: %w", err)
 	}
 	sub, ok := token.(*mqtt.SubscribeToken)
 	if !ok {
 		return errors.New("subscribe: no answer")
 	}
-	var refused, lowered []string
 	for filter, granted := range sub.Result() {
-		switch {
-		case granted == refusedQoS:
-			refused = append(refused, filter)
-		case granted < wanted(want, filter):
-			lowered = append(lowered, filter)
+		ss.granted[asked(add, filter)] = granted
+	}
+	return nil
+}
+
+// giveUp ends the subscriptions of this process that are configured no more.
+func (ss *session) giveUp(ctx context.Context) error {
+	var gone []string
+	for filter := range ss.s.had {
+		if _, ok := ss.want[filter]; !ok {
+			gone = append(gone, filter)
 		}
 	}
-	if len(refused) == len(want) {
-		return fmt.Errorf("refuses the subscription to %s: check its access rules for user %q", strings.Join(refused, ", "), s.cfg.Username)
+	if len(gone) == 0 {
+		return nil
 	}
-	s.report(true, redacted(ss.broker), shortcomings(refused, lowered))
+	if err := answered(ctx, ss.client.Unsubscribe(gone...), "the end of a subscription"); err != nil {
+		return fmt.Errorf("unsubscribe: %w", err)
+	}
+	for _, filter := range gone {
+		delete(ss.s.had, filter)
+		delete(ss.granted, filter)
+	}
 	return nil
+}
+
+// answered waits for a broker's answer.
+func answered(ctx context.Context, token mqtt.Token, what string) error {
+	err := wait(ctx, token)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("does not answer %s within %s", what, connectTimeout.Round(time.Second))
+	}
+	return err
 }
 
 func shortcomings(refused, lowered []string) error {
@@ -57,18 +112,18 @@ func shortcomings(refused, lowered []string) error {
 	return errors.Join(errs...)
 }
 
-// wanted finds the QoS asked for; paho answers shared subscriptions under the
-// filter without its prefix.
-func wanted(want map[string]byte, filter string) byte {
-	if qos, ok := want[filter]; ok {
-		return qos
+// asked finds the filter as it was asked for; paho answers shared subscriptions
+// under the filter without its prefix.
+func asked(want map[string]byte, filter string) string {
+	if _, ok := want[filter]; ok {
+		return filter
 	}
-	for f, qos := range want {
+	for f := range want {
 		if strings.HasPrefix(f, "$share/") && strings.HasSuffix(f, "/"+filter) {
-			return qos
+			return f
 		}
 	}
-	return 0
+	return filter
 }
 
 // filters leaves out filters that another one covers: some brokers deliver a

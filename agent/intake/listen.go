@@ -1,0 +1,176 @@
+package intake
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+)
+
+// Heard is a message as it arrived, for people who set up a device.
+type Heard struct {
+	Topic      string    `json:"topic"`
+	Payload    []byte    `json:"payload"`
+	DUP        bool      `json:"dup,omitempty"`
+	Retained   bool      `json:"retained,omitempty"`
+	ReceivedAt time.Time `json:"received_at"`
+	// Missed is how many messages were left out before this one: who listens
+	// is slower than what comes.
+	Missed uint64 `json:"missed,omitempty"`
+}
+
+// ears are those who listen to what comes. Intake never waits for them.
+type ears struct {
+	any atomic.Bool // somebody listens
+
+	mu   sync.Mutex
+	open map[*ear]struct{} // guarded by mu
+}
+
+type ear struct {
+	heard  chan Heard
+	missed uint64 // guarded by ears.mu
+}
+
+func (e *ears) hear(topic string, payload []byte, dup, retained bool, at time.Time) {
+	if !e.any.Load() {
+		return
+	}
+	h := Heard{Topic: topic, Payload: bytes.Clone(payload), DUP: dup, Retained: retained, ReceivedAt: at}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for one := range e.open {
+		h.Missed = one.missed
+		select {
+		case one.heard <- h:
+			one.missed = 0
+		default:
+			one.missed++
+		}
+	}
+}
+
+// listen calls fn for each message until ctx ends or fn fails.
+func (e *ears) listen(ctx context.Context, fn func(Heard) error) error {
+	one := &ear{heard: make(chan Heard, 64)}
+	e.mu.Lock()
+	if e.open == nil {
+		e.open = make(map[*ear]struct{})
+	}
+	e.open[one] = struct{}{}
+	e.any.Store(true)
+	e.mu.Unlock()
+	defer func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		delete(e.open, one)
+		e.any.Store(len(e.open) > 0)
+	}()
+	for {
+		select {
+		case h := <-one.heard:
+			if err := fn(h); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// Listen calls fn for each message that devices publish, until ctx ends or fn
+// fails. Messages that come faster than fn takes them are left out.
+func (b *Broker) Listen(ctx context.Context, fn func(Heard) error) error {
+	return b.funnel.ears.listen(ctx, fn)
+}
+
+// Listen calls fn for each message that comes on these filters at the first
+// broker that lets us in, until ctx ends or fn fails. It has a session of its
+// own, with QoS 0 and forgotten by the broker at the end, so nothing is taken
+// away from the agent: cfg.ClientID must not be the agent's. ready is called
+// once it is subscribed.
+func Listen(ctx context.Context, cfg SourceConfig, filters []string, ready func(broker string), fn func(Heard) error) error {
+	want := make(map[string]byte)
+	for _, f := range filters {
+		if rest, ok := strings.CutPrefix(f, "$share/"); ok {
+			_, f, _ = strings.Cut(rest, "/") // in the group it would take messages away
+		}
+		want[f] = 0
+	}
+	var e ears
+	ended := make(chan error, 1)
+	lost := func(err error) {
+		select {
+		case ended <- err:
+		default:
+		}
+	}
+	client, broker, err := visit(ctx, cfg, true, func(m mqtt.Message) {
+		e.hear(m.Topic(), m.Payload(), m.Duplicate(), m.Retained(), time.Now())
+	}, lost)
+	if err != nil {
+		return err
+	}
+	defer client.Disconnect(250)
+	listening, stop := context.WithCancel(ctx)
+	defer stop()
+	listened := make(chan error, 1)
+	go func() { listened <- e.listen(listening, fn) }()
+	token := client.SubscribeMultiple(want, nil)
+	if err = answered(ctx, token, "a subscription"); err == nil {
+		ready(redacted(broker))
+		select {
+		case err = <-ended:
+			err = fmt.Errorf("mqtt broker %s: the connection was lost: %w", redacted(broker), err)
+		case err = <-listened:
+			return err
+		}
+	}
+	stop()
+	return errors.Join(err, <-listened)
+}
+
+// visit connects to the first broker that lets us in, for a while, beside the
+// agent. Messages are acknowledged by themselves.
+func visit(ctx context.Context, cfg SourceConfig, clean bool, handle func(mqtt.Message), lost func(error)) (mqtt.Client, string, error) {
+	var errs []error
+	for _, broker := range cfg.Brokers {
+		client, err := visitOne(ctx, cfg, broker, clean, handle, lost)
+		if err == nil {
+			return client, broker, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, "", errors.Join(errs...)
+}
+
+func visitOne(ctx context.Context, cfg SourceConfig, broker string, clean bool, handle func(mqtt.Message), lost func(error)) (mqtt.Client, error) {
+	u, err := parseBroker(broker)
+	if err != nil {
+		return nil, err
+	}
+	s := &Source{cfg: cfg}
+	s.cfg.silence = time.Minute
+	o := mqtt.NewClientOptions()
+	o.Servers = []*url.URL{u}
+	o.SetClientID(cfg.ClientID).SetUsername(cfg.Username).SetPassword(cfg.Password)
+	o.SetCleanSession(clean).SetProtocolVersion(4).SetOrderMatters(true)
+	o.SetAutoReconnect(false).SetConnectRetry(false).SetConnectTimeout(connectTimeout).SetPingTimeout(pingTimeout)
+	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { handle(m) })
+	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) { lost(err) })
+	o.SetCustomOpenConnectionFn(func(u *url.URL, _ mqtt.ClientOptions) (net.Conn, error) { return s.dial(ctx, u) })
+	client := mqtt.NewClient(o)
+	if err := wait(ctx, client.Connect()); err != nil {
+		client.Disconnect(0)
+		return nil, describe(cfg, broker, err)
+	}
+	return client, nil
+}
