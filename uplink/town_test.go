@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -40,12 +41,12 @@ type depot struct {
 	ended  []store.Record
 }
 
-// inTown runs test with that many depots. The clock begins at 08:00:00 in
-// Beijing, 20 s after the start.
+// inTown runs test with that many depots. It begins at 22:00 in Beijing, when
+// the token has come everywhere.
 func inTown(t *testing.T, depots int, n uplink.Notify, o fake.Options, test func(w *town)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(time.Until(time.Date(2026, 11, 22, 23, 59, 40, 0, time.UTC)))
+		time.Sleep(time.Until(time.Date(2026, 11, 23, 13, 59, 40, 0, time.UTC)))
 		w := &town{t: t}
 		front := &handlers{} // the centre, as WeChat reaches it
 		o.BoundByDefault, o.Now, o.Transport, o.Callback = true, time.Now, front, "http://central/wechat/callback"
@@ -166,16 +167,25 @@ func (d *depot) record(id scan.WaybillID) store.Record {
 // until lets time pass, at most limit, until the event is as done wants it.
 func (d *depot) until(id scan.WaybillID, limit time.Duration, done func(store.Record) bool) store.Record {
 	d.t.t.Helper()
-	for end := time.Now().Add(limit); ; time.Sleep(time.Millisecond) {
+	step := time.Millisecond
+	for end := time.Now().Add(limit); ; time.Sleep(step) {
 		r := d.record(id)
 		if done(r) {
 			return r
 		}
+		step += step / 10
 		if time.Now().After(end) {
 			st := d.up.Status()
 			d.t.t.Fatalf("%s after %v: %v, attempts %d, last %+v; WeChat is %s: %s", id, limit, r.State, r.Attempts, r.Last, st.WeChatState, st.WeChatReason)
 		}
 	}
+}
+
+// outcomes returns what ended so far.
+func (d *depot) outcomes() []store.Record {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.ended)
 }
 
 func finished(r store.Record) bool { return r.State.Finished() }
