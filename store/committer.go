@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -16,21 +17,14 @@ const (
 	lingerMax = 3 * time.Millisecond
 	// groupBytes bounds one commit, and with it how long the next one waits.
 	groupBytes = 1 << 20
-	// watermarkLag and counterLag are how late the watermark and the counters
-	// of what is not stored may be written when no commit comes along.
-	watermarkLag = 5 * time.Second
-	counterLag   = time.Second
-	// fullRetry is how often a full outbox looks for room.
-	fullRetry = time.Second
-	// retireEvery is how often segments past retain are looked for.
-	retireEvery = time.Minute
 )
 
 // run is the committer: the only goroutine that writes. It ends when Close was
 // called and everything taken is committed.
 func (o *Outbox) run() {
 	defer close(o.stopped)
-	last := 0 // ops in the last commit
+	debug.SetPanicOnFault(true) // see guard
+	last := 0                   // ops in the last commit
 	for stopping := false; ; {
 		idle := o.housekeep()
 		if o.queue.len() > 0 {
@@ -62,41 +56,6 @@ func (o *Outbox) run() {
 // the file system gives at present.
 func (o *Outbox) groupLimit() int { return int(min(groupBytes, o.journal.newest().size/4)) }
 
-// housekeep does what is due without anybody asking for it, and returns how
-// long nothing will be.
-func (o *Outbox) housekeep() time.Duration {
-	if o.Err() != nil {
-		return retireEvery
-	}
-	now := time.Now()
-	if o.lacksRoom() && !now.Before(o.nextRoom) {
-		o.findRoom()
-		o.nextRoom = now.Add(fullRetry)
-	}
-	if !now.Before(o.nextRetire) {
-		o.retire()
-		o.nextRetire = now.Add(retireEvery)
-	}
-	if by := o.flushBy(); !by.IsZero() && !now.Before(by) {
-		o.commit(nil)
-	}
-	next := o.nextRetire
-	if by := o.flushBy(); !by.IsZero() && by.Before(next) {
-		next = by
-	}
-	if o.lacksRoom() && o.nextRoom.Before(next) {
-		next = o.nextRoom
-	}
-	return max(next.Sub(now), time.Millisecond)
-}
-
-// flushBy returns when the state has to be written; zero: it is.
-func (o *Outbox) flushBy() time.Time {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.dirtyBy
-}
-
 // commit writes the ops and answers each one, in their order.
 func (o *Outbox) commit(ops []op) {
 	results := make([]error, len(ops))
@@ -116,18 +75,23 @@ func (o *Outbox) commit(ops []op) {
 // reserve is kept.
 func (o *Outbox) withoutIntake(ops []op, results []error) {
 	o.becomeFull()
+	more := len(ops) == 0
 	for i, p := range ops {
 		if p.intake() && results[i] == nil {
 			results[i] = ErrFull
 		}
+		more = more || results[i] == nil
+	}
+	if !more {
+		return
 	}
 	err := o.commitOnce(ops, results)
 	for i := range results {
-		if isNoSpace(err) && results[i] == nil {
+		if err != nil && results[i] == nil {
 			results[i] = ErrFull
 		}
 	}
-	o.setStuck(isNoSpace(err))
+	o.setStuck(err != nil)
 }
 
 // commitOnce tries to commit all ops without a result yet. It returns an error
@@ -182,7 +146,8 @@ func (o *Outbox) store(g *group, flush bool) error {
 
 // writeGroup commits the group to a segment that has room for it, behind its
 // rejects.
-func (o *Outbox) writeGroup(g *group) error {
+func (o *Outbox) writeGroup(g *group) (err error) {
+	defer guard(&err)
 	tx, err := o.begin(g)
 	if err != nil {
 		return err
@@ -270,15 +235,6 @@ func (o *Outbox) applyGroup(g *group, ops []op, results []error) {
 	})
 	if len(g.events) > 0 {
 		signal(o.arrived)
-	}
-}
-
-// dirtyLocked has the state written within lag.
-func (o *Outbox) dirtyLocked(lag time.Duration) {
-	by := time.Now().Add(lag)
-	if o.dirtyBy.IsZero() || by.Before(o.dirtyBy) {
-		o.dirtyBy = by
-		signal(o.queue.wake)
 	}
 }
 

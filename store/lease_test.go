@@ -60,7 +60,7 @@ func TestLeaseRunsOut(t *testing.T) {
 	o := open(t, t.TempDir(), small(c))
 	appendN(t, o, 1)
 	syncAll(t, o)
-	r := mustLease(t, o, 1)
+	mustLease(t, o, 1)
 	c.advance(time.Minute)
 	ctx := context.Background()
 	if err := o.Settle(ctx, []Settlement{{Seq: 1, Outcome: Pushed}}); !errors.Is(err, ErrNotLeased) {
@@ -72,7 +72,8 @@ func TestLeaseRunsOut(t *testing.T) {
 	if err := o.Park(1); !errors.Is(err, ErrNotLeased) {
 		t.Errorf("park: %v", err)
 	}
-	if r = mustLease(t, o, 1); len(r) != 1 {
+	r := mustLease(t, o, 1)
+	if len(r) != 1 {
 		t.Fatal("it cannot be leased again")
 	}
 	settle(t, o, Pushed, r...)

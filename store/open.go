@@ -128,13 +128,13 @@ func (o *Outbox) openSegments() error {
 func (o *Outbox) firstSegment() error {
 	o.state = state{nextSeq: 1, machine: o.opts.MachineID, damage: o.state.damage}
 	o.state.relabel(1, randomEpoch())
-	number := o.lastAside + 1
-	size, err := createSegment(o.dir, number, 1, o.opts.segmentSize, &o.state)
+	m := segmentMeta{format: formatVersion, number: o.lastAside + 1, first: 1, size: o.opts.segmentSize, begun: o.opts.Now()}
+	size, err := createSegment(o.dir, m, &o.state)
 	if err != nil {
 		return err
 	}
-	s := &segment{number: number, path: filepath.Join(o.dir, segmentName(number)), first: 1, size: size, sealed: true}
-	o.journal.append(s)
+	path := filepath.Join(o.dir, segmentName(m.number))
+	o.journal.append(&segment{number: m.number, path: path, first: 1, size: size, begun: m.begun, sealed: true})
 	return nil
 }
 
@@ -147,7 +147,7 @@ func (o *Outbox) openSegment(s *segment) (st *state, err error) {
 		if err != nil {
 			return err
 		}
-		s.first, s.last, s.size = m.first, m.first-1, m.size
+		s.first, s.last, s.size, s.begun = m.first, m.first-1, m.size, m.begun
 		st, err = loadState(tx.Bucket(bucketState))
 		return err
 	})

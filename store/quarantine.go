@@ -2,12 +2,8 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"sync"
 
 	bolt "go.etcd.io/bbolt"
@@ -64,107 +60,6 @@ func (q *quarantineCounts) load(b *bolt.Bucket) error {
 	}
 	q.next, q.count, q.bytes, q.forgotten = d.uint(), int(d.uint()), int64(d.uint()), d.uint()
 	return d.done()
-}
-
-// openQuarantine opens or makes the file. A damaged one is set aside.
-func openQuarantine(dir string, o *Options) (*quarantine, error) {
-	q := &quarantine{
-		path: filepath.Join(dir, quarantineName), size: max(o.QuarantineSize, minQuarantine),
-		maxCount: o.QuarantineCount, log: o.Logger, commit: o.commit,
-	}
-	err := q.open(false)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = q.make()
-	} else if err != nil && !errors.Is(err, ErrNewer) && !errors.Is(err, fs.ErrPermission) {
-		aside := fmt.Sprintf("%s.damaged-%d", q.path, o.Now().Unix())
-		q.log.Error("quarantine cannot be read and is set aside", "file", filepath.Base(aside), "error", err)
-		if err = os.Rename(q.path, aside); err == nil {
-			err = q.make()
-		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open quarantine: %w", err)
-	}
-	return q, nil
-}
-
-// openQuarantineReadOnly opens the file if it is there.
-func openQuarantineReadOnly(dir string, o *Options) (*quarantine, error) {
-	q := &quarantine{path: filepath.Join(dir, quarantineName), log: o.Logger, quarantineCounts: quarantineCounts{next: 1}}
-	if err := q.open(true); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("open quarantine: %w", err)
-	}
-	return q, nil
-}
-
-// make creates the file under a temporary name, whole or not at all.
-func (q *quarantine) make() error {
-	temp := q.path + tempSuffix
-	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	m := segmentMeta{format: formatVersion, size: q.size}
-	err := initQuarantine(temp, &m)
-	if err == nil {
-		err = syncFile(temp)
-	}
-	if err == nil {
-		err = os.Rename(temp, q.path)
-	}
-	if err == nil {
-		err = syncDir(filepath.Dir(q.path))
-	}
-	if err != nil {
-		return err
-	}
-	return q.open(false)
-}
-
-func initQuarantine(temp string, m *segmentMeta) error {
-	db, err := bolt.Open(temp, 0o600, boltOptions(m.size, false))
-	if err != nil {
-		return err
-	}
-	err = db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{bucketMeta, bucketState, bucketRejects} {
-			if _, err := tx.CreateBucket(name); err != nil {
-				return err
-			}
-		}
-		if err := m.store(tx.Bucket(bucketMeta)); err != nil {
-			return err
-		}
-		counts := quarantineCounts{next: 1}
-		return counts.store(tx.Bucket(bucketState))
-	})
-	if closeErr := db.Close(); err == nil {
-		err = closeErr
-	}
-	return err
-}
-
-func (q *quarantine) open(readOnly bool) error {
-	if _, err := os.Stat(q.path); err != nil {
-		return err
-	}
-	db, err := openBolt(q.path, q.size, readOnly)
-	if err != nil {
-		return err
-	}
-	db.AllocSize = 4 * pageSize
-	err = guarded(func() error {
-		return db.View(func(tx *bolt.Tx) error {
-			if _, err := loadSegmentMeta(tx); err != nil {
-				return err
-			}
-			return q.load(tx.Bucket(bucketState))
-		})
-	})
-	if err != nil {
-		return errors.Join(err, db.Close())
-	}
-	q.db = db
-	return nil
 }
 
 // add keeps rejects durably. Only a failure after which nothing can be trusted
@@ -310,40 +205,6 @@ func (q *quarantine) close() error {
 		}
 	}
 	return q.db.Close()
-}
-
-func encodeReject(key []byte, r *scan.Reject) []byte {
-	e := newEncoder(32 + len(r.Topic) + len(r.Payload) + len(r.Code) + len(r.Reason))
-	e.string(r.Topic)
-	e.int(int64(r.Index))
-	e.string(r.Code)
-	e.string(cut(r.Reason, maxReason))
-	e.time(r.ReceivedAt)
-	e.string(string(r.Payload))
-	return seal(key, e.b)
-}
-
-func decodeReject(key, value []byte) (scan.Reject, error) {
-	d, err := unseal(key, value)
-	if err != nil {
-		return scan.Reject{}, err
-	}
-	r := scan.Reject{Topic: d.string(), Index: int(d.int()), Code: d.string(), Reason: d.string(), ReceivedAt: d.time()}
-	r.Payload = []byte(d.string())
-	return r, d.done()
-}
-
-// syncFile makes a file's content durable.
-func syncFile(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	err = f.Sync()
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	return err
 }
 
 // Quarantine gives everything in quarantine to fn, oldest first.

@@ -10,8 +10,11 @@ import (
 // to lie before counts from when it is looked at (design.md, Clock rule).
 var believable = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// retire unlinks the oldest segments that are finished and past retain.
+// retire unlinks the oldest segments that are finished and past retain, and ends
+// the newest one after half of retain: in a depot with few scans it would else
+// take months to fill, and personal data would stay as long.
 func (o *Outbox) retire() {
+	o.rollByAge()
 	for {
 		err := o.dropOldest(false)
 		switch {
@@ -21,6 +24,22 @@ func (o *Outbox) retire() {
 			o.fail(err)
 		}
 		return
+	}
+}
+
+func (o *Outbox) rollByAge() {
+	s, now := o.journal.newest(), o.opts.Now()
+	if s.begun.Before(believable) {
+		s.begun = now
+	}
+	o.mu.Lock()
+	empty := s.last < s.first
+	o.mu.Unlock()
+	if empty || now.Sub(s.begun) <= o.opts.Retain/2 {
+		return
+	}
+	if err := o.roll(true); err != nil && !errors.Is(err, errNoSpace) {
+		o.fail(err)
 	}
 }
 

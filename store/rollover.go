@@ -64,10 +64,11 @@ func freeBytes(dir string) int64 {
 func (o *Outbox) begins(size int64) error {
 	newest := o.journal.newest()
 	st := o.currentState()
-	s := &segment{number: newest.number + 1, first: st.nextSeq, last: st.nextSeq - 1}
+	s := &segment{number: newest.number + 1, first: st.nextSeq, last: st.nextSeq - 1, begun: o.opts.Now()}
 	s.path = filepath.Join(o.dir, segmentName(s.number))
 	var err error
-	if s.size, err = createSegment(o.dir, s.number, s.first, size, st); isNoSpace(err) {
+	m := segmentMeta{format: formatVersion, number: s.number, first: s.first, size: size, begun: s.begun}
+	if s.size, err = createSegment(o.dir, m, st); isNoSpace(err) {
 		return fmt.Errorf("%w: %w", errNoSpace, err)
 	} else if err != nil {
 		return err

@@ -18,6 +18,7 @@ type segment struct {
 	number uint64
 	path   string
 	first  uint64 // number of its first event, once it has one
+	begun  time.Time
 	size   int64  // of the file; it never grows
 	notes  uint64 // key of its last note; the committer's
 
@@ -44,6 +45,7 @@ type segmentMeta struct {
 	number uint64
 	first  uint64
 	size   int64
+	begun  time.Time
 }
 
 var keySegment = []byte("segment")
@@ -54,6 +56,7 @@ func (m *segmentMeta) store(b *bolt.Bucket) error {
 	e.uint(m.number)
 	e.uint(m.first)
 	e.uint(uint64(m.size))
+	e.time(m.begun)
 	return b.Put(keySegment, seal(keySegment, e.b))
 }
 
@@ -69,38 +72,33 @@ func loadSegmentMeta(tx *bolt.Tx) (m segmentMeta, err error) {
 	if m.format = d.uint(); m.format > formatVersion {
 		return m, fmt.Errorf("%w (format %d, this one knows %d)", ErrNewer, m.format, formatVersion)
 	}
-	m.number, m.first, m.size = d.uint(), d.uint(), int64(d.uint())
+	m.number, m.first, m.size, m.begun = d.uint(), d.uint(), int64(d.uint()), d.time()
 	return m, d.done()
 }
 
-// createSegment makes a segment file of at most size bytes and returns its
-// size: it is initialised and filled in under a temporary name, preallocated,
-// synced, renamed, and its folder synced, so that a power cut leaves either no
-// segment or a whole one (deps.md A1). Where the file system cannot give size
-// it takes half, and so on down to the minimum; errNoSpace when not even that.
-func createSegment(dir string, number, first uint64, size int64, st *state) (int64, error) {
-	path := filepath.Join(dir, segmentName(number))
+// createSegment makes the file of a segment, of at most m.size bytes, and returns
+// its size: it is initialised and filled in under a temporary name,
+// preallocated, synced, renamed, and its folder synced, so that a power cut
+// leaves either no segment or a whole one (deps.md A1). Where the file system
+// cannot give the size it takes half, and so on down to the minimum.
+func createSegment(dir string, m segmentMeta, st *state) (int64, error) {
+	path := filepath.Join(dir, segmentName(m.number))
 	temp := path + tempSuffix
 	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return 0, fmt.Errorf("create segment: %w", err)
 	}
-	size, err := fillSegment(temp, number, first, size, st)
+	size, err := preallocated(temp, m.size, func(size int64) error {
+		m.size = size
+		return initSegment(temp, &m, st)
+	})
 	if err == nil {
 		err = os.Rename(temp, path)
 	}
 	if err != nil {
 		_ = os.Remove(temp) // the first error counts; Open removes leftovers
-		return 0, fmt.Errorf("create segment %d: %w", number, err)
+		return 0, fmt.Errorf("create segment %d: %w", m.number, err)
 	}
 	return size, syncDir(dir)
-}
-
-func fillSegment(temp string, number, first uint64, size int64, st *state) (int64, error) {
-	size, err := preallocated(temp, size, func(size int64) error {
-		m := segmentMeta{format: formatVersion, number: number, first: first, size: size}
-		return initSegment(temp, &m, st)
-	})
-	return size, err
 }
 
 // preallocated makes the file with build and reserves its blocks, halving size

@@ -52,13 +52,6 @@ func (t *totals) add(u *totals) {
 	}
 }
 
-func (t *totals) finished() (n uint64) {
-	for _, c := range t.outcome {
-		n += c
-	}
-	return n
-}
-
 // epochSpan says which epoch the numbers from `from` on belong to.
 type epochSpan struct{ from, epoch uint64 }
 

@@ -17,15 +17,17 @@ func (o *Outbox) Synced(upTo uint64, ended []Settlement, waiting []uint64) error
 	for _, seq := range waiting {
 		waits[seq] = true
 	}
-	c := &changeOp{upTo: upTo}
+	c := &changeOp{}
 	o.locked(func(x *index) {
+		upTo = min(upTo, o.state.nextSeq-1) // what comes later nobody can have
+		c.upTo = upTo
 		for i := range ended {
 			if _, leased := x.leases[ended[i].Seq]; !leased && x.get(ended[i].Seq) != nil {
 				x.leases[ended[i].Seq] = lease{settling: true}
 				c.notes = append(c.notes, ended[i].note(x.now))
 			}
 		}
-		if len(c.notes) == 0 {
+		if len(c.notes) == 0 && upTo > x.watermark {
 			x.rise(upTo, waits)
 			o.dirtyLocked(watermarkLag)
 		}
@@ -55,10 +57,15 @@ func (o *Outbox) Synced(upTo uint64, ended []Settlement, waiting []uint64) error
 // Rewind lets the watermark fall to have: the centre lost what is above, and is
 // sent it again. What is finished stays finished.
 func (o *Outbox) Rewind(have uint64) error {
+	falls := false
 	o.locked(func(x *index) {
+		falls = have < x.watermark
 		o.rewound = max(o.rewound, x.watermark)
 		x.fall(have)
 	})
+	if !falls {
+		return o.Err()
+	}
 	signal(o.arrived)
 	if err := o.change(&changeOp{set: func(*group) {}}); err != nil {
 		return fmt.Errorf("rewind: %w", err)

@@ -1,0 +1,136 @@
+package store
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// noteRef says where a note stands; segment 0: there is none.
+type noteRef struct{ segment, key uint32 }
+
+// lastNotes finds the last note about each of the events of a segment.
+func (o *Outbox) lastNotes(s *segment, seqs []uint64) ([]noteRef, error) {
+	refs := make([]noteRef, len(seqs))
+	err := o.eachNote(s, func(in *segment, key uint64, n *note) {
+		if i, ok := slices.BinarySearch(seqs, n.seq); ok {
+			refs[i] = noteRef{uint32(in.number), uint32(key)}
+		}
+	})
+	return refs, err
+}
+
+// eachNote gives all notes in segment s and later ones to fn, in their order.
+func (o *Outbox) eachNote(s *segment, fn func(in *segment, key uint64, n *note)) error {
+	for _, in := range o.journal.from(s) {
+		for next, more := uint64(0), true; more; {
+			err := o.journal.view(in, func(tx *bolt.Tx) error {
+				next, more = noteRun(tx.Bucket(bucketNotes), next, func(key uint64, n *note) { fn(in, key, n) })
+				return nil
+			})
+			if errors.Is(err, errGone) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func noteRun(b *bolt.Bucket, from uint64, fn func(uint64, *note)) (next uint64, more bool) {
+	c := b.Cursor()
+	i := 0
+	for k, v := c.Seek(seqKey(from)); k != nil; k, v = c.Next() {
+		if i++; i > peekChunk {
+			return keySeq(k), true
+		}
+		if n, err := decodeNote(k, v); err == nil {
+			fn(keySeq(k), &n)
+		}
+	}
+	return 0, false
+}
+
+// applyNotes completes records by their last notes. It leaves out those whose
+// note is gone, since they are, too.
+func (o *Outbox) applyNotes(records []Record, seqs []uint64, refs []noteRef) ([]Record, error) {
+	kept := records[:0]
+	for _, r := range records {
+		at, _ := slices.BinarySearch(seqs, r.ID.Seq)
+		if refs[at].segment != 0 {
+			n, err := o.noteAt(refs[at])
+			if errors.Is(err, errGone) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			r.apply(&n)
+		}
+		kept = append(kept, r)
+	}
+	return kept, nil
+}
+
+func (o *Outbox) noteAt(ref noteRef) (n note, err error) {
+	all := o.journal.list()
+	i, found := slices.BinarySearchFunc(all, uint64(ref.segment), func(s *segment, number uint64) int {
+		return cmp.Compare(s.number, number)
+	})
+	if !found {
+		return n, errGone
+	}
+	err = o.journal.view(all[i], func(tx *bolt.Tx) error {
+		key := seqKey(uint64(ref.key))
+		n, err = decodeNote(key, tx.Bucket(bucketNotes).Get(key))
+		return err
+	})
+	return n, err
+}
+
+// apply completes a record by a note about it.
+func (r *Record) apply(n *note) {
+	switch n.kind {
+	case noteOutcome:
+		r.State, r.FinishedAt = n.outcome, n.at
+		r.Attempts, r.Last = n.attempts, n.last
+	case noteRequeue:
+		r.RetriedAt = n.at
+	}
+}
+
+// describeFinished reads where those records stand that are not pending. It
+// leaves out those that were dropped meanwhile.
+func (o *Outbox) describeFinished(records []Record) ([]Record, error) {
+	finished := map[uint64]*Record{}
+	o.locked(func(x *index) {
+		for i := range records {
+			if seq := records[i].ID.Seq; x.get(seq) == nil {
+				finished[seq] = &records[i]
+			}
+		}
+	})
+	if len(finished) == 0 {
+		return records, nil
+	}
+	// A carried event's notes were copied along, so no note about an event
+	// stands before the segment that holds it.
+	from := o.journal.newest()
+	for seq := range finished {
+		if s := o.journal.find(seq); s != nil && s.number < from.number {
+			from = s
+		}
+	}
+	err := o.eachNote(from, func(_ *segment, _ uint64, n *note) {
+		if r := finished[n.seq]; r != nil {
+			r.apply(n)
+		}
+	})
+	return slices.DeleteFunc(records, func(r Record) bool {
+		return finished[r.ID.Seq] != nil && !r.State.Finished()
+	}), err
+}
