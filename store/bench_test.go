@@ -65,8 +65,7 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// BenchmarkWritten: bytes written per event, by events in a commit, with their
-// outcomes 50,000 events later sharing the commits.
+// BenchmarkWritten: bytes written per event, by events in a commit.
 func BenchmarkWritten(b *testing.B) {
 	for _, group := range []int{1, 10, 100} {
 		b.Run(fmt.Sprintf("group=%d", group), func(b *testing.B) {
@@ -132,6 +131,30 @@ func heapBytes() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
+}
+
+// BenchmarkWay: the whole way of an event through the outbox, with a commit for
+// groups of events and one for groups of outcomes.
+func BenchmarkWay(b *testing.B) {
+	for _, group := range []int{10, 100} {
+		b.Run(fmt.Sprintf("group=%d", group), func(b *testing.B) {
+			o := open(b, b.TempDir(), Options{MaxSize: 16 << 30})
+			before := written(b)
+			n := int64(0)
+			for b.Loop() {
+				events := make([]scan.Event, group)
+				for i := range events {
+					n++
+					events[i] = benchEvent(n)
+				}
+				mustAppend(b, o, events...)
+				syncAll(b, o)
+				settle(b, o, Pushed, mustLease(b, o, group)...)
+			}
+			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "events/s")
+			b.ReportMetric(float64(written(b)-before)/float64(n), "B-written/event")
+		})
+	}
 }
 
 // BenchmarkDrain: lease and settle what waits, 64 at a time.
