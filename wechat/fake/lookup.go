@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"time"
 )
 
 // Errcodes of the reverse lookup (wechat.md section 2.4).
@@ -38,10 +39,10 @@ func (s *Server) Ask(waybill, senderPhone, receiverPhone string) Lookup {
 	return s.recordLookup(l)
 }
 
-// ask sends the question, up to LookupTries times while nobody answers.
+// ask sends the question, up to Tries times while nobody answers.
 func (s *Server) ask(waybill, sender, receiver string) Lookup {
 	s.mu.Lock()
-	to, m, f, resting := s.callback, s.mode, s.format, s.o.Now().Before(s.restOver)
+	to, m, f, rules, resting := s.callback, s.mode, s.format, s.lookup, s.o.Now().Before(s.restOver)
 	s.mu.Unlock()
 	l := Lookup{At: s.o.Now(), WaybillID: waybill, SenderPhone: sender, ReceiverPhone: receiver, Mode: m, Format: f}
 	if resting {
@@ -54,7 +55,7 @@ func (s *Server) ask(waybill, sender, receiver string) Lookup {
 	var body []byte
 	var err error
 	for l.Tries = 1; ; l.Tries++ {
-		if body, err = s.send(to, p); err == nil || l.Tries == s.o.LookupTries || s.life.Err() != nil {
+		if body, err = s.send(to, p, rules.Timeout); err == nil || l.Tries == rules.Tries || s.life.Err() != nil {
 			break
 		}
 	}
@@ -70,8 +71,8 @@ func (s *Server) ask(waybill, sender, receiver string) Lookup {
 }
 
 // send makes one POST; an error means that the carrier could not be reached.
-func (s *Server) send(to string, p post) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(s.life, s.o.LookupTimeout)
+func (s *Server) send(to string, p post, limit time.Duration) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(s.life, limit)
 	defer cancel()
 	target, err := callbackURL(to, p.query)
 	if err != nil {
@@ -123,8 +124,8 @@ func (s *Server) noteReached(reached bool) {
 		s.fails = 0
 		return
 	}
-	if s.fails++; s.o.MarkFailAfter > 0 && s.fails >= s.o.MarkFailAfter {
-		s.fails, s.restOver = 0, s.o.Now().Add(s.o.MarkFailFor)
+	if s.fails++; s.lookup.MarkFailAfter > 0 && s.fails >= s.lookup.MarkFailAfter {
+		s.fails, s.restOver = 0, s.o.Now().Add(s.lookup.MarkFailFor)
 	}
 }
 
@@ -184,7 +185,7 @@ func (s *Server) SendTest() error {
 	to, m, f := s.callback, s.mode, s.format
 	s.mu.Unlock()
 	p := s.seal(m, f, s.event("debug_demo", text("debug_str", "hello world")))
-	body, err := s.send(to, p)
+	body, err := s.send(to, p, s.o.LookupTimeout)
 	if err != nil {
 		return fmt.Errorf("send test event: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -237,6 +238,54 @@ func TestMarkFail(t *testing.T) {
 	now = now.Add(time.Minute)
 	if a, err := notify(t, front, goodPush()); err != nil || a.Errcode != 0 {
 		t.Errorf("after a minute: %+v, %v; %+v", a, err, s.Lookups())
+	}
+}
+
+// A carrier that does not answer is asked three times, 5 s each; then the push
+// is 932001. It waits for nothing real: this is WeChat's own pace.
+func TestThreeTimesFiveSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := New(Options{BoundByDefault: true, Callback: "http://central/wechat/callback", Now: time.Now, Transport: silent{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		start := time.Now()
+		if l := s.Ask(testWaybill, "", testPhone); l.Errcode != 932001 || l.Tries != 3 || time.Since(start) != 15*time.Second {
+			t.Errorf("%+v after %v", l, time.Since(start))
+		}
+	})
+}
+
+// silent is a network on which nothing ever answers.
+type silent struct{}
+
+func (silent) RoundTrip(r *http.Request) (*http.Response, error) {
+	<-r.Context().Done()
+	return nil, r.Context().Err()
+}
+
+// A script sets the lookup's pace and MarkFail, and can be changed on the way.
+func TestScriptedMarkFail(t *testing.T) {
+	now := time.Unix(testTime+100, 0)
+	s, front, c := newPair(t, Options{BoundByDefault: true, Now: func() time.Time { return now },
+		Script: parse(t, "lookup: {tries: 2, mark_fail_after: 1, mark_fail_for: 10s}")})
+	c.serve = func(w http.ResponseWriter, r *http.Request) bool { w.WriteHeader(500); return true }
+	for range 3 {
+		if a, err := notify(t, front, goodPush()); err != nil || a.Errcode != 932001 {
+			t.Errorf("%+v, %v", a, err)
+		}
+	}
+	if c.hits != 2 {
+		t.Errorf("asked %d times, want 2: after one failure it rests", c.hits)
+	}
+	c.serve = nil
+	now = now.Add(10 * time.Second)
+	if err := s.SetScript(Script{}); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := notify(t, front, goodPush()); err != nil || a.Errcode != 0 {
+		t.Errorf("after 10 s: %+v, %v", a, err)
 	}
 }
 

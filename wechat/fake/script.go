@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -15,6 +16,18 @@ type Script struct {
 	Seed   uint64        `yaml:"seed"`
 	Quotas map[API]Quota `yaml:"quotas"`
 	Faults []Fault       `yaml:"faults"`
+	// Lookup is how the reverse lookup is made; nil leaves it as it was.
+	Lookup *LookupRules `yaml:"lookup"`
+}
+
+// LookupRules say how WeChat asks the carrier back; 0 leaves a rule as it was.
+type LookupRules struct {
+	Timeout time.Duration `yaml:"timeout"` // of one try; 5 s
+	Tries   int           `yaml:"tries"`   // in all, while nobody answers; 3
+	// MarkFailAfter lookups in a row that reached nobody, WeChat stops calling
+	// for MarkFailFor (1 min).
+	MarkFailAfter int           `yaml:"mark_fail_after"`
+	MarkFailFor   time.Duration `yaml:"mark_fail_for"`
 }
 
 // Fault spoils some calls of an API. Of the faults that would hit a call the
@@ -68,6 +81,9 @@ func (s Script) validate() error {
 			return fmt.Errorf("wechat script: quotas: no api is named %q", api)
 		}
 	}
+	if l := s.Lookup; l != nil && (l.Timeout < 0 || l.Tries < 0 || l.MarkFailAfter < 0 || l.MarkFailFor < 0) {
+		return fmt.Errorf("wechat script: lookup: a number is below 0")
+	}
 	for i, f := range s.Faults {
 		if !known[f.API] {
 			return fmt.Errorf("wechat script: faults[%d]: no api is named %q (have stable_token, userquery, pathnotify, quota, *)", i, f.API)
@@ -96,7 +112,18 @@ func (s *Server) SetScript(sc Script) error {
 	for api, q := range sc.Quotas {
 		s.quotas.limits[api] = q
 	}
+	if sc.Lookup != nil {
+		s.lookup = sc.Lookup.over(s.lookup)
+	}
 	return nil
+}
+
+// over returns the rules with old ones where they say nothing.
+func (l LookupRules) over(old LookupRules) LookupRules {
+	return LookupRules{
+		Timeout: cmp.Or(l.Timeout, old.Timeout), Tries: cmp.Or(l.Tries, old.Tries),
+		MarkFailAfter: cmp.Or(l.MarkFailAfter, old.MarkFailAfter), MarkFailFor: cmp.Or(l.MarkFailFor, old.MarkFailFor),
+	}
 }
 
 // Fail adds a fault to the script.

@@ -88,6 +88,7 @@ func TestScriptIsChecked(t *testing.T) {
 	for _, text := range []string{
 		"faults: [{api: pathnotfy, errcode: 1}]", "faults: [{api: pathnotify}]", "faults: [{api: pathnotify, share: 2, errcode: 1}]",
 		"fault: []", "quotas: {all: {per_day: 1}}", "faults: [{api: pathnotify, errcod: 1}]",
+		"lookup: {tries: -1}", "lookup: {retries: 1}",
 	} {
 		if _, err := ParseScript([]byte(text)); err == nil {
 			t.Errorf("%s: taken", text)
@@ -95,6 +96,20 @@ func TestScriptIsChecked(t *testing.T) {
 	}
 	if s := parse(t, `{"seed": 3, "quotas": {"userquery": {"per_second": 5}}, "faults": [{"api": "*", "delay": "20ms"}]}`); s.Faults[0].Delay != 20*time.Millisecond {
 		t.Errorf("%+v", s)
+	}
+}
+
+// The script that is shipped for the demo.
+func TestExampleScript(t *testing.T) {
+	s, err := LoadScript("../../configs/wechat-faults.example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Faults) < 10 || s.Lookup == nil || s.Quotas[PathNotify].PerSecond != 200 {
+		t.Errorf("%+v", s)
+	}
+	if _, err := New(Options{Script: s}); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -52,6 +52,7 @@ type Server struct {
 	format   Format
 	bound    map[string]bool
 	down     bool
+	lookup   LookupRules
 	fails    int       // lookups in a row that reached nobody
 	restOver time.Time // no lookups before this (MarkFail)
 	records
@@ -74,6 +75,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		o: o, crypt: c, callback: o.Callback, mode: o.Mode, format: o.Format,
 		rng: newRand(o.Seed, "ids"), bound: map[string]bool{},
+		lookup: LookupRules{o.LookupTimeout, o.LookupTries, o.MarkFailAfter, o.MarkFailFor},
 		client: &http.Client{Transport: o.Transport, CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse
 		}},
