@@ -72,6 +72,19 @@ func (l *ledger) audit(records []store.Record, pushes []fake.Push) []string {
 	return a.wrong
 }
 
+// answered leaves out the messages whose call did not get WeChat's answer: the
+// agent cannot know of them, and pushes again. It is what the simulated WeChat
+// does where it is told to misbehave.
+func answered(pushes []fake.Push, calls []fake.Call) []fake.Push {
+	spoilt := map[int]bool{}
+	for _, c := range calls {
+		if c.Dropped || c.Errcode != 0 || c.Status != 0 && c.Status != 200 || c.Fault == "body" {
+			spoilt[c.Seq] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(pushes), func(p fake.Push) bool { return spoilt[p.CallSeq] })
+}
+
 type auditor struct {
 	stored map[key]store.Record
 	order  map[scan.WaybillID][]key // of pushed ones, in sequence order

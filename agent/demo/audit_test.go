@@ -66,3 +66,14 @@ func TestAudit(t *testing.T) {
 		})
 	}
 }
+
+// A message whose answer was spoilt is pushed again and counts once; the first
+// time it did not count.
+func TestAnswered(t *testing.T) {
+	pushes := []fake.Push{{Seq: 1, CallSeq: 1}, {Seq: 2, CallSeq: 2}, {Seq: 3, CallSeq: 3}, {Seq: 4, CallSeq: 4}, {Seq: 5, CallSeq: 5}}
+	calls := []fake.Call{{Seq: 1}, {Seq: 2, Dropped: true}, {Seq: 3, Status: 503}, {Seq: 4, Fault: "slow"}, {Seq: 5, Errcode: -1}}
+	got := answered(pushes, calls)
+	if len(got) != 2 || got[0].Seq != 1 || got[1].Seq != 4 || len(pushes) != 5 || pushes[1].Seq != 2 {
+		t.Errorf("%+v", got)
+	}
+}

@@ -42,7 +42,7 @@ func (d *demo) audit(ctx context.Context) []string {
 	if err != nil {
 		return []string{fmt.Sprintf("read the outbox: %v", err)}
 	}
-	return d.ledger.audit(records, d.site.wechat.Pushes())
+	return d.ledger.audit(records, answered(d.site.wechat.Pushes(), d.site.wechat.Calls()))
 }
 
 // finish shows the verdict on the page and prints it.

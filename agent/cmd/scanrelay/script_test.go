@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"testing"
@@ -25,8 +26,13 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs testdata/*.txt, which read like a manual of the commands.
 func TestScripts(t *testing.T) {
+	examples, err := filepath.Abs("../../../configs")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true,
+		Setup: func(e *testscript.Env) error { e.Setenv("EXAMPLES", examples); return nil },
+		Dir:   "testdata", RequireExplicitExec: true, RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"port": port, "await": await, "publish": publish, "exits": exits, "wechat": weChat, "fault": fault,
 			"post": post, "get": get, "envsubst": envsubst,
