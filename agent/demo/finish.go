@@ -55,6 +55,10 @@ func (d *demo) finish(wrong []string) {
 	d.summary("finished")
 	if v.OK {
 		fmt.Fprintln(d.o.Out, "Every scan has exactly one outcome, and WeChat received each pushed one once, in order.")
+		pushes := d.site.wechat.Pushes()
+		if lost := len(pushes) - len(answered(pushes, d.site.wechat.Calls())); lost > 0 {
+			fmt.Fprintf(d.o.Out, "%d more were shown, but WeChat's answer was spoilt on its way, so they were pushed again.\n", lost)
+		}
 		return
 	}
 	for i, w := range wrong {

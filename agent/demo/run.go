@@ -135,6 +135,7 @@ func (d *demo) scanAndDrain(ctx context.Context) error {
 		return nil
 	}
 	fmt.Fprintf(d.o.Out, "scanrelay demo: open http://%s/ (Ctrl-C ends it)\n", d.o.Listen.Addr())
+	fmt.Fprintf(d.o.Out, "  what the simulated WeChat has pushed: %s/\n", d.site.wechatURL)
 	if err := d.site.wechat.CheckURL(ctx); err != nil {
 		return ignoreStop(ctx, err)
 	}

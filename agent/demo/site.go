@@ -35,6 +35,7 @@ type site struct {
 	wechat     *fake.Server
 	agent      *agent.Agent
 	centralURL string // not through the gate
+	wechatURL  string // the same
 	broker     string
 	adminToken string
 	depotToken string
@@ -62,6 +63,7 @@ func (s *site) start(hooks agent.Hooks, wechatHooks fake.Options) error {
 	if err != nil {
 		return err
 	}
+	s.wechatURL = direct
 	depotCentral, err := s.startCentral(direct)
 	if err != nil {
 		return err
