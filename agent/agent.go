@@ -16,6 +16,7 @@ import (
 	"scanrelay/agent/clock"
 	"scanrelay/agent/control"
 	"scanrelay/agent/intake"
+	"scanrelay/agent/intake/decode"
 	"scanrelay/agent/scan"
 	"scanrelay/configs"
 	"scanrelay/store"
@@ -70,6 +71,8 @@ type Agent struct {
 	outbox  *store.Outbox
 	uplink  *uplink.Uplink
 	intake  intakePart
+	mapper  *intake.Mapper
+	births  *decode.Births
 	metrics *metrics.Set
 	started time.Time
 	ready   chan struct{} // closed once everything runs
@@ -83,6 +86,7 @@ type Agent struct {
 type intakePart interface {
 	Run(ctx context.Context) error
 	Connected() bool
+	Update(cfg intake.MapperConfig, window time.Duration) error
 }
 
 // New opens the store and puts the parts together; nothing is taken or sent
@@ -162,7 +166,7 @@ func (a *Agent) Outbox() *store.Outbox { return a.outbox }
 func (a *Agent) controlOptions() control.Options {
 	return control.Options{
 		Outbox: a.outbox, Status: a.Status, Live: a.Live, Ready: a.TakesScans,
-		Metrics: a.WriteMetrics, Hosts: a.hosts(), Logger: a.log,
+		Metrics: a.WriteMetrics, Hosts: a.hosts(), Logger: a.log, Listen: a.listen(), Replay: a.replay,
 	}
 }
 

@@ -37,13 +37,14 @@ func storeOptions(c *configs.Agent) store.Options {
 	}
 }
 
-func sourceConfig(a *Agent) intake.SourceConfig {
-	m := a.cfg.MQTT
+// SourceConfig converts how an external broker is reached.
+func SourceConfig(c *configs.Agent) intake.SourceConfig {
+	m := c.MQTT
 	return intake.SourceConfig{
 		Brokers: append([]string{m.Broker}, m.Brokers...), ClientID: m.ClientID,
 		Username: m.Username, Password: m.Password.Reveal(),
 		TLS:          intake.ClientTLS(m.TLS.CAFile, m.TLS.CertFile, m.TLS.KeyFile),
-		DedupeWindow: a.cfg.DedupeWindow, Logger: a.log,
+		DedupeWindow: c.DedupeWindow,
 	}
 }
 
@@ -51,10 +52,7 @@ func brokerConfig(a *Agent) (intake.BrokerConfig, error) {
 	e := a.cfg.MQTT.Embedded
 	b := intake.BrokerConfig{
 		MaxPacket: int64(e.MaxPacket), MaxClients: e.MaxClients, Rate: e.Rate,
-		DedupeWindow: a.cfg.DedupeWindow, Logger: a.log,
-	}
-	for _, u := range e.Users {
-		b.Users = append(b.Users, intake.User{Username: u.Username, Password: u.Password.Reveal(), Publish: u.Publish})
+		DedupeWindow: a.cfg.DedupeWindow, Logger: a.log, Users: brokerUsers(a.cfg),
 	}
 	if !e.TLS.Enabled() {
 		return b, nil
@@ -64,17 +62,28 @@ func brokerConfig(a *Agent) (intake.BrokerConfig, error) {
 	return b, err
 }
 
+func brokerUsers(c *configs.Agent) (users []intake.User) {
+	for _, u := range c.MQTT.Embedded.Users {
+		users = append(users, intake.User{Username: u.Username, Password: u.Password.Reveal(), Publish: u.Publish})
+	}
+	return users
+}
+
 // newIntake makes a Source, or a Broker that serves the MQTT listener.
 func newIntake(a *Agent) (intakePart, error) {
 	mc := MapperConfig(a.cfg)
-	mc.Clock = a.clock
+	a.births = a.loadBirths()
+	mc.Clock, mc.Births = a.clock, a.births
 	mapper, err := intake.NewMapper(mc)
 	if err != nil {
 		return nil, fmt.Errorf("configure intake: %w", err)
 	}
+	a.mapper = mapper
 	j := &journal{a.outbox, a.metrics, a.opts.Hooks.OnStored}
 	if !a.cfg.MQTT.IsEmbedded() {
-		return intake.NewSource(sourceConfig(a), mapper, j)
+		sc := SourceConfig(a.cfg)
+		sc.Logger = a.log
+		return intake.NewSource(sc, mapper, j)
 	}
 	if a.opts.Listeners.MQTT == nil {
 		return nil, fmt.Errorf("mqtt.broker is %s and nothing listens on mqtt.listen", configs.EmbeddedBroker)

@@ -105,7 +105,7 @@ func TestNothingIsForgottenOnTheWay(t *testing.T) {
 	}
 	for name, got := range map[string][]string{
 		"mapper":  zeros(reflect.ValueOf(MapperConfig(cfg)), "MaxPayload", "Clock", "Births"),
-		"source":  zeros(reflect.ValueOf(sourceConfig(a)), "KeepAlive", "MaxPending", "Logger"),
+		"source":  zeros(reflect.ValueOf(SourceConfig(cfg)), "KeepAlive", "MaxPending", "Logger"),
 		"broker":  zeros(reflect.ValueOf(broker), "TLS", "MaxWaiting", "Hold", "HoldFor", "Logger"),
 		"user":    zeros(reflect.ValueOf(broker.Users[0])),
 		"store":   zeros(reflect.ValueOf(storeOptions(cfg)), "MachineID", "Logger", "Now", "OnCommit"),

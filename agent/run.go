@@ -54,6 +54,7 @@ func (a *Agent) start(ctx context.Context, fell chan<- *part) (parts []*part) {
 	serve("control socket", a.opts.Listeners.Control, control.Local)
 	serve("http", a.opts.Listeners.HTTP, control.Public)
 	add("clock", stopServers, a.watchClock)
+	add("births", stopServers, a.keepBirths)
 	add("relays", stopRelays, a.uplink.Run)
 	add("intake", stopIntake, a.intake.Run)
 	return parts

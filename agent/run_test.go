@@ -13,6 +13,7 @@ import (
 
 	"scanrelay/agent/clock"
 	"scanrelay/agent/control"
+	"scanrelay/agent/intake"
 	"scanrelay/agent/scan"
 	"scanrelay/configs"
 	"scanrelay/store"
@@ -166,6 +167,8 @@ type ends struct{}
 func (ends) Run(context.Context) error { return errors.New("no more") }
 func (ends) Connected() bool           { return true }
 
+func (ends) Update(intake.MapperConfig, time.Duration) error { return nil }
+
 // A part that hangs must not hang the stop when a second signal comes.
 func TestAbortCutsTheStopShort(t *testing.T) {
 	abort := make(chan struct{})
@@ -189,6 +192,8 @@ type hangs struct{ free, gone chan struct{} }
 
 func (h hangs) Run(context.Context) error { <-h.free; close(h.gone); return nil }
 func (hangs) Connected() bool             { return true }
+
+func (hangs) Update(intake.MapperConfig, time.Duration) error { return nil }
 
 // wall is a wall clock that the test sets.
 type wall struct {

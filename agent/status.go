@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"scanrelay/agent/control"
+	"scanrelay/agent/intake"
 )
 
 // Status is what the agent is doing now.
@@ -16,7 +17,7 @@ func (a *Agent) Status() control.Status {
 	var s control.Status
 	s.Depot, s.Version = a.cfg.Depot.ID, a.opts.Version
 	s.UptimeSeconds = math.Round(time.Since(a.started).Seconds()*10) / 10
-	s.MQTT.Connected = a.intake.Connected()
+	s.MQTT = a.mqttStatus()
 	up := a.uplink.Status()
 	s.Central.Connected, s.Central.LastSync = up.CentralConnected, control.Stamp{Time: up.LastSync}
 	s.WeChat.State, s.WeChat.Reason = up.WeChatState, up.WeChatReason
@@ -68,4 +69,30 @@ func (a *Agent) WriteMetrics(w io.Writer) {
 	control.WriteMetrics(&b, a.Status(), a.outbox.Counts(), a.clock.Now())
 	a.metrics.WritePrometheus(&b)
 	_, _ = w.Write(b.Bytes()) // the caller's buffer
+}
+
+// mqttStatus is what the Source or the Broker is doing.
+func (a *Agent) mqttStatus() (m control.MQTT) {
+	switch in := a.intake.(type) {
+	case *intake.Source:
+		st := in.Status()
+		m = control.MQTT{
+			Connected: st.Connected, Problem: st.Problem, Full: st.Full, WaitingBytes: st.Waiting,
+			QoS0: st.QoS0, Lost: st.Lost, Redelivered: st.Redelivered, Sessions: st.Sessions,
+		}
+	case *served:
+		st := in.Status()
+		m = control.MQTT{
+			Connected: st.Listening, Full: st.Full, WaitingBytes: st.Waiting, Clients: st.Clients,
+			QoS0: st.QoS0, Lost: st.Lost, Redelivered: st.Redelivered,
+			Refused: st.Refused, Denied: st.Denied, Cut: st.Cut,
+		}
+	default:
+		m.Connected = in.Connected()
+	}
+	if m.Full && m.Problem == "" {
+		m.Problem = "there is no room for further scans: they are not acknowledged until there is"
+	}
+	m.SparkplugGaps, m.RebirthsAsked = a.births.Counts()
+	return m
 }

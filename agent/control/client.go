@@ -123,11 +123,17 @@ func decodeBody(resp *http.Response, into any) error {
 
 // lines reads NDJSON. A stream that breaks off is an error.
 func (c *Client) lines(ctx context.Context, path string, q url.Values, fn func(json.RawMessage) error) error {
+	return c.stream(ctx, path, q, func() {}, fn)
+}
+
+// stream is lines that tells when the agent has begun to answer.
+func (c *Client) stream(ctx context.Context, path string, q url.Values, begun func(), fn func(json.RawMessage) error) error {
 	resp, err := c.do(ctx, http.MethodGet, path+"?"+q.Encode(), nil)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
+	begun()
 	in := bufio.NewReaderSize(resp.Body, 64<<10)
 	for {
 		line, err := in.ReadBytes('\n')

@@ -46,7 +46,9 @@ func (s *stored) Quarantine(_ context.Context, fn func(store.Quarantined) error)
 	return nil
 }
 
-func (s *stored) Requeue(_ context.Context, ids ...store.ID) (int, error) { return s.end(store.ToPush, ids) }
+func (s *stored) Requeue(_ context.Context, ids ...store.ID) (int, error) {
+	return s.end(store.ToPush, ids)
+}
 
 func (s *stored) Discard(_ context.Context, reason string, ids ...store.ID) (int, error) {
 	s.reason = reason

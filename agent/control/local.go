@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,11 @@ type Options struct {
 	Status func() Status
 	// Live and Ready return why not; nil: they are.
 	Live, Ready func() error
+	// Listen gives each message that devices publish to line until ctx ends or
+	// line fails; nil where they publish to a broker of somebody else.
+	Listen func(ctx context.Context, line func(any) error) error
+	// Replay puts the quarantine through the mapping in use; nil: not here.
+	Replay func(ctx context.Context) (Replayed, error)
 	// Metrics writes the metrics in Prometheus' text format.
 	Metrics func(io.Writer)
 	// Hosts are the names under which the TCP side is called, beside
@@ -38,6 +44,8 @@ func Local(o Options) http.Handler {
 	mux.HandleFunc("GET /v1/events", l.events)
 	mux.HandleFunc("GET /v1/trace", l.trace)
 	mux.HandleFunc("GET /v1/deadletters", l.deadLetters)
+	mux.HandleFunc("GET /v1/listen", l.listen)
+	mux.HandleFunc("POST /v1/quarantine/replay", l.replay)
 	mux.HandleFunc("POST /v1/deadletters/retry", l.retry)
 	mux.HandleFunc("POST /v1/deadletters/discard", l.discard)
 	return mux

@@ -12,10 +12,8 @@ type Status struct {
 	Depot         string  `json:"depot"`
 	Version       string  `json:"version"`
 	UptimeSeconds float64 `json:"uptime_seconds"` // 0: no agent runs
-	MQTT          struct {
-		Connected bool `json:"connected"`
-	} `json:"mqtt"`
-	Central struct {
+	MQTT          MQTT    `json:"mqtt"`
+	Central       struct {
 		Connected bool  `json:"connected"`
 		LastSync  Stamp `json:"last_sync"`
 	} `json:"central"`
@@ -52,6 +50,28 @@ type Status struct {
 		// Damaged tells what an earlier start could not read.
 		Damaged string `json:"damaged,omitempty"`
 	} `json:"store"`
+}
+
+// MQTT is what intake is doing. What is zero is left out of JSON.
+type MQTT struct {
+	Connected bool   `json:"connected"`
+	Problem   string `json:"problem,omitempty"` // what is wrong, for people
+	Full      bool   `json:"full,omitempty"`    // scans are not taken for want of room
+	Clients   int    `json:"clients,omitempty"` // of the embedded broker
+	// WaitingBytes is what waits for its commit.
+	WaitingBytes int64 `json:"waiting_bytes,omitempty"`
+	// Since the agent's start. QoS0 messages are at risk: nobody knows whether
+	// all of them came; Lost are those that there was no room for.
+	QoS0        uint64 `json:"qos0,omitempty"`
+	Lost        uint64 `json:"lost,omitempty"`
+	Redelivered uint64 `json:"redelivered,omitempty"`
+	Sessions    uint64 `json:"sessions,omitempty"` // at an external broker
+	Refused     uint64 `json:"refused,omitempty"`  // connections to the embedded broker
+	Denied      uint64 `json:"denied,omitempty"`   // publishes without permission
+	Cut         uint64 `json:"cut,omitempty"`      // connections closed for want of room
+	// SparkplugGaps are gaps in sequence numbers.
+	SparkplugGaps uint64 `json:"sparkplug_gaps,omitempty"`
+	RebirthsAsked uint64 `json:"rebirths_asked,omitempty"`
 }
 
 // The two words of Status.Clock.

@@ -146,6 +146,9 @@ func (j *job) sparkplugElements() ([]element, *problem) {
 	if !data && !topic.Birth() && topic.Type != "DDEATH" {
 		return nil, nil
 	}
+	if j.info.again && j.payload[0] == '{' {
+		return j.moment()
+	}
 	payload, err := decode.Sparkplug(j.payload)
 	if err != nil && topic.Type == "DDEATH" {
 		return nil, nil
@@ -160,12 +163,22 @@ func (j *job) sparkplugElements() ([]element, *problem) {
 	return j.metrics(topic, payload)
 }
 
+// moment reads one of several moments of a message as the quarantine holds it:
+// as JSON, which no Sparkplug payload can be.
+func (j *job) moment() ([]element, *problem) {
+	docs, err := decode.JSON(j.payload)
+	if err != nil {
+		return nil, problemf("not_json", "%s", err)
+	}
+	return []element{{alone: true, node: &docs[0].Root, raw: j.payload}}, nil
+}
+
 // sparkplugHeard follows the sequence numbers and remembers births. Of an edge
 // node of which the source takes only a part the numbers say nothing.
 func (j *job) sparkplugHeard(t decode.SparkplugTopic, payload decode.SparkplugPayload) {
 	births := j.m.births
-	if j.trace != nil {
-		return // explaining changes nothing
+	if j.trace != nil || j.info.again {
+		return // explaining changes nothing, and what is replayed is old
 	}
 	node := []string{"spBv1.0", t.Group, "NDATA", t.Node}
 	device := []string{"spBv1.0", t.Group, "DDATA", t.Node, "\x00"}

@@ -38,4 +38,6 @@ type MessageInfo struct {
 	// moment; it only goes into the ids of events that have neither an id nor
 	// a time.
 	Serial uint64
+
+	again bool // it comes out of the quarantine; see Again
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -110,6 +111,7 @@ type job struct {
 	info     MessageInfo
 	received time.Time
 	batch    scan.Batch
+	around   int          // bytes kept around rejected elements
 	trace    *Explanation // nil: nobody asks
 }
 
@@ -198,11 +200,52 @@ func (j *job) reject(el *element, p *problem) {
 		Topic: j.topic, Payload: j.payload, Index: -1, Code: p.code, Reason: p.reason, ReceivedAt: j.received,
 	}
 	if el != nil && !el.alone {
-		r.Payload, r.Index = el.raw, el.index
+		r.Payload, r.Index = j.apart(el), el.index
 	}
 	r.Payload = bytes.Clone(r.Payload)
 	j.batch.Rejects = append(j.batch.Rejects, r)
 	j.trace.end(el, "rejected", p.reason, nil)
+}
+
+// maxAround bounds what is kept around the rejected elements of one message.
+const maxAround = 256 << 10
+
+// apart is one element of several, with what is around it but without the others,
+// so that it can be mapped again on its own. Of too much the element alone is kept.
+func (j *job) apart(el *element) []byte {
+	if j.src.decoder != "json" || el.node == nil {
+		return el.raw
+	}
+	whole := decode.Apart(el.node, el.around)
+	if j.around += len(whole) - len(el.raw); j.around > maxAround {
+		return el.raw
+	}
+	return whole
+}
+
+// Again maps what is in quarantine; serial is its number there. The events it
+// comes to have the same identity each time. False: no source takes it, or it
+// is not whole.
+func (m *Mapper) Again(r scan.Reject, serial uint64) (scan.Batch, bool) {
+	if r.Code == "too_large" || len(r.Payload) == 0 || !m.takes(r.Topic) {
+		return scan.Batch{}, false
+	}
+	b := m.Map(r.Topic, r.Payload, MessageInfo{ReceivedAt: r.ReceivedAt, Serial: serial, again: true})
+	for i := range b.Events {
+		b.Events[i].Weak = scan.WeakKey{} // nobody sends it once more
+	}
+	for i := range b.Rejects {
+		if b.Rejects[i].Index < 0 {
+			b.Rejects[i].Index = r.Index
+		}
+	}
+	return b, true
+}
+
+// takes reports whether a source takes messages of a topic.
+func (m *Mapper) takes(topic string) bool {
+	levels := strings.Split(topic, "/")
+	return slices.ContainsFunc(m.rules.Load().sources, func(s *source) bool { return s.filter.match(levels) })
 }
 
 // systemClock is the machine's clock, believed.

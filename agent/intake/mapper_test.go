@@ -300,11 +300,11 @@ func TestSparkplugDevice(t *testing.T) {
 		t.Errorf("event %+v", e)
 	}
 	// With the births that were saved data is understood after a restart.
-	saved, err := births.Save()
+	err := births.Save(func(saved []byte) (err error) {
+		cfg.Births, err = decode.NewBirths(saved)
+		return err
+	})
 	if err != nil {
-		t.Fatal(err)
-	}
-	if cfg.Births, err = decode.NewBirths(saved); err != nil {
 		t.Fatal(err)
 	}
 	one(t, testMapper(t, cfg), topic, string(data), MessageInfo{})

@@ -2,6 +2,7 @@ package intake
 
 import (
 	"errors"
+	"slices"
 	"strings"
 )
 
@@ -44,4 +45,21 @@ func (f filter) match(topic []string) bool {
 		}
 	}
 	return len(f) == len(topic)
+}
+
+// Filters returns a function that reports whether one of the MQTT topic filters
+// matches a topic.
+func Filters(texts []string) (match func(topic string) bool, err error) {
+	var all []filter
+	for _, text := range texts {
+		f, err := parseFilter(text)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, f)
+	}
+	return func(topic string) bool {
+		levels := strings.Split(topic, "/")
+		return slices.ContainsFunc(all, func(f filter) bool { return f.match(levels) })
+	}, nil
 }

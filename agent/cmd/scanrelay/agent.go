@@ -27,14 +27,14 @@ func (a *app) agentCommand() *cobra.Command {
 			}
 			logger := a.logger(cfg.Log)
 			warn(logger, problems)
-			return a.runAgent(cmd.Context(), cfg, logger)
+			return a.runAgent(cmd.Context(), config, cfg, logger)
 		},
 	}
 	cmd.Flags().StringVarP(&config, "config", "c", defaultConfig, "the configuration `FILE`")
 	return cmd
 }
 
-func (a *app) runAgent(ctx context.Context, cfg *configs.Agent, logger *slog.Logger) error {
+func (a *app) runAgent(ctx context.Context, file string, cfg *configs.Agent, logger *slog.Logger) error {
 	b := thisBuild()
 	ag, err := agent.New(cfg, agent.Options{
 		Version: b.Version, Built: b.built(), Logger: logger, Abort: a.abort,
@@ -43,7 +43,33 @@ func (a *app) runAgent(ctx context.Context, cfg *configs.Agent, logger *slog.Log
 	if err != nil {
 		return err
 	}
+	a.reload = func() { a.reloadAgent(ag, file, logger) }
 	return a.serve(ctx, logger, ag.Ready(), ag.Live, ag.Run)
+}
+
+// reloadAgent puts a changed configuration in use, as far as that goes without a
+// restart. One with errors changes nothing.
+func (a *app) reloadAgent(ag *agent.Agent, file string, logger *slog.Logger) {
+	const kept = "configuration not reloaded: the one before stays in use"
+	cfg, problems := configs.LoadAgent(file, a.env)
+	_, problems = mapperOf(cfg, problems)
+	if problems.Failed() {
+		for _, p := range problems.Errors() {
+			logger.Error(kept, "problem", p.String())
+		}
+		return
+	}
+	warn(logger, problems)
+	restart, err := ag.Reload(cfg)
+	if err != nil {
+		logger.Error(kept, "problem", err)
+		return
+	}
+	a.setLevel(cfg.Log)
+	logger.Info("configuration reloaded", "file", file, "sources", len(cfg.Sources), "stations", len(cfg.Stations))
+	if len(restart) > 0 {
+		logger.Warn("some changes need a restart and are not in use", "keys", restart)
+	}
 }
 
 // listenAgent opens what an agent serves on, all or none.
@@ -69,7 +95,7 @@ func listenAgent(cfg *configs.Agent) (ls agent.Listeners, err error) {
 }
 
 // serve runs a role as a service: systemd hears when it is ready, alive and
-// stopping; a SIGHUP ends nothing.
+// stopping; a SIGHUP reloads or does nothing.
 func (a *app) serve(ctx context.Context, logger *slog.Logger, ready <-chan struct{}, live func() error, run func(context.Context) error) error {
 	systemd := a.notifier(logger)
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -92,7 +118,11 @@ func (a *app) serve(ctx context.Context, logger *slog.Logger, ready <-chan struc
 		for {
 			select {
 			case <-hangup:
-				logger.Warn("SIGHUP: the configuration is not reloaded; restart to use a changed one")
+				if a.reload == nil {
+					logger.Warn("SIGHUP: the configuration is not reloaded; restart to use a changed one")
+					continue
+				}
+				a.reload()
 			case <-watch.Done():
 				return
 			}

@@ -218,16 +218,19 @@ type explainedRead struct {
 	Fields  []explainedField `json:"fields"`
 }
 
-func (c *checker) explainJSON(e *intake.Explanation) error {
-	out := struct {
-		Topic    string          `json:"topic"`
-		Source   int             `json:"source"`
-		Filter   string          `json:"filter"`
-		Reads    []explainedRead `json:"reads"`
-		Events   int             `json:"events"`
-		Rejected int             `json:"rejected"`
-		Ignored  int             `json:"ignored"`
-	}{e.Topic, e.Source, e.Filter, []explainedRead{}, len(e.Batch.Events), len(e.Batch.Rejects), e.Batch.Ignored}
+// explained is what a payload becomes.
+type explained struct {
+	Topic    string          `json:"topic"`
+	Source   int             `json:"source"`
+	Filter   string          `json:"filter"`
+	Reads    []explainedRead `json:"reads"`
+	Events   int             `json:"events"`
+	Rejected int             `json:"rejected"`
+	Ignored  int             `json:"ignored"`
+}
+
+func explanation(e *intake.Explanation) explained {
+	out := explained{e.Topic, e.Source, e.Filter, []explainedRead{}, len(e.Batch.Events), len(e.Batch.Rejects), e.Batch.Ignored}
 	for _, r := range e.Reads {
 		read := explainedRead{Index: r.Index, Outcome: r.Outcome, Reason: r.Reason, Fields: []explainedField{}}
 		if r.Event != nil {
@@ -238,7 +241,13 @@ func (c *checker) explainJSON(e *intake.Explanation) error {
 		}
 		out.Reads = append(out.Reads, read)
 	}
+	return out
+}
+
+func (c *checker) explainJSON(e *intake.Explanation) error { return c.encode(explanation(e)) }
+
+func (c *checker) encode(v any) error {
 	enc := json.NewEncoder(c.out)
 	enc.SetEscapeHTML(false)
-	return enc.Encode(out)
+	return enc.Encode(v)
 }

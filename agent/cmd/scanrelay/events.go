@@ -23,23 +23,28 @@ func (a *app) eventsCommand() *cobra.Command {
 			if err := control.CheckState(state); err != nil {
 				return usageError{err}
 			}
-			v, err := l.look(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer v.Close()
-			l.note(v)
-			out := bufio.NewWriter(a.out)
-			err = v.Events(cmd.Context(), state, l.reveal, func(line json.RawMessage) error { return l.eventLine(out, state, line) })
-			if err != nil {
-				return err
-			}
-			return out.Flush()
+			return l.listEvents(cmd, state)
 		},
 	}
 	l.flags(cmd, true)
 	cmd.Flags().StringVar(&state, "state", "", "only events in this `STATE`, as to_push, dead or rejected")
 	return cmd
+}
+
+// listEvents prints the events in a state, "" for all.
+func (l *looker) listEvents(cmd *cobra.Command, state string) error {
+	v, err := l.look(cmd.Context())
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	l.note(v)
+	out := bufio.NewWriter(l.out)
+	err = v.Events(cmd.Context(), state, l.reveal, func(line json.RawMessage) error { return l.eventLine(out, state, line) })
+	if err != nil {
+		return err
+	}
+	return out.Flush()
 }
 
 // eventLine prints one event: as it came with --json, else in fixed columns, so

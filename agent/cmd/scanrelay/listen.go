@@ -1,25 +1,166 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net"
-	"syscall"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"scanrelay/agent"
+	"scanrelay/agent/control"
+	"scanrelay/agent/intake"
+	"scanrelay/agent/intake/decode"
+	"scanrelay/agent/scan"
+	"scanrelay/configs"
 )
 
-// listen opens a TCP listener; key is the configuration's, for the message.
-func listen(key, addr string) (net.Listener, error) {
-	ln, err := net.Listen("tcp", addr)
-	switch {
-	case err == nil:
-		return ln, nil
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("%s: %s is taken by another program (or another scanrelay)", key, addr)
-	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("%s: no permission to listen on %s: ports below 1024 need a privilege", key, addr)
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return nil, fmt.Errorf("%s: this machine has no address %s", key, addr)
+// ear are the flags of listen.
+type ear struct {
+	*checker
+	looker looker
+	filter string
+	count  int
+	mapper *intake.Mapper
+}
+
+func (a *app) listenCommand() *cobra.Command {
+	l := &ear{checker: &checker{app: a}, looker: looker{app: a}}
+	cmd := &cobra.Command{
+		Use:   "listen -c FILE",
+		Short: "Show live what devices publish and what it becomes, storing nothing",
+		Long: "Show live what devices publish and what it becomes with the sources of FILE, which\n" +
+			"need not be those that the agent uses: nothing is stored, and nothing is taken\n" +
+			"away from the agent. With mqtt.broker: embedded the running agent is asked; else\n" +
+			"listen has a session of its own at the broker.",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return l.listen(cmd.Context()) },
 	}
-	return nil, fmt.Errorf("%s: listen on %s: %w", key, addr, err)
+	l.looker.flags(cmd, true)
+	cmd.Flags().StringVar(&l.filter, "topic", "", "only topics that this `FILTER` matches, also ones of no source; unless given, those of the sources")
+	cmd.Flags().IntVar(&l.count, "count", 0, "end after `N` messages; 0: at Ctrl-C")
+	return cmd
+}
+
+var errEnough = errors.New("that was enough")
+
+func (l *ear) listen(ctx context.Context) error {
+	cfg, problems := configs.LoadAgent(l.looker.config, l.env)
+	mapper, problems := mapperOf(cfg, problems)
+	if err := l.problems(problems); err != nil {
+		return err
+	}
+	l.json, l.mapper = l.looker.json, mapper
+	if data, err := os.ReadFile(filepath.Join(cfg.DataDir, agent.BirthsName)); err == nil {
+		mc := agent.MapperConfig(cfg)
+		mc.Births, _ = decode.NewBirths(data) // without them births are waited for
+		l.mapper, err = intake.NewMapper(mc)
+		if err != nil {
+			return err
+		}
+	}
+	filters := []string{l.filter}
+	if l.filter == "" {
+		filters = nil
+		for _, s := range cfg.Sources {
+			filters = append(filters, s.Topic)
+		}
+	}
+	err := l.hear(ctx, cfg, filters)
+	if errors.Is(err, errEnough) || ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// hear shows messages until ctx ends or there were enough.
+func (l *ear) hear(ctx context.Context, cfg *configs.Agent, filters []string) error {
+	if cfg.MQTT.IsEmbedded() {
+		matches, err := intake.Filters(filters)
+		if err != nil {
+			return usagef("--topic: %s", err)
+		}
+		c, err := control.Dial(ctx, cfg.DataDir)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return c.Listen(ctx, func() { l.begun("the agent's broker") }, func(line json.RawMessage) error {
+			var h intake.Heard
+			if err := json.Unmarshal(line, &h); err != nil {
+				return err
+			}
+			if !matches(h.Topic) {
+				return nil
+			}
+			return l.show(h)
+		})
+	}
+	sc := agent.SourceConfig(cfg)
+	sc.ClientID += fmt.Sprintf("-listen-%04x", rand.Uint32()&0xffff)
+	return intake.Listen(ctx, sc, filters, l.begun, l.show)
+}
+
+// begun tells people that it listens.
+func (l *ear) begun(where string) {
+	fmt.Fprintf(l.err, "listening at %s; nothing is stored; Ctrl-C ends it\n", where)
+}
+
+// show shows one message. A birth is taken to heart, as the agent does.
+func (l *ear) show(h intake.Heard) error {
+	info := intake.MessageInfo{DUP: h.DUP, Retained: h.Retained, ReceivedAt: h.ReceivedAt}
+	e := l.mapper.Explain(h.Topic, h.Payload, info)
+	if e.Decoder == "sparkplug" {
+		l.mapper.Map(h.Topic, h.Payload, info)
+	}
+	var err error
+	if l.json {
+		err = l.showJSON(h, e)
+	} else {
+		err = l.showText(h, e)
+	}
+	if l.count--; err == nil && l.count == 0 {
+		err = errEnough
+	}
+	return err
+}
+
+func (l *ear) showText(h intake.Heard, e *intake.Explanation) error {
+	if h.Missed > 0 {
+		fmt.Fprintf(l.out, "(%d messages came too fast to be shown)\n", h.Missed)
+	}
+	flags := word(h.Retained, " retained", "") + word(h.DUP, " dup", "")
+	fmt.Fprintf(l.out, "%s %d bytes%s: %s\n", h.ReceivedAt.Format("15:04:05.000"), len(h.Payload), flags, l.payloadText(h.Payload, 2000))
+	if err := l.explainText(e); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(l.out)
+	return err
+}
+
+// payloadText is a payload as people may see it, at most so many bytes of it.
+func (l *ear) payloadText(payload []byte, most int) string {
+	more := ""
+	if len(payload) > most {
+		payload, more = payload[:most], "…"
+	}
+	text := string(payload)
+	if !l.looker.reveal {
+		text = scan.MaskDigitRuns(text)
+	}
+	return visible(text) + more
+}
+
+func (l *ear) showJSON(h intake.Heard, e *intake.Explanation) error {
+	if !l.looker.reveal {
+		h.Payload = []byte(scan.MaskDigitRuns(string(h.Payload)))
+	}
+	return l.encode(struct {
+		intake.Heard
+		Becomes explained `json:"becomes"`
+	}{h, explanation(e)})
 }

@@ -9,15 +9,21 @@ import (
 // logger makes the process's logger, writing to stderr: text on a terminal,
 // JSON elsewhere, unless the configuration says which.
 func (a *app) logger(c configs.Log) *slog.Logger {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
-		level = slog.LevelInfo // the loader has checked the word
-	}
-	o := &slog.HandlerOptions{Level: level, ReplaceAttr: readable}
+	a.setLevel(c)
+	o := &slog.HandlerOptions{Level: &a.level, ReplaceAttr: readable}
 	if c.Format == "json" || c.Format != "text" && !a.errTTY {
 		return slog.New(slog.NewJSONHandler(a.err, o))
 	}
 	return slog.New(slog.NewTextHandler(a.err, o))
+}
+
+// setLevel changes what the logger lets through.
+func (a *app) setLevel(c configs.Log) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+		level = slog.LevelInfo // the loader has checked the word
+	}
+	a.level.Set(level)
 }
 
 // readable writes moments in UTC and durations as 1.5s instead of nanoseconds.

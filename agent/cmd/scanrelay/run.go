@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -37,7 +38,9 @@ func standard() stdio {
 // app is what every subcommand is made with.
 type app struct {
 	stdio
-	abort <-chan struct{} // closed by a second signal: stop at once
+	abort  <-chan struct{} // closed by a second signal: stop at once
+	level  slog.LevelVar   // of the logger
+	reload func()          // what SIGHUP does; nil: nothing
 }
 
 // usageError is wrong usage: exit code 2.
@@ -51,7 +54,7 @@ var errShown = errors.New("shown already")
 // run runs one command line and returns the exit code. stop asks it to end in
 // order, abort to end at once.
 func run(stop context.Context, abort <-chan struct{}, args []string, s stdio) int {
-	a := &app{s, abort}
+	a := &app{stdio: s, abort: abort}
 	root := a.root()
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(stop)
@@ -95,7 +98,7 @@ func (a *app) root() *cobra.Command {
 	root.SetErr(a.err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(a.agentCommand(), a.checkCommand(), a.statusCommand(), a.traceCommand(),
-		a.eventsCommand(), a.deadletterCommand(), a.versionCommand())
+		a.eventsCommand(), a.deadletterCommand(), a.quarantineCommand(), a.listenCommand(), a.versionCommand())
 	root.AddCommand(a.fullCommands()...)
 	return root
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -36,6 +37,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"port": port, "await": await, "publish": publish, "exits": exits, "wechat": weChat, "fault": fault,
 			"post": post, "get": get, "envsubst": envsubst,
+			"hangup": hangup, "hear": hear, "mosquitto": mosquitto,
 		},
 	})
 }
@@ -104,6 +106,61 @@ func publish(ts *testscript.TestScript, _ bool, args []string) {
 	defer c.Disconnect(100)
 	for _, file := range args[2:] {
 		wait("publish "+file, c.Publish(args[1], 1, false, ts.ReadFile(file)))
+	}
+}
+
+// hangup: sends SIGHUP to all background programs.
+func hangup(ts *testscript.TestScript, _ bool, _ []string) {
+	for _, cmd := range ts.BackgroundCmds() {
+		ts.Check(cmd.Process.Signal(syscall.SIGHUP))
+	}
+}
+
+// hear ADDR TOPIC FILE COMMAND...: publishes the file again and again while the
+// command runs, until it ends.
+func hear(ts *testscript.TestScript, _ bool, args []string) {
+	o := mqtt.NewClientOptions().AddBroker("tcp://" + args[0]).SetClientID("again").SetProtocolVersion(4)
+	c := mqtt.NewClient(o)
+	token := c.Connect()
+	token.Wait()
+	ts.Check(token.Error())
+	defer c.Disconnect(100)
+	payload, ended := ts.ReadFile(args[2]), make(chan error, 1)
+	go func() { ended <- ts.Exec(args[3], args[4:]...) }()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-ended:
+			ts.Check(err)
+			return
+		case <-tick.C:
+			c.Publish(args[1], 1, false, payload).WaitTimeout(5 * time.Second)
+		}
+	}
+}
+
+// mosquitto ADDR: runs one there, with the configuration in mosquitto.conf.
+func mosquitto(ts *testscript.TestScript, _ bool, args []string) {
+	_, port, err := net.SplitHostPort(args[0])
+	ts.Check(err)
+	conf := ts.MkAbs("mosquitto.conf")
+	text := ts.ReadFile(conf) + "\nlistener " + port + " 127.0.0.1\nallow_anonymous true\nuser root\n"
+	ts.Check(os.WriteFile(conf, []byte(text), 0o600))
+	cmd := exec.Command("/usr/sbin/mosquitto", "-c", conf)
+	ts.Check(cmd.Start())
+	ts.Defer(func() {
+		_ = cmd.Process.Kill() // it is ours
+		_ = cmd.Wait()         // it was killed
+	})
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if conn, err := net.Dial("tcp", args[0]); err == nil {
+			ts.Check(conn.Close())
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("mosquitto does not start")
+		}
 	}
 }
 

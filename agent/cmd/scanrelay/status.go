@@ -44,7 +44,10 @@ func (a *app) printStatus(s control.Status, running bool) error {
 	t.add("depot", s.Depot)
 	if running {
 		t.add("agent", "running for "+age(int64(s.UptimeSeconds))+", version "+s.Version)
-		t.add("scanners", word(s.MQTT.Connected, "connected", "NOT CONNECTED"))
+		t.add("scanners", reason(word(s.MQTT.Connected, "connected", "NOT CONNECTED"), s.MQTT.Problem))
+		if s.MQTT.QoS0 > 0 {
+			t.add("at risk", fmt.Sprintf("%d messages came with QoS 0, %d of them were lost for want of room", s.MQTT.QoS0, s.MQTT.Lost))
+		}
 		last := "never"
 		if !s.Central.LastSync.IsZero() {
 			last = s.Central.LastSync.String()

@@ -77,16 +77,30 @@ func NewBirths(saved []byte) (*Births, error) {
 	return b, nil
 }
 
-// Save returns what is remembered, to be written somewhere; nil if nothing has
-// changed since the last call.
-func (b *Births) Save() ([]byte, error) {
+// Save hands what is remembered to write if it has changed since the last call
+// that went well.
+func (b *Births) Save(write func([]byte) error) error {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.changed {
-		return nil, nil
+	changed := b.changed
+	var saved []byte
+	var err error
+	if changed {
+		saved, err = json.Marshal(b.births)
+		b.changed = false
 	}
-	b.changed = false
-	return json.Marshal(b.births)
+	b.mu.Unlock()
+	if !changed {
+		return nil
+	}
+	if err == nil {
+		err = write(saved)
+	}
+	if err != nil {
+		b.mu.Lock()
+		b.changed = true
+		b.mu.Unlock()
+	}
+	return err
 }
 
 // Birth returns the last birth of a source.

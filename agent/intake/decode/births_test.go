@@ -2,6 +2,7 @@ package decode
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -29,13 +30,18 @@ func newBirths(t *testing.T, saved []byte) *Births {
 func TestBirthsOverARestart(t *testing.T) {
 	device := sparkplugTopic(t, "spBv1.0/g/DBIRTH/n/d")
 	b := newBirths(t, nil)
-	if saved, err := b.Save(); saved != nil || err != nil {
+	var saved []byte
+	full := errors.New("full")
+	keep := func(data []byte) error { saved = data; return nil }
+	if err := b.Save(keep); saved != nil || err != nil {
 		t.Errorf("nothing to save is %s, %v", saved, err)
 	}
 	b.SetBirth(device, Birth{Aliases: map[uint64]BirthMetric{7: {"Scan/Code", 12}}})
-	saved, err := b.Save()
-	if err != nil {
-		t.Fatal(err)
+	if err := b.Save(func([]byte) error { return full }); !errors.Is(err, full) {
+		t.Errorf("a save that failed is %v", err)
+	}
+	if err := b.Save(keep); err != nil || saved == nil {
+		t.Fatalf("what was not saved is forgotten: %v", err)
 	}
 	b.Read(device, mustBirth(t, b, device), true)
 	if nodes := b.Ask(time.Now()); nodes != nil {

@@ -255,3 +255,46 @@ func one(out []Element, n *Node, around []*Node) []Element {
 func push(n *Node, around []*Node) []*Node {
 	return append([]*Node{n}, around...)
 }
+
+// Apart returns JSON of n with the objects around it, the innermost first as
+// Expand has them, but without its siblings in arrays. Where only arrays are
+// around it, it is n.
+func Apart(n *Node, around []*Node) []byte {
+	out := n.Raw()
+	child := n
+	objects := false
+	for _, outer := range around {
+		objects = objects || outer.Kind == Object
+	}
+	if !objects {
+		return out
+	}
+	for _, outer := range around {
+		var b bytes.Buffer
+		if outer.Kind == Array {
+			b.WriteByte('[')
+			b.Write(out)
+			b.WriteByte(']')
+		} else {
+			outer.writeWith(&b, child, out)
+		}
+		out, child = b.Bytes(), outer
+	}
+	return out
+}
+
+// writeWith writes an object with other JSON in the place of one of its kids.
+func (n *Node) writeWith(b *bytes.Buffer, kid *Node, other []byte) {
+	b.WriteByte('{')
+	for i := range n.kids {
+		comma(b, i)
+		b.Write(quote(n.keys[i]))
+		b.WriteByte(':')
+		if &n.kids[i] == kid {
+			b.Write(other)
+		} else {
+			b.Write(n.kids[i].Raw())
+		}
+	}
+	b.WriteByte('}')
+}

@@ -1,0 +1,83 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"scanrelay/agent/intake/decode"
+)
+
+// BirthsName is the file in data_dir that remembers what Sparkplug's birth
+// messages said. It is a convenience and no promise: without it edge nodes are
+// asked for a rebirth.
+const BirthsName = "births.json"
+
+// birthsEvery is how often changed births are written at most.
+const birthsEvery = time.Second
+
+// loadBirths reads the file. One that cannot be read is as none.
+func (a *Agent) loadBirths() *decode.Births {
+	saved, err := os.ReadFile(filepath.Join(a.cfg.DataDir, BirthsName))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	births, bad := decode.NewBirths(saved)
+	if err = errors.Join(err, bad); err != nil {
+		a.log.Warn("sparkplug births cannot be read; edge nodes are asked for new ones", "file", BirthsName, "error", err)
+	}
+	return births
+}
+
+// keepBirths writes the file when births change, and a last time at the stop,
+// after intake has ended.
+func (a *Agent) keepBirths(ctx context.Context) error {
+	tick := time.NewTicker(birthsEvery)
+	defer tick.Stop()
+	problem := ""
+	for over := false; !over; {
+		select {
+		case <-ctx.Done():
+			over = true
+		case <-tick.C:
+		}
+		err := a.births.Save(func(data []byte) error {
+			return replaceFile(filepath.Join(a.cfg.DataDir, BirthsName), data)
+		})
+		switch {
+		case err == nil:
+			problem = ""
+		case err.Error() != problem:
+			problem = err.Error()
+			a.log.Warn("sparkplug births cannot be written; after a restart edge nodes are asked for new ones", "error", err)
+		}
+	}
+	return nil
+}
+
+// replaceFile replaces a file completely or not at all.
+func replaceFile(path string, data []byte) error {
+	temp := path + ".tmp"
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(temp, path)
+	}
+	if err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

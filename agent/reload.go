@@ -1,0 +1,79 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"time"
+
+	"scanrelay/agent/control"
+	"scanrelay/agent/intake"
+	"scanrelay/agent/scan"
+	"scanrelay/configs"
+	"scanrelay/store"
+)
+
+// Reload puts what can change while scans come into the place of what is: sources,
+// stations, waybill_pattern, dedupe_window, depot.name and the embedded broker's
+// users. restart names the keys of next that are different and need a restart.
+// After an error nothing has changed.
+func (a *Agent) Reload(next *configs.Agent) (restart []string, err error) {
+	users := brokerUsers(next)
+	if err := a.intake.Update(MapperConfig(next), next.DedupeWindow); err != nil {
+		return nil, err
+	}
+	if s, ok := a.intake.(*served); ok {
+		if err := s.SetUsers(users); err != nil {
+			return nil, err
+		}
+	}
+	return needRestart(*a.cfg, *next), nil
+}
+
+// needRestart names the keys in which two configurations differ, beside those
+// that can be reloaded.
+func needRestart(was, next configs.Agent) (keys []string) {
+	was.MQTT.Embedded.Users, next.MQTT.Embedded.Users = nil, nil
+	for _, c := range []struct {
+		key       string
+		was, next any
+	}{
+		{"depot.id", was.Depot.ID, next.Depot.ID}, {"data_dir", was.DataDir, next.DataDir},
+		{"mqtt", was.MQTT, next.MQTT}, {"quarantine", was.Quarantine, next.Quarantine},
+		{"central", was.Central, next.Central}, {"wechat", was.WeChat, next.WeChat},
+		{"notify", was.Notify, next.Notify}, {"store", was.Store, next.Store},
+		{"http", was.HTTP, next.HTTP}, {"log.format", was.Log.Format, next.Log.Format},
+	} {
+		if !reflect.DeepEqual(c.was, c.next) {
+			keys = append(keys, c.key)
+		}
+	}
+	return keys
+}
+
+// listen gives each message that devices publish to line, for `scanrelay
+// listen`; nil where they publish to a broker of somebody else.
+func (a *Agent) listen() func(ctx context.Context, line func(any) error) error {
+	s, ok := a.intake.(*served)
+	if !ok {
+		return nil
+	}
+	return func(ctx context.Context, line func(any) error) error {
+		return s.Listen(ctx, func(h intake.Heard) error { return line(h) })
+	}
+}
+
+// replay puts the quarantine through the mapping that is in use.
+func (a *Agent) replay(ctx context.Context) (control.Replayed, error) {
+	if !a.clock.Believable() {
+		return control.Replayed{}, errors.New("the gateway's clock cannot be believed yet: wait until `scanrelay status` shows it as ok")
+	}
+	now := a.clock.Now()
+	r, err := a.outbox.Replay(ctx, func(q store.Quarantined) (scan.Batch, bool) {
+		if age := now.Sub(q.ReceivedAt); age < 0 || age > 400*24*time.Hour {
+			q.ReceivedAt = now // it came while the clock was wrong
+		}
+		return a.mapper.Again(q.Reject, q.Seq)
+	})
+	return control.Replayed(r), err
+}

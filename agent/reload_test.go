@@ -1,0 +1,116 @@
+package agent
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"scanrelay/agent/control"
+	"scanrelay/agent/intake"
+	"scanrelay/agent/intake/decode"
+	"scanrelay/agent/scan"
+	"scanrelay/configs"
+)
+
+func TestReload(t *testing.T) {
+	a, err := New(config(t), Options{Listeners: Listeners{MQTT: mqttListener(t)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs(t, a)
+	next := *a.cfg
+	next.Sources = []configs.Source{{Topic: "a", QoS: 1, Decoder: "json"}}
+	next.MQTT.Embedded.Users = []configs.User{{Username: "u", Password: "p"}}
+	next.Depot.Name, next.DedupeWindow, next.Log.Level = "other", time.Second, "debug"
+	if restart, err := a.Reload(&next); err != nil || restart != nil {
+		t.Errorf("reload: %v, %v", restart, err)
+	}
+	next.Notify.Rate, next.MQTT.Listen = 5, "127.0.0.1:2"
+	if restart, err := a.Reload(&next); err != nil || !slices.Equal(restart, []string{"mqtt", "notify"}) {
+		t.Errorf("what needs a restart: %v, %v", restart, err)
+	}
+	next.Sources = []configs.Source{{Topic: "#/a"}}
+	if _, err := a.Reload(&next); err == nil {
+		t.Error("a broken source was taken")
+	}
+	b := a.mapper.Map("a", []byte(`{"waybill_id":"YT1234567890123","action_type":200001,"action_msg":"x"}`), messageNow())
+	if len(b.Events) != 1 {
+		t.Errorf("after it the mapping is %+v", b)
+	}
+}
+
+// What births said is there after a restart; a file that cannot be read is as
+// none.
+func TestBirthsAreKept(t *testing.T) {
+	cfg := config(t)
+	topic, _ := decode.ParseSparkplugTopic("spBv1.0/g/DBIRTH/n/d")
+	start := func() (*Agent, func() error) {
+		a, err := New(cfg, Options{Listeners: Listeners{MQTT: mqttListener(t)}, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a, runs(t, a)
+	}
+	a, stop := start()
+	a.births.SetBirth(topic, decode.Birth{Aliases: map[uint64]decode.BirthMetric{7: {Name: "Code"}}})
+	file := filepath.Join(cfg.DataDir, BirthsName)
+	eventually(t, "written while it runs", func() bool { _, err := os.Stat(file); return err == nil })
+	a.births.SetBirth(topic, decode.Birth{Aliases: map[uint64]decode.BirthMetric{7: {Name: "Barcode"}}})
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	a, stop = start()
+	if b, ok := a.births.Birth(topic); !ok || b.Aliases[7].Name != "Barcode" {
+		t.Errorf("after a restart %+v, %v", b, ok)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a, _ = start()
+	if _, ok := a.births.Birth(topic); ok {
+		t.Error("a broken file was read")
+	}
+}
+
+func TestReplayThroughTheMappingInUse(t *testing.T) {
+	a, err := New(config(t), Options{Listeners: Listeners{MQTT: mqttListener(t)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs(t, a)
+	b := a.mapper.Map("scans/x", []byte(`{"waybill_id":"YT1234567890123","action_type":"GOT","action_msg":"x"}`), messageNow())
+	if _, err := a.outbox.Append(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := a.replay(t.Context()); err != nil || r != (control.Replayed{Entries: 1, Remaining: 1}) {
+		t.Errorf("before it is mended: %+v, %v", r, err)
+	}
+	next := *a.cfg
+	next.Sources = slices.Clone(next.Sources)
+	next.Sources[0].Values = map[string]map[string]string{"action_type": {"GOT": "100001"}}
+	if _, err := a.Reload(&next); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := a.replay(t.Context()); err != nil || r != (control.Replayed{Entries: 1, Left: 1, Events: 1}) {
+		t.Errorf("after it: %+v, %v", r, err)
+	}
+	if c := a.outbox.Counts(); c.Received != 1 || c.Quarantined != 0 || c.Rejected != 1 {
+		t.Errorf("counts %+v", c)
+	}
+	var got []scan.WaybillID
+	records, err := a.outbox.Unsynced(10, 1<<20)
+	for _, r := range records {
+		got = append(got, r.Event.Waybill)
+	}
+	if err != nil || !slices.Equal(got, []scan.WaybillID{"YT1234567890123"}) {
+		t.Errorf("stored %v, %v", got, err)
+	}
+}
+
+func messageNow() intake.MessageInfo { return intake.MessageInfo{ReceivedAt: time.Now()} }
