@@ -23,7 +23,7 @@ func TestFieldsAreRequired(t *testing.T) {
 		value   any // nil: left out
 	}
 	for _, c := range []change{
-		{"", "waybill_id", nil}, {"", "waybill_id", ""}, {"", "waybill_id", 78636098066239},
+		{"", "waybill_id", nil}, {"", "waybill_id", ""}, {"", "waybill_id", int64(78636098066239)},
 		{"", "create_time", nil}, {"", "create_time", 0}, {"", "create_time", "1790000000"}, {"", "create_time", testTime * 1000},
 		{"", "sender", nil}, {"", "receiver", nil}, {"", "path", nil}, {"", "path", []any{}},
 		{"sender", "province", nil}, {"sender", "city", ""}, {"sender", "area", nil},
