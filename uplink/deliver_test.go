@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -127,6 +128,30 @@ func TestStopFinishesWhatIsInFlight(t *testing.T) {
 				t.Errorf("event %d is still leased", rec.ID.Seq)
 			}
 		}
+	})
+}
+
+// Workers end although the dispatcher, which counts what they finish, has ended
+// before them.
+func TestStopWithUncountedWork(t *testing.T) {
+	inBubble(t, Notify{Concurrency: 1}, func(r *rig) {
+		r.out.add(event("W", 0))
+		if err := r.out.Synced(1, nil, nil); err != nil {
+			r.t.Fatal(err)
+		}
+		recs, err := r.out.Lease(1, time.Minute)
+		if err != nil || len(recs) != 1 {
+			r.t.Fatalf("%d leased, %v", len(recs), err)
+		}
+		p := r.up.push
+		ended, end := context.WithCancel(r.t.Context())
+		end()
+		p.taking, p.calling, p.ending = ended, r.t.Context(), r.t.Context()
+		p.work, p.done = make(chan item, 2), make(chan struct{}, 1)
+		p.work <- item{rec: recs[0]} // a lease too old to call under: given back
+		p.work <- item{rec: recs[0]}
+		close(p.work)
+		p.serve()
 	})
 }
 

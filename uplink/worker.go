@@ -42,7 +42,10 @@ func (it *item) attempts() int {
 func (p *pusher) serve() {
 	for it := range p.work {
 		p.finish(&it, p.deliver(p.calling, &it))
-		p.done <- struct{}{}
+		select {
+		case p.done <- struct{}{}:
+		case <-p.taking.Done(): // nobody hands out more, nobody counts
+		}
 	}
 }
 
