@@ -17,10 +17,12 @@ func main() {
 	binary := flag.String("binary", "build/bin/scanrelay", "the program to measure")
 	events := flag.Int("events", 100_000, "scans of the intake measurements")
 	pushes := flag.Int("pushes", 20_000, "scans of the push measurement")
+	waybills := flag.Int("waybills", 1_000_000, "waybills that the centre knows in the lookup measurement")
+	only := flag.String("only", "", "measure only this: disk, idle, intake, one, push, latency, quota or lookups")
 	steady := flag.Duration("steady", 20*time.Second, "length of the latency measurement")
 	flag.Parse()
 	ctx, end := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	b := &bench{harness: &harness{ctx: ctx}, binary: *binary, events: *events, pushes: *pushes, steady: *steady}
+	b := &bench{harness: &harness{ctx: ctx}, binary: *binary, events: *events, pushes: *pushes, waybills: *waybills, only: *only, steady: *steady}
 	code := b.run()
 	end()
 	os.Exit(code)
@@ -31,6 +33,8 @@ type bench struct {
 	*harness
 	binary         string
 	events, pushes int
+	waybills       int
+	only           string
 	steady         time.Duration
 	figures        []figure
 }
@@ -54,8 +58,14 @@ func (b *bench) run() (code int) {
 	}
 	b.binary = path
 	defer b.cleanup()
-	for _, measure := range []func(){b.disk, b.idle, b.intake, b.oneConnection, b.push, b.latency} {
-		if !b.part(measure) {
+	for _, m := range []struct {
+		name    string
+		measure func()
+	}{
+		{"disk", b.disk}, {"idle", b.idle}, {"intake", b.intake}, {"one", b.oneConnection}, {"push", b.push},
+		{"latency", b.latency}, {"quota", b.quota}, {"lookups", b.lookups},
+	} {
+		if (b.only == "" || b.only == m.name) && !b.part(m.measure) {
 			code = 1
 		}
 	}

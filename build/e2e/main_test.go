@@ -41,7 +41,7 @@ func buildBoth(dir string) (plain, race string, err error) {
 // test passes over it, and whose store takes no more disk than a test needs.
 func newSite(t *testing.T, o rig.Options) *rig.Site {
 	t.Helper()
-	o.Env = append(o.Env, "GORACE=halt_on_error=1")
+	o.Env = append(o.Env, "GORACE=halt_on_error=1 atexit_sleep_ms=0")
 	o.Agent += "store: {max_size: 256MiB}\n"
 	return rig.NewSite(t, o)
 }

@@ -146,9 +146,23 @@ func (r *Role) wait(within time.Duration) int {
 	case <-r.life.done:
 		return r.life.cmd.ProcessState.ExitCode()
 	case <-time.After(within):
-		r.t.Fatalf("%s did not end within %v", r.Name, within)
+		r.t.Fatalf("%s did not end within %v; what it does:\n%s", r.Name, within, r.goroutines())
 		return -1
 	}
+}
+
+// goroutines makes a process that hangs print what its goroutines do, which ends
+// it.
+func (r *Role) goroutines() string {
+	before := len(r.Log())
+	if err := syscall.Kill(r.PID(), syscall.SIGQUIT); err != nil {
+		return err.Error()
+	}
+	select {
+	case <-r.life.done:
+	case <-time.After(5 * time.Second):
+	}
+	return r.Log()[before:]
 }
 
 // Log returns what it has printed so far, over all its lives.

@@ -42,7 +42,7 @@ type Site struct {
 
 	AgentFile, CentralFile string
 	AgentHTTP, CentralHTTP string // host:port
-	AgentData              string
+	AgentData, CentralData string
 
 	binary string
 	env    []string
@@ -54,7 +54,7 @@ func NewSite(t T, o Options) *Site {
 	t.Helper()
 	s := &Site{
 		t: t, WeChat: NewWeChat(t, o.WeChat), Ledger: NewLedger(), binary: o.Binary, env: o.Env,
-		AgentHTTP: FreeAddr(t), CentralHTTP: FreeAddr(t), AgentData: t.TempDir(),
+		AgentHTTP: FreeAddr(t), CentralHTTP: FreeAddr(t), AgentData: t.TempDir(), CentralData: t.TempDir(),
 		http: &http.Client{Timeout: 20 * time.Second},
 	}
 	s.WeChat.SetCallback("http://" + s.CentralHTTP + "/wechat/callback")
@@ -67,7 +67,7 @@ func NewSite(t T, o Options) *Site {
 		broker = "tcp://" + s.Broker
 	}
 	dir := t.TempDir()
-	s.CentralFile = s.write(filepath.Join(dir, "central.yaml"), s.centralYAML(t.TempDir(), o.WeChat))
+	s.CentralFile = s.write(filepath.Join(dir, "central.yaml"), s.centralYAML(s.CentralData, o.WeChat))
 	s.AgentFile = s.write(filepath.Join(dir, "agent.yaml"), s.agentYAML(broker, o))
 	s.Central = NewRole(t, "central", []string{o.Binary, "central", "-c", s.CentralFile}, o.Env...)
 	s.Agent = NewRole(t, "agent", []string{o.Binary, "agent", "-c", s.AgentFile}, o.Env...)
