@@ -68,6 +68,7 @@ size: ## what the gateway binary weighs; fails above 10 MB
 
 bench: build ## how fast and how light it is here; make bench BENCH_ARGS="-events 50000"
 	@go run ./build/bench -binary $(BIN) $(BENCH_ARGS)
+	@cd build/bench/crypt && go run .
 
 fuzz: ## every fuzz target for a minute each; make fuzz FUZZTIME=10s
 	@build/fuzz.sh

@@ -46,7 +46,7 @@ checked() {
 others() { go list ./... | grep -v '/build/e2e$'; }
 
 raced() { go test -race -timeout 8m $(others); }
-narrow() { CGO_ENABLED=0 GOARCH=386 go test -timeout 8m ./store/... ./agent/scan/...; }
+narrow() { CGO_ENABLED=0 GOARCH=386 go test -timeout 8m ./store/... ./agent/scan/... ./wechat/...; }
 whole() { go test -race -count=1 -timeout 9m ./build/e2e; }
 
 # reproducible builds the tree in another folder and compares the bytes.
@@ -70,7 +70,7 @@ stage format "gofmt" formatted
 stage vet "go vet, both builds, 32-bit too" vetted
 stage staticcheck "staticcheck, both builds" checked
 stage race "tests with the race detector" raced
-stage 386 "tests of store and scan on 32 bits" narrow
+stage 386 "tests of store, scan and wechat on 32 bits" narrow
 stage e2e "the built binary against real brokers" whole
 stage cross "linux armv6 armv7 arm64 amd64 riscv64" make -s cross BUILDS=full
 stage same "the same bytes from another folder" reproducible

@@ -5,6 +5,10 @@
 // process, and take their share of it: ratios count, absolute figures only
 // within one run.
 //
+// The reverse lookup is asked over HTTP from a centre whose folder was filled
+// beforehand; the encryption alone is measured beside another SDK's by the module
+// in crypt.
+//
 // It judges nothing: a figure below its target is printed as such and is no
 // failure. What must hold is for the tests.
 package main
