@@ -12,9 +12,13 @@ const (
 	// windows of its own, into which one call more may fall by chance.
 	headroom = 0.98
 	// cutFactor and regrow are AIMD: after a refusal half of the rate, grown
-	// back evenly within regrow.
-	cutFactor = 0.5
-	regrow    = 30 * time.Second
+	// back evenly from the end of the pause: within regrow, or within pauses
+	// times the pause where that is longer, at most slowRegrow. A minute's quota
+	// must not be run into anew each minute.
+	cutFactor  = 0.5
+	regrow     = 30 * time.Second
+	pauses     = 5
+	slowRegrow = 5 * time.Minute
 	// slowest is the rate below which no refusal drives a lane.
 	slowest = 1.0
 )
@@ -61,9 +65,10 @@ type lane struct {
 	api     string
 	shutter shutter
 	limiter *rate.Limiter
-	base    float64 // calls a second by share and configuration; +Inf: unlimited
-	cut     float64 // rate right after the last refusal; 0: none in force
-	cutAt   time.Time
+	base    float64       // calls a second by share and configuration; +Inf: unlimited
+	cut     float64       // rate right after the last refusal; 0: none in force
+	cutAt   time.Time     // growth begins; calls begun before it were under way at the refusal
+	growth  time.Duration // how long it takes
 	meter   meter
 }
 
@@ -96,7 +101,8 @@ func (l *lane) rate(now time.Time) float64 {
 	if l.cut == 0 {
 		return l.base
 	}
-	grown := l.cut + l.cut/cutFactor*(1-cutFactor)*now.Sub(l.cutAt).Seconds()/regrow.Seconds()
+	passed := max(0, now.Sub(l.cutAt))
+	grown := l.cut + l.cut/cutFactor*(1-cutFactor)*passed.Seconds()/l.growth.Seconds()
 	whole := min(l.base, 2*l.cut/cutFactor)
 	if grown >= whole {
 		l.cut = 0
@@ -111,8 +117,15 @@ func (l *lane) slower(began, now time.Time) {
 		return
 	}
 	l.cut = max(slowest, cutFactor*min(l.rate(now), l.meter.rate(now)))
-	l.cutAt = now
+	l.cutAt, l.growth = now, regrow
 	l.pace(now)
+}
+
+// rest lets the rate grow only once a pause is over.
+func (l *lane) rest(now, until time.Time) {
+	if l.cut != 0 && until.After(l.cutAt) {
+		l.cutAt, l.growth = until, min(max(regrow, pauses*until.Sub(now)), slowRegrow)
+	}
 }
 
 // reserve takes a place in the lane's rate and returns when it comes.

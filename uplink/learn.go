@@ -105,6 +105,7 @@ func (v *valve) throttledLocked(p *pass, s signal, now time.Time) {
 	if until := now.Add(s.pause); !p.lane.shutter.shut(now) || until.After(p.lane.shutter.until) {
 		v.closeLocked(&p.lane.shutter, StateThrottled, s.reason, now, s.pause)
 	}
+	p.lane.rest(now, p.lane.shutter.until)
 }
 
 // faultLocked counts calls without an answer: after some in a row every further

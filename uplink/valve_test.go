@@ -55,13 +55,37 @@ func TestRateGrowsBack(t *testing.T) {
 		if r := v.rate(); r < 45 || r > 55 {
 			t.Errorf("after a refusal the rate is %v, want half of 100", r)
 		}
-		time.Sleep(15 * time.Second)
+		time.Sleep(16 * time.Second)
 		if r := v.rate(); r < 70 || r > 80 {
-			t.Errorf("15 s later the rate is %v, want about 75", r)
+			t.Errorf("15 s after the pause the rate is %v, want about 75", r)
 		}
 		time.Sleep(18 * time.Second)
 		if r := v.rate(); r != 100 {
-			t.Errorf("33 s later the rate is %v, want 100", r)
+			t.Errorf("33 s after the pause the rate is %v, want 100", r)
+		}
+	})
+}
+
+// 45011: a rate that had grown back within the pause would run into the minute's
+// quota again each minute. It grows from the end of the pause, over minutes.
+func TestRateStaysLowAfterAMinutesPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newValve()
+		v.setRate(100)
+		for range 200 {
+			_ = callOnce(t, v, wechat.APIPathNotify, signal{kind: signalWorks})
+		}
+		if err := callOnce(t, v, wechat.APIPathNotify, signal{kind: signalThrottled, pause: 50 * time.Second}); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct {
+			after    time.Duration
+			low, top float64
+		}{{49 * time.Second, 45, 55}, {2 * time.Second, 45, 55}, {60 * time.Second, 58, 70}, {210 * time.Second, 100, 100}} {
+			time.Sleep(c.after)
+			if r := v.rate(); r < c.low || r > c.top {
+				t.Errorf("the rate is %v, want %v to %v", r, c.low, c.top)
+			}
 		}
 	})
 }
