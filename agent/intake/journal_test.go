@@ -21,7 +21,6 @@ type fakeJournal struct {
 	waiting []submission
 	stored  []scan.Batch
 	room    chan struct{} // closed: there is room
-	shut    bool
 
 	wake, over chan struct{}
 }

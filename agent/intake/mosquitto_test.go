@@ -74,12 +74,6 @@ func (m *mosquitto) start() {
 	})
 }
 
-// stop ends it in order, so that it writes its sessions to disk.
-func (m *mosquitto) stop() {
-	_ = m.cmd.Process.Signal(os.Interrupt)
-	_ = m.cmd.Wait()
-}
-
 func (m *mosquitto) kill() {
 	_ = m.cmd.Process.Kill()
 	_ = m.cmd.Wait()

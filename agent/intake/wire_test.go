@@ -164,9 +164,6 @@ func TestSourceAcknowledgesInOrderAfterCommit(t *testing.T) {
 		}
 	}()
 	for i := 1; i <= n; i++ {
-		j.mu.Lock()
-		stored := len(j.stored)
-		j.mu.Unlock()
 		var id uint16
 		switch p := w.read(10 * time.Second).(type) {
 		case *packets.PubackPacket:
@@ -178,7 +175,7 @@ func TestSourceAcknowledgesInOrderAfterCommit(t *testing.T) {
 			t.Fatalf("acknowledgement %d is for %d", i, id)
 		}
 		j.mu.Lock()
-		if stored = len(j.stored); stored < i {
+		if stored := len(j.stored); stored < i {
 			t.Errorf("%d acknowledged, only %d committed", i, stored)
 		}
 		j.mu.Unlock()
