@@ -27,6 +27,9 @@ type Broker struct {
 	users  atomic.Pointer[map[string]user]
 	space  *budget
 
+	connects *limiters // by address
+	rates    *limiters // by client id; nil: unlimited
+
 	full     atomic.Bool // connections were closed for want of room
 	stopping atomic.Bool
 	listens  atomic.Bool
@@ -64,6 +67,10 @@ func NewBroker(cfg BrokerConfig, m *Mapper, j Journal) (*Broker, error) {
 	b := &Broker{
 		cfg: cfg, funnel: newFunnel(m, j, cfg.DedupeWindow), log: cfg.Logger,
 		notes: newNotes(cfg.Logger), space: newBudget(cfg.MaxWaiting), closing: make(chan struct{}),
+	}
+	b.connects = newLimiters(connectsPerSecond, cfg.MaxClients+halfOpenAllowed)
+	if cfg.Rate > 0 {
+		b.rates = newLimiters(cfg.Rate, int(cfg.Rate))
 	}
 	return b, b.SetUsers(cfg.Users)
 }

@@ -16,7 +16,7 @@ type BrokerConfig struct {
 	TLS        *tls.Config
 	MaxPacket  int64   // bytes; default 256 KiB
 	MaxClients int     // default 1000
-	Rate       float64 // events a second per connection; 0: unlimited
+	Rate       float64 // events a second per client id; 0: unlimited
 	// MaxWaiting bounds the bytes of all messages that wait for their commit;
 	// default 32 MiB. One connection gets at most an eighth of it.
 	MaxWaiting int64

@@ -20,7 +20,8 @@ type conn struct {
 	raw   net.Conn // below TLS: closing it never waits
 	b     *Broker
 	pipe  *pipe
-	limit *rate.Limiter // nil: unlimited
+	limit *rate.Limiter // the client's; nil: unlimited; only the reader has it
+	who   string        // the client's id, once it has one
 
 	once sync.Once // for hangUp
 }
@@ -46,7 +47,7 @@ func (c *conn) Close() error {
 func (c *conn) hangUp(why error) {
 	c.once.Do(func() {
 		c.b.cut.Add(1)
-		c.b.notes.note("mqtt connection closed: "+why.Error(), "remote", c.raw.RemoteAddr().String())
+		c.b.notes.note(host(c.raw), "mqtt connection closed: "+why.Error(), "remote", c.raw.RemoteAddr().String())
 		_ = c.raw.Close()
 	})
 }
@@ -101,7 +102,7 @@ func (a *acceptor) Serve(establish listeners.EstablishFn) {
 		case errors.Is(err, net.ErrClosed):
 			return
 		default: // out of file descriptors, most likely
-			a.b.notes.note("accept mqtt connection", "error", err.Error())
+			a.b.notes.note("", "accept mqtt connection", "error", err.Error())
 			select {
 			case <-a.b.ctx.Done():
 				return
@@ -111,16 +112,19 @@ func (a *acceptor) Serve(establish listeners.EstablishFn) {
 	}
 }
 
-// admit starts a connection, unless there are too many.
+// admit starts a connection, unless there are too many, or too many of its
+// address in a short time.
 func (a *acceptor) admit(raw net.Conn, establish listeners.EstablishFn) {
+	if !a.b.connects.of(host(raw)).Allow() {
+		a.refuse(raw, "mqtt connection refused: its address connects too often")
+		return
+	}
 	c := a.wrap(raw)
 	a.mu.Lock()
 	full := len(a.conns) >= a.b.cfg.MaxClients+halfOpenAllowed
 	if full || a.closed {
 		a.mu.Unlock()
-		a.b.refused.Add(1)
-		a.b.notes.note("mqtt connection refused: too many", "remote", raw.RemoteAddr().String())
-		_ = raw.Close()
+		a.refuse(raw, "mqtt connection refused: too many")
 		return
 	}
 	a.conns[c] = struct{}{}
@@ -139,6 +143,22 @@ func (a *acceptor) admit(raw net.Conn, establish listeners.EstablishFn) {
 	}()
 }
 
+func (a *acceptor) refuse(raw net.Conn, why string) {
+	a.b.refused.Add(1)
+	a.b.notes.note(host(raw), why, "remote", raw.RemoteAddr().String())
+	_ = raw.Close()
+}
+
+// host is a connection's remote address without its port.
+func host(c net.Conn) string { return hostOf(c.RemoteAddr().String()) }
+
+func hostOf(addr string) string {
+	if h, _, err := net.SplitHostPort(addr); err == nil {
+		return h
+	}
+	return addr
+}
+
 // wrap makes a conn of an accepted connection. Until CONNECT has come it has
 // little time.
 func (a *acceptor) wrap(raw net.Conn) *conn {
@@ -148,9 +168,6 @@ func (a *acceptor) wrap(raw net.Conn) *conn {
 	c := &conn{Conn: raw, raw: raw, b: a.b}
 	if a.tls != nil {
 		c.Conn = tls.Server(raw, a.tls)
-	}
-	if a.b.cfg.Rate > 0 {
-		c.limit = rate.NewLimiter(rate.Limit(a.b.cfg.Rate), max(1, int(a.b.cfg.Rate)))
 	}
 	c.pipe = newPipe(a.b, c)
 	_ = c.SetReadDeadline(time.Now().Add(connectWithin))

@@ -44,10 +44,10 @@ func (s *Source) client(ctx context.Context, ss *session, broker string) (mqtt.C
 func parseBroker(broker string) (*url.URL, error) {
 	u, err := url.Parse(broker)
 	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("%q is no broker URL: want tcp://host:1883, ssl://host:8883, ws:// or wss://", redacted(broker))
+		return nil, fmt.Errorf("%q is no broker URL: want tcp://host:1883, ssl://host:8883, ws:// or wss://", Redacted(broker))
 	}
 	if kind(u.Scheme) == "" {
-		return nil, fmt.Errorf("broker %s: scheme %q is none of tcp, ssl, ws, wss", redacted(broker), u.Scheme)
+		return nil, fmt.Errorf("broker %s: scheme %q is none of tcp, ssl, ws, wss", Redacted(broker), u.Scheme)
 	}
 	if u.Port() == "" {
 		port := map[string]string{"tcp": "1883", "tls": "8883"}[kind(u.Scheme)]
@@ -72,8 +72,8 @@ func kind(scheme string) string {
 	}
 }
 
-// redacted is a broker's URL without a password.
-func redacted(broker string) string {
+// Redacted is a broker's URL without a password.
+func Redacted(broker string) string {
 	u, err := url.Parse(broker)
 	if err != nil {
 		return "(unreadable URL)"
@@ -202,7 +202,7 @@ func certPool(file string) (*x509.CertPool, error) {
 
 // describe says what a failed connection means and what to do.
 func describe(cfg SourceConfig, broker string, err error) error {
-	where := "mqtt broker " + redacted(broker)
+	where := "mqtt broker " + Redacted(broker)
 	switch {
 	case errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword), errors.Is(err, packets.ErrorRefusedNotAuthorised):
 		return fmt.Errorf("%s refuses user %q: check mqtt.username and mqtt.password", where, cfg.Username)

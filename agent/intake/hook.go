@@ -37,7 +37,7 @@ func (h *hook) OnConnect(cl *mochi.Client, _ packets.Packet) error {
 		return nil
 	}
 	h.b.refused.Add(1)
-	h.b.notes.note("mqtt connection refused: no room for scans", "remote", cl.Net.Remote)
+	h.b.notes.note(hostOf(cl.Net.Remote), "mqtt connection refused: no room for scans", "remote", cl.Net.Remote)
 	code := packets.Err3ServerUnavailable
 	if cl.Properties.ProtocolVersion >= 5 {
 		code = packets.ErrServerUnavailable
@@ -61,13 +61,18 @@ func (h *hook) OnConnectAuthenticate(cl *mochi.Client, pk packets.Packet) bool {
 		return true
 	}
 	h.b.refused.Add(1)
-	h.b.notes.note("mqtt connection refused: wrong user or password", "remote", cl.Net.Remote, "user", string(cl.Properties.Username))
+	h.b.notes.note(hostOf(cl.Net.Remote), "mqtt connection refused: wrong user or password", "remote", cl.Net.Remote, "user", string(cl.Properties.Username))
 	return false
 }
 
-// OnSessionEstablish drops the client's will: nobody would hear it.
+// OnSessionEstablish drops the client's will, which nobody would hear, and finds
+// its rate, which it does not lose by connecting again.
 func (h *hook) OnSessionEstablish(cl *mochi.Client, _ packets.Packet) {
 	cl.Properties.Will = mochi.Will{}
+	if c, ok := cl.Net.Conn.(*conn); ok && h.b.rates != nil {
+		c.who = clip(cl.ID, 64)
+		c.limit = h.b.rates.of(c.who)
+	}
 }
 
 // OnACLCheck says who may publish and subscribe where.
@@ -88,7 +93,7 @@ func (h *hook) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
 		}
 	}
 	h.b.denied.Add(1)
-	h.b.notes.note("mqtt publish without permission", "user", string(cl.Properties.Username), "topic", topic)
+	h.b.notes.note(string(cl.Properties.Username), "mqtt publish without permission", "user", string(cl.Properties.Username), "topic", topic)
 	return false
 }
 
@@ -175,8 +180,11 @@ func (c *conn) slowDown(events int) {
 	}
 	for n := max(1, events); n > 0; {
 		step := min(n, c.limit.Burst())
-		if delay := c.limit.ReserveN(time.Now(), step).Delay(); delay > 0 && !c.sleep(delay) {
-			return
+		if delay := c.limit.ReserveN(time.Now(), step).Delay(); delay > 0 {
+			c.b.notes.note(c.who, "mqtt client is above its rate and is slowed down", "client", c.who, "remote", c.raw.RemoteAddr().String())
+			if !c.sleep(delay) {
+				return
+			}
 		}
 		n -= step
 	}

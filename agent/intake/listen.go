@@ -100,22 +100,14 @@ func (b *Broker) Listen(ctx context.Context, fn func(Heard) error) error {
 func Listen(ctx context.Context, cfg SourceConfig, filters []string, ready func(broker string), fn func(Heard) error) error {
 	want := make(map[string]byte)
 	for _, f := range filters {
-		if rest, ok := strings.CutPrefix(f, "$share/"); ok {
-			_, f, _ = strings.Cut(rest, "/") // in the group it would take messages away
-		}
-		want[f] = 0
+		want[unshared(f)] = 0
 	}
 	var e ears
 	ended := make(chan error, 1)
-	lost := func(err error) {
-		select {
-		case ended <- err:
-		default:
-		}
-	}
-	client, broker, err := visit(ctx, cfg, true, func(m mqtt.Message) {
-		e.hear(m.Topic(), m.Payload(), m.Duplicate(), m.Retained(), time.Now())
-	}, lost)
+	client, broker, err := visit(ctx, cfg, visitor{
+		handle: func(m mqtt.Message) { e.hear(m.Topic(), m.Payload(), m.Duplicate(), m.Retained(), time.Now()) },
+		lost:   func(err error) { ended <- err }, // it is called once
+	})
 	if err != nil {
 		return err
 	}
@@ -126,10 +118,10 @@ func Listen(ctx context.Context, cfg SourceConfig, filters []string, ready func(
 	go func() { listened <- e.listen(listening, fn) }()
 	token := client.SubscribeMultiple(want, nil)
 	if err = answered(ctx, token, "a subscription"); err == nil {
-		ready(redacted(broker))
+		ready(Redacted(broker))
 		select {
 		case err = <-ended:
-			err = fmt.Errorf("mqtt broker %s: the connection was lost: %w", redacted(broker), err)
+			err = fmt.Errorf("mqtt broker %s: the connection was lost: %w", Redacted(broker), err)
 		case err = <-listened:
 			return err
 		}
@@ -138,12 +130,21 @@ func Listen(ctx context.Context, cfg SourceConfig, filters []string, ready func(
 	return errors.Join(err, <-listened)
 }
 
+// unshared is a filter outside of its group, in which it would take messages away
+// from others.
+func unshared(filter string) string {
+	if rest, ok := strings.CutPrefix(filter, "$share/"); ok {
+		_, filter, _ = strings.Cut(rest, "/")
+	}
+	return filter
+}
+
 // visit connects to the first broker that lets us in, for a while, beside the
-// agent. Messages are acknowledged by themselves.
-func visit(ctx context.Context, cfg SourceConfig, clean bool, handle func(mqtt.Message), lost func(error)) (mqtt.Client, string, error) {
+// agent.
+func visit(ctx context.Context, cfg SourceConfig, v visitor) (mqtt.Client, string, error) {
 	var errs []error
 	for _, broker := range cfg.Brokers {
-		client, err := visitOne(ctx, cfg, broker, clean, handle, lost)
+		client, _, err := v.visit(ctx, cfg, broker)
 		if err == nil {
 			return client, broker, nil
 		}
@@ -152,25 +153,40 @@ func visit(ctx context.Context, cfg SourceConfig, clean bool, handle func(mqtt.M
 	return nil, "", errors.Join(errs...)
 }
 
-func visitOne(ctx context.Context, cfg SourceConfig, broker string, clean bool, handle func(mqtt.Message), lost func(error)) (mqtt.Client, error) {
+// visitor is a client beside the agent's.
+type visitor struct {
+	keep   bool               // the session outlives the connection
+	manual bool               // messages are not acknowledged
+	handle func(mqtt.Message) // must not block for long
+	lost   func(error)        // nil: nobody asks
+}
+
+// visit connects to one broker; present tells that it had kept our session.
+func (v visitor) visit(ctx context.Context, cfg SourceConfig, broker string) (client mqtt.Client, present bool, err error) {
 	u, err := parseBroker(broker)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	s := &Source{cfg: cfg}
 	s.cfg.silence = time.Minute
 	o := mqtt.NewClientOptions()
 	o.Servers = []*url.URL{u}
 	o.SetClientID(cfg.ClientID).SetUsername(cfg.Username).SetPassword(cfg.Password)
-	o.SetCleanSession(clean).SetProtocolVersion(4).SetOrderMatters(true)
+	o.SetCleanSession(!v.keep).SetProtocolVersion(4).SetOrderMatters(true).SetAutoAckDisabled(v.manual)
 	o.SetAutoReconnect(false).SetConnectRetry(false).SetConnectTimeout(connectTimeout).SetPingTimeout(pingTimeout)
-	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { handle(m) })
-	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) { lost(err) })
+	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { v.handle(m) })
+	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) {
+		if v.lost != nil {
+			v.lost(err)
+		}
+	})
 	o.SetCustomOpenConnectionFn(func(u *url.URL, _ mqtt.ClientOptions) (net.Conn, error) { return s.dial(ctx, u) })
-	client := mqtt.NewClient(o)
-	if err := wait(ctx, client.Connect()); err != nil {
+	client = mqtt.NewClient(o)
+	token := client.Connect()
+	if err := wait(ctx, token); err != nil {
 		client.Disconnect(0)
-		return nil, describe(cfg, broker, err)
+		return nil, false, describe(cfg, broker, err)
 	}
-	return client, nil
+	answer, ok := token.(*mqtt.ConnectToken)
+	return client, ok && answer.SessionPresent(), nil
 }

@@ -3,12 +3,13 @@ package intake
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 )
 
-// notes logs what devices do wrong, each kind once a minute with how often it
-// happened: a broken device must not fill the log.
+// notes logs what devices do wrong, each kind once a minute for each device with
+// how often it happened: a broken device must not fill the log, nor hide another.
 type notes struct {
 	log *slog.Logger
 
@@ -30,9 +31,10 @@ func newNotes(log *slog.Logger) *notes {
 	return &notes{log: log, kinds: make(map[string]*kindOfNote)}
 }
 
-// note logs a warning with its details, which are those of the newest.
-func (n *notes) note(message string, args ...any) {
-	if more, ok := n.due(message); ok {
+// note logs a warning about one device, by whatever tells it from others, with its
+// details.
+func (n *notes) note(who, message string, args ...any) {
+	if more, ok := n.due(message, who); ok {
 		if more > 0 {
 			args = append(args, "more_since_last", more)
 		}
@@ -40,18 +42,25 @@ func (n *notes) note(message string, args ...any) {
 	}
 }
 
-func (n *notes) due(kind string) (more int, ok bool) {
+// due reports whether a note is to be logged now. Of many devices at once only
+// the kind counts.
+func (n *notes) due(kind, who string) (more int, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	k := n.kinds[kind]
-	if k == nil {
-		if len(n.kinds) >= maxKinds {
-			clear(n.kinds)
-		}
-		k = &kindOfNote{}
-		n.kinds[kind] = k
+	now := time.Now()
+	if len(n.kinds) >= maxKinds {
+		maps.DeleteFunc(n.kinds, func(_ string, k *kindOfNote) bool { return now.Sub(k.last) >= noteEvery })
 	}
-	if now := time.Now(); now.Sub(k.last) >= noteEvery {
+	key := kind + "\x00" + who
+	if len(n.kinds) >= maxKinds {
+		key = kind // there are few kinds
+	}
+	k := n.kinds[key]
+	if k == nil {
+		k = &kindOfNote{}
+		n.kinds[key] = k
+	}
+	if now.Sub(k.last) >= noteEvery {
 		more, k.last, k.since = k.since, now, 0
 		return more, true
 	}
@@ -88,7 +97,7 @@ func (q quiet) Handle(_ context.Context, r slog.Record) error {
 		q.notes.log.Debug(message, args...)
 		return nil
 	}
-	q.notes.note(message, args...)
+	q.notes.note("", message, args...)
 	return nil
 }
 

@@ -256,7 +256,7 @@ func (s *Source) connect(ctx context.Context, broker string) (ss *session, over 
 	}
 	if err = s.subscribe(ctx, ss); err != nil {
 		over()
-		return nil, nil, fmt.Errorf("mqtt broker %s: %w", redacted(broker), err)
+		return nil, nil, fmt.Errorf("mqtt broker %s: %w", Redacted(broker), err)
 	}
 	return ss, over, nil
 }
@@ -295,7 +295,7 @@ func (s *Source) stay(ctx context.Context, ss *session, over func()) error {
 		}
 	}
 	ss.drain(drainTime)
-	return fmt.Errorf("mqtt broker %s: %w", redacted(ss.broker), ss.why())
+	return fmt.Errorf("mqtt broker %s: %w", Redacted(ss.broker), ss.why())
 }
 
 // report notes a change of state and logs it once.

@@ -51,7 +51,7 @@ func (s *Source) subscribe(ctx context.Context, ss *session) error {
 	if len(refused) == len(want) {
 		return fmt.Errorf("refuses the subscription to %s: check its access rules for user %q", strings.Join(refused, ", "), s.cfg.Username)
 	}
-	s.report(true, redacted(ss.broker), shortcomings(refused, lowered))
+	s.report(true, Redacted(ss.broker), shortcomings(refused, lowered))
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,7 +22,7 @@ import (
 type checker struct {
 	*app
 	config, role, payload, topic string
-	json                         bool
+	json, broker                 bool
 }
 
 func (a *app) checkCommand() *cobra.Command {
@@ -29,20 +30,21 @@ func (a *app) checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check -c FILE",
 		Short: "Say what is wrong with a configuration, or what a payload becomes",
-		Long:  "Check a configuration: every problem in one run, each as file:line: key: what is\nwrong. With --payload and --topic: show what a device's message becomes, without\npublishing anything.",
+		Long:  "Check a configuration: every problem in one run, each as file:line: key: what is\nwrong. With --payload and --topic: show what a device's message becomes, without\npublishing anything. With --broker: what the external broker does not promise.",
 		Args:  noArgs,
-		RunE:  func(*cobra.Command, []string) error { return c.run() },
+		RunE:  func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context()) },
 	}
 	f := cmd.Flags()
 	f.StringVarP(&c.config, "config", "c", defaultConfig, "the configuration `FILE`")
 	f.StringVar(&c.role, "role", "", "whose configuration it is: agent or central; unless given, the file tells")
 	f.StringVar(&c.payload, "payload", "", "a `FILE` with one message of a device; - reads it from stdin")
 	f.StringVar(&c.topic, "topic", "", "the `TOPIC` on which it comes")
-	f.BoolVar(&c.json, "json", false, "print JSON (with --payload)")
+	f.BoolVar(&c.broker, "broker", false, "try the external broker: what it promises, and what cannot be known from outside")
+	f.BoolVar(&c.json, "json", false, "print JSON (with --payload or --broker)")
 	return cmd
 }
 
-func (c *checker) run() error {
+func (c *checker) run(ctx context.Context) error {
 	if (c.payload == "") != (c.topic == "") {
 		return usagef("--payload and --topic belong together")
 	}
@@ -66,10 +68,49 @@ func (c *checker) run() error {
 	}
 	cfg, problems := configs.LoadAgent(c.config, c.env)
 	mapper, problems := mapperOf(cfg, problems)
-	if c.payload != "" && !problems.Failed() {
+	switch {
+	case problems.Failed():
+	case c.payload != "":
 		return c.explain(mapper)
+	case c.broker:
+		return c.probe(ctx, cfg, mapper)
 	}
 	return c.finish(role, problems)
+}
+
+// probe tries each external broker. It fails when one of them loses scans.
+func (c *checker) probe(ctx context.Context, cfg *configs.Agent, m *intake.Mapper) error {
+	if cfg.MQTT.IsEmbedded() {
+		_, err := fmt.Fprintln(c.out, "mqtt.broker is embedded: an acknowledgement means that the scan is on disk; there is nothing to try")
+		return err
+	}
+	sc := agent.SourceConfig(cfg)
+	sc.ClientID += "-check"
+	risky := 0
+	for _, broker := range sc.Brokers {
+		list := intake.Probe(ctx, sc, broker, m)
+		if intake.AtRisk(list) {
+			risky++
+		}
+		if c.json {
+			if err := c.encode(map[string]any{"broker": intake.Redacted(broker), "findings": list}); err != nil {
+				return err
+			}
+			continue
+		}
+		fmt.Fprintln(c.out, intake.Redacted(broker))
+		t := &table{head: []string{"  WHAT", "VERDICT", "WHY"}}
+		for _, f := range list {
+			t.add("  "+f.What, f.Verdict, f.Text)
+		}
+		if err := t.print(c.stdio); err != nil {
+			return err
+		}
+	}
+	if risky > 0 {
+		return fmt.Errorf("%d of %d brokers do not promise what scans need", risky, len(sc.Brokers))
+	}
+	return nil
 }
 
 // mapperOf compiles the sources once more the way the agent will: some mistakes

@@ -1,0 +1,216 @@
+package intake
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+)
+
+// Finding is one thing that a Probe found out about a broker, or could not.
+type Finding struct {
+	What    string `json:"what"`
+	Verdict string `json:"verdict"` // ok, risk or unknown
+	Text    string `json:"text"`
+}
+
+// The words of Finding.Verdict.
+const (
+	ProbeOK      = "ok"
+	ProbeRisk    = "risk"
+	ProbeUnknown = "unknown"
+)
+
+// Bounds of a Probe.
+const (
+	probeMessages = 1100             // more than a stock mosquitto keeps for who is away
+	probeLarge    = 250 << 10        // bytes; just below what the embedded broker takes
+	probeQuiet    = time.Second      // nothing more comes after so long
+	probeTime     = 30 * time.Second // for each step
+	goodWindow    = 100              // unacknowledged messages; fewer make small commits
+)
+
+// probe is one run against one broker.
+type probe struct {
+	cfg      SourceConfig
+	broker   string
+	topic    string
+	findings []Finding
+}
+
+// Probe finds out what one broker promises: it connects beside the agent with the
+// client id cfg.ClientID, which must not be the agent's, and publishes to a topic
+// scanrelay-check/<client id> that no source takes. At the end nothing of it is
+// left at the broker.
+func Probe(ctx context.Context, cfg SourceConfig, broker string, m *Mapper) []Finding {
+	p := &probe{cfg: cfg, broker: broker, topic: "scanrelay-check/" + cfg.ClientID}
+	if !p.connects(ctx, m.Subscriptions()) {
+		return p.findings
+	}
+	if m.takes(p.topic) {
+		p.add("queue, window", ProbeUnknown, "not tried: a source takes the topic %s on which it would be", p.topic)
+	} else if err := p.away(ctx); err != nil {
+		p.add("queue, window", ProbeUnknown, "%s", err)
+	}
+	if c, _, err := (visitor{}).visit(ctx, cfg, broker); err == nil {
+		c.Disconnect(100) // with a clean session, which ends the kept one
+	}
+	p.add("kill, power cut", ProbeUnknown, "whether it has on disk what it acknowledged cannot be known from outside; configs/mosquitto.conf shows the settings, and what remains at risk")
+	p.add("session's life", ProbeUnknown, "how long it keeps the session of an agent that is away, and how many bytes for it, cannot be known from outside")
+	return p.findings
+}
+
+func (p *probe) add(what, verdict, format string, args ...any) {
+	p.findings = append(p.findings, Finding{what, verdict, fmt.Sprintf(format, args...)})
+}
+
+// judge adds a finding that is ok or a risk.
+func (p *probe) judge(ok bool, what, good, bad string) {
+	if ok {
+		p.add(what, ProbeOK, "%s", good)
+	} else {
+		p.add(what, ProbeRisk, "%s", bad)
+	}
+}
+
+// connects looks at what a first connection shows. False: there is none.
+func (p *probe) connects(ctx context.Context, subs []Subscription) bool {
+	version := make(chan string, 1)
+	c, _, err := visitor{handle: func(m mqtt.Message) {
+		if m.Topic() == "$SYS/broker/version" {
+			select {
+			case version <- string(m.Payload()):
+			default:
+			}
+		}
+	}}.visit(ctx, p.cfg, p.broker)
+	if err != nil {
+		p.add("connection", ProbeRisk, "%s", err)
+		return false
+	}
+	defer c.Disconnect(100)
+	p.add("connection", ProbeOK, "MQTT 3.1.1")
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	for _, s := range subs {
+		filter := unshared(s.Filter)
+		token := c.Subscribe(filter, s.QoS, nil)
+		err := wait(ctx, token)
+		granted := byte(refusedQoS)
+		if sub, ok := token.(*mqtt.SubscribeToken); ok && err == nil {
+			granted = sub.Result()[filter]
+		}
+		p.judge(granted <= 2 && granted >= max(s.QoS, 1), "subscription "+s.Filter, "granted with QoS "+strconv.Itoa(int(granted)),
+			"refused or granted with too small a QoS: scans may get lost; check qos and the broker's access rules")
+		c.Unsubscribe(filter)
+	}
+	if wait(ctx, c.Subscribe("$SYS/broker/version", 0, nil)) == nil {
+		select {
+		case v := <-version:
+			p.add("version", ProbeOK, "%s", v)
+		case <-time.After(probeQuiet):
+			p.add("version", ProbeUnknown, "it does not tell under $SYS/broker/version")
+		}
+	}
+	return true
+}
+
+// away plays an agent that subscribes, is away while devices publish, and comes
+// back.
+func (p *probe) away(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*probeTime)
+	defer cancel()
+	c, _, err := visitor{keep: true, handle: func(mqtt.Message) {}}.visit(ctx, p.cfg, p.broker)
+	if err != nil {
+		return err
+	}
+	err = wait(ctx, c.Subscribe(p.topic, 1, nil))
+	c.Disconnect(100)
+	if err != nil {
+		return fmt.Errorf("subscribe to %s: %w", p.topic, err)
+	}
+	if err := p.publish(ctx); err != nil {
+		return err
+	}
+	window, present, err := p.fetch(ctx, true)
+	if err != nil {
+		return err
+	}
+	p.judge(present, "session", "kept while the agent is away", "not kept: what comes while the agent is away is lost")
+	all, _, err := p.fetch(ctx, false)
+	switch {
+	case err != nil:
+		return err
+	case all == 0 && present:
+		return fmt.Errorf("what is published to %s does not come back: no permission, or it keeps nothing for who is away", p.topic)
+	}
+	p.judge(all == probeMessages, "queue", fmt.Sprintf("at least %d messages are kept for who is away", probeMessages),
+		fmt.Sprintf("of %d messages that it acknowledged %d were dropped: raise its queue (mosquitto: max_queued_messages 0)", probeMessages, probeMessages-all))
+	p.judge(window >= goodWindow, "window", fmt.Sprintf("%d messages unacknowledged", window),
+		fmt.Sprintf("only %d messages unacknowledged at a time: safe but slow; 200 to 500 are good (mosquitto: max_inflight_messages)", window))
+	return nil
+}
+
+// publish publishes as a device would, QoS 1, and then a large message.
+func (p *probe) publish(ctx context.Context) error {
+	cfg := p.cfg
+	cfg.ClientID += "-device"
+	c, _, err := visitor{handle: func(mqtt.Message) {}}.visit(ctx, cfg, p.broker)
+	if err != nil {
+		return err
+	}
+	defer c.Disconnect(100)
+	var tokens []mqtt.Token
+	for i := range probeMessages {
+		tokens = append(tokens, c.Publish(p.topic, 1, false, strconv.Itoa(i)))
+	}
+	for _, token := range tokens {
+		if err := wait(ctx, token); err != nil {
+			return fmt.Errorf("publish to %s: %w", p.topic, err)
+		}
+	}
+	within, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	large := wait(within, c.Publish(p.topic+"/large", 1, false, strings.Repeat("x", probeLarge)))
+	p.judge(large == nil && c.IsConnectionOpen(), "large messages", fmt.Sprintf("taken up to %d KiB at least", probeLarge>>10),
+		fmt.Sprintf("one of %d KiB is not taken (mosquitto: message_size_limit)", probeLarge>>10))
+	return nil
+}
+
+// fetch comes back to the kept session and counts what is delivered until nothing
+// more comes; manual: without acknowledging anything.
+func (p *probe) fetch(ctx context.Context, manual bool) (count int, present bool, err error) {
+	var mu sync.Mutex
+	seen, last := make(map[string]bool), time.Now()
+	c, present, err := visitor{keep: true, manual: manual, handle: func(m mqtt.Message) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen[string(m.Payload())], last = true, time.Now()
+	}}.visit(ctx, p.cfg, p.broker)
+	if err != nil {
+		return 0, false, err
+	}
+	defer c.Disconnect(100)
+	for {
+		pause(ctx, probeQuiet/10)
+		mu.Lock()
+		n, quiet := len(seen), time.Since(last)
+		mu.Unlock()
+		if n >= probeMessages || quiet > probeQuiet {
+			return n, present, nil
+		}
+		if ctx.Err() != nil {
+			return n, present, ctx.Err()
+		}
+	}
+}
+
+// AtRisk reports whether a Probe found something that loses scans.
+func AtRisk(list []Finding) bool {
+	return slices.ContainsFunc(list, func(f Finding) bool { return f.Verdict == ProbeRisk })
+}
