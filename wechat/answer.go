@@ -40,7 +40,7 @@ func decode(answer []byte, out any) *Error {
 // decodeObject decodes a JSON object. Its errors do not quote the answer, which
 // may hold a token.
 func decodeObject(answer []byte, out any) error {
-	answer = bytes.TrimSpace(answer)
+	answer = bytes.Trim(answer, " \t\r\n") // what JSON calls space: no more
 	if len(answer) == 0 {
 		return errors.New("answer is empty")
 	}
