@@ -13,7 +13,7 @@ const maxCarry = 512
 
 // cargo is what is carried out of a segment.
 type cargo struct {
-	events []stagedEvent // sealed already
+	events []stagedEvent // to be sealed under the key of the segment that takes them
 	notes  []note
 	dead   uint64
 	bytes  int
@@ -27,12 +27,12 @@ func (o *Outbox) cargoOf(s *segment) (c *cargo, ok bool, err error) {
 	if len(seqs) > maxCarry {
 		return nil, false, nil
 	}
-	bad, err := o.readEvents(seqs, func(seq uint64, value []byte) error {
-		if _, err := peekEvent(seqKey(seq), value); err != nil {
+	bad, err := o.readEvents(seqs, func(seq uint64, body []byte) error {
+		if _, err := peekEvent(body); err != nil {
 			return err
 		}
-		c.events = append(c.events, stagedEvent{seq, append([]byte(nil), value...)})
-		c.bytes += eventWeight(value)
+		c.events = append(c.events, stagedEvent{seq, append([]byte{formatVersion}, body...)})
+		c.bytes += eventWeight(body)
 		return nil
 	})
 	if err != nil || len(bad) > 0 || c.bytes > groupBytes {
@@ -106,8 +106,10 @@ func (r *Record) copied(later laterTime) note {
 
 // write puts the cargo into the newest segment.
 func (c *cargo) write(tx *bolt.Tx, to *segment) error {
+	salt := newSalt()
 	for _, e := range c.events {
-		if err := tx.Bucket(bucketCarried).Put(seqKey(e.seq), e.framed); err != nil {
+		key := seqKey(e.seq)
+		if err := tx.Bucket(bucketCarried).Put(key, to.sealer.seal(kindCarried, key, salt, e.framed)); err != nil {
 			return fmt.Errorf("carry event: %w", err)
 		}
 	}

@@ -119,7 +119,11 @@ func (o *Outbox) resolveEntry(seq uint64) error {
 		return errGone
 	}
 	return o.journal.view(s, func(tx *bolt.Tx) error {
-		h, err := peekEvent(seqKey(seq), eventValue(tx, seq))
+		body, err := s.event(tx, seq, nil)
+		if err != nil {
+			return err
+		}
+		h, err := peekEvent(body)
 		if err != nil {
 			return err
 		}

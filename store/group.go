@@ -28,7 +28,7 @@ type group struct {
 
 type stagedEvent struct {
 	seq    uint64
-	framed []byte // not sealed yet
+	framed []byte // in clear, not sealed yet
 }
 
 // Room that bbolt's pages and the copied path to the root take in a commit.
@@ -63,7 +63,7 @@ func (g *group) addNote(n note) {
 // eventWeight is what an event takes in a segment, about. A large record does
 // not share its pages well.
 func eventWeight(framed []byte) int {
-	n := len(framed) + crcSize + recordOverhead
+	n := len(framed) + sealOverhead + recordOverhead
 	if n > pageSize/4 {
 		n = (n/pageSize + 2) * pageSize
 	}
@@ -106,9 +106,10 @@ func (s *segment) limit(intake bool) int64 {
 func (g *group) write(tx *bolt.Tx) error {
 	events := tx.Bucket(bucketEvents)
 	events.FillPercent = 1 // keys only rise; bbolt does not remember it
+	salt := newSalt()
 	for _, e := range g.events {
 		key := seqKey(e.seq)
-		if err := events.Put(key, seal(key, e.framed[:len(e.framed):len(e.framed)])); err != nil {
+		if err := events.Put(key, g.segment.sealer.seal(kindEvent, key, salt, e.framed)); err != nil {
 			return fmt.Errorf("put event: %w", err)
 		}
 	}

@@ -27,7 +27,8 @@ func maxMapped() int {
 // journal is the row of segments: it finds the one of a number, and keeps the
 // files of a bounded count of them open.
 type journal struct {
-	dir string
+	dir  string
+	keys *ring
 	// mu guards segments and carried; the committer alone changes them.
 	mu       sync.RWMutex
 	segments []*segment          // rising; the last one is written to
@@ -57,6 +58,18 @@ func (j *journal) from(s *segment) []*segment {
 	for i := range all {
 		if all[i].number >= s.number {
 			return all[i:]
+		}
+	}
+	return nil
+}
+
+// after returns the first segment with a higher number, nil if there is none.
+func (j *journal) after(number uint64) *segment {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	for _, s := range j.segments {
+		if s.number > number {
+			return s
 		}
 	}
 	return nil
@@ -265,7 +278,10 @@ func (j *journal) drop(s *segment) error {
 	if err := os.Remove(s.path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("unlink segment %d: %w", s.number, err)
 	}
-	return syncDir(j.dir)
+	if err := syncDir(j.dir); err != nil {
+		return err
+	}
+	return j.keys.keep(func(n uint64) bool { return n != s.number })
 }
 
 // close closes all files; reads that run end first.

@@ -15,8 +15,9 @@ import (
 )
 
 // formatVersion is the version of every file this package writes. A file with
-// a higher one is refused with ErrNewer.
-const formatVersion = 1
+// a higher one is refused with ErrNewer. Version 1 had events and rejects in
+// clear; it is read, and nothing is added to it.
+const formatVersion = 2
 
 // Names in the outbox's folder.
 const (

@@ -18,6 +18,7 @@ type loader struct {
 	carried  map[uint64]*carriedOne // events that live in a later segment
 	retried  map[uint64]time.Time   // dead letters that were put back
 	received uint32                 // when the event before was received
+	scratch  []byte
 }
 
 // fate is how an event ended; 0: it is pending.
@@ -187,7 +188,7 @@ func (l *loader) pending(s *segment, tx *bolt.Tx) error {
 		if at = seq; k == nil || keySeq(k) != seq {
 			v, at = nil, 0
 		}
-		l.add(s, seq, v)
+		l.add(s, kindEvent, seq, v)
 	}
 	return nil
 }
@@ -196,7 +197,7 @@ func (l *loader) pendingCarried(s *segment, tx *bolt.Tx) error {
 	c := tx.Bucket(bucketCarried).Cursor()
 	for k, v := c.First(); k != nil; k, v = c.Next() {
 		if seq := keySeq(k); l.carried[seq].segment == s && l.carried[seq].fate == 0 {
-			l.add(s, seq, v)
+			l.add(s, kindCarried, seq, v)
 		}
 	}
 	return nil
@@ -204,9 +205,14 @@ func (l *loader) pendingCarried(s *segment, tx *bolt.Tx) error {
 
 // add makes a pending event known again. One that cannot be read stays in its
 // place, alone in a waybill of its own, and becomes a dead letter once leased.
-func (l *loader) add(s *segment, seq uint64, value []byte) {
+func (l *loader) add(s *segment, kind byte, seq uint64, value []byte) {
 	x := l.o.index
-	h, err := peekEvent(seqKey(seq), value)
+	body, err := s.sealer.open(kind, seqKey(seq), value, l.scratch)
+	l.scratch = keepScratch(l.scratch, body)
+	var h head
+	if err == nil {
+		h, err = peekEvent(body)
+	}
 	if err != nil {
 		l.o.opts.Logger.Error("event cannot be read", "seq", seq, "file", filepath.Base(s.path), "error", err)
 		x.add(seq, entry{waybill: ^seq, received: l.received})

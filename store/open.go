@@ -66,7 +66,7 @@ func (o *Outbox) start() error {
 	if err := o.loadAll(); err != nil {
 		return err
 	}
-	if o.suspect, err = openQuarantine(o.dir, &o.opts); err != nil {
+	if o.suspect, err = openQuarantine(o.dir, &o.opts, o.journal.keys.sealer(quarantineKey)); err != nil {
 		return err
 	}
 	if err := o.settleEpoch(doubt); err != nil {
@@ -99,9 +99,7 @@ func (o *Outbox) openSegments() error {
 	if err != nil {
 		return err
 	}
-	if len(numbers) == 0 {
-		return o.firstSegment()
-	}
+	fresh := true
 	for _, n := range numbers {
 		s := &segment{number: n, path: filepath.Join(o.dir, segmentName(n)), sealed: true}
 		st, err := o.openSegment(s)
@@ -111,30 +109,66 @@ func (o *Outbox) openSegments() error {
 			if err := o.aside(s, err); err != nil {
 				return err
 			}
+			fresh = false
 			continue
 		}
+		fresh = fresh && s.format == 1
 		o.journal.append(s)
 		if o.state.damage != "" {
 			st.damage = o.state.damage
 		}
 		o.state = *st
 	}
+	if err := o.openKeys(false, fresh); err != nil {
+		return err
+	}
 	if len(o.journal.segments) == 0 {
 		return o.firstSegment()
 	}
-	return o.dropCounted()
+	if err := o.dropCounted(); err != nil {
+		return err
+	}
+	return o.forgetKeys()
+}
+
+// openKeys gives each segment its key. One that has none although the keys are
+// whole is a matter for a person: nothing is changed.
+func (o *Outbox) openKeys(readOnly, fresh bool) (err error) {
+	if o.journal.keys, err = openRing(o.dir, readOnly, fresh); err != nil {
+		return err
+	}
+	for _, s := range o.journal.segments {
+		s.sealer = o.journal.keys.sealer(s.number)
+		if s.sealer == nil && s.format > 1 && s.number > o.state.dropped && o.journal.keys.whole {
+			return fmt.Errorf("%w: %s is older than %s: put the newer one back", ErrKey, ringName, filepath.Base(s.path))
+		}
+	}
+	return nil
+}
+
+// forgetKeys destroys the keys of segments that are gone. What was set aside
+// keeps its key until a person removes it.
+func (o *Outbox) forgetKeys() error {
+	return o.journal.keys.keep(func(number uint64) bool {
+		kept, err := filepath.Glob(filepath.Join(o.dir, segmentName(number)+"*"))
+		return err != nil || len(kept) > 0
+	})
 }
 
 func (o *Outbox) firstSegment() error {
 	o.state = state{nextSeq: 1, machine: o.opts.MachineID, damage: o.state.damage}
 	o.state.relabel(1, randomEpoch())
 	m := segmentMeta{format: formatVersion, number: o.lastAside + 1, first: 1, size: o.opts.segmentSize, begun: o.opts.Now()}
+	key, err := o.journal.keys.add(m.number)
+	if err != nil {
+		return err
+	}
 	size, err := createSegment(o.dir, m, &o.state)
 	if err != nil {
 		return err
 	}
 	path := filepath.Join(o.dir, segmentName(m.number))
-	o.journal.append(&segment{number: m.number, path: path, first: 1, size: size, begun: m.begun, sealed: true})
+	o.journal.append(&segment{number: m.number, path: path, first: 1, format: formatVersion, sealer: key, size: size, begun: m.begun, sealed: true})
 	return nil
 }
 
@@ -147,7 +181,7 @@ func (o *Outbox) openSegment(s *segment) (st *state, err error) {
 		if err != nil {
 			return err
 		}
-		s.first, s.last, s.size, s.begun = m.first, m.first-1, m.size, m.begun
+		s.first, s.last, s.size, s.begun, s.format = m.first, m.first-1, m.size, m.begun, m.format
 		st, err = loadState(tx.Bucket(bucketState))
 		return err
 	})
@@ -204,7 +238,7 @@ func (o *Outbox) openNewest() (doubt string, err error) {
 		doubt = "the last transaction of the newest segment is gone"
 	}
 	mark, err := os.ReadFile(filepath.Join(o.dir, suspectName))
-	if err == nil && strings.TrimSpace(string(mark)) == filepath.Base(s.path) || s.number < o.lastAside {
+	if err == nil && strings.TrimSpace(string(mark)) == filepath.Base(s.path) || s.number < o.lastAside || s.format < formatVersion || s.sealer == nil {
 		o.rollFirst = true
 		return doubt, nil
 	}

@@ -29,6 +29,7 @@ type quarantine struct {
 	maxCount int
 	log      *slog.Logger
 	commit   func(*bolt.Tx) error
+	sealer   *sealer
 
 	db *bolt.DB // nil in a Reader without the file
 	mu sync.Mutex
@@ -97,9 +98,10 @@ func (q *quarantine) tryAdd(rejects []scan.Reject, size int64) (err error) {
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
 	counts := q.counts()
 	b := tx.Bucket(bucketRejects)
+	salt := newSalt()
 	for i := range rejects {
 		key := seqKey(counts.next)
-		value := encodeReject(key, &rejects[i])
+		value := q.sealer.seal(kindReject, key, salt, encodeReject(&rejects[i]))
 		if err := b.Put(key, value); err != nil {
 			return fmt.Errorf("put reject: %w", err)
 		}
@@ -182,7 +184,11 @@ func (q *quarantine) part(from uint64) (part []Quarantined, err error) {
 			c := tx.Bucket(bucketRejects).Cursor()
 			bytes := 0
 			for k, v := c.Seek(seqKey(from)); k != nil && bytes < 1<<20; k, v = c.Next() {
-				r, err := decodeReject(k, v)
+				var r scan.Reject
+				body, err := q.sealer.open(kindReject, k, v, nil)
+				if err == nil {
+					r, err = decodeReject(body)
+				}
 				if err != nil {
 					r = scan.Reject{Index: -1, Code: "damaged", Reason: "the entry cannot be read from disk"}
 				}

@@ -13,10 +13,10 @@ import (
 )
 
 // openQuarantine opens or makes the file. A damaged one is set aside.
-func openQuarantine(dir string, o *Options) (*quarantine, error) {
+func openQuarantine(dir string, o *Options, key *sealer) (*quarantine, error) {
 	q := &quarantine{
 		path: filepath.Join(dir, quarantineName), size: max(o.QuarantineSize, minQuarantine),
-		maxCount: o.QuarantineCount, log: o.Logger, commit: o.commit,
+		maxCount: o.QuarantineCount, log: o.Logger, commit: o.commit, sealer: key,
 	}
 	err := q.open(false)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -35,8 +35,8 @@ func openQuarantine(dir string, o *Options) (*quarantine, error) {
 }
 
 // openQuarantineReadOnly opens the file if it is there.
-func openQuarantineReadOnly(dir string, o *Options) (*quarantine, error) {
-	q := &quarantine{path: filepath.Join(dir, quarantineName), log: o.Logger, quarantineCounts: quarantineCounts{next: 1}}
+func openQuarantineReadOnly(dir string, o *Options, key *sealer) (*quarantine, error) {
+	q := &quarantine{path: filepath.Join(dir, quarantineName), log: o.Logger, sealer: key, quarantineCounts: quarantineCounts{next: 1}}
 	if err := q.open(true); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("open quarantine: %w", err)
 	}
@@ -113,7 +113,7 @@ func (q *quarantine) open(readOnly bool) error {
 	return nil
 }
 
-func encodeReject(key []byte, r *scan.Reject) []byte {
+func encodeReject(r *scan.Reject) []byte {
 	e := newEncoder(32 + len(r.Topic) + len(r.Payload) + len(r.Code) + len(r.Reason))
 	e.string(r.Topic)
 	e.int(int64(r.Index))
@@ -121,14 +121,11 @@ func encodeReject(key []byte, r *scan.Reject) []byte {
 	e.string(cut(r.Reason, maxReason))
 	e.time(r.ReceivedAt)
 	e.string(string(r.Payload))
-	return seal(key, e.b)
+	return e.b
 }
 
-func decodeReject(key, value []byte) (scan.Reject, error) {
-	d, err := unseal(key, value)
-	if err != nil {
-		return scan.Reject{}, err
-	}
+func decodeReject(body []byte) (scan.Reject, error) {
+	d := &decoder{b: body}
 	r := scan.Reject{Topic: d.string(), Index: int(d.int()), Code: d.string(), Reason: d.string(), ReceivedAt: d.time()}
 	r.Payload = []byte(d.string())
 	return r, d.done()

@@ -39,6 +39,7 @@ func (o *Outbox) startReading() (err error) {
 	if err != nil {
 		return err
 	}
+	fresh := true
 	for _, n := range numbers {
 		s := &segment{number: n, path: filepath.Join(o.dir, segmentName(n)), sealed: true}
 		st, err := o.openSegment(s)
@@ -47,8 +48,10 @@ func (o *Outbox) startReading() (err error) {
 		}
 		if err != nil {
 			o.state.damage = fmt.Sprintf("segment %d cannot be read: %v", n, err)
+			fresh = false
 			continue
 		}
+		fresh = fresh && s.format == 1
 		o.journal.append(s)
 		if o.state.damage != "" {
 			st.damage = o.state.damage
@@ -59,10 +62,13 @@ func (o *Outbox) startReading() (err error) {
 	if len(o.journal.segments) == 0 {
 		return fmt.Errorf("no segments in %s: %w", o.dir, fs.ErrNotExist)
 	}
+	if err := o.openKeys(true, fresh); err != nil {
+		return err
+	}
 	if err := o.loadAll(); err != nil {
 		return err
 	}
-	o.suspect, err = openQuarantineReadOnly(o.dir, &o.opts)
+	o.suspect, err = openQuarantineReadOnly(o.dir, &o.opts, o.journal.keys.sealer(quarantineKey))
 	return err
 }
 

@@ -17,7 +17,8 @@ const (
 	knownParts = hasWeak | hasClockless | hasPickup | hasDelivery | hasData
 )
 
-// encodeEvent begins the frame of e; seal closes it once its number is known.
+// encodeEvent begins the frame of e; it is sealed once its number and segment
+// are known.
 // What a start needs of every pending event comes first.
 func encodeEvent(e *scan.Event) []byte {
 	enc := newEncoder(96 + len(e.Waybill) + len(e.EventID) + len(e.ActionMsg) + len(e.DeviceID))
@@ -110,22 +111,17 @@ func decodeHead(d *decoder) (h head) {
 	return h
 }
 
-// peekEvent reads only the head; its texts live as long as value.
-func peekEvent(key, value []byte) (head, error) {
-	d, err := unseal(key, value)
-	if err != nil {
-		return head{}, err
-	}
+// peekEvent reads only the head of a decrypted record; its texts live as long
+// as body.
+func peekEvent(body []byte) (head, error) {
+	d := &decoder{b: body}
 	h := decodeHead(d)
 	return h, d.err
 }
 
-// decodeEvent reads a record completely; nothing of value is kept.
-func decodeEvent(key, value []byte) (scan.Event, error) {
-	d, err := unseal(key, value)
-	if err != nil {
-		return scan.Event{}, err
-	}
+// decodeEvent reads a decrypted record completely; nothing of body is kept.
+func decodeEvent(body []byte) (scan.Event, error) {
+	d := &decoder{b: body}
 	h := decodeHead(d)
 	e := scan.Event{
 		EventID: string(h.eventID), Waybill: scan.WaybillID(h.waybill),

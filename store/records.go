@@ -10,22 +10,31 @@ import (
 	"scanrelay/agent/scan"
 )
 
-// eventValue returns an event's record, wherever in its segment it is.
-func eventValue(tx *bolt.Tx, seq uint64) []byte {
+// event returns an event's record, decrypted, wherever in the segment it is. It
+// may lie in scratch.
+func (s *segment) event(tx *bolt.Tx, seq uint64, scratch []byte) ([]byte, error) {
 	key := seqKey(seq)
 	if v := tx.Bucket(bucketEvents).Get(key); v != nil {
-		return v
+		return s.sealer.open(kindEvent, key, v, scratch)
 	}
-	return tx.Bucket(bucketCarried).Get(key)
+	return s.sealer.open(kindCarried, key, tx.Bucket(bucketCarried).Get(key), scratch)
+}
+
+// keepScratch returns the larger of two buffers, to be used again.
+func keepScratch(scratch, used []byte) []byte {
+	if cap(used) > cap(scratch) {
+		return used
+	}
+	return scratch
 }
 
 // errEnough ends a reading early.
 var errEnough = errors.New("enough")
 
-// readEvents gives each of the events, in the order of seqs, to fn, whose value
-// is good only within it. What is gone, damaged, or refused by fn with
+// readEvents gives each of the events, in the order of seqs, decrypted, to fn;
+// body is good only within it. What is gone, damaged, or refused by fn with
 // ErrDamaged comes back as bad; errEnough from fn ends it.
-func (o *Outbox) readEvents(seqs []uint64, fn func(seq uint64, value []byte) error) (bad []uint64, err error) {
+func (o *Outbox) readEvents(seqs []uint64, fn func(seq uint64, body []byte) error) (bad []uint64, err error) {
 	for len(seqs) > 0 && err == nil {
 		s := o.journal.find(seqs[0])
 		n := 1
@@ -55,10 +64,16 @@ func (o *Outbox) readEvents(seqs []uint64, fn func(seq uint64, value []byte) err
 // readRun reads events of one segment and returns how many it has read.
 func (o *Outbox) readRun(s *segment, seqs []uint64, fn func(uint64, []byte) error) (read int, err error) {
 	err = o.journal.view(s, func(tx *bolt.Tx) error {
+		scratch := make([]byte, 0, pageSize/4)
 		for ; read < len(seqs); read++ {
-			if err := fn(seqs[read], eventValue(tx, seqs[read])); err != nil {
+			body, err := s.event(tx, seqs[read], scratch)
+			if err == nil {
+				err = fn(seqs[read], body)
+			}
+			if err != nil {
 				return err
 			}
+			scratch = keepScratch(scratch, body)
 		}
 		return nil
 	})
@@ -67,8 +82,8 @@ func (o *Outbox) readRun(s *segment, seqs []uint64, fn func(uint64, []byte) erro
 
 // records reads events with where they stand, in the order given.
 func (o *Outbox) records(seqs []uint64) (records []Record, bad []uint64, err error) {
-	bad, err = o.readEvents(seqs, func(seq uint64, value []byte) error {
-		e, err := decodeEvent(seqKey(seq), value)
+	bad, err = o.readEvents(seqs, func(seq uint64, body []byte) error {
+		e, err := decodeEvent(body)
 		if err == nil {
 			records = append(records, Record{ID: ID{Seq: seq}, Event: e})
 		}
@@ -124,12 +139,12 @@ func (o *Outbox) Unsynced(max, maxBytes int) ([]Record, error) {
 
 func (o *Outbox) unsynced(seqs []uint64, maxBytes int) (records []Record, err error) {
 	bytes := 0
-	bad, err := o.readEvents(seqs, func(seq uint64, value []byte) error {
-		e, err := decodeEvent(seqKey(seq), value)
+	bad, err := o.readEvents(seqs, func(seq uint64, body []byte) error {
+		e, err := decodeEvent(body)
 		if err != nil {
 			return err
 		}
-		if bytes += len(value); bytes > maxBytes && len(records) > 0 {
+		if bytes += len(body); bytes > maxBytes && len(records) > 0 {
 			return errEnough
 		}
 		r := []Record{{ID: ID{Seq: seq}, Event: e}}
@@ -177,6 +192,12 @@ func (o *Outbox) OfWaybills(ids []scan.WaybillID, max int) ([]Record, error) {
 // keep the newest segment from reusing its pages (deps.md A8).
 const peekChunk = 1000
 
+// eventBuckets are those of a segment that hold events.
+var eventBuckets = []struct {
+	kind byte
+	name []byte
+}{{kindCarried, bucketCarried}, {kindEvent, bucketEvents}}
+
 // peekAll gives the head of every readable event at or above `from` to fn, the
 // carried ones out of order.
 func (o *Outbox) peekAll(from uint64, fn func(seq uint64, h *head)) error {
@@ -184,10 +205,10 @@ func (o *Outbox) peekAll(from uint64, fn func(seq uint64, h *head)) error {
 		if last, carries := o.lastIn(s); last < from && !carries {
 			continue
 		}
-		for _, bucket := range [][]byte{bucketCarried, bucketEvents} {
+		for _, in := range eventBuckets {
 			for next, more := from, true; more; {
 				err := o.journal.view(s, func(tx *bolt.Tx) error {
-					next, more = peekRun(tx.Bucket(bucket), next, fn)
+					next, more = s.peekRun(in.kind, tx.Bucket(in.name), next, fn)
 					return nil
 				})
 				if errors.Is(err, ErrDamaged) || errors.Is(err, errGone) {
@@ -210,16 +231,22 @@ func (o *Outbox) lastIn(s *segment) (last uint64, carries bool) {
 	return s.last, s.carries
 }
 
-func peekRun(b *bolt.Bucket, from uint64, fn func(uint64, *head)) (next uint64, more bool) {
+func (s *segment) peekRun(kind byte, b *bolt.Bucket, from uint64, fn func(uint64, *head)) (next uint64, more bool) {
 	c := b.Cursor()
 	n := 0
+	scratch := make([]byte, 0, pageSize/4)
 	for k, v := c.Seek(seqKey(from)); k != nil; k, v = c.Next() {
 		if n++; n > peekChunk {
 			return keySeq(k), true
 		}
-		if h, err := peekEvent(k, v); err == nil {
+		body, err := s.sealer.open(kind, k, v, scratch)
+		if err != nil {
+			continue
+		}
+		if h, err := peekEvent(body); err == nil {
 			fn(keySeq(k), &h)
 		}
+		scratch = keepScratch(scratch, body)
 	}
 	return 0, false
 }

@@ -133,7 +133,7 @@ func (q *quarantine) move(moves []move) (err error) {
 	counts := q.counts()
 	b := tx.Bucket(bucketRejects)
 	for _, m := range moves {
-		if err := counts.move(b, m); err != nil {
+		if err := counts.move(b, m, q.sealer); err != nil {
 			return err
 		}
 	}
@@ -154,7 +154,7 @@ func (q *quarantine) move(moves []move) (err error) {
 
 // move takes one entry out. One that made way for newer ones meanwhile is gone
 // already, and counted.
-func (q *quarantineCounts) move(b *bolt.Bucket, m move) error {
+func (q *quarantineCounts) move(b *bolt.Bucket, m move, sealer *sealer) error {
 	old := b.Get(seqKey(m.seq))
 	if old == nil {
 		return nil
@@ -171,7 +171,7 @@ func (q *quarantineCounts) move(b *bolt.Bucket, m move) error {
 			q.next++
 		}
 		key := seqKey(seq)
-		value := encodeReject(key, &m.rest[i])
+		value := sealer.seal(kindReject, key, newSalt(), encodeReject(&m.rest[i]))
 		if err := b.Put(key, value); err != nil {
 			return fmt.Errorf("put reject: %w", err)
 		}

@@ -114,7 +114,8 @@ func (o *Outbox) scanPending(emit func([]Record) error) error {
 // note about each of its events stands: eight bytes an event.
 func (o *Outbox) scanAll(emit func([]Record) error) error {
 	given := map[uint64]bool{} // what may be carried to a later segment meanwhile
-	for _, s := range o.journal.list() {
+	// One by one: what is carried meanwhile may go to a segment begun meanwhile.
+	for s := o.journal.after(0); s != nil; s = o.journal.after(s.number) {
 		seqs, err := o.eventsIn(s)
 		seqs = slices.DeleteFunc(seqs, func(seq uint64) bool { return given[seq] })
 		if err == nil {

@@ -19,8 +19,10 @@ type segment struct {
 	path   string
 	first  uint64 // number of its first event, once it has one
 	begun  time.Time
-	size   int64  // of the file; it never grows
-	notes  uint64 // key of its last note; the committer's
+	format uint64  // version of the file
+	sealer *sealer // of its events; nil: their key is gone
+	size   int64   // of the file; it never grows
+	notes  uint64  // key of its last note; the committer's
 
 	// Guarded by Outbox.mu.
 	last      uint64    // number of its last event; first-1: none yet
@@ -152,15 +154,19 @@ func reserve(path string, size int64) error {
 	if err != nil {
 		return err
 	}
-	err = unix.Fallocate(int(f.Fd()), 0, 0, size)
-	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) {
-		err = nil
-	}
-	if err == nil {
+	if err = allocate(f, 0, size); err == nil {
 		err = f.Sync()
 	}
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
+	}
+	return err
+}
+
+func allocate(f *os.File, from, size int64) error {
+	err := unix.Fallocate(int(f.Fd()), 0, from, size)
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) {
+		return nil
 	}
 	return err
 }

@@ -1,0 +1,406 @@
+package store
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"scanrelay/agent/scan"
+)
+
+// secretEvent is an event full of what must not stand on the disk in clear, and
+// secrets are these things.
+func secretEvent(id string) (e scan.Event, secrets []string) {
+	e = fullEvent()
+	e.EventID, e.Clockless, e.Weak = id, nil, scan.WeakKey{}
+	return e, []string{"SF1234567890123", "13800138000", "13800138001", "13800138002", "李四", "张三", "王五", "纺都路", "杭州转运"}
+}
+
+func onDisk(t *testing.T, dir string, secrets []string) (found []string) {
+	t.Helper()
+	for name, content := range contents(t, dir) {
+		for _, s := range secrets {
+			if strings.Contains(content, s) {
+				found = append(found, filepath.Base(name)+": "+s)
+			}
+		}
+	}
+	return found
+}
+
+// I10: nothing of a scan stands in any file in clear, in quarantine and carried
+// along neither; all of it comes back.
+func TestNothingInClearOnDisk(t *testing.T) {
+	dir := t.TempDir()
+	c := newTestClock()
+	o := open(t, dir, small(c))
+	e, secrets := secretEvent("e1")
+	b := batch(e, event("W2", "e2", 5))
+	b.Rejects = []scan.Reject{{Topic: "t", Payload: []byte(`{"phone":"13800138000"}`), Index: -1, Code: "c", Reason: "r"}}
+	if _, err := o.Append(context.Background(), b); err != nil {
+		t.Fatal(err)
+	}
+	check := func(when string) {
+		t.Helper()
+		if found := onDisk(t, dir, secrets); len(found) > 0 {
+			t.Errorf("%s: %v", when, found)
+		}
+		got := all(t, o, Filter{})
+		i := slices.IndexFunc(got, func(r Record) bool { return r.Event.EventID == "e1" })
+		if i < 0 || got[i].Event.Data == nil || got[i].Event.Data.Receiver.Phone.Reveal() != "13800138000" {
+			t.Errorf("%s: %+v", when, got)
+		}
+	}
+	check("stored")
+	syncAll(t, o)
+	settle(t, o, Dead, mustLease(t, o, 5)...)
+	roll(t, o)
+	c.advance(200 * time.Hour)
+	o.retire() // the dead letters are carried
+	if n := segmentFiles(t, dir); n != 1 {
+		t.Fatalf("%d segments", n)
+	}
+	check("carried")
+	closeChecked(t, o)
+	o = open(t, dir, small(c))
+	check("opened again")
+	n := 0
+	err := o.Quarantine(context.Background(), func(q Quarantined) error {
+		n++
+		if string(q.Payload) != `{"phone":"13800138000"}` {
+			t.Errorf("payload %q", q.Payload)
+		}
+		return nil
+	})
+	if err != nil || n != 1 {
+		t.Error(n, err)
+	}
+}
+
+// With a segment its key goes: who kept a copy of the segment's blocks, as flash
+// does, and has all other files, the master key too, cannot read it.
+func TestKeyIsDestroyedWithItsSegment(t *testing.T) {
+	dir := t.TempDir()
+	c := newTestClock()
+	o := open(t, dir, small(c))
+	mustAppend(t, o, event("W1", "a", 1))
+	syncAll(t, o)
+	pushAll(t, o)
+	first := o.journal.oldest()
+	kept, err := os.ReadFile(first.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := *o.journal.keys.keys[first.number].reveal()
+	roll(t, o)
+	oldRing, err := os.ReadFile(filepath.Join(dir, ringName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.advance(200 * time.Hour)
+	o.retire()
+	if o.journal.keys.sealer(first.number) != nil {
+		t.Error("the key is still in memory")
+	}
+	closeChecked(t, o)
+	now, err := os.ReadFile(filepath.Join(dir, ringName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, slot := range []int{0, ringSlot} {
+		if bytes.Contains(now, oldRing[slot+ringHead+12:slot+ringHead+12+ringEntry]) {
+			t.Errorf("the slot at %d still holds what was encrypted before", slot)
+		}
+	}
+	masters, err := masterKeys(dir, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := range []int{0, 1} {
+		slot, err := readSlot(bytes.NewReader(now), int64(at)*ringSlot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &ring{keys: map[uint64]key{}, master: masters[0].aead()}
+		if err := r.decode(slot); err != nil {
+			t.Fatal(err)
+		}
+		for n, k := range r.keys {
+			if n == first.number || *k.reveal() == secret {
+				t.Errorf("slot %d still has the key", at)
+			}
+		}
+	}
+	if err := os.WriteFile(first.path, kept, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := OpenReadOnly(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got := all(t, r, Filter{}); len(got) != 0 {
+		t.Errorf("read %+v", got)
+	}
+}
+
+// A wrong or missing key is said, with what to do, and nothing is changed.
+func TestWrongOrMissingKey(t *testing.T) {
+	key := func(dir string) string { return filepath.Join(dir, keyName) }
+	for name, spoil := range map[string]func(dir string) error{
+		"no key":    func(dir string) error { return os.Remove(key(dir)) },
+		"empty key": func(dir string) error { return os.WriteFile(key(dir), nil, 0o600) },
+		"no hex":    func(dir string) error { return os.WriteFile(key(dir), []byte(strings.Repeat("x", 64)), 0o600) },
+		"another key": func(dir string) error {
+			return errors.Join(os.Remove(key(dir)), makeKeyFile(key(dir)))
+		},
+		"no keys": func(dir string) error { return os.Remove(filepath.Join(dir, ringName)) },
+		"no keys but segments": func(dir string) error {
+			return errors.Join(os.Remove(filepath.Join(dir, ringName)), os.Remove(key(dir)))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			o := open(t, dir, small(newTestClock()))
+			mustAppend(t, o, event("W", "e", 1))
+			closeChecked(t, o)
+			if err := spoil(dir); err != nil {
+				t.Fatal(err)
+			}
+			before := contents(t, dir)
+			_, err := Open(dir, small(newTestClock()))
+			if !errors.Is(err, ErrKey) || !strings.Contains(fmt.Sprint(err), dir) {
+				t.Errorf("open: %v", err)
+			}
+			if _, err := OpenReadOnly(dir); !errors.Is(err, ErrKey) {
+				t.Errorf("read: %v", err)
+			}
+			after := contents(t, dir)
+			if !maps.Equal(before, after) {
+				t.Error("something was changed")
+			}
+		})
+	}
+}
+
+// The keys of yesterday's backup beside today's segments: refused, nothing is
+// set aside.
+func TestKeysOlderThanSegments(t *testing.T) {
+	dir := t.TempDir()
+	o := open(t, dir, small(newTestClock()))
+	mustAppend(t, o, event("W", "e", 1))
+	path := filepath.Join(dir, ringName)
+	old, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roll(t, o)
+	closeChecked(t, o)
+	if err := os.WriteFile(path, old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, small(newTestClock())); !errors.Is(err, ErrKey) {
+		t.Errorf("got %v", err)
+	}
+	if n := segmentFiles(t, dir); n != 2 {
+		t.Errorf("%d segments", n)
+	}
+}
+
+// One slot, or one copy of the master key, may be damaged anywhere; it is mended.
+func TestKeysSurviveDamage(t *testing.T) {
+	dir := t.TempDir()
+	c := newTestClock()
+	o := open(t, dir, small(c))
+	mustAppend(t, o, event("W", "e", 1))
+	closeChecked(t, o)
+	for _, hit := range []struct {
+		name  string
+		at, n int64
+	}{
+		{ringName, 0, pageSize}, {ringName, 20, 1}, {ringName, ringSlot, pageSize}, {ringName, ringSlot + 70, 3},
+		{keyName, 0, pageSize}, {keyName, keyCopy, 65}, {keyName, keyCopy + 5, 4},
+	} {
+		if hit.name == keyName { // a key file is not mended: put it back
+			good, err := os.ReadFile(filepath.Join(dir, keyName))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = os.WriteFile(filepath.Join(dir, keyName), good, 0o600) }()
+			overwrite(t, filepath.Join(dir, keyName), hit.at, int(hit.n))
+			o = open(t, dir, small(c))
+			if n := len(all(t, o, Filter{})); n != 1 {
+				t.Errorf("%+v: %d records", hit, n)
+			}
+			closeChecked(t, o)
+			if err := os.WriteFile(filepath.Join(dir, keyName), good, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		overwrite(t, filepath.Join(dir, hit.name), hit.at, int(hit.n))
+		o = open(t, dir, small(c))
+		if got := all(t, o, Filter{}); len(got) != 1 || got[0].Event.EventID != "e" {
+			t.Errorf("%+v: %+v", hit, got)
+		}
+		closeChecked(t, o)
+		masters, err := masterKeys(dir, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &ring{path: filepath.Join(dir, ringName), keys: map[uint64]key{}}
+		if err := r.load(masters); err != nil || !r.whole {
+			t.Errorf("%+v: not mended: %v", hit, err)
+		}
+	}
+}
+
+// A credential from systemd takes the place of the key file.
+func TestCredential(t *testing.T) {
+	dir, creds := t.TempDir(), t.TempDir()
+	t.Setenv("CREDENTIALS_DIRECTORY", creds)
+	o := open(t, dir, small(newTestClock()))
+	mustAppend(t, o, event("W", "e", 1))
+	closeChecked(t, o)
+	path := filepath.Join(dir, keyName)
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatal(info, err)
+	}
+	if err := os.Rename(path, filepath.Join(creds, credentialName)); err != nil {
+		t.Fatal(err)
+	}
+	o = open(t, dir, small(newTestClock()))
+	if n := len(all(t, o, Filter{})); n != 1 {
+		t.Errorf("%d records", n)
+	}
+	if fileExists(path) {
+		t.Error("a key file was made beside the credential")
+	}
+}
+
+// Keys must not show, however they are printed.
+func TestKeysDontPrint(t *testing.T) {
+	k := randomKey()
+	bytesOf := fmt.Sprint(k.reveal()[:4])
+	hexOf := fmt.Sprintf("%x", k.reveal()[:4])
+	r := &ring{keys: map[uint64]key{1: k}, master: k.aead()}
+	inside := struct {
+		k    key
+		r    *ring
+		kept map[uint64]key
+	}{k, r, r.keys}
+	for _, v := range []any{k, &k, r, inside, &inside, []key{k}, &sealer{k.aead()}} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%x", "%s", "%d"} {
+			got := fmt.Sprintf(verb, v)
+			if strings.Contains(got, strings.Trim(bytesOf, "[]")) || strings.Contains(got, hexOf) {
+				t.Errorf("%s of %T shows the key", verb, v)
+			}
+		}
+	}
+	if b, err := json.Marshal(map[string]any{"k": k}); err != nil || strings.Contains(string(b), "[") {
+		t.Errorf("json: %s %v", b, err)
+	}
+}
+
+// A lost transaction gives its numbers to other events: the nonces must differ.
+func TestNoncesDiffer(t *testing.T) {
+	seen := map[string]bool{}
+	for _, kind := range []byte{kindEvent, kindCarried, kindReject} {
+		for seq := range uint64(300) {
+			seen[string(nonce(kind, seqKey(seq), []byte{1, 2, 3, 4}))] = true
+		}
+	}
+	if len(seen) != 900 {
+		t.Errorf("%d nonces", len(seen))
+	}
+	a, b := testSealer.seal(kindEvent, seqKey(1), newSalt(), []byte("\x02same")), testSealer.seal(kindEvent, seqKey(1), newSalt(), []byte("\x02same"))
+	if bytes.Equal(a, b) {
+		t.Error("two commits used one nonce")
+	}
+	if _, err := testSealer.open(kindCarried, seqKey(1), a, nil); !errors.Is(err, ErrDamaged) {
+		t.Errorf("an event passes for a carried one: %v", err)
+	}
+}
+
+// An outbox of format 1, as an earlier version left it, is read; what is new
+// goes into a segment of today's.
+func TestFormat1IsRead(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{segmentName(1), quarantineName} {
+		unzip(t, filepath.Join("testdata", "format1-"+name+".gz"), filepath.Join(dir, name))
+	}
+	if err := os.WriteFile(filepath.Join(dir, lockName), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := OpenReadOnly(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(all(t, reader, Filter{})); n != 4 {
+		t.Errorf("reader: %d records", n)
+	}
+	if err := reader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c := newTestClock()
+	o := open(t, dir, small(c))
+	mustAppend(t, o, event("W3", "new", 9))
+	want := []State{Dead, ToPush, ToPush, Pushed, Unsynced}
+	for i, r := range all(t, o, Filter{}) {
+		if r.State != want[i] || i == 0 && r.Event.Data.Receiver.Phone.Reveal() != "13800138000" {
+			t.Errorf("%d: %+v", i, r)
+		}
+	}
+	if n := segmentFiles(t, dir); n != 2 {
+		t.Errorf("%d segments", n)
+	}
+	if c := o.Counts(); c.Quarantined != 1 || c.State[Dead] != 1 {
+		t.Errorf("%+v", c)
+	}
+	// Past retain the dead letter is carried, encrypted now.
+	syncAll(t, o)
+	pushAll(t, o)
+	c.advance(200 * time.Hour)
+	roll(t, o)
+	o.retire()
+	if n := segmentFiles(t, dir); n != 1 {
+		t.Errorf("%d segments left", n)
+	}
+	closeChecked(t, o)
+	o = open(t, dir, small(c))
+	if ids := o.DeadIDs(); len(ids) != 1 || ids[0].Seq != 1 {
+		t.Errorf("dead %v", ids)
+	}
+}
+
+func unzip(t *testing.T, from, to string) {
+	t.Helper()
+	f, err := os.Open(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(z)
+	if err == nil {
+		err = os.WriteFile(to, b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
