@@ -18,7 +18,7 @@ func main() {
 	events := flag.Int("events", 100_000, "scans of the intake measurements")
 	pushes := flag.Int("pushes", 20_000, "scans of the push measurement")
 	waybills := flag.Int("waybills", 1_000_000, "waybills that the centre knows in the lookup measurement")
-	only := flag.String("only", "", "measure only this: disk, idle, intake, one, push, latency, quota or lookups")
+	only := flag.String("only", "", "measure only this: disk, idle, intake, one, push, latency, quota, lookups, devices or puback")
 	steady := flag.Duration("steady", 20*time.Second, "length of the latency measurement")
 	flag.Parse()
 	ctx, end := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -63,7 +63,7 @@ func (b *bench) run() (code int) {
 		measure func()
 	}{
 		{"disk", b.disk}, {"idle", b.idle}, {"intake", b.intake}, {"one", b.oneConnection}, {"push", b.push},
-		{"latency", b.latency}, {"quota", b.quota}, {"lookups", b.lookups},
+		{"latency", b.latency}, {"quota", b.quota}, {"lookups", b.lookups}, {"devices", b.devicesIntake}, {"puback", b.acknowledgement},
 	} {
 		if (b.only == "" || b.only == m.name) && !b.part(m.measure) {
 			code = 1
