@@ -21,14 +21,17 @@ LDFLAGS := -s -w -buildid= -X main.version=$(VERSION) -X main.commit=$(COMMIT) -
 export GOWORK  := off
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
-GOBUILD = CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+GOBUILD = CGO_ENABLED=0 go build -trimpath -ldflags '$(strip $(LDFLAGS) $(PADDING))'
 
 # The machines that depots have, as arch or arch/GOARM.
 TARGETS := arm/6 arm/7 arm64 amd64 riscv64
 # The gateway build leaves out central and demo, and is not inlined but for
 # ciphers and hashes: what a depot does waits for its disk and its network, and
 # a tenth of the binary would be copies of functions. Its size has a limit.
-GATEWAY := -tags gateway -gcflags=all=-l -gcflags=crypto/internal/...=
+INLINED := crypto/internal/fips140/aes/... crypto/internal/fips140/sha256 crypto/sha1 hash/crc32 vendor/golang.org/x/crypto/...
+GATEWAY := -tags gateway -gcflags=all=-l $(INLINED:%=-gcflags=%=)
+# 32-bit ARM kernels have pages of 4 KiB, but the linker pads to 64.
+cross/full/arm/% cross/gateway/arm/% size: PADDING := -R 4096
 GATEWAY_LIMIT := 10000000
 
 help: ## this list
