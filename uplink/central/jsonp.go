@@ -61,7 +61,11 @@ func (c *Central) serveJSONP(w http.ResponseWriter, r *http.Request) {
 		c.meters.jsonp("429")
 		return
 	}
+	began := time.Now()
 	a := c.landing(r, id, q.Get("phone"))
+	if a.ResultCode == callback.CodeWrongPhone {
+		holdRefusal(r.Context(), began)
+	}
 	c.meters.jsonp(strconv.Itoa(a.ResultCode))
 	writeJSONP(w, name, a)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"time"
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/snapshot"
@@ -11,8 +12,33 @@ import (
 	"scanrelay/wechat/callback"
 )
 
-// lookup answers WeChat's reverse lookup with one read (wechat.md section 3.5).
+// refusalTime is when a refusal is answered, counted from the call: well above
+// what reading the longest path takes, so that the time tells nothing about the
+// waybill to somebody who does not know its phone.
+const refusalTime = 5 * time.Millisecond
+
+// holdRefusal waits until refusalTime after began, or until ctx ends.
+func holdRefusal(ctx context.Context, began time.Time) {
+	t := time.NewTimer(time.Until(began.Add(refusalTime)))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// lookup answers WeChat's reverse lookup (wechat.md section 3.5).
 func (c *Central) lookup(ctx context.Context, q callback.Query) callback.Answer {
+	began := time.Now()
+	a := c.find(ctx, q)
+	if a.Code == callback.CodeNoWaybill || a.Code == callback.CodeWrongPhone {
+		holdRefusal(ctx, began)
+	}
+	return a
+}
+
+// find looks the waybill up with one read.
+func (c *Central) find(ctx context.Context, q callback.Query) callback.Answer {
 	wb, ok, err := c.o.Snapshot.Lookup(ctx, scan.NormalizeWaybill(q.WaybillID))
 	switch {
 	case err != nil:
