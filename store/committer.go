@@ -261,6 +261,9 @@ func (o *Outbox) shutdown() error {
 		o.commit(nil)
 	}
 	err := errors.Join(o.Err(), o.journal.close(), o.suspect.close())
+	if err == nil {
+		err = createFile(filepath.Join(o.dir, cleanName), nil)
+	}
 	o.lock.release()
 	return err
 }

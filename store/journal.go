@@ -110,6 +110,19 @@ func (j *journal) findLocked(seq uint64) *segment {
 	return j.segments[i]
 }
 
+// carriedIn lists the carried events that s holds, rising.
+func (j *journal) carriedIn(s *segment) (seqs []uint64) {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	for seq, holder := range j.carried {
+		if holder == s {
+			seqs = append(seqs, seq)
+		}
+	}
+	slices.Sort(seqs)
+	return seqs
+}
+
 func (j *journal) append(s *segment) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -259,6 +272,19 @@ func (j *journal) reopenForWriting(s *segment) error {
 	}
 	s.db, s.sealed = db, false
 	return nil
+}
+
+// shut closes a segment's file, which nobody reads.
+func (j *journal) shut(s *segment) error {
+	j.handles.Lock()
+	defer j.handles.Unlock()
+	db := s.db
+	if db == nil {
+		return nil
+	}
+	j.mapped = slices.DeleteFunc(j.mapped, func(x *segment) bool { return x == s })
+	s.db, s.sealed = nil, true
+	return db.Close()
 }
 
 // drop unlinks the oldest segment. Its totals must be committed before.

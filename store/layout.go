@@ -23,6 +23,8 @@ const formatVersion = 2
 const (
 	lockName       = "outbox.lock"
 	suspectName    = "suspect"
+	cleanName      = "clean"
+	asideSuffix    = ".damaged"
 	quarantineName = "quarantine.db"
 	segmentPrefix  = "segment-"
 	segmentSuffix  = ".db"

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -34,22 +35,22 @@ type carriedOne struct {
 func (o *Outbox) load() error {
 	l := &loader{
 		o: o, segments: o.journal.list(), fates: map[*segment][]fate{},
-		carried: map[uint64]*carriedOne{}, retried: map[uint64]time.Time{}, received: unix32(o.index.now),
+		carried: map[uint64]*carriedOne{}, retried: map[uint64]time.Time{},
 	}
 	for _, s := range l.segments {
 		if err := o.journal.view(s, func(tx *bolt.Tx) error { return l.bounds(s, tx) }); err != nil {
-			return fmt.Errorf("read segment %d: %w", s.number, err)
+			return &segmentError{s, err}
 		}
 	}
 	for _, s := range l.segments {
 		if err := o.journal.view(s, func(tx *bolt.Tx) error { return l.notes(s, tx) }); err != nil {
-			return fmt.Errorf("read notes of segment %d: %w", s.number, err)
+			return &segmentError{s, err}
 		}
 	}
 	l.count()
 	for _, s := range l.segments {
 		if err := o.journal.view(s, func(tx *bolt.Tx) error { return l.pending(s, tx) }); err != nil {
-			return fmt.Errorf("read events of segment %d: %w", s.number, err)
+			return &segmentError{s, err}
 		}
 	}
 	return nil
@@ -215,7 +216,7 @@ func (l *loader) add(s *segment, kind byte, seq uint64, value []byte) {
 	}
 	if err != nil {
 		l.o.opts.Logger.Error("event cannot be read", "seq", seq, "file", filepath.Base(s.path), "error", err)
-		x.add(seq, entry{waybill: ^seq, received: l.received})
+		x.add(seq, entry{waybill: ^seq, received: cmp.Or(l.received, unix32(s.begun))})
 		return
 	}
 	e := entry{waybill: x.hashBytes(h.waybill), action: h.time, received: unix32(h.received)}

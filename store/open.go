@@ -59,15 +59,22 @@ func (o *Outbox) start() error {
 	if err := o.openSegments(); err != nil {
 		return err
 	}
-	doubt, err := o.openNewest()
+	clean, err := o.wasClean()
 	if err != nil {
 		return err
 	}
-	if err := o.loadAll(); err != nil {
+	doubt, err := o.openNewest(clean)
+	if err != nil {
+		return err
+	}
+	if err := o.loadRebuilding(); err != nil {
 		return err
 	}
 	if o.suspect, err = openQuarantine(o.dir, &o.opts, o.journal.keys.sealer(quarantineKey)); err != nil {
 		return err
+	}
+	if o.suspect.aside != "" {
+		o.damage = append(o.damage, "the quarantine was damaged; kept as "+o.suspect.aside)
 	}
 	if err := o.settleEpoch(doubt); err != nil {
 		return errors.Join(err, o.suspect.close())
@@ -99,6 +106,11 @@ func (o *Outbox) openSegments() error {
 	if err != nil {
 		return err
 	}
+	if fileExists(filepath.Join(o.dir, ringName)) {
+		if o.journal.keys, err = openRing(o.dir, false, false); err != nil {
+			return err
+		}
+	}
 	fresh := true
 	for _, n := range numbers {
 		s := &segment{number: n, path: filepath.Join(o.dir, segmentName(n)), sealed: true}
@@ -106,19 +118,19 @@ func (o *Outbox) openSegments() error {
 		if err != nil && !setAside(err) {
 			return fmt.Errorf("segment %d: %w", n, err)
 		} else if err != nil {
-			if err := o.aside(s, err); err != nil {
+			if st, err = o.rebuildUnread(s, err); err != nil {
 				return err
 			}
 			fresh = false
-			continue
+			if st == nil {
+				continue
+			}
 		}
 		fresh = fresh && s.format == 1
 		o.journal.append(s)
-		if o.state.damage != "" {
-			st.damage = o.state.damage
-		}
 		o.state = *st
 	}
+	o.forgetDamage()
 	if err := o.openKeys(false, fresh); err != nil {
 		return err
 	}
@@ -134,8 +146,10 @@ func (o *Outbox) openSegments() error {
 // openKeys gives each segment its key. One that has none although the keys are
 // whole is a matter for a person: nothing is changed.
 func (o *Outbox) openKeys(readOnly, fresh bool) (err error) {
-	if o.journal.keys, err = openRing(o.dir, readOnly, fresh); err != nil {
-		return err
+	if o.journal.keys == nil {
+		if o.journal.keys, err = openRing(o.dir, readOnly, fresh); err != nil {
+			return err
+		}
 	}
 	for _, s := range o.journal.segments {
 		s.sealer = o.journal.keys.sealer(s.number)
@@ -156,7 +170,7 @@ func (o *Outbox) forgetKeys() error {
 }
 
 func (o *Outbox) firstSegment() error {
-	o.state = state{nextSeq: 1, machine: o.opts.MachineID, damage: o.state.damage}
+	o.state = state{nextSeq: 1, machine: o.opts.MachineID}
 	o.state.relabel(1, randomEpoch())
 	m := segmentMeta{format: formatVersion, number: o.lastAside + 1, first: 1, size: o.opts.segmentSize, begun: o.opts.Now()}
 	key, err := o.journal.keys.add(m.number)
@@ -200,18 +214,6 @@ func setAside(err error) bool {
 	return !errors.As(err, &path) && strings.Contains(err.Error(), "file size too small")
 }
 
-// aside renames a damaged segment and goes on without it. It is never deleted.
-func (o *Outbox) aside(s *segment, cause error) error {
-	name := filepath.Base(s.path) + ".damaged"
-	o.opts.Logger.Error("segment cannot be read and is set aside", "file", name, "error", cause)
-	if err := os.Rename(s.path, filepath.Join(o.dir, name)); err != nil {
-		return fmt.Errorf("set segment %d aside: %w", s.number, err)
-	}
-	o.lastAside = s.number
-	o.state.damage = fmt.Sprintf("segment %d could not be read: %s is kept beside the others", s.number, name)
-	return syncDir(o.dir)
-}
-
 // dropCounted unlinks segments that a crash kept from being unlinked.
 func (o *Outbox) dropCounted() error {
 	for {
@@ -225,10 +227,12 @@ func (o *Outbox) dropCounted() error {
 	}
 }
 
-// openNewest opens the newest segment for writing, unless a sync of it failed:
-// then it is only read and another one is begun. doubt says why what central
+// openNewest opens the newest segment for writing, unless a sync of it failed
+// or it had to be rebuilt: then it is only read and another one is begun. After
+// an unclean stop all of it is checked before bbolt, which would die of a bad
+// page, looks for free ones in it. doubt says why what central
 // knows of this store cannot be taken for granted; "" if it can.
-func (o *Outbox) openNewest() (doubt string, err error) {
+func (o *Outbox) openNewest(clean bool) (doubt string, err error) {
 	s := o.journal.newest()
 	whole, err := metaPagesWhole(s.path)
 	if err != nil {
@@ -238,7 +242,15 @@ func (o *Outbox) openNewest() (doubt string, err error) {
 		doubt = "the last transaction of the newest segment is gone"
 	}
 	mark, err := os.ReadFile(filepath.Join(o.dir, suspectName))
-	if err == nil && strings.TrimSpace(string(mark)) == filepath.Base(s.path) || s.number < o.lastAside || s.format < formatVersion || s.sealer == nil {
+	suspect := err == nil && strings.TrimSpace(string(mark)) == filepath.Base(s.path)
+	if !clean || suspect {
+		if bad := o.checkSegment(s); bad != nil {
+			if err := o.rebuild(s, bad); err != nil {
+				return "", err
+			}
+		}
+	}
+	if suspect || s.rebuilt || s.number < o.lastAside || s.format < formatVersion || s.sealer == nil {
 		o.rollFirst = true
 		return doubt, nil
 	}
@@ -257,6 +269,9 @@ func (o *Outbox) settleEpoch(doubt string) error {
 			return err
 		}
 	}
+	if newest.rebuilt {
+		doubt = "the newest segment was damaged"
+	}
 	if o.lastAside > 0 && o.lastAside > newest.number {
 		doubt = "the newest segment could not be read"
 	}
@@ -266,15 +281,23 @@ func (o *Outbox) settleEpoch(doubt string) error {
 		}
 		o.state.machine = id
 	}
-	if doubt == "" {
+	if doubt == "" && len(o.damage) == 0 {
 		return nil
 	}
 	st := o.currentState()
-	st.relabel(st.watermark+1, randomEpoch())
+	if len(o.damage) > 0 {
+		st.damage = joinDamage(st.damage, o.damage)
+	}
+	if doubt != "" {
+		st.relabel(st.watermark+1, randomEpoch())
+	}
 	if err := o.writeState(st, &cargo{}); err != nil {
 		return fmt.Errorf("take new epoch: %w", err)
 	}
 	o.state = *st
+	if doubt == "" {
+		return nil
+	}
 	o.opts.Logger.Warn("new epoch taken", "why", doubt, "epoch", fmt.Sprintf("%016x", o.state.epochOf(o.state.nextSeq)))
 	return nil
 }

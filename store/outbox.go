@@ -92,8 +92,9 @@ type Outbox struct {
 	pushable chan struct{}
 
 	// Only while opening.
-	lastAside uint64 // number of the last segment set aside
-	rollFirst bool   // the newest segment must not be written to
+	lastAside uint64   // number of the last segment set aside
+	rollFirst bool     // the newest segment must not be written to
+	damage    []string // what was found damaged
 
 	stop     chan struct{}
 	stopOnce sync.Once

@@ -30,6 +30,7 @@ type quarantine struct {
 	log      *slog.Logger
 	commit   func(*bolt.Tx) error
 	sealer   *sealer
+	aside    string // what a damaged one was renamed to at this start
 
 	db *bolt.DB // nil in a Reader without the file
 	mu sync.Mutex

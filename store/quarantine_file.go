@@ -22,9 +22,8 @@ func openQuarantine(dir string, o *Options, key *sealer) (*quarantine, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = q.make()
 	} else if err != nil && !errors.Is(err, ErrNewer) && !errors.Is(err, fs.ErrPermission) {
-		aside := fmt.Sprintf("%s.damaged-%d", q.path, o.Now().Unix())
-		q.log.Error("quarantine cannot be read and is set aside", "file", filepath.Base(aside), "error", err)
-		if err = os.Rename(q.path, aside); err == nil {
+		q.log.Error("quarantine cannot be read and is set aside", "error", err)
+		if q.aside, err = setFileAside(q.path); err == nil {
 			err = q.make()
 		}
 	}

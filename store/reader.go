@@ -39,7 +39,7 @@ func (o *Outbox) startReading() (err error) {
 	if err != nil {
 		return err
 	}
-	fresh := true
+	fresh, unread := true, false
 	for _, n := range numbers {
 		s := &segment{number: n, path: filepath.Join(o.dir, segmentName(n)), sealed: true}
 		st, err := o.openSegment(s)
@@ -48,7 +48,7 @@ func (o *Outbox) startReading() (err error) {
 		}
 		if err != nil {
 			o.state.damage = fmt.Sprintf("segment %d cannot be read: %v", n, err)
-			fresh = false
+			fresh, unread = false, true
 			continue
 		}
 		fresh = fresh && s.format == 1
@@ -57,6 +57,9 @@ func (o *Outbox) startReading() (err error) {
 			st.damage = o.state.damage
 		}
 		o.state = *st
+	}
+	if !unread {
+		o.forgetDamage()
 	}
 	o.journal.segments = slices.DeleteFunc(o.journal.segments, func(s *segment) bool { return s.number <= o.state.dropped })
 	if len(o.journal.segments) == 0 {

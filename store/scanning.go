@@ -2,12 +2,9 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
-
-	bolt "go.etcd.io/bbolt"
 
 	"scanrelay/agent/scan"
 )
@@ -116,14 +113,11 @@ func (o *Outbox) scanAll(emit func([]Record) error) error {
 	given := map[uint64]bool{} // what may be carried to a later segment meanwhile
 	// One by one: what is carried meanwhile may go to a segment begun meanwhile.
 	for s := o.journal.after(0); s != nil; s = o.journal.after(s.number) {
-		seqs, err := o.eventsIn(s)
-		seqs = slices.DeleteFunc(seqs, func(seq uint64) bool { return given[seq] })
-		if err == nil {
-			err = o.scanSegment(s, seqs, func(records []Record) error {
-				o.noteGiven(s, records, given)
-				return emit(records)
-			})
-		}
+		seqs := slices.DeleteFunc(o.eventsIn(s), func(seq uint64) bool { return given[seq] })
+		err := o.scanSegment(s, seqs, func(records []Record) error {
+			o.noteGiven(s, records, given)
+			return emit(records)
+		})
 		if err != nil {
 			return fmt.Errorf("scan: %w", err)
 		}
@@ -165,21 +159,15 @@ func (o *Outbox) noteGiven(s *segment, records []Record, given map[uint64]bool) 
 	}
 }
 
-// eventsIn lists the numbers of the events in a segment, rising.
-func (o *Outbox) eventsIn(s *segment) (seqs []uint64, err error) {
-	err = o.journal.view(s, func(tx *bolt.Tx) error {
-		for _, bucket := range [][]byte{bucketCarried, bucketEvents} {
-			c := tx.Bucket(bucket).Cursor()
-			for k, _ := c.First(); k != nil; k, _ = c.Next() {
-				if o.journal.find(keySeq(k)) == s {
-					seqs = append(seqs, keySeq(k))
-				}
-			}
+// eventsIn lists the numbers of the events in a segment, rising. Whether they can
+// be read is seen when they are.
+func (o *Outbox) eventsIn(s *segment) []uint64 {
+	last, _ := o.lastIn(s)
+	seqs := o.journal.carriedIn(s)
+	for seq := s.first; seq <= last; seq++ {
+		if o.journal.find(seq) == s {
+			seqs = append(seqs, seq)
 		}
-		return nil
-	})
-	if errors.Is(err, errGone) {
-		return nil, nil
 	}
-	return seqs, err
+	return seqs
 }

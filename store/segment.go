@@ -31,6 +31,7 @@ type segment struct {
 	finished  time.Time // when the last of its events ended
 	usedBytes int64
 	carries   bool // it holds carried events
+	rebuilt   bool // at this start: it was damaged
 
 	// Guarded by journal.handles.
 	db       *bolt.DB

@@ -134,26 +134,43 @@ func (s *state) encodeBoots() *encoder {
 // later version may add keys.
 func loadState(b *bolt.Bucket) (*state, error) {
 	s := &state{}
-	for key, read := range map[string]func(*decoder){
-		string(keyHead): s.decodeHead, string(keyBase): s.decodeBase, string(keyEpochs): s.decodeEpochs,
-		string(keyBoots):   s.decodeBoots,
-		string(keyMachine): func(d *decoder) { s.machine = d.string() },
-		string(keyDamage):  func(d *decoder) { s.damage = d.string() },
-	} {
-		v := b.Get([]byte(key))
+	for _, key := range [][]byte{keyHead, keyBase, keyEpochs, keyBoots, keyMachine, keyDamage} {
+		v := b.Get(key)
 		if v == nil {
 			continue
 		}
-		d, err := unseal([]byte(key), v)
+		d, err := unseal(key, v)
 		if err == nil {
-			read(d)
-			err = d.done()
+			err = s.decode(string(key), d)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read state %s: %w", key, err)
 		}
 	}
 	return s, nil
+}
+
+// decode reads what stands under a key. A key of a later version is passed.
+func (s *state) decode(key string, d *decoder) error {
+	switch key {
+	case string(keyHead):
+		s.decodeHead(d)
+	case string(keyBase):
+		s.decodeBase(d)
+	case string(keyEpochs):
+		s.epochs = nil
+		s.decodeEpochs(d)
+	case string(keyBoots):
+		s.boots = nil
+		s.decodeBoots(d)
+	case string(keyMachine):
+		s.machine = d.string()
+	case string(keyDamage):
+		s.damage = d.string()
+	default:
+		return nil
+	}
+	return d.done()
 }
 
 func (s *state) decodeHead(d *decoder) {

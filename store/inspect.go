@@ -1,0 +1,140 @@
+package store
+
+import (
+	"fmt"
+)
+
+// FileReport is what an inspection of one file found.
+type FileReport struct {
+	Name    string `json:"file"`
+	Format  uint64 `json:"format"`
+	Events  uint64 `json:"events"`
+	Carried uint64 `json:"carried"`
+	Notes   uint64 `json:"notes"`
+	Rejects uint64 `json:"rejects"`
+	First   uint64 `json:"first,omitempty"`
+	Last    uint64 `json:"last,omitempty"`
+	// Metas is how many of the two meta pages are good. With one the last
+	// commit was not completed, or it is gone.
+	Metas    int      `json:"meta_pages"`
+	Problems []string `json:"problems,omitempty"`
+}
+
+// maxProblems bounds what is said about one file.
+const maxProblems = 20
+
+func (r *FileReport) problem(format string, args ...any) {
+	switch n := len(r.Problems); {
+	case n < maxProblems:
+		r.Problems = append(r.Problems, fmt.Sprintf(format, args...))
+	case n == maxProblems:
+		r.Problems = append(r.Problems, "and more")
+	}
+}
+
+// inspector reads all of a file, without bbolt, and checks every record.
+type inspector struct {
+	r       *FileReport
+	key     *sealer
+	scratch []byte
+	next    uint64 // number of the next event; 0: not known yet
+	state   state
+	meta    bool
+}
+
+// inspectSegment checks every page and record of a segment or a quarantine.
+func inspectSegment(path string, key *sealer) (*FileReport, error) {
+	in := &inspector{r: &FileReport{}, key: key}
+	p, err := openPages(path)
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	in.r.Metas = p.metas
+	p.visit = in.visit
+	p.problem = func(bucket, what string) {
+		if bucket != "" {
+			what = bucket + ": " + what
+		}
+		in.r.problem("%s", what)
+	}
+	p.walk()
+	if !in.meta {
+		in.r.problem("the file's head is missing")
+	}
+	return in.r, nil
+}
+
+func (in *inspector) visit(bucket string, key, value []byte) {
+	var err error
+	switch bucket {
+	case string(bucketMeta):
+		err = in.head(key, value)
+	case string(bucketState):
+		var d *decoder
+		if d, err = unseal(key, value); err == nil && string(key) != string(keyCounts) {
+			err = in.state.decode(string(key), d)
+		}
+	case string(bucketEvents), string(bucketCarried), string(bucketRejects):
+		err = in.record(bucket, key, value)
+	case string(bucketNotes):
+		in.r.Notes++
+		if len(key) != 8 {
+			err = ErrDamaged
+		} else {
+			_, err = decodeNote(key, value)
+		}
+	}
+	if err != nil {
+		in.r.problem("%s %x: %v", bucket, key, err)
+	}
+}
+
+func (in *inspector) head(key, value []byte) error {
+	d, err := unseal(key, value)
+	if err != nil || string(key) != string(keySegment) {
+		return err
+	}
+	in.meta = true
+	in.r.Format, _, in.r.First, _, _ = d.uint(), d.uint(), d.uint(), d.uint(), d.time()
+	return d.done()
+}
+
+// record checks an event or a reject; an empty event marks one that was lost
+// before.
+func (in *inspector) record(bucket string, key, value []byte) error {
+	if len(key) != 8 {
+		return ErrDamaged
+	}
+	kind, n := byte(kindEvent), &in.r.Events
+	switch bucket {
+	case string(bucketCarried):
+		kind, n = kindCarried, &in.r.Carried
+	case string(bucketRejects):
+		kind, n = kindReject, &in.r.Rejects
+	default:
+		in.sequence(keySeq(key))
+		if len(value) == 0 {
+			return nil
+		}
+	}
+	*n++
+	body, err := in.key.open(kind, key, value, in.scratch)
+	if err != nil {
+		return err
+	}
+	in.scratch = keepScratch(in.scratch, body)
+	if kind == kindReject {
+		_, err = decodeReject(body)
+	} else {
+		_, err = decodeEvent(body)
+	}
+	return err
+}
+
+func (in *inspector) sequence(seq uint64) {
+	if in.next != 0 && seq != in.next {
+		in.r.problem("events %v are missing", span{in.next, seq - 1})
+	}
+	in.next, in.r.Last = seq+1, seq
+}

@@ -1,0 +1,293 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// pageFile reads a bbolt file without bbolt, which panics on pages that make no
+// sense, in a goroutine where nothing can catch it, and may go in circles
+// (deps.md A4, A7). This walks the tree as it is on disk, each page once, and
+// says what is wrong. It only reads, and is bounded by the file's size.
+type pageFile struct {
+	f     *os.File
+	pages uint64 // that the file has
+	metas int    // meta pages that are good
+	root  uint64 // page of the root bucket; 0: no meta page is good
+	high  uint64 // pages that are in use, and free ones among them
+	seen  []byte // one bit for each page
+
+	shallow  bool // branch pages only: what could send a reader in circles
+	visit    func(bucket string, key, value []byte)
+	problem  func(bucket, what string)
+	last     []byte // key that was visited before in the bucket
+	inBucket string
+}
+
+// Flags of bbolt's pages and of their elements (its internal/common/page.go).
+const (
+	pageHeader   = 16
+	elementSize  = 16
+	branchPage   = 0x01
+	leafPage     = 0x02
+	bucketLeaf   = 0x01
+	bucketHeader = 16
+)
+
+var order = binary.NativeEndian
+
+func openPages(path string) (*pageFile, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read pages: %w", err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read pages: %w", err), f.Close())
+	}
+	p := &pageFile{f: f, pages: uint64(info.Size()) / pageSize}
+	var newest uint64
+	for id := range uint64(2) {
+		b := make([]byte, metaPageSize)
+		if _, err := f.ReadAt(b, int64(id)*pageSize); err != nil || !metaValid(b[metaOffset:]) {
+			continue
+		}
+		m := b[metaOffset:]
+		p.metas++
+		if tx := order.Uint64(m[48:]); p.root == 0 || tx > newest {
+			newest, p.root, p.high = tx, order.Uint64(m[16:]), order.Uint64(m[40:])
+		}
+	}
+	p.seen = make([]byte, p.pages/8+1)
+	return p, nil
+}
+
+func (p *pageFile) close() error { return p.f.Close() }
+
+// walk goes through all of the tree. What it cannot read it reports and passes.
+func (p *pageFile) walk() {
+	switch {
+	case p.root == 0:
+		p.problem("", "both meta pages are damaged")
+		return
+	case p.high > p.pages:
+		p.problem("", fmt.Sprintf("file is cut off: %d of %d pages", p.pages, p.high))
+		p.high = p.pages
+	}
+	p.tree(p.root, nil)
+}
+
+// tree visits a page and what hangs on it; no key may be below low.
+func (p *pageFile) tree(id uint64, low []byte) {
+	page, err := p.page(id)
+	if err == nil {
+		err = p.elements(page, low)
+	}
+	if err != nil {
+		p.problem(p.inBucket, fmt.Sprintf("page %d: %v", id, err))
+	}
+}
+
+// page reads a page with what overflows from it. Each is read once.
+func (p *pageFile) page(id uint64) ([]byte, error) {
+	if !p.mark(id) {
+		return nil, errors.New("is out of place")
+	}
+	b := make([]byte, pageSize)
+	if _, err := p.f.ReadAt(b, int64(id)*pageSize); err != nil && err != io.EOF {
+		return nil, err
+	}
+	if order.Uint64(b) != id {
+		return nil, errors.New("has another's number")
+	}
+	more := uint64(order.Uint32(b[12:]))
+	if more >= p.high-id {
+		return nil, errors.New("is longer than the file")
+	}
+	for i := range more {
+		if !p.mark(id + 1 + i) {
+			return nil, errors.New("overlaps another")
+		}
+	}
+	if more == 0 {
+		return b, nil
+	}
+	b = make([]byte, (1+more)*pageSize)
+	if _, err := p.f.ReadAt(b, int64(id)*pageSize); err != nil && err != io.EOF {
+		return nil, err
+	}
+	return b, nil
+}
+
+// mark reports whether a page may be where it was met: within the file, and for
+// the first time.
+func (p *pageFile) mark(id uint64) bool {
+	if id < 2 || id >= p.high || p.marked(id) {
+		return false
+	}
+	p.seen[id/8] |= 1 << (id % 8)
+	return true
+}
+
+func (p *pageFile) marked(id uint64) bool { return p.seen[id/8]&(1<<(id%8)) != 0 }
+
+func (p *pageFile) elements(page, low []byte) error {
+	switch order.Uint16(page[8:]) {
+	case branchPage:
+		return p.branch(page)
+	case leafPage:
+		return p.leaf(page, low)
+	}
+	return errors.New("is of no known kind")
+}
+
+// element returns a branch's or leaf's i-th key, and a leaf's value.
+func element(page []byte, i int, leaf bool) (flags uint32, key, value []byte, err error) {
+	at := uint64(pageHeader + i*elementSize)
+	e := page[at:]
+	pos, ksize, vsize := uint64(order.Uint32(e)), uint64(order.Uint32(e[4:])), uint64(0)
+	if leaf {
+		flags, pos, ksize, vsize = order.Uint32(e), uint64(order.Uint32(e[4:])), uint64(order.Uint32(e[8:])), uint64(order.Uint32(e[12:]))
+	}
+	if at+pos+ksize+vsize > uint64(len(page)) || pos < elementSize || ksize == 0 {
+		return 0, nil, nil, fmt.Errorf("element %d lies outside", i)
+	}
+	kv := page[at+pos:]
+	return flags, kv[:ksize:ksize], kv[ksize : ksize+vsize : ksize+vsize], nil
+}
+
+// count returns how many elements a page has.
+func count(page []byte) (int, error) {
+	n := int(order.Uint16(page[10:]))
+	if pageHeader+n*elementSize > len(page) {
+		return 0, errors.New("has more elements than room")
+	}
+	return n, nil
+}
+
+func (p *pageFile) branch(page []byte) error {
+	n, err := count(page)
+	if err == nil && n == 0 {
+		err = errors.New("is empty")
+	}
+	leaves := false
+	for i := 0; i < n && err == nil; i++ {
+		var key []byte
+		if _, key, _, err = element(page, i, false); err != nil {
+			break
+		}
+		child := order.Uint64(page[pageHeader+i*elementSize+8:])
+		if p.shallow && i == 0 {
+			leaves = p.isLeaf(child)
+		}
+		if leaves {
+			if !p.mark(child) {
+				err = fmt.Errorf("leaf %d is out of place", child)
+			}
+			continue
+		}
+		if p.last != nil && bytes.Compare(p.last, key) >= 0 {
+			p.problem(p.inBucket, fmt.Sprintf("page %d: key %d is out of order", order.Uint64(page), i))
+		}
+		p.tree(child, key)
+	}
+	return err
+}
+
+func (p *pageFile) isLeaf(id uint64) bool {
+	b := make([]byte, pageHeader)
+	_, err := p.f.ReadAt(b, int64(min(id, p.pages))*pageSize)
+	return err == nil && order.Uint16(b[8:]) == leafPage
+}
+
+func (p *pageFile) leaf(page, low []byte) error {
+	n, err := count(page)
+	for i := 0; i < n && err == nil; i++ {
+		flags, key, value, bad := element(page, i, true)
+		switch {
+		case bad != nil:
+		case p.last != nil && bytes.Compare(p.last, key) >= 0 || bytes.Compare(key, low) < 0:
+			bad = fmt.Errorf("key %d is out of order", i)
+		default:
+			p.last = key
+		}
+		if bad != nil { // what follows may be good
+			p.problem(p.inBucket, fmt.Sprintf("page %d: %v", order.Uint64(page), bad))
+		}
+		switch {
+		case key == nil:
+		case flags&bucketLeaf == 0:
+			p.visit(p.inBucket, key, value)
+		case p.inBucket != "" || len(value) < bucketHeader:
+			err = errors.New("has a bucket where none should be")
+		default:
+			p.bucket(string(key), value)
+			p.last = key
+		}
+	}
+	return err
+}
+
+// bucket walks a bucket of the root, which has its own tree or a page inside of
+// its value.
+func (p *pageFile) bucket(name string, value []byte) {
+	p.inBucket, p.last = name, nil
+	defer func() { p.inBucket = "" }()
+	if root := order.Uint64(value); root != 0 {
+		p.tree(root, nil)
+		return
+	}
+	inline := value[bucketHeader:]
+	err := errors.New("is cut off")
+	if len(inline) >= pageHeader {
+		err = p.leaf(inline, nil)
+	}
+	if err != nil {
+		p.problem(name, "page inside of the root: "+err.Error())
+	}
+}
+
+// inline gives the elements of a bucket that stands inside of its value.
+func inline(value []byte, visit func(key, value []byte)) {
+	if len(value) < bucketHeader+pageHeader || order.Uint64(value) != 0 {
+		return
+	}
+	page := value[bucketHeader:]
+	n, err := count(page)
+	for i := 0; i < n && err == nil; i++ {
+		if _, key, value, err := element(page, i, true); err == nil {
+			visit(key, value)
+		}
+	}
+}
+
+// strays gives every element of the leaf pages that walk did not reach.
+func (p *pageFile) strays(visit func(bucket bool, key, value []byte)) {
+	for id := uint64(2); id < p.pages; id++ {
+		if p.marked(id) {
+			continue
+		}
+		head := make([]byte, pageHeader)
+		if _, err := p.f.ReadAt(head, int64(id)*pageSize); err != nil {
+			continue
+		}
+		more := uint64(order.Uint32(head[12:]))
+		if order.Uint16(head[8:]) != leafPage || order.Uint64(head) != id || more >= p.pages-id {
+			continue
+		}
+		page := make([]byte, (1+more)*pageSize)
+		if _, err := p.f.ReadAt(page, int64(id)*pageSize); err != nil && err != io.EOF {
+			continue
+		}
+		n, err := count(page)
+		for i := 0; i < n && err == nil; i++ {
+			if flags, key, value, err := element(page, i, true); err == nil {
+				visit(flags&bucketLeaf != 0, key, value)
+			}
+		}
+	}
+}
