@@ -19,7 +19,7 @@ func messageFields() []string {
 // builtins are those of text/template's functions that a message may call.
 func builtins() map[string]any {
 	m := map[string]any{}
-	for _, name := range []string{"and", "or", "not", "eq", "ne", "print", "printf"} {
+	for _, name := range []string{"and", "or", "not", "eq", "ne", "lt", "le", "gt", "ge", "print", "printf"} {
 		m[name] = true
 	}
 	return m
@@ -34,7 +34,7 @@ func (c *checker) message(key, text string) {
 		err = checkFields(trees["action_msg"].Root)
 	}
 	if err != nil {
-		c.bad(key, "is no template: %s; it may use %s", strings.TrimPrefix(err.Error(), "template: "), strings.Join(messageFields(), " "))
+		c.bad(key, "is no template: %s; it may use if, else, with, and, or, not, eq, ne, lt, le, gt, ge, print, printf and %s", strings.TrimPrefix(err.Error(), "template: "), strings.Join(messageFields(), " "))
 	}
 }
 

@@ -2,6 +2,7 @@ package intake
 
 import (
 	"errors"
+	"unicode/utf8"
 
 	"scanrelay/agent/intake/decode"
 )
@@ -81,6 +82,8 @@ func (j *job) jsonElements() ([]element, *problem) {
 	switch {
 	case errors.Is(err, decode.ErrTooLarge):
 		return nil, problemf("too_large", "%s: let the device send smaller messages", err)
+	case err != nil && !utf8.Valid(j.payload):
+		return nil, problemf("not_json", "%s, and not UTF-8: set the device to UTF-8 (it may be sending GBK); if it sends bare text, %s needs decoder text", err, j.src.name())
 	case err != nil:
 		return nil, problemf("not_json", "%s: if the device sends bare text, %s needs decoder text", err, j.src.name())
 	}

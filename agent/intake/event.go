@@ -26,6 +26,7 @@ type builder struct {
 	station *station
 	named   string // the station as the message names it
 	sent    string // the time as it was sent; "" if it was none
+	unread  string // what was sent as the time and is none
 	bad     *problem
 }
 
@@ -162,7 +163,14 @@ func (b *builder) clock() {
 	}
 	b.ev.ActionTime = b.received.Unix()
 	b.ev.Marks |= scan.MarkClock
-	b.trace.field(fieldActionTime, "time of arrival: none was sent, or none that can be", b.sent, b.received.Format(time.RFC3339))
+	why := "time of arrival: none was sent"
+	switch {
+	case b.sent != "":
+		why = "time of arrival: the one sent cannot be, see the clock rule"
+	case b.unread != "":
+		why = "time of arrival: what was sent is no time in a known form; give its layout under time_formats"
+	}
+	b.trace.field(fieldActionTime, why, b.sent+b.unread, b.received.Format(time.RFC3339))
 }
 
 // sentTime reads the device's time and notes it as it was sent. Sparkplug's
@@ -180,6 +188,8 @@ func (b *builder) sentTime() (at time.Time, from string, ok bool) {
 	}
 	if at, ok = decode.Time(v.text, b.src.layouts, b.src.zone); ok {
 		b.sent = v.text
+	} else {
+		b.unread = v.text
 	}
 	return at, v.from, ok
 }

@@ -150,6 +150,10 @@ func (j *job) message() {
 		j.tooLarge()
 		return
 	}
+	if j.src.decoder != "sparkplug" {
+		j.payload = decode.UTF8(j.payload)
+		text = decode.Strip(j.payload)
+	}
 	elements, bad := j.elements()
 	switch {
 	case bad != nil && matchesAny(j.src.ignore, text):

@@ -2,6 +2,7 @@ package intake
 
 import (
 	"regexp"
+	"slices"
 
 	"scanrelay/agent/intake/decode"
 	"scanrelay/agent/scan"
@@ -17,7 +18,7 @@ type read struct {
 
 // noRead is what scanners say when they read nothing (depot.md, Devices). It is
 // never a waybill number, whatever waybill_pattern says.
-var noRead = regexp.MustCompile(`(?i)^(\([0-9a-f]{12}\)\s*)?(no[ _-]?read|nr|br|error|err|\?+|\*+)$`)
+var noRead = regexp.MustCompile(`(?i)^(\([0-9a-f]{12}\)\s*)?<?(no[ _-]?(read|code|data|tag|barcode)|nr|br|error|err|er,[0-9]+|timeout|undefined|null|\?+|\*+)>?$`)
 
 // code is one text found at an element's waybill field.
 type code struct {
@@ -104,7 +105,7 @@ func (s *sorter) finish() {
 func (j *job) codes(el *element) []code {
 	v, ok := j.find(fieldWaybill, el)
 	if !ok {
-		return nil
+		return j.everyCode(el)
 	}
 	if v.node == nil {
 		return []code{{text: v.text}}
@@ -113,17 +114,45 @@ func (j *job) codes(el *element) []code {
 	case decode.Object:
 		return []code{{bad: problemf("bad_waybill", "waybill_id at %s is an object: let fields.waybill_id of %s point to the number in it", v.from, j.src.name())}}
 	case decode.Array:
-		var codes []code
-		for i := range v.node.Kids() {
-			kid := &v.node.Kids()[i]
-			if text, ok := kid.Text(); ok {
-				codes = append(codes, j.code(found{text: valid(decode.StripText(text)), node: kid, from: v.from}))
-			}
-		}
-		return codes
+		return j.codesOf(nil, v.node, v.from)
 	default:
 		return []code{j.code(v)}
 	}
+}
+
+// codesOf returns the texts of an array and of arrays in it.
+func (j *job) codesOf(codes []code, array *decode.Node, from string) []code {
+	for i := range array.Kids() {
+		kid := &array.Kids()[i]
+		switch text, ok := kid.Text(); {
+		case ok:
+			codes = append(codes, j.code(found{text: valid(decode.StripText(text)), node: kid, from: from}))
+		case kid.Kind == decode.Array:
+			codes = j.codesOf(codes, kid, from)
+		case kid.Kind == decode.Object:
+			codes = append(codes, code{bad: problemf("bad_waybill", "waybill_id at %s is a list of objects: let split of %s be %s, and fields.waybill_id point to the number in one of them", from, j.src.name(), from)})
+		}
+	}
+	return codes
+}
+
+// everyCode returns the texts that a waybill field with * on its way points to.
+func (j *job) everyCode(el *element) (codes []code) {
+	r := j.src.rules[fieldWaybill]
+	if r.kind != rulePointer || !slices.Contains(r.pointer, "*") {
+		return nil
+	}
+	for _, n := range append([]*decode.Node{el.node}, el.around...) {
+		for _, e := range n.Expand(r.pointer) {
+			if text, ok := e.Node.Text(); ok {
+				codes = append(codes, j.code(found{text: valid(decode.StripText(text)), node: e.Node, from: r.String()}))
+			}
+		}
+		if len(codes) > 0 {
+			break
+		}
+	}
+	return codes
 }
 
 func (j *job) code(v found) code {

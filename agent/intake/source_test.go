@@ -2,6 +2,7 @@ package intake
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	mqtt "github.com/eclipse/paho.mqtt.golang"
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/hooks/auth"
 	"github.com/mochi-mqtt/server/v2/listeners"
@@ -222,22 +224,45 @@ func writePasswords(file, user, password string) error {
 	return exec.Command("mosquitto_passwd", "-b", "-c", file, user, password).Run()
 }
 
-func TestSourceOverWebSockets(t *testing.T) {
+// overWebSockets takes a scan from a broker that speaks WebSockets, with TLS or
+// without.
+func overWebSockets(t *testing.T, scheme string, server *tls.Config, client func() (*tls.Config, error)) {
+	t.Helper()
 	addr := fmt.Sprintf("127.0.0.1:%d", freePort(t))
-	server := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler)})
-	if err := errors.Join(server.AddHook(new(auth.AllowHook), nil),
-		server.AddListener(listeners.NewWebsocket(listeners.Config{ID: "ws", Address: addr})), server.Serve()); err != nil {
+	broker := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err := errors.Join(broker.AddHook(new(auth.AllowHook), nil),
+		broker.AddListener(listeners.NewWebsocket(listeners.Config{ID: "ws", Address: addr, TLSConfig: server})), broker.Serve()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = server.Close() })
+	t.Cleanup(func() { _ = broker.Close() })
 	j := newFakeJournal(t, 0)
-	s, stop := startSource(t, SourceConfig{Brokers: []string{"ws://" + addr}}, testMapper(t, MapperConfig{}), j)
+	s, stop := startSource(t, SourceConfig{Brokers: []string{scheme + "://" + addr}, TLS: client}, testMapper(t, MapperConfig{}), j)
 	eventually(t, "connected", s.Connected)
-	c := connect(t, "ws://"+addr, "scanner")
+	c := connect(t, scheme+"://"+addr, "scanner", func(o *mqtt.ClientOptions) {
+		if client != nil {
+			conf, err := client()
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.SetTLSConfig(conf)
+		}
+	})
 	if token := c.Publish("scans/g", 1, false, payload("YT00000001")); !token.WaitTimeout(5*time.Second) || token.Error() != nil {
 		t.Fatal(token.Error())
 	}
 	eventually(t, "stored", func() bool { return len(j.waybills()) == 1 })
 	c.Disconnect(100)
 	stop()
+}
+
+func TestSourceOverWebSockets(t *testing.T) { overWebSockets(t, "ws", nil, nil) }
+
+func TestSourceOverSecureWebSockets(t *testing.T) {
+	a := newAuthority(t)
+	crt, key := a.issue("server", "127.0.0.1")
+	conf, err := ServerTLS(crt, key, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	overWebSockets(t, "wss", conf, ClientTLS(a.file("ca.crt"), "", ""))
 }

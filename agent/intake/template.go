@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"text/template/parse"
@@ -9,13 +10,26 @@ import (
 
 // template is a station's action_msg. It has the syntax of package
 // text/template, read by that package's own parser, and evaluates what a message
-// needs of it: fields, constants, variables, if, with, parentheses, pipes and the
-// functions of templateFuncs. Executing text/template itself would make the linker keep every
-// exported method of the whole program, two megabytes of a gateway's binary.
+// needs of it: the fields that interfaces.md lists, .Event.ActionTime.Format with
+// a layout, .Event.ActionType.Chinese and .English, constants, variables,
+// comments, trimming, if, else, else if, with, parentheses, pipes and the
+// functions of templateFuncs. What is left out (range, define, template, block,
+// index, slice, len, call, html, js, urlquery, println and other methods) is an
+// error when the configuration is read, never a wrong message. Executing
+// text/template itself would make the linker keep every exported method of the
+// whole program, two megabytes of a gateway's binary.
 type template struct{ root *parse.ListNode }
 
 // templateFuncs are the functions that a template may call.
-var templateFuncs = map[string]any{"and": true, "or": true, "not": true, "eq": true, "ne": true, "print": true, "printf": true}
+var templateFuncs = map[string]any{
+	"and": true, "or": true, "not": true, "print": true, "printf": true,
+	"eq": true, "ne": true, "lt": true, "le": true, "gt": true, "ge": true,
+}
+
+// errUse says what there is where something else was used.
+func errUse(n parse.Node) error {
+	return fmt.Errorf("%s cannot be used in a message: there are fields, constants, variables, if, else, with, and, or, not, eq, ne, lt, le, gt, ge, print and printf", n)
+}
 
 // parseTemplate reads a template and tries every branch of it on a sample, so
 // that what is wrong with it shows when the configuration is read.
@@ -82,7 +96,7 @@ func (e *evaluation) node(n parse.Node) error {
 	case *parse.WithNode:
 		return e.branch(&n.BranchNode, true)
 	}
-	return fmt.Errorf("%s cannot be used in a message", n)
+	return errUse(n)
 }
 
 // branch evaluates an if, or a with, in which the dot is the value.
@@ -175,7 +189,7 @@ func (e *evaluation) value(n parse.Node, args []any) (any, error) {
 			return e.dot, nil
 		}
 	}
-	return nil, fmt.Errorf("%s cannot be used in a message", n)
+	return nil, errUse(n)
 }
 
 // field returns a field of the whole data; n is how it was written.
@@ -238,15 +252,38 @@ func call(name string, args []any) (any, error) {
 			}
 		}
 		return args[len(args)-1], nil
-	case name == "eq" && len(args) > 1, name == "ne" && len(args) == 2:
-		for _, v := range args[1:] {
-			if v == args[0] {
-				return name == "eq", nil
-			}
-		}
-		return name == "ne", nil
+	case name == "eq" && len(args) > 1, len(args) == 2 && len(name) == 2:
+		return compareAll(name, args)
 	}
 	return nil, fmt.Errorf("wrong arguments for %s", name)
+}
+
+// compareAll compares the first argument with the others; eq is true if one of
+// them is equal.
+func compareAll(name string, args []any) (any, error) {
+	for _, v := range args[1:] {
+		var c int
+		switch a := args[0].(type) {
+		case int64:
+			b, ok := v.(int64)
+			if !ok {
+				return nil, fmt.Errorf("%s compares the number %d with %q: write it without quotes", name, a, fmt.Sprint(v))
+			}
+			c = cmp.Compare(a, b)
+		case string:
+			b, ok := v.(string)
+			if !ok {
+				return nil, fmt.Errorf("%s compares the text %q with %v: write it in quotes", name, a, v)
+			}
+			c = strings.Compare(a, b)
+		default:
+			return nil, fmt.Errorf("%s compares numbers or texts, not %v", name, a)
+		}
+		if name != "eq" || c == 0 {
+			return map[string]bool{"eq": c == 0, "ne": c != 0, "lt": c < 0, "le": c <= 0, "gt": c > 0, "ge": c >= 0}[name], nil
+		}
+	}
+	return false, nil
 }
 
 // truth is text/template's: what is not empty is true.

@@ -24,6 +24,8 @@ func TestTemplate(t *testing.T) {
 		"{{with .Station.Name}}{{.}} {{$.Depot.ID}}{{else}}none{{end}}{{with .Event.DeviceID}}{{.}}{{else}}{{.Depot.ID}}{{end}}",
 		"{{$d := .Depot.Name}}{{$d}} {{if $x := .Station.ID}}{{$x}}{{end}}{{define \"x\"}}{{.Anything}}{{end}}", "{{/* nothing */}}",
 		"{{if and .Depot.ID (not .Event.DeviceID)}}a{{end}}{{if or .Event.DeviceID false}}b{{else}}c{{end}}",
+		"{{if lt .Event.ActionType 300002}}a{{else if ge .Event.ActionType 300003}}b{{else}}c{{end}}{{if le 1 1}}d{{end}}{{if gt \"b\" \"a\"}}e{{end}}",
+		"{{if (eq .Station.ID \"gate-3\" \"gate-4\") | not}}a{{else}}{{ne 1 2}}{{eq \"x\" \"y\" \"z\"}}{{end}}",
 		"{{.Depot.Name | printf \"%s %d\" .Station.ID | print}} {{print 1 \"x\"}} {{`raw`}} {{true}}",
 	} {
 		parsed, err := parseTemplate(text)
@@ -52,7 +54,7 @@ func TestTemplateRefused(t *testing.T) {
 		"{{.Depot.City}}":                        ".Depot.City",
 		"{{if true}}a{{else}}{{.Nope}}{{end}}":   ".Nope",
 		"{{if false}}{{.Nope}}{{end}}":           ".Nope",
-		"{{range .Depot.Name}}{{end}}":           "range",
+		"{{range .Depot.Name}}{{end}}":           "there are fields, constants",
 		"{{call .Depot.ID}}":                     "call",
 		"{{.Depot.ID 1}}":                        "no argument",
 		"{{\"x\" 1}}":                            "x",
@@ -64,6 +66,10 @@ func TestTemplateRefused(t *testing.T) {
 		"{{with .Depot.ID}}{{.Depot.ID}}{{end}}": ".Depot.ID",
 		"{{$x := .Depot.ID}}{{$x.Y}}":            "$x.Y",
 		"{{$.Nope}}":                             "$.Nope",
+		"{{eq .Event.ActionType \"300002\"}}":    "without quotes",
+		"{{eq .Station.ID 3}}":                   "in quotes",
+		"{{lt true false}}":                      "numbers or texts",
+		"{{lt 1}}":                               "wrong arguments",
 		"{{1.5}}":                                "1.5",
 		"{{template \"x\"}}":                     "template",
 	} {

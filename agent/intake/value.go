@@ -33,6 +33,9 @@ func (j *job) find(f field, el *element) (v found, ok bool) {
 		if v, ok = j.follow(r, el.node); ok {
 			return v, true
 		}
+		if len(r.pointer) == 0 {
+			return found{}, false // the element itself; what is around it is another's
+		}
 		for _, n := range el.around {
 			if v, ok = j.follow(r, n); ok {
 				v.from += " of the message"

@@ -2,8 +2,10 @@ package decode
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/csv"
 	"strings"
+	"unicode/utf16"
 )
 
 // framing is what devices put around a read: control characters (STX, ETX, CR,
@@ -30,6 +32,32 @@ func Lines(payload []byte) [][]byte {
 		}
 	}
 	return lines
+}
+
+// UTF8 returns a text that begins with the byte order mark of UTF-16 as UTF-8, and
+// anything else as it is.
+func UTF8(b []byte) []byte {
+	if len(b) < 4 || len(b)%2 != 0 {
+		return b
+	}
+	var order binary.ByteOrder
+	switch {
+	case b[0] == 0xff && b[1] == 0xfe:
+		order = binary.LittleEndian
+	case b[0] == 0xfe && b[1] == 0xff:
+		order = binary.BigEndian
+	default:
+		return b
+	}
+	units := make([]uint16, 0, len(b)/2)
+	for i := 2; i < len(b); i += 2 {
+		units = append(units, order.Uint16(b[i:]))
+	}
+	text := string(utf16.Decode(units))
+	if strings.ContainsRune(text, '\ufffd') {
+		return b
+	}
+	return []byte(text)
 }
 
 // delimiters of CSV in the order in which they are tried.

@@ -32,6 +32,9 @@ func parseTime(s string, layouts []string, loc *time.Location) (time.Time, bool)
 	if t, ok := unix(s); ok {
 		return t, true
 	}
+	if strings.Contains(s, "年") {
+		s = strings.TrimSuffix(chinese.Replace(s), ":")
+	}
 	if t, ok := iso(s, loc); ok {
 		return t, true
 	}
@@ -42,6 +45,9 @@ func parseTime(s string, layouts []string, loc *time.Location) (time.Time, bool)
 	}
 	return time.Time{}, false
 }
+
+// chinese makes 2026年11月23日 15时30分20秒 what iso reads.
+var chinese = strings.NewReplacer("年", "-", "月", "-", "日 ", " ", "日", " ", "时", ":", "分", ":", "秒", "")
 
 // compact reads 20060102150405 and 200601021504, which as milliseconds would
 // lie after 2600 or before 1980, and 20060102T150405 with or without a zone.

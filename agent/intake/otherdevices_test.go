@@ -1,0 +1,91 @@
+package intake
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// Messages of devices that are not in the payload folder, and mistakes that whoever
+// maps a device makes. What is wanted: the numbers with their times, then how many
+// are ignored, then the codes of rejects.
+func TestOtherDevices(t *testing.T) {
+	const a, b = "YT6900634716900", "YT6900634716901"
+	with := func(more ...string) map[string]string {
+		f := map[string]string{"waybill_id": "/code", "action_type": "=200001", "action_msg": "=x"}
+		for i := 0; i < len(more); i += 2 {
+			f[more[i]] = more[i+1]
+		}
+		return f
+	}
+	text := func(more ...string) Mapping {
+		f := with(more...)
+		delete(f, "waybill_id")
+		return Mapping{Decoder: "text", Fields: f}
+	}
+	timed := Mapping{Fields: with("action_time", "/at")}
+	csv := Mapping{Decoder: "csv", Columns: []string{"n", "code", "at"}, Fields: with("action_time", "/at")}
+	for _, row := range []struct {
+		name, payload string
+		m             Mapping
+		want          string
+	}{
+		{"UTF-16 with BOM", "\xff\xfe" + wide(`{"code":"`+a+`"}`), timed, a + " 0"},
+		{"UTF-16 text, big endian", "\xfe\xff\x00Y\x00T\x000\x000\x000\x000\x000\x000\x00\r\x00\n", text(), "YT000000 0"},
+		{"GBK breaks JSON", "{\"code\":\"" + a + "\",\"name\":\"\xba\xb5\xe5\x5c\"}", timed, "0 not_json"},
+		{"GBK elsewhere", "{\"code\":\"" + a + "\",\"name\":\"\xba\xb5\"}", timed, a + " 0"},
+		{"a compact time as a number", `{"code":"` + a + `","at":20261123153000}`, timed, a + "@1795419000 0"},
+		{"a layout of its own", `{"code":"` + a + `","at":"23.11.26 15:30"}`, Mapping{Fields: with("action_time", "/at"), TimeFormats: []string{"02.01.06 15:04"}}, a + "@1795419000 0"},
+		{"a Chinese date", `{"code":"` + a + `","at":"2026年11月23日 15:30:00"}`, timed, a + "@1795419000 0"},
+		{"a large number", `{"code":12345678901234567890123}`, timed, "12345678901234567890123 0"},
+		{"a number with an exponent", `{"code":1.2345678901234e13}`, timed, "12345678901234 0"},
+		{"barcodeData by key", `{"data":{"barcodeData":{"x":{"code":"` + a + `"},"y":{"code":"` + b + `"}}}}`, Mapping{Split: "/data/barcodeData/*", Fields: with()}, a + " " + b + " 0"},
+		{"* in the waybill's own place", `{"at":1795419000,"data":{"barcodeData":[{"code":"` + a + `"},{"code":"NOREAD"},{"code":"` + b + `"}]}}`,
+			Mapping{Fields: with("waybill_id", "/data/barcodeData/*/code", "action_time", "/at")}, a + "@1795419000 " + b + "@1795419000 1"},
+		{"an empty array in an envelope", `{"data":{"barcodeData":[]}}`, Mapping{Split: "/data/barcodeData", Fields: with()}, "1"},
+		{"arrays in arrays of codes", `{"code":[["` + a + `"],["` + b + `",["4250168519463999999999999999999999999999"]]]}`, timed, a + " " + b + " 1"},
+		{"a list of objects at the waybill", `{"code":[{"v":"` + a + `"}]}`, timed, "0 bad_waybill"},
+		{"bare codes in an array", `["` + a + `","NOREAD",null,""]`, Mapping{Fields: with("waybill_id", "")}, a + " 2"},
+		{"objects on lines with a heartbeat", `{"code":"` + a + `"}` + "\r\n" + `{"type":"heartbeat"}` + "\n" + `{"code":"` + b + `"}`, timed, a + " " + b + " 1"},
+		{"a heartbeat on the data topic", `{"type":"heartbeat","uptime":5}`, timed, "1"},
+		{"a zero byte behind", `{"code":"` + a + `"}` + "\x00", timed, a + " 0"},
+		{"single quotes", `{'code':'` + a + `'}`, timed, "0 not_json"},
+		{"Cognex, group separator", a + "\x1d\r\n", text(), a + " 0"},
+		{"Keyence, code and time in ms", a + ":0123\r", Mapping{Decoder: "text", Fields: text().Fields, Pattern: `^(?P<waybill_id>[A-Z0-9]+):[0-9]+$`}, a + " 0"},
+		{"Keyence says an error", "ER,SYMB,01\rERROR\rER,23\r", Mapping{Decoder: "text", Fields: text().Fields, Ignore: []string{"^ER,"}}, "3"},
+		{"Hikrobot, two codes a line", a + ";" + b, Mapping{Decoder: "text", Fields: text().Fields, Pattern: `^(?P<waybill_id>[A-Z0-9]{6,35})(;|$)`}, a + " 0"},
+		{"no-reads of many makers", "NoRead\r\n<NOREAD>\nNo Code\nNO-READ\nNOBARCODE\ntimeout\n????\nundefined\nNODATA", text(), "9"},
+		{"an AIM identifier", "]C1" + a, text(), "0 not_waybill"},
+		{"an AIM identifier, mapped", "]C1" + a, Mapping{Decoder: "text", Fields: text().Fields, Pattern: `^(\][A-Za-z][0-9a-z])?(?P<waybill_id>.+)$`}, a + " 0"},
+		{"CSV with semicolons", "1;" + a + ";2026-11-23 15:30:00\r\n2;NOREAD;\r\n", csv, a + "@1795419000 1"},
+		{"CSV with BOM, header and quotes", "\xef\xbb\xbfn,code,at\r\n1,\"" + a + "\",\"2026-11-23 15:30:00\"\r\n", csv, a + "@1795419000 1"},
+	} {
+		row.m.Topic = "#"
+		m := canonical(t, func(c *MapperConfig) { c.Sources = []Mapping{row.m} })
+		batch := m.Map("line/3", []byte(row.payload), MessageInfo{})
+		var got []string
+		for _, e := range batch.Events {
+			one := string(e.Waybill)
+			if e.ActionTime == 1795419000 {
+				one += fmt.Sprintf("@%d", e.ActionTime)
+			}
+			got = append(got, one)
+		}
+		got = append(got, fmt.Sprint(batch.Ignored))
+		for _, r := range batch.Rejects {
+			got = append(got, r.Code)
+		}
+		if s := strings.Join(got, " "); s != row.want {
+			t.Errorf("%s: %s, want %s: %+v", row.name, s, row.want, batch.Rejects)
+		}
+	}
+}
+
+// wide is ASCII in UTF-16, little endian.
+func wide(s string) string {
+	var out strings.Builder
+	for i := range len(s) {
+		out.Write([]byte{s[i], 0})
+	}
+	return out.String()
+}
