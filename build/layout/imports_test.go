@@ -76,7 +76,7 @@ var arrows = []row{
 	{
 		pkg: "agent",
 		uses: []string{
-			"agent/scan", "agent/clock", "agent/intake", "agent/control", "store",
+			"agent/scan", "agent/clock", "agent/intake", "agent/intake/decode", "agent/control", "store",
 			"uplink", "uplink/syncapi", "wechat", "configs",
 		},
 		libraries: []string{metrics, xSync, xSys},
