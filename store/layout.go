@@ -23,7 +23,7 @@ const formatVersion = 2
 const (
 	lockName       = "outbox.lock"
 	suspectName    = "suspect"
-	cleanName      = "clean"
+	cleanName      = "outbox.clean"
 	asideSuffix    = ".damaged"
 	quarantineName = "quarantine.db"
 	segmentPrefix  = "segment-"

@@ -98,7 +98,7 @@ func (a *app) root() *cobra.Command {
 	root.SetErr(a.err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(a.agentCommand(), a.checkCommand(), a.statusCommand(), a.traceCommand(),
-		a.eventsCommand(), a.deadletterCommand(), a.quarantineCommand(), a.listenCommand(), a.versionCommand())
+		a.eventsCommand(), a.deadletterCommand(), a.quarantineCommand(), a.storeCommand(), a.listenCommand(), a.versionCommand())
 	root.AddCommand(a.fullCommands()...)
 	return root
 }

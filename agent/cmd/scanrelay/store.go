@@ -1,0 +1,209 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"scanrelay/agent/control"
+	"scanrelay/agent/scan"
+	"scanrelay/store"
+)
+
+func (a *app) storeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "store",
+		Short: "Check or export the store of an agent that does not run",
+		Args:  cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return unknownCommand(cmd, args[0])
+			}
+			return usagef("store needs check or export")
+		},
+	}
+	check, export := &looker{app: a}, &looker{app: a}
+	c := &cobra.Command{
+		Use:   "check",
+		Short: "Verify every page, record and count of the store",
+		Long:  "Verify every page, checksum and count of the store, and that all of it can be\ndecrypted. Nothing is changed. Exit code 1 if anything is wrong.",
+		Args:  noArgs,
+		RunE:  func(*cobra.Command, []string) error { return check.checkStore() },
+	}
+	e := &cobra.Command{
+		Use:   "export",
+		Short: "Write all records as JSON lines",
+		Long:  "Write all records and what is in quarantine as JSON lines. Personal data is\nmasked unless --reveal.",
+		Args:  noArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return export.exportStore(cmd) },
+	}
+	check.flags(c, false)
+	export.flags(e, true)
+	if err := e.Flags().MarkHidden("json"); err != nil { // it writes nothing else
+		panic(err)
+	}
+	cmd.AddCommand(c, e)
+	return cmd
+}
+
+// storeError says what to do about a store that cannot be opened.
+func storeError(dir string, err error) error {
+	switch {
+	case errors.Is(err, store.ErrInUse):
+		return fmt.Errorf("the agent is running: stop it first (%w)", err)
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s: no agent has run with this data_dir (%w)", dir, err)
+	}
+	return err
+}
+
+func (l *looker) checkStore() error {
+	cfg, err := l.agentOf()
+	if err != nil {
+		return err
+	}
+	r, err := store.Check(cfg.DataDir)
+	if err != nil {
+		return storeError(cfg.DataDir, err)
+	}
+	if l.json {
+		err = json.NewEncoder(l.out).Encode(struct {
+			Good     bool                `json:"good"`
+			Files    []*store.FileReport `json:"files"`
+			Aside    []string            `json:"aside"`
+			Problems []string            `json:"problems"`
+		}{r.Good(), r.Files, r.Aside, r.Problems})
+	} else {
+		_, err = l.out.Write([]byte(checkText(r)))
+	}
+	if err == nil && !r.Good() {
+		return errShown
+	}
+	return err
+}
+
+// checkText is a check for people: a line for each file, then what is wrong.
+func checkText(r *store.CheckReport) string {
+	var b strings.Builder
+	for _, f := range r.Files {
+		fmt.Fprintf(&b, "%s: ", f.Name)
+		if f.Events+f.Carried+f.Notes > 0 || f.First > 0 {
+			fmt.Fprintf(&b, "%d events (%d to %d), %d carried, %d notes", f.Events, f.First, f.Last, f.Carried, f.Notes)
+		} else {
+			fmt.Fprintf(&b, "%d entries", f.Rejects)
+		}
+		if len(f.Problems) == 0 {
+			b.WriteString(", good")
+		}
+		if f.Metas == 1 {
+			b.WriteString("; one of two meta pages is void: a commit was cut off, or the last one is gone")
+		}
+		b.WriteByte('\n')
+		for _, p := range f.Problems {
+			fmt.Fprintf(&b, "  PROBLEM %s\n", p)
+		}
+	}
+	for _, name := range r.Aside {
+		fmt.Fprintf(&b, "%s: set aside by an earlier start\n", name)
+	}
+	for _, p := range r.Problems {
+		fmt.Fprintf(&b, "PROBLEM %s\n", p)
+	}
+	if r.Good() {
+		fmt.Fprintf(&b, "all good: %d events received, the counts agree\n", r.Counts.Received)
+	}
+	return b.String()
+}
+
+// exportedEvent is a line of an export.
+type exportedEvent struct {
+	control.Node
+	DeviceID string            `json:"device_id,omitempty"`
+	Pickup   map[string]string `json:"pickup_courier,omitempty"`
+	Delivery map[string]string `json:"delivery_courier,omitempty"`
+	Waybill  *exportedWaybill  `json:"waybill,omitempty"`
+}
+
+type exportedWaybill struct {
+	CreateTime int64             `json:"create_time"`
+	Sender     map[string]string `json:"sender"`
+	Receiver   map[string]string `json:"receiver"`
+}
+
+func (l *looker) exportStore(cmd *cobra.Command) error {
+	cfg, err := l.agentOf()
+	if err != nil {
+		return err
+	}
+	r, err := store.OpenReadOnly(cfg.DataDir)
+	if err != nil {
+		return storeError(cfg.DataDir, err)
+	}
+	defer r.Close()
+	out := bufio.NewWriter(l.out)
+	enc := json.NewEncoder(out)
+	err = r.Scan(cmd.Context(), store.Filter{}, func(rec store.Record) error { return enc.Encode(l.exported(&rec)) })
+	if err == nil {
+		err = r.Quarantine(cmd.Context(), func(q store.Quarantined) error {
+			payload := string(q.Payload)
+			if !l.reveal {
+				payload = scan.MaskDigitRuns(payload)
+			}
+			return enc.Encode(control.Rejected{
+				Event: control.Event{
+					ID: fmt.Sprint("rejected-", q.Seq), ReceivedAt: control.Stamp{Time: q.ReceivedAt},
+					State: control.StateRejected, LastError: l.text(scan.Text(q.Reason)),
+				},
+				Topic: q.Topic, Payload: []byte(payload),
+			})
+		})
+	}
+	return errors.Join(err, out.Flush())
+}
+
+func (l *looker) exported(r *store.Record) *exportedEvent {
+	e := &r.Event
+	x := &exportedEvent{DeviceID: e.DeviceID, Pickup: l.courier(e.Pickup), Delivery: l.courier(e.Delivery)}
+	x.Event = control.Event{
+		ID: r.ID.String(), EventID: e.EventID, WaybillID: string(e.Waybill), ActionType: int(e.ActionType),
+		ActionTime: e.ActionTime, ReceivedAt: control.Stamp{Time: e.ReceivedAt}, State: r.State.String(),
+		Attempts: r.Attempts, LastError: l.text(scan.Text(r.Last.Reason)), FinishedAt: control.Stamp{Time: r.FinishedAt},
+	}
+	x.ActionMsg, x.ErrCode, x.RID = l.text(e.ActionMsg), r.Last.ErrCode, r.Last.RID
+	if w := e.Data; w != nil {
+		x.Waybill = &exportedWaybill{w.CreateTime, l.party(&w.Sender), l.party(&w.Receiver)}
+	}
+	return x
+}
+
+// private is what the domain's private texts have in common.
+type private interface {
+	String() string
+	Reveal() string
+}
+
+func (l *looker) text(p private) string {
+	if l.reveal {
+		return p.Reveal()
+	}
+	return p.String()
+}
+
+func (l *looker) courier(c scan.Courier) map[string]string {
+	if c == (scan.Courier{}) {
+		return nil
+	}
+	return map[string]string{"name": l.text(c.Name), "phone": l.text(c.Phone)}
+}
+
+func (l *looker) party(p *scan.Party) map[string]string {
+	return map[string]string{
+		"name": l.text(p.Name), "phone": l.text(p.Phone), "province": l.text(p.Province), "city": l.text(p.City),
+		"area": l.text(p.Area), "street": l.text(p.Street), "address": l.text(p.Address), "id": l.text(p.ID),
+	}
+}

@@ -1,0 +1,143 @@
+package store
+
+import (
+	"fmt"
+	"path/filepath"
+)
+
+// CheckReport is what Check found.
+type CheckReport struct {
+	Files []*FileReport
+	// Aside names what earlier starts found damaged and set aside.
+	Aside []string
+	// Problems are those of the outbox as a whole.
+	Problems []string
+	Counts   Counts
+}
+
+// Good reports whether nothing is wrong.
+func (r *CheckReport) Good() bool {
+	for _, f := range r.Files {
+		if len(f.Problems) > 0 {
+			return false
+		}
+	}
+	return len(r.Problems) == 0
+}
+
+// Check verifies everything in an outbox that no agent holds: each page, each
+// record's checksum and encryption, the numbers from file to file, and the
+// counts against a recount. It changes nothing. ErrInUse: an agent has it;
+// ErrKey, ErrNewer: it cannot be read at all.
+func Check(dir string) (*CheckReport, error) {
+	r := &CheckReport{}
+	if err := r.files(dir); err != nil {
+		return nil, fmt.Errorf("check outbox: %w", err)
+	}
+	r.sequence()
+	reader, err := OpenReadOnly(dir)
+	if err != nil {
+		r.problem("it cannot be opened: %v", err)
+		return r, nil
+	}
+	r.Counts = reader.Counts()
+	r.counts(reader.o)
+	return r, reader.Close()
+}
+
+func (r *CheckReport) problem(format string, args ...any) {
+	r.Problems = append(r.Problems, fmt.Sprintf(format, args...))
+}
+
+// files inspects each file by itself.
+func (r *CheckReport) files(dir string) error {
+	lock, err := lockShared(dir)
+	if err != nil {
+		return err
+	}
+	defer lock.release()
+	numbers, err := listSegments(dir)
+	if err != nil {
+		return err
+	}
+	keys, err := openRing(dir, true, !fileExists(filepath.Join(dir, ringName)))
+	if err != nil {
+		return err
+	}
+	if !keys.whole {
+		r.problem("one of the two copies in %s is damaged, or there is none", ringName)
+	}
+	for _, n := range numbers {
+		if err := r.file(dir, segmentName(n), keys.sealer(n)); err != nil {
+			return err
+		}
+	}
+	if fileExists(filepath.Join(dir, quarantineName)) {
+		if err := r.file(dir, quarantineName, keys.sealer(quarantineKey)); err != nil {
+			return err
+		}
+	}
+	aside, err := filepath.Glob(filepath.Join(dir, "*"+asideSuffix+"*"))
+	for _, path := range aside {
+		r.Aside = append(r.Aside, filepath.Base(path))
+	}
+	return err
+}
+
+func (r *CheckReport) file(dir, name string, key *sealer) error {
+	f, err := inspectSegment(filepath.Join(dir, name), key)
+	if err != nil {
+		return err
+	}
+	if f.Name = name; f.Format > formatVersion {
+		return fmt.Errorf("%s: %w (format %d, this one knows %d)", name, ErrNewer, f.Format, formatVersion)
+	}
+	r.Files = append(r.Files, f)
+	return nil
+}
+
+// sequence finds numbers that no segment holds.
+func (r *CheckReport) sequence() {
+	next := uint64(0)
+	for _, f := range r.Files {
+		if f.Name == quarantineName {
+			continue
+		}
+		if next != 0 && f.First > next {
+			r.problem("events %v are in no file, before %s", span{next, f.First - 1}, f.Name)
+		}
+		next = max(f.First, f.Last+1)
+	}
+}
+
+// counts compares what is stored with what was counted again.
+func (r *CheckReport) counts(o *Outbox) {
+	c := &r.Counts
+	sum := uint64(0)
+	for _, n := range c.State {
+		sum += n
+	}
+	if sum != c.Received {
+		r.problem("received is %d, but pending and outcomes are %d", c.Received, sum)
+	}
+	if c.Received != c.NextSeq-1 {
+		r.problem("received is %d, but %d numbers were given", c.Received, c.NextSeq-1)
+	}
+	if c.Watermark >= c.NextSeq {
+		r.problem("the watermark, %d, is above the last number, %d", c.Watermark, c.NextSeq-1)
+	}
+	if last := o.journal.newest().last; o.state.nextSeq != last+1 {
+		r.problem("the next number is %d, but the last event is %d", o.state.nextSeq, last)
+	}
+	if o.state.epochOf(o.journal.oldest().first) == 0 {
+		r.problem("the epoch of the oldest events is not known")
+	}
+	for _, f := range r.Files {
+		if f.Name == quarantineName && f.Rejects != c.Quarantined {
+			r.problem("the quarantine says %d entries and holds %d", c.Quarantined, f.Rejects)
+		}
+	}
+	if c.Damaged != "" {
+		r.problem("an earlier start found damage: %s", c.Damaged)
+	}
+}

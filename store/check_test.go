@@ -1,0 +1,146 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+func mustCheck(t *testing.T, dir string) *CheckReport {
+	t.Helper()
+	r, err := Check(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (r *CheckReport) text() string {
+	all := append([]string(nil), r.Problems...)
+	for _, f := range r.Files {
+		all = append(all, f.Problems...)
+	}
+	return strings.Join(all, "\n")
+}
+
+func TestCheckOfAGoodStore(t *testing.T) {
+	w := newDamagedWorld(t)
+	before := contents(t, w.dir)
+	r := mustCheck(t, w.dir)
+	if !r.Good() {
+		t.Error(r.text())
+	}
+	events := uint64(0)
+	for _, f := range r.Files {
+		events += f.Events
+	}
+	if len(r.Files) != 4 || events != 1000 || r.Counts.Received != 1000 {
+		t.Errorf("%d files, %d events, %+v", len(r.Files), events, r.Counts)
+	}
+	for name, content := range contents(t, w.dir) {
+		if before[name] != content {
+			t.Errorf("%s was changed", name)
+		}
+	}
+	o := open(t, w.dir, small(w.clock))
+	if _, err := Check(w.dir); !errors.Is(err, ErrInUse) {
+		t.Errorf("beside an agent: %v", err)
+	}
+	closeChecked(t, o)
+}
+
+// Where an event cannot be read, Check says so; where it says that all is good,
+// every event can.
+func TestCheckFindsDamage(t *testing.T) {
+	w := newDamagedWorld(t)
+	rnd := rand.New(rand.NewPCG(6, 6))
+	found := 0
+	for i := range 80 {
+		dir := fastDir(t)
+		w.copyTo(t, dir, true)
+		what := spoil(t, filepath.Join(dir, segmentName(uint64(1+i%3))), rnd, i)
+		r := mustCheck(t, dir)
+		if !r.Good() {
+			found++
+		} else if n := readable(t, dir); n != len(w.states) {
+			t.Errorf("%d: %s: %d of %d events can be read, and all is good", i, what, n, len(w.states))
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found < 20 {
+		t.Errorf("found %d", found)
+	}
+}
+
+func readable(t *testing.T, dir string) (n int) {
+	t.Helper()
+	r, err := OpenReadOnly(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := r.Scan(context.Background(), Filter{}, func(Record) error { n++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// What bbolt itself would find nothing wrong with.
+func TestCheckFindsWhatDoesNotAddUp(t *testing.T) {
+	edit := func(change func(*state)) func(tx *bolt.Tx) error {
+		return func(tx *bolt.Tx) error {
+			s, err := loadState(tx.Bucket(bucketState))
+			if err == nil {
+				change(s)
+				err = s.storeAll(tx.Bucket(bucketState))
+			}
+			return err
+		}
+	}
+	for want, change := range map[string]func(tx *bolt.Tx) error{
+		"events 5 are missing": func(tx *bolt.Tx) error { return tx.Bucket(bucketEvents).Delete(seqKey(5)) },
+		"it cannot be decrypted": func(tx *bolt.Tx) error {
+			v := tx.Bucket(bucketEvents).Get(seqKey(5))
+			return tx.Bucket(bucketEvents).Put(seqKey(5), seal(seqKey(5), append([]byte(nil), v[:len(v)-crcSize-1]...)))
+		},
+		"wrong checksum": func(tx *bolt.Tx) error {
+			return tx.Bucket(bucketEvents).Put(seqKey(5), []byte("0123456789"))
+		},
+		"numbers were given":            edit(func(s *state) { s.nextSeq += 3 }),
+		"the watermark, 50, is above":   edit(func(s *state) { s.watermark = 50 }),
+		"received is 17, but":           edit(func(s *state) { s.base.received += 7; s.base.outcome[Pushed] += 7 }),
+		"the epoch of the oldest":       edit(func(s *state) { s.epochs = nil }),
+		"an earlier start found damage": edit(func(s *state) { s.damage = "segment 1" }),
+	} {
+		t.Run(want, func(t *testing.T) {
+			dir := t.TempDir()
+			o := open(t, dir, small(newTestClock()))
+			appendN(t, o, 10)
+			closeChecked(t, o)
+			if strings.Contains(want, "damage") {
+				if err := os.WriteFile(filepath.Join(dir, segmentName(1)+asideSuffix), nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			db, err := openBolt(filepath.Join(dir, segmentName(1)), minSegmentSize, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(db.Update(change), db.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if r := mustCheck(t, dir); !strings.Contains(r.text(), want) {
+				t.Error(fmt.Sprint(r.text()))
+			}
+		})
+	}
+}
