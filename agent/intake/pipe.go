@@ -212,6 +212,7 @@ func (p *pipe) close() {
 	if !p.closed {
 		p.closed = true
 		close(p.gone)
+		signal(p.wake) // run may have looked just before, and waits for nothing else then
 	}
 }
 
