@@ -12,6 +12,9 @@ gcc|gcc|the race detector
 libc|libc6-dev|the race detector
 fc-list|fontconfig|finds fonts
 chinese|fonts-noto-cjk|Chinese in the pages
+strace|strace|records what a power cut could lose
+qemu-arm-static|qemu-user-static|runs the tests of armv7
+qemu-aarch64-static|qemu-user-static|runs the tests of arm64
 ia32|(the kernel: CONFIG_IA32_EMULATION)|runs the 32-bit tests'
 
 # present tells whether the need with this name is met.

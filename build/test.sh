@@ -47,6 +47,19 @@ others() { go list ./... | grep -v '/build/e2e$'; }
 
 raced() { go test -race -timeout 8m $(others); }
 narrow() { CGO_ENABLED=0 GOARCH=386 go test -timeout 8m ./store/... ./agent/scan/... ./wechat/...; }
+
+# foreign runs the tests of store as the gateways' processors do, fewer of them:
+# those that start processes can't under an emulator.
+foreign() {
+  local bin=$PWD/build/cache/store-foreign.test
+  for cpu in arm arm64; do
+    local emulator=qemu-${cpu/arm64/aarch64}-static
+    echo "$cpu"
+    CGO_ENABLED=0 GOARCH=$cpu GOARM=7 go test -c -o "$bin" ./store &&
+      (cd store && "$emulator" "$bin" -test.short -test.timeout 3m -model.runs 4 \
+        -test.skip 'TestKill|TestPowerCut|TestPagesAgreeWithBolt') || return 1
+  done
+}
 whole() { go test -race -count=1 -timeout 9m ./build/e2e; }
 
 # reproducible builds the tree in another folder and compares the bytes.
@@ -71,6 +84,7 @@ stage vet "go vet, both builds, 32-bit too" vetted
 stage staticcheck "staticcheck, both builds" checked
 stage race "tests with the race detector" raced
 stage 386 "tests of store, scan and wechat on 32 bits" narrow
+stage foreign "tests of store as armv7 and arm64, emulated" foreign
 stage e2e "the built binary against real brokers" whole
 stage cross "linux armv6 armv7 arm64 amd64 riscv64" make -s cross BUILDS=full
 stage same "the same bytes from another folder" reproducible
