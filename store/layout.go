@@ -135,7 +135,8 @@ func removeTemps(dir string) error {
 }
 
 // syncDir makes creations, renames and removals in dir durable; bbolt never
-// does that (deps.md A1).
+// does that (deps.md A1). Its error wraps none: the renaming has happened, so
+// not even ENOSPC may pass for a lack of room after which all is as before.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -146,7 +147,7 @@ func syncDir(dir string) error {
 		err = closeErr
 	}
 	if err != nil {
-		return fmt.Errorf("sync folder: %w", err)
+		return fmt.Errorf("sync folder: %v", err)
 	}
 	return nil
 }

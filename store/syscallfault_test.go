@@ -1,0 +1,99 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+var faultRuns = flag.Int("faults.runs", 36, "runs with a failing system call")
+
+// faultCalls are the calls by which the outbox changes its files, and how they
+// fail.
+var faultCalls = []struct {
+	call   string
+	errors []string
+	upTo   int // about how often a thread makes it in powerRun
+}{
+	{"pwrite64", []string{"EIO", "ENOSPC", "EROFS", "EDQUOT"}, 500},
+	{"fdatasync", []string{"EIO", "ENOSPC"}, 250},
+	{"fsync", []string{"EIO", "ENOSPC"}, 40},
+	{"write", []string{"EIO", "ENOSPC", "EROFS"}, 4},
+	{"ftruncate", []string{"EIO", "ENOSPC", "EROFS"}, 8},
+	{"fallocate", []string{"EIO", "ENOSPC", "EOPNOTSUPP"}, 8},
+	{"renameat", []string{"EIO", "ENOSPC", "EROFS"}, 8},
+	{"unlinkat", []string{"EIO", "EROFS"}, 6},
+}
+
+// Each call that changes a file fails at some moment, once or from then on
+// ("EROFS+": the file system became read-only). Whatever the process made of it,
+// nothing that was acknowledged is lost, and the next start goes on.
+func TestFailingSystemCalls(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(8, uint64(time.Now().UnixNano())))
+	ended := map[string]int{}
+	for i := range *faultRuns {
+		f := faultCalls[i%len(faultCalls)]
+		errno := f.errors[rnd.IntN(len(f.errors))]
+		when := fmt.Sprint(1 + rnd.IntN(f.upTo))
+		if rnd.IntN(2) == 0 {
+			when += "+"
+		}
+		path := "" // only files of the outbox, not what it says
+		dir := fastDir(t)
+		if f.call == "write" {
+			path = dir + "/outbox.key" + tempSuffix
+		}
+		said, how := runFaulty(t, dir, f.call, errno, when, path)
+		ended[how]++
+		what := fmt.Sprintf("run %d: %s fails with %s at %s: %s", i, f.call, errno, when, how)
+		checkImage(t, dir, said, what)
+		if t.Failed() {
+			return
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%v", ended)
+	if ended["ended by the fault"] < *faultRuns/4 {
+		t.Errorf("too few faults took effect: %v", ended)
+	}
+}
+
+// runFaulty runs powerRun in a child of which a system call fails, and returns
+// what it said.
+func runFaulty(t *testing.T, dir, call, errno, when, path string) (said []string, how string) {
+	t.Helper()
+	args := []string{"-f", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=" + call, "-e", "inject=" + call + ":error=" + errno + ":when=" + when}
+	if path != "" {
+		args = append(args, "-P", path)
+	}
+	cmd := exec.Command("strace", append(args, os.Args[0])...)
+	cmd.Env = append(os.Environ(), powerDir+"="+dir)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		how = "went on"
+	case errors.As(err, &exit) && exit.ExitCode() == 1:
+		how = "ended by the fault"
+	default:
+		t.Fatalf("strace (make setup installs it) or a crash: %v\n%s", err, stderr.String())
+	}
+	if s := stderr.String(); strings.Contains(s, "panic") || strings.Contains(s, "fatal error") {
+		t.Errorf("%s %s %s: it panicked: %s", call, errno, when, s)
+	}
+	for line := range strings.Lines(string(out)) {
+		said = append(said, strings.ReplaceAll(strings.TrimSpace(line), " ", "\x00"))
+	}
+	return said, how
+}
