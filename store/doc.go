@@ -27,9 +27,16 @@
 //	outbox.lock            flock: one writer or many readers, of one machine
 //	segment-00000007.db    the journal's segments, rising; the last is written to
 //	quarantine.db          what could not be understood
+//	outbox.key             the master key, twice; made at the first start, mode
+//	                       0600. Where systemd gives the credential
+//	                       scanrelay-store-key (the same 64 hex digits), that
+//	                       is used, and there is none here
+//	outbox.keys            a key for each segment, under the master key; ring.go
+//	outbox.clean           the last process closed the outbox
 //	suspect                names a segment of which a sync failed; see Failed
 //	*.tmp                  a creation that was interrupted; removed at a start
-//	*.damaged*             what could not be read, set aside
+//	*.damaged*             damaged files as they were found; the alarm in Counts
+//	                       lasts until a person takes them away
 //
 // A segment is a bbolt file of fixed size, preallocated, begun when the one
 // before is nine tenths full (or half of retain old), never changed after the
@@ -52,7 +59,47 @@
 // The quarantine has meta, rejects (number → reject) and state (counts).
 //
 // Every value is framed: version, body, CRC32C over key, version and body
-// (codec.go). A record of a newer version is ErrNewer, not damage.
+// (codec.go). A record of a newer version is ErrNewer, not damage. An event with
+// an empty value marks a number whose event was lost to damage.
+//
+// # Encryption
+//
+// Events, carried events and rejects are sealed with AES-256-GCM (key.go): the
+// waybill number, all texts, couriers and waybill data. Numbers, outcomes with
+// their reasons, which hold no personal data, and counters are in clear. A
+// record is 20 bytes longer for it. No hash of anything personal is on disk:
+// identities and waybills are hashed in memory, under keys of this process.
+//
+// Each segment has a random key of its own, which stands in outbox.keys and not
+// in the segment. When a segment is unlinked its key is overwritten in place in
+// both slots of that file, so the segment's blocks, which an unlink leaves on
+// the flash, cannot be read by anybody, not even with the master key. What the
+// flash controller keeps of overwritten blocks is beyond any program: keep the
+// master key off the card (a credential sealed by systemd-creds) where that
+// matters, since a card with outbox.key on it holds all it takes. Carried events
+// are sealed anew under the key of the segment that takes them. A segment set
+// aside keeps its key until a person removes it; the quarantine has one key for
+// as long as it exists.
+//
+// A wrong or missing key is ErrKey, which says what to do, and changes nothing.
+// One bad page anywhere in outbox.key or outbox.keys is survived.
+//
+// # Damage
+//
+// bbolt dies of a bad page, in a goroutine where nothing can catch it, and may
+// go in circles (deps.md A4, A7). So pages.go walks the pages without bbolt,
+// each once: no child process and no time limit are needed. After a clean stop
+// only branch pages are looked at, in all segments; after an unclean one, or a
+// failed sync, every page and record of the newest segment, before bbolt opens
+// it for writing. Sealed segments are only ever read, with panics and faults
+// caught.
+//
+// A segment with bad pages is rebuilt under its number (rebuild.go): of what its
+// tree leads to, and of leaf pages that the tree lost. An event that cannot be
+// read keeps an empty place and ends as a dead letter, so that received =
+// pending + outcomes still holds; its number is named in Counts.Damaged and the
+// log. Then a new segment is begun, under a new epoch for what is unsynced.
+// Check (scanrelay store check) reads all there is.
 //
 // # What is promised, and the test that holds it
 //
@@ -82,26 +129,36 @@
 //     meta page is bad: TestCloneTakesNewEpoch, TestLostTransactionTakesNewEpoch.
 //   - A clock that begins in 1970, jumps or steps back: TestResolveClock,
 //     TestClockJumps.
+//   - Power cut at any moment, with unsynced writes lost, torn or reordered:
+//     what was acknowledged is there: TestPowerCut.
+//   - Any system call on the files may fail, once or for good:
+//     TestFailingSystemCalls.
 //   - A record that fails its checksum becomes a dead letter and holds nobody
-//     up; a file that bbolt refuses is set aside, named and never deleted:
-//     TestDamagedRecordBecomesDeadLetter, TestDamagedSegmentIsSetAside.
-//   - A file of a newer version is refused: TestNewerFileIsRefused.
+//     up: TestDamagedRecordBecomesDeadLetter. Bit flips, zeroed pages and
+//     overwritten sectors are found, contained and reported, the file is kept:
+//     TestDamageIsContained, TestUncleanStartMendsTheNewest, TestAlarmEnds,
+//     TestDamagedSegmentIsSetAside. bbolt is never given a page it dies of:
+//     TestPagesAgreeWithBolt.
+//   - Check finds what cannot be read and what does not add up:
+//     TestCheckFindsDamage, TestCheckFindsWhatDoesNotAddUp.
+//   - Nothing personal in clear on disk, wherever it goes: TestNothingInClearOnDisk.
+//     A key goes with its segment: TestKeyIsDestroyedWithItsSegment. Keys are
+//     not printed: TestKeysDontPrint. Wrong, missing, outdated and damaged keys:
+//     TestWrongOrMissingKey, TestKeysOlderThanSegments, TestKeysSurviveDamage.
+//   - A file of a newer version is refused: TestNewerFileIsRefused. Format 1,
+//     which was in clear, is read: TestFormat1IsRead.
 //   - Quarantine is bounded, and what leaves it is counted:
 //     TestQuarantineIsBounded.
 //
 // # What is not promised yet
 //
-//   - Personal data is in clear on disk. (Where encryption goes: the frame of a
-//     record, as version 2, with the segment's key in its meta bucket.)
-//   - A start reads segments in this process: a page so bad that bbolt dies of
-//     it while it looks for free pages stops the start, and needs a person to
-//     move that segment away.
-//   - Of a segment that was set aside nothing is drained: its events are lost to
-//     the agent, and the centre sees the gap in their numbers.
-//   - All that is pending is in memory, about 90 bytes an event.
+//   - A bad page in the newest segment after a clean stop may kill the process
+//     as it opens; the start after that is an unclean one, and mends it.
+//   - Damage to finished events in sealed segments is found by Check, or when
+//     they are read; not at a start, which has no need of them.
+//   - All that is pending is in memory, about 120 bytes an event: 100,000 fit
+//     into 32 MiB, 5,000,000 do not fit into 80.
 //   - Attempts, due times and waiting for data are in memory: after a restart
 //     every synced event is in to_push, due at once.
 //   - OfWaybills reads every event in the store.
-//   - A power cut was only simulated by bbolt's own tests (deps.md A1), not by
-//     ours.
 package store
