@@ -18,11 +18,20 @@ func main() {
 	events := flag.Int("events", 100_000, "scans of the intake measurements")
 	pushes := flag.Int("pushes", 20_000, "scans of the push measurement")
 	waybills := flag.Int("waybills", 1_000_000, "waybills that the centre knows in the lookup measurement")
-	only := flag.String("only", "", "measure only this: disk, idle, intake, one, push, latency, quota, lookups, devices or puback")
+	only := flag.String("only", "", "measure only this: disk, idle, intake, one, push, latency, quota, lookups, devices, puback or outbox")
+	stored := flag.Int("stored", 1_000_000, "events in the outbox at the end of its measurement, up to 10,000,000")
+	open := flag.String("open-store", "", "internal: open the store in this `folder` and say what it took")
 	steady := flag.Duration("steady", 20*time.Second, "length of the latency measurement")
 	flag.Parse()
+	if *open != "" {
+		if err := openStore(*open); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	ctx, end := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	b := &bench{harness: &harness{ctx: ctx}, binary: *binary, events: *events, pushes: *pushes, waybills: *waybills, only: *only, steady: *steady}
+	b := &bench{harness: &harness{ctx: ctx}, binary: *binary, events: *events, pushes: *pushes, waybills: *waybills, only: *only, steady: *steady, stored: *stored}
 	code := b.run()
 	end()
 	os.Exit(code)
@@ -36,6 +45,7 @@ type bench struct {
 	waybills       int
 	only           string
 	steady         time.Duration
+	stored         int
 	figures        []figure
 }
 
@@ -63,7 +73,7 @@ func (b *bench) run() (code int) {
 		measure func()
 	}{
 		{"disk", b.disk}, {"idle", b.idle}, {"intake", b.intake}, {"one", b.oneConnection}, {"push", b.push},
-		{"latency", b.latency}, {"quota", b.quota}, {"lookups", b.lookups}, {"devices", b.devicesIntake}, {"puback", b.acknowledgement},
+		{"latency", b.latency}, {"quota", b.quota}, {"lookups", b.lookups}, {"devices", b.devicesIntake}, {"puback", b.acknowledgement}, {"outbox", b.outbox},
 	} {
 		if (b.only == "" || b.only == m.name) && !b.part(m.measure) {
 			code = 1
