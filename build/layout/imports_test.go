@@ -24,7 +24,7 @@ const (
 	mochi   = "github.com/mochi-mqtt/server/v2"
 	backoff = "github.com/cenkalti/backoff/v4"
 	yaml    = "github.com/goccy/go-yaml"
-	cobra   = "github.com/spf13/cobra"
+	pflag   = "github.com/spf13/pflag"
 	metrics = "github.com/VictoriaMetrics/metrics"
 	xTime   = "golang.org/x/time"
 	xSync   = "golang.org/x/sync"
@@ -84,7 +84,7 @@ var arrows = []row{
 	},
 	{pkg: "agent/demo", uses: []string{all}, libraries: []string{paho, xSync}, tests: []string{browser}},
 	{
-		pkg: "agent/cmd/scanrelay", uses: []string{all}, libraries: []string{cobra, xTerm, xSys},
+		pkg: "agent/cmd/scanrelay", uses: []string{all}, libraries: []string{pflag, xTerm, xSys},
 		tests: []string{script, paho},
 	},
 
@@ -93,7 +93,7 @@ var arrows = []row{
 	{pkg: "build/size"},
 	{pkg: "build/rig", uses: []string{all}, libraries: []string{paho}},
 	{pkg: "build/e2e", uses: []string{all}, tests: []string{paho}},
-	{pkg: "build/bench", uses: []string{all}, libraries: []string{paho}},
+	{pkg: "build/bench", uses: []string{all}, libraries: []string{paho, bbolt}},
 }
 
 func TestArrows(t *testing.T) {

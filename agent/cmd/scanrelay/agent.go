@@ -6,20 +6,18 @@ import (
 	"log/slog"
 	"sync"
 
-	"github.com/spf13/cobra"
-
 	"scanrelay/agent"
 	"scanrelay/agent/control"
 	"scanrelay/configs"
 )
 
-func (a *app) agentCommand() *cobra.Command {
+func (a *app) agentCommand() *command {
 	var config string
-	cmd := &cobra.Command{
-		Use:   "agent -c FILE",
-		Short: "Run the depot agent",
-		Args:  noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+	cmd := &command{
+		use:   "agent -c FILE",
+		short: "Run the depot agent",
+		args:  noArgs,
+		run: func(ctx context.Context, _ []string) error {
 			cfg, problems := configs.LoadAgent(config, a.env)
 			_, problems = mapperOf(cfg, problems)
 			if err := a.problems(problems); err != nil {
@@ -27,10 +25,10 @@ func (a *app) agentCommand() *cobra.Command {
 			}
 			logger := a.logger(cfg.Log)
 			warn(logger, problems)
-			return a.runAgent(cmd.Context(), config, cfg, logger)
+			return a.runAgent(ctx, config, cfg, logger)
 		},
 	}
-	cmd.Flags().StringVarP(&config, "config", "c", defaultConfig, "the configuration `FILE`")
+	cmd.flags().StringVarP(&config, "config", "c", defaultConfig, "the configuration `FILE`")
 	return cmd
 }
 

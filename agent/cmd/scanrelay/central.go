@@ -13,8 +13,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"scanrelay/agent/control"
 	"scanrelay/agent/scan"
 	"scanrelay/configs"
@@ -24,23 +22,23 @@ import (
 	"scanrelay/wechat/callback"
 )
 
-func (a *app) centralCommand() *cobra.Command {
+func (a *app) centralCommand() *command {
 	var config string
-	cmd := &cobra.Command{
-		Use:   "central -c FILE",
-		Short: "Run the centre",
-		Args:  noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+	cmd := &command{
+		use:   "central -c FILE",
+		short: "Run the centre",
+		args:  noArgs,
+		run: func(ctx context.Context, _ []string) error {
 			cfg, problems := configs.LoadCentral(config, a.env)
 			if err := a.problems(problems); err != nil {
 				return err
 			}
 			logger := a.logger(cfg.Log)
 			warn(logger, problems)
-			return a.runCentral(cmd.Context(), cfg, logger)
+			return a.runCentral(ctx, cfg, logger)
 		},
 	}
-	cmd.Flags().StringVarP(&config, "config", "c", "/etc/scanrelay/central.yaml", "the configuration `FILE`")
+	cmd.flags().StringVarP(&config, "config", "c", "/etc/scanrelay/central.yaml", "the configuration `FILE`")
 	return cmd
 }
 

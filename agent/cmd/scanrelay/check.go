@@ -10,8 +10,6 @@ import (
 	"regexp"
 	"strconv"
 
-	"github.com/spf13/cobra"
-
 	"scanrelay/agent"
 	"scanrelay/agent/intake"
 	"scanrelay/agent/scan"
@@ -25,16 +23,16 @@ type checker struct {
 	json, broker                 bool
 }
 
-func (a *app) checkCommand() *cobra.Command {
+func (a *app) checkCommand() *command {
 	c := &checker{app: a}
-	cmd := &cobra.Command{
-		Use:   "check -c FILE",
-		Short: "Say what is wrong with a configuration, or what a payload becomes",
-		Long:  "Check a configuration: every problem in one run, each as file:line: key: what is\nwrong. With --payload and --topic: show what a device's message becomes, without\npublishing anything. With --broker: what the external broker does not promise.",
-		Args:  noArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context()) },
+	cmd := &command{
+		use:   "check -c FILE",
+		short: "Say what is wrong with a configuration, or what a payload becomes",
+		long:  "Check a configuration: every problem in one run, each as file:line: key: what is\nwrong. With --payload and --topic: show what a device's message becomes, without\npublishing anything. With --broker: what the external broker does not promise.",
+		args:  noArgs,
+		run:   func(ctx context.Context, _ []string) error { return c.run(ctx) },
 	}
-	f := cmd.Flags()
+	f := cmd.flags()
 	f.StringVarP(&c.config, "config", "c", defaultConfig, "the configuration `FILE`")
 	f.StringVar(&c.role, "role", "", "whose configuration it is: agent or central; unless given, the file tells")
 	f.StringVar(&c.payload, "payload", "", "a `FILE` with one message of a device; - reads it from stdin")

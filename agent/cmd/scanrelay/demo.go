@@ -3,20 +3,20 @@
 package main
 
 import (
-	"github.com/spf13/cobra"
+	"context"
 
 	"scanrelay/agent/demo"
 	"scanrelay/wechat/fake"
 )
 
-func (a *app) demoCommand() *cobra.Command {
+func (a *app) demoCommand() *command {
 	var o demo.Options
 	var addr, faults string
-	cmd := &cobra.Command{
-		Use:   "demo",
-		Short: "Run everything on this machine, with a simulated WeChat and scanners",
-		Args:  noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+	cmd := &command{
+		use:   "demo",
+		short: "Run everything on this machine, with a simulated WeChat and scanners",
+		args:  noArgs,
+		run: func(ctx context.Context, _ []string) error {
 			if o.Duration < 0 || o.Offline < 0 || o.Parcels < 1 {
 				return usagef("--duration and --offline must not be negative, --parcels must be at least 1")
 			}
@@ -32,10 +32,10 @@ func (a *app) demoCommand() *cobra.Command {
 				return err
 			}
 			o.Listen, o.Out, o.Version = ln, a.out, thisBuild().Version
-			return demo.Run(cmd.Context(), o)
+			return demo.Run(ctx, o)
 		},
 	}
-	f := cmd.Flags()
+	f := cmd.flags()
 	f.DurationVar(&o.Duration, "duration", 0, "scan for this long, then drain for at most 30s and end; 0: until Ctrl-C")
 	f.IntVar(&o.Parcels, "parcels", 200, "how many parcels in all")
 	f.DurationVar(&o.Offline, "offline", 0, "cut the uplink for this long")

@@ -2,45 +2,44 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"strconv"
 
-	"github.com/spf13/cobra"
-
 	"scanrelay/agent/control"
 )
 
-func (a *app) eventsCommand() *cobra.Command {
+func (a *app) eventsCommand() *command {
 	l := &looker{app: a}
 	var state string
-	cmd := &cobra.Command{
-		Use:   "events",
-		Short: "List the stored events, one a line",
-		Long:  "List the stored events, one a line, in the order in which they came. With\n--state rejected: what could not be understood, with its reason.",
-		Args:  noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+	cmd := &command{
+		use:   "events",
+		short: "List the stored events, one a line",
+		long:  "List the stored events, one a line, in the order in which they came. With\n--state rejected: what could not be understood, with its reason.",
+		args:  noArgs,
+		run: func(ctx context.Context, _ []string) error {
 			if err := control.CheckState(state); err != nil {
 				return usageError{err}
 			}
-			return l.listEvents(cmd, state)
+			return l.listEvents(ctx, state)
 		},
 	}
 	l.flags(cmd, true)
-	cmd.Flags().StringVar(&state, "state", "", "only events in this `STATE`, as to_push, dead or rejected")
+	cmd.flags().StringVar(&state, "state", "", "only events in this `STATE`, as to_push, dead or rejected")
 	return cmd
 }
 
 // listEvents prints the events in a state, "" for all.
-func (l *looker) listEvents(cmd *cobra.Command, state string) error {
-	v, err := l.look(cmd.Context())
+func (l *looker) listEvents(ctx context.Context, state string) error {
+	v, err := l.look(ctx)
 	if err != nil {
 		return err
 	}
 	defer v.Close()
 	l.note(v)
 	out := bufio.NewWriter(l.out)
-	err = v.Events(cmd.Context(), state, l.reveal, func(line json.RawMessage) error { return l.eventLine(out, state, line) })
+	err = v.Events(ctx, state, l.reveal, func(line json.RawMessage) error { return l.eventLine(out, state, line) })
 	if err != nil {
 		return err
 	}

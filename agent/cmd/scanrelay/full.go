@@ -2,9 +2,7 @@
 
 package main
 
-import "github.com/spf13/cobra"
-
 // fullCommands are those that the gateway build leaves out.
-func (a *app) fullCommands() []*cobra.Command {
-	return []*cobra.Command{a.centralCommand(), a.demoCommand()}
+func (a *app) fullCommands() []*command {
+	return []*command{a.centralCommand(), a.demoCommand()}
 }

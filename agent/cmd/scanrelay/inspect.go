@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"scanrelay/agent/control"
 	"scanrelay/configs"
 )
@@ -24,11 +22,11 @@ type looker struct {
 	reveal bool
 }
 
-func (l *looker) flags(cmd *cobra.Command, reveal bool) {
-	cmd.Flags().StringVarP(&l.config, "config", "c", defaultConfig, "the agent's configuration `FILE`")
-	cmd.Flags().BoolVar(&l.json, "json", false, "print JSON")
+func (l *looker) flags(cmd *command, reveal bool) {
+	cmd.flags().StringVarP(&l.config, "config", "c", defaultConfig, "the agent's configuration `FILE`")
+	cmd.flags().BoolVar(&l.json, "json", false, "print JSON")
 	if reveal {
-		cmd.Flags().BoolVar(&l.reveal, "reveal", false, "show personal data unmasked")
+		cmd.flags().BoolVar(&l.reveal, "reveal", false, "show personal data unmasked")
 	}
 }
 

@@ -9,8 +9,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/spf13/cobra"
-
 	"scanrelay/agent"
 	"scanrelay/agent/control"
 	"scanrelay/agent/intake"
@@ -28,21 +26,21 @@ type ear struct {
 	mapper *intake.Mapper
 }
 
-func (a *app) listenCommand() *cobra.Command {
+func (a *app) listenCommand() *command {
 	l := &ear{checker: &checker{app: a}, looker: looker{app: a}}
-	cmd := &cobra.Command{
-		Use:   "listen -c FILE",
-		Short: "Show live what devices publish and what it becomes, storing nothing",
-		Long: "Show live what devices publish and what it becomes with the sources of FILE, which\n" +
+	cmd := &command{
+		use:   "listen -c FILE",
+		short: "Show live what devices publish and what it becomes, storing nothing",
+		long: "Show live what devices publish and what it becomes with the sources of FILE, which\n" +
 			"need not be those that the agent uses: nothing is stored, and nothing is taken\n" +
 			"away from the agent. With mqtt.broker: embedded the running agent is asked; else\n" +
 			"listen has a session of its own at the broker.",
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return l.listen(cmd.Context()) },
+		args: noArgs,
+		run:  func(ctx context.Context, _ []string) error { return l.listen(ctx) },
 	}
 	l.looker.flags(cmd, true)
-	cmd.Flags().StringVar(&l.filter, "topic", "", "only topics that this `FILTER` matches, also ones of no source; unless given, those of the sources")
-	cmd.Flags().IntVar(&l.count, "count", 0, "end after `N` messages; 0: at Ctrl-C")
+	cmd.flags().StringVar(&l.filter, "topic", "", "only topics that this `FILTER` matches, also ones of no source; unless given, those of the sources")
+	cmd.flags().IntVar(&l.count, "count", 0, "end after `N` messages; 0: at Ctrl-C")
 	return cmd
 }
 

@@ -1,56 +1,48 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
-
-	"github.com/spf13/cobra"
 
 	"scanrelay/agent/control"
 )
 
-func (a *app) quarantineCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "quarantine",
-		Short: "Work on what could not be understood",
-		Args:  cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return unknownCommand(cmd, args[0])
-			}
-			return usagef("quarantine needs list or replay")
-		},
+func (a *app) quarantineCommand() *command {
+	cmd := &command{
+		use:   "quarantine",
+		short: "Work on what could not be understood",
 	}
-	cmd.AddCommand(a.quarantineList(), a.quarantineReplay())
+	cmd.add(a.quarantineList(), a.quarantineReplay())
 	return cmd
 }
 
-func (a *app) quarantineList() *cobra.Command {
+func (a *app) quarantineList() *command {
 	l := &looker{app: a}
-	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List what is in quarantine, as events --state rejected does",
-		Args:  noArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return l.listEvents(cmd, control.StateRejected) },
+	cmd := &command{
+		use:   "list",
+		short: "List what is in quarantine, as events --state rejected does",
+		args:  noArgs,
+		run:   func(ctx context.Context, _ []string) error { return l.listEvents(ctx, control.StateRejected) },
 	}
 	l.flags(cmd, true)
 	return cmd
 }
 
-func (a *app) quarantineReplay() *cobra.Command {
+func (a *app) quarantineReplay() *command {
 	l := &looker{app: a}
-	cmd := &cobra.Command{
-		Use:   "replay",
-		Short: "Put the quarantine through the mapping that the agent uses now",
-		Long:  "Put the quarantine through the mapping that the agent uses now: mend the\nconfiguration, reload it (SIGHUP), then replay. What is understood is stored and\nleaves the quarantine; the rest stays. Nothing is stored twice.",
-		Args:  noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := l.dial(cmd.Context())
+	cmd := &command{
+		use:   "replay",
+		short: "Put the quarantine through the mapping that the agent uses now",
+		long:  "Put the quarantine through the mapping that the agent uses now: mend the\nconfiguration, reload it (SIGHUP), then replay. What is understood is stored and\nleaves the quarantine; the rest stays. Nothing is stored twice.",
+		args:  noArgs,
+		run: func(ctx context.Context, _ []string) error {
+			c, err := l.dial(ctx)
 			if err != nil {
 				return err
 			}
 			defer c.Close()
-			r, err := c.Replay(cmd.Context())
+			r, err := c.Replay(ctx)
 			if err != nil {
 				return err
 			}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
 
@@ -55,9 +54,7 @@ var errShown = errors.New("shown already")
 // order, abort to end at once.
 func run(stop context.Context, abort <-chan struct{}, args []string, s stdio) int {
 	a := &app{stdio: s, abort: abort}
-	root := a.root()
-	root.SetArgs(args)
-	cmd, err := root.ExecuteContextC(stop)
+	cmd, err := a.execute(stop, a.root(), args)
 	var usage usageError
 	switch {
 	case err == nil:
@@ -65,7 +62,7 @@ func run(stop context.Context, abort <-chan struct{}, args []string, s stdio) in
 	case errors.Is(err, errShown):
 		return 1
 	case errors.As(err, &usage):
-		fmt.Fprintf(a.err, "scanrelay: %s\nSee '%s --help'.\n", oneLine(err), cmd.CommandPath())
+		fmt.Fprintf(a.err, "scanrelay: %s\nSee '%s --help'.\n", oneLine(err), cmd.path())
 		return 2
 	}
 	fmt.Fprintf(a.err, "scanrelay: %s\n", oneLine(err))
@@ -77,54 +74,15 @@ func oneLine(err error) string {
 	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
 }
 
-func (a *app) root() *cobra.Command {
-	root := &cobra.Command{
-		Use:           "scanrelay",
-		Short:         "Bring scans of parcels from depots to WeChat, losing none",
-		Long:          "scanrelay takes scan events at a depot, keeps them safe on disk, syncs them to the\ncentre and pushes them to the receivers' WeChat.",
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return unknownCommand(cmd, args[0])
-			}
-			return usagef("a command is missing")
-		},
-		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+func (a *app) root() *command {
+	root := &command{
+		use:   "scanrelay",
+		short: "Bring scans of parcels from depots to WeChat, losing none",
+		long:  "scanrelay takes scan events at a depot, keeps them safe on disk, syncs them to the\ncentre and pushes them to the receivers' WeChat.",
 	}
-	root.SetIn(a.in)
-	root.SetOut(a.out)
-	root.SetErr(a.err)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(a.agentCommand(), a.checkCommand(), a.statusCommand(), a.traceCommand(),
-		a.eventsCommand(), a.deadletterCommand(), a.quarantineCommand(), a.storeCommand(), a.listenCommand(), a.versionCommand())
-	root.AddCommand(a.fullCommands()...)
+	root.add(a.agentCommand(), a.checkCommand(), a.statusCommand(), a.traceCommand(),
+		a.eventsCommand(), a.deadletterCommand(), a.quarantineCommand(), a.storeCommand(), a.listenCommand(),
+		a.versionCommand(), a.helpCommand(root))
+	root.add(a.fullCommands()...)
 	return root
-}
-
-func unknownCommand(cmd *cobra.Command, name string) error {
-	hint := ""
-	cmd.SuggestionsMinimumDistance = 2
-	if s := cmd.SuggestionsFor(name); len(s) > 0 {
-		hint = "; did you mean " + strings.Join(s, " or ") + "?"
-	}
-	return usagef("unknown command %q%s", name, hint)
-}
-
-// noArgs, exactly and atLeast are cobra's, as wrong usage.
-func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usagef("%s takes no arguments, got %q", cmd.Name(), args)
-	}
-	return nil
-}
-
-func exactly(n int, what string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) != n {
-			return usagef("%s needs %s", cmd.Name(), what)
-		}
-		return nil
-	}
 }

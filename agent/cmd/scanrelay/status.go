@@ -1,30 +1,29 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strconv"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"scanrelay/agent/control"
 	"scanrelay/configs"
 )
 
-func (a *app) statusCommand() *cobra.Command {
+func (a *app) statusCommand() *command {
 	l := &looker{app: a}
-	cmd := &cobra.Command{
-		Use:   "status",
-		Short: "Show what the agent is doing now",
-		Args:  noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			v, err := l.look(cmd.Context())
+	cmd := &command{
+		use:   "status",
+		short: "Show what the agent is doing now",
+		args:  noArgs,
+		run: func(ctx context.Context, _ []string) error {
+			v, err := l.look(ctx)
 			if err != nil {
 				return err
 			}
 			defer v.Close()
-			s, err := v.Status(cmd.Context())
+			s, err := v.Status(ctx)
 			if err != nil {
 				return err
 			}

@@ -2,52 +2,44 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"scanrelay/agent/control"
 	"scanrelay/agent/scan"
 	"scanrelay/store"
 )
 
-func (a *app) storeCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "store",
-		Short: "Check or export the store of an agent that does not run",
-		Args:  cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return unknownCommand(cmd, args[0])
-			}
-			return usagef("store needs check or export")
-		},
+func (a *app) storeCommand() *command {
+	cmd := &command{
+		use:   "store",
+		short: "Check or export the store of an agent that does not run",
 	}
 	check, export := &looker{app: a}, &looker{app: a}
-	c := &cobra.Command{
-		Use:   "check",
-		Short: "Verify every page, record and count of the store",
-		Long:  "Verify every page, checksum and count of the store, and that all of it can be\ndecrypted. Nothing is changed. Exit code 1 if anything is wrong.",
-		Args:  noArgs,
-		RunE:  func(*cobra.Command, []string) error { return check.checkStore() },
+	c := &command{
+		use:   "check",
+		short: "Verify every page, record and count of the store",
+		long:  "Verify every page, checksum and count of the store, and that all of it can be\ndecrypted. Nothing is changed. Exit code 1 if anything is wrong.",
+		args:  noArgs,
+		run:   func(context.Context, []string) error { return check.checkStore() },
 	}
-	e := &cobra.Command{
-		Use:   "export",
-		Short: "Write all records as JSON lines",
-		Long:  "Write all records and what is in quarantine as JSON lines. Personal data is\nmasked unless --reveal.",
-		Args:  noArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return export.exportStore(cmd) },
+	e := &command{
+		use:   "export",
+		short: "Write all records as JSON lines",
+		long:  "Write all records and what is in quarantine as JSON lines. Personal data is\nmasked unless --reveal.",
+		args:  noArgs,
+		run:   func(ctx context.Context, _ []string) error { return export.exportStore(ctx) },
 	}
 	check.flags(c, false)
 	export.flags(e, true)
-	if err := e.Flags().MarkHidden("json"); err != nil { // it writes nothing else
+	if err := e.flags().MarkHidden("json"); err != nil { // it writes nothing else
 		panic(err)
 	}
-	cmd.AddCommand(c, e)
+	cmd.add(c, e)
 	return cmd
 }
 
@@ -135,7 +127,7 @@ type exportedWaybill struct {
 	Receiver   map[string]string `json:"receiver"`
 }
 
-func (l *looker) exportStore(cmd *cobra.Command) error {
+func (l *looker) exportStore(ctx context.Context) error {
 	cfg, err := l.agentOf()
 	if err != nil {
 		return err
@@ -147,9 +139,9 @@ func (l *looker) exportStore(cmd *cobra.Command) error {
 	defer r.Close()
 	out := bufio.NewWriter(l.out)
 	enc := json.NewEncoder(out)
-	err = r.Scan(cmd.Context(), store.Filter{}, func(rec store.Record) error { return enc.Encode(l.exported(&rec)) })
+	err = r.Scan(ctx, store.Filter{}, func(rec store.Record) error { return enc.Encode(l.exported(&rec)) })
 	if err == nil {
-		err = r.Quarantine(cmd.Context(), func(q store.Quarantined) error {
+		err = r.Quarantine(ctx, func(q store.Quarantined) error {
 			payload := string(q.Payload)
 			if !l.reveal {
 				payload = scan.MaskDigitRuns(payload)

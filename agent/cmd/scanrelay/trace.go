@@ -1,31 +1,30 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
 
-	"github.com/spf13/cobra"
-
 	"scanrelay/agent/control"
 	"scanrelay/agent/scan"
 )
 
-func (a *app) traceCommand() *cobra.Command {
+func (a *app) traceCommand() *command {
 	l := &looker{app: a}
-	cmd := &cobra.Command{
-		Use:   "trace WAYBILL",
-		Short: "Show a waybill's nodes at this depot, with states and errors",
-		Args:  exactly(1, "one WAYBILL"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			v, err := l.look(cmd.Context())
+	cmd := &command{
+		use:   "trace WAYBILL",
+		short: "Show a waybill's nodes at this depot, with states and errors",
+		args:  exactly(1, "one WAYBILL"),
+		run: func(ctx context.Context, args []string) error {
+			v, err := l.look(ctx)
 			if err != nil {
 				return err
 			}
 			defer v.Close()
 			l.note(v)
-			t, err := v.Trace(cmd.Context(), args[0], l.reveal)
+			t, err := v.Trace(ctx, args[0], l.reveal)
 			if errors.Is(err, control.ErrUnknownWaybill) {
 				return fmt.Errorf("%s: %w", scan.NormalizeWaybill(args[0]), err)
 			}

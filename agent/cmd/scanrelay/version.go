@@ -1,13 +1,12 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
 	"time"
-
-	"github.com/spf13/cobra"
 )
 
 // Set by -ldflags -X; what is left empty comes from the build information.
@@ -58,13 +57,13 @@ func (b build) built() time.Time {
 	return t
 }
 
-func (a *app) versionCommand() *cobra.Command {
+func (a *app) versionCommand() *command {
 	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "version",
-		Short: "Say what this program is",
-		Args:  noArgs,
-		RunE: func(*cobra.Command, []string) error {
+	cmd := &command{
+		use:   "version",
+		short: "Say what this program is",
+		args:  noArgs,
+		run: func(context.Context, []string) error {
 			b := thisBuild()
 			if asJSON {
 				return json.NewEncoder(a.out).Encode(b)
@@ -73,6 +72,6 @@ func (a *app) versionCommand() *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
