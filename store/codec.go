@@ -34,6 +34,15 @@ func seal(key, framed []byte) []byte {
 
 // unseal checks a frame and returns a decoder of its body.
 func unseal(key, value []byte) (*decoder, error) {
+	body, err := unframe(key, value)
+	if err != nil {
+		return nil, err
+	}
+	return &decoder{b: body}, nil
+}
+
+// unframe checks a frame and returns its body.
+func unframe(key, value []byte) ([]byte, error) {
 	n := len(value) - crcSize
 	if n < 1 {
 		return nil, fmt.Errorf("%w: %d bytes", ErrDamaged, len(value))
@@ -44,7 +53,7 @@ func unseal(key, value []byte) (*decoder, error) {
 	if v := value[0]; v > formatVersion {
 		return nil, fmt.Errorf("%w (record version %d, this one knows %d)", ErrNewer, v, formatVersion)
 	}
-	return &decoder{b: value[1:n]}, nil
+	return value[1:n], nil
 }
 
 // encoder appends fields to a frame.

@@ -123,7 +123,7 @@ func TestDamageIsContained(t *testing.T) {
 	w := newDamagedWorld(t)
 	rnd := rand.New(rand.NewPCG(4, 4))
 	lost, hits, alarms := 0, 0, 0
-	runs := 120
+	runs := 72
 	if testing.Short() {
 		runs = 40
 	}

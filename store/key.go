@@ -170,17 +170,14 @@ func (s *sealer) seal(kind byte, key []byte, salt [saltSize]byte, framed []byte)
 // open checks and decrypts what seal made, into scratch if it is large enough.
 // Records of format 1 were in clear.
 func (s *sealer) open(kind byte, key, value, scratch []byte) ([]byte, error) {
-	d, err := unseal(key, value)
+	sealed, err := unframe(key, value)
 	if err != nil || value[0] == 1 {
-		if err != nil {
-			return nil, err
-		}
-		return d.b, nil
+		return sealed, err
 	}
-	if s == nil || len(d.b) < saltSize+tagSize {
+	if s == nil || len(sealed) < saltSize+tagSize {
 		return nil, fmt.Errorf("%w: it cannot be decrypted", ErrDamaged)
 	}
-	body, err := s.aead().Open(scratch[:0], nonce(kind, key, d.b[:saltSize]), d.b[saltSize:], value[:1])
+	body, err := s.aead().Open(scratch[:0], nonce(kind, key, sealed[:saltSize]), sealed[saltSize:], value[:1])
 	if err != nil {
 		return nil, fmt.Errorf("%w: it cannot be decrypted", ErrDamaged)
 	}

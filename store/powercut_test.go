@@ -23,7 +23,7 @@ import (
 	"scanrelay/agent/scan"
 )
 
-var powerImages = flag.Int("powercut.images", 500, "crash images of the power-cut test")
+var powerImages = flag.Int("powercut.images", 300, "crash images of the power-cut test")
 
 // powerDir names the outbox of the child process whose system calls are
 // recorded.
