@@ -30,8 +30,9 @@ TARGETS := arm/6 arm/7 arm64 amd64 riscv64
 # a tenth of the binary would be copies of functions. Its size has a limit.
 INLINED := crypto/internal/fips140/aes/... crypto/internal/fips140/sha256 crypto/sha1 hash/crc32 vendor/golang.org/x/crypto/...
 GATEWAY := -tags gateway -gcflags=all=-l $(INLINED:%=-gcflags=%=)
-# 32-bit ARM kernels have pages of 4 KiB, but the linker pads to 64.
-cross/full/arm/% cross/gateway/arm/% size: PADDING := -R 4096
+# The linker pads for pages of 64 KiB. Kernels that run 32-bit ARM programs have
+# pages of 4, on some 64-bit boards 16.
+cross/full/arm/% cross/gateway/arm/% size: PADDING := -R 16384
 GATEWAY_LIMIT := 10000000
 
 help: ## this list
