@@ -47,6 +47,7 @@ type pipe struct {
 	since  time.Time      // since when nothing could be committed; zero: it can; guarded by mu
 	pause  time.Time      // not before then is a held entry submitted; guarded by mu
 	ids    map[uint16]int // packet ids of QoS 1 in queue; guarded by mu
+	acking bool           // acknowledgements are being written; guarded by mu
 	closed bool           // the connection is gone; guarded by mu
 	// resubmitting: run is giving the journal the entry that was the last one
 	// held; guarded by mu.
@@ -220,5 +221,5 @@ func (p *pipe) close() {
 func (p *pipe) busy() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.queue) > p.held
+	return p.acking || len(p.queue) > p.held
 }

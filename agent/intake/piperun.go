@@ -9,7 +9,9 @@ import (
 func (p *pipe) run() {
 	for {
 		if acks := p.settled(); len(acks) > 0 {
-			if err := p.out.acknowledge(acks); err != nil {
+			err := p.out.acknowledge(acks)
+			p.acknowledged()
+			if err != nil {
 				p.out.hangUp(err)
 			}
 		}
@@ -47,7 +49,15 @@ func (p *pipe) settled() (acks []uint16) {
 	if p.closed {
 		return nil
 	}
+	p.acking = len(acks) > 0
 	return acks
+}
+
+// acknowledged tells that what settled returned is written.
+func (p *pipe) acknowledged() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.acking = false
 }
 
 func (p *pipe) forgetID(id uint16) {
