@@ -18,16 +18,16 @@ func unknown(what, word string, known []string) string {
 func nearest(word string, known []string) string {
 	best, least := "", int(^uint(0)>>1)
 	for _, k := range known {
-		if d := edits(strings.ToLower(word), strings.ToLower(k)); d < least {
+		if d := Edits(strings.ToLower(word), strings.ToLower(k)); d < least {
 			best, least = k, d
 		}
 	}
 	return best
 }
 
-// edits is the Levenshtein distance; only the first 64 bytes count, so that a
-// hostile key costs little.
-func edits(a, b string) int {
+// Edits is the Levenshtein distance in bytes; only the first 64 bytes count, so that a
+// hostile word costs little.
+func Edits(a, b string) int {
 	a, b = a[:min(len(a), 64)], b[:min(len(b), 64)]
 	row := make([]int, len(b)+1)
 	for j := range row {

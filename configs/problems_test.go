@@ -46,7 +46,7 @@ c.yaml:5: wechat.base_url: unknown scheme "ftp"`},
 		`c.yaml:3: store.max_size: "1.5GiB" is no size
 c.yaml:4: quarantine.max_count: must lie between 1
 c.yaml:4: quarantine.max_size: must be at least 64KiB, not 1KiB`},
-	{"data_dir", base + "data_dir: /" + strings.Repeat("x", 100) + "\n", "c.yaml:3: data_dir: is too long: /xxx"},
+	{"data_dir", base + "data_dir: /" + strings.Repeat("d", 100) + "\n", "c.yaml:3: data_dir: is too long: /ddd"},
 	{"log", base + "log: {level: verbose, format: xml}\n",
 		`c.yaml:3: log.format: unknown value "xml"; the nearest known one is "auto"; it may be auto, text, json
 c.yaml:3: log.level: unknown value "verbose"`},

@@ -6,6 +6,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"scanrelay/configs"
 )
 
 // helpCommand is "help COMMAND", the same as "COMMAND --help".
@@ -68,7 +70,7 @@ func (c *command) list() string {
 func (c *command) hint(name string) string {
 	var near []string
 	for _, s := range c.subs {
-		if !s.hidden && (strings.HasPrefix(s.name(), name) || edits(name, s.name()) <= 2) {
+		if !s.hidden && (strings.HasPrefix(s.name(), name) || configs.Edits(name, s.name()) <= 2) {
 			near = append(near, s.name())
 		}
 	}
@@ -76,27 +78,4 @@ func (c *command) hint(name string) string {
 		return ""
 	}
 	return "; did you mean " + strings.Join(near, " or ") + "?"
-}
-
-// edits is the Levenshtein distance. Only the first 64 bytes of a count: no
-// command is as long.
-func edits(a, b string) int {
-	a = a[:min(len(a), 64)]
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		before := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			swap := before
-			if a[i] != b[j] {
-				swap++
-			}
-			before = row[j+1]
-			row[j+1] = min(swap, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
