@@ -87,7 +87,7 @@ func (a *appendOp) stage(g *group) error {
 			a.duplicate++
 			continue
 		}
-		seq := g.addEvent(in.framed)
+		seq := g.addEvent(in.framed, in.event.Waybill)
 		a.stored = append(a.stored, storedEvent{seq, in.event})
 		if e := in.event; e.Clockless == nil && e.ReceivedAt.After(g.next.newest) {
 			g.next.newest = e.ReceivedAt
@@ -145,7 +145,6 @@ func (o *Outbox) received(s *segment, seq uint64, e *scan.Event) {
 			in.received, in.action = unix32(received), action
 		} else {
 			in.flags |= entryClockless
-			o.clockless(c.Boot, seq)
 		}
 	}
 	o.index.add(seq, in)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	bolt "go.etcd.io/bbolt"
+
+	"scanrelay/agent/scan"
 )
 
 // maxCarry bounds how many unfinished events a segment may hold to be dropped
@@ -28,10 +30,12 @@ func (o *Outbox) cargoOf(s *segment) (c *cargo, ok bool, err error) {
 		return nil, false, nil
 	}
 	bad, err := o.readEvents(seqs, func(seq uint64, body []byte) error {
-		if _, err := peekEvent(body); err != nil {
+		h, err := peekEvent(body)
+		if err != nil {
 			return err
 		}
-		c.events = append(c.events, stagedEvent{seq, append([]byte{formatVersion}, body...)})
+		framed := append([]byte{formatVersion}, body...)
+		c.events = append(c.events, stagedEvent{seq, framed, scan.WaybillID(h.waybill)})
 		c.bytes += eventWeight(body)
 		return nil
 	})
@@ -55,7 +59,7 @@ func (o *Outbox) openIn(s *segment) (seqs []uint64) {
 			seqs = append(seqs, seq)
 		}
 	}
-	for seq, ok := x.next(0); ok && seq <= s.last; seq, ok = x.next(seq + 1) {
+	for seq, ok := x.all.next(anyPending, 0); ok && seq <= s.last; seq, ok = x.all.next(anyPending, seq+1) {
 		if o.journal.find(seq) == s {
 			seqs = append(seqs, seq)
 		}
@@ -125,14 +129,13 @@ func (c *cargo) write(tx *bolt.Tx, to *segment) error {
 // carriedTo takes the move into memory.
 func (o *Outbox) carriedTo(c *cargo, to *segment) {
 	for _, e := range c.events {
-		o.journal.carry(e.seq, to)
+		o.journal.carry(e.seq, carriedEvent{to, o.index.hash(e.waybill)})
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n := uint64(len(c.events))
 	to.notes += uint64(len(c.notes))
 	to.open += n
-	to.carries = to.carries || n > 0
 	to.totals.received += n
 	to.totals.outcome[Dead] += c.dead
 	for i := range c.notes {

@@ -11,24 +11,29 @@ import (
 	"scanrelay/agent/scan"
 )
 
-// clockless notes that a pending event carries the time of a boot only, which
-// nobody can resolve yet. mu is held.
-func (o *Outbox) clockless(boot string, seq uint64) { o.boots[boot] = max(o.boots[boot], seq) }
+// anyBoot in place of a boot's name is any that has no clock of its own.
+const anyBoot = ""
 
 // clockOf returns the clock that resolves an event of a boot. What was stored
 // after a boot's clock became known, by a reader that had not heard of it, is
 // resolved by the same one.
 func (s *state) clockOf(boot string, seq uint64) (clock bootClock, ok bool) {
+	var other bootClock
 	for _, b := range s.boots {
-		if b.boot != boot {
-			continue
-		}
-		if seq <= b.upTo {
+		switch {
+		case b.boot == anyBoot:
+			if seq <= b.upTo && other.zero.IsZero() {
+				other = b // the first that came after the event
+			}
+		case b.boot != boot:
+		case seq <= b.upTo:
 			return b, true
-		}
-		if !b.fixed {
+		case !b.fixed:
 			clock, ok = b, true
 		}
+	}
+	if !ok && !other.zero.IsZero() {
+		return other, true
 	}
 	return clock, ok
 }
@@ -71,10 +76,10 @@ func (o *Outbox) ResolveClock(boot string, zero time.Time) error {
 			o.mu.Lock()
 			defer o.mu.Unlock()
 			g.next.setClock(boot, zero, g.next.nextSeq-1)
-			for other, last := range o.boots {
-				if other != boot {
-					g.next.boots = append(g.next.boots, bootClock{boot: other, upTo: last, zero: g.now.UTC(), fixed: true})
-				}
+			// What came before this process and is not synced may be of boots
+			// that never had a clock.
+			if before := o.opened - 1; o.index.all.countIn(anyPending, o.index.watermark+1, before) > 0 {
+				g.next.setOthers(g.now.UTC(), before)
 			}
 		},
 	})
@@ -92,12 +97,21 @@ func (s *state) setClock(boot string, zero time.Time, upTo uint64) {
 	s.boots = append(s.boots, bootClock{boot: boot, upTo: upTo, zero: zero})
 }
 
+// setOthers fixes the time of what boots without a clock stored up to a number.
+func (s *state) setOthers(now time.Time, upTo uint64) {
+	for _, b := range s.boots {
+		if b.boot == anyBoot && b.upTo >= upTo {
+			return
+		}
+	}
+	s.boots = append(s.boots, bootClock{boot: anyBoot, upTo: upTo, zero: now, fixed: true})
+}
+
 // resolved takes the times that are known now into memory.
 func (o *Outbox) resolved() error {
 	var seqs []uint64
 	o.locked(func(x *index) {
-		clear(o.boots)
-		for seq, ok := x.next(0); ok; seq, ok = x.next(seq + 1) {
+		for seq, ok := x.all.next(anyHeld, 0); ok; seq, ok = x.all.next(anyHeld, seq+1) {
 			if x.get(seq).flags&entryClockless != 0 {
 				seqs = append(seqs, seq)
 			}

@@ -70,7 +70,7 @@ func TestResolveClock(t *testing.T) {
 	closeChecked(t, o)
 	o = open(t, dir, small(c))
 	check("after a restart")
-	if got, ok := o.Newer("W-arrival", 0); !ok || got != zero.Add(10*time.Second).Unix() {
+	if got, ok, err := o.Newer("W-arrival", 0); err != nil || !ok || got != zero.Add(10*time.Second).Unix() {
 		t.Errorf("newer: %d %t", got, ok)
 	}
 }

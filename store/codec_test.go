@@ -26,7 +26,7 @@ func fullEvent() scan.Event {
 	return e
 }
 
-var testSealer = &sealer{randomKey().aead()}
+var testSealer = newSealer(randomKey())
 
 // opened reads a sealed record, reopened what was encoded and sealed.
 func opened(key, value []byte) (scan.Event, error) {

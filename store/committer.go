@@ -164,6 +164,9 @@ func (o *Outbox) writeGroup(g *group) (err error) {
 		return err
 	}
 	g.segment.notes += uint64(len(g.notes))
+	for _, e := range g.events {
+		g.segment.register.append(e.waybill)
+	}
 	return nil
 }
 
@@ -259,6 +262,10 @@ func (o *Outbox) shutdown() error {
 	o.mu.Unlock()
 	if dirty && o.Err() == nil {
 		o.commit(nil)
+	}
+	o.background.Wait()
+	if from, to := o.journal.newest().register.lacks(); from == to {
+		o.saveRegister(o.journal.newest())
 	}
 	err := errors.Join(o.Err(), o.journal.close(), o.suspect.close())
 	if err == nil {

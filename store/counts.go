@@ -3,11 +3,12 @@ package store
 import (
 	"os"
 	"syscall"
+	"time"
 )
 
 // Counts returns the outbox at this moment.
 func (o *Outbox) Counts() Counts {
-	files := o.fileBytes()
+	files, oldest := o.fileBytes(), o.oldest()
 	q := o.suspect.counts()
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -17,21 +18,51 @@ func (o *Outbox) Counts() Counts {
 		Rejected: q.next - 1, Requeued: o.totals.requeued,
 		State: o.totals.outcome, Settled: o.totals.settled,
 		Quarantined: uint64(q.count), Forgotten: q.forgotten,
-		Oldest: x.oldest(), FileBytes: files, LiveBytes: o.liveBytes(),
+		Oldest: oldest, FileBytes: files, LiveBytes: o.liveBytes(),
 		Full: !o.room.open(), Watermark: x.watermark,
 		NextSeq: o.state.nextSeq, Epoch: o.state.epochOf(o.state.nextSeq), Damaged: o.state.damage,
 	}
 	c.State[Unsynced] = uint64(x.unsynced)
-	c.State[AwaitingWaybill] = uint64(x.awaiting)
-	c.State[ToPush] = uint64(x.n - x.unsynced - x.awaiting)
+	c.State[AwaitingWaybill] = uint64(x.all.count[setWaiting])
+	c.State[ToPush] = uint64(x.all.count[setPending] - x.unsynced - x.all.count[setWaiting])
 	return c
+}
+
+// oldest returns when the first pending event was received; zero if none. One
+// that is on disk only is read, once.
+func (o *Outbox) oldest() time.Time {
+	var seq uint64
+	var ok, known bool
+	var received uint32
+	o.locked(func(x *index) {
+		if seq, ok = x.all.next(anyPending, 0); !ok {
+			return
+		}
+		if e := x.get(seq); e != nil {
+			received, known = e.received, true
+		} else if x.oldest.seq == seq {
+			received, known = x.oldest.received, true
+		}
+	})
+	if ok && !known {
+		first := o.unreadableEntry(seq)
+		if list, _, err := o.readEntries([]uint64{seq}); err == nil && len(list) == 1 {
+			first = list[0]
+		}
+		received = first.received
+		o.locked(func(x *index) { x.oldest = first })
+	}
+	if !ok {
+		return time.Time{}
+	}
+	return time.Unix(int64(received), 0).UTC()
 }
 
 // fileBytes is what all files take on disk.
 func (o *Outbox) fileBytes() (n int64) {
 	paths := []string{o.suspect.path}
 	for _, s := range o.journal.list() {
-		paths = append(paths, s.path)
+		paths = append(paths, s.path, registerPath(s.path))
 	}
 	for _, path := range paths {
 		if info, err := os.Stat(path); err == nil {

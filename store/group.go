@@ -27,8 +27,9 @@ type group struct {
 }
 
 type stagedEvent struct {
-	seq    uint64
-	framed []byte // in clear, not sealed yet
+	seq     uint64
+	framed  []byte // in clear, not sealed yet
+	waybill scan.WaybillID
 }
 
 // Room that bbolt's pages and the copied path to the root take in a commit.
@@ -47,10 +48,10 @@ func (o *Outbox) newGroup() *group {
 }
 
 // addEvent gives the event its number and puts it into the commit.
-func (g *group) addEvent(framed []byte) (seq uint64) {
+func (g *group) addEvent(framed []byte, waybill scan.WaybillID) (seq uint64) {
 	seq = g.next.nextSeq
 	g.next.nextSeq++
-	g.events = append(g.events, stagedEvent{seq, framed})
+	g.events = append(g.events, stagedEvent{seq, framed, waybill})
 	g.bytes += eventWeight(framed)
 	return seq
 }

@@ -109,7 +109,7 @@ func (o *Outbox) describeFinished(records []Record) ([]Record, error) {
 	finished := map[uint64]*Record{}
 	o.locked(func(x *index) {
 		for i := range records {
-			if seq := records[i].ID.Seq; x.get(seq) == nil {
+			if seq := records[i].ID.Seq; !x.all.has(setPending, seq) {
 				finished[seq] = &records[i]
 			}
 		}

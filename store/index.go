@@ -7,44 +7,48 @@ import (
 	"scanrelay/agent/scan"
 )
 
-// index is where every pending event stands, in memory: rebuilt at a start,
-// guarded by Outbox.mu, free of I/O. Events of a waybill form a chain in
-// sequence order, of which only the first may be leased; a waybill is ready
-// when that one may be leased now, and stands in the order of its last event.
+// index is where every pending event stands, guarded by Outbox.mu, free of I/O.
+// The census knows all of them by number. Of a bounded part, the oldest to be
+// pushed and the youngest, it holds entries; the others are on disk and brought
+// in when their turn comes (window.go). The events of a waybill that are held
+// form a chain in sequence order, of which only the first may be leased; a
+// waybill is ready when that one may be leased now, and stands in the order of
+// its last event.
 type index struct {
 	table
-	waybills  map[uint64]waybill
-	parked    map[uint64]int     // waybills that wait for data: how many of their events awaiting counts
-	leases    map[uint64]lease   // by number
-	leasedOf  map[uint64]uint64  // the leased event of a waybill
-	notes     map[uint64]attempt // what more is known of some pending events
-	dead      map[uint64]struct{}
-	timers    timers
-	seed      maphash.Seed
-	now       time.Time // the moment of the running operation
-	expiry    time.Time // no lease runs out before; zero: none
+	all      census
+	waybills map[uint64]waybill
+	leases   map[uint64]lease   // by number
+	leasedOf map[uint64]uint64  // the leased event of a waybill
+	notes    map[uint64]attempt // what more is known of some pending events
+	dead     map[uint64]struct{}
+	timers   timers
+	seed     maphash.Seed
+	now      time.Time // the moment of the running operation
+	expiry   time.Time // no lease runs out before; zero: none
+	window
+
 	watermark uint64
-	unsynced  int
-	awaiting  int
-	youngest  bool // which end the last lease ended at
-	woken     bool // a waybill became ready since this was last cleared
+	unsynced  int   // pending events above it
+	oldest    found // the first pending event, as it was last read for Counts
+	youngest  bool  // which end the last lease ended at
+	woken     bool  // a waybill became ready since this was last cleared
 }
 
-// waybill is one waybill with pending events; there are as many as events, so
-// it is kept small.
+// waybill is the chain of one waybill; there may be as many as events are held,
+// so it is kept small.
 type waybill struct {
-	head  uint64 // its first pending event; 0: none
+	head  uint64 // its first held event; 0: none
 	span  uint32 // how far behind its last one is
 	flags uint8
-	// synced is how many of its events the centre has.
-	synced uint32
 }
 
 // Flags of a waybill.
 const (
-	waybillParked = 1 << iota // it waits for waybill data
-	waybillLeased             // one of its events is leased; leasedOf says which
-	waybillReady              // the bit of its last event is set
+	waybillLeased  = 1 << iota // one of its events is leased; leasedOf says which
+	waybillReady               // the bit of its last event is set
+	waybillSure                // no pending event of it before its head is on disk only
+	waybillChecked             // somebody is looking whether there is one
 )
 
 func (w *waybill) tail() uint64 { return w.head + uint64(w.span) }
@@ -67,11 +71,11 @@ type attempt struct {
 	later     laterTime // what was stored after it by then
 }
 
-func newIndex() *index {
+func newIndex(windowSize int) *index {
 	return &index{
-		waybills: map[uint64]waybill{}, parked: map[uint64]int{},
-		leases: map[uint64]lease{}, leasedOf: map[uint64]uint64{},
+		waybills: map[uint64]waybill{}, leases: map[uint64]lease{}, leasedOf: map[uint64]uint64{},
 		notes: map[uint64]attempt{}, dead: map[uint64]struct{}{}, seed: maphash.MakeSeed(),
+		window: window{size: windowSize, low: 1, high: 1},
 	}
 }
 
@@ -82,19 +86,21 @@ func (x *index) hash(id scan.WaybillID) uint64 { return maphash.String(x.seed, s
 
 func (x *index) hashBytes(id []byte) uint64 { return maphash.Bytes(x.seed, id) }
 
-// edit changes one waybill through fn and keeps everything derived from it:
-// its ready bit, and the count of events that wait for data.
+// edit changes one waybill through fn and keeps its ready bit right.
 func (x *index) edit(h uint64, fn func(w *waybill)) {
 	w := x.waybills[h]
 	was := w.is(waybillReady)
 	if was {
 		x.setReady(w.tail(), false)
 	}
+	head := w.head
 	fn(&w)
-	x.count(h, &w)
 	if w.head == 0 {
 		delete(x.waybills, h)
 		return
+	}
+	if w.head != head {
+		w.set(waybillSure, x.absent() == 0)
 	}
 	ready := x.leasable(&w)
 	w.set(waybillReady, ready)
@@ -105,24 +111,11 @@ func (x *index) edit(h uint64, fn func(w *waybill)) {
 	x.waybills[h] = w
 }
 
-// count keeps the number of events in awaiting_waybill: the synced ones of a
-// parked waybill, without one that is leased.
-func (x *index) count(h uint64, w *waybill) {
-	x.awaiting -= x.parked[h]
-	if !w.is(waybillParked) || w.head == 0 {
-		delete(x.parked, h)
-		return
-	}
-	n := int(w.synced)
-	if seq, leased := x.leasedOf[h]; leased && seq <= x.watermark {
-		n--
-	}
-	x.parked[h] = n
-	x.awaiting += n
-}
+// absent is how many pending events are on disk only.
+func (x *index) absent() int { return x.all.count[setPending] - x.all.count[setHeld] }
 
 func (x *index) leasable(w *waybill) bool {
-	if w.head > x.watermark || w.is(waybillParked|waybillLeased) {
+	if w.head > x.watermark || w.is(waybillLeased|waybillChecked) {
 		return false
 	}
 	if x.get(w.head).flags&entryNoted == 0 {
@@ -131,68 +124,46 @@ func (x *index) leasable(w *waybill) bool {
 	return x.notes[w.head].at.IsZero()
 }
 
-// add makes an event pending.
+// add makes an event pending and holds it.
 func (x *index) add(seq uint64, e entry) {
+	x.pend(seq)
+	x.hold(seq, e)
+	x.shrink()
+}
+
+// pend makes an event pending.
+func (x *index) pend(seq uint64) {
+	x.all.add(setPending, seq)
 	if seq > x.watermark {
 		x.unsynced++
 	}
-	x.edit(e.waybill, func(w *waybill) {
-		x.link(w, seq, e)
-		if seq <= x.watermark {
-			w.synced++
-		}
-	})
 }
 
-// link puts an event into its waybill's chain: nearly always at the end, but a
-// dead letter goes back to its place.
-func (x *index) link(w *waybill, seq uint64, e entry) {
-	before, after := w.tail(), uint64(0)
-	for before > seq {
-		before, after = x.prevOf(before), before
+// hold brings a pending event into memory.
+func (x *index) hold(seq uint64, e entry) {
+	if x.all.has(setHeld, seq) {
+		return
 	}
-	e.prev, e.next = distance(before, seq), distance(seq, after)
-	x.put(seq, e)
-	head, tail := w.head, w.tail()
-	if before == 0 {
-		head = seq
-	} else {
-		x.get(before).next = distance(before, seq)
+	x.all.del(setWaiting, seq)
+	x.all.add(setHeld, seq)
+	x.holds(seq, +1)
+	if _, noted := x.notes[seq]; noted {
+		e.flags |= entryNoted
 	}
-	if after == 0 {
-		tail = seq
-	} else {
-		x.get(after).prev = distance(seq, after)
-	}
-	w.head, w.span = head, uint32(tail-head)
+	x.edit(e.waybill, func(w *waybill) { x.link(w, seq, e) })
 }
 
-// distance between two neighbours; 0 if one of them is none.
-func distance(a, b uint64) uint32 {
-	if a == 0 || b == 0 {
-		return 0
-	}
-	return uint32(b - a)
+// shelve takes a pending event out of memory; it stays on disk.
+func (x *index) shelve(seq uint64) {
+	h := x.get(seq).waybill
+	x.all.del(setHeld, seq)
+	x.holds(seq, -1)
+	x.edit(h, func(w *waybill) { x.unlink(w, seq) })
 }
 
-func (x *index) prevOf(seq uint64) uint64 {
-	if d := x.get(seq).prev; d != 0 {
-		return seq - uint64(d)
-	}
-	return 0
-}
-
-func (x *index) nextOf(seq uint64) uint64 {
-	if d := x.get(seq).next; d != 0 {
-		return seq + uint64(d)
-	}
-	return 0
-}
-
-// remove takes a finished event out, with its lease.
+// remove takes out a finished event, with its lease.
 func (x *index) remove(seq uint64) {
-	e := x.get(seq)
-	if e == nil {
+	if !x.all.has(setPending, seq) {
 		return
 	}
 	delete(x.leases, seq)
@@ -200,95 +171,106 @@ func (x *index) remove(seq uint64) {
 	if seq > x.watermark {
 		x.unsynced--
 	}
-	x.edit(e.waybill, func(w *waybill) {
-		if x.leasedOf[e.waybill] == seq {
-			x.unlease(e.waybill, w)
-		}
-		if seq <= x.watermark {
-			w.synced--
+	e := x.get(seq)
+	if e != nil {
+		x.holds(seq, -1)
+	}
+	x.all.del(setHeld, seq)
+	x.all.del(setWaiting, seq)
+	x.all.del(setPending, seq)
+	if e == nil {
+		return
+	}
+	h := e.waybill
+	x.edit(h, func(w *waybill) {
+		if x.leasedOf[h] == seq {
+			x.unlease(h, w)
 		}
 		x.unlink(w, seq)
 	})
 }
 
-func (x *index) unlink(w *waybill, seq uint64) {
-	before, after := x.prevOf(seq), x.nextOf(seq)
-	head, tail := w.head, w.tail()
-	if before == 0 {
-		head = after
-	} else {
-		x.get(before).next = distance(before, after)
-	}
-	if after == 0 {
-		tail = before
-	} else {
-		x.get(after).prev = distance(before, after)
-	}
-	w.head, w.span = head, uint32(tail-head)
-	x.del(seq)
-}
-
-// rise moves the watermark up. The events passed go to to_push, and wake their
-// waybill, or where waits says so to awaiting_waybill, with their waybill.
+// rise moves the watermark up. The events passed go to to_push, or where waits
+// says so to awaiting_waybill, unless they are leased since before the centre
+// lost them.
 func (x *index) rise(upTo uint64, waits map[uint64]bool) {
 	from := x.watermark + 1
 	if upTo < from {
 		return
 	}
+	x.unsynced -= x.all.countIn(anyPending, from, upTo)
+	x.heldUnsynced -= x.all.countIn(anyHeld, from, upTo)
 	x.watermark = upTo
-	for seq, ok := x.next(from); ok && seq <= upTo; seq, ok = x.next(seq + 1) {
-		x.unsynced--
-		x.edit(x.get(seq).waybill, func(w *waybill) {
-			w.synced++
-			w.set(waybillParked, waits[seq])
-		})
+	x.expire()
+	for seq := range waits {
+		if _, leased := x.leases[seq]; !leased && seq >= from && seq <= upTo {
+			x.wait(seq)
+		}
+	}
+	for seq, ok := x.all.next(anyHeld, from); ok && seq <= upTo; seq, ok = x.all.next(anyHeld, seq+1) {
+		x.edit(x.get(seq).waybill, func(*waybill) {})
+	}
+	if x.shelved() > 0 {
+		x.woken = true
 	}
 }
 
 // fall moves the watermark down: the centre lost what is above.
 func (x *index) fall(to uint64) {
 	old := x.watermark
-	x.watermark = min(old, to)
-	for seq, ok := x.next(to + 1); ok && seq <= old; seq, ok = x.next(seq + 1) {
-		x.unsynced++
-		x.edit(x.get(seq).waybill, func(w *waybill) { w.synced-- })
+	if to >= old {
+		return
+	}
+	for seq, ok := x.all.next(anyWaiting, to+1); ok && seq <= old; seq, ok = x.all.next(anyWaiting, seq+1) {
+		x.all.del(setWaiting, seq)
+	}
+	x.watermark, x.low = to, min(x.low, to+1)
+	x.unsynced += x.all.countIn(anyPending, to+1, old)
+	x.heldUnsynced += x.all.countIn(anyHeld, to+1, old)
+	for seq, ok := x.all.next(anyHeld, to+1); ok && seq <= old; seq, ok = x.all.next(anyHeld, seq+1) {
+		x.edit(x.get(seq).waybill, func(*waybill) {})
+	}
+}
+
+// wait lets a pending, synced event wait for waybill data, on disk only.
+func (x *index) wait(seq uint64) {
+	if !x.all.has(setPending, seq) {
+		return
+	}
+	if x.all.has(setHeld, seq) {
+		x.shelve(seq)
+	}
+	x.all.add(setWaiting, seq)
+}
+
+// wake ends that. It is brought in when its turn comes.
+func (x *index) wake(seq uint64) {
+	if x.all.has(setWaiting, seq) {
+		x.all.del(setWaiting, seq)
+		x.low = min(x.low, seq)
+		x.woken = true
 	}
 }
 
 // state returns where a pending event stands.
 func (x *index) state(seq uint64) State {
-	if seq > x.watermark {
+	switch {
+	case seq > x.watermark:
 		return Unsynced
-	}
-	if _, leased := x.leases[seq]; leased {
-		return ToPush
-	}
-	if e := x.get(seq); e != nil {
-		if _, parked := x.parked[e.waybill]; parked {
-			return AwaitingWaybill
-		}
+	case x.all.has(setWaiting, seq):
+		return AwaitingWaybill
 	}
 	return ToPush
 }
 
-// oldest returns when the first pending event was received; zero if none.
-func (x *index) oldest() time.Time {
-	if seq, ok := x.next(0); ok {
-		return time.Unix(int64(x.get(seq).received), 0).UTC()
-	}
-	return time.Time{}
-}
-
-// newer returns the newest action_time among the waybill's pending events
-// after seq.
-func (x *index) newer(h, seq uint64) (newest int64, ok bool) {
+// newer returns the newest action_time among the waybill's held events after
+// seq.
+func (x *index) newer(h, seq uint64) (t laterTime) {
 	w := x.waybills[h]
 	for s := w.tail(); s > seq; s = x.prevOf(s) {
-		if a := x.get(s).action; !ok || a > newest {
-			newest, ok = a, true
-		}
+		t.add(x.get(s).action)
 	}
-	return newest, ok
+	return t
 }
 
 // note changes what is known of a pending event.
@@ -296,5 +278,7 @@ func (x *index) note(seq uint64, fn func(a *attempt)) {
 	a := x.notes[seq]
 	fn(&a)
 	x.notes[seq] = a
-	x.get(seq).flags |= entryNoted
+	if e := x.get(seq); e != nil {
+		e.flags |= entryNoted
+	}
 }

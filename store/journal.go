@@ -31,8 +31,8 @@ type journal struct {
 	keys *ring
 	// mu guards segments and carried; the committer alone changes them.
 	mu       sync.RWMutex
-	segments []*segment          // rising; the last one is written to
-	carried  map[uint64]*segment // events that live in a later segment than their number says
+	segments []*segment              // rising; the last one is written to
+	carried  map[uint64]carriedEvent // events that live in a later segment than their number says
 
 	handles sync.Mutex
 	mapped  []*segment // sealed ones that are open
@@ -41,8 +41,15 @@ type journal struct {
 	closed  bool
 }
 
+// carriedEvent is where an event lives that was carried, and the index's key of
+// its waybill.
+type carriedEvent struct {
+	segment *segment
+	waybill uint64
+}
+
 func newJournal(dir string) *journal {
-	return &journal{dir: dir, carried: map[uint64]*segment{}, slots: make(chan struct{}, maxMapped())}
+	return &journal{dir: dir, carried: map[uint64]carriedEvent{}, slots: make(chan struct{}, maxMapped())}
 }
 
 // list returns the segments at this moment, rising.
@@ -83,8 +90,8 @@ func (j *journal) find(seq uint64) *segment {
 }
 
 func (j *journal) findLocked(seq uint64) *segment {
-	if s := j.carried[seq]; s != nil {
-		return s
+	if c, ok := j.carried[seq]; ok {
+		return c.segment
 	}
 	// The last one with first <= seq.
 	i, found := slices.BinarySearchFunc(j.segments, seq, func(s *segment, seq uint64) int {
@@ -114,13 +121,50 @@ func (j *journal) findLocked(seq uint64) *segment {
 func (j *journal) carriedIn(s *segment) (seqs []uint64) {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
-	for seq, holder := range j.carried {
-		if holder == s {
+	for seq, c := range j.carried {
+		if c.segment == s {
 			seqs = append(seqs, seq)
 		}
 	}
 	slices.Sort(seqs)
 	return seqs
+}
+
+// carriedFrom lists the carried events from a number on, rising.
+func (j *journal) carriedFrom(from uint64) (seqs []uint64) {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	for seq := range j.carried {
+		if seq >= from {
+			seqs = append(seqs, seq)
+		}
+	}
+	slices.Sort(seqs)
+	return seqs
+}
+
+// carriedOf lists the carried events of waybills.
+func (j *journal) carriedOf(waybills map[uint64]bool) (seqs []uint64) {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	for seq, c := range j.carried {
+		if waybills[c.waybill] {
+			seqs = append(seqs, seq)
+		}
+	}
+	return seqs
+}
+
+// carries reports whether any of the events was carried.
+func (j *journal) carries(seqs map[uint64]laterTime) bool {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	for seq := range seqs {
+		if _, ok := j.carried[seq]; ok {
+			return true
+		}
+	}
+	return false
 }
 
 func (j *journal) append(s *segment) {
@@ -129,10 +173,10 @@ func (j *journal) append(s *segment) {
 	j.segments = append(j.segments, s)
 }
 
-func (j *journal) carry(seq uint64, s *segment) {
+func (j *journal) carry(seq uint64, c carriedEvent) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.carried[seq] = s
+	j.carried[seq] = c
 }
 
 // view runs fn in a read transaction of s. What fn is given lives only as long
@@ -291,8 +335,8 @@ func (j *journal) shut(s *segment) error {
 func (j *journal) drop(s *segment) error {
 	j.mu.Lock()
 	j.segments = slices.DeleteFunc(j.segments, func(x *segment) bool { return x == s })
-	for seq, holder := range j.carried {
-		if holder == s {
+	for seq, c := range j.carried {
+		if c.segment == s {
 			delete(j.carried, seq)
 		}
 	}
@@ -303,6 +347,10 @@ func (j *journal) drop(s *segment) error {
 	j.handles.Unlock()
 	if err := os.Remove(s.path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("unlink segment %d: %w", s.number, err)
+	}
+	s.register.close()
+	if err := removeRegister(registerPath(s.path)); err != nil {
+		return err
 	}
 	if err := syncDir(j.dir); err != nil {
 		return err
@@ -325,6 +373,7 @@ func (j *journal) close() error {
 		if db != nil {
 			err = errors.Join(err, db.Close()) // waits for read transactions
 		}
+		s.register.close()
 	}
 	return err
 }

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -146,7 +149,18 @@ const (
 )
 
 // sealer encrypts the records of one file.
-type sealer struct{ aead func() cipher.AEAD }
+type sealer struct {
+	aead func() cipher.AEAD
+	mac  func(purpose string) hash.Hash // under a key derived for the purpose
+}
+
+func newSealer(k key) *sealer {
+	return &sealer{aead: k.aead(), mac: func(purpose string) hash.Hash {
+		derived := hmac.New(sha256.New, k.reveal()[:])
+		derived.Write([]byte(purpose)) // never fails
+		return hmac.New(sha256.New, derived.Sum(nil))
+	}}
+}
 
 // newSalt makes the nonces of a commit its own: a number may be given twice,
 // when a commit failed or was lost in a power cut, and no nonce must be.

@@ -301,7 +301,7 @@ func TestKeysDontPrint(t *testing.T) {
 		r    *ring
 		kept map[uint64]key
 	}{k, r, r.keys}
-	for _, v := range []any{k, &k, r, inside, &inside, []key{k}, &sealer{k.aead()}} {
+	for _, v := range []any{k, &k, r, inside, &inside, []key{k}, newSealer(k)} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%x", "%s", "%d"} {
 			got := fmt.Sprintf(verb, v)
 			if strings.Contains(got, strings.Trim(bytesOf, "[]")) || strings.Contains(got, hexOf) {

@@ -28,6 +28,7 @@ const (
 	quarantineName = "quarantine.db"
 	segmentPrefix  = "segment-"
 	segmentSuffix  = ".db"
+	registerSuffix = ".register"
 	tempSuffix     = ".tmp"
 )
 

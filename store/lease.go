@@ -32,12 +32,16 @@ func (t *timers) Pop() any {
 }
 
 // lease claims up to max events, alternately of the waybill whose last event is
-// the youngest and the oldest (design.md section 2, Fresh before stale).
-func (x *index) lease(max int, ttl time.Duration) (seqs []uint64) {
+// the youngest and the oldest (design.md section 2, Fresh before stale). A waybill
+// of which it is not sure that its head is the first is a doubt instead: it is
+// not leased before checked says so.
+// What was claimed before for the same lease counts in turns.
+func (x *index) lease(max int, ttl time.Duration, turns *turns) (seqs []uint64, doubts []doubt) {
 	x.expire()
 	until := x.now.Add(ttl)
-	for len(seqs) < max {
-		x.youngest = !x.youngest
+	next := *turns // doubts count here only
+	for len(seqs)+len(doubts) < max {
+		x.youngest = next.young < next.old || next.young == next.old && !x.youngest
 		pick := x.firstReady
 		if x.youngest {
 			pick = x.lastReady
@@ -46,8 +50,15 @@ func (x *index) lease(max int, ttl time.Duration) (seqs []uint64) {
 		if !ok {
 			break
 		}
+		next.count(x.youngest)
 		h := x.get(tail).waybill
 		x.edit(h, func(w *waybill) {
+			if !w.is(waybillSure) && x.absent() > 0 {
+				w.set(waybillChecked, true)
+				doubts = append(doubts, doubt{h, w.head})
+				return
+			}
+			turns.count(x.youngest)
 			w.set(waybillLeased, true)
 			x.leasedOf[h] = w.head
 			x.leases[w.head] = lease{until: until}
@@ -57,7 +68,33 @@ func (x *index) lease(max int, ttl time.Duration) (seqs []uint64) {
 	if len(seqs) > 0 && (x.expiry.IsZero() || until.Before(x.expiry)) {
 		x.expiry = until
 	}
-	return seqs
+	return seqs, doubts
+}
+
+// turns counts what a lease took at either end.
+type turns struct{ young, old int }
+
+func (t *turns) count(young bool) {
+	if young {
+		t.young++
+	} else {
+		t.old++
+	}
+}
+
+// doubt is a waybill that may have pending events before its head that are on
+// disk only.
+type doubt struct{ waybill, head uint64 }
+
+// checked ends a doubt: what there was of the waybill before its head is held
+// now, or, if !sure, could not be looked for.
+func (x *index) checked(h uint64, sure bool) {
+	if _, ok := x.waybills[h]; ok {
+		x.edit(h, func(w *waybill) {
+			w.set(waybillChecked, false)
+			w.set(waybillSure, sure)
+		})
+	}
 }
 
 // expire ends leases whose time is over and wakes what is due by now.
@@ -84,16 +121,13 @@ func (x *index) expire() {
 // isDue ends an event's wait, if it is over. Once due it stays due, should the
 // clock step back.
 func (x *index) isDue(seq uint64) {
-	e := x.get(seq)
-	if e == nil {
-		return
+	if a, ok := x.notes[seq]; ok && !a.at.After(x.now) {
+		a.at = time.Time{}
+		x.notes[seq] = a
 	}
-	x.edit(e.waybill, func(*waybill) {
-		if a, ok := x.notes[seq]; ok && !a.at.After(x.now) {
-			a.at = time.Time{}
-			x.notes[seq] = a
-		}
-	})
+	if e := x.get(seq); e != nil {
+		x.edit(e.waybill, func(*waybill) {})
+	}
 }
 
 // endLease gives an event back to its state.
@@ -139,19 +173,20 @@ func (x *index) retry(r Retry) {
 	x.endLease(r.Seq)
 }
 
-// park gives a leased event back and lets its waybill wait for data.
+// park gives a leased event back and lets it and all synced events of its
+// waybill that are held wait for data.
 func (x *index) park(seq uint64) {
-	delete(x.leases, seq)
-	h := x.get(seq).waybill
-	x.edit(h, func(w *waybill) {
-		x.unlease(h, w)
-		w.set(waybillParked, true)
-	})
+	h, woken := x.get(seq).waybill, x.woken
+	x.endLease(seq)
+	for _, s := range x.chain(h, x.watermark) {
+		x.wait(s)
+	}
+	x.woken = woken // it was leasable for a moment that nobody saw
 }
 
 // due returns when a lease may find more than it does now.
 func (x *index) due() (next time.Time, ok bool) {
-	if _, ready := x.firstReady(); ready {
+	if _, ready := x.firstReady(); ready || x.wants() {
 		return x.now, true
 	}
 	if len(x.timers) > 0 {

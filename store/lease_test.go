@@ -126,14 +126,16 @@ func TestParkAndWake(t *testing.T) {
 	if c := o.Counts(); c.State[AwaitingWaybill] != 3 || c.State[ToPush] != 1 {
 		t.Errorf("%v", c.State)
 	}
-	if got := o.Waiting(10, ""); len(got) != 2 {
-		t.Errorf("waiting %v", got)
+	if got, err := o.Waiting(10, 0); err != nil || fmt.Sprint(seqsOf(got)) != "[1 2 3]" {
+		t.Errorf("waiting %v, %v", seqsOf(got), err)
 	}
 	if got := mustLease(t, o, 10); len(got) != 0 {
 		t.Errorf("leased %v", seqsOf(got))
 	}
 	drained(o.Pushable())
-	o.Wake("A", "unknown")
+	if err := o.Wake("A", "unknown"); err != nil {
+		t.Fatal(err)
+	}
 	select {
 	case <-o.Pushable():
 	default:
@@ -204,13 +206,13 @@ func TestRewind(t *testing.T) {
 func TestSyncedEndsAndLateness(t *testing.T) {
 	o := open(t, t.TempDir(), small(newTestClock()))
 	mustAppend(t, o, event("A", "a1", 100), event("A", "a2", 300), event("A", "a3", 200))
-	if newest, ok := o.Newer("A", 1); !ok || newest != 300 {
+	if newest, ok, err := o.Newer("A", 1); err != nil || !ok || newest != 300 {
 		t.Errorf("newer than a1: %d %t", newest, ok)
 	}
-	if newest, ok := o.Newer("A", 2); !ok || newest != 200 {
+	if newest, ok, err := o.Newer("A", 2); err != nil || !ok || newest != 200 {
 		t.Errorf("newer than a2: %d %t", newest, ok)
 	}
-	if _, ok := o.Newer("A", 3); ok {
+	if _, ok, _ := o.Newer("A", 3); ok {
 		t.Error("there is nothing after a3")
 	}
 	if err := o.Synced(3, []Settlement{{Seq: 2, Outcome: Superseded, Last: Reply{Reason: "late"}}}, nil); err != nil {

@@ -1,9 +1,7 @@
 package store
 
 import (
-	"cmp"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -18,8 +16,6 @@ type loader struct {
 	fates    map[*segment][]fate    // of the events a segment was made for
 	carried  map[uint64]*carriedOne // events that live in a later segment
 	retried  map[uint64]time.Time   // dead letters that were put back
-	received uint32                 // when the event before was received
-	scratch  []byte
 }
 
 // fate is how an event ended; 0: it is pending.
@@ -48,11 +44,7 @@ func (o *Outbox) load() error {
 		}
 	}
 	l.count()
-	for _, s := range l.segments {
-		if err := o.journal.view(s, func(tx *bolt.Tx) error { return l.pending(s, tx) }); err != nil {
-			return &segmentError{s, err}
-		}
-	}
+	l.pend()
 	return nil
 }
 
@@ -72,13 +64,25 @@ func (l *loader) bounds(s *segment, tx *bolt.Tx) error {
 	}
 	l.fates[s] = make([]fate, s.last+1-s.first)
 	c := tx.Bucket(bucketCarried).Cursor()
-	for k, _ := c.First(); k != nil; k, _ = c.Next() {
+	for k, v := c.First(); k != nil; k, v = c.Next() {
 		seq := keySeq(k)
-		s.carries = true
 		l.carried[seq] = &carriedOne{segment: s}
-		l.o.journal.carried[seq] = s
+		l.o.journal.carried[seq] = carriedEvent{segment: s, waybill: l.waybillOf(s, k, v)}
 	}
 	return nil
+}
+
+// waybillOf returns the index's key of a carried event's waybill; one of its own
+// where it cannot be read.
+func (l *loader) waybillOf(s *segment, key, value []byte) uint64 {
+	body, err := s.sealer.open(kindCarried, key, value, nil)
+	if err == nil {
+		var h head
+		if h, err = peekEvent(body); err == nil {
+			return l.o.index.hashBytes(h.waybill)
+		}
+	}
+	return ^keySeq(key)
 }
 
 // fateOf returns where the fate of an event is kept and which segment holds
@@ -168,85 +172,106 @@ func (l *loader) countOne(s *segment, seq uint64, f fate) {
 	}
 }
 
-// pending reads the events of a segment that have no outcome.
-func (l *loader) pending(s *segment, tx *bolt.Tx) error {
-	if err := l.pendingCarried(s, tx); err != nil {
+// pend makes what has no outcome pending.
+func (l *loader) pend() {
+	x := l.o.index
+	for seq, c := range l.carried {
+		if c.fate == 0 {
+			x.pend(seq)
+		}
+	}
+	for _, s := range l.segments {
+		for i, f := range l.fates[s] {
+			seq := s.first + uint64(i)
+			if _, carried := l.carried[seq]; f == 0 && !carried {
+				x.pend(seq)
+			}
+		}
+	}
+	for seq, at := range l.retried {
+		if x.all.has(setPending, seq) {
+			x.note(seq, func(a *attempt) { a.retriedAt = at })
+		}
+	}
+}
+
+// fillYoung brings the latest of what is pending into memory, and all of it
+// where it is not much.
+func (o *Outbox) fillYoung() error {
+	x := o.index
+	var seqs []uint64
+	for seq, ok := x.all.prev(anyPending, 1<<64-1); ok && len(seqs) < x.size; seq, ok = x.all.prev(anyPending, seq-1) {
+		seqs = append(seqs, seq)
+	}
+	slices.Reverse(seqs)
+	list, bad, err := o.readEntries(seqs)
+	if err != nil {
 		return err
 	}
-	c := tx.Bucket(bucketEvents).Cursor()
-	at := uint64(0) // where the cursor stands
-	var k, v []byte
-	for i, f := range l.fates[s] {
-		seq := s.first + uint64(i)
-		if _, carried := l.carried[seq]; f != 0 || carried {
+	if err := o.blame(bad); err != nil {
+		return err
+	}
+	for _, seq := range bad {
+		list = append(list, o.unreadableEntry(seq))
+	}
+	if len(seqs) > 0 {
+		x.high = seqs[0]
+	}
+	for _, f := range list {
+		x.hold(f.seq, f.entry)
+	}
+	return nil
+}
+
+// blame looks why events cannot be read: an error names a segment with damage
+// that a rebuild has not seen. Nothing is rebuilt for a reader.
+func (o *Outbox) blame(bad []uint64) error {
+	if o.readOnly {
+		return nil
+	}
+	seen := map[*segment]bool{}
+	for _, seq := range bad {
+		s := o.journal.find(seq)
+		if s == nil || s.rebuilt || seen[s] {
 			continue
 		}
-		if at == 0 || at+1 != seq {
-			k, v = c.Seek(seqKey(seq))
-		} else {
-			k, v = c.Next()
-		}
-		if at = seq; k == nil || keySeq(k) != seq {
-			v, at = nil, 0
-		}
-		l.add(s, kindEvent, seq, v)
-	}
-	return nil
-}
-
-func (l *loader) pendingCarried(s *segment, tx *bolt.Tx) error {
-	c := tx.Bucket(bucketCarried).Cursor()
-	for k, v := c.First(); k != nil; k, v = c.Next() {
-		if seq := keySeq(k); l.carried[seq].segment == s && l.carried[seq].fate == 0 {
-			l.add(s, kindCarried, seq, v)
+		seen[s] = true
+		if err := o.checkSegment(s); err != nil {
+			return &segmentError{s, err}
 		}
 	}
 	return nil
-}
-
-// add makes a pending event known again. One that cannot be read stays in its
-// place, alone in a waybill of its own, and becomes a dead letter once leased.
-func (l *loader) add(s *segment, kind byte, seq uint64, value []byte) {
-	x := l.o.index
-	body, err := s.sealer.open(kind, seqKey(seq), value, l.scratch)
-	l.scratch = keepScratch(l.scratch, body)
-	var h head
-	if err == nil {
-		h, err = peekEvent(body)
-	}
-	if err != nil {
-		l.o.opts.Logger.Error("event cannot be read", "seq", seq, "file", filepath.Base(s.path), "error", err)
-		x.add(seq, entry{waybill: ^seq, received: cmp.Or(l.received, unix32(s.begun))})
-		return
-	}
-	e := entry{waybill: x.hashBytes(h.waybill), action: h.time, received: unix32(h.received)}
-	if h.parts&hasClockless != 0 {
-		boot := string(h.boot)
-		if clock, ok := l.o.state.clockOf(boot, seq); ok {
-			received, action, _ := clock.resolve(h.bootSince, h.time, h.marks)
-			e.action, e.received = action, unix32(received)
-		} else {
-			e.flags |= entryClockless
-			l.o.clockless(boot, seq)
-		}
-	}
-	l.received = e.received
-	x.add(seq, e)
-	if at, ok := l.retried[seq]; ok {
-		x.note(seq, func(a *attempt) { a.retriedAt = at })
-	}
 }
 
 // recall fills the duplicate memory with the latest identities.
 func (o *Outbox) recall() error {
-	next := o.state.nextSeq
 	from := uint64(1)
-	if next > rememberIdentities {
+	if next := o.state.nextSeq; next > rememberIdentities {
 		from = next - rememberIdentities
 	}
 	now := o.opts.Now()
-	if err := o.peekAll(from, func(_ uint64, h *head) { o.dedupe.remember(h, now) }); err != nil {
-		return fmt.Errorf("read identities: %w", err)
+	remember := func(_ uint64, h *head) { o.dedupe.remember(h, now) }
+	for _, s := range o.journal.list() {
+		if o.lastIn(s) < from {
+			continue
+		}
+		if err := o.peekEvents(s, max(from, s.first), remember); err != nil {
+			return fmt.Errorf("read identities: %w", err)
+		}
+	}
+	return o.recallCarried(from, remember)
+}
+
+func (o *Outbox) recallCarried(from uint64, remember func(uint64, *head)) error {
+	_, err := o.readEvents(o.journal.carriedFrom(from), func(seq uint64, body []byte) error {
+		h, err := peekEvent(body)
+		if err == nil {
+			remember(seq, &h)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("read identities of carried events: %w", err)
 	}
 	return nil
 }

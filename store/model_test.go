@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -20,7 +21,6 @@ var modelRuns = flag.Int("model.runs", 60, "random runs of the model test")
 // model is what the outbox promises, said as simply as possible.
 type model struct {
 	events    []modelEvent // number i+1 is events[i]
-	parked    map[string]bool
 	watermark uint64
 	flushed   uint64 // lowest watermark that a crash may bring back
 	duplicate uint64
@@ -34,6 +34,7 @@ type modelEvent struct {
 	waybill, id string
 	action      int64
 	outcome     State // 0: pending
+	waiting     bool  // for waybill data
 	leasedUntil time.Time
 	notBefore   time.Time
 	attempts    int
@@ -49,17 +50,19 @@ func (m *model) state(seq uint64) State {
 		return e.outcome
 	case seq > m.watermark:
 		return Unsynced
-	case m.parked[e.waybill] && e.leasedUntil.IsZero():
+	case e.waiting:
 		return AwaitingWaybill
 	}
 	return ToPush
 }
 
 // leasable lists the first pending events that may be leased now, in the order
-// of the last pending event of their waybill.
+// of the last event of their waybill that does not wait for data. One that does
+// not wait wakes those before it.
 func (m *model) leasable(now time.Time) (seqs []uint64) {
 	tails := map[string]uint64{}
 	heads := map[string]uint64{}
+	going := map[string]uint64{} // the first that does not wait
 	leased := map[string]bool{}
 	for i := range m.events {
 		e, seq := &m.events[i], uint64(i+1)
@@ -69,12 +72,19 @@ func (m *model) leasable(now time.Time) (seqs []uint64) {
 		if heads[e.waybill] == 0 {
 			heads[e.waybill] = seq
 		}
+		if e.waiting {
+			continue
+		}
+		if going[e.waybill] == 0 {
+			going[e.waybill] = seq
+		}
 		tails[e.waybill] = seq
 		leased[e.waybill] = leased[e.waybill] || !e.leasedUntil.IsZero()
 	}
-	for w, head := range heads {
-		if !leased[w] && !m.parked[w] && head <= m.watermark && !m.event(head).notBefore.After(now) {
-			seqs = append(seqs, head)
+	due := func(seq uint64) bool { return seq <= m.watermark && !m.event(seq).notBefore.After(now) }
+	for w, first := range going {
+		if !leased[w] && due(first) && due(heads[w]) {
+			seqs = append(seqs, heads[w])
 		}
 	}
 	slices.SortFunc(seqs, func(a, b uint64) int {
@@ -118,6 +128,8 @@ type modelRun struct {
 	*model
 	rnd   *rand.Rand
 	clock *testClock
+	seed  uint64
+	paged bool // not everything is held in memory
 	dir   string
 	o     *Outbox
 	log   []string
@@ -137,10 +149,10 @@ func TestModel(t *testing.T) {
 
 func runModel(t *testing.T, seed uint64) {
 	r := &modelRun{
-		T: t, rnd: rand.New(rand.NewPCG(seed, 1)), clock: newTestClock(), dir: fastDir(t),
-		model: &model{parked: map[string]bool{}, ids: map[string]bool{}, dropped: map[string]bool{}},
+		T: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 1)), clock: newTestClock(), dir: fastDir(t),
+		model: &model{ids: map[string]bool{}, dropped: map[string]bool{}},
 	}
-	r.o = open(t, r.dir, small(r.clock))
+	r.open(r.dir)
 	ops := []struct {
 		weight int
 		name   string
@@ -169,6 +181,15 @@ func runModel(t *testing.T, seed uint64) {
 			t.Fatalf("seed %d after %v", seed, r.log[max(0, len(r.log)-20):])
 		}
 	}
+}
+
+// open opens the outbox, in half of the runs with hardly anything in memory.
+func (r *modelRun) open(dir string) {
+	opts := small(r.clock)
+	if r.paged = r.seed%2 == 0; r.paged {
+		opts.windowSize = 2 + r.rnd.IntN(30)
+	}
+	r.dir, r.o = dir, open(r.T, dir, opts)
 }
 
 func (r *modelRun) append() {
@@ -220,28 +241,12 @@ func (r *modelRun) synced() {
 	}
 	for seq := r.watermark + 1; seq <= upTo; seq++ {
 		if e := r.event(seq); e.outcome == 0 {
-			r.parked[e.waybill] = slices.Contains(waiting, seq)
+			e.waiting = slices.Contains(waiting, seq) && e.leasedUntil.IsZero()
 		}
 	}
 	r.watermark = max(r.watermark, upTo)
 	if err := r.o.Synced(upTo, ended, waiting); err != nil {
 		r.Fatal(err)
-	}
-	r.forgetWaybills()
-}
-
-// forgetWaybills: a waybill without pending events is not remembered to wait.
-func (r *modelRun) forgetWaybills() {
-	pending := map[string]bool{}
-	for i := range r.events {
-		if r.events[i].outcome == 0 {
-			pending[r.events[i].waybill] = true
-		}
-	}
-	for w := range r.parked {
-		if !pending[w] {
-			delete(r.parked, w)
-		}
 	}
 }
 
@@ -249,6 +254,7 @@ func (r *modelRun) lease() {
 	now := r.clock.Now()
 	r.expire(now)
 	want := r.leasable(now)
+	doubtful := r.o.index.absent() > 0
 	n := 1 + r.rnd.IntN(8)
 	ttl := time.Duration(1+r.rnd.IntN(120)) * time.Second
 	records, err := r.o.Lease(n, ttl)
@@ -262,17 +268,47 @@ func (r *modelRun) lease() {
 		if string(rec.Event.Waybill) != e.waybill || rec.Event.EventID != e.id || rec.Attempts != e.attempts || !rec.RetriedAt.Equal(e.retriedAt) {
 			r.Fatalf("leased %d: got %+v, want %+v", rec.ID.Seq, rec, e)
 		}
-		e.leasedUntil = now.Add(ttl)
+		e.leasedUntil, e.waiting = now.Add(ttl), false
 	}
-	if !fairLease(want, got, n) {
+	r.wakeBefore()
+	if !r.fairLease(want, got, n, doubtful) {
 		r.Fatalf("leased %v of %v, max %d", got, want, n)
 	}
 }
 
-// fairLease: as many as there are, half from each end, in any order.
-func fairLease(can, got []uint64, n int) bool {
+// wakeBefore: an event that waits before one of its waybill that does not may
+// have been woken by the lease that looked at the latter.
+func (r *modelRun) wakeBefore() {
+	awaiting := AwaitingWaybill
+	waits := seqsOf(all(r, r.o, Filter{State: &awaiting}))
+	going := map[string]bool{}
+	for i := len(r.events); i > 0; i-- {
+		switch e := r.event(uint64(i)); {
+		case e.outcome != 0:
+		case !e.waiting:
+			going[e.waybill] = true
+		case going[e.waybill] && !slices.Contains(waits, uint64(i)):
+			e.waiting = false
+		}
+	}
+}
+
+// fairLease: as many as there are, half from each end, in any order. While
+// something is on disk only that has to be looked at, what has not is leased
+// first; where little fits into memory, what is there may hold the rest up.
+func (r *modelRun) fairLease(can, got []uint64, n int, doubtful bool) bool {
+	if r.paged {
+		stuck := slices.ContainsFunc(r.events, func(e modelEvent) bool { return !e.leasedUntil.IsZero() || !e.notBefore.IsZero() })
+		if stranger := slices.ContainsFunc(got, func(seq uint64) bool { return !slices.Contains(can, seq) }); stranger || len(got) > n {
+			return false
+		}
+		return len(got) == min(n, len(can)) || stuck
+	}
 	if len(got) != min(n, len(can)) {
 		return false
+	}
+	if doubtful {
+		return !slices.ContainsFunc(got, func(seq uint64) bool { return !slices.Contains(can, seq) })
 	}
 	for young := range len(got) + 1 {
 		old := len(got) - young
@@ -325,7 +361,6 @@ func (r *modelRun) settle() {
 		}
 	}
 	r.wantLeaseError(r.o.Settle(context.Background(), s), leased, all)
-	r.forgetWaybills()
 }
 
 func (r *modelRun) release() {
@@ -348,38 +383,51 @@ func (r *modelRun) park() {
 	leased, all := r.pick()
 	for _, seq := range leased {
 		r.event(seq).leasedUntil = time.Time{}
-		r.parked[r.event(seq).waybill] = true
+		for i := range r.events[:r.watermark] {
+			if e := &r.events[i]; e.waybill == r.event(seq).waybill && e.outcome == 0 {
+				e.waiting = true
+			}
+		}
 	}
 	r.wantLeaseError(r.o.Park(all...), leased, all)
 }
 
 func (r *modelRun) wake() {
-	var want []string
-	for w, parked := range r.parked {
-		if parked {
-			want = append(want, w)
+	var want, got []uint64
+	for i := range r.events {
+		if r.events[i].waiting {
+			want = append(want, uint64(i+1))
 		}
 	}
-	var got []string
-	for after := scan.WaybillID(""); ; {
-		part := r.o.Waiting(3, after)
+	for after := uint64(0); ; after = got[len(got)-1] {
+		part, err := r.o.Waiting(3, after)
+		if err != nil {
+			r.Fatal(err)
+		}
 		if len(part) == 0 {
 			break
 		}
-		for _, id := range part {
-			got = append(got, string(id))
-		}
-		after = part[len(part)-1]
+		got = append(got, seqsOf(part)...)
 	}
-	slices.Sort(want)
-	slices.Sort(got)
 	if !slices.Equal(want, got) {
 		r.Fatalf("waiting %v, want %v", got, want)
 	}
-	if len(want) > 0 {
-		w := want[r.rnd.IntN(len(want))]
-		r.parked[w] = false
-		r.o.Wake(scan.WaybillID(w))
+	if len(want) == 0 {
+		return
+	}
+	seq := want[r.rnd.IntN(len(want))]
+	if r.rnd.IntN(2) == 0 {
+		r.event(seq).waiting = false
+		r.o.WakeEvents(seq)
+		return
+	}
+	for i := range r.events {
+		if e := &r.events[i]; e.waybill == r.event(seq).waybill {
+			e.waiting = false
+		}
+	}
+	if err := r.o.Wake(scan.WaybillID(r.event(seq).waybill)); err != nil {
+		r.Fatal(err)
 	}
 }
 
@@ -415,9 +463,9 @@ func (r *modelRun) requeue() {
 				newest, ok = later.action, true
 			}
 		}
-		got, gotOK := r.o.Newer(scan.WaybillID(e.waybill), seq)
-		if ok != gotOK || got != newest {
-			r.Fatalf("newer than %d: %d %t, want %d %t", seq, got, gotOK, newest, ok)
+		got, gotOK, err := r.o.Newer(scan.WaybillID(e.waybill), seq)
+		if ok != gotOK || got != newest || err != nil {
+			r.Fatalf("newer than %d: %d %t %v, want %d %t", seq, got, gotOK, err, newest, ok)
 		}
 	}
 }
@@ -445,6 +493,9 @@ func (r *modelRun) rewind() {
 	have := uint64(r.rnd.IntN(int(r.watermark) + 1))
 	if err := r.o.Rewind(have); err != nil {
 		r.Fatal(err)
+	}
+	for i := have; i < r.watermark; i++ {
+		r.events[i].waiting = false
 	}
 	r.watermark = have
 	r.flushed = have
@@ -480,6 +531,9 @@ func (r *modelRun) crash() {
 	}
 	for _, f := range files {
 		content, err := os.ReadFile(f)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // a register that just got its name
+		}
 		if err != nil {
 			r.Fatal(err)
 		}
@@ -499,11 +553,10 @@ func (r *modelRun) crash() {
 // reopened: leases, attempts and waiting are in memory only; the duplicate
 // counter may be behind after a crash.
 func (r *modelRun) reopened(dir string) {
-	r.dir = dir
-	r.o = open(r.T, dir, small(r.clock))
-	clear(r.parked)
+	r.open(dir)
 	for i := range r.events {
 		e := &r.events[i]
+		e.waiting = false
 		e.leasedUntil, e.notBefore, e.attempts = time.Time{}, time.Time{}, 0
 	}
 	r.duplicate = r.o.Counts().Duplicate

@@ -39,10 +39,10 @@ func Open(dir string, opts Options) (*Outbox, error) {
 
 func newOutbox(dir string, opts Options) *Outbox {
 	o := &Outbox{
-		opts: opts, dir: dir, journal: newJournal(dir), dedupe: newDedupe(), index: newIndex(),
-		queue: &queue{wake: make(chan struct{}, 1)},
-		boots: map[string]uint64{}, claimed: map[uint64]struct{}{},
-		failed: make(chan struct{}), arrived: make(chan struct{}, 1), pushable: make(chan struct{}, 1),
+		opts: opts, dir: dir, journal: newJournal(dir), dedupe: newDedupe(), index: newIndex(opts.windowSize),
+		queue:   &queue{wake: make(chan struct{}, 1)},
+		claimed: map[uint64]struct{}{},
+		failed:  make(chan struct{}), arrived: make(chan struct{}, 1), pushable: make(chan struct{}, 1),
 		stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	o.room = newRoomGate(o.queue.busy)
@@ -93,6 +93,13 @@ func (o *Outbox) loadAll() error {
 	}
 	newest := o.journal.newest()
 	o.state.nextSeq = max(o.state.nextSeq, newest.last+1, 1)
+	o.opened = o.state.nextSeq
+	if err := o.openRegisters(); err != nil {
+		return err
+	}
+	if err := o.fillYoung(); err != nil {
+		return err
+	}
 	if err := o.recall(); err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ type Options struct {
 	OnCommit func(took time.Duration, records int)
 
 	segmentSize int64                // tests only
+	windowSize  int                  // tests only
 	commit      func(*bolt.Tx) error // tests only
 }
 
@@ -37,6 +38,7 @@ func (o *Options) fill() error {
 	setDefault(&o.QuarantineSize, 64<<20)
 	setDefault(&o.QuarantineCount, 10000)
 	setDefault(&o.segmentSize, segmentSizeFor(o.MaxSize))
+	setDefault(&o.windowSize, windowSize)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -64,24 +66,27 @@ func setDefault[T ~int | ~int64](v *T, value T) {
 // Outbox keeps every scan event until it is finished, and for a while after.
 // All its methods may be called from any goroutine.
 type Outbox struct {
-	opts    Options
-	dir     string
-	lock    *lockFile
-	journal *journal
-	suspect *quarantine
+	opts Options
+	dir  string
+	lock *lockFile
+	// readOnly: nothing may be written; see Reader.
+	readOnly bool
+	journal  *journal
+	suspect  *quarantine
 
 	dedupe     *dedupe   // the committer's, as the two times are
 	nextRoom   time.Time // when to look for room again
 	nextRetire time.Time // when to look for segments past retain
 	queue      *queue    // what waits for the committer
 	room       *roomGate // whether intake may submit
+	leasing    sync.Mutex
+	background sync.WaitGroup // registers being written; the committer waits for them
 
 	// mu guards what follows. It is never held during I/O.
 	mu       sync.Mutex
 	index    *index
 	state    state
 	totals   totals              // of all segments, dropped ones included
-	boots    map[string]uint64   // boots without a known clock, and their last number
 	dirtyBy  time.Time           // when the state has to be written; zero: it is
 	claimed  map[uint64]struct{} // dead letters that somebody is putting back or discarding
 	stuck    bool                // not even outcomes can be written
@@ -90,6 +95,8 @@ type Outbox struct {
 	failed   chan struct{}
 	arrived  chan struct{}
 	pushable chan struct{}
+
+	opened uint64 // the number that came next when it was opened
 
 	// Only while opening.
 	lastAside uint64   // number of the last segment set aside

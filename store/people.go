@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"scanrelay/agent/scan"
 )
 
 // DeadIDs returns the ids of the dead letters, rising.
@@ -162,27 +164,35 @@ func (o *Outbox) deadEntries(seqs []uint64) (map[uint64]deadEntry, error) {
 // laterTimes finds what was stored after each record for its waybill: lateness
 // holds for what is put back, too (design.md I5).
 func (o *Outbox) laterTimes(records []Record) (map[uint64]laterTime, error) {
-	byWaybill := map[string][]uint64{}
-	later := map[uint64]laterTime{}
-	from := uint64(0)
+	later := make(map[uint64]laterTime, len(records))
+	byWaybill := map[uint64][]uint64{}
+	var ids []scan.WaybillID
+	from := uint64(1<<64 - 1)
 	for i := range records {
-		seq := records[i].ID.Seq
-		byWaybill[string(records[i].Event.Waybill)] = append(byWaybill[string(records[i].Event.Waybill)], seq)
-		later[seq] = laterTime{}
-		if from == 0 || seq < from {
-			from = seq
+		seq, id := records[i].ID.Seq, records[i].Event.Waybill
+		h := o.index.hash(id)
+		if byWaybill[h] == nil {
+			ids = append(ids, id)
 		}
+		byWaybill[h] = append(byWaybill[h], seq)
+		later[seq] = laterTime{}
+		from = min(from, seq)
 	}
-	err := o.peekAll(from, func(seq uint64, h *head) {
-		for _, early := range byWaybill[string(h.waybill)] {
-			if t := later[early]; seq > early {
-				t.add(h.time)
+	seqs, err := o.sightings(ids, from, 1<<64-1, anyEvent)
+	if err != nil {
+		return nil, err
+	}
+	list, _, err := o.readEntries(seqs)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range list {
+		for _, early := range byWaybill[f.waybill] {
+			if t := later[early]; f.seq > early {
+				t.add(f.action)
 				later[early] = t
 			}
 		}
-	})
-	if err != nil {
-		return nil, err
 	}
 	// Last, so that a segment dropped meanwhile is found in its copied notes.
 	return later, o.copiedLater(later)
@@ -191,6 +201,9 @@ func (o *Outbox) laterTimes(records []Record) (map[uint64]laterTime, error) {
 // copiedLater adds what was stored after carried events in segments that are
 // gone.
 func (o *Outbox) copiedLater(later map[uint64]laterTime) error {
+	if !o.journal.carries(later) {
+		return nil
+	}
 	err := o.eachNote(o.journal.oldest(), func(_ *segment, _ uint64, n *note) {
 		if t, ok := later[n.seq]; ok && n.later.known {
 			t.add(n.later.action)

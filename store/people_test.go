@@ -42,7 +42,7 @@ func TestRequeue(t *testing.T) {
 	}
 	check := func() {
 		t.Helper()
-		if newest, ok := o.Newer("A", 1); !ok || newest != 200 {
+		if newest, ok, err := o.Newer("A", 1); err != nil || !ok || newest != 200 {
 			t.Errorf("newer: %d %t, though a2 was pushed (I5)", newest, ok)
 		}
 		r := mustLease(t, o, 1)

@@ -24,7 +24,7 @@ func OpenReadOnly(dir string) (*Reader, error) {
 		return nil, fmt.Errorf("read outbox: %w", err)
 	}
 	o := newOutbox(dir, opts)
-	o.lock = lock
+	o.lock, o.readOnly = lock, true
 	if err := o.startReading(); err != nil {
 		err = errors.Join(err, o.journal.close())
 		lock.release()

@@ -93,11 +93,10 @@ func (o *Outbox) rebuildLoaded(s *segment, cause error) error {
 
 // unload forgets what a load brought into memory.
 func (o *Outbox) unload() {
-	o.index, o.dedupe, o.totals, o.rewound = newIndex(), newDedupe(), totals{}, 0
-	clear(o.boots)
+	o.index, o.dedupe, o.totals, o.rewound = newIndex(o.opts.windowSize), newDedupe(), totals{}, 0
 	clear(o.journal.carried)
 	for _, s := range o.journal.list() {
-		s.last, s.notes, s.open, s.totals, s.carries = s.first-1, 0, 0, totals{}, false
+		s.last, s.notes, s.open, s.totals = s.first-1, 0, 0, totals{}
 	}
 }
 

@@ -164,82 +164,44 @@ func (o *Outbox) unsynced(seqs []uint64, maxBytes int) (records []Record, err er
 }
 
 // OfWaybills returns all records of the waybills, synced or not, finished or
-// not, in sequence order; of more than max the latest. It reads the whole
-// store: ask for many waybills at once, and seldom.
+// not, in sequence order; of more than max the latest. Of a finished one it does
+// not say how it ended: that takes reading the notes, as Scan does.
 func (o *Outbox) OfWaybills(ids []scan.WaybillID, max int) ([]Record, error) {
-	wanted := make(map[string]bool, len(ids))
-	for _, id := range ids {
-		wanted[string(id)] = true
-	}
-	var seqs []uint64
-	err := o.peekAll(0, func(seq uint64, h *head) {
-		if wanted[string(h.waybill)] {
-			seqs = append(seqs, seq)
-		}
-	})
+	seqs, err := o.sightings(ids, 0, 1<<64-1, anyEvent)
 	if err != nil {
-		return nil, fmt.Errorf("look for waybills: %w", err)
+		return nil, err
 	}
-	slices.Sort(seqs)
-	records, _, err := o.records(seqs[len(seqs)-min(len(seqs), max):])
-	if err == nil {
-		records, err = o.describeFinished(records)
+	const strangers = 100 // far more than could share a tag by chance
+	seqs = seqs[len(seqs)-min(len(seqs), max+strangers):]
+	records, _, err := o.records(seqs)
+	if err != nil {
+		return nil, err
 	}
-	return records, err
+	records = slices.DeleteFunc(records, func(r Record) bool { return !slices.Contains(ids, r.Event.Waybill) })
+	return records[len(records)-min(len(records), max):], nil
 }
 
 // peekChunk is how many events one read transaction looks at: a long one would
 // keep the newest segment from reusing its pages (deps.md A8).
 const peekChunk = 1000
 
-// eventBuckets are those of a segment that hold events.
-var eventBuckets = []struct {
-	kind byte
-	name []byte
-}{{kindCarried, bucketCarried}, {kindEvent, bucketEvents}}
-
-// peekAll gives the head of every readable event at or above `from` to fn, the
-// carried ones out of order.
-func (o *Outbox) peekAll(from uint64, fn func(seq uint64, h *head)) error {
-	for _, s := range o.journal.list() {
-		if last, carries := o.lastIn(s); last < from && !carries {
-			continue
-		}
-		for _, in := range eventBuckets {
-			for next, more := from, true; more; {
-				err := o.journal.view(s, func(tx *bolt.Tx) error {
-					next, more = s.peekRun(in.kind, tx.Bucket(in.name), next, fn)
-					return nil
-				})
-				if errors.Is(err, ErrDamaged) || errors.Is(err, errGone) {
-					break
-				}
-				if err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// lastIn returns the number of a segment's last event, and whether it holds
-// carried ones.
-func (o *Outbox) lastIn(s *segment) (last uint64, carries bool) {
+// lastIn returns the number of a segment's last event.
+func (o *Outbox) lastIn(s *segment) uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return s.last, s.carries
+	return s.last
 }
 
-func (s *segment) peekRun(kind byte, b *bolt.Bucket, from uint64, fn func(uint64, *head)) (next uint64, more bool) {
-	c := b.Cursor()
+// peekRun gives the heads of up to peekChunk events at or above `from` to fn.
+func (s *segment) peekRun(tx *bolt.Tx, from uint64, fn func(uint64, *head)) (next uint64, more bool) {
+	c := tx.Bucket(bucketEvents).Cursor()
 	n := 0
 	scratch := make([]byte, 0, pageSize/4)
 	for k, v := c.Seek(seqKey(from)); k != nil; k, v = c.Next() {
 		if n++; n > peekChunk {
 			return keySeq(k), true
 		}
-		body, err := s.sealer.open(kind, k, v, scratch)
+		body, err := s.sealer.open(kindEvent, k, v, scratch)
 		if err != nil {
 			continue
 		}

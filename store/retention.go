@@ -105,8 +105,8 @@ func (o *Outbox) oldestLeft(s *segment, c *cargo) uint64 {
 	}
 	o.journal.mu.RLock()
 	defer o.journal.mu.RUnlock()
-	for seq, holder := range o.journal.carried {
-		if holder != s {
+	for seq, c := range o.journal.carried {
+		if c.segment != s {
 			oldest = min(oldest, seq)
 		}
 	}

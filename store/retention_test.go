@@ -151,7 +151,7 @@ func TestDeadLetterIsCarried(t *testing.T) {
 	if n, err := o.Requeue(context.Background(), got[0].ID); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
-	if newest, ok := o.Newer("A", 1); !ok || newest != 200 {
+	if newest, ok, err := o.Newer("A", 1); err != nil || !ok || newest != 200 {
 		t.Errorf("newer than a1: %d %t; a2 is long gone, but was pushed", newest, ok)
 	}
 	if n := pushAll(t, o); n != 2 {

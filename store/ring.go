@@ -239,7 +239,7 @@ func (r *ring) add(number uint64) (*sealer, error) {
 	defer r.mu.Unlock()
 	k := randomKey()
 	r.keys[number] = k
-	return &sealer{k.aead()}, r.save()
+	return newSealer(k), r.save()
 }
 
 // sealer returns the one of a segment, nil if its key is gone.
@@ -247,7 +247,7 @@ func (r *ring) sealer(number uint64) *sealer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if k, ok := r.keys[number]; ok {
-		return &sealer{k.aead()}
+		return newSealer(k)
 	}
 	return nil
 }

@@ -79,10 +79,12 @@ func (o *Outbox) begins(size int64) error {
 	if s.db, err = openBolt(s.path, s.size, false); err != nil {
 		return fmt.Errorf("begin segment: %w", err)
 	}
+	s.register = newRegister(registerPath(s.path), s.sealer, 0)
 	if !newest.sealed {
 		o.journal.sealNewest()
 	}
 	o.journal.append(s)
+	o.background.Go(func() { o.completeRegister(newest) })
 	if err := os.Remove(filepath.Join(o.dir, suspectName)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("remove mark: %w", err)
 	}

@@ -36,6 +36,9 @@ func (o *Outbox) Scan(ctx context.Context, f Filter, fn func(Record) error) erro
 	switch {
 	case f.Waybill != "":
 		records, err := o.OfWaybills([]scan.WaybillID{f.Waybill}, 1<<30)
+		if err == nil {
+			records, err = o.describeFinished(records)
+		}
 		if err != nil {
 			return err
 		}
@@ -93,7 +96,7 @@ func (o *Outbox) scanPending(emit func([]Record) error) error {
 	for next := uint64(0); ; {
 		var seqs []uint64
 		o.locked(func(x *index) {
-			for seq, ok := x.next(next); ok && len(seqs) < scanChunk; seq, ok = x.next(seq + 1) {
+			for seq, ok := x.all.next(anyPending, next); ok && len(seqs) < scanChunk; seq, ok = x.all.next(anyPending, seq+1) {
 				seqs = append(seqs, seq)
 			}
 		})
@@ -162,7 +165,7 @@ func (o *Outbox) noteGiven(s *segment, records []Record, given map[uint64]bool) 
 // eventsIn lists the numbers of the events in a segment, rising. Whether they can
 // be read is seen when they are.
 func (o *Outbox) eventsIn(s *segment) []uint64 {
-	last, _ := o.lastIn(s)
+	last := o.lastIn(s)
 	seqs := o.journal.carriedIn(s)
 	for seq := s.first; seq <= last; seq++ {
 		if o.journal.find(seq) == s {

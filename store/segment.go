@@ -21,8 +21,10 @@ type segment struct {
 	begun  time.Time
 	format uint64  // version of the file
 	sealer *sealer // of its events; nil: their key is gone
-	size   int64   // of the file; it never grows
-	notes  uint64  // key of its last note; the committer's
+	// register finds its events by waybill; nil: they must be read for that.
+	register *register
+	size     int64  // of the file; it never grows
+	notes    uint64 // key of its last note; the committer's
 
 	// Guarded by Outbox.mu.
 	last      uint64    // number of its last event; first-1: none yet
@@ -30,7 +32,6 @@ type segment struct {
 	totals    totals    // of its events and its notes
 	finished  time.Time // when the last of its events ended
 	usedBytes int64
-	carries   bool // it holds carried events
 	rebuilt   bool // at this start: it was damaged
 
 	// Guarded by journal.handles.

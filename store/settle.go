@@ -13,22 +13,72 @@ import (
 // Settle, Release or Park, or until ttl is over. ErrFull while not even
 // outcomes could be written: a push whose outcome is lost is pushed twice.
 func (o *Outbox) Lease(max int, ttl time.Duration) ([]Record, error) {
-	var seqs []uint64
-	var err error
-	o.locked(func(x *index) {
-		switch {
-		case o.failure != nil:
-			err = o.failure
-		case o.stuck:
-			err = fmt.Errorf("lease: %w", ErrFull)
-		default:
-			seqs = x.lease(max, ttl)
-		}
-	})
-	if err != nil || len(seqs) == 0 {
-		return nil, err
+	o.leasing.Lock() // what one reads from disk for its lease is not for another
+	defer o.leasing.Unlock()
+	seqs, err := o.claim(max, ttl)
+	if err != nil {
+		o.unlease(seqs)
+		return nil, fmt.Errorf("lease: %w", err)
+	}
+	if len(seqs) == 0 {
+		return nil, nil
 	}
 	return o.leasedRecords(seqs)
+}
+
+// claim leases up to max events, and brings in what is needed for that.
+func (o *Outbox) claim(max int, ttl time.Duration) (seqs []uint64, err error) {
+	var turns turns
+	for len(seqs) < max {
+		var want []uint64
+		var doubts []doubt
+		o.locked(func(x *index) {
+			if err = o.leasableLocked(); err != nil {
+				return
+			}
+			if want = x.wanted(); len(want) > 0 {
+				return
+			}
+			var got []uint64
+			got, doubts = x.lease(max-len(seqs), ttl, &turns)
+			seqs = append(seqs, got...)
+		})
+		switch {
+		case err != nil:
+			return seqs, err
+		case len(want) > 0:
+			err = o.bring(want)
+		case len(doubts) > 0:
+			err = o.settleDoubts(doubts)
+		default:
+			return seqs, nil
+		}
+		if err != nil {
+			return seqs, err
+		}
+	}
+	return seqs, nil
+}
+
+func (o *Outbox) leasableLocked() error {
+	if o.failure != nil {
+		return o.failure
+	}
+	if o.stuck {
+		return ErrFull
+	}
+	return nil
+}
+
+// unlease gives events back as they were.
+func (o *Outbox) unlease(seqs []uint64) {
+	o.locked(func(x *index) {
+		for _, seq := range seqs {
+			if _, leased := x.leases[seq]; leased {
+				x.endLease(seq)
+			}
+		}
+	})
 }
 
 // leasedRecords reads what was leased. What cannot be read is a dead letter:
@@ -36,11 +86,7 @@ func (o *Outbox) Lease(max int, ttl time.Duration) ([]Record, error) {
 func (o *Outbox) leasedRecords(seqs []uint64) ([]Record, error) {
 	records, bad, err := o.records(seqs)
 	if err != nil {
-		o.locked(func(x *index) {
-			for _, seq := range seqs {
-				x.endLease(seq)
-			}
-		})
+		o.unlease(seqs)
 		return nil, fmt.Errorf("lease: %w", err)
 	}
 	if len(bad) == 0 {
@@ -152,25 +198,6 @@ func (o *Outbox) Release(r ...Retry) error {
 	})
 	if len(missing) > 0 {
 		return fmt.Errorf("release %v: %w", missing, ErrNotLeased)
-	}
-	return nil
-}
-
-// Park lets the waybills of leased events wait for data, with all they have.
-// Events whose lease ran out are named in an error that is ErrNotLeased.
-func (o *Outbox) Park(seqs ...uint64) error {
-	var missing []uint64
-	o.locked(func(x *index) {
-		for _, seq := range seqs {
-			if x.leased(seq) {
-				x.park(seq)
-			} else {
-				missing = append(missing, seq)
-			}
-		}
-	})
-	if len(missing) > 0 {
-		return fmt.Errorf("park %v: %w", missing, ErrNotLeased)
 	}
 	return nil
 }

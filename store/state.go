@@ -55,7 +55,8 @@ func (t *totals) add(u *totals) {
 // epochSpan says which epoch the numbers from `from` on belong to.
 type epochSpan struct{ from, epoch uint64 }
 
-// bootClock resolves the clockless events of one boot with numbers up to upTo:
+// bootClock resolves the clockless events of one boot, or of anyBoot, with
+// numbers up to upTo:
 // moment 0 of the boot was at zero, or, if fixed, all of them take zero itself.
 type bootClock struct {
 	boot  string

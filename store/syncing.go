@@ -22,7 +22,7 @@ func (o *Outbox) Synced(upTo uint64, ended []Settlement, waiting []uint64) error
 		upTo = min(upTo, o.state.nextSeq-1) // what comes later nobody can have
 		c.upTo = upTo
 		for i := range ended {
-			if _, leased := x.leases[ended[i].Seq]; !leased && x.get(ended[i].Seq) != nil {
+			if _, leased := x.leases[ended[i].Seq]; !leased && x.all.has(setPending, ended[i].Seq) {
 				x.leases[ended[i].Seq] = lease{settling: true}
 				c.notes = append(c.notes, ended[i].note(x.now))
 			}

@@ -1,72 +1,132 @@
 package store
 
 import (
-	"errors"
-	"slices"
+	"fmt"
 
 	"scanrelay/agent/scan"
 )
 
-// Waiting lists up to max waybills that wait for data, beginning after the one
-// given ("": from the start); the order is arbitrary but lasts as long as the
-// process.
-func (o *Outbox) Waiting(max int, after scan.WaybillID) []scan.WaybillID {
-	heads := o.waitingHeads(max, after)
-	ids := make([]scan.WaybillID, 0, len(heads))
-	for _, seq := range heads {
-		records, _, err := o.records([]uint64{seq})
-		if err != nil && !errors.Is(err, ErrClosed) {
-			o.opts.Logger.Error("waiting waybill cannot be read", "seq", seq, "error", err)
-		}
-		if len(records) == 1 {
-			ids = append(ids, records[0].Event.Waybill)
-		}
-	}
-	return ids
-}
-
-// waitingHeads returns the first pending event of each, in order of hash.
-func (o *Outbox) waitingHeads(max int, after scan.WaybillID) (heads []uint64) {
-	o.locked(func(x *index) {
-		above := uint64(0)
-		if after != "" {
-			above = x.hash(after)
-		}
-		hashes := make([]uint64, 0, len(x.parked))
-		for h := range x.parked {
-			if after == "" || h > above {
-				hashes = append(hashes, h)
+// Waiting returns up to max events that wait for waybill data, in sequence order
+// after the number given, with where they stand; none: there are no more.
+func (o *Outbox) Waiting(max int, after uint64) ([]Record, error) {
+	for {
+		var seqs []uint64
+		o.locked(func(x *index) {
+			for seq, ok := x.all.next(anyWaiting, after+1); ok && len(seqs) < max; seq, ok = x.all.next(anyWaiting, seq+1) {
+				seqs = append(seqs, seq)
 			}
+		})
+		records, bad, err := o.records(seqs)
+		if err != nil {
+			return nil, fmt.Errorf("list waiting events: %w", err)
 		}
-		slices.Sort(hashes)
-		for _, h := range hashes[:min(max, len(hashes))] {
-			heads = append(heads, x.waybills[h].head)
+		o.WakeEvents(bad...) // a lease finds that they cannot be read, and ends them
+		if len(records) > 0 || len(seqs) == 0 {
+			return records, nil
 		}
-	})
-	return heads
+		after = seqs[len(seqs)-1]
+	}
 }
 
 // Wake gives the events of waybills that waited for data to the push relay.
-func (o *Outbox) Wake(ids ...scan.WaybillID) {
+func (o *Outbox) Wake(ids ...scan.WaybillID) error {
+	seqs, err := o.sightings(ids, 0, 1<<64-1, anyWaiting)
+	if err != nil {
+		return fmt.Errorf("wake waybills: %w", err)
+	}
+	o.WakeEvents(seqs...)
+	return nil
+}
+
+// WakeEvents gives those of the events that wait for data to the push relay,
+// whatever else of their waybill waits.
+func (o *Outbox) WakeEvents(seqs ...uint64) {
 	o.locked(func(x *index) {
-		for _, id := range ids {
-			h := x.hash(id)
-			if _, ok := x.parked[h]; ok {
-				x.edit(h, func(w *waybill) { w.set(waybillParked, false) })
+		for _, seq := range seqs {
+			x.wake(seq)
+		}
+	})
+}
+
+// Park lets the waybills of leased events wait for data, with all of their
+// events that are synced. Events whose lease ran out are named in an error that
+// is ErrNotLeased.
+func (o *Outbox) Park(seqs ...uint64) error {
+	var missing, parked []uint64
+	shelved := false
+	o.locked(func(x *index) {
+		for _, seq := range seqs {
+			if !x.leased(seq) {
+				missing = append(missing, seq)
+				continue
+			}
+			x.park(seq)
+			parked = append(parked, seq)
+		}
+		shelved = x.shelved() > 0
+	})
+	if shelved {
+		if err := o.parkShelved(parked); err != nil {
+			return fmt.Errorf("park: %w", err)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("park %v: %w", missing, ErrNotLeased)
+	}
+	return nil
+}
+
+// parkShelved lets those events wait, too, that are of the waybills of what was
+// parked, but on disk only.
+func (o *Outbox) parkShelved(parked []uint64) error {
+	ids, err := o.waybillsOf(parked)
+	if err != nil {
+		return err
+	}
+	seqs, err := o.sightings(ids, 0, 1<<64-1, shelved)
+	if err != nil {
+		return err
+	}
+	mine := o.hashes(ids)
+	list, _, err := o.readEntries(seqs)
+	o.locked(func(x *index) {
+		for _, f := range list {
+			if mine[f.waybill] && f.seq <= x.watermark && !x.all.has(setHeld, f.seq) {
+				x.wait(f.seq)
 			}
 		}
 	})
+	return err
 }
 
 // Newer returns the newest action_time among the events of the waybill that
 // this depot stored after seq: the pending ones, and for a dead letter that was
 // put back also those that were finished by then.
-func (o *Outbox) Newer(id scan.WaybillID, seq uint64) (newest int64, ok bool) {
+func (o *Outbox) Newer(id scan.WaybillID, seq uint64) (newest int64, ok bool, err error) {
+	var t laterTime
+	elsewhere := false
+	h := o.index.hash(id)
 	o.locked(func(x *index) {
-		newest, ok = x.newer(x.hash(id), seq)
-		if a := x.notes[seq]; a.later.known && (!ok || a.later.action > newest) {
-			newest, ok = a.later.action, true
+		t = x.newer(h, seq)
+		if a := x.notes[seq]; a.later.known {
+			t.add(a.later.action)
 		}
+		elsewhere = x.absent() > 0
 	})
-	return newest, ok
+	if elsewhere {
+		seqs, err := o.absentOf([]scan.WaybillID{id}, seq+1, 1<<64-1)
+		if err != nil {
+			return 0, false, fmt.Errorf("look for newer events: %w", err)
+		}
+		list, _, err := o.readEntries(seqs)
+		if err != nil {
+			return 0, false, fmt.Errorf("look for newer events: %w", err)
+		}
+		for _, f := range list {
+			if f.waybill == h {
+				t.add(f.action)
+			}
+		}
+	}
+	return t.action, t.known, nil
 }

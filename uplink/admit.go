@@ -31,10 +31,6 @@ func (p *pusher) admit(recs []store.Record) {
 
 // consult looks whether the centre's answer about the record may be used.
 func (p *pusher) consult(r store.Record, leased time.Time) {
-	if p.waits.checking(r.Event.Waybill) {
-		p.park(r)
-		return
-	}
 	it := item{rec: r, leased: leased}
 	switch data, advice := p.answers.about(r); advice {
 	case advisePush:
@@ -115,7 +111,7 @@ func (p *pusher) park(r store.Record) {
 	p.left.count(time.Now())
 	// Declared after it is parked: if the data came in between, the centre
 	// answers the declaration with ready.
-	p.waits.parked(r.Event.Waybill, p.gate.expires(r))
+	p.waits.parked(r.Event.Waybill)
 }
 
 // release gives leases back. Where that fails they end by themselves.

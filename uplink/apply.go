@@ -165,7 +165,7 @@ func (s *syncer) pass(upTo uint64, ended []ending, waiting []store.Record) error
 		return fmt.Errorf("lift watermark to %d: %w", upTo, err)
 	}
 	for _, r := range waiting {
-		s.waits.parked(r.Event.Waybill, s.gate.expires(r))
+		s.waits.parked(r.Event.Waybill)
 	}
 	if s.onEnded != nil {
 		now := s.clock.Now()

@@ -59,7 +59,9 @@ func (g *gate) stale(r store.Record, now time.Time) (s store.Settlement, ok bool
 	if now.Sub(born(r)) <= g.freshFor {
 		return store.Settlement{}, false
 	}
-	if at, known := g.history.Newer(r.Event.Waybill, r.ID.Seq); !known || at <= r.Event.ActionTime || !g.newerPushable(r) {
+	// Where it cannot be read the node is pushed rather than dropped.
+	at, known, err := g.history.Newer(r.Event.Waybill, r.ID.Seq)
+	if err != nil || !known || at <= r.Event.ActionTime || !g.newerPushable(r) {
 		return store.Settlement{}, false
 	}
 	return end(r, store.Superseded, "older than notify.fresh_for ("+g.freshFor.String()+") and a newer node of this depot is known"), true

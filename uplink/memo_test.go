@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"fmt"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -178,7 +179,7 @@ func TestTokenOffers(t *testing.T) {
 }
 
 func TestWaitsOverflowDeclaresAll(t *testing.T) {
-	w := newWaits(newMemory())
+	w := newWaits(newMemory(), func(store.Record) time.Time { return time.Time{} }, slog.New(slog.DiscardHandler))
 	w.heard("s", "p")
 	w.declared(w.declare(10))
 	if w.pending() {
@@ -186,7 +187,7 @@ func TestWaitsOverflowDeclaresAll(t *testing.T) {
 	}
 	before := w.declare(10)
 	for i := range maxFresh + 1 {
-		w.parked(scan.WaybillID(fmt.Sprint("W", i)), time.Now())
+		w.parked(scan.WaybillID(fmt.Sprint("W", i)))
 	}
 	if len(w.fresh) > maxFresh || !w.all {
 		t.Errorf("%d fresh ones, all: %v", len(w.fresh), w.all)

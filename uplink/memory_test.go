@@ -142,19 +142,27 @@ func (m *memory) NewEpoch(why string) error {
 	return nil
 }
 
-func (m *memory) Waiting(most int, after scan.WaybillID) (ids []scan.WaybillID) {
+func (m *memory) Waiting(most int, after uint64) (out []store.Record, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, r := range m.recs {
-		if m.viewLocked(r).State == store.AwaitingWaybill && r.Event.Waybill > after && !slices.Contains(ids, r.Event.Waybill) {
-			ids = append(ids, r.Event.Waybill)
+		if v := m.viewLocked(r); v.State == store.AwaitingWaybill && v.ID.Seq > after && len(out) < most {
+			out = append(out, v)
 		}
 	}
-	slices.Sort(ids)
-	return ids[:min(most, len(ids))]
+	return out, nil
 }
 
-func (m *memory) Wake(ids ...scan.WaybillID) {
+func (m *memory) WakeEvents(seqs ...uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, seq := range seqs {
+		m.recs[seq-1].parked = false
+	}
+	poke(m.pushable)
+}
+
+func (m *memory) Wake(ids ...scan.WaybillID) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, r := range m.recs {
@@ -163,6 +171,7 @@ func (m *memory) Wake(ids ...scan.WaybillID) {
 		}
 	}
 	poke(m.pushable)
+	return nil
 }
 
 // headsLocked are the first pending records of each waybill.
@@ -277,7 +286,7 @@ func (m *memory) OfWaybills(ids []scan.WaybillID, most int) (out []store.Record,
 	return out, nil
 }
 
-func (m *memory) Newer(id scan.WaybillID, seq uint64) (newest int64, ok bool) {
+func (m *memory) Newer(id scan.WaybillID, seq uint64) (newest int64, ok bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, r := range m.recs {
@@ -285,7 +294,7 @@ func (m *memory) Newer(id scan.WaybillID, seq uint64) (newest int64, ok bool) {
 			newest, ok = r.Event.ActionTime, true
 		}
 	}
-	return newest, ok
+	return newest, ok, nil
 }
 
 func (m *memory) Counts() (c store.Counts) {

@@ -43,11 +43,13 @@ type Epochs interface {
 
 // Waits is the outbox's view of waybills without data.
 type Waits interface {
-	// Waiting lists waybills that wait for data, in some lasting order, after
-	// the given one; none: there are no more.
-	Waiting(max int, after scan.WaybillID) []scan.WaybillID
-	// Wake makes their records leasable.
-	Wake(ids ...scan.WaybillID)
+	// Waiting returns records that wait for data, in sequence order, after the
+	// given number; none: there are no more.
+	Waiting(max int, after uint64) ([]store.Record, error)
+	// Wake makes all records of the waybills leasable.
+	Wake(ids ...scan.WaybillID) error
+	// WakeEvents makes these leasable.
+	WakeEvents(seqs ...uint64)
 }
 
 // Leaser hands records to the push relay.
@@ -74,11 +76,12 @@ type Settler interface {
 
 // History looks at a waybill's records.
 type History interface {
-	// OfWaybills returns all records of the waybills in sequence order.
+	// OfWaybills returns all records of the waybills in sequence order. How
+	// finished ones ended is not among it.
 	OfWaybills(ids []scan.WaybillID, max int) ([]store.Record, error)
 	// Newer returns the newest action_time among the waybill's known records
 	// with a higher number.
-	Newer(waybill scan.WaybillID, seq uint64) (int64, bool)
+	Newer(waybill scan.WaybillID, seq uint64) (int64, bool, error)
 }
 
 // Centre is the centre as the sync relay calls it; *syncapi.Client is one.

@@ -157,7 +157,11 @@ func (d *depot) scan(events ...scan.Event) {
 // record returns the only event of a waybill, as trace shows it.
 func (d *depot) record(id scan.WaybillID) store.Record {
 	d.t.t.Helper()
-	recs, err := d.outbox.OfWaybills([]scan.WaybillID{id}, 10)
+	var recs []store.Record
+	err := d.outbox.Scan(d.t.t.Context(), store.Filter{Waybill: id}, func(r store.Record) error {
+		recs = append(recs, r)
+		return nil
+	})
 	if err != nil || len(recs) != 1 {
 		d.t.t.Fatalf("waybill %s: %d records, %v", id, len(recs), err)
 	}

@@ -84,7 +84,8 @@ func New(c Config) (*Uplink, error) {
 func assemble(c Config) *Uplink {
 	answers, tokens, valve, desk := newAnswers(), newTokens(), newValve(), newDesk()
 	bindings := newBindings(c.Notify.BindingBound, c.Notify.BindingUnbound)
-	waits, gate := newWaits(c.Outbox), newGate(c.Notify, c.Outbox)
+	gate := newGate(c.Notify, c.Outbox)
+	waits := newWaits(c.Outbox, gate.expires, c.Logger)
 	s := &syncer{
 		pace:   pace(syncBase, syncCap),
 		centre: c.Client, outbox: c.Outbox, clock: c.Clock, gate: gate, answers: answers, bindings: bindings,

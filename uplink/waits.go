@@ -1,48 +1,49 @@
 package uplink
 
 import (
+	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store"
 	"scanrelay/uplink/syncapi"
 )
 
 const (
-	maxFresh     = 4 * syncapi.MaxWaiting // beyond it all are declared again
-	maxDeadlines = 65536
-	sweepEvery   = time.Minute
-	sweepPage    = 2000
+	maxFresh   = 4 * syncapi.MaxWaiting // beyond it all are declared again
+	sweepEvery = time.Minute
+	sweepPage  = 2000
+	sweepPages = 50
 )
 
 // waits knows which waybills without data the centre has still to be told of,
-// and when their first event expires. It is safe for concurrent use.
+// and looks for events that expired while they waited. It is safe for concurrent
+// use.
 type waits struct {
-	outbox Waits
+	outbox  Waits
+	expires func(store.Record) time.Time
+	log     *slog.Logger
 
-	mu        sync.Mutex
-	fresh     []scan.WaybillID // parked and not yet declared
-	all       bool             // every waiting one is to be declared, from cursor on
-	cursor    scan.WaybillID
-	round     int    // counts the times when all began anew
-	centre    string // store_id and process of the declarations
-	deadlines *recent[scan.WaybillID, time.Time]
-	checks    *recent[scan.WaybillID, time.Time] // woken when, only to see whether they expired
-	swept     scan.WaybillID
+	mu     sync.Mutex
+	fresh  []scan.WaybillID // parked and not yet declared
+	all    bool             // every waiting one is to be declared, from cursor on
+	cursor uint64
+	round  int    // counts the times when all began anew
+	centre string // store_id and process of the declarations
+
+	swept uint64 // where the sweep goes on; its goroutine's alone
 }
 
-func newWaits(o Waits) *waits {
-	return &waits{outbox: o, deadlines: newRecent[scan.WaybillID, time.Time](maxDeadlines), checks: newRecent[scan.WaybillID, time.Time](sweepPage)}
+func newWaits(o Waits, expires func(store.Record) time.Time, log *slog.Logger) *waits {
+	return &waits{outbox: o, expires: expires, log: log}
 }
 
-// parked keeps that a waybill waits, until its first event expires at deadline.
-func (w *waits) parked(id scan.WaybillID, deadline time.Time) {
+// parked keeps that a waybill waits.
+func (w *waits) parked(id scan.WaybillID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.checks.drop(id)
-	if old, ok := w.deadlines.get(id); !ok || deadline.Before(old) {
-		w.deadlines.put(id, deadline)
-	}
 	if len(w.fresh) >= maxFresh {
 		w.anewLocked()
 		return
@@ -56,7 +57,7 @@ type declaration struct {
 	page   []scan.WaybillID
 	paged  bool
 	round  int
-	cursor scan.WaybillID // after page; "" when that was empty: there are no more
+	cursor uint64 // behind page; 0 when that was empty: there are no more
 }
 
 // declare takes up to n waybills to declare. Only the sync relay calls it.
@@ -73,9 +74,17 @@ func (w *waits) declare(n int) declaration {
 	if !d.paged {
 		return d
 	}
-	d.page = w.outbox.Waiting(n-take, cursor) // reads records: not under the lock
-	if last := len(d.page); last > 0 {
-		d.cursor = d.page[last-1]
+	page, err := w.outbox.Waiting(n-take, cursor) // reads records: not under the lock
+	if err != nil {
+		w.log.Error("list waybills to declare, trying again", "error", err)
+		d.paged = false
+		return d
+	}
+	for _, r := range page {
+		d.cursor = r.ID.Seq
+		if !slices.Contains(d.page, r.Event.Waybill) {
+			d.page = append(d.page, r.Event.Waybill)
+		}
 	}
 	return d
 }
@@ -102,7 +111,7 @@ func (w *waits) declared(d declaration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if d.paged && w.all && d.round == w.round {
-		w.cursor, w.all = d.cursor, d.cursor != ""
+		w.cursor, w.all = d.cursor, d.cursor != 0
 	}
 }
 
@@ -119,7 +128,7 @@ func (w *waits) heard(storeID, process string) {
 
 // anewLocked declares everything that waits from the start.
 func (w *waits) anewLocked() {
-	w.fresh, w.all, w.cursor = nil, true, ""
+	w.fresh, w.all, w.cursor = nil, true, 0
 	w.round++
 }
 
@@ -130,55 +139,51 @@ func (w *waits) pending() bool {
 	return len(w.fresh) > 0 || w.all
 }
 
-// wake lets the events of waybills go on whose data came.
+// wake lets the events of waybills go on whose data came. Where that fails all
+// are declared again, so that the centre says so again.
 func (w *waits) wake(ids []scan.WaybillID) {
 	if len(ids) == 0 {
 		return
 	}
-	w.mu.Lock()
-	for _, id := range ids {
-		w.deadlines.drop(id)
-		w.checks.drop(id)
+	if err := w.outbox.Wake(ids...); err != nil {
+		w.log.Error("wake events whose waybill data came, trying again", "error", err)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.anewLocked()
 	}
-	w.mu.Unlock()
-	w.outbox.Wake(ids...)
 }
 
-// checking reports whether the waybill was woken only to see whether its first
-// event expired.
-func (w *waits) checking(id scan.WaybillID) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	at, ok := w.checks.get(id)
-	return ok && time.Since(at) < sweepEvery
-}
-
-// sweep wakes, of the next page of waiting waybills, those whose first event may
-// have expired: the gate judges them.
+// sweep wakes waiting events that expired, for the gate to end them. They expire
+// in sequence order for the most part, so it looks from the start as long as it
+// finds some, and beside that through the rest, a page each time.
 func (w *waits) sweep(now time.Time) {
-	w.mu.Lock()
-	after := w.swept
-	w.mu.Unlock()
-	page := w.outbox.Waiting(sweepPage, after)
-	if len(page) == 0 && after != "" { // the end: from the start again
-		page = w.outbox.Waiting(sweepPage, "")
-	}
-	var due []scan.WaybillID
-	w.mu.Lock()
-	w.swept = ""
-	if n := len(page); n > 0 {
-		w.swept = page[n-1]
-	}
-	for _, id := range page {
-		if at, ok := w.deadlines.get(id); ok && now.Before(at) {
-			continue
+	front := uint64(0)
+	for range sweepPages {
+		last, due := w.sweepPage(front, now)
+		if front = last; due == 0 || last == 0 {
+			break
 		}
-		w.deadlines.drop(id)
-		w.checks.put(id, time.Now())
-		due = append(due, id)
 	}
-	w.mu.Unlock()
-	if len(due) > 0 {
-		w.outbox.Wake(due...)
+	w.swept, _ = w.sweepPage(max(w.swept, front), now)
+}
+
+// sweepPage looks at one page after a number. It returns the last number of the
+// page, 0 if there are no more behind it, and how many had expired.
+func (w *waits) sweepPage(after uint64, now time.Time) (last uint64, due int) {
+	page, err := w.outbox.Waiting(sweepPage, after)
+	if err != nil {
+		w.log.Error("look for expired events that wait, trying again", "error", err)
+		return 0, 0
 	}
+	var expired []uint64
+	for _, r := range page {
+		if now.After(w.expires(r)) {
+			expired = append(expired, r.ID.Seq)
+		}
+	}
+	w.outbox.WakeEvents(expired...)
+	if len(page) == sweepPage {
+		last = page[len(page)-1].ID.Seq
+	}
+	return last, len(expired)
 }

@@ -1,0 +1,197 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"scanrelay/agent/scan"
+)
+
+// found is a pending event as it was read from disk for the index.
+type found struct {
+	seq uint64
+	entry
+}
+
+// readEntries reads what the index holds of events. What comes back as bad cannot
+// be read, or is gone, since it was finished meanwhile.
+func (o *Outbox) readEntries(seqs []uint64) (list []found, bad []uint64, err error) {
+	list = make([]found, 0, len(seqs))
+	bad, err = o.readEvents(seqs, func(seq uint64, body []byte) error {
+		h, err := peekEvent(body)
+		if err == nil {
+			list = append(list, found{seq, o.entryOf(seq, &h)})
+		}
+		return err
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("read pending events: %w", err)
+	}
+	return list, bad, nil
+}
+
+// unreadableEntry is the entry of an event that cannot be read: alone in a waybill of
+// its own, it becomes a dead letter once it is leased.
+func (o *Outbox) unreadableEntry(seq uint64) found {
+	e := entry{waybill: ^seq}
+	if s := o.journal.find(seq); s != nil {
+		e.received = unix32(s.begun)
+	}
+	return found{seq, e}
+}
+
+// entryOf makes an event's entry of its record.
+func (o *Outbox) entryOf(seq uint64, h *head) entry {
+	e := entry{waybill: o.index.hashBytes(h.waybill), action: h.time, received: unix32(h.received)}
+	if h.parts&hasClockless == 0 {
+		return e
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if clock, ok := o.state.clockOf(string(h.boot), seq); ok {
+		received, action, _ := clock.resolve(h.bootSince, h.time, h.marks)
+		e.action, e.received = action, unix32(received)
+	} else {
+		e.flags |= entryClockless
+	}
+	return e
+}
+
+// bring takes events that the index wants into memory.
+func (o *Outbox) bring(seqs []uint64) error {
+	list, bad, err := o.readEntries(seqs)
+	for _, seq := range bad {
+		list = append(list, o.unreadableEntry(seq))
+	}
+	o.locked(func(x *index) {
+		if err != nil {
+			x.unwanted(seqs)
+			return
+		}
+		for _, f := range list {
+			if x.all.has(setPending, f.seq) && !x.all.has(setWaiting, f.seq) {
+				x.hold(f.seq, f.entry)
+			}
+		}
+	})
+	return err
+}
+
+// settleDoubts looks for pending events on disk that come before the heads of
+// waybills, and brings them in.
+func (o *Outbox) settleDoubts(doubts []doubt) error {
+	if len(doubts) == 0 {
+		return nil
+	}
+	earlier, err := o.earlier(doubts)
+	o.locked(func(x *index) {
+		for _, f := range earlier {
+			if x.all.has(setPending, f.seq) {
+				x.hold(f.seq, f.entry)
+			}
+		}
+		for _, d := range doubts {
+			x.checked(d.waybill, err == nil)
+		}
+	})
+	return err
+}
+
+// earlier reads the pending events, on disk only, that come before the heads in
+// their waybills.
+func (o *Outbox) earlier(doubts []doubt) ([]found, error) {
+	heads := make(map[uint64]uint64, len(doubts))
+	seqs := make([]uint64, len(doubts))
+	for i, d := range doubts {
+		heads[d.waybill], seqs[i] = d.head, d.head
+	}
+	slices.Sort(seqs)
+	ids, err := o.waybillsOf(seqs)
+	if err != nil {
+		return nil, err
+	}
+	earlier, err := o.absentOf(ids, 0, seqs[len(seqs)-1])
+	if err != nil {
+		return nil, err
+	}
+	list, bad, err := o.readEntries(earlier)
+	for _, seq := range bad {
+		list = append(list, o.unreadableEntry(seq)) // a dead letter soon, and in nobody's way
+	}
+	return slices.DeleteFunc(list, func(f found) bool { return f.seq >= heads[f.waybill] }), err
+}
+
+// waybillsOf reads of which waybills events are. What cannot be read is of none.
+func (o *Outbox) waybillsOf(seqs []uint64) (ids []scan.WaybillID, err error) {
+	_, err = o.readEvents(seqs, func(_ uint64, body []byte) error {
+		h, err := peekEvent(body)
+		if err == nil {
+			ids = append(ids, scan.WaybillID(h.waybill))
+		}
+		return err
+	})
+	return ids, err
+}
+
+// absentOf lists the pending events of waybills, from one number to another,
+// that are on disk only. Some may be of other waybills: whoever reads them sees
+// that.
+func (o *Outbox) absentOf(ids []scan.WaybillID, from, to uint64) ([]uint64, error) {
+	seqs, err := o.sightings(ids, from, to, absent)
+	if err != nil {
+		return nil, err
+	}
+	o.locked(func(x *index) {
+		seqs = slices.DeleteFunc(seqs, func(seq uint64) bool {
+			return !x.all.has(setPending, seq) || x.all.has(setHeld, seq)
+		})
+	})
+	return seqs, nil
+}
+
+// sightings lists the numbers of the events of waybills, rising, in all segments
+// that have something of a kind between two numbers. Some may be of other
+// waybills, and some may be gone.
+func (o *Outbox) sightings(ids []scan.WaybillID, from, to uint64, k kind) (seqs []uint64, err error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	for _, s := range o.holding(from, to, k) {
+		some, err := o.registered(s, ids)
+		if err != nil && !errors.Is(err, errGone) {
+			return nil, fmt.Errorf("look for waybills: %w", err)
+		}
+		seqs = append(seqs, some...)
+	}
+	seqs = append(seqs, o.journal.carriedOf(o.hashes(ids))...)
+	slices.Sort(seqs)
+	seqs = slices.Compact(seqs)
+	return slices.DeleteFunc(seqs, func(seq uint64) bool { return seq < from || seq > to }), nil
+}
+
+// holding lists the segments that have something of a kind between two numbers.
+func (o *Outbox) holding(from, to uint64, k kind) []*segment {
+	all := o.journal.list()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.DeleteFunc(all, func(s *segment) bool {
+		first, last := max(from, s.first), min(to, s.last)
+		if last < first {
+			return true
+		}
+		if k == anyEvent {
+			return false
+		}
+		_, ok := o.index.all.nextIn(k, first, last)
+		return !ok
+	})
+}
+
+func (o *Outbox) hashes(ids []scan.WaybillID) map[uint64]bool {
+	set := make(map[uint64]bool, len(ids))
+	for _, id := range ids {
+		set[o.index.hash(id)] = true
+	}
+	return set
+}

@@ -1,0 +1,219 @@
+package store
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"hash"
+	"slices"
+	"sync"
+
+	"scanrelay/agent/scan"
+)
+
+// register says which events of one segment are of a waybill, without reading
+// them. It knows each event by a tag and its slot, which is how far it is behind
+// the segment's first: the tag is the first 40 bits of an HMAC of the waybill
+// number under a key derived from the segment's, so it tells nothing without
+// that and goes with it. Two waybills may share a tag by chance: whoever reads
+// the event sees.
+//
+// What came since the start is in memory; a sealed segment's register is a file
+// (registerFile). Neither is what anything is kept in: both can be made again of
+// the segment, and are, when somebody asks for what they lack.
+type register struct {
+	path string
+	mac  func() hash.Hash // behind a function, since fmt would print its key
+
+	saving sync.Mutex // held while the file is written
+
+	mu     sync.Mutex
+	file   *registerFile // has the slots below file.upTo; nil: none
+	from   uint64        // the runs have all slots from here on
+	end    uint64        // and below here
+	recent []uint64      // the latest, as they came
+	runs   [][]uint64    // each rising, each longer than the next
+}
+
+const (
+	tagBits  = 40
+	slotMask = 1<<(64-tagBits) - 1
+	// recentLen is how many of the latest are looked through one by one.
+	recentLen = 512
+)
+
+// newRegister makes the register of a segment that has the slots below end.
+func newRegister(path string, s *sealer, end uint64) *register {
+	mac := s.mac("scanrelay register")
+	return &register{path: path, mac: func() hash.Hash { return mac }, from: end, end: end}
+}
+
+// tagLocked returns a waybill's tag, above the bits of a slot.
+func (r *register) tagLocked(waybill []byte) uint64 {
+	var sum [sha256.Size]byte
+	mac := r.mac()
+	mac.Reset()
+	mac.Write(waybill) // never fails
+	return binary.BigEndian.Uint64(mac.Sum(sum[:0])) &^ slotMask
+}
+
+// append adds the event of the next slot.
+func (r *register) append(waybill scan.WaybillID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.recent = append(r.recent, r.tagLocked([]byte(waybill))|r.end)
+	r.end++
+	if len(r.recent) < recentLen {
+		return
+	}
+	slices.Sort(r.recent)
+	r.pushLocked(slices.Clone(r.recent))
+	r.recent = r.recent[:0]
+}
+
+// pushLocked adds a run, and merges those that are not much longer: there are
+// never more than the logarithm of what they hold.
+func (r *register) pushLocked(run []uint64) {
+	for n := len(r.runs); n > 0 && len(r.runs[n-1]) < 2*len(run); n-- {
+		run = merge(r.runs[n-1], run)
+		r.runs = r.runs[:n-1]
+	}
+	r.runs = append(r.runs, run)
+}
+
+func merge(a, b []uint64) []uint64 {
+	out := make([]uint64, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		if a[0] < b[0] {
+			out, a = append(out, a[0]), a[1:]
+		} else {
+			out, b = append(out, b[0]), b[1:]
+		}
+	}
+	return append(append(out, a...), b...)
+}
+
+// lacks returns the slots that neither the file nor memory has, from and below.
+func (r *register) lacks() (from, to uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.file != nil {
+		from = r.file.upTo
+	}
+	return min(from, r.from), r.from
+}
+
+// filler collects what a register lacks.
+type filler struct {
+	r        *register
+	from, to uint64
+	entries  []uint64
+}
+
+func (f *filler) add(slot uint64, waybill []byte) {
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	f.entries = append(f.entries, f.r.tagLocked(waybill)|slot)
+}
+
+// done gives the register what was collected, unless somebody else did.
+func (f *filler) done() {
+	slices.Sort(f.entries)
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	if f.r.from == f.to {
+		f.r.from = f.from
+		f.r.pushLocked(f.entries)
+	}
+}
+
+// find lists the slots of the waybills' events. ErrDamaged: the file is no good.
+func (r *register) find(ids []scan.WaybillID) (slots []uint64, err error) {
+	tags := make([]uint64, len(ids))
+	r.mu.Lock()
+	for i, id := range ids {
+		tags[i] = r.tagLocked([]byte(id))
+		slots = r.inMemoryLocked(tags[i], slots)
+	}
+	file := r.file
+	r.mu.Unlock()
+	if file == nil {
+		return slots, nil
+	}
+	for _, tag := range tags {
+		if slots, err = file.find(tag, slots); err != nil {
+			return nil, err
+		}
+	}
+	return slots, nil
+}
+
+func (r *register) inMemoryLocked(tag uint64, slots []uint64) []uint64 {
+	for _, e := range r.recent {
+		if e&^slotMask == tag {
+			slots = append(slots, e&slotMask)
+		}
+	}
+	for _, run := range r.runs {
+		i, _ := slices.BinarySearch(run, tag)
+		for ; i < len(run) && run[i]&^slotMask == tag; i++ {
+			slots = append(slots, run[i]&slotMask)
+		}
+	}
+	return slots
+}
+
+// save writes all of a register that lacks nothing to its file, and forgets what
+// it has in memory of that.
+func (r *register) save(number uint64) error {
+	r.saving.Lock()
+	defer r.saving.Unlock()
+	r.mu.Lock()
+	old, end := r.file, r.end
+	if old != nil && old.upTo == end {
+		r.mu.Unlock()
+		return nil
+	}
+	all := slices.Clone(r.recent)
+	for _, run := range r.runs {
+		all = append(all, run...)
+	}
+	r.mu.Unlock()
+	if old != nil {
+		kept, err := old.all()
+		if err != nil {
+			return err
+		}
+		all = append(all, kept...)
+	}
+	slices.Sort(all)
+	if err := writeRegister(r.path, number, end, all); err != nil {
+		return err
+	}
+	file, err := openRegisterFile(r.path, number)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.file, r.from, r.recent, r.runs = file, end, nil, nil
+	r.mu.Unlock()
+	return nil // somebody may still read the old file; it is closed once nobody does
+}
+
+// discard gives the file up; its slots are lacking then.
+func (r *register) discard() {
+	r.mu.Lock()
+	old := r.file
+	r.file = nil
+	r.mu.Unlock()
+	old.remove()
+}
+
+// close closes the file.
+func (r *register) close() {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.file.close()
+}

@@ -1,0 +1,184 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	bolt "go.etcd.io/bbolt"
+
+	"scanrelay/agent/scan"
+)
+
+// registered lists the numbers of the events in a segment that are of waybills;
+// perhaps some that are not.
+func (o *Outbox) registered(s *segment, ids []scan.WaybillID) (seqs []uint64, err error) {
+	if s.register == nil {
+		return o.readFor(s, ids)
+	}
+	slots, err := o.lookUp(s, ids)
+	if errors.Is(err, ErrDamaged) {
+		o.opts.Logger.Warn("register is damaged and made again", "segment", s.number, "error", err)
+		s.register.discard()
+		slots, err = o.lookUp(s, ids)
+	}
+	for _, slot := range slots {
+		seqs = append(seqs, s.first+slot)
+	}
+	return seqs, err
+}
+
+func (o *Outbox) lookUp(s *segment, ids []scan.WaybillID) ([]uint64, error) {
+	if err := o.fill(s); err != nil {
+		return nil, err
+	}
+	return s.register.find(ids)
+}
+
+// readFor looks for waybills in a segment without a register: its key is gone,
+// or it is of format 1.
+func (o *Outbox) readFor(s *segment, ids []scan.WaybillID) (seqs []uint64, err error) {
+	wanted := o.hashes(ids)
+	err = o.peekEvents(s, s.first, func(seq uint64, h *head) {
+		if wanted[o.index.hashBytes(h.waybill)] {
+			seqs = append(seqs, seq)
+		}
+	})
+	return seqs, err
+}
+
+// fill reads what a register lacks; a sealed segment's is saved then.
+func (o *Outbox) fill(s *segment) error {
+	from, to := s.register.lacks()
+	if from == to {
+		return nil
+	}
+	f := &filler{r: s.register, from: from, to: to}
+	err := o.peekEvents(s, s.first+from, func(seq uint64, h *head) {
+		if slot := seq - s.first; slot < to {
+			f.add(slot, h.waybill)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("make register: %w", err)
+	}
+	f.done()
+	if s != o.journal.newest() {
+		o.saveRegister(s)
+	}
+	return nil
+}
+
+// saveRegister writes a register's file. Without it what it holds stays in
+// memory, until there is room or the end.
+func (o *Outbox) saveRegister(s *segment) {
+	if o.readOnly {
+		return
+	}
+	if err := s.register.save(s.number); err != nil {
+		o.opts.Logger.Warn("register cannot be written", "segment", s.number, "error", err)
+	}
+}
+
+// completeRegister makes the register of a segment that was sealed into a file.
+func (o *Outbox) completeRegister(s *segment) {
+	if s.register == nil {
+		return
+	}
+	if err := o.fill(s); err != nil && !errors.Is(err, errGone) && !errors.Is(err, ErrClosed) {
+		o.opts.Logger.Warn("register cannot be made", "segment", s.number, "error", err)
+		return
+	}
+	o.saveRegister(s)
+}
+
+// openRegisters gives each segment that was loaded its register. What is not of
+// this segment as it is now is made again when it is asked for.
+func (o *Outbox) openRegisters() error {
+	for _, s := range o.journal.list() {
+		s.register.close()
+		s.register = nil
+		if s.sealer == nil || s.format < formatVersion {
+			continue
+		}
+		s.register = newRegister(registerPath(s.path), s.sealer, s.last+1-s.first)
+		if err := s.register.open(s.number); err != nil {
+			return err
+		}
+	}
+	return o.forgetRegisters()
+}
+
+// open takes the file if there is a right one. One that has more than the
+// segment is of a transaction that was lost.
+func (r *register) open(number uint64) error {
+	f, err := openRegisterFile(r.path, number)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrDamaged), errors.Is(err, ErrNewer):
+		return nil
+	case err != nil:
+		return fmt.Errorf("open register: %w", err)
+	case f.upTo > r.end:
+		f.close()
+		return nil
+	}
+	r.file = f
+	return nil
+}
+
+// forgetRegisters removes the files of segments that are gone.
+func (o *Outbox) forgetRegisters() error {
+	if o.readOnly {
+		return nil
+	}
+	paths, err := filepath.Glob(filepath.Join(o.dir, segmentPrefix+"*"+registerSuffix))
+	if err != nil {
+		return fmt.Errorf("list registers: %w", err)
+	}
+	kept := o.journal.list()
+	for _, p := range paths {
+		if !slices.ContainsFunc(kept, func(s *segment) bool { return registerPath(s.path) == p }) {
+			if err := removeRegister(p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func registerPath(segmentPath string) string {
+	return strings.TrimSuffix(segmentPath, segmentSuffix) + registerSuffix
+}
+
+// peekEvents gives the head of every readable event of a segment at or above
+// `from` to fn, but for carried ones.
+func (o *Outbox) peekEvents(s *segment, from uint64, fn func(seq uint64, h *head)) error {
+	for next, more := from, true; more; {
+		err := o.journal.view(s, func(tx *bolt.Tx) error {
+			next, more = s.peekRun(tx, next, fn)
+			return nil
+		})
+		if errors.Is(err, ErrDamaged) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bytes is what the file takes.
+func (r *register) bytes() int64 {
+	if r == nil {
+		return 0
+	}
+	if info, err := os.Stat(r.path); err == nil {
+		return info.Size()
+	}
+	return 0
+}
