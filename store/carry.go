@@ -98,10 +98,10 @@ func (o *Outbox) noteCargo(c *cargo, seqs []uint64) error {
 }
 
 func (r *Record) copied(later laterTime) note {
-	n := note{kind: noteCarried, copied: true, seq: r.ID.Seq, later: later}
+	n := note{kind: noteCarried, copied: true, seq: r.ID.Seq, attempts: r.Attempts, last: r.Last, later: later}
 	switch {
 	case r.State == Dead:
-		n.kind, n.outcome, n.at, n.attempts, n.last = noteOutcome, Dead, r.FinishedAt, r.Attempts, r.Last
+		n.kind, n.outcome, n.at = noteOutcome, Dead, r.FinishedAt
 	case !r.RetriedAt.IsZero():
 		n.kind, n.at = noteRequeue, r.RetriedAt
 	}

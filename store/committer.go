@@ -222,6 +222,7 @@ func (o *Outbox) applyGroup(g *group, ops []op, results []error) {
 	o.locked(func(x *index) {
 		counted := g.next.duplicate != o.state.duplicate || g.next.ignored != o.state.ignored
 		o.state = *g.next
+		x.saved(g.notes[:len(g.tried)])
 		for i, p := range ops {
 			if results[i] == nil {
 				p.apply(o, g)
@@ -263,6 +264,7 @@ func (o *Outbox) shutdown() error {
 	if dirty && o.Err() == nil {
 		o.commit(nil)
 	}
+	o.saveAttempts()
 	o.background.Wait()
 	if from, to := o.journal.newest().register.lacks(); from == to {
 		o.saveRegister(o.journal.newest())

@@ -20,7 +20,8 @@ type group struct {
 	notes   []note
 	rejects []scan.Reject
 	bytes   int
-	rolled  bool // a segment was begun for it
+	tried   []uint64 // whose attempts are written along with it
+	rolled  bool     // a segment was begun for it
 	// What dedupe was told and must unlearn if the commit fails.
 	identities []identity
 	weak       []scan.WeakKey
@@ -44,6 +45,13 @@ func (o *Outbox) newGroup() *group {
 	defer o.mu.Unlock()
 	g.next = o.state.clone()
 	g.next.watermark = o.index.watermark
+	if o.room.open() {
+		o.index.now = g.now
+		for _, n := range o.index.takeUnsaved() {
+			g.tried = append(g.tried, n.seq)
+			g.addNote(n)
+		}
+	}
 	return g
 }
 
@@ -80,6 +88,7 @@ func (g *group) empty() bool { return len(g.events) == 0 && len(g.notes) == 0 &&
 
 // undo takes back what staging did in memory.
 func (g *group) undo() {
+	g.o.locked(func(x *index) { x.unsaved = append(x.unsaved, g.tried...) })
 	for _, id := range g.identities {
 		g.o.dedupe.forget(id)
 	}

@@ -21,6 +21,7 @@ type index struct {
 	leases   map[uint64]lease   // by number
 	leasedOf map[uint64]uint64  // the leased event of a waybill
 	notes    map[uint64]attempt // what more is known of some pending events
+	unsaved  []uint64           // of these, what is to be written
 	dead     map[uint64]struct{}
 	timers   timers
 	seed     maphash.Seed
@@ -60,15 +61,6 @@ func (w *waybill) set(flag uint8, on bool) {
 	if on {
 		w.flags |= flag
 	}
-}
-
-// attempt is what was learned of a pending event so far.
-type attempt struct {
-	at        time.Time // not to be leased before; zero: at once
-	attempts  int
-	last      Reply
-	retriedAt time.Time // when it was put back as a dead letter
-	later     laterTime // what was stored after it by then
 }
 
 func newIndex(windowSize int) *index {

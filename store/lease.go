@@ -164,12 +164,7 @@ func (x *index) settling(seq uint64, on bool) {
 
 // retry gives a leased event back, to be leased again at r.At.
 func (x *index) retry(r Retry) {
-	at := time.Time{}
-	if r.At.After(x.now) {
-		at = r.At
-		heap.Push(&x.timers, timer{at, r.Seq})
-	}
-	x.note(r.Seq, func(a *attempt) { a.at, a.attempts, a.last = at, r.Attempts, r.Last })
+	x.retried(r)
 	x.endLease(r.Seq)
 }
 

@@ -16,6 +16,7 @@ type loader struct {
 	fates    map[*segment][]fate    // of the events a segment was made for
 	carried  map[uint64]*carriedOne // events that live in a later segment
 	retried  map[uint64]time.Time   // dead letters that were put back
+	tried    map[uint64]note        // attempts made for what is pending
 }
 
 // fate is how an event ended; 0: it is pending.
@@ -31,7 +32,7 @@ type carriedOne struct {
 func (o *Outbox) load() error {
 	l := &loader{
 		o: o, segments: o.journal.list(), fates: map[*segment][]fate{},
-		carried: map[uint64]*carriedOne{}, retried: map[uint64]time.Time{},
+		carried: map[uint64]*carriedOne{}, retried: map[uint64]time.Time{}, tried: map[uint64]note{},
 	}
 	for _, s := range l.segments {
 		if err := o.journal.view(s, func(tx *bolt.Tx) error { return l.bounds(s, tx) }); err != nil {
@@ -111,9 +112,13 @@ func (l *loader) notes(s *segment, tx *bolt.Tx) error {
 }
 
 func (l *loader) note(s *segment, n *note) {
-	if n.kind == noteCarried {
+	if n.kind == noteCarried || n.kind == noteAttempt {
+		if n.attempts > 0 || n.delay > 0 {
+			l.tried[n.seq] = *n
+		}
 		return
 	}
+	delete(l.tried, n.seq)
 	f, holder := l.fateOf(n.seq)
 	if n.kind == noteRequeue {
 		if !n.copied {
@@ -122,6 +127,9 @@ func (l *loader) note(s *segment, n *note) {
 		if f != nil {
 			*f = 0
 			l.retried[n.seq] = n.at
+			if n.attempts > 0 {
+				l.tried[n.seq] = *n
+			}
 		}
 		return
 	}
@@ -191,6 +199,11 @@ func (l *loader) pend() {
 	for seq, at := range l.retried {
 		if x.all.has(setPending, seq) {
 			x.note(seq, func(a *attempt) { a.retriedAt = at })
+		}
+	}
+	for seq, n := range l.tried {
+		if x.all.has(setPending, seq) {
+			x.tried(&n)
 		}
 	}
 }

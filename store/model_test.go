@@ -5,10 +5,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -497,8 +495,9 @@ func (r *modelRun) rewind() {
 	for i := have; i < r.watermark; i++ {
 		r.events[i].waiting = false
 	}
-	r.watermark = have
-	r.flushed = have
+	if have < r.watermark { // else nothing is written
+		r.watermark, r.flushed = have, have
+	}
 }
 
 func (r *modelRun) epoch() {
@@ -513,7 +512,13 @@ func (r *modelRun) epoch() {
 
 func (r *modelRun) restart() {
 	closeChecked(r.T, r.o)
+	before := slices.Clone(r.events)
 	r.reopened(r.dir)
+	for i := range before {
+		if e := &r.events[i]; e.outcome == 0 && e.attempts != before[i].attempts {
+			r.Fatalf("%d attempts for %d after a clean stop, want %d", e.attempts, i+1, before[i].attempts)
+		}
+	}
 	if w := r.o.Counts().Watermark; w != r.watermark {
 		r.Fatalf("watermark %d after a clean stop, want %d", w, r.watermark)
 	}
@@ -524,23 +529,7 @@ func (r *modelRun) crash() {
 	if err := r.o.change(&changeOp{}); err != nil { // the committer has nothing to do now
 		r.Fatal(err)
 	}
-	dir := fastDir(r.T)
-	files, err := filepath.Glob(filepath.Join(r.dir, "*"))
-	if err != nil {
-		r.Fatal(err)
-	}
-	for _, f := range files {
-		content, err := os.ReadFile(f)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // a register that just got its name
-		}
-		if err != nil {
-			r.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, filepath.Base(f)), content, 0o600); err != nil {
-			r.Fatal(err)
-		}
-	}
+	dir := copied(r.T, r.dir)
 	closeChecked(r.T, r.o)
 	r.reopened(dir)
 	w := r.o.Counts().Watermark
@@ -550,14 +539,15 @@ func (r *modelRun) crash() {
 	r.watermark = w
 }
 
-// reopened: leases, attempts and waiting are in memory only; the duplicate
+// reopened: leases and waiting are in memory only; attempts and the duplicate
 // counter may be behind after a crash.
 func (r *modelRun) reopened(dir string) {
 	r.open(dir)
 	for i := range r.events {
 		e := &r.events[i]
 		e.waiting = false
-		e.leasedUntil, e.notBefore, e.attempts = time.Time{}, time.Time{}, 0
+		a := r.o.index.notes[uint64(i+1)] // what a crash may forget of it is tested elsewhere
+		e.leasedUntil, e.notBefore, e.attempts = time.Time{}, a.at, a.attempts
 	}
 	r.duplicate = r.o.Counts().Duplicate
 	for id := range r.ids {

@@ -18,7 +18,8 @@ type note struct {
 	at       time.Time
 	attempts int
 	last     Reply
-	later    laterTime // of a copied note
+	later    laterTime     // of a copied note
+	delay    time.Duration // of noteAttempt: how long after at it is due
 }
 
 // laterTime is the newest action_time that was stored for an event's waybill
@@ -45,7 +46,8 @@ type noteKind uint8
 const (
 	noteOutcome noteKind = 1 + iota
 	noteRequeue
-	noteCarried // a pending event was carried; only `later` counts
+	noteCarried // a pending event was carried; `later`, attempts and last count
+	noteAttempt // a pending event was tried so often, and is due delay after at
 )
 
 // maxReason bounds what a note keeps of a reason, in bytes.
@@ -71,6 +73,9 @@ func encodeNote(key []byte, n *note) []byte {
 	if n.later.known {
 		enc.int(n.later.action)
 	}
+	if n.kind == noteAttempt {
+		enc.int(int64(n.delay))
+	}
 	return seal(key, enc.b)
 }
 
@@ -88,6 +93,9 @@ func decodeNote(key, value []byte) (note, error) {
 	if kind&noteLater != 0 {
 		n.later = laterTime{d.int(), true}
 	}
+	if n.kind == noteAttempt {
+		n.delay = time.Duration(d.int())
+	}
 	if !n.plausible() {
 		d.fail("no such note")
 	}
@@ -101,7 +109,7 @@ func (n *note) plausible() bool {
 	switch n.kind {
 	case noteOutcome:
 		return n.outcome.Finished()
-	case noteRequeue, noteCarried:
+	case noteRequeue, noteCarried, noteAttempt:
 		return n.outcome == Unsynced
 	}
 	return false

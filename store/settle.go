@@ -195,6 +195,9 @@ func (o *Outbox) Release(r ...Retry) error {
 				missing = append(missing, r[i].Seq)
 			}
 		}
+		if len(x.unsaved) > 0 {
+			o.dirtyLocked(attemptsLag)
+		}
 	})
 	if len(missing) > 0 {
 		return fmt.Errorf("release %v: %w", missing, ErrNotLeased)

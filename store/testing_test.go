@@ -2,8 +2,11 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -54,6 +57,29 @@ func fastDir(t testing.TB) string {
 			t.Error(err)
 		}
 	})
+	return dir
+}
+
+// copied copies the files of an open outbox, as a kill would leave them.
+func copied(t testing.TB, from string) (dir string) {
+	t.Helper()
+	dir = fastDir(t)
+	files, err := filepath.Glob(filepath.Join(from, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		content, err := os.ReadFile(f)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // a register that just got its name
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, filepath.Base(f)), content, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	return dir
 }
 

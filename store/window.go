@@ -4,7 +4,7 @@ import "slices"
 
 // windowSize is how many events each of the two windows on what is pending
 // holds in memory, about.
-const windowSize = 1 << 15
+const windowSize = 1 << 14
 
 // pageChunk is how many events are brought in at once, freshChunk how many of
 // them at the young end, where somebody waits for them.

@@ -1,0 +1,119 @@
+package store
+
+import (
+	"container/heap"
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	// longWait is from what backoff on attempts are written: shorter ones a
+	// restart may forget. Then again each time their number has doubled, so that
+	// an event costs a few small notes, however long it is tried.
+	longWait = 30 * time.Second
+	// attemptsLag is how late they may be written.
+	attemptsLag = 5 * time.Second
+	// attemptsChunk is how many are written in one commit.
+	attemptsChunk = 1000
+)
+
+// attempt is what was learned of a pending event so far.
+type attempt struct {
+	at        time.Time     // not to be leased before; zero: at once
+	delay     time.Duration // how long it was to wait when that was said
+	attempts  int
+	saved     int // attempts that are on disk
+	last      Reply
+	retriedAt time.Time // when it was put back as a dead letter
+	later     laterTime // what was stored after it by then
+}
+
+// retried keeps an event's attempts and when it is due, in memory, and has them
+// written where a restart must not forget them.
+func (x *index) retried(r Retry) {
+	var at time.Time
+	delay := r.At.Sub(x.now)
+	if delay > 0 {
+		at = r.At
+		heap.Push(&x.timers, timer{at, r.Seq})
+	}
+	x.note(r.Seq, func(a *attempt) {
+		a.at, a.delay, a.attempts, a.last = at, max(0, delay), r.Attempts, r.Last
+		if delay >= longWait && a.attempts >= 2*a.saved {
+			x.unsaved = append(x.unsaved, r.Seq)
+		}
+	})
+}
+
+// takeUnsaved takes attempts that are to be written with the next commit.
+func (x *index) takeUnsaved() (notes []note) {
+	n := min(attemptsChunk, len(x.unsaved))
+	for _, seq := range x.unsaved[:n] {
+		if a, ok := x.notes[seq]; ok {
+			notes = append(notes, a.note(seq, x.now))
+		}
+	}
+	if x.unsaved = x.unsaved[n:]; len(x.unsaved) == 0 {
+		x.unsaved = nil
+	}
+	return notes
+}
+
+// saved takes into memory which attempts are on disk.
+func (x *index) saved(notes []note) {
+	for i := range notes {
+		if a, ok := x.notes[notes[i].seq]; ok {
+			a.saved = notes[i].attempts
+			x.notes[notes[i].seq] = a
+		}
+	}
+}
+
+// unsaveAll has everything written that a clean stop should not forget.
+func (x *index) unsaveAll() {
+	x.unsaved = nil
+	for seq, a := range x.notes {
+		if a.attempts > a.saved || a.at.After(x.now) {
+			x.unsaved = append(x.unsaved, seq)
+		}
+	}
+}
+
+func (a *attempt) note(seq uint64, now time.Time) note {
+	return note{kind: noteAttempt, seq: seq, at: now, delay: a.delay - a.since(now), attempts: a.attempts, last: a.last}
+}
+
+// since is how much of the delay is over.
+func (a *attempt) since(now time.Time) time.Duration {
+	return min(a.delay, max(0, now.Sub(a.at.Add(-a.delay))))
+}
+
+// tried takes a note of attempts back at a start. What was due meanwhile, or is
+// by a clock that was set since, is due at a random moment within the time that
+// it was to wait: a restart must not bring everything at once.
+func (x *index) tried(n *note) {
+	at := n.at.Add(n.delay)
+	if left := at.Sub(x.now); n.delay > 0 && (left <= 0 || left > n.delay) {
+		at = x.now.Add(rand.N(n.delay))
+	}
+	x.note(n.seq, func(a *attempt) {
+		a.attempts, a.saved, a.last = n.attempts, n.attempts, n.last
+		if n.delay > 0 {
+			a.at, a.delay = at, n.delay
+			heap.Push(&x.timers, timer{at, n.seq})
+		}
+	})
+}
+
+// saveAttempts writes at a stop what a restart should know.
+func (o *Outbox) saveAttempts() {
+	left := 0
+	o.locked(func(x *index) {
+		x.unsaveAll()
+		left = len(x.unsaved)
+	})
+	for left > 0 && o.Err() == nil && o.room.open() {
+		o.commit(nil)
+		o.locked(func(x *index) { left = len(x.unsaved) })
+	}
+}

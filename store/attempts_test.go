@@ -1,0 +1,105 @@
+package store
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// A long wait and its attempts are on disk soon, a short one at a stop only; and
+// what was due meanwhile does not come all at once.
+func TestAttemptsSurvive(t *testing.T) {
+	dir, clock := t.TempDir(), newTestClock()
+	o := open(t, dir, small(clock))
+	appendN(t, o, 3)
+	syncAll(t, o)
+	now := clock.Now()
+	leased := mustLease(t, o, 3)
+	retry := func(seq uint64, after time.Duration, attempts int) {
+		t.Helper()
+		if err := o.Release(Retry{Seq: seq, At: now.Add(after), Attempts: attempts, Last: Reply{Reason: "busy", ErrCode: -1, RID: "r"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(leased) != 3 {
+		t.Fatalf("leased %v", seqsOf(leased))
+	}
+	retry(1, 4*time.Minute, 9)
+	retry(2, 2*time.Second, 2)
+	mustAppend(t, o, event("other", "x", 1795000000)) // its commit takes the attempts along
+
+	crashed := open(t, copied(t, dir), small(clock))
+	wantAttempts(t, crashed, map[uint64]int{1: 9, 2: 0, 3: 0})
+	rest := mustLease(t, crashed, 9)
+	if got := seqsOf(rest); fmt.Sprint(got) != "[3 2]" && fmt.Sprint(got) != "[2 3]" {
+		t.Errorf("leased %v right after the crash", got)
+	}
+	settle(t, crashed, Pushed, rest...)
+	clock.advance(5 * time.Minute)
+	if got := mustLease(t, crashed, 9); len(got) != 1 || got[0].ID.Seq != 1 || got[0].Attempts != 9 || got[0].Last.RID != "r" {
+		t.Errorf("leased %+v when it was due", got)
+	}
+	closeChecked(t, crashed)
+
+	closeChecked(t, o)
+	clock.advance(time.Hour)
+	late := clock.Now()
+	o = open(t, dir, small(clock))
+	wantAttempts(t, o, map[uint64]int{1: 9, 2: 2, 3: 0})
+	if at := o.index.notes[1].at; at.Before(late) || at.After(late.Add(4*time.Minute)) {
+		t.Errorf("due %v after a start at %v", at, late)
+	}
+}
+
+// An event that is tried for days costs a few notes, not one for each try.
+func TestAttemptsAreWrittenSeldom(t *testing.T) {
+	clock := newTestClock()
+	o := open(t, t.TempDir(), small(clock))
+	appendN(t, o, 1)
+	syncAll(t, o)
+	before := o.journal.newest().notes
+	for n := 1; n <= 500; n++ {
+		if got := mustLease(t, o, 1); len(got) != 1 {
+			t.Fatalf("not leased for try %d", n)
+		}
+		if err := o.Release(Retry{Seq: 1, At: clock.Now().Add(time.Minute), Attempts: n}); err != nil {
+			t.Fatal(err)
+		}
+		if err := o.change(&changeOp{set: func(*group) {}}); err != nil {
+			t.Fatal(err)
+		}
+		clock.advance(time.Hour)
+	}
+	if n := o.journal.newest().notes - before; n != 9 {
+		t.Errorf("%d notes for 500 tries, want 9", n)
+	}
+}
+
+// A clock that was set back does not make an event wait for years.
+func TestAttemptsAndAClockSetBack(t *testing.T) {
+	dir, clock := t.TempDir(), newTestClock()
+	o := open(t, dir, small(clock))
+	appendN(t, o, 1)
+	syncAll(t, o)
+	mustLease(t, o, 1)
+	if err := o.Release(Retry{Seq: 1, At: clock.Now().Add(time.Minute), Attempts: 7}); err != nil {
+		t.Fatal(err)
+	}
+	closeChecked(t, o)
+	clock.set(time.Unix(86400, 0))
+	o = open(t, dir, small(clock))
+	wantAttempts(t, o, map[uint64]int{1: 7})
+	clock.advance(time.Minute)
+	if got := mustLease(t, o, 1); len(got) != 1 {
+		t.Error("not due after as long as it was to wait")
+	}
+}
+
+func wantAttempts(t *testing.T, o *Outbox, want map[uint64]int) {
+	t.Helper()
+	for _, r := range all(t, o, Filter{}) {
+		if n, ok := want[r.ID.Seq]; ok && r.Attempts != n {
+			t.Errorf("%d attempts of %d, want %d", r.Attempts, r.ID.Seq, n)
+		}
+	}
+}
