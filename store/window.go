@@ -106,12 +106,9 @@ func (x *index) oldRoom() int {
 }
 
 // youngRoom is the same for the young window, downwards. It takes none while
-// the events above are not synced, or while one of its own is ready.
+// what is in it is not synced.
 func (x *index) youngRoom() int {
-	if x.high > x.watermark+1 || x.young > x.size/2 {
-		return 0
-	}
-	if ready, ok := x.lastReady(); ok && ready >= x.high {
+	if x.high > x.watermark+1 || x.young > x.size/4 {
 		return 0
 	}
 	if seq, ok := x.all.prev(shelved, x.high-1); !ok || seq < x.low {

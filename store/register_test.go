@@ -1,0 +1,205 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"scanrelay/agent/scan"
+)
+
+// A register against a plain map, in memory, in a file, and in both.
+func TestRegisterAgainstMap(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(5, 6))
+	for range 30 {
+		path := filepath.Join(t.TempDir(), "x"+registerSuffix)
+		r := newRegister(path, testSealer, 0)
+		want := map[scan.WaybillID][]uint64{}
+		waybills := 1 + rnd.IntN(4000)
+		for slot := range uint64(rnd.IntN(9000)) {
+			id := scan.WaybillID(fmt.Sprintf("YT%013d", rnd.IntN(waybills)))
+			r.append(id)
+			want[id] = append(want[id], slot)
+			if rnd.IntN(4000) == 0 {
+				if err := r.save(7); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		compareRegister(t, r, want)
+		if err := r.save(7); err != nil {
+			t.Fatal(err)
+		}
+		compareRegister(t, r, want)
+		again := newRegister(path, testSealer, r.end)
+		if err := again.open(7); err != nil {
+			t.Fatal(err)
+		}
+		if from, to := again.lacks(); from != to {
+			t.Fatalf("lacks %d to %d", from, to)
+		}
+		compareRegister(t, again, want)
+		r.close()
+		again.close()
+	}
+}
+
+func compareRegister(t *testing.T, r *register, want map[scan.WaybillID][]uint64) {
+	t.Helper()
+	for id, slots := range want {
+		got, err := r.find([]scan.WaybillID{id})
+		slices.Sort(got)
+		if err != nil || !slices.Equal(got, slots) {
+			t.Fatalf("%s: %v, %v; want %v", id, got, err, slots)
+		}
+	}
+	for i := range 100 {
+		if got, err := r.find([]scan.WaybillID{scan.WaybillID(fmt.Sprint("none", i))}); err != nil || len(got) > 0 {
+			t.Fatalf("found %v, %v", got, err)
+		}
+	}
+}
+
+// Whatever is wrong with a register's file, it is noticed, and made again of the
+// segment.
+func TestRegisterIsMadeAgain(t *testing.T) {
+	damage := map[string]func(t *testing.T, path string){
+		"gone": func(t *testing.T, path string) {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"empty":     func(t *testing.T, path string) { truncate(t, path, 0) },
+		"cut off":   func(t *testing.T, path string) { truncate(t, path, pageSize+100) },
+		"its head":  func(t *testing.T, path string) { overwrite(t, path, 3, 8) },
+		"its pages": func(t *testing.T, path string) { overwrite(t, path, pageSize, pageSize) },
+		"of a lost transaction": func(t *testing.T, path string) {
+			if err := writeRegister(path, 1, 1<<20, nil); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"of another segment": func(t *testing.T, path string) {
+			if err := writeRegister(path, 99, 10, nil); err != nil {
+				t.Fatal(err)
+			}
+		},
+	}
+	for name, harm := range damage {
+		t.Run(name, func(t *testing.T) {
+			dir, clock := fastDir(t), newTestClock()
+			o := open(t, dir, small(clock))
+			for i := range 40 {
+				mustAppend(t, o, padded(fmt.Sprint("W", i%10), fmt.Sprint("e", i), 1795000000, 90_000))
+			}
+			closeChecked(t, o)
+			path := registerPath(filepath.Join(dir, segmentName(1)))
+			harm(t, path)
+			o = open(t, dir, small(clock))
+			got, err := o.OfWaybills([]scan.WaybillID{"W3"}, 100)
+			if err != nil || fmt.Sprint(seqsOf(got)) != "[4 14 24 34]" {
+				t.Fatalf("%v, %v", seqsOf(got), err)
+			}
+			closeChecked(t, o)
+			f, err := openRegisterFile(path, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.close()
+			if s := o.journal.oldest(); f.upTo != s.last+1-s.first {
+				t.Errorf("made up to %d", f.upTo)
+			}
+		})
+	}
+}
+
+// A register's file goes with its segment, and one that was left behind goes at
+// the next start.
+func TestRegistersGoWithTheirSegments(t *testing.T) {
+	dir, clock := fastDir(t), newTestClock()
+	o := open(t, dir, small(clock))
+	for i := range 40 {
+		mustAppend(t, o, padded(fmt.Sprint("W", i), "e", 1795000000, 90_000))
+	}
+	syncAll(t, o)
+	pushAll(t, o)
+	closeChecked(t, o)
+	registers := func() []string {
+		paths, err := filepath.Glob(filepath.Join(dir, "*"+registerSuffix))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return paths
+	}
+	if n := len(registers()); n < 3 {
+		t.Fatalf("%d registers", n)
+	}
+	if err := os.WriteFile(registerPath(filepath.Join(dir, segmentName(4000))), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	clock.advance(1000 * 3600e9)
+	o = open(t, dir, small(clock))
+	closeChecked(t, o) // the start dropped what is past retain
+	if got := registers(); len(got) != 1 {
+		t.Errorf("registers %v are left", got)
+	}
+}
+
+// FuzzRegisterFile: no file makes a lookup fail otherwise than by ErrDamaged.
+func FuzzRegisterFile(f *testing.F) {
+	path := filepath.Join(f.TempDir(), "seed")
+	entries := make([]uint64, 1200)
+	for i := range entries {
+		entries[i] = uint64(i) << 50
+	}
+	if err := writeRegister(path, 7, 1200, entries); err != nil {
+		f.Fatal(err)
+	}
+	seed, err := os.ReadFile(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(seed, uint64(0))
+	f.Add(seed[:pageSize], uint64(1)<<63)
+	f.Fuzz(func(t *testing.T, content []byte, tag uint64) {
+		path := filepath.Join(t.TempDir(), "register")
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r, err := openRegisterFile(path, 7)
+		if err != nil {
+			if !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrNewer) {
+				t.Fatal(err)
+			}
+			return
+		}
+		defer r.close()
+		if _, err := r.find(tag&^slotMask, nil); err != nil && !errors.Is(err, ErrDamaged) {
+			t.Fatal(err)
+		}
+	})
+}
+
+func truncate(t *testing.T, path string, size int64) {
+	t.Helper()
+	if err := os.Truncate(path, size); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The tag is 40 bits of an HMAC: without the segment's key it tells nothing, and
+// under another key it is another.
+func TestRegisterTellsNothing(t *testing.T) {
+	tag := func(s *sealer) uint64 { return newRegister("", s, 0).tagLocked([]byte("YT6900634716900")) }
+	a := tag(testSealer)
+	if a != tag(testSealer) || a == tag(newSealer(randomKey())) || a&slotMask != 0 {
+		t.Error("the tag is not one of the key")
+	}
+	if b := binary.BigEndian.AppendUint64(nil, a); slices.Contains(b[:5], 'Y') && slices.Contains(b[:5], 'T') {
+		t.Error("the tag shows the waybill")
+	}
+}
