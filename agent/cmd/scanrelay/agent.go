@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"runtime/debug"
 	"sync"
 
 	"scanrelay/agent"
@@ -32,7 +34,15 @@ func (a *app) agentCommand() *command {
 	return cmd
 }
 
+// collectEarly is how much garbage, in percent of what is in use, an agent lets
+// pile up. A gateway has more processor to spare than memory: with 100,000 scans
+// coming in at full speed this is 25 MiB instead of 35.
+const collectEarly = 50
+
 func (a *app) runAgent(ctx context.Context, file string, cfg *configs.Agent, logger *slog.Logger) error {
+	if os.Getenv("GOGC") == "" { // else somebody knows better
+		debug.SetGCPercent(collectEarly)
+	}
 	b := thisBuild()
 	ag, err := agent.New(cfg, agent.Options{
 		Version: b.Version, Built: b.built(), Logger: logger, Abort: a.abort,
