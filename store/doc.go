@@ -88,17 +88,17 @@
 //
 // bbolt dies of a bad page, in a goroutine where nothing can catch it, and may
 // go in circles (deps.md A4, A7). So pages.go walks the pages without bbolt,
-// each once: no child process and no time limit are needed. After a clean stop
-// only branch pages are looked at, in all segments; after an unclean one, or a
-// failed sync, every page and record of the newest segment, before bbolt opens
-// it for writing. Sealed segments are only ever read, with panics and faults
-// caught.
+// each once: no child process and no time limit are needed. Before bbolt opens
+// the newest segment or the quarantine for writing, every page that it is going
+// to read is looked at (outline.go); after an unclean stop, or a failed sync,
+// every record of the newest segment, too. Of sealed segments only branch and
+// meta pages are: they are only ever read, with panics and faults caught.
 //
 // A segment with bad pages is rebuilt under its number (rebuild.go): of what its
 // tree leads to, and of leaf pages that the tree lost. An event that cannot be
 // read keeps an empty place and ends as a dead letter, so that received =
 // pending + outcomes still holds; its number is named in Counts.Damaged and the
-// log. Then a new segment is begun, under a new epoch for what is unsynced.
+// log, as is that outcomes were lost or may be. Then a new segment is begun, under a new epoch for what is unsynced.
 // Check (scanrelay store check) reads all there is.
 //
 // # What is promised, and the test that holds it
@@ -137,8 +137,10 @@
 //     up: TestDamagedRecordBecomesDeadLetter. Bit flips, zeroed pages and
 //     overwritten sectors are found, contained and reported, the file is kept:
 //     TestDamageIsContained, TestUncleanStartMendsTheNewest, TestAlarmEnds,
-//     TestDamagedSegmentIsSetAside. bbolt is never given a page it dies of:
-//     TestPagesAgreeWithBolt.
+//     TestDamagedSegmentIsSetAside. bbolt is never given a page it dies of,
+//     after a clean stop neither: TestPagesAgreeWithBolt,
+//     TestAcceptedPagesAgreeWithBolt, TestBadPageAfterCleanStop,
+//     TestBadQuarantineIsSetAside.
 //   - Check finds what cannot be read and what does not add up:
 //     TestCheckFindsDamage, TestCheckFindsWhatDoesNotAddUp.
 //   - Nothing personal in clear on disk, wherever it goes: TestNothingInClearOnDisk.
@@ -152,10 +154,11 @@
 //
 // # What is not promised yet
 //
-//   - A bad page in the newest segment after a clean stop may kill the process
-//     as it opens; the start after that is an unclean one, and mends it.
-//   - Damage to finished events in sealed segments is found by Check, or when
-//     they are read; not at a start, which has no need of them.
+//   - A page that reads well when it is looked at, and cannot be read any more
+//     when bbolt reads it a moment later, still kills the process.
+//   - Damage to finished events in sealed segments, and after a clean stop in
+//     the newest one, is found by Check, or when they are read; not at a start,
+//     which has no need of them.
 //   - All that is pending is in memory, about 120 bytes an event: 100,000 fit
 //     into 32 MiB, 5,000,000 do not fit into 80.
 //   - Attempts, due times and waiting for data are in memory: after a restart

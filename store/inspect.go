@@ -114,9 +114,9 @@ func (in *inspector) record(bucket string, key, value []byte) error {
 		kind, n = kindReject, &in.r.Rejects
 	default:
 		in.sequence(keySeq(key))
-		if len(value) == 0 {
-			return nil
-		}
+	}
+	if len(value) == 0 && kind != kindReject {
+		return nil
 	}
 	*n++
 	body, err := in.key.open(kind, key, value, in.scratch)
