@@ -59,15 +59,19 @@
 // The quarantine has meta, rejects (number → reject) and state (counts).
 //
 // Every value is framed: version, body, CRC32C over key, version and body
-// (codec.go). A record of a newer version is ErrNewer, not damage. An event with
-// an empty value marks a number whose event was lost to damage.
+// (codec.go). A record of a newer version is ErrNewer, not damage. A note of a
+// kind that only a later release knows, with a good checksum, is passed over and
+// counted by Check: to this release its event stands as if it had not been
+// written. An event with an empty value marks a number whose event was lost to
+// damage.
 //
 // # Encryption
 //
 // Events, carried events and rejects are sealed with AES-256-GCM (key.go): the
-// waybill number, all texts, couriers and waybill data. Numbers, outcomes with
-// their reasons, which hold no personal data, and counters are in clear. A
-// record is 20 bytes longer for it. No hash of anything personal is on disk:
+// waybill number, all texts, couriers and waybill data. So are the reasons of
+// discards, which a person typed, and of dead letters, which hold WeChat's words
+// (reason.go). Numbers, outcomes, the program's own reasons and counters are in
+// clear. A record is 20 bytes longer for it. No hash of anything personal is on disk:
 // identities and waybills are hashed in memory, under keys of this process.
 //
 // Each segment has a random key of its own, which stands in outbox.keys and not
@@ -143,12 +147,16 @@
 //     TestBadQuarantineIsSetAside.
 //   - Check finds what cannot be read and what does not add up:
 //     TestCheckFindsDamage, TestCheckFindsWhatDoesNotAddUp.
-//   - Nothing personal in clear on disk, wherever it goes: TestNothingInClearOnDisk.
+//   - Nothing personal in clear on disk, wherever it goes, reasons that a person
+//     typed neither: TestNothingInClearOnDisk, TestReasonIsRebuilt,
+//     TestReasonOfAnotherKey. Those of earlier releases, in clear, are read:
+//     TestReasonInClearIsRead.
 //     A key goes with its segment: TestKeyIsDestroyedWithItsSegment. Keys are
 //     not printed: TestKeysDontPrint. Wrong, missing, outdated and damaged keys:
 //     TestWrongOrMissingKey, TestKeysOlderThanSegments, TestKeysSurviveDamage.
 //   - A file of a newer version is refused: TestNewerFileIsRefused. Format 1,
-//     which was in clear, is read: TestFormat1IsRead.
+//     which was in clear, is read: TestFormat1IsRead. A later release's notes
+//     are passed over: TestLaterNotesArePassedOver.
 //   - Quarantine is bounded, and what leaves it is counted:
 //     TestQuarantineIsBounded.
 //

@@ -136,6 +136,7 @@ const (
 	kindEvent = 1 + iota
 	kindCarried
 	kindReject
+	kindReason // of a note, under the note's number
 )
 
 const (

@@ -92,6 +92,9 @@ func checkText(r *store.CheckReport) string {
 		if len(f.Problems) == 0 {
 			b.WriteString(", good")
 		}
+		if f.Later > 0 {
+			fmt.Fprintf(&b, "; %d notes of a later kind, which this release passes over", f.Later)
+		}
 		if f.Metas == 1 {
 			b.WriteString("; one of two meta pages is void: a commit was cut off, or the last one is gone")
 		}
