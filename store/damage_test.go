@@ -241,7 +241,7 @@ func TestPagesAgreeWithBolt(t *testing.T) {
 		t.Fatal(err)
 	}
 	keys := &ring{path: filepath.Join(w.dir, ringName), keys: map[uint64]key{}}
-	if err := keys.load(masters); err != nil {
+	if err := keys.load(masters.keys); err != nil {
 		t.Fatal(err)
 	}
 	refused, accepted := 0, 0

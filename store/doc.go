@@ -29,8 +29,9 @@
 //	quarantine.db          what could not be understood
 //	outbox.key             the master key, twice; made at the first start, mode
 //	                       0600. Where systemd gives the credential
-//	                       scanrelay-store-key (the same 64 hex digits), that
-//	                       is used, and there is none here
+//	                       scanrelay-store-key (64 hex digits), that is used,
+//	                       and there is none here: a store that has one moves
+//	                       to the credential (credential.go)
 //	outbox.keys            a key for each segment, under the master key; ring.go
 //	outbox.clean           the last process closed the outbox
 //	suspect                names a segment of which a sync failed; see Failed
@@ -152,8 +153,11 @@
 //     TestReasonOfAnotherKey. Those of earlier releases, in clear, are read:
 //     TestReasonInClearIsRead.
 //     A key goes with its segment: TestKeyIsDestroyedWithItsSegment. Keys are
-//     not printed: TestKeysDontPrint. Wrong, missing, outdated and damaged keys:
-//     TestWrongOrMissingKey, TestKeysOlderThanSegments, TestKeysSurviveDamage.
+//     not printed: TestKeysDontPrint. A store moves from its key file to a
+//     credential, over a crash at any moment: TestMoveToCredential; a copy of
+//     the file as the credential is named as such: TestCredentialIsACopy. Wrong,
+//     missing, outdated and damaged keys: TestWrongOrMissingKey,
+//     TestWrongCredential, TestKeysOlderThanSegments, TestKeysSurviveDamage.
 //   - A file of a newer version is refused: TestNewerFileIsRefused. Format 1,
 //     which was in clear, is read: TestFormat1IsRead. A later release's notes
 //     are passed over: TestLaterNotesArePassedOver.

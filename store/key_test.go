@@ -148,7 +148,7 @@ func TestKeyIsDestroyedWithItsSegment(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &ring{keys: map[uint64]key{}, master: masters[0].aead()}
+		r := &ring{keys: map[uint64]key{}, master: masters.keys[0].aead()}
 		if err := r.decode(slot); err != nil {
 			t.Fatal(err)
 		}
@@ -276,7 +276,7 @@ func TestKeysSurviveDamage(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := &ring{path: filepath.Join(dir, ringName), keys: map[uint64]key{}}
-		if err := r.load(masters); err != nil || !r.whole {
+		if err := r.load(masters.keys); err != nil || !r.whole {
 			t.Errorf("%+v: not mended: %v", hit, err)
 		}
 	}

@@ -151,6 +151,9 @@ func (o *Outbox) openKeys(readOnly, fresh bool) (err error) {
 			return err
 		}
 	}
+	if w := o.journal.keys.warning; w != "" {
+		o.opts.Logger.Warn("store's key", "what", w)
+	}
 	for _, s := range o.journal.segments {
 		s.sealer = o.journal.keys.sealer(s.number)
 		if s.sealer == nil && s.format > 1 && s.number > o.state.dropped && o.journal.keys.whole {
