@@ -104,7 +104,8 @@
 // read keeps an empty place and ends as a dead letter, so that received =
 // pending + outcomes still holds; its number is named in Counts.Damaged and the
 // log, as is that outcomes were lost or may be. Then a new segment is begun, under a new epoch for what is unsynced.
-// Check (scanrelay store check) reads all there is.
+// Check (scanrelay store check) reads all there is. OpenDamaged (store export)
+// reads what is left of a store that nobody has mended, and changes nothing.
 //
 // # What is promised, and the test that holds it
 //
@@ -147,7 +148,8 @@
 //     TestAcceptedPagesAgreeWithBolt, TestBadPageAfterCleanStop,
 //     TestBadQuarantineIsSetAside.
 //   - Check finds what cannot be read and what does not add up:
-//     TestCheckFindsDamage, TestCheckFindsWhatDoesNotAddUp.
+//     TestCheckFindsDamage, TestCheckFindsWhatDoesNotAddUp. An export has all
+//     that can be read, and says so where it is not all: TestOpenDamaged.
 //   - Nothing personal in clear on disk, wherever it goes, reasons that a person
 //     typed neither: TestNothingInClearOnDisk, TestReasonIsRebuilt,
 //     TestReasonOfAnotherKey. Those of earlier releases, in clear, are read:

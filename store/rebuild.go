@@ -151,7 +151,7 @@ func (o *Outbox) rebuild(s *segment, cause error) error {
 		_ = os.Remove(temp) // the first error counts; Open removes leftovers
 		return fmt.Errorf("rebuild segment %d: %w", s.number, err)
 	}
-	what := b.report(s.number, aside)
+	what := b.report(s.number) + "; kept as " + aside
 	o.damage = append(o.damage, what)
 	o.opts.Logger.Error("segment was rebuilt of what could be read", "damage", what)
 	return nil

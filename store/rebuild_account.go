@@ -81,7 +81,7 @@ func (b *rebuilder) miss(from, to uint64) {
 }
 
 // report names what was lost, for people.
-func (b *rebuilder) report(number uint64, aside string) string {
+func (b *rebuilder) report(number uint64) string {
 	var lost uint64
 	var names []string
 	for i, l := range b.lost {
@@ -107,5 +107,5 @@ func (b *rebuilder) report(number uint64, aside string) string {
 	case b.broken[string(bucketNotes)] || b.broken[""]: // the last ones leave no gap
 		what += ", outcomes may be lost"
 	}
-	return what + "; kept as " + aside
+	return what
 }
