@@ -13,6 +13,7 @@ libc|libc6-dev|the race detector
 fc-list|fontconfig|finds fonts
 chinese|fonts-noto-cjk|Chinese in the pages
 strace|strace|records what a power cut could lose
+systemd-analyze|systemd|reads the units
 qemu-arm-static|qemu-user-static|runs the tests of armv7
 qemu-aarch64-static|qemu-user-static|runs the tests of arm64
 ia32|(the kernel: CONFIG_IA32_EMULATION)|runs the 32-bit tests'

@@ -17,7 +17,7 @@ func TestAttemptsSurvive(t *testing.T) {
 	leased := mustLease(t, o, 3)
 	retry := func(seq uint64, after time.Duration, attempts int) {
 		t.Helper()
-		if err := o.Release(Retry{Seq: seq, At: now.Add(after), Attempts: attempts, Last: Reply{Reason: "busy", ErrCode: -1, RID: "r"}}); err != nil {
+		if err := o.Release(Retry{Seq: seq, At: now.Add(after), Attempts: attempts, Last: Reply{Reason: "said of somebody", ErrCode: -1, RID: "r"}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -36,7 +36,7 @@ func TestAttemptsSurvive(t *testing.T) {
 	}
 	settle(t, crashed, Pushed, rest...)
 	clock.advance(5 * time.Minute)
-	if got := mustLease(t, crashed, 9); len(got) != 1 || got[0].ID.Seq != 1 || got[0].Attempts != 9 || got[0].Last.RID != "r" {
+	if got := mustLease(t, crashed, 9); len(got) != 1 || got[0].ID.Seq != 1 || got[0].Attempts != 9 || got[0].Last != (Reply{"said of somebody", -1, "r"}) {
 		t.Errorf("leased %+v when it was due", got)
 	}
 	closeChecked(t, crashed)

@@ -170,3 +170,36 @@ func BenchmarkDrain(b *testing.B) {
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }
+
+// BenchmarkOutline: the look at the newest segment before it is opened for
+// writing, when it is as full as it gets, beside bbolt's own look at its pages.
+func BenchmarkOutline(b *testing.B) {
+	dir := b.TempDir()
+	o := open(b, dir, Options{MaxSize: 16 << 30})
+	fill(b, o, 290_000)
+	s := o.journal.newest()
+	nextSeq := o.Counts().NextSeq
+	if err := o.Close(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+	var ours, bbolts time.Duration
+	for b.Loop() {
+		start := time.Now()
+		if err := s.checkOutline(nextSeq); err != nil {
+			b.Fatal(err)
+		}
+		ours += time.Since(start)
+		start = time.Now()
+		db, err := openBolt(s.path, s.size, false)
+		if err != nil {
+			b.Fatal(err)
+		}
+		bbolts += time.Since(start)
+		if err := db.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(ours.Seconds()/float64(b.N)*1000, "ms-outline")
+	b.ReportMetric(bbolts.Seconds()/float64(b.N)*1000, "ms-bbolt-open")
+	b.ReportMetric(float64(s.usedBytes)/(1<<20), "MiB")
+}

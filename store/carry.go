@@ -119,7 +119,7 @@ func (c *cargo) write(tx *bolt.Tx, to *segment) error {
 	}
 	for i := range c.notes {
 		key := seqKey(to.notes + uint64(i) + 1)
-		if err := tx.Bucket(bucketNotes).Put(key, encodeNote(key, &c.notes[i])); err != nil {
+		if err := tx.Bucket(bucketNotes).Put(key, to.sealer.encodeNote(key, &c.notes[i])); err != nil {
 			return fmt.Errorf("carry note: %w", err)
 		}
 	}

@@ -67,7 +67,10 @@ func TestNoteComesBack(t *testing.T) {
 		{kind: noteCarried, copied: true, seq: 3, at: time.Unix(0, 0).UTC()},
 	} {
 		key := seqKey(1)
-		got, err := decodeNote(key, encodeNote(key, &want))
+		got, err := decodeNote(key, testSealer.encodeNote(key, &want))
+		if err == nil {
+			err = testSealer.openReason(1, &got)
+		}
 		if err != nil || got != want {
 			t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
 		}
@@ -108,7 +111,10 @@ func TestNewerRecordIsToldFromDamage(t *testing.T) {
 func TestLongReasonIsCut(t *testing.T) {
 	n := note{kind: noteOutcome, outcome: Dead, last: Reply{Reason: strings.Repeat("路", 400)}}
 	key := seqKey(1)
-	got, err := decodeNote(key, encodeNote(key, &n))
+	got, err := decodeNote(key, testSealer.encodeNote(key, &n))
+	if err == nil {
+		err = testSealer.openReason(1, &got)
+	}
 	if err != nil || len(got.last.Reason) > maxReason || !strings.HasPrefix(n.last.Reason, got.last.Reason) {
 		t.Errorf("%d bytes, %v", len(got.last.Reason), err)
 	}
@@ -137,16 +143,20 @@ func FuzzDecodeEvent(f *testing.F) {
 
 func FuzzDecodeNote(f *testing.F) {
 	for _, n := range []note{{kind: noteOutcome, outcome: Pushed, seq: 5}, {kind: noteRequeue, copied: true, later: laterTime{1, true}}} {
-		v := encodeNote(seqKey(1), &n)
+		v := testSealer.encodeNote(seqKey(1), &n)
 		f.Add(v[:len(v)-crcSize])
 	}
 	f.Fuzz(func(t *testing.T, framed []byte) {
 		key := seqKey(1)
 		got, err := decodeNote(key, seal(key, bytes.Clone(framed)))
-		if err != nil || len(got.last.Reason) > maxReason || len(got.last.RID) > maxReason {
+		if err != nil || got.foreign || len(got.last.Reason) > maxReason || len(got.last.RID) > maxReason {
 			return
 		}
-		again, err := decodeNote(key, encodeNote(key, &got))
+		_ = testSealer.openReason(1, &got) // whatever it says: it must not panic
+		again, err := decodeNote(key, testSealer.encodeNote(key, &got))
+		if err == nil {
+			err = testSealer.openReason(1, &again)
+		}
 		if err != nil || got != again {
 			t.Errorf("%v\n%#v\n%#v", err, got, again)
 		}

@@ -29,8 +29,9 @@
 //	quarantine.db          what could not be understood
 //	outbox.key             the master key, twice; made at the first start, mode
 //	                       0600. Where systemd gives the credential
-//	                       scanrelay-store-key (the same 64 hex digits), that
-//	                       is used, and there is none here
+//	                       scanrelay-store-key (64 hex digits), that is used,
+//	                       and there is none here: a store that has one moves
+//	                       to the credential (credential.go)
 //	outbox.keys            a key for each segment, under the master key; ring.go
 //	outbox.clean           the last process closed the outbox
 //	suspect                names a segment of which a sync failed; see Failed
@@ -59,15 +60,19 @@
 // The quarantine has meta, rejects (number → reject) and state (counts).
 //
 // Every value is framed: version, body, CRC32C over key, version and body
-// (codec.go). A record of a newer version is ErrNewer, not damage. An event with
-// an empty value marks a number whose event was lost to damage.
+// (codec.go). A record of a newer version is ErrNewer, not damage. A note of a
+// kind that only a later release knows, with a good checksum, is passed over and
+// counted by Check: to this release its event stands as if it had not been
+// written. An event with an empty value marks a number whose event was lost to
+// damage.
 //
 // # Encryption
 //
 // Events, carried events and rejects are sealed with AES-256-GCM (key.go): the
-// waybill number, all texts, couriers and waybill data. Numbers, outcomes with
-// their reasons, which hold no personal data, and counters are in clear. A
-// record is 20 bytes longer for it. No hash of anything personal is on disk:
+// waybill number, all texts, couriers and waybill data. So are the reasons of
+// discards, which a person typed, and of dead letters, which hold WeChat's words
+// (reason.go). Numbers, outcomes, the program's own reasons and counters are in
+// clear. A record is 20 bytes longer for it. No hash of anything personal is on disk:
 // identities and waybills are hashed in memory, under keys of this process.
 //
 // Each segment has a random key of its own, which stands in outbox.keys and not
@@ -88,18 +93,19 @@
 //
 // bbolt dies of a bad page, in a goroutine where nothing can catch it, and may
 // go in circles (deps.md A4, A7). So pages.go walks the pages without bbolt,
-// each once: no child process and no time limit are needed. After a clean stop
-// only branch pages are looked at, in all segments; after an unclean one, or a
-// failed sync, every page and record of the newest segment, before bbolt opens
-// it for writing. Sealed segments are only ever read, with panics and faults
-// caught.
+// each once: no child process and no time limit are needed. Before bbolt opens
+// the newest segment or the quarantine for writing, every page that it is going
+// to read is looked at (outline.go); after an unclean stop, or a failed sync,
+// every record of the newest segment, too. Of sealed segments only branch and
+// meta pages are: they are only ever read, with panics and faults caught.
 //
 // A segment with bad pages is rebuilt under its number (rebuild.go): of what its
 // tree leads to, and of leaf pages that the tree lost. An event that cannot be
 // read keeps an empty place and ends as a dead letter, so that received =
 // pending + outcomes still holds; its number is named in Counts.Damaged and the
-// log. Then a new segment is begun, under a new epoch for what is unsynced.
-// Check (scanrelay store check) reads all there is.
+// log, as is that outcomes were lost or may be. Then a new segment is begun, under a new epoch for what is unsynced.
+// Check (scanrelay store check) reads all there is. OpenDamaged (store export)
+// reads what is left of a store that nobody has mended, and changes nothing.
 //
 // # What is promised, and the test that holds it
 //
@@ -137,25 +143,36 @@
 //     up: TestDamagedRecordBecomesDeadLetter. Bit flips, zeroed pages and
 //     overwritten sectors are found, contained and reported, the file is kept:
 //     TestDamageIsContained, TestUncleanStartMendsTheNewest, TestAlarmEnds,
-//     TestDamagedSegmentIsSetAside. bbolt is never given a page it dies of:
-//     TestPagesAgreeWithBolt.
+//     TestDamagedSegmentIsSetAside. bbolt is never given a page it dies of,
+//     after a clean stop neither: TestPagesAgreeWithBolt,
+//     TestAcceptedPagesAgreeWithBolt, TestBadPageAfterCleanStop,
+//     TestBadQuarantineIsSetAside.
 //   - Check finds what cannot be read and what does not add up:
-//     TestCheckFindsDamage, TestCheckFindsWhatDoesNotAddUp.
-//   - Nothing personal in clear on disk, wherever it goes: TestNothingInClearOnDisk.
+//     TestCheckFindsDamage, TestCheckFindsWhatDoesNotAddUp. An export has all
+//     that can be read, and says so where it is not all: TestOpenDamaged.
+//   - Nothing personal in clear on disk, wherever it goes, reasons that a person
+//     typed neither: TestNothingInClearOnDisk, TestReasonIsRebuilt,
+//     TestReasonOfAnotherKey. Those of earlier releases, in clear, are read:
+//     TestReasonInClearIsRead.
 //     A key goes with its segment: TestKeyIsDestroyedWithItsSegment. Keys are
-//     not printed: TestKeysDontPrint. Wrong, missing, outdated and damaged keys:
-//     TestWrongOrMissingKey, TestKeysOlderThanSegments, TestKeysSurviveDamage.
+//     not printed: TestKeysDontPrint. A store moves from its key file to a
+//     credential, over a crash at any moment: TestMoveToCredential; a copy of
+//     the file as the credential is named as such: TestCredentialIsACopy. Wrong,
+//     missing, outdated and damaged keys: TestWrongOrMissingKey,
+//     TestWrongCredential, TestKeysOlderThanSegments, TestKeysSurviveDamage.
 //   - A file of a newer version is refused: TestNewerFileIsRefused. Format 1,
-//     which was in clear, is read: TestFormat1IsRead.
+//     which was in clear, is read: TestFormat1IsRead. A later release's notes
+//     are passed over: TestLaterNotesArePassedOver.
 //   - Quarantine is bounded, and what leaves it is counted:
 //     TestQuarantineIsBounded.
 //
 // # What is not promised yet
 //
-//   - A bad page in the newest segment after a clean stop may kill the process
-//     as it opens; the start after that is an unclean one, and mends it.
-//   - Damage to finished events in sealed segments is found by Check, or when
-//     they are read; not at a start, which has no need of them.
+//   - A page that reads well when it is looked at, and cannot be read any more
+//     when bbolt reads it a moment later, still kills the process.
+//   - Damage to finished events in sealed segments, and after a clean stop in
+//     the newest one, is found by Check, or when they are read; not at a start,
+//     which has no need of them.
 //   - All that is pending is in memory, about 120 bytes an event: 100,000 fit
 //     into 32 MiB, 5,000,000 do not fit into 80.
 //   - Attempts, due times and waiting for data are in memory: after a restart

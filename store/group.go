@@ -80,7 +80,7 @@ func eventWeight(framed []byte) int {
 }
 
 func noteWeight(n *note) int {
-	return 40 + min(len(n.last.Reason), maxReason) + min(len(n.last.RID), maxReason) + recordOverhead
+	return 40 + n.reasonWeight() + min(len(n.last.RID), maxReason) + recordOverhead
 }
 
 // empty reports whether nothing has to be on disk before the ops are answered.
@@ -127,7 +127,7 @@ func (g *group) write(tx *bolt.Tx) error {
 	notes.FillPercent = 1
 	for i := range g.notes {
 		key := seqKey(g.segment.notes + uint64(i) + 1)
-		if err := notes.Put(key, encodeNote(key, &g.notes[i])); err != nil {
+		if err := notes.Put(key, g.segment.sealer.encodeNote(key, &g.notes[i])); err != nil {
 			return fmt.Errorf("put note: %w", err)
 		}
 	}

@@ -89,6 +89,7 @@ func (o *Outbox) noteAt(ref noteRef) (n note, err error) {
 		n, err = decodeNote(key, tx.Bucket(bucketNotes).Get(key))
 		return err
 	})
+	_ = all[i].sealer.openReason(uint64(ref.key), &n) // then the reason says so
 	return n, err
 }
 
@@ -125,8 +126,9 @@ func (o *Outbox) describeFinished(records []Record) ([]Record, error) {
 			from = s
 		}
 	}
-	err := o.eachNote(from, func(_ *segment, _ uint64, n *note) {
+	err := o.eachNote(from, func(in *segment, key uint64, n *note) {
 		if r := finished[n.seq]; r != nil {
+			_ = in.sealer.openReason(key, n) // then the reason says so
 			r.apply(n)
 		}
 	})

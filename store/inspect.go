@@ -12,8 +12,11 @@ type FileReport struct {
 	Carried uint64 `json:"carried"`
 	Notes   uint64 `json:"notes"`
 	Rejects uint64 `json:"rejects"`
-	First   uint64 `json:"first,omitempty"`
-	Last    uint64 `json:"last,omitempty"`
+	// Later counts notes of a kind that only a later release knows. They are
+	// passed over, and are no damage.
+	Later uint64 `json:"later_notes,omitempty"`
+	First uint64 `json:"first,omitempty"`
+	Last  uint64 `json:"last,omitempty"`
 	// Metas is how many of the two meta pages are good. With one the last
 	// commit was not completed, or it is gone.
 	Metas    int      `json:"meta_pages"`
@@ -82,7 +85,7 @@ func (in *inspector) visit(bucket string, key, value []byte) {
 		if len(key) != 8 {
 			err = ErrDamaged
 		} else {
-			_, err = decodeNote(key, value)
+			err = in.note(key, value)
 		}
 	}
 	if err != nil {
@@ -100,6 +103,17 @@ func (in *inspector) head(key, value []byte) error {
 	return d.done()
 }
 
+func (in *inspector) note(key, value []byte) error {
+	n, err := decodeNote(key, value)
+	if err != nil {
+		return err
+	}
+	if n.foreign {
+		in.r.Later++
+	}
+	return in.key.openReason(keySeq(key), &n)
+}
+
 // record checks an event or a reject; an empty event marks one that was lost
 // before.
 func (in *inspector) record(bucket string, key, value []byte) error {
@@ -114,9 +128,9 @@ func (in *inspector) record(bucket string, key, value []byte) error {
 		kind, n = kindReject, &in.r.Rejects
 	default:
 		in.sequence(keySeq(key))
-		if len(value) == 0 {
-			return nil
-		}
+	}
+	if len(value) == 0 && kind != kindReject {
+		return nil
 	}
 	*n++
 	body, err := in.key.open(kind, key, value, in.scratch)

@@ -64,22 +64,51 @@ func (k key) aead() func() cipher.AEAD {
 // must not take everything with it.
 const keyCopy = 2 * pageSize
 
-// masterKeys reads the candidates for the master key: the credential, or the
-// copies in the key file. make: there is nothing to be lost yet, so a key is
-// made where there is none.
-func masterKeys(dir string, make bool) ([]key, error) {
+// masters are the candidates for the master key: those of the credential, then
+// those of the key file.
+type masters struct {
+	keys       []key
+	credential int // how many are the credential's
+}
+
+// masterKeys reads the credential and the key file, which has two copies. make:
+// there is nothing to be lost yet, so a key is made where there is none.
+func masterKeys(dir string, make bool) (m masters, err error) {
 	path := filepath.Join(dir, keyName)
+	credential := credentialPath()
+	if credential != "" {
+		if m.keys, err = readKeys(credential); err != nil {
+			return m, err
+		}
+		m.credential = len(m.keys)
+		if !fileExists(path) {
+			return m, nil
+		}
+	} else if make && !fileExists(path) {
+		if err := makeKeyFile(path); err != nil {
+			return m, err
+		}
+	}
+	file, err := readKeys(path)
+	if credential != "" && errors.Is(err, ErrKey) {
+		err = nil // it is not needed
+	}
+	m.keys = append(m.keys, file...)
+	return m, err
+}
+
+// credentialPath returns where systemd put the credential; "": there is none.
+func credentialPath() string {
 	if creds := os.Getenv("CREDENTIALS_DIRECTORY"); creds != "" {
-		if p := filepath.Join(creds, credentialName); fileExists(p) {
-			path, make = p, false
+		if path := filepath.Join(creds, credentialName); fileExists(path) {
+			return path
 		}
 	}
+	return ""
+}
+
+func readKeys(path string) ([]key, error) {
 	b, err := os.ReadFile(path)
-	if make && errors.Is(err, fs.ErrNotExist) {
-		if err = makeKeyFile(path); err == nil {
-			b, err = os.ReadFile(path)
-		}
-	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: what is stored is encrypted and %s is gone: put it back from a backup, or give the same key as systemd credential %s; to begin anew, move the folder away", ErrKey, path, credentialName)
 	}
@@ -139,6 +168,7 @@ const (
 	kindEvent = 1 + iota
 	kindCarried
 	kindReject
+	kindReason // of a note, under the note's number
 )
 
 const (

@@ -64,7 +64,13 @@ func TestNothingInClearOnDisk(t *testing.T) {
 	}
 	check("stored")
 	syncAll(t, o)
-	settle(t, o, Dead, mustLease(t, o, 5)...)
+	for _, r := range mustLease(t, o, 5) {
+		err := o.Settle(context.Background(), []Settlement{{Seq: r.ID.Seq, Outcome: Dead, Last: Reply{"errmsg: 李四 moved", 932003, "rid-1"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("dead")
 	roll(t, o)
 	c.advance(200 * time.Hour)
 	o.retire() // the dead letters are carried
@@ -72,9 +78,19 @@ func TestNothingInClearOnDisk(t *testing.T) {
 		t.Fatalf("%d segments", n)
 	}
 	check("carried")
+	ids := o.DeadIDs()
+	if n, err := o.Discard(context.Background(), "王五 says 13800138000 is wrong", ids[0]); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	check("discarded")
 	closeChecked(t, o)
 	o = open(t, dir, small(c))
 	check("opened again")
+	for i, want := range []Reply{{Reason: "王五 says 13800138000 is wrong"}, {"errmsg: 李四 moved", 932003, "rid-1"}} {
+		if got := all(t, o, Filter{})[i].Last; got != want {
+			t.Errorf("reason %d: %+v", i, got)
+		}
+	}
 	n := 0
 	err := o.Quarantine(context.Background(), func(q Quarantined) error {
 		n++
@@ -132,7 +148,7 @@ func TestKeyIsDestroyedWithItsSegment(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &ring{keys: map[uint64]key{}, master: masters[0].aead()}
+		r := &ring{keys: map[uint64]key{}, master: masters.keys[0].aead()}
 		if err := r.decode(slot); err != nil {
 			t.Fatal(err)
 		}
@@ -260,7 +276,7 @@ func TestKeysSurviveDamage(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := &ring{path: filepath.Join(dir, ringName), keys: map[uint64]key{}}
-		if err := r.load(masters); err != nil || !r.whole {
+		if err := r.load(masters.keys); err != nil || !r.whole {
 			t.Errorf("%+v: not mended: %v", hit, err)
 		}
 	}

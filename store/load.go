@@ -106,6 +106,9 @@ func (l *loader) notes(s *segment, tx *bolt.Tx) error {
 		if err != nil {
 			return err
 		}
+		if n.kind != noteOutcome {
+			_ = s.sealer.openReason(keySeq(k), &n) // then the reason says so
+		}
 		l.note(s, &n)
 	}
 	return nil

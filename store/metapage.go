@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
-	"io"
 	"os"
 )
 
@@ -18,7 +17,8 @@ const (
 	metaPageSize = metaOffset + metaSummed + 8
 )
 
-// metaPagesWhole reports whether both meta pages of a bbolt file are valid.
+// metaPagesWhole reports whether both meta pages of a bbolt file can be read and
+// are valid.
 // bbolt opens a file with one damaged page silently, one transaction back
 // (deps.md A7): what was acknowledged last may be gone then.
 func metaPagesWhole(path string) (bool, error) {
@@ -30,10 +30,8 @@ func metaPagesWhole(path string) (bool, error) {
 	whole := true
 	for page := range 2 {
 		buf := make([]byte, metaPageSize)
-		if _, err := f.ReadAt(buf, int64(page)*pageSize); err != nil && err != io.EOF {
-			return false, fmt.Errorf("check meta pages: %w", err)
-		}
-		whole = whole && metaValid(buf[metaOffset:])
+		_, err := f.ReadAt(buf, int64(page)*pageSize)
+		whole = whole && err == nil && metaValid(buf[metaOffset:])
 	}
 	return whole, nil
 }

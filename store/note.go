@@ -20,6 +20,9 @@ type note struct {
 	last     Reply
 	later    laterTime     // of a copied note
 	delay    time.Duration // of noteAttempt: how long after at it is due
+	// foreign: a later release wrote it, of a kind unknown here. It reads as a
+	// noteCarried, which says nothing.
+	foreign bool
 }
 
 // laterTime is the newest action_time that was stored for an event's waybill
@@ -53,8 +56,13 @@ const (
 // maxReason bounds what a note keeps of a reason, in bytes.
 const maxReason = 512
 
-func encodeNote(key []byte, n *note) []byte {
-	enc := newEncoder(24 + len(n.last.Reason) + len(n.last.RID))
+// encodeNote writes a note of the segment whose key seals its reason.
+func (s *sealer) encodeNote(key []byte, n *note) []byte {
+	reason := cut(n.last.Reason, maxReason)
+	if n.private() {
+		reason = s.sealReason(key, reason)
+	}
+	enc := newEncoder(24 + len(reason) + len(n.last.RID))
 	kind := byte(n.kind)
 	if n.copied {
 		kind |= noteCopied
@@ -68,7 +76,7 @@ func encodeNote(key []byte, n *note) []byte {
 	enc.time(n.at)
 	enc.uint(uint64(n.attempts))
 	enc.int(int64(n.last.ErrCode))
-	enc.string(cut(n.last.Reason, maxReason))
+	enc.string(reason)
 	enc.string(cut(n.last.RID, maxReason))
 	if n.later.known {
 		enc.int(n.later.action)
@@ -79,10 +87,14 @@ func encodeNote(key []byte, n *note) []byte {
 	return seal(key, enc.b)
 }
 
+// decodeNote reads a note; a sealed reason stays sealed, see openReason.
 func decodeNote(key, value []byte) (note, error) {
 	d, err := unseal(key, value)
 	if err != nil {
 		return note{}, err
+	}
+	if d.laterNote() {
+		return note{kind: noteCarried, foreign: true}, nil
 	}
 	kind := d.byte()
 	n := note{kind: noteKind(kind &^ (noteCopied | noteLater)), copied: kind&noteCopied != 0, outcome: State(d.byte()), seq: d.uint(), at: d.time()}
@@ -103,6 +115,17 @@ func decodeNote(key, value []byte) (note, error) {
 		return note{}, fmt.Errorf("decode note: %w", err)
 	}
 	return n, nil
+}
+
+// laterNote reports whether the body is of a note that only a later release
+// knows: its checksum is good, but not what it says. The release that is fallen
+// back to passes it over.
+func (d *decoder) laterNote() bool {
+	if len(d.b) < 2 {
+		return false
+	}
+	kind := noteKind(d.b[0] &^ (noteCopied | noteLater))
+	return kind > noteAttempt || kind == noteOutcome && State(d.b[1]) >= numStates
 }
 
 func (n *note) plausible() bool {

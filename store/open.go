@@ -158,6 +158,9 @@ func (o *Outbox) openKeys(readOnly, fresh bool) (err error) {
 			return err
 		}
 	}
+	if w := o.journal.keys.warning; w != "" {
+		o.opts.Logger.Warn("store's key", "what", w)
+	}
 	for _, s := range o.journal.segments {
 		s.sealer = o.journal.keys.sealer(s.number)
 		if s.sealer == nil && s.format > 1 && s.number > o.state.dropped && o.journal.keys.whole {
@@ -203,10 +206,27 @@ func (o *Outbox) openSegment(s *segment) (st *state, err error) {
 			return err
 		}
 		s.first, s.last, s.size, s.begun, s.format = m.first, m.first-1, m.size, m.begun, m.format
-		st, err = loadState(tx.Bucket(bucketState))
-		return err
+		if st, err = loadState(tx.Bucket(bucketState)); err != nil {
+			return err
+		}
+		return checkNumbers(tx, m.first, st.nextSeq)
 	})
 	return st, err
+}
+
+// checkNumbers finds numbers that cannot be: what is in memory is laid out by
+// them, and one of no sense would take all of it.
+func checkNumbers(tx *bolt.Tx, first, next uint64) error {
+	if k, _ := tx.Bucket(bucketEvents).Cursor().Last(); k != nil && keySeq(k) >= next {
+		return fmt.Errorf("%w: event %d is beyond the last, %d", ErrDamaged, keySeq(k), next-1)
+	}
+	c := tx.Bucket(bucketCarried).Cursor()
+	for k, _ := c.First(); k != nil; k, _ = c.Next() {
+		if seq := keySeq(k); seq == 0 || seq >= first {
+			return fmt.Errorf("%w: event %d is carried into a segment that begins at %d", ErrDamaged, seq, first)
+		}
+	}
+	return nil
 }
 
 // setAside tells whether an error means that the file is damaged, and not that
@@ -235,10 +255,10 @@ func (o *Outbox) dropCounted() error {
 }
 
 // openNewest opens the newest segment for writing, unless a sync of it failed
-// or it had to be rebuilt: then it is only read and another one is begun. After
-// an unclean stop all of it is checked before bbolt, which would die of a bad
-// page, looks for free ones in it. doubt says why what central
-// knows of this store cannot be taken for granted; "" if it can.
+// or it had to be rebuilt: then it is only read and another one is begun. It is
+// checked before bbolt, which would die of a bad page, looks for free ones in
+// it. doubt says why what central knows of this store cannot be taken for
+// granted; "" if it can.
 func (o *Outbox) openNewest(clean bool) (doubt string, err error) {
 	s := o.journal.newest()
 	whole, err := metaPagesWhole(s.path)
@@ -249,22 +269,38 @@ func (o *Outbox) openNewest(clean bool) (doubt string, err error) {
 		doubt = "the last transaction of the newest segment is gone"
 	}
 	mark, err := os.ReadFile(filepath.Join(o.dir, suspectName))
-	suspect := err == nil && strings.TrimSpace(string(mark)) == filepath.Base(s.path)
-	if !clean || suspect {
-		if bad := o.checkSegment(s); bad != nil {
-			if err := o.rebuild(s, bad); err != nil {
-				return "", err
-			}
-		}
-	}
-	if suspect || s.rebuilt || s.number < o.lastAside || s.format < formatVersion || s.sealer == nil {
-		o.rollFirst = true
-		return doubt, nil
-	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("read mark: %w", err)
 	}
-	return doubt, o.journal.reopenForWriting(s)
+	suspect := err == nil && strings.TrimSpace(string(mark)) == filepath.Base(s.path)
+	if bad := o.checkNewest(s, !clean || suspect); bad != nil {
+		if err := o.rebuild(s, bad); err != nil {
+			return "", err
+		}
+	}
+	if !suspect && !s.rebuilt && s.number >= o.lastAside && s.format == formatVersion && s.sealer != nil {
+		err := o.journal.reopenForWriting(s)
+		if err == nil || !setAside(err) {
+			return doubt, err
+		}
+		if err := o.rebuild(s, err); err != nil {
+			return "", err
+		}
+	}
+	o.rollFirst = true
+	return doubt, nil
+}
+
+// checkNewest says what is wrong with the newest segment: after a clean stop of
+// its pages, else of its records, too.
+func (o *Outbox) checkNewest(s *segment, thorough bool) (bad error) {
+	if !s.rebuilt && s.format == formatVersion {
+		bad = s.checkOutline(o.state.nextSeq)
+	}
+	if bad == nil && thorough {
+		bad = o.checkSegment(s)
+	}
+	return bad
 }
 
 // settleEpoch begins a segment or an epoch where this start calls for it.

@@ -21,11 +21,13 @@ type pageFile struct {
 	high  uint64 // pages that are in use, and free ones among them
 	seen  []byte // one bit for each page
 
-	shallow  bool // branch pages only: what could send a reader in circles
-	visit    func(bucket string, key, value []byte)
+	shallow  bool                                   // branch pages only: what could send a reader in circles
+	visit    func(bucket string, key, value []byte) // what it is given is good only within it
 	problem  func(bucket, what string)
-	last     []byte // key that was visited before in the bucket
+	buckets  map[string]bool // that were met
+	last     []byte          // a copy of the key that was visited before in the bucket; empty: none was
 	inBucket string
+	one      []byte // room for one page: most are leaves, done with before the next is read
 }
 
 // Flags of bbolt's pages and of their elements (its internal/common/page.go).
@@ -49,7 +51,7 @@ func openPages(path string) (*pageFile, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("read pages: %w", err), f.Close())
 	}
-	p := &pageFile{f: f, pages: uint64(info.Size()) / pageSize}
+	p := &pageFile{f: f, pages: uint64(info.Size()) / pageSize, buckets: map[string]bool{}, one: make([]byte, pageSize)}
 	var newest uint64
 	for id := range uint64(2) {
 		b := make([]byte, metaPageSize)
@@ -84,92 +86,21 @@ func (p *pageFile) walk() {
 // tree visits a page and what hangs on it; no key may be below low.
 func (p *pageFile) tree(id uint64, low []byte) {
 	page, err := p.page(id)
-	if err == nil {
-		err = p.elements(page, low)
+	switch {
+	case err != nil:
+	case order.Uint16(page[8:]) == branchPage:
+		err = p.branch(bytes.Clone(page), low)
+	case p.inBucket == "": // the root, which leads to the buckets
+		err = p.leaf(bytes.Clone(page), low)
+	default:
+		err = p.leaf(page, low)
 	}
 	if err != nil {
 		p.problem(p.inBucket, fmt.Sprintf("page %d: %v", id, err))
 	}
 }
 
-// page reads a page with what overflows from it. Each is read once.
-func (p *pageFile) page(id uint64) ([]byte, error) {
-	if !p.mark(id) {
-		return nil, errors.New("is out of place")
-	}
-	b := make([]byte, pageSize)
-	if _, err := p.f.ReadAt(b, int64(id)*pageSize); err != nil && err != io.EOF {
-		return nil, err
-	}
-	if order.Uint64(b) != id {
-		return nil, errors.New("has another's number")
-	}
-	more := uint64(order.Uint32(b[12:]))
-	if more >= p.high-id {
-		return nil, errors.New("is longer than the file")
-	}
-	for i := range more {
-		if !p.mark(id + 1 + i) {
-			return nil, errors.New("overlaps another")
-		}
-	}
-	if more == 0 {
-		return b, nil
-	}
-	b = make([]byte, (1+more)*pageSize)
-	if _, err := p.f.ReadAt(b, int64(id)*pageSize); err != nil && err != io.EOF {
-		return nil, err
-	}
-	return b, nil
-}
-
-// mark reports whether a page may be where it was met: within the file, and for
-// the first time.
-func (p *pageFile) mark(id uint64) bool {
-	if id < 2 || id >= p.high || p.marked(id) {
-		return false
-	}
-	p.seen[id/8] |= 1 << (id % 8)
-	return true
-}
-
-func (p *pageFile) marked(id uint64) bool { return p.seen[id/8]&(1<<(id%8)) != 0 }
-
-func (p *pageFile) elements(page, low []byte) error {
-	switch order.Uint16(page[8:]) {
-	case branchPage:
-		return p.branch(page)
-	case leafPage:
-		return p.leaf(page, low)
-	}
-	return errors.New("is of no known kind")
-}
-
-// element returns a branch's or leaf's i-th key, and a leaf's value.
-func element(page []byte, i int, leaf bool) (flags uint32, key, value []byte, err error) {
-	at := uint64(pageHeader + i*elementSize)
-	e := page[at:]
-	pos, ksize, vsize := uint64(order.Uint32(e)), uint64(order.Uint32(e[4:])), uint64(0)
-	if leaf {
-		flags, pos, ksize, vsize = order.Uint32(e), uint64(order.Uint32(e[4:])), uint64(order.Uint32(e[8:])), uint64(order.Uint32(e[12:]))
-	}
-	if at+pos+ksize+vsize > uint64(len(page)) || pos < elementSize || ksize == 0 {
-		return 0, nil, nil, fmt.Errorf("element %d lies outside", i)
-	}
-	kv := page[at+pos:]
-	return flags, kv[:ksize:ksize], kv[ksize : ksize+vsize : ksize+vsize], nil
-}
-
-// count returns how many elements a page has.
-func count(page []byte) (int, error) {
-	n := int(order.Uint16(page[10:]))
-	if pageHeader+n*elementSize > len(page) {
-		return 0, errors.New("has more elements than room")
-	}
-	return n, nil
-}
-
-func (p *pageFile) branch(page []byte) error {
+func (p *pageFile) branch(page, low []byte) error {
 	n, err := count(page)
 	if err == nil && n == 0 {
 		err = errors.New("is empty")
@@ -190,12 +121,18 @@ func (p *pageFile) branch(page []byte) error {
 			}
 			continue
 		}
-		if p.last != nil && bytes.Compare(p.last, key) >= 0 {
+		if p.outOfOrder(key, low) {
 			p.problem(p.inBucket, fmt.Sprintf("page %d: key %d is out of order", order.Uint64(page), i))
 		}
 		p.tree(child, key)
 	}
 	return err
+}
+
+// outOfOrder reports whether a key may not follow the one before, or not stand
+// under low.
+func (p *pageFile) outOfOrder(key, low []byte) bool {
+	return len(p.last) > 0 && bytes.Compare(p.last, key) >= 0 || bytes.Compare(key, low) < 0
 }
 
 func (p *pageFile) isLeaf(id uint64) bool {
@@ -210,23 +147,27 @@ func (p *pageFile) leaf(page, low []byte) error {
 		flags, key, value, bad := element(page, i, true)
 		switch {
 		case bad != nil:
-		case p.last != nil && bytes.Compare(p.last, key) >= 0 || bytes.Compare(key, low) < 0:
+		case p.outOfOrder(key, low):
 			bad = fmt.Errorf("key %d is out of order", i)
 		default:
-			p.last = key
+			p.last = append(p.last[:0], key...)
+		}
+		isBucket := flags&bucketLeaf != 0
+		if p.inBucket == "" && bad == nil && !isBucket {
+			bad = fmt.Errorf("element %d is no bucket", i)
 		}
 		if bad != nil { // what follows may be good
 			p.problem(p.inBucket, fmt.Sprintf("page %d: %v", order.Uint64(page), bad))
 		}
 		switch {
 		case key == nil:
-		case flags&bucketLeaf == 0:
+		case !isBucket:
 			p.visit(p.inBucket, key, value)
 		case p.inBucket != "" || len(value) < bucketHeader:
 			err = errors.New("has a bucket where none should be")
 		default:
 			p.bucket(string(key), value)
-			p.last = key
+			p.last = append(p.last[:0], key...)
 		}
 	}
 	return err
@@ -235,7 +176,8 @@ func (p *pageFile) leaf(page, low []byte) error {
 // bucket walks a bucket of the root, which has its own tree or a page inside of
 // its value.
 func (p *pageFile) bucket(name string, value []byte) {
-	p.inBucket, p.last = name, nil
+	p.inBucket, p.last = name, p.last[:0]
+	p.buckets[name] = true
 	defer func() { p.inBucket = "" }()
 	if root := order.Uint64(value); root != 0 {
 		p.tree(root, nil)
@@ -244,6 +186,9 @@ func (p *pageFile) bucket(name string, value []byte) {
 	inline := value[bucketHeader:]
 	err := errors.New("is cut off")
 	if len(inline) >= pageHeader {
+		if bad := inlineLayout(inline); bad != nil {
+			p.problem(name, "page inside of the root: "+bad.Error())
+		}
 		err = p.leaf(inline, nil)
 	}
 	if err != nil {

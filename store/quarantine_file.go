@@ -89,7 +89,11 @@ func initQuarantine(temp string, m *segmentMeta) error {
 }
 
 func (q *quarantine) open(readOnly bool) error {
-	if _, err := os.Stat(q.path); err != nil {
+	_, err := os.Stat(q.path)
+	if err == nil && !readOnly { // bbolt would die of a bad page
+		err = checkPages(q.path)
+	}
+	if err != nil {
 		return err
 	}
 	db, err := openBolt(q.path, q.size, readOnly)

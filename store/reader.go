@@ -5,16 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 )
 
 // Reader reads an outbox that no agent holds. It changes nothing.
-type Reader struct{ o *Outbox }
+type Reader struct {
+	o       *Outbox
+	scratch string // folder of mended copies; "": none were needed
+}
 
 // OpenReadOnly opens the outbox in dir for reading. ErrInUse: an agent has it;
 // an error that is fs.ErrNotExist: there is none.
 func OpenReadOnly(dir string) (*Reader, error) {
+	return openReader(dir, (*Outbox).startReading)
+}
+
+// openReader opens an outbox for reading; start reads what it holds.
+func openReader(dir string, start func(*Outbox) error) (*Reader, error) {
 	var opts Options
 	if err := opts.fill(); err != nil {
 		return nil, fmt.Errorf("read outbox: %w", err)
@@ -25,12 +34,12 @@ func OpenReadOnly(dir string) (*Reader, error) {
 	}
 	o := newOutbox(dir, opts)
 	o.lock, o.readOnly = lock, true
-	if err := o.startReading(); err != nil {
+	if err := start(o); err != nil {
 		err = errors.Join(err, o.journal.close())
 		lock.release()
 		return nil, fmt.Errorf("read outbox: %w", err)
 	}
-	return &Reader{o}, nil
+	return &Reader{o: o}, nil
 }
 
 // startReading is start for somebody who must not write.
@@ -61,18 +70,26 @@ func (o *Outbox) startReading() (err error) {
 	if !unread {
 		o.forgetDamage()
 	}
+	if err := o.readAll(fresh); err != nil {
+		return err
+	}
+	o.suspect, err = openQuarantineReadOnly(o.dir, &o.opts, o.journal.keys.sealer(quarantineKey))
+	return err
+}
+
+// readAll loads what the journal's segments hold. fresh: nothing is encrypted.
+func (o *Outbox) readAll(fresh bool) error {
 	o.journal.segments = slices.DeleteFunc(o.journal.segments, func(s *segment) bool { return s.number <= o.state.dropped })
+	if len(o.journal.segments) == 0 && (o.state.damage != "" || len(o.damage) > 0) {
+		return fmt.Errorf("%w: nothing of the segments in %s can be read", ErrDamaged, o.dir)
+	}
 	if len(o.journal.segments) == 0 {
 		return fmt.Errorf("no segments in %s: %w", o.dir, fs.ErrNotExist)
 	}
 	if err := o.openKeys(true, fresh); err != nil {
 		return err
 	}
-	if err := o.loadAll(); err != nil {
-		return err
-	}
-	o.suspect, err = openQuarantineReadOnly(o.dir, &o.opts, o.journal.keys.sealer(quarantineKey))
-	return err
+	return o.loadAll()
 }
 
 // Scan gives every record that matches to fn; see Outbox.Scan.
@@ -94,6 +111,9 @@ func (r *Reader) DeadIDs() []ID { return r.o.DeadIDs() }
 // Close closes the files.
 func (r *Reader) Close() error {
 	err := errors.Join(r.o.journal.close(), r.o.suspect.close())
+	if r.scratch != "" {
+		err = errors.Join(err, os.RemoveAll(r.scratch))
+	}
 	r.o.lock.release()
 	return err
 }

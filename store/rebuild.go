@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -21,46 +20,6 @@ type segmentError struct {
 
 func (e *segmentError) Error() string { return fmt.Sprintf("read segment %d: %v", e.s.number, e.err) }
 func (e *segmentError) Unwrap() error { return e.err }
-
-// wasClean reports whether the last process closed the outbox, and takes the
-// mark away that says so.
-func (o *Outbox) wasClean() (bool, error) {
-	err := os.Remove(filepath.Join(o.dir, cleanName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err == nil {
-		err = syncDir(o.dir)
-	}
-	if err != nil {
-		return false, fmt.Errorf("take mark away: %w", err)
-	}
-	return true, nil
-}
-
-// forgetDamage ends the alarm once a person has taken away all that was set
-// aside.
-func (o *Outbox) forgetDamage() {
-	aside, err := filepath.Glob(filepath.Join(o.dir, "*"+asideSuffix+"*"))
-	if err == nil && len(aside) == 0 {
-		o.state.damage = ""
-	}
-}
-
-// maxDamage bounds what is kept of what was found damaged, in bytes: it is in
-// the state, which every commit writes.
-const maxDamage = 400
-
-func joinDamage(old string, news []string) string {
-	if old != "" {
-		news = append([]string{old}, news...)
-	}
-	all := strings.Join(news, "; ")
-	if len(all) > maxDamage {
-		all = "…" + strings.ToValidUTF8(all[len(all)-maxDamage:], "")
-	}
-	return all
-}
 
 // loadRebuilding loads everything, and rebuilds the segments that cannot be
 // read.
@@ -112,7 +71,9 @@ func (o *Outbox) checkSegment(s *segment) (bad error) {
 	return nil
 }
 
-// checkShape looks only for what would send a reader in circles.
+// checkShape looks only for what would send a reader in circles, and for the
+// void meta page of a sealed segment, with which bbolt reads it as it was one
+// transaction before its end.
 func (o *Outbox) checkShape(s *segment) (bad error) {
 	p, err := openPages(s.path)
 	if err != nil {
@@ -127,6 +88,9 @@ func (o *Outbox) checkShape(s *segment) (bad error) {
 		}
 	}
 	p.walk()
+	if p.metas < 2 && o.journal.after(s.number) != nil {
+		p.problem("", "a meta page is damaged")
+	}
 	return bad
 }
 
@@ -158,6 +122,9 @@ func (o *Outbox) rebuild(s *segment, cause error) error {
 		return fmt.Errorf("rebuild segment %d: %w", s.number, err)
 	}
 	b := &rebuilder{s: s, state: o.state.clone()}
+	if next := o.journal.after(s.number); next != nil {
+		b.until = next.first
+	}
 	temp := s.path + tempSuffix
 	err := b.build(temp)
 	if err == nil && b.found() {
@@ -183,31 +150,10 @@ func (o *Outbox) rebuild(s *segment, cause error) error {
 		_ = os.Remove(temp) // the first error counts; Open removes leftovers
 		return fmt.Errorf("rebuild segment %d: %w", s.number, err)
 	}
-	what := b.report(s.number, aside)
+	what := b.report(s.number) + "; kept as " + aside
 	o.damage = append(o.damage, what)
 	o.opts.Logger.Error("segment was rebuilt of what could be read", "damage", what)
 	return nil
-}
-
-// setFileAside gives a damaged file a second name, so that a crash before its
-// first one is taken leaves all as it was.
-func setFileAside(path string) (name string, err error) {
-	for i := 1; ; i++ {
-		aside := path + asideSuffix
-		if i > 1 {
-			aside = fmt.Sprintf("%s-%d", aside, i)
-		}
-		err := os.Link(path, aside)
-		if errors.Is(err, fs.ErrExist) {
-			a, _ := os.Stat(aside)
-			b, _ := os.Stat(path)
-			if a == nil || b == nil || !os.SameFile(a, b) {
-				continue
-			}
-			err = nil
-		}
-		return filepath.Base(aside), err
-	}
 }
 
 // rebuilder fills the new file of a damaged segment.
@@ -216,25 +162,17 @@ type rebuilder struct {
 	meta    segmentMeta
 	state   *state // of the segment; where it cannot be read, of the one before
 	heads   bool   // the state's head was read
+	until   uint64 // number that the next segment begins with; 0: not known
 	broken  map[string]bool
 	db      *bolt.DB
 	tx      *bolt.Tx
 	pending int // bytes in tx
 
-	events, carried, notes uint64 // that were read
-	lost                   []span // numbers of events that were not
+	events, carried, notes uint64   // that were read
+	copied                 []uint64 // numbers of carried events, by their notes
+	lost                   []span   // numbers of events that were not
 	lostNotes              uint64
 	err                    error
-}
-
-// span is a run of numbers.
-type span struct{ from, to uint64 }
-
-func (s span) String() string {
-	if s.from == s.to {
-		return fmt.Sprint(s.from)
-	}
-	return fmt.Sprintf("%d-%d", s.from, s.to)
 }
 
 func (b *rebuilder) found() bool { return b.events+b.carried+b.notes > 0 || b.heads }
@@ -278,6 +216,9 @@ func (b *rebuilder) fill(p *pageFile) error {
 	p.visit = b.reached
 	p.problem = func(bucket, _ string) { b.broken[bucket] = true }
 	p.walk()
+	if p.metas < 2 { // what it leads to may be a transaction old
+		b.broken[""] = true
+	}
 	if b.broken[""] && !b.heads {
 		p.strays(b.strayState)
 	}
@@ -329,7 +270,7 @@ func (b *rebuilder) stray(bucket bool, key, value []byte) {
 		return
 	}
 	top := b.broken[""]
-	if b.heads && keySeq(key) >= b.state.nextSeq {
+	if b.heads && keySeq(key) >= max(b.state.nextSeq, b.until) {
 		return
 	}
 	if (top || b.broken[string(bucketEvents)]) && b.take(kindEvent, key, value) ||
@@ -374,8 +315,11 @@ func (b *rebuilder) take(kind byte, key, value []byte) bool {
 }
 
 func (b *rebuilder) takeNote(key, value []byte) {
-	if _, err := decodeNote(key, value); err == nil {
+	if n, err := decodeNote(key, value); err == nil {
 		b.put(bucketNotes, &b.notes, key, value)
+		if n.copied {
+			b.copied = append(b.copied, n.seq)
+		}
 	}
 }
 
@@ -409,72 +353,4 @@ func (b *rebuilder) takeState(key, value []byte) {
 	if d, err := unseal(key, value); err == nil && b.state.decode(string(key), d) == nil && string(key) == string(keyHead) {
 		b.heads = true
 	}
-}
-
-// account gives every event that is missing an empty place, and counts.
-func (b *rebuilder) account() error {
-	events := b.tx.Bucket(bucketEvents)
-	c := events.Cursor()
-	k, _ := c.First()
-	if b.meta.first == 0 && k != nil {
-		b.meta.first = keySeq(k)
-	}
-	if b.meta.first == 0 {
-		b.meta.first = max(b.state.nextSeq, 1)
-	}
-	next := b.meta.first
-	for ; k != nil; k, _ = c.Next() {
-		b.miss(next, keySeq(k))
-		next = keySeq(k) + 1
-	}
-	// Of a sealed segment the state is that of its end, of the newest too.
-	if b.heads {
-		b.miss(next, b.state.nextSeq)
-		next = max(next, b.state.nextSeq)
-	}
-	b.state.nextSeq = max(b.state.nextSeq, next)
-	for _, l := range b.lost {
-		for seq := l.from; seq <= l.to; seq++ {
-			if err := events.Put(seqKey(seq), nil); err != nil {
-				return err
-			}
-		}
-	}
-	if k, _ := b.tx.Bucket(bucketNotes).Cursor().Last(); k != nil {
-		b.lostNotes = keySeq(k) - b.notes
-	}
-	return nil
-}
-
-func (b *rebuilder) miss(from, to uint64) {
-	if from < to {
-		b.lost = append(b.lost, span{from, to - 1})
-	}
-}
-
-// report names what was lost, for people.
-func (b *rebuilder) report(number uint64, aside string) string {
-	var lost uint64
-	var names []string
-	for i, l := range b.lost {
-		lost += l.to - l.from + 1
-		if i < 10 {
-			names = append(names, l.String())
-		} else if i == 10 {
-			names = append(names, "…")
-		}
-	}
-	what := fmt.Sprintf("segment %d was damaged: %d events read", number, b.events+b.carried)
-	switch {
-	case !b.found():
-		what = fmt.Sprintf("segment %d was damaged: nothing of it could be read", number)
-	case lost > 0:
-		what += fmt.Sprintf(", %d lost: %s", lost, strings.Join(names, ", "))
-	default:
-		what += ", none lost"
-	}
-	if b.lostNotes > 0 {
-		what += fmt.Sprintf(", %d outcomes lost", b.lostNotes)
-	}
-	return what + "; kept as " + aside
 }

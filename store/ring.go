@@ -40,6 +40,8 @@ type ring struct {
 	keys     map[uint64]key
 	taken    [2]int // bytes that the slots' contents take, old ones included
 	whole    bool   // when opened both slots were good and equal
+	opener   int    // which of the masters opened it
+	warning  string // for whoever runs it: what is not as safe as it seems
 }
 
 const (
@@ -57,7 +59,7 @@ func openRing(dir string, readOnly, fresh bool) (*ring, error) {
 	if readOnly && fresh && !there {
 		return r, nil // format 1: nothing is encrypted
 	}
-	masters, err := masterKeys(dir, !there && fresh && !readOnly)
+	m, err := masterKeys(dir, !there && fresh && !readOnly)
 	if err != nil {
 		return nil, err
 	}
@@ -65,13 +67,22 @@ func openRing(dir string, readOnly, fresh bool) (*ring, error) {
 		if readOnly || !fresh {
 			return nil, fmt.Errorf("%w: %s, which holds the keys of what is stored, is gone: put it back from a backup; to begin anew, move the folder away", ErrKey, r.path)
 		}
-		r.master = masters[0].aead()
-		return r, r.create()
+		r.master = m.keys[0].aead()
+		if err := r.create(); err != nil {
+			return r, err
+		}
+		return r, r.takeCredential(&m)
 	}
-	if err := r.load(masters); err != nil {
+	if err := r.load(m.keys); err != nil {
 		return nil, err
 	}
-	if !r.whole && !readOnly {
+	if readOnly {
+		return r, nil
+	}
+	if err := r.takeCredential(&m); err != nil {
+		return nil, err
+	}
+	if !r.whole {
 		return r, r.save()
 	}
 	return r, nil
@@ -140,9 +151,10 @@ func (r *ring) load(masters []key) error {
 	}
 	r.whole = slots[0] != nil && slots[1] != nil && gens[0] == gens[1]
 	r.gen = gens[newest]
-	for _, m := range masters {
+	for i, m := range masters {
 		r.master = m.aead()
 		if r.decode(slots[newest]) == nil {
+			r.opener = i
 			return nil
 		}
 	}

@@ -175,8 +175,10 @@ func allocate(f *os.File, from, size int64) error {
 
 // openBolt opens a segment's file. The newest one is opened for writing.
 func openBolt(path string, size int64, readOnly bool) (db *bolt.DB, err error) {
-	defer guard(&err)
-	db, err = bolt.Open(path, 0o600, boltOptions(size, readOnly))
+	err = guarded(func() error {
+		db, err = bolt.Open(path, 0o600, boltOptions(size, readOnly))
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", filepath.Base(path), err)
 	}

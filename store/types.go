@@ -83,7 +83,7 @@ func Outcomes() []State {
 
 // Reply is the last thing WeChat, the centre or a gate said about an event.
 type Reply struct {
-	Reason  string // one line for people; no personal data
+	Reason  string // one line for people; on disk others' words are encrypted (reason.go)
 	ErrCode int    // WeChat's errcode; 0: none
 	RID     string // WeChat's request id; "" if none
 }

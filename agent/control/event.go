@@ -79,6 +79,6 @@ func rejectedOf(q *store.Quarantined, reveal bool) Rejected {
 			ID: "rejected-" + strconv.FormatUint(q.Seq, 10), ReceivedAt: Stamp{q.ReceivedAt},
 			State: StateRejected, LastError: text(reason, reveal),
 		},
-		Topic: q.Topic, Payload: []byte(text(string(q.Payload), reveal)),
+		Topic: text(q.Topic, reveal), Payload: []byte(text(string(q.Payload), reveal)),
 	}
 }

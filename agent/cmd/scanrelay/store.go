@@ -30,9 +30,12 @@ func (a *app) storeCommand() *command {
 	e := &command{
 		use:   "export",
 		short: "Write all records as JSON lines",
-		long:  "Write all records and what is in quarantine as JSON lines. Personal data is\nmasked unless --reveal.",
-		args:  noArgs,
-		run:   func(ctx context.Context, _ []string) error { return export.exportStore(ctx) },
+		long: "Write all records and what is in quarantine as JSON lines. Phones, names and\n" +
+			"addresses are masked unless --reveal; in free text, which messages, reasons,\n" +
+			"topics and payloads are, every run of seven or more digits. Of a damaged store\n" +
+			"all is written that can be read, and exit code 1 says that it is not all.",
+		args: noArgs,
+		run:  func(ctx context.Context, _ []string) error { return export.exportStore(ctx) },
 	}
 	check.flags(c, false)
 	export.flags(e, true)
@@ -92,6 +95,9 @@ func checkText(r *store.CheckReport) string {
 		if len(f.Problems) == 0 {
 			b.WriteString(", good")
 		}
+		if f.Later > 0 {
+			fmt.Fprintf(&b, "; %d notes of a later kind, which this release passes over", f.Later)
+		}
 		if f.Metas == 1 {
 			b.WriteString("; one of two meta pages is void: a commit was cut off, or the last one is gone")
 		}
@@ -132,14 +138,24 @@ func (l *looker) exportStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r, err := store.OpenReadOnly(cfg.DataDir)
+	r, err := store.OpenDamaged(cfg.DataDir)
 	if err != nil {
 		return storeError(cfg.DataDir, err)
 	}
-	defer r.Close()
+	err = errors.Join(l.export(ctx, r), r.Close())
+	for _, what := range r.Damage() {
+		fmt.Fprintln(l.app.err, "scanrelay: not all could be read: "+what)
+	}
+	if err == nil && len(r.Damage()) > 0 {
+		return errShown
+	}
+	return err
+}
+
+func (l *looker) export(ctx context.Context, r *store.Reader) error {
 	out := bufio.NewWriter(l.out)
 	enc := json.NewEncoder(out)
-	err = r.Scan(ctx, store.Filter{}, func(rec store.Record) error { return enc.Encode(l.exported(&rec)) })
+	err := r.Scan(ctx, store.Filter{}, func(rec store.Record) error { return enc.Encode(l.exported(&rec)) })
 	if err == nil {
 		err = r.Quarantine(ctx, func(q store.Quarantined) error {
 			payload := string(q.Payload)
@@ -151,7 +167,7 @@ func (l *looker) exportStore(ctx context.Context) error {
 					ID: fmt.Sprint("rejected-", q.Seq), ReceivedAt: control.Stamp{Time: q.ReceivedAt},
 					State: control.StateRejected, LastError: l.text(scan.Text(q.Reason)),
 				},
-				Topic: q.Topic, Payload: []byte(payload),
+				Topic: l.text(scan.Text(q.Topic)), Payload: []byte(payload),
 			})
 		})
 	}

@@ -1,0 +1,69 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// takeCredential moves a store that has a key file to the credential that it is
+// given: the segments' keys are encrypted anew, under the credential's key, and
+// the key file is overwritten and removed, for nothing needs it any more. A
+// crash in between leaves both keys, each good for one slot, and the next start
+// goes on.
+//
+// A credential that is a copy of the key file protects nothing, since what was
+// once on the flash may stay there; so nothing is removed, and it is said.
+func (r *ring) takeCredential(m *masters) error {
+	path := filepath.Join(filepath.Dir(r.path), keyName)
+	if m.credential == 0 || !fileExists(path) {
+		return nil
+	}
+	if m.copied() {
+		r.warning = keyName + " in the folder holds the same key as the credential " + credentialName + ", which protects nothing then: give a new key as the credential"
+		return nil
+	}
+	if r.opener >= m.credential || !r.whole { // a slot may be under the file's key
+		r.master = m.keys[0].aead()
+		if err := r.save(); err != nil {
+			return fmt.Errorf("move to the credential: %w", err)
+		}
+		r.whole = true
+	}
+	if err := destroyFile(path); err != nil {
+		return fmt.Errorf("move to the credential: %w", err)
+	}
+	r.warning = "the keys are under the credential " + credentialName + " from now on, and " + keyName + " was destroyed: keep a copy of the credential's key elsewhere"
+	return nil
+}
+
+// copied reports whether one key is both the credential's and the file's.
+func (m *masters) copied() bool {
+	return slices.ContainsFunc(m.keys[:m.credential], func(a key) bool {
+		return slices.ContainsFunc(m.keys[m.credential:], func(b key) bool { return *a.reveal() == *b.reveal() })
+	})
+}
+
+// destroyFile overwrites a file in place before it removes it.
+func destroyFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err == nil {
+		_, err = f.WriteAt(make([]byte, info.Size()), 0)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Remove(path)
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}

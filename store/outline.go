@@ -1,0 +1,94 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// outline is what the pages of a file say about how it is built. It reads every
+// page that bbolt reads when it opens a file for writing, and finds whatever
+// bbolt would die of, and what is missing though all that is left makes sense.
+// It opens no record: their damage is found when they are read.
+type outline struct {
+	next  map[string]uint64 // number that is due next in a bucket
+	state map[string]bool   // keys of the state
+	bad   error             // what was wrong first
+}
+
+// What every segment has from its beginning.
+var (
+	segmentBuckets = [][]byte{bucketMeta, bucketState, bucketEvents, bucketNotes, bucketCarried}
+	segmentState   = [][]byte{keyHead, keyBase, keyEpochs}
+)
+
+// checkOutline says what is wrong with how a segment is built: damage, or that
+// the file cannot be read. nextSeq is the number that its state says is next.
+func (s *segment) checkOutline(nextSeq uint64) error {
+	l := &outline{state: map[string]bool{}}
+	l.next = map[string]uint64{string(bucketEvents): s.first, string(bucketNotes): 1}
+	buckets, err := l.walk(s.path, l.visit)
+	if err != nil {
+		return err
+	}
+	for _, name := range segmentBuckets {
+		if !buckets[string(name)] {
+			l.problem(string(name), "the bucket is missing")
+		}
+	}
+	for _, key := range segmentState {
+		if !l.state[string(key)] {
+			l.problem(string(bucketState), string(key)+" is missing")
+		}
+	}
+	if next := l.next[string(bucketEvents)]; next != nextSeq {
+		l.problem(string(bucketEvents), fmt.Sprintf("they end before %d, not before %d", next, nextSeq))
+	}
+	return l.bad
+}
+
+// checkPages says what is wrong with the pages of a file.
+func checkPages(path string) error {
+	l := &outline{}
+	if _, err := l.walk(path, func(string, []byte, []byte) {}); err != nil {
+		return err
+	}
+	return l.bad
+}
+
+func (l *outline) walk(path string, visit func(string, []byte, []byte)) (map[string]bool, error) {
+	p, err := openPages(path)
+	if err != nil {
+		return nil, err
+	}
+	p.visit, p.problem = visit, l.problem
+	p.walk()
+	return p.buckets, p.close()
+}
+
+func (l *outline) problem(bucket, what string) {
+	if l.bad == nil {
+		l.bad = fmt.Errorf("%w: %s: %s", ErrDamaged, bucket, what)
+	}
+}
+
+// visit holds the numbers of events and notes to have no holes: a note that is
+// gone is an event that is pushed again.
+func (l *outline) visit(bucket string, key, value []byte) {
+	switch {
+	case bucket == string(bucketState):
+		l.state[string(key)] = true
+	case bucket == string(bucketMeta) || !slices.ContainsFunc(segmentBuckets, func(b []byte) bool { return string(b) == bucket }):
+	case len(key) != 8:
+		l.problem(bucket, "a number is cut off")
+	case bucket == string(bucketCarried):
+		if _, err := unframe(key, value); errors.Is(err, ErrDamaged) {
+			l.problem(bucket, fmt.Sprintf("%d: %v", keySeq(key), err))
+		}
+	default:
+		if seq := keySeq(key); seq != l.next[bucket] {
+			l.problem(bucket, fmt.Sprintf("%d follows where %d is due", seq, l.next[bucket]))
+		}
+		l.next[bucket] = keySeq(key) + 1
+	}
+}

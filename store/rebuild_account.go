@@ -1,0 +1,111 @@
+package store
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// span is a run of numbers.
+type span struct{ from, to uint64 }
+
+func (s span) String() string {
+	if s.from == s.to {
+		return fmt.Sprint(s.from)
+	}
+	return fmt.Sprintf("%d-%d", s.from, s.to)
+}
+
+// account gives every event that is missing an empty place, and counts.
+func (b *rebuilder) account() error {
+	events := b.tx.Bucket(bucketEvents)
+	c := events.Cursor()
+	k, _ := c.First()
+	if b.meta.first == 0 && k != nil {
+		b.meta.first = keySeq(k)
+	}
+	if b.meta.first == 0 {
+		b.meta.first = max(b.state.nextSeq, 1)
+	}
+	next := b.meta.first
+	for ; k != nil; k, _ = c.Next() {
+		b.miss(next, keySeq(k))
+		next = keySeq(k) + 1
+	}
+	// Of a sealed segment the state is that of its end, of the newest too.
+	end := b.until
+	if b.heads {
+		end = max(end, b.state.nextSeq)
+	}
+	b.miss(next, end)
+	next = max(next, end)
+	b.state.nextSeq = max(b.state.nextSeq, next)
+	for _, l := range b.lost {
+		for seq := l.from; seq <= l.to; seq++ {
+			if err := events.Put(seqKey(seq), nil); err != nil {
+				return err
+			}
+		}
+	}
+	if err := b.accountCarried(); err != nil {
+		return err
+	}
+	if k, _ := b.tx.Bucket(bucketNotes).Cursor().Last(); k != nil {
+		b.lostNotes = keySeq(k) - b.notes
+	}
+	return nil
+}
+
+// accountCarried does so for carried events: with each came a note.
+func (b *rebuilder) accountCarried() error {
+	carried := b.tx.Bucket(bucketCarried)
+	slices.Sort(b.copied)
+	for _, seq := range slices.Compact(b.copied) {
+		if carried.Get(seqKey(seq)) != nil {
+			continue
+		}
+		b.miss(seq, seq+1)
+		if err := carried.Put(seqKey(seq), nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *rebuilder) miss(from, to uint64) {
+	if n := len(b.lost); n > 0 && from < to && b.lost[n-1].to+1 == from {
+		b.lost[n-1].to = to - 1
+	} else if from < to {
+		b.lost = append(b.lost, span{from, to - 1})
+	}
+}
+
+// report names what was lost, for people.
+func (b *rebuilder) report(number uint64) string {
+	var lost uint64
+	var names []string
+	for i, l := range b.lost {
+		lost += l.to - l.from + 1
+		if i < 10 {
+			names = append(names, l.String())
+		} else if i == 10 {
+			names = append(names, "…")
+		}
+	}
+	what := fmt.Sprintf("segment %d was damaged: %d events read", number, b.events+b.carried)
+	switch {
+	case !b.found():
+		what = fmt.Sprintf("segment %d was damaged: nothing of it could be read", number)
+	case lost > 0:
+		what += fmt.Sprintf(", %d lost: %s", lost, strings.Join(names, ", "))
+	default:
+		what += ", none lost"
+	}
+	switch {
+	case b.lostNotes > 0:
+		what += fmt.Sprintf(", %d outcomes lost", b.lostNotes)
+	case b.broken[string(bucketNotes)] || b.broken[""]: // the last ones leave no gap
+		what += ", outcomes may be lost"
+	}
+	return what
+}

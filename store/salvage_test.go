@@ -1,0 +1,109 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// Whatever is damaged, all that is left is read, what is not is told, and not a
+// byte is changed.
+func TestOpenDamaged(t *testing.T) {
+	w := newDamagedWorld(t)
+	rnd := rand.New(rand.NewPCG(10, 10))
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	damaged, lost := 0, 0
+	for i := range 60 {
+		dir := fastDir(t)
+		w.copyTo(t, dir, i%2 == 0)
+		what := "nothing"
+		if i > 0 {
+			what = spoil(t, filepath.Join(dir, segmentName(uint64(1+i%3))), rnd, i)
+		}
+		before := contents(t, dir)
+		r, err := OpenDamaged(dir)
+		if err != nil {
+			t.Fatalf("%d: %s: %v", i, what, err)
+		}
+		gone := len(w.states)
+		for _, rec := range all(t, r, Filter{}) {
+			if _, ok := w.states[rec.Event.EventID]; !ok {
+				t.Errorf("%d: %s: %q came from nowhere", i, what, rec.Event.EventID)
+			}
+			gone--
+		}
+		if gone > 0 && len(r.Damage()) == 0 || i == 0 && len(r.Damage()) > 0 {
+			t.Errorf("%d: %s: %d events are gone; told: %v", i, what, gone, r.Damage())
+		}
+		checkSum(t, r.Counts())
+		lost += gone
+		damaged += len(r.Damage())
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+		if !maps.Equal(before, contents(t, dir)) {
+			t.Errorf("%d: %s: something was changed", i, what)
+		}
+		if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+			t.Errorf("left behind: %v, %v", left, err)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("60 images, %d damaged, %d events lost of %d each", damaged, lost, len(w.states))
+	if damaged < 10 || lost == 60*len(w.states) {
+		t.Error("too little was damaged, or too much lost")
+	}
+}
+
+// What is no damage stays an error, and what is nothing is said to be.
+func TestOpenDamagedRefuses(t *testing.T) {
+	w := newDamagedWorld(t)
+	if _, err := OpenDamaged(t.TempDir()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("an empty folder: %v", err)
+	}
+	o := open(t, w.dir, small(w.clock))
+	if _, err := OpenDamaged(w.dir); !errors.Is(err, ErrInUse) {
+		t.Errorf("beside an agent: %v", err)
+	}
+	closeChecked(t, o)
+	dir := fastDir(t)
+	w.copyTo(t, dir, true)
+	for n := range 3 {
+		path := filepath.Join(dir, segmentName(uint64(n+1)))
+		if err := os.WriteFile(path, make([]byte, minSegmentSize), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := OpenDamaged(dir); !errors.Is(err, ErrDamaged) || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("nothing can be read: %v", err)
+	}
+	w.copyTo(t, dir, true)
+	if err := os.Remove(filepath.Join(dir, keyName)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenDamaged(dir); !errors.Is(err, ErrKey) {
+		t.Errorf("without its key: %v", err)
+	}
+	// A quarantine that is none: the events are there all the same.
+	w.copyTo(t, dir, true)
+	if err := os.WriteFile(filepath.Join(dir, quarantineName), []byte("junk"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := OpenDamaged(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if n := len(all(t, r, Filter{})); n != len(w.states) || !slices.ContainsFunc(r.Damage(), func(s string) bool { return s != "" }) {
+		t.Error(fmt.Sprint(n, r.Damage()))
+	}
+}
