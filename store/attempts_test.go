@@ -42,6 +42,9 @@ func TestAttemptsSurvive(t *testing.T) {
 	closeChecked(t, crashed)
 
 	closeChecked(t, o)
+	if found := onDisk(t, dir, []string{"said of somebody"}); len(found) > 0 {
+		t.Errorf("in clear: %v", found)
+	}
 	clock.advance(time.Hour)
 	late := clock.Now()
 	o = open(t, dir, small(clock))
