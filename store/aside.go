@@ -9,22 +9,6 @@ import (
 	"strings"
 )
 
-// wasClean reports whether the last process closed the outbox, and takes the
-// mark away that says so.
-func (o *Outbox) wasClean() (bool, error) {
-	err := os.Remove(filepath.Join(o.dir, cleanName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err == nil {
-		err = syncDir(o.dir)
-	}
-	if err != nil {
-		return false, fmt.Errorf("take mark away: %w", err)
-	}
-	return true, nil
-}
-
 // forgetDamage ends the alarm once a person has taken away all that was set
 // aside.
 func (o *Outbox) forgetDamage() {

@@ -271,7 +271,7 @@ func (o *Outbox) shutdown() error {
 	}
 	err := errors.Join(o.Err(), o.journal.close(), o.suspect.close())
 	if err == nil {
-		err = createFile(filepath.Join(o.dir, cleanName), nil)
+		err = o.markClean()
 	}
 	o.lock.release()
 	return err

@@ -211,12 +211,12 @@ func (l *loader) pend() {
 	}
 }
 
-// fillYoung brings the latest of what is pending into memory, and all of it
+// fillYoung brings the latest of what is to be pushed into memory, and all of it
 // where it is not much.
 func (o *Outbox) fillYoung() error {
 	x := o.index
 	var seqs []uint64
-	for seq, ok := x.all.prev(anyPending, 1<<64-1); ok && len(seqs) < x.size; seq, ok = x.all.prev(anyPending, seq-1) {
+	for seq, ok := x.all.prev(shelved, 1<<64-1); ok && len(seqs) < x.size; seq, ok = x.all.prev(shelved, seq-1) {
 		seqs = append(seqs, seq)
 	}
 	slices.Reverse(seqs)

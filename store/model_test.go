@@ -515,7 +515,9 @@ func (r *modelRun) restart() {
 	before := slices.Clone(r.events)
 	r.reopened(r.dir)
 	for i := range before {
-		if e := &r.events[i]; e.outcome == 0 && e.attempts != before[i].attempts {
+		e := &r.events[i]
+		e.waiting = before[i].waiting
+		if e.outcome == 0 && e.attempts != before[i].attempts {
 			r.Fatalf("%d attempts for %d after a clean stop, want %d", e.attempts, i+1, before[i].attempts)
 		}
 	}
@@ -539,8 +541,8 @@ func (r *modelRun) crash() {
 	r.watermark = w
 }
 
-// reopened: leases and waiting are in memory only; attempts and the duplicate
-// counter may be behind after a crash.
+// reopened: leases are in memory only; after a crash nothing waits, and attempts
+// and the duplicate counter may be behind.
 func (r *modelRun) reopened(dir string) {
 	r.open(dir)
 	for i := range r.events {
@@ -590,8 +592,7 @@ func (r *modelRun) scan() {
 // retire lets everything finished become too old to keep.
 func (r *modelRun) retire() {
 	r.clock.advance(200 * time.Hour)
-	closeChecked(r.T, r.o)
-	r.reopened(r.dir) // a start looks for what is too old at once
+	r.restart() // a start looks for what is too old at once
 }
 
 func (r *modelRun) check() {

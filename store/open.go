@@ -59,10 +59,11 @@ func (o *Outbox) start() error {
 	if err := o.openSegments(); err != nil {
 		return err
 	}
-	clean, err := o.wasClean()
+	clean, waiting, err := o.wasClean()
 	if err != nil {
 		return err
 	}
+	o.waiting = waiting
 	doubt, err := o.openNewest(clean)
 	if err != nil {
 		return err
@@ -94,6 +95,7 @@ func (o *Outbox) loadAll() error {
 	newest := o.journal.newest()
 	o.state.nextSeq = max(o.state.nextSeq, newest.last+1, 1)
 	o.opened = o.state.nextSeq
+	o.index.waitAgain(o.waiting)
 	if err := o.openRegisters(); err != nil {
 		return err
 	}

@@ -99,6 +99,7 @@ type Outbox struct {
 	opened uint64 // the number that came next when it was opened
 
 	// Only while opening.
+	waiting   []byte   // what waited for data at a clean stop
 	lastAside uint64   // number of the last segment set aside
 	rollFirst bool     // the newest segment must not be written to
 	damage    []string // what was found damaged

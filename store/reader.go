@@ -89,6 +89,11 @@ func (o *Outbox) readAll(fresh bool) error {
 	if err := o.openKeys(true, fresh); err != nil {
 		return err
 	}
+	_, waiting, err := o.wasClean()
+	if err != nil {
+		return fmt.Errorf("read mark: %w", err)
+	}
+	o.waiting = waiting
 	return o.loadAll()
 }
 

@@ -1,0 +1,89 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// The mark of a clean stop holds what else would be forgotten by it: which events
+// wait for waybill data, as runs of numbers. After an unclean stop they are
+// to_push again, and the centre is asked about each.
+
+var keyWaiting = []byte("waiting")
+
+// markClean says that everything was closed. It is the last thing of a process.
+func (o *Outbox) markClean() error {
+	path := filepath.Join(o.dir, cleanName)
+	var runs []byte
+	o.locked(func(x *index) { runs = encodeWaiting(&x.all) })
+	err := createFile(path, runs)
+	if isNoSpace(err) {
+		err = createFile(path, nil)
+	}
+	return err
+}
+
+// wasClean reports whether the last process closed the outbox, and takes the
+// mark away that says so. waiting is what it says.
+func (o *Outbox) wasClean() (clean bool, waiting []byte, err error) {
+	path := filepath.Join(o.dir, cleanName)
+	waiting, err = os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil, nil
+	}
+	if o.readOnly {
+		return err == nil, waiting, err
+	}
+	if err = os.Remove(path); err == nil { // a mark that cannot be read is one, too
+		err = syncDir(o.dir)
+	}
+	if err != nil {
+		return false, nil, fmt.Errorf("take mark away: %w", err)
+	}
+	return true, waiting, nil
+}
+
+func encodeWaiting(l *census) []byte {
+	if l.count[setWaiting] == 0 {
+		return nil
+	}
+	e := newEncoder(64)
+	end := uint64(0) // of the run before
+	for seq, ok := l.next(anyWaiting, 0); ok; {
+		last, more := seq, true
+		for more {
+			if more = l.has(setWaiting, last+1); more {
+				last++
+			}
+		}
+		e.uint(seq - end)
+		e.uint(last + 1 - seq)
+		end = last + 1
+		seq, ok = l.next(anyWaiting, end)
+	}
+	return seal(keyWaiting, e.b)
+}
+
+// waitAgain lets events wait as a mark says, as far as they are still pending
+// and synced. A damaged mark says nothing.
+func (x *index) waitAgain(mark []byte) {
+	d, err := unseal(keyWaiting, mark)
+	if err != nil {
+		return
+	}
+	for seq := uint64(0); len(d.b) > 0; {
+		seq += d.uint()
+		n := d.uint()
+		for end := min(seq+n, x.watermark+1); seq < end; seq++ {
+			if x.all.has(setPending, seq) {
+				x.all.add(setWaiting, seq)
+			}
+		}
+		if d.err != nil || seq > x.watermark {
+			return
+		}
+	}
+}
