@@ -9,7 +9,7 @@
 //
 //	Submit ─► queue ─► committer: number, group, fsync ─► done: acknowledge
 //	                       │
-//	            journal of segments          index in memory (rebuilt at a start)
+//	            journal of segments       index: census and two windows in memory
 //	                       │                      unsynced
 //	Unsynced ◄─────────────┤                         │ Synced: the watermark rises
 //	                       │             awaiting_waybill ◄─Park─┐   │
@@ -33,7 +33,11 @@
 //	                       and there is none here: a store that has one moves
 //	                       to the credential (credential.go)
 //	outbox.keys            a key for each segment, under the master key; ring.go
-//	outbox.clean           the last process closed the outbox
+//	segment-00000007.register
+//	                       which of a sealed segment's events are of a waybill
+//	                       (register_file.go); made again of it when it is gone
+//	outbox.clean           the last process closed the outbox; what waited for
+//	                       waybill data then (cleanmark.go)
 //	suspect                names a segment of which a sync failed; see Failed
 //	*.tmp                  a creation that was interrupted; removed at a start
 //	*.damaged*             damaged files as they were found; the alarm in Counts
@@ -45,8 +49,8 @@
 //
 //	meta     segment → format version, number, first event, size, begun
 //	events   seq     → event record; seq is 8 bytes big endian, without holes
-//	notes    1, 2, … → how an event ended, or that a dead letter was put back;
-//	                   the event is often in an older segment
+//	notes    1, 2, … → how an event ended, that a dead letter was put back, or
+//	                   how often one was tried; often it is in an older segment
 //	carried  seq     → event records moved here from a segment that was unlinked
 //	state    head    → next number, watermark, counters, newest time
 //	         base    → totals of all unlinked segments, and the last one's number
@@ -66,14 +70,34 @@
 // written. An event with an empty value marks a number whose event was lost to
 // damage.
 //
+// # What is in memory
+//
+// The census (census.go) knows every number that is pending, by a bit, and by
+// another one whether it waits for waybill data: 5 million take a megabyte. The
+// table (table.go) holds entries, 32 bytes each, of those in the two windows
+// (window.go): the 16,384 youngest, and as many of the oldest, which are brought
+// in from disk as they drain (paging.go). What waits for data has no entry.
+//
+// Order per waybill holds over all of it: a lease of a waybill whose first held
+// event came while something was on disk only looks first whether an earlier
+// one is there. For that each segment has a register (register.go): a tag of the
+// waybill number for each event. OfWaybills, Newer, Wake and Requeue use it, so
+// that nothing but Scan and Check reads more than it returns.
+//
+// At a start the notes of all segments and the entries of the young window are
+// read. Attempts and due times are in memory; waits of half a minute and more are
+// written as notes, with the commits that come along, and all of them at a clean
+// stop (attempts.go).
+//
 // # Encryption
 //
 // Events, carried events and rejects are sealed with AES-256-GCM (key.go): the
 // waybill number, all texts, couriers and waybill data. So are the reasons of
 // discards, which a person typed, and of dead letters, which hold WeChat's words
 // (reason.go). Numbers, outcomes, the program's own reasons and counters are in
-// clear. A record is 20 bytes longer for it. No hash of anything personal is on disk:
-// identities and waybills are hashed in memory, under keys of this process.
+// clear, but for what WeChat said of an attempt. A record is 20 bytes longer for
+// it. Identities and waybills are hashed in memory, under keys of this process; a
+// register's tags are 40 bits of an HMAC under a key derived from the segment's.
 //
 // Each segment has a random key of its own, which stands in outbox.keys and not
 // in the segment. When a segment is unlinked its key is overwritten in place in
@@ -112,8 +136,19 @@
 //   - I1, acknowledged is on disk: TestAppendedIsOnDisk, TestKill.
 //   - I3, received = pending + outcomes at every moment, and a recount from the
 //     files comes to the same: every test's cleanup; TestModel.
-//   - I4, order per waybill, one leased event per waybill: TestOrderPerWaybill,
-//     TestModel, TestKill.
+//   - I4, order per waybill, one leased event per waybill, also where hardly
+//     anything is in memory: TestOrderPerWaybill, TestModel, TestKill,
+//     TestPagedOrderPerWaybill, TestPagedEarlierComesFirst, TestPagedUnderLoad.
+//   - Memory is bounded, whatever waits, and the youngest and the oldest go first
+//     all the same: TestPagedOrderPerWaybill, TestPagedFreshAndStale,
+//     TestPagedWaiting.
+//   - A register that is missing, damaged, old or of something else is noticed
+//     and made again: TestRegisterIsMadeAgain; it goes with its segment:
+//     TestRegistersGoWithTheirSegments.
+//   - Attempts and long waits survive a restart, at a few notes for each event,
+//     and nothing is due all at once after it: TestAttemptsSurvive,
+//     TestAttemptsAreWrittenSeldom, TestAttemptsAndAClockSetBack. So does
+//     waiting for data, a clean one: TestModel, TestWaitingMarkComesBack.
 //   - Nothing leasable before the watermark has passed it (I2): TestOrderPerWaybill,
 //     TestRewind.
 //   - A failed fdatasync ends the outbox, and its segment is not written to
@@ -170,12 +205,10 @@
 //
 //   - A page that reads well when it is looked at, and cannot be read any more
 //     when bbolt reads it a moment later, still kills the process.
-//   - Damage to finished events in sealed segments, and after a clean stop in
-//     the newest one, is found by Check, or when they are read; not at a start,
-//     which has no need of them.
-//   - All that is pending is in memory, about 120 bytes an event: 100,000 fit
-//     into 32 MiB, 5,000,000 do not fit into 80.
-//   - Attempts, due times and waiting for data are in memory: after a restart
-//     every synced event is in to_push, due at once.
-//   - OfWaybills reads every event in the store.
+//   - Damage to leaf pages of sealed segments, and after a clean stop of the
+//     newest one, is found by Check, or when what is on them is read: at a start
+//     in the young window, which has the segment rebuilt, else by a lease, which
+//     makes dead letters of what it cannot read.
+//   - After a crash nothing waits for waybill data: the centre is asked again.
+//   - Dead letters are in memory by number, about 40 bytes each.
 package store

@@ -277,12 +277,10 @@ func (j *journal) oldest() *segment {
 	return j.segments[0]
 }
 
-// bytes is what all segments take.
+// bytes is what all segments take, with their registers.
 func (j *journal) bytes() (n int64) {
-	j.mu.RLock()
-	defer j.mu.RUnlock()
-	for _, s := range j.segments {
-		n += s.size
+	for _, s := range j.list() {
+		n += s.size + s.register.bytes()
 	}
 	return n
 }
