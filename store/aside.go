@@ -10,10 +10,10 @@ import (
 )
 
 // forgetDamage ends the alarm once a person has taken away all that was set
-// aside.
+// aside, unless there is damage that no start has looked at.
 func (o *Outbox) forgetDamage() {
 	aside, err := filepath.Glob(filepath.Join(o.dir, "*"+asideSuffix+"*"))
-	if err == nil && len(aside) == 0 {
+	if err == nil && len(aside) == 0 && !(o.readOnly && fileExists(filepath.Join(o.dir, unreadableName))) {
 		o.state.damage = ""
 	}
 }

@@ -39,6 +39,8 @@
 //	outbox.clean           the last process closed the outbox; what waited for
 //	                       waybill data then (cleanmark.go)
 //	suspect                names a segment of which a sync failed; see Failed
+//	unreadable             names segments in which a lease met damage: the next
+//	                       start mends them (metdamage.go)
 //	*.tmp                  a creation that was interrupted; removed at a start
 //	*.damaged*             damaged files as they were found; the alarm in Counts
 //	                       lasts until a person takes them away
@@ -178,7 +180,7 @@
 //     up: TestDamagedRecordBecomesDeadLetter. Bit flips, zeroed pages and
 //     overwritten sectors are found, contained and reported, the file is kept:
 //     TestDamageIsContained, TestUncleanStartMendsTheNewest, TestAlarmEnds,
-//     TestDamagedSegmentIsSetAside. bbolt is never given a page it dies of,
+//     TestDamagedSegmentIsSetAside, TestDamageMetByALease. bbolt is never given a page it dies of,
 //     after a clean stop neither: TestPagesAgreeWithBolt,
 //     TestAcceptedPagesAgreeWithBolt, TestBadPageAfterCleanStop,
 //     TestBadQuarantineIsSetAside.
@@ -208,7 +210,8 @@
 //   - Damage to leaf pages of sealed segments, and after a clean stop of the
 //     newest one, is found by Check, or when what is on them is read: at a start
 //     in the young window, which has the segment rebuilt, else by a lease, which
-//     makes dead letters of what it cannot read.
+//     makes dead letters of what it cannot read; the next start rebuilds, and
+//     what is readable then can be retried.
 //   - After a crash nothing waits for waybill data: the centre is asked again.
 //   - Dead letters are in memory by number, about 40 bytes each.
 package store

@@ -23,6 +23,7 @@ const formatVersion = 2
 const (
 	lockName       = "outbox.lock"
 	suspectName    = "suspect"
+	unreadableName = "unreadable"
 	cleanName      = "outbox.clean"
 	asideSuffix    = ".damaged"
 	quarantineName = "quarantine.db"

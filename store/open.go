@@ -80,6 +80,9 @@ func (o *Outbox) start() error {
 	if err := o.settleEpoch(doubt); err != nil {
 		return errors.Join(err, o.suspect.close())
 	}
+	if err := o.forgetUnreadable(); err != nil {
+		return errors.Join(err, o.suspect.close())
+	}
 	signal(o.arrived)
 	signal(o.pushable)
 	return nil

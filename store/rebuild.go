@@ -24,6 +24,9 @@ func (e *segmentError) Unwrap() error { return e.err }
 // loadRebuilding loads everything, and rebuilds the segments that cannot be
 // read.
 func (o *Outbox) loadRebuilding() error {
+	if err := o.checkUnreadable(); err != nil {
+		return err
+	}
 	for _, s := range o.journal.list() {
 		if bad := o.checkShape(s); bad != nil && !s.rebuilt {
 			if err := o.rebuildLoaded(s, bad); err != nil {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -97,7 +98,7 @@ func (o *Outbox) leasedRecords(seqs []uint64) ([]Record, error) {
 		dead = append(dead, Settlement{Seq: seq, Outcome: Dead, Last: Reply{Reason: "the record cannot be read from disk"}})
 	}
 	c, _ := o.settlement(dead)
-	return records, o.submit(c)
+	return records, errors.Join(o.submit(c), o.metDamage(bad))
 }
 
 // Due returns when Lease may find more than it does now: the present moment if

@@ -1,0 +1,53 @@
+package store
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Damage in a sealed segment whose events were not in memory at the start: the
+// lease that meets it raises the alarm and goes on, and the next start mends
+// what can be mended.
+func TestDamageMetByALease(t *testing.T) {
+	const n = 3000
+	dir, clock := fastDir(t), newTestClock()
+	o := open(t, dir, paged(clock, 16))
+	fillMany(t, o, n)
+	syncAll(t, o)
+	closeChecked(t, o)
+	overwrite(t, filepath.Join(dir, segmentName(2)), 40*pageSize+32, 16) // where the second record stands
+
+	o = open(t, dir, paged(clock, 16))
+	if d := o.Counts().Damaged; d != "" {
+		t.Fatalf("found at the start already: %s", d)
+	}
+	pushed := pushAll(t, o)
+	c := o.Counts()
+	dead := int(c.State[Dead])
+	if dead == 0 || dead > 10 || pushed+dead != n {
+		t.Fatalf("%d pushed, %d dead of %d", pushed, dead, n)
+	}
+	if want := segmentName(2) + " holds events that cannot be read"; !strings.Contains(c.Damaged, want) {
+		t.Errorf("damaged: %q", c.Damaged)
+	}
+	closeChecked(t, o)
+
+	o = open(t, dir, paged(clock, 16))
+	if d := o.Counts().Damaged; !strings.Contains(d, "segment 2 was damaged") {
+		t.Errorf("damaged: %q", d)
+	}
+	if _, err := o.Requeue(context.Background(), o.DeadIDs()...); err != nil {
+		t.Fatal(err)
+	}
+	again := pushAll(t, o)
+	if c := o.Counts(); again == 0 || int(c.State[Pushed]) != pushed+again || int(c.State[Dead]) != dead-again {
+		t.Errorf("%d pushed after the rebuild: %v", again, c.State)
+	}
+	closeChecked(t, o)
+	o = open(t, dir, paged(clock, 16)) // it is mended, not rebuilt once more
+	if d := o.Counts().Damaged; strings.Count(d, "was damaged") != 1 {
+		t.Errorf("damaged: %q", d)
+	}
+}
