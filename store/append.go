@@ -73,8 +73,9 @@ func (o *Outbox) newAppend(b scan.Batch, done func(scan.Stored, error)) (ops []o
 	return append(ops, cur)
 }
 
-func (a *appendOp) intake() bool { return true }
-func (a *appendOp) weight() int  { return a.bytes }
+func (a *appendOp) intake() bool  { return true }
+func (a *appendOp) weight() int   { return a.bytes }
+func (a *appendOp) patient() bool { return false }
 
 func (a *appendOp) stage(g *group) error {
 	a.stored, a.duplicate = a.stored[:0], 0

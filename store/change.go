@@ -7,15 +7,17 @@ import (
 
 // changeOp writes notes, or something into the state, for a caller who waits.
 type changeOp struct {
-	notes  []note
-	set    func(g *group) // changes g.next, which is then written whole
-	upTo   uint64         // where the watermark rises to with this
-	then   func(g *group) // takes it into memory; mu is held
-	revert func()         // after a failure
-	done   chan error     // cap 1
+	notes   []note
+	set     func(g *group) // changes g.next, which is then written whole
+	upTo    uint64         // where the watermark rises to with this
+	then    func(g *group) // takes it into memory; mu is held
+	revert  func()         // after a failure
+	noHurry bool           // it may wait a little for company
+	done    chan error     // cap 1
 }
 
-func (c *changeOp) intake() bool { return false }
+func (c *changeOp) intake() bool  { return false }
+func (c *changeOp) patient() bool { return c.noHurry }
 
 func (c *changeOp) weight() (n int) {
 	for i := range c.notes {

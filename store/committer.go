@@ -15,6 +15,8 @@ const (
 	// lingerMax is how long a commit waits for producers that were answered
 	// by the one before. A lone scan waits for nobody.
 	lingerMax = 3 * time.Millisecond
+	// patience is how long outcomes that nothing waits for do.
+	patience = 25 * time.Millisecond
 	// groupBytes bounds one commit, and with it how long the next one waits.
 	groupBytes = 1 << 20
 )
@@ -28,6 +30,9 @@ func (o *Outbox) run() {
 	for stopping := false; ; {
 		idle := o.housekeep()
 		if o.queue.len() > 0 {
+			if !stopping {
+				o.queue.lull(o.opts.patience, o.stop)
+			}
 			if last > 1 && !stopping {
 				o.queue.linger(last, lingerMax, o.stop)
 			}

@@ -29,6 +29,7 @@ type Options struct {
 
 	segmentSize int64                // tests only
 	windowSize  int                  // tests only
+	patience    time.Duration        // tests only
 	commit      func(*bolt.Tx) error // tests only
 }
 
@@ -39,6 +40,7 @@ func (o *Options) fill() error {
 	setDefault(&o.QuarantineCount, 10000)
 	setDefault(&o.segmentSize, segmentSizeFor(o.MaxSize))
 	setDefault(&o.windowSize, windowSize)
+	setDefault(&o.patience, patience)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -19,6 +19,9 @@ type op interface {
 	finish(err error)
 	// weight is how many bytes the op adds to a segment, about.
 	weight() int
+	// patient reports whether the op may wait a little for others to share a
+	// commit with.
+	patient() bool
 }
 
 // queueBytes bounds what waits for the committer: intake is told to wait above
@@ -30,6 +33,7 @@ type queue struct {
 	mu     sync.Mutex
 	ops    []op
 	bytes  int
+	urgent int // ops that are not patient
 	closed bool
 	wake   chan struct{} // cap 1
 	onRoom func()        // called when bytes fell below the bound
@@ -45,6 +49,9 @@ func (q *queue) push(ops ...op) error {
 	q.ops = append(q.ops, ops...)
 	for _, o := range ops {
 		q.bytes += o.weight()
+		if !o.patient() {
+			q.urgent++
+		}
 	}
 	signal(q.wake)
 	return nil
@@ -59,6 +66,11 @@ func (q *queue) take(limit int) []op {
 		n++
 	}
 	ops := q.ops[:n:n]
+	for _, o := range ops {
+		if !o.patient() {
+			q.urgent--
+		}
+	}
 	if q.ops = q.ops[n:]; len(q.ops) == 0 {
 		q.ops = nil
 	}
@@ -70,6 +82,30 @@ func (q *queue) take(limit int) []op {
 		q.onRoom()
 	}
 	return ops
+}
+
+// lull waits, for limit at most, while all that is there is patient.
+func (q *queue) lull(limit time.Duration, stop <-chan struct{}) {
+	if q.hasUrgent() {
+		return
+	}
+	end := time.NewTimer(limit)
+	defer end.Stop()
+	for !q.hasUrgent() {
+		select {
+		case <-q.wake:
+		case <-end.C:
+			return
+		case <-stop:
+			return
+		}
+	}
+}
+
+func (q *queue) hasUrgent() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.urgent > 0
 }
 
 func (q *queue) len() int {

@@ -145,6 +145,7 @@ func (o *Outbox) settlement(s []Settlement) (c *changeOp, missing []uint64) {
 			}
 			x.settling(s[i].Seq, true)
 			c.notes = append(c.notes, s[i].note(x.now))
+			c.noHurry = s[i].NoHurry && (c.noHurry || len(c.notes) == 1)
 		}
 	})
 	c.then = func(g *group) {

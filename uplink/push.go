@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"scanrelay/store"
@@ -61,10 +62,11 @@ type pusher struct {
 	ready     []item
 	asking    map[uint64]item
 	busy      int
-	left      meter     // records that left the relay, however
-	hungry    bool      // more records are wanted
-	mayLease  bool      // the outbox may have more
-	restUntil time.Time // no lease before: the last one failed
+	left      meter       // records that left the relay, however
+	crowded   atomic.Bool // records wait for a worker
+	hungry    bool        // more records are wanted
+	mayLease  bool        // the outbox may have more
+	restUntil time.Time   // no lease before: the last one failed
 }
 
 func (p *pusher) nudge() { p.desk.nudge() }
@@ -137,6 +139,7 @@ func (p *pusher) dispatch(ctx context.Context) error {
 		} else if err := p.refill(window); err != nil {
 			return err
 		}
+		p.crowded.Store(len(p.ready) > 0)
 		alarm.Reset(p.sleepFor(window, until))
 		out, first := p.nextItem(window)
 		select {

@@ -72,4 +72,9 @@ func (p *pusher) commit(ended []ending) error {
 	return nil
 }
 
-func (p *pusher) settle(r store.Record, s store.Settlement) { p.end(ending{r, s}) }
+// settle ends a worker's record. While no other waits for the worker, the commit
+// may wait for company.
+func (p *pusher) settle(r store.Record, s store.Settlement) {
+	s.NoHurry = !p.crowded.Load()
+	p.end(ending{r, s})
+}
