@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -118,10 +119,17 @@ func pageKinds(t *testing.T, path string) map[string][]int64 {
 func TestBadPageAfterCleanStop(t *testing.T) {
 	w := newDeepWorld(t)
 	good := filepath.Join(w.dir, segmentName(2))
-	rnd := rand.New(rand.NewPCG(9, 9))
-	runs, rebuilt, lost := 0, 0, 0
+	rnd := rand.New(rand.NewPCG(9, uint64(time.Now().UnixNano())))
+	runs, rebuilt, lost, each := 0, 0, 0, 5
+	if testing.Short() {
+		each = 2
+	}
 	for kind, pages := range pageKinds(t, good) {
-		for name, spoil := range pageDamage(rnd) {
+		ways := pageDamage(rnd)
+		names := slices.Sorted(maps.Keys(ways))
+		rnd.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+		for _, name := range names[:each] {
+			spoil := ways[name]
 			dir := fastDir(t)
 			w.copyTo(t, dir, true)
 			page := pages[rnd.IntN(len(pages))]
@@ -203,7 +211,7 @@ func movePage(by int64) func(*testing.T, string, int64) {
 	}
 }
 
-// Every bit of the headers and first elements of a page of every kind: what a
+// Every bit of the header and the first element of a page of every kind: what a
 // start accepts, bbolt opens for writing without dying, and but for the meta
 // pages its own check finds nothing wrong.
 func TestAcceptedPagesAgreeWithBolt(t *testing.T) {
@@ -219,21 +227,18 @@ func TestAcceptedPagesAgreeWithBolt(t *testing.T) {
 	var accepted strings.Builder
 	n, tried := 0, 0
 	for kind, pages := range pageKinds(t, path) {
-		for _, page := range []int64{pages[0], pages[len(pages)-1]} {
-			for at := range int64(pageHeader + 2*elementSize) {
-				for bit := range 8 {
-					place, mask := page*pageSize+at, byte(1)<<bit
-					tried++
-					flip(t, path, place, mask)
-					err := s.checkOutline(st.nextSeq)
-					flip(t, path, place, mask)
-					if err == nil {
-						n++
-						fmt.Fprintln(&accepted, place, mask, kind != "meta")
-					} else if !errors.Is(err, ErrDamaged) {
-						t.Errorf("%s page %d, bit %d of %d: %v", kind, page, bit, at, err)
-					}
-				}
+		page := pages[len(pages)/2]
+		for i := range int64(8 * (pageHeader + elementSize)) {
+			place, mask := page*pageSize+i/8, byte(1)<<(i%8)
+			tried++
+			flip(t, path, place, mask)
+			err := s.checkOutline(st.nextSeq)
+			flip(t, path, place, mask)
+			if err == nil {
+				n++
+				fmt.Fprintln(&accepted, place, mask, kind != "meta")
+			} else if !errors.Is(err, ErrDamaged) {
+				t.Errorf("%s page %d, bit %d: %v", kind, page, i, err)
 			}
 		}
 	}

@@ -174,8 +174,11 @@
 //     TestClockJumps.
 //   - Power cut at any moment, with unsynced writes lost, torn or reordered:
 //     what was acknowledged is there: TestPowerCut.
-//   - Any system call on the files may fail, once or for good:
-//     TestFailingSystemCalls.
+//   - Any system call that changes the files may fail, once or for good:
+//     TestFailingSystemCalls, TestKeysWithoutRoom. A read that fails is tried
+//     again; a disk of which nothing can be read is no damage, and nothing is set
+//     aside: TestReadsAreTriedAgain, TestUnreadableDiskIsNoDamage. A sealed
+//     segment that faults as it is read kills nobody: TestSealedSegmentFaults.
 //   - A record that fails its checksum becomes a dead letter and holds nobody
 //     up: TestDamagedRecordBecomesDeadLetter. Bit flips, zeroed pages and
 //     overwritten sectors are found, contained and reported, the file is kept:

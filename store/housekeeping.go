@@ -26,6 +26,9 @@ func (o *Outbox) housekeep() time.Duration {
 	}
 	if !now.Before(o.nextRetire) {
 		o.retire()
+		if err := o.journal.keys.finish(); err != nil {
+			o.fail(err)
+		}
 		o.nextRetire = now.Add(retireEvery)
 	}
 	if by := o.flushBy(); !by.IsZero() && !now.Before(by) {

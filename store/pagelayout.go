@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io"
 )
 
 // page reads a page with what overflows from it. Each is read once. What is
@@ -67,8 +68,14 @@ func (p *pageFile) overflow(b []byte, id, size uint64) ([]byte, error) {
 	return b, p.read(b, id)
 }
 
-func (p *pageFile) read(b []byte, id uint64) error {
-	_, err := p.f.ReadAt(b, int64(id)*pageSize)
+// read tries three times: what a disk cannot read at once it may read then.
+func (p *pageFile) read(b []byte, id uint64) (err error) {
+	for range 3 {
+		if _, err = p.f.ReadAt(b, int64(id)*pageSize); err == nil || err == io.EOF {
+			return err
+		}
+	}
+	p.failed = err
 	return err
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 )
 
@@ -27,6 +26,7 @@ type pageFile struct {
 	buckets  map[string]bool // that were met
 	last     []byte          // a copy of the key that was visited before in the bucket; empty: none was
 	inBucket string
+	failed   error  // the last one that a read failed with for good
 	one      []byte // room for one page: most are leaves, done with before the next is read
 }
 
@@ -55,7 +55,7 @@ func openPages(path string) (*pageFile, error) {
 	var newest uint64
 	for id := range uint64(2) {
 		b := make([]byte, metaPageSize)
-		if _, err := f.ReadAt(b, int64(id)*pageSize); err != nil || !metaValid(b[metaOffset:]) {
+		if err := p.read(b, id); err != nil || !metaValid(b[metaOffset:]) {
 			continue
 		}
 		m := b[metaOffset:]
@@ -217,7 +217,7 @@ func (p *pageFile) strays(visit func(bucket bool, key, value []byte)) {
 			continue
 		}
 		head := make([]byte, pageHeader)
-		if _, err := p.f.ReadAt(head, int64(id)*pageSize); err != nil {
+		if err := p.read(head, id); err != nil {
 			continue
 		}
 		more := uint64(order.Uint32(head[12:]))
@@ -225,7 +225,7 @@ func (p *pageFile) strays(visit func(bucket bool, key, value []byte)) {
 			continue
 		}
 		page := make([]byte, (1+more)*pageSize)
-		if _, err := p.f.ReadAt(page, int64(id)*pageSize); err != nil && err != io.EOF {
+		if err := p.read(page, id); err != nil {
 			continue
 		}
 		n, err := count(page)

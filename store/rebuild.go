@@ -201,6 +201,9 @@ func (b *rebuilder) build(temp string) (err error) {
 	}
 	b.db.AllocSize = allocSize
 	err = b.fill(p)
+	if err == nil && !b.found() && p.failed != nil {
+		err = fmt.Errorf("nothing can be read: %w", p.failed) // the disk's fault; the file may be whole
+	}
 	if b.tx != nil {
 		err = errors.Join(err, b.tx.Rollback())
 	}

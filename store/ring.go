@@ -40,6 +40,7 @@ type ring struct {
 	keys     map[uint64]key
 	taken    [2]int // bytes that the slots' contents take, old ones included
 	whole    bool   // when opened both slots were good and equal
+	behind   bool   // the file is: saving it failed
 	opener   int    // which of the masters opened it
 	warning  string // for whoever runs it: what is not as safe as it seems
 }
@@ -217,6 +218,7 @@ func (r *ring) decode(slot []byte) error {
 
 // save overwrites both slots, one behind the other.
 func (r *ring) save() error {
+	r.behind = true
 	r.gen++
 	slot := r.encode()
 	if len(slot) > ringSlot {
@@ -237,11 +239,15 @@ func (r *ring) save() error {
 		if err == nil {
 			err = f.Sync()
 		}
-		r.taken[i] = len(slot)
+		if err == nil {
+			r.taken[i] = len(slot)
+		}
+		r.taken[i] = max(r.taken[i], len(slot)) // what failed may be there in part
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("save keys: %w", err)
 	}
+	r.behind = false
 	return nil
 }
 
@@ -251,7 +257,11 @@ func (r *ring) add(number uint64) (*sealer, error) {
 	defer r.mu.Unlock()
 	k := randomKey()
 	r.keys[number] = k
-	return newSealer(k), r.save()
+	if err := r.save(); err != nil {
+		delete(r.keys, number)
+		return nil, err
+	}
+	return newSealer(k), nil
 }
 
 // sealer returns the one of a segment, nil if its key is gone.
@@ -270,8 +280,16 @@ func (r *ring) keep(want func(number uint64) bool) error {
 	defer r.mu.Unlock()
 	n := len(r.keys)
 	maps.DeleteFunc(r.keys, func(number uint64, _ key) bool { return number != quarantineKey && !want(number) })
-	if len(r.keys) == n {
+	if len(r.keys) == n && !r.behind {
 		return nil
 	}
-	return r.save()
+	err := r.save()
+	if isNoSpace(err) {
+		return nil // behind says so; finish does it
+	}
+	return err
 }
+
+// finish destroys the keys that could not be for lack of room: there are file
+// systems that need some even to overwrite.
+func (r *ring) finish() error { return r.keep(func(uint64) bool { return true }) }

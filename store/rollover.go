@@ -67,7 +67,9 @@ func (o *Outbox) begins(size int64) error {
 	s := &segment{number: newest.number + 1, format: formatVersion, first: st.nextSeq, last: st.nextSeq - 1, begun: o.opts.Now()}
 	s.path = filepath.Join(o.dir, segmentName(s.number))
 	var err error
-	if s.sealer, err = o.journal.keys.add(s.number); err != nil {
+	if s.sealer, err = o.journal.keys.add(s.number); isNoSpace(err) {
+		return fmt.Errorf("%w: %w", errNoSpace, err)
+	} else if err != nil {
 		return err
 	}
 	m := segmentMeta{format: formatVersion, number: s.number, first: s.first, size: size, begun: s.begun}

@@ -20,7 +20,7 @@ func TestOpenDamaged(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
 	damaged, lost := 0, 0
-	for i := range 60 {
+	for i := range 30 {
 		dir := fastDir(t)
 		w.copyTo(t, dir, i%2 == 0)
 		what := "nothing"
@@ -58,8 +58,8 @@ func TestOpenDamaged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	t.Logf("60 images, %d damaged, %d events lost of %d each", damaged, lost, len(w.states))
-	if damaged < 10 || lost == 60*len(w.states) {
+	t.Logf("30 images, %d damaged, %d events lost of %d each", damaged, lost, len(w.states))
+	if damaged < 5 || lost == 30*len(w.states) {
 		t.Error("too little was damaged, or too much lost")
 	}
 }

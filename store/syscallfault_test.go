@@ -8,28 +8,32 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 )
 
-var faultRuns = flag.Int("faults.runs", 36, "runs with a failing system call")
+var faultRuns = flag.Int("faults.runs", 40, "runs with a failing system call")
 
 // faultCalls are the calls by which the outbox changes its files, and how they
 // fail.
 var faultCalls = []struct {
 	call   string
 	errors []string
-	upTo   int // about how often a thread makes it in powerRun
+	upTo   int    // about how often a thread makes it in powerRun
+	file   string // only with this one; "": with all
 }{
-	{"pwrite64", []string{"EIO", "ENOSPC", "EROFS", "EDQUOT"}, 500},
-	{"fdatasync", []string{"EIO", "ENOSPC"}, 250},
-	{"fsync", []string{"EIO", "ENOSPC"}, 40},
-	{"write", []string{"EIO", "ENOSPC", "EROFS"}, 4},
-	{"ftruncate", []string{"EIO", "ENOSPC", "EROFS"}, 8},
-	{"fallocate", []string{"EIO", "ENOSPC", "EOPNOTSUPP"}, 8},
-	{"renameat", []string{"EIO", "ENOSPC", "EROFS"}, 8},
-	{"unlinkat", []string{"EIO", "EROFS"}, 6},
+	{"pwrite64", []string{"EIO", "ENOSPC", "EROFS", "EDQUOT"}, 500, ""},
+	{"fdatasync", []string{"EIO", "ENOSPC"}, 250, ""},
+	{"fsync", []string{"EIO", "ENOSPC"}, 40, ""},
+	{"write", []string{"EIO", "ENOSPC", "EROFS"}, 4, keyName + tempSuffix},
+	{"ftruncate", []string{"EIO", "ENOSPC", "EROFS"}, 8, ""},
+	{"fallocate", []string{"EIO", "ENOSPC", "EOPNOTSUPP"}, 8, ""},
+	{"renameat", []string{"EIO", "ENOSPC", "EROFS"}, 8, ""},
+	{"unlinkat", []string{"EIO", "EROFS"}, 6, ""},
+	{"pwrite64", []string{"EIO", "ENOSPC", "EROFS", "EDQUOT"}, 16, ringName},
+	{"openat", []string{"EIO", "EMFILE", "EROFS"}, 12, ringName},
 }
 
 // Each call that changes a file fails at some moment, once or from then on
@@ -45,10 +49,10 @@ func TestFailingSystemCalls(t *testing.T) {
 		if rnd.IntN(2) == 0 {
 			when += "+"
 		}
-		path := "" // only files of the outbox, not what it says
+		path := "" // a call with any file
 		dir := fastDir(t)
-		if f.call == "write" {
-			path = dir + "/outbox.key" + tempSuffix
+		if f.file != "" {
+			path = filepath.Join(dir, f.file)
 		}
 		said, how := runFaulty(t, dir, f.call, errno, when, path)
 		ended[how]++
@@ -64,6 +68,15 @@ func TestFailingSystemCalls(t *testing.T) {
 	t.Logf("%v", ended)
 	if ended["ended by the fault"] < *faultRuns/4 {
 		t.Errorf("too few faults took effect: %v", ended)
+	}
+}
+
+// A read that fails once is tried again: it is no damage.
+func TestReadsAreTriedAgain(t *testing.T) {
+	for when := 1; when <= 60; when += 6 {
+		dir := fastDir(t) // of this segment the process reads all when it opens the outbox again
+		said, how := runFaulty(t, dir, "pread64", "EIO", fmt.Sprint(when), filepath.Join(dir, segmentName(4)))
+		checkImage(t, dir, said, fmt.Sprintf("read %d fails: %s", when, how))
 	}
 }
 

@@ -1,0 +1,118 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// ringElsewhere has the segments' keys saved to another path.
+func ringElsewhere(o *Outbox, path string) (before string) {
+	r := o.journal.keys
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before, r.path = r.path, path
+	return before
+}
+
+// There are file systems that need room even to overwrite: where a key cannot
+// be saved for lack of it, no segment is begun, and the outbox is full; one that
+// cannot be destroyed yet is destroyed as soon as there is room.
+func TestKeysWithoutRoom(t *testing.T) {
+	dir := t.TempDir()
+	c := newTestClock()
+	o := open(t, dir, small(c))
+	appendN(t, o, 3)
+	syncAll(t, o)
+	pushAll(t, o)
+	path := ringElsewhere(o, "/dev/full")
+	if err := o.roll(false); !errors.Is(err, errNoSpace) || o.Err() != nil {
+		t.Fatalf("roll: %v, %v", err, o.Err())
+	}
+	ringElsewhere(o, path)
+	roll(t, o)
+	c.advance(200 * time.Hour)
+	ringElsewhere(o, "/dev/full")
+	o.retire()
+	if o.Err() != nil || segmentFiles(t, dir) != 1 {
+		t.Fatalf("retire: %v, %d segments", o.Err(), segmentFiles(t, dir))
+	}
+	ringElsewhere(o, path)
+	if err := o.journal.keys.finish(); err != nil {
+		t.Fatal(err)
+	}
+	m, err := masterKeys(dir, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &ring{path: path, keys: map[uint64]key{}}
+	if err := r.load(m.keys); err != nil || !r.whole || len(r.keys) != 2 || r.sealer(1) != nil {
+		t.Errorf("%d keys, whole %t: %v", len(r.keys), r.whole, err)
+	}
+}
+
+// A sealed segment that cannot be read any more, as on a failing disk, faults
+// the memory map. Nobody dies of it, and the newest one goes on.
+func TestSealedSegmentFaults(t *testing.T) {
+	dir := t.TempDir()
+	o := open(t, dir, small(newTestClock()))
+	for i := range 40 {
+		mustAppend(t, o, padded("W", string(rune('a'+i%26))+string(rune('a'+i/26)), 1, 2000))
+	}
+	syncAll(t, o)
+	roll(t, o)
+	mustAppend(t, o, event("W2", "new", 2))
+	syncAll(t, o)
+	if err := os.Truncate(filepath.Join(dir, segmentName(1)), 4*pageSize); err != nil {
+		t.Fatal(err)
+	}
+	_, err := o.Unsynced(10, 1<<20)
+	if err != nil {
+		t.Errorf("unsynced: %v", err)
+	}
+	if n := pushAll(t, o); n > 41 || n == 0 {
+		t.Errorf("%d pushed", n)
+	}
+	if err := o.Scan(context.Background(), Filter{}, func(Record) error { return nil }); err != nil && !errors.Is(err, ErrDamaged) {
+		t.Errorf("scan: %v", err)
+	}
+	mustAppend(t, o, event("W3", "newer", 3))
+	if o.Err() != nil {
+		t.Error(o.Err())
+	}
+	checkSum(t, o.Counts())
+	if err := o.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
+// Where nothing of a segment can be read for the disk's sake, it is not set
+// aside: the file may be whole, and the next start may read it.
+func TestUnreadableDiskIsNoDamage(t *testing.T) {
+	dir := t.TempDir()
+	o := open(t, dir, small(newTestClock()))
+	mustAppend(t, o, event("W", "e", 1))
+	closeChecked(t, o)
+	path := filepath.Join(dir, segmentName(1))
+	hidden := filepath.Join(t.TempDir(), "segment")
+	if err := errors.Join(os.Rename(path, hidden), os.Mkdir(path, 0o700)); err != nil { // a folder opens, and each read fails
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, small(newTestClock())); err == nil || !strings.Contains(err.Error(), "nothing can be read") {
+		t.Errorf("open: %v", err)
+	}
+	if aside, _ := filepath.Glob(filepath.Join(dir, "*"+asideSuffix+"*")); len(aside) > 0 {
+		t.Errorf("set aside: %v", aside)
+	}
+	if err := errors.Join(os.Remove(path), os.Rename(hidden, path)); err != nil {
+		t.Fatal(err)
+	}
+	o = open(t, dir, small(newTestClock()))
+	if n := len(all(t, o, Filter{})); n != 1 || o.Counts().Damaged != "" {
+		t.Errorf("%d records, damaged %q", n, o.Counts().Damaged)
+	}
+}
