@@ -22,7 +22,7 @@ type attempt struct {
 	at        time.Time     // not to be leased before; zero: at once
 	delay     time.Duration // how long it was to wait when that was said
 	attempts  int
-	saved     int // attempts that are on disk
+	saved     int // attempts that are on disk, or in unsaved
 	last      Reply
 	retriedAt time.Time // when it was put back as a dead letter
 	later     laterTime // what was stored after it by then
@@ -40,6 +40,7 @@ func (x *index) retried(r Retry) {
 	x.note(r.Seq, func(a *attempt) {
 		a.at, a.delay, a.attempts, a.last = at, max(0, delay), r.Attempts, r.Last
 		if delay >= longWait && a.attempts >= 2*a.saved {
+			a.saved = a.attempts
 			x.unsaved = append(x.unsaved, r.Seq)
 		}
 	})
@@ -59,21 +60,10 @@ func (x *index) takeUnsaved() (notes []note) {
 	return notes
 }
 
-// saved takes into memory which attempts are on disk.
-func (x *index) saved(notes []note) {
-	for i := range notes {
-		if a, ok := x.notes[notes[i].seq]; ok {
-			a.saved = notes[i].attempts
-			x.notes[notes[i].seq] = a
-		}
-	}
-}
-
 // unsaveAll has everything written that a clean stop should not forget.
 func (x *index) unsaveAll() {
-	x.unsaved = nil
 	for seq, a := range x.notes {
-		if a.attempts > a.saved || a.at.After(x.now) {
+		if a.attempts > a.saved {
 			x.unsaved = append(x.unsaved, seq)
 		}
 	}

@@ -227,7 +227,6 @@ func (o *Outbox) applyGroup(g *group, ops []op, results []error) {
 	o.locked(func(x *index) {
 		counted := g.next.duplicate != o.state.duplicate || g.next.ignored != o.state.ignored
 		o.state = *g.next
-		x.saved(g.notes[:len(g.tried)])
 		for i, p := range ops {
 			if results[i] == nil {
 				p.apply(o, g)

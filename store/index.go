@@ -199,7 +199,7 @@ func (x *index) rise(upTo uint64, waits map[uint64]bool) {
 			x.wait(seq)
 		}
 	}
-	for seq, ok := x.all.next(anyHeld, from); ok && seq <= upTo; seq, ok = x.all.next(anyHeld, seq+1) {
+	for seq, ok := x.all.nextIn(anyHeld, from, upTo); ok; seq, ok = x.all.nextIn(anyHeld, seq+1, upTo) {
 		x.edit(x.get(seq).waybill, func(*waybill) {})
 	}
 	if x.shelved() > 0 {
@@ -213,13 +213,13 @@ func (x *index) fall(to uint64) {
 	if to >= old {
 		return
 	}
-	for seq, ok := x.all.next(anyWaiting, to+1); ok && seq <= old; seq, ok = x.all.next(anyWaiting, seq+1) {
+	for seq, ok := x.all.nextIn(anyWaiting, to+1, old); ok; seq, ok = x.all.nextIn(anyWaiting, seq+1, old) {
 		x.all.del(setWaiting, seq)
 	}
 	x.watermark, x.low = to, min(x.low, to+1)
 	x.unsynced += x.all.countIn(anyPending, to+1, old)
 	x.heldUnsynced += x.all.countIn(anyHeld, to+1, old)
-	for seq, ok := x.all.next(anyHeld, to+1); ok && seq <= old; seq, ok = x.all.next(anyHeld, seq+1) {
+	for seq, ok := x.all.nextIn(anyHeld, to+1, old); ok; seq, ok = x.all.nextIn(anyHeld, seq+1, old) {
 		x.edit(x.get(seq).waybill, func(*waybill) {})
 	}
 }

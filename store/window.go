@@ -120,8 +120,8 @@ func (x *index) youngRoom() int {
 // wantedOld takes the lowest ones.
 func (x *index) wantedOld(n int) (seqs []uint64) {
 	for len(seqs) < n {
-		seq, ok := x.all.next(shelved, x.low)
-		if !ok || seq > x.watermark {
+		seq, ok := x.all.nextIn(shelved, x.low, x.watermark)
+		if !ok {
 			x.low = x.watermark + 1
 			break
 		}
