@@ -27,9 +27,10 @@ GOBUILD = CGO_ENABLED=0 go build -trimpath -ldflags '$(strip $(LDFLAGS) $(PADDIN
 TARGETS := arm/6 arm/7 arm64 amd64 riscv64
 # The gateway build leaves out central and demo, and is not inlined but for
 # ciphers and hashes: what a depot does waits for its disk and its network, and
-# a tenth of the binary would be copies of functions. Its size has a limit.
+# a tenth of the binary would be copies of functions. Nor has it HTTP/2, 0.46 MB
+# for what a few kept connections do as well. Its size has a limit.
 INLINED := crypto/internal/fips140/aes/... crypto/internal/fips140/sha256 crypto/sha1 hash/crc32 vendor/golang.org/x/crypto/...
-GATEWAY := -tags gateway -gcflags=all=-l $(INLINED:%=-gcflags=%=)
+GATEWAY := -tags gateway,nethttpomithttp2 -gcflags=all=-l $(INLINED:%=-gcflags=%=)
 # The linker pads for pages of 64 KiB. Kernels that run 32-bit ARM programs have
 # pages of 4, on some 64-bit boards 16.
 cross/full/arm/% cross/gateway/arm/% size: PADDING := -R 16384
