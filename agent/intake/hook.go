@@ -128,7 +128,7 @@ func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, e
 	}
 	h.count(pk)
 	pk.TopicName = unmarked(pk.TopicName)
-	batch := h.b.funnel.take(pk.TopicName, pk.Payload, pk.FixedHeader.Dup, false)
+	batch := h.b.funnel.take(Heard{Topic: pk.TopicName, Payload: pk.Payload, DUP: pk.FixedHeader.Dup})
 	c.slowDown(len(batch.Events))
 	e := &entry{topic: pk.TopicName, qos: pk.FixedHeader.Qos, batch: batch, cost: cost(pk.Payload, batch)}
 	if e.qos > 0 {

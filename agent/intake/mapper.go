@@ -141,13 +141,13 @@ func (j *job) message() {
 		j.ignore(nil, "no source has a topic filter that matches")
 		return
 	}
-	text := decode.Strip(j.payload)
-	switch {
-	case len(text) == 0:
-		j.ignore(nil, "the payload is empty")
-		return
-	case len(j.payload) > j.maxPayload:
+	if max(int64(len(j.payload)), j.info.Size) > int64(j.maxPayload) {
 		j.tooLarge()
+		return
+	}
+	text := decode.Strip(j.payload)
+	if len(text) == 0 {
+		j.ignore(nil, "the payload is empty")
 		return
 	}
 	if j.src.decoder != "sparkplug" {
@@ -177,12 +177,14 @@ func (j *job) message() {
 // empty reports whether nothing was counted yet.
 func (j *job) empty() bool { return j.batch.Ignored == 0 && len(j.batch.Rejects) == 0 }
 
-// tooLarge keeps the beginning of a payload that is not decoded.
+// tooLarge keeps the beginning of a payload that is not decoded: enough to tell
+// what it is, and so little that a device that sends many of them does not take
+// the whole quarantine at once.
 func (j *job) tooLarge() {
-	size := len(j.payload)
-	j.payload = j.payload[:j.maxPayload]
+	size := max(int64(len(j.payload)), j.info.Size)
+	j.payload = j.payload[:min(len(j.payload), keptOfLarge)]
 	j.reject(nil, problemf("too_large", "%d bytes, more than %d: the first %d are kept; let the device send smaller messages",
-		size, j.maxPayload, j.maxPayload))
+		size, j.maxPayload, len(j.payload)))
 }
 
 // problem is why something is rejected.

@@ -25,6 +25,7 @@ type session struct {
 	s      *Source
 	broker string
 	client mqtt.Client
+	guard  *guard // its connection
 
 	// What was subscribed to and what was granted, by filter; only Run's
 	// goroutine has them.
@@ -62,14 +63,17 @@ func (ss *session) handle(_ mqtt.Client, msg mqtt.Message) {
 	ss.mu.Lock()
 	stopped := ss.stopped
 	ss.mu.Unlock()
+	size := ss.guard.size(msg.Payload())
 	if stopped {
 		s.left(msg)
 		return
 	}
-	batch := s.funnel.take(msg.Topic(), msg.Payload(), msg.Duplicate(), msg.Retained())
-	size := cost(msg.Payload(), batch)
-	if s.waiting.Add(size) > s.cfg.MaxPending {
-		s.release(size)
+	batch := s.funnel.take(Heard{
+		Topic: msg.Topic(), Payload: msg.Payload(), DUP: msg.Duplicate(), Retained: msg.Retained(), Size: size,
+	})
+	bytes := cost(msg.Payload(), batch)
+	if s.waiting.Add(bytes) > s.cfg.MaxPending {
+		s.release(bytes)
 		s.left(msg)
 		ss.end(errTooMuch)
 		return
@@ -79,11 +83,11 @@ func (ss *session) handle(_ mqtt.Client, msg mqtt.Message) {
 	ss.queue = append(ss.queue, p)
 	ss.mu.Unlock()
 	err := s.funnel.submit(msg.Topic(), batch, func(_ scan.Stored, err error) {
-		s.release(size)
+		s.release(bytes)
 		ss.committed(p, err)
 	})
 	if err != nil {
-		s.release(size)
+		s.release(bytes)
 		s.left(msg)
 		ss.withdraw(p)
 		ss.end(errNoRoom)

@@ -30,7 +30,9 @@ type SourceConfig struct {
 	DedupeWindow time.Duration // 0: off
 	Logger       *slog.Logger
 
-	silence time.Duration // longer without a byte is a dead link
+	pings      time.Duration // how long a ping may go unanswered
+	silence    time.Duration // longer without a byte is a dead link
+	maxPayload int64         // larger ones are cut short as they come
 }
 
 // Limits of a Source that no configuration changes.
@@ -94,9 +96,13 @@ func NewSource(cfg SourceConfig, m *Mapper, j Journal) (*Source, error) {
 	if cfg.KeepAlive <= 0 {
 		cfg.KeepAlive = 30 * time.Second
 	}
+	if cfg.pings <= 0 {
+		cfg.pings = pingTimeout
+	}
 	if cfg.silence <= 0 {
 		cfg.silence = cfg.KeepAlive + 2*pingTimeout
 	}
+	cfg.maxPayload = int64(m.rules.Load().maxPayload)
 	if cfg.MaxPending <= 0 {
 		cfg.MaxPending = 16 << 20
 	}

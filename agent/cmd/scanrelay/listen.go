@@ -110,7 +110,7 @@ func (l *ear) begun(where string) {
 
 // show shows one message. A birth is taken to heart, as the agent does.
 func (l *ear) show(h intake.Heard) error {
-	info := intake.MessageInfo{DUP: h.DUP, Retained: h.Retained, ReceivedAt: h.ReceivedAt}
+	info := h.Info()
 	e := l.mapper.Explain(h.Topic, h.Payload, info)
 	if e.Decoder == "sparkplug" {
 		l.mapper.Map(h.Topic, h.Payload, info)
@@ -132,7 +132,7 @@ func (l *ear) showText(h intake.Heard, e *intake.Explanation) error {
 		fmt.Fprintf(l.out, "(%d messages came too fast to be shown)\n", h.Missed)
 	}
 	flags := word(h.Retained, " retained", "") + word(h.DUP, " dup", "")
-	fmt.Fprintf(l.out, "%s %d bytes%s: %s\n", h.ReceivedAt.Format("15:04:05.000"), len(h.Payload), flags, l.payloadText(h.Payload, 2000))
+	fmt.Fprintf(l.out, "%s %d bytes%s: %s\n", h.ReceivedAt.Format("15:04:05.000"), max(int64(len(h.Payload)), h.Size), flags, l.payloadText(h.Payload, 2000))
 	if err := l.explainText(e); err != nil {
 		return err
 	}
