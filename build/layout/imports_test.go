@@ -80,7 +80,7 @@ var arrows = []row{
 			"uplink", "uplink/syncapi", "wechat", "configs",
 		},
 		libraries: []string{metrics, xSync, xSys},
-		tests:     []string{"wechat/fake"},
+		tests:     []string{"wechat/fake", paho}, // devices that publish
 	},
 	{pkg: "agent/demo", uses: []string{all}, libraries: []string{paho, xSync}, tests: []string{browser}},
 	{
