@@ -63,6 +63,10 @@ func (c *checker) source(key string, s *Source) {
 		c.layout(fmt.Sprintf("%s.time_formats[%d]", key, i), layout)
 	}
 	c.timezone(key+".timezone", s.Timezone)
+	c.oneOf(key+".encoding", s.Encoding, Encodings())
+	if s.Decoder == "sparkplug" && s.Encoding == "gbk" {
+		c.warn(key+".encoding", "has no effect with decoder sparkplug")
+	}
 }
 
 // filter checks an MQTT topic filter.

@@ -60,6 +60,7 @@ type source struct {
 	columns []string
 	layouts []string
 	zone    *time.Location
+	gbk     bool // what the device sends is in GBK
 	mapping Mapping
 }
 
@@ -91,6 +92,9 @@ func compileSource(i int, m Mapping, p *problems) *source {
 	s.compileTexts(m, key, p)
 	if s.zone, err = location(m.Timezone); err != nil {
 		p.add(key("timezone"), "%w", err)
+	}
+	if s.gbk = m.Encoding == "gbk"; !s.gbk && m.Encoding != "" && m.Encoding != "utf-8" {
+		p.add(key("encoding"), "%q is none of utf-8, gbk", m.Encoding)
 	}
 	return s
 }

@@ -83,7 +83,7 @@ func (j *job) jsonElements() ([]element, *problem) {
 	case errors.Is(err, decode.ErrTooLarge):
 		return nil, problemf("too_large", "%s: let the device send smaller messages", err)
 	case err != nil && !utf8.Valid(j.payload):
-		return nil, problemf("not_json", "%s, and not UTF-8: set the device to UTF-8 (it may be sending GBK); if it sends bare text, %s needs decoder text", err, j.src.name())
+		return nil, problemf("not_json", "%s, and not UTF-8: %s; if it sends bare text, that source needs decoder text", err, j.src.gbkHint())
 	case err != nil:
 		return nil, problemf("not_json", "%s: if the device sends bare text, %s needs decoder text", err, j.src.name())
 	}

@@ -239,7 +239,7 @@ func (b *builder) message() {
 		b.lacking(fieldActionMsg, "no_action_msg")
 	}
 	if strings.ContainsRune(text, utf8.RuneError) && !utf8.Valid(b.payload) {
-		b.fail("not_utf8", "action_msg is not UTF-8: set the device to UTF-8 (it may be sending GBK)")
+		b.fail("not_utf8", "action_msg is not UTF-8: %s", b.src.gbkHint())
 	}
 	var cut bool
 	if b.ev.ActionMsg, cut = scan.CutMessage(text); cut {

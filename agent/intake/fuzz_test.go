@@ -18,6 +18,8 @@ func FuzzMap(f *testing.F) {
 	}
 	f.Add("spBv1.0/g/DDATA/n/d", payloadOf(f, "@sparkplug-ddata.bin"), true)
 	f.Add("spBv1.0/express/DBIRTH/depot-571/scanner-07", payloadOf(f, "@sparkplug-dbirth.bin"), false)
+	f.Add("star/cloudprnt/to-server/00-11\x8562/client-status", payloadOf(f, "@star-cloudprnt-barcode.json"), false)
+	f.Add("gbk/1", []byte("{\"waybill_id\":\"YT6900634716900\",\"action_type\":200001,\"action_msg\":\"\xba\xbc\xd6\xdd\"}"), false)
 	m := everySource(f)
 	f.Fuzz(func(t *testing.T, topic string, payload []byte, flag bool) {
 		info := MessageInfo{ReceivedAt: noon, DUP: flag, Retained: flag}
@@ -80,6 +82,6 @@ func everySource(t testing.TB) *Mapper {
 			cfg.Stations[id] = st
 		}
 	}
-	cfg.Sources = append(cfg.Sources, Mapping{Topic: "#"})
+	cfg.Sources = append(cfg.Sources, Mapping{Topic: "gbk/#", Encoding: "gbk", Base64: []string{"device_id"}}, Mapping{Topic: "#"})
 	return testMapper(t, cfg)
 }

@@ -54,6 +54,7 @@ type Mapping struct {
 	Columns     []string
 	TimeFormats []string
 	Timezone    string // "": DefaultTimezone
+	Encoding    string // utf-8 (also ""), gbk
 }
 
 // Station supplies what a scanner can't know. Its fields are in the order of

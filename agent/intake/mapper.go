@@ -107,7 +107,8 @@ type job struct {
 	src      *source
 	topic    string
 	levels   []string
-	payload  []byte
+	sent     []byte // the payload as it came
+	payload  []byte // in UTF-8
 	info     MessageInfo
 	received time.Time
 	batch    scan.Batch
@@ -118,7 +119,7 @@ type job struct {
 func (m *Mapper) run(topic string, payload []byte, info MessageInfo, trace *Explanation) scan.Batch {
 	j := &job{
 		rules: m.rules.Load(), m: m, topic: topic, levels: strings.Split(topic, "/"),
-		payload: payload, info: info, received: info.ReceivedAt, trace: trace,
+		sent: payload, payload: payload, info: info, received: info.ReceivedAt, trace: trace,
 	}
 	if j.received.IsZero() {
 		j.received = m.clock.Now()
@@ -151,7 +152,10 @@ func (j *job) message() {
 		return
 	}
 	if j.src.decoder != "sparkplug" {
-		j.payload = decode.UTF8(j.payload)
+		if bad := j.toUTF8(); bad != nil {
+			j.reject(nil, bad)
+			return
+		}
 		text = decode.Strip(j.payload)
 	}
 	elements, bad := j.elements()
@@ -182,9 +186,9 @@ func (j *job) empty() bool { return j.batch.Ignored == 0 && len(j.batch.Rejects)
 // the whole quarantine at once.
 func (j *job) tooLarge() {
 	size := max(int64(len(j.payload)), j.info.Size)
-	j.payload = j.payload[:min(len(j.payload), keptOfLarge)]
+	j.sent = j.sent[:min(len(j.sent), keptOfLarge)]
 	j.reject(nil, problemf("too_large", "%d bytes, more than %d: the first %d are kept; let the device send smaller messages",
-		size, j.maxPayload, len(j.payload)))
+		size, j.maxPayload, len(j.sent)))
 }
 
 // problem is why something is rejected.
@@ -203,10 +207,10 @@ func (j *job) ignore(el *element, why string) {
 // reject keeps an element, or with nil the whole message, for quarantine.
 func (j *job) reject(el *element, p *problem) {
 	r := scan.Reject{
-		Topic: j.topic, Payload: j.payload, Index: -1, Code: p.code, Reason: p.reason, ReceivedAt: j.received,
+		Topic: j.topic, Payload: j.sent, Index: -1, Code: p.code, Reason: p.reason, ReceivedAt: j.received,
 	}
 	if el != nil && !el.alone {
-		r.Payload, r.Index = j.apart(el), el.index
+		r.Payload, r.Index = j.inUTF8(j.apart(el)), el.index
 	}
 	r.Payload = bytes.Clone(r.Payload)
 	j.batch.Rejects = append(j.batch.Rejects, r)

@@ -29,6 +29,7 @@ type snippet struct {
 		Columns     []string                     `yaml:"columns"`
 		TimeFormats []string                     `yaml:"time_formats"`
 		Timezone    string                       `yaml:"timezone"`
+		Encoding    string                       `yaml:"encoding"`
 	} `yaml:"sources"`
 	Stations map[string]struct {
 		Name                 string `yaml:"name"`
