@@ -16,6 +16,7 @@ type Source struct {
 	TimeFormats []string                     `yaml:"time_formats"`
 	Timezone    string                       `yaml:"timezone"`
 	Encoding    string                       `yaml:"encoding"`
+	Separator   string                       `yaml:"separator"`
 }
 
 // DefaultTimezone is the zone of device times that have none.

@@ -60,7 +60,8 @@ type source struct {
 	columns []string
 	layouts []string
 	zone    *time.Location
-	gbk     bool // what the device sends is in GBK
+	gbk     bool           // what the device sends is in GBK
+	between *regexp.Regexp // what separates the codes of a line; nil: there is one
 	mapping Mapping
 }
 
@@ -192,6 +193,17 @@ func (s *source) compileTexts(m Mapping, key func(string) string, p *problems) {
 			p.add(key("pattern"), "%w", err)
 		} else {
 			s.compileGroups(key("pattern"), p)
+		}
+	}
+	if m.Separator != "" {
+		s.between, err = regexp.Compile(m.Separator)
+		switch {
+		case err != nil:
+			p.add(key("separator"), "%w", err)
+		case s.decoder != "text":
+			p.add(key("separator"), "has a meaning with decoder text only")
+		case s.between.MatchString(""):
+			p.add(key("separator"), "%q also matches nothing at all, and so between any two characters", m.Separator)
 		}
 	}
 	for i, text := range m.Ignore {

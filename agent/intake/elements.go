@@ -33,6 +33,9 @@ func (j *job) elements() ([]element, *problem) {
 
 func (j *job) textElements() (out []element) {
 	lines := decode.Lines(j.payload)
+	if j.src.between != nil {
+		lines = decode.Parts(lines, j.src.between)
+	}
 	for i, line := range lines {
 		n := decode.NewString(string(line))
 		out = append(out, element{index: i, alone: len(lines) == 1, node: &n, raw: line})

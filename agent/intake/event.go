@@ -35,7 +35,7 @@ func (j *job) event(rd *read) {
 	b := &builder{job: j, rd: rd}
 	b.ev.Waybill, b.ev.ReceivedAt = rd.waybill, j.received
 	j.trace.read(rd.el)
-	j.trace.field(fieldWaybill, j.src.rules[fieldWaybill].String(), "", string(rd.waybill))
+	j.traceWaybill(rd)
 	for _, step := range []func(){
 		b.place, b.action, b.device, b.clock, b.couriers, b.message, b.data, b.identity, b.check,
 	} {

@@ -404,7 +404,7 @@ func TestExplain(t *testing.T) {
 		got[f.Field] = f.Value + " from " + f.From
 	}
 	for field, want := range map[string]string{
-		"waybill_id": "78636098066239 from /data", "device_id": "scanner-1 from /name of the message",
+		"waybill_id": "78636098066239 from /data, base64", "device_id": "scanner-1 from /name of the message",
 		"station": "counter from =counter", "action_type": "100001 from station counter",
 		"action_msg": "【杭州转运中心】已收件 from station counter",
 	} {
@@ -421,6 +421,16 @@ func TestExplain(t *testing.T) {
 	}
 	if e = m.Explain("nowhere", []byte("x"), MessageInfo{}); e.Source != -1 || e.Reads[0].Outcome != "ignored" || e.Reads[0].Index != -1 {
 		t.Errorf("explanation %+v", e)
+	}
+	// What stands around the number is shown without what may be a person's.
+	line := canonical(t, func(c *MapperConfig) {
+		c.Sources = []Mapping{{Topic: "#", Decoder: "text", Pattern: `^(?P<waybill_id>YT[0-9]+) `, Fields: map[string]string{"action_type": "=200001", "action_msg": "=x"}}}
+	}).Explain("a", []byte("nothing\r\nYT6900634716900 13800138000"), MessageInfo{})
+	if line.Reads[0].Index != 0 || line.Reads[0].Outcome != "rejected" {
+		t.Errorf("not in the order of the message: %+v", line.Reads)
+	}
+	if f := line.Reads[1].Fields[0]; f != (FieldExplanation{"waybill_id", "the text, pattern", "YT690********00 138******00", "YT6900634716900"}) {
+		t.Errorf("waybill_id %+v", f)
 	}
 	// Personal data is masked.
 	e = canonical(t).Explain("scans/a", []byte(fields(`"delivery_courier_name":"王五","delivery_courier_phone":"13800138000","action_msg":"电话13800138000"`)), MessageInfo{})

@@ -30,6 +30,7 @@ type snippet struct {
 		TimeFormats []string                     `yaml:"time_formats"`
 		Timezone    string                       `yaml:"timezone"`
 		Encoding    string                       `yaml:"encoding"`
+		Separator   string                       `yaml:"separator"`
 	} `yaml:"sources"`
 	Stations map[string]struct {
 		Name                 string `yaml:"name"`

@@ -78,6 +78,7 @@ func (j *job) value(f field, rd *read) (v found, ok bool, bad *problem) {
 		if v.text, bad = j.decodeText(f, v); bad != nil || v.text == "" {
 			return v, false, bad
 		}
+		v.from += ", base64"
 	}
 	if !ok {
 		return v, false, nil
