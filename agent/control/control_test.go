@@ -178,11 +178,11 @@ func TestStatusJSON(t *testing.T) {
 func TestMQTTStatus(t *testing.T) {
 	m := MQTT{
 		Connected: true, Problem: "p", Full: true, Clients: 2, WaitingBytes: 3, QoS0: 4, Lost: 5, Redelivered: 6,
-		Sessions: 7, Refused: 8, Denied: 9, Cut: 10, SparkplugGaps: 11, RebirthsAsked: 12,
+		Sessions: 7, Refused: 8, Denied: 9, Cut: 10, SparkplugGaps: 11, RebirthsAsked: 12, Broken: 16,
 	}
 	data, err := json.Marshal(m)
 	want := `{"connected":true,"problem":"p","full":true,"clients":2,"waiting_bytes":3,"qos0":4,"lost":5,"redelivered":6,` +
-		`"sessions":7,"refused":8,"denied":9,"cut":10,"sparkplug_gaps":11,"rebirths_asked":12}`
+		`"sessions":7,"refused":8,"denied":9,"cut":10,"broken":16,"sparkplug_gaps":11,"rebirths_asked":12}`
 	if err != nil || string(data) != want {
 		t.Errorf("%s, %v, want %s", data, err, want)
 	}
@@ -194,7 +194,7 @@ func TestMQTTStatus(t *testing.T) {
 	for name, want := range map[string]int{
 		"mqtt_connected": 1, "mqtt_full": 1, "mqtt_clients": 2, "mqtt_waiting_bytes": 3, "mqtt_qos0_total": 4, "mqtt_lost_total": 5,
 		"mqtt_redelivered_total": 6, "mqtt_sessions_total": 7, "mqtt_connections_refused_total": 8, "mqtt_publishes_denied_total": 9,
-		"mqtt_connections_cut_total": 10, "sparkplug_gaps_total": 11, "sparkplug_rebirths_total": 12, "quarantine_entries": 13,
+		"mqtt_connections_cut_total": 10, "mqtt_connections_broken_total": 16, "sparkplug_gaps_total": 11, "sparkplug_rebirths_total": 12, "quarantine_entries": 13,
 		"quarantine_forgotten_total": 14, "events_ignored_total": 15, "store_damaged": 1,
 	} {
 		if line := fmt.Sprintf("scanrelay_%s %d\n", name, want); !strings.Contains(b.String(), line) {

@@ -69,6 +69,7 @@ type MQTT struct {
 	Refused     uint64 `json:"refused,omitempty"`  // connections to the embedded broker
 	Denied      uint64 `json:"denied,omitempty"`   // publishes without permission
 	Cut         uint64 `json:"cut,omitempty"`      // connections closed for want of room
+	Broken      uint64 `json:"broken,omitempty"`   // connections closed for a packet too large, or no MQTT
 	// SparkplugGaps are gaps in sequence numbers.
 	SparkplugGaps uint64 `json:"sparkplug_gaps,omitempty"`
 	RebirthsAsked uint64 `json:"rebirths_asked,omitempty"`

@@ -3,12 +3,14 @@ package intake
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/listeners"
+	"github.com/mochi-mqtt/server/v2/packets"
 	"golang.org/x/time/rate"
 )
 
@@ -138,9 +140,40 @@ func (a *acceptor) admit(raw net.Conn, establish listeners.EstablishFn) {
 		defer a.open.Done()
 		defer a.leave(c)
 		if err := establish(a.ID(), c); err != nil {
-			a.b.log.Debug("mqtt connection ended", "remote", raw.RemoteAddr().String(), "error", err)
+			a.ended(c, err)
 		}
 	}()
+}
+
+// What a device did where its connection is closed for it, as MQTT 5 numbers it.
+const (
+	malformedPacket   = 0x81
+	protocolViolation = 0x82
+	packetTooLarge    = 0x95
+)
+
+// ended tells why a connection ended. What the device sent last then is lost to
+// us, though not acknowledged, so it is counted and the device named.
+func (a *acceptor) ended(c *conn, err error) {
+	remote := c.raw.RemoteAddr().String()
+	a.b.log.Debug("mqtt connection ended", "remote", remote, "error", err)
+	var code packets.Code
+	if !errors.As(err, &code) {
+		return
+	}
+	switch code.Code {
+	case packetTooLarge:
+		err = fmt.Errorf("a packet of more than max_packet, which is %d bytes", a.b.cfg.MaxPacket)
+	case malformedPacket, protocolViolation:
+	default:
+		return
+	}
+	a.b.broken.Add(1)
+	who := c.who
+	if who == "" {
+		who = host(c.raw)
+	}
+	a.b.notes.note(who, "mqtt connection closed for what the device sent", "client", c.who, "remote", remote, "error", err.Error())
 }
 
 func (a *acceptor) refuse(raw net.Conn, why string) {
