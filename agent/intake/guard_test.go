@@ -222,7 +222,7 @@ func TestSourceCutsLargeMessagesShort(t *testing.T) {
 	j.mu.Lock()
 	for _, b := range j.stored {
 		for _, r := range b.Rejects {
-			if r.Code != "too_large" || !strings.HasPrefix(r.Topic, "scans/large/") || !strings.HasPrefix(r.Reason, fmt.Sprint(large)+" bytes") || len(r.Payload) != keptOfLarge {
+			if r.Code != "too_large" || !strings.HasPrefix(r.Topic, "scans/large/") || !strings.HasPrefix(r.Reason, "40.0 MiB, more than 1.0 MiB: the first 64 KiB are kept") || len(r.Payload) != keptOfLarge {
 				t.Errorf("%s: %s: %s, %d bytes", r.Topic, r.Code, r.Reason, len(r.Payload))
 			}
 		}

@@ -187,8 +187,21 @@ func (j *job) empty() bool { return j.batch.Ignored == 0 && len(j.batch.Rejects)
 func (j *job) tooLarge() {
 	size := max(int64(len(j.payload)), j.info.Size)
 	j.sent = j.sent[:min(len(j.sent), keptOfLarge)]
-	j.reject(nil, problemf("too_large", "%d bytes, more than %d: the first %d are kept; let the device send smaller messages",
-		size, j.maxPayload, len(j.sent)))
+	j.reject(nil, problemf("too_large", "%s, more than %s: the first %s are kept; let the device send smaller messages",
+		sized(size), sized(int64(j.maxPayload)), sized(int64(len(j.sent)))))
+}
+
+// sized is a number of bytes for people; a long number would be masked as a phone
+// number may be.
+func sized(n int64) string {
+	switch {
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	case n >= 10<<10:
+		return fmt.Sprintf("%d KiB", n>>10)
+	default:
+		return fmt.Sprintf("%d bytes", n)
+	}
 }
 
 // problem is why something is rejected.

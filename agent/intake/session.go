@@ -68,9 +68,9 @@ func (ss *session) handle(_ mqtt.Client, msg mqtt.Message) {
 		s.left(msg)
 		return
 	}
-	batch := s.funnel.take(Heard{
-		Topic: msg.Topic(), Payload: msg.Payload(), DUP: msg.Duplicate(), Retained: msg.Retained(), Size: size,
-	})
+	h := Heard{Topic: msg.Topic(), Payload: msg.Payload(), DUP: msg.Duplicate(), Retained: msg.Retained(), Size: size}
+	batch := s.funnel.take(h)
+	rejected := s.kept.take(h, &batch)
 	bytes := cost(msg.Payload(), batch)
 	if s.waiting.Add(bytes) > s.cfg.MaxPending {
 		s.release(bytes)
@@ -84,6 +84,9 @@ func (ss *session) handle(_ mqtt.Client, msg mqtt.Message) {
 	ss.mu.Unlock()
 	err := s.funnel.submit(msg.Topic(), batch, func(_ scan.Stored, err error) {
 		s.release(bytes)
+		if err == nil {
+			s.kept.add(rejected)
+		}
 		ss.committed(p, err)
 	})
 	if err != nil {

@@ -58,6 +58,7 @@ type Source struct {
 	waiting atomic.Int64  // bytes that wait for their commit
 	less    chan struct{} // waiting fell
 
+	kept  kept
 	renew chan struct{}       // the subscriptions are to be renewed
 	had   map[string]struct{} // filters that were subscribed to; only Run's goroutine has it
 
