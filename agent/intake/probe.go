@@ -53,9 +53,12 @@ func Probe(ctx context.Context, cfg SourceConfig, broker string, m *Mapper) []Fi
 		return p.findings
 	}
 	if m.takes(p.topic) {
-		p.add("queue, window", ProbeUnknown, "not tried: a source takes the topic %s on which it would be", p.topic)
-	} else if err := p.away(ctx); err != nil {
-		p.add("queue, window", ProbeUnknown, "%s", err)
+		p.add("queue, window, retained", ProbeUnknown, "not tried: a source takes the topic %s on which it would be", p.topic)
+	} else {
+		if err := p.away(ctx); err != nil {
+			p.add("queue, window", ProbeUnknown, "%s", err)
+		}
+		p.retained(ctx)
 	}
 	if c, _, err := (visitor{}).visit(ctx, cfg, broker); err == nil {
 		c.Disconnect(100) // with a clean session, which ends the kept one
