@@ -43,6 +43,8 @@ const (
 	sessionKept     = 600              // seconds that a session outlives its connection
 	flushTime       = 2 * time.Second  // for acknowledgements before a stop
 	retryFullEvery  = 200 * time.Millisecond
+	slowRefusal     = time.Second
+	maxSlowRefusals = 256
 	halfOpenAllowed = 64 // connections beside MaxClients that have not logged in
 )
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/listeners"
@@ -74,6 +75,7 @@ type acceptor struct {
 
 	accepting sync.WaitGroup
 	open      sync.WaitGroup
+	slow      atomic.Int32 // refusals under way
 
 	mu     sync.Mutex
 	conns  map[*conn]struct{} // guarded by mu
@@ -176,10 +178,21 @@ func (a *acceptor) ended(c *conn, err error) {
 	a.b.notes.note(who, "mqtt connection closed for what the device sent", "client", c.who, "remote", remote, "error", err.Error())
 }
 
+// refuse closes a connection that is not wanted, a few of them only after a while:
+// who tries again as soon as it is refused does so once a second then, not ten
+// thousand times.
 func (a *acceptor) refuse(raw net.Conn, why string) {
 	a.b.refused.Add(1)
 	a.b.notes.note(host(raw), why, "remote", raw.RemoteAddr().String())
-	_ = raw.Close()
+	if a.slow.Add(1) > maxSlowRefusals {
+		a.slow.Add(-1)
+		_ = raw.Close()
+		return
+	}
+	time.AfterFunc(slowRefusal, func() {
+		_ = raw.Close()
+		a.slow.Add(-1)
+	})
 }
 
 // host is a connection's remote address without its port.
