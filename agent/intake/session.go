@@ -184,7 +184,7 @@ func (ss *session) ready() (list []*pending, err error) {
 // drain waits until everything that was taken is acknowledged, or limit. After
 // the connection was lost there is nothing to wait for.
 func (ss *session) drain(limit time.Duration) {
-	if why := ss.why(); !errors.Is(why, errNoRoom) && !errors.Is(why, errTooMuch) && !errors.Is(why, errStopping) {
+	if why := ss.why(); !errors.Is(why, errNoRoom) && !errors.Is(why, errTooMuch) && !errors.Is(why, errReturn) && !errors.Is(why, errStopping) {
 		return
 	}
 	timeout := time.NewTimer(limit)
