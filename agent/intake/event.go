@@ -194,7 +194,8 @@ func (b *builder) sentTime() (at time.Time, from string, ok bool) {
 	return at, v.from, ok
 }
 
-// metricTime returns the time of the metric that holds the waybill number.
+// metricTime returns the time of the metric that holds the waybill number, be it in
+// a template.
 func (b *builder) metricTime() (found, bool) {
 	r := b.src.rules[fieldWaybill]
 	if r.kind != rulePointer || len(r.pointer) == 0 {
@@ -204,8 +205,13 @@ func (b *builder) metricTime() (found, bool) {
 	if path[0] == "metrics" {
 		path = path[1:]
 	}
-	r.pointer = append(decode.Pointer{"timestamps"}, path...)
-	return b.follow(r, b.rd.el.node)
+	for ; len(path) > 0; path = path[:len(path)-1] {
+		r.pointer = append(decode.Pointer{"timestamps"}, path...)
+		if v, ok := b.follow(r, b.rd.el.node); ok {
+			return v, true
+		}
+	}
+	return found{}, false
 }
 
 // courier fields: the event's own value wins over the station's.
