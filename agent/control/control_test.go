@@ -186,6 +186,11 @@ func TestMQTTStatus(t *testing.T) {
 	if err != nil || string(data) != want {
 		t.Errorf("%s, %v, want %s", data, err, want)
 	}
+	var s Status
+	s.SetCounts(store.Counts{Rejected: 3, Quarantined: 2, Forgotten: 1}, at)
+	if data, err := json.Marshal(s.Intake); err != nil || string(data) != `{"received":0,"duplicate":0,"ignored":0,"rejected":3,"forgotten":1}` {
+		t.Errorf("%s, %v", data, err)
+	}
 	if data, err := json.Marshal(MQTT{}); err != nil || string(data) != `{"connected":false}` {
 		t.Errorf("of nothing %s, %v", data, err)
 	}

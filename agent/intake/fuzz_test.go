@@ -19,6 +19,7 @@ func FuzzMap(f *testing.F) {
 	f.Add("spBv1.0/g/DDATA/n/d", payloadOf(f, "@sparkplug-ddata.bin"), true)
 	f.Add("spBv1.0/express/DBIRTH/depot-571/scanner-07", payloadOf(f, "@sparkplug-dbirth.bin"), false)
 	f.Add("star/cloudprnt/to-server/00-11\x8562/client-status", payloadOf(f, "@star-cloudprnt-barcode.json"), false)
+	f.Add("spBv1.0//DDATA/n\xfd", payloadOf(f, "@sparkplug-ddata.bin"), true)
 	f.Add("gbk/1", []byte("{\"waybill_id\":\"YT6900634716900\",\"action_type\":200001,\"action_msg\":\"\xba\xbc\xd6\xdd\"}"), false)
 	f.Add("wrapped/1", []byte(`{"payload":"[{\"code\":\"YT6900634716900\",\"inner\":\"{\\\"at\\\":1}\"}]"}`), false)
 	f.Add("lines/1", []byte("YT6900634716900;NOREAD\tYT6900634716901\r\n"), true)

@@ -208,7 +208,7 @@ func sized(n int64) string {
 type problem struct{ code, reason string }
 
 func problemf(code, format string, args ...any) *problem {
-	return &problem{code, fmt.Sprintf(format, args...)}
+	return &problem{code, valid(fmt.Sprintf(format, args...))} // a topic need not be UTF-8
 }
 
 // ignore counts a read that is none; el is nil for the whole message.
