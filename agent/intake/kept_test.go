@@ -55,7 +55,9 @@ func TestKept(t *testing.T) {
 	}
 	failed := scan.Batch{Rejects: make([]scan.Reject, 1)}
 	h := Heard{Topic: "t", Payload: []byte("failed"), Retained: true}
-	if k.take(h, &failed) == nil || k.take(h, &failed) == nil || len(failed.Rejects) != 1 {
-		t.Error("what was not committed is known")
+	for range 2 {
+		if k.take(h, &failed) == nil || len(failed.Rejects) != 1 {
+			t.Error("what was not committed is known")
+		}
 	}
 }
