@@ -84,6 +84,37 @@ func TestBrokerTellsOfBrokenDevices(t *testing.T) {
 	}
 }
 
+// A device that does not read its acknowledgements is cut, and named.
+func TestBrokerCutsWhoDoesNotRead(t *testing.T) {
+	log := &syncBuffer{}
+	j := newFakeJournal(t, 0)
+	cfg := BrokerConfig{slow: 50 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(log, nil))}
+	b, err := NewBroker(cfg, canonical(t), j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs := net.Pipe() // which holds nothing between the two
+	defer theirs.Close()
+	c := (&acceptor{b: b}).wrap(ours)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		c.pipe.run()
+	}()
+	batch := b.funnel.take(Heard{Topic: "scans/g", Payload: []byte(payload("YT00000001"))})
+	if err := c.pipe.push(&entry{topic: "scans/g", id: 1, qos: 1, batch: batch, cost: 1}, false); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "cut", func() bool { return b.Status().Cut == 1 })
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	if len(j.waybills()) != 1 || !strings.Contains(log.String(), "i/o timeout") {
+		t.Errorf("%d stored, logged %s", len(j.waybills()), log)
+	}
+}
+
 func TestBrokerRate(t *testing.T) {
 	j := newFakeJournal(t, 0)
 	_, addr := startBroker(t, BrokerConfig{Rate: 20}, j)
