@@ -3,7 +3,11 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	"scanrelay/agent/control"
@@ -63,17 +67,48 @@ func (a *Agent) listen() func(ctx context.Context, line func(any) error) error {
 	}
 }
 
-// replay puts the quarantine through the mapping that is in use.
-func (a *Agent) replay(ctx context.Context) (control.Replayed, error) {
+// replay puts entries of the quarantine, by their numbers, through the mapping
+// that is in use; without numbers all of them. Numbers of no entry are named in
+// the error; the others are replayed all the same.
+func (a *Agent) replay(ctx context.Context, seqs []uint64) (control.Replayed, error) {
 	if !a.clock.Believable() {
 		return control.Replayed{}, errors.New("the gateway's clock cannot be believed yet: wait until `scanrelay status` shows it as ok")
 	}
 	now := a.clock.Now()
+	wanted := make(map[uint64]bool, len(seqs)) // true: not met yet
+	for _, seq := range seqs {
+		wanted[seq] = true
+	}
+	others := 0
 	r, err := a.outbox.Replay(ctx, func(q store.Quarantined) (scan.Batch, bool) {
+		if _, ok := wanted[q.Seq]; ok {
+			wanted[q.Seq] = false
+		} else if len(seqs) > 0 {
+			others++
+			return scan.Batch{}, false
+		}
 		if age := now.Sub(q.ReceivedAt); age < 0 || age > 400*24*time.Hour {
 			q.ReceivedAt = now // it came while the clock was wrong
 		}
 		return a.mapper.Again(q.Reject, q.Seq)
 	})
+	r.Entries, r.Remaining = r.Entries-others, r.Remaining-others
+	if err == nil {
+		err = unknown(wanted)
+	}
 	return control.Replayed(r), err
+}
+
+// unknown names the numbers that were wanted and not met.
+func unknown(wanted map[uint64]bool) error {
+	var names []string
+	for _, seq := range slices.Sorted(maps.Keys(wanted)) {
+		if wanted[seq] {
+			names = append(names, control.RejectedID(seq))
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return fmt.Errorf("not in quarantine: %s", strings.Join(names, ", "))
 }

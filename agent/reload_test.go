@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"scanrelay/agent/intake/decode"
 	"scanrelay/agent/scan"
 	"scanrelay/configs"
+	"scanrelay/store"
 )
 
 func TestReload(t *testing.T) {
@@ -88,7 +90,7 @@ func TestReplayThroughTheMappingInUse(t *testing.T) {
 	if _, err := a.outbox.Append(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := a.replay(t.Context()); err != nil || r != (control.Replayed{Entries: 1, Remaining: 1}) {
+	if r, err := a.replay(t.Context(), nil); err != nil || r != (control.Replayed{Entries: 1, Remaining: 1}) {
 		t.Errorf("before it is mended: %+v, %v", r, err)
 	}
 	next := *a.cfg
@@ -97,7 +99,7 @@ func TestReplayThroughTheMappingInUse(t *testing.T) {
 	if _, err := a.Reload(&next); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := a.replay(t.Context()); err != nil || r != (control.Replayed{Entries: 1, Left: 1, Events: 1}) {
+	if r, err := a.replay(t.Context(), nil); err != nil || r != (control.Replayed{Entries: 1, Left: 1, Events: 1}) {
 		t.Errorf("after it: %+v, %v", r, err)
 	}
 	if c := a.outbox.Counts(); c.Received != 1 || c.Quarantined != 0 || c.Rejected != 1 {
@@ -110,6 +112,43 @@ func TestReplayThroughTheMappingInUse(t *testing.T) {
 	}
 	if err != nil || !slices.Equal(got, []scan.WaybillID{"YT1234567890123"}) {
 		t.Errorf("stored %v, %v", got, err)
+	}
+}
+
+// Of several entries only those that are named are replayed, and what is none is
+// said.
+func TestReplayOfSomeEntries(t *testing.T) {
+	a, err := New(config(t), Options{Listeners: Listeners{MQTT: mqttListener(t)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs(t, a)
+	for i := range 4 {
+		text := fmt.Sprintf(`{"waybill_id":"YT123456789012%d","action_type":"GOT","action_msg":"x"}`, i)
+		if _, err := a.outbox.Append(t.Context(), a.mapper.Map("scans/x", []byte(text), messageNow())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next := *a.cfg
+	next.Sources = slices.Clone(next.Sources)
+	next.Sources[0].Values = map[string]map[string]string{"action_type": {"GOT": "100001"}}
+	if _, err := a.Reload(&next); err != nil {
+		t.Fatal(err)
+	}
+	r, err := a.replay(t.Context(), []uint64{2, 99, 4, 2})
+	if err == nil || err.Error() != "not in quarantine: rejected-99" || r != (control.Replayed{Entries: 2, Left: 2, Events: 2}) {
+		t.Errorf("%+v, %v", r, err)
+	}
+	var left []uint64
+	err = a.outbox.Quarantine(t.Context(), func(q store.Quarantined) error {
+		left = append(left, q.Seq)
+		return nil
+	})
+	if err != nil || !slices.Equal(left, []uint64{1, 3}) {
+		t.Errorf("%v left, %v", left, err)
+	}
+	if r, err := a.replay(t.Context(), []uint64{2}); err == nil || r != (control.Replayed{}) {
+		t.Errorf("once more: %+v, %v", r, err)
 	}
 }
 

@@ -85,7 +85,7 @@ func (a *Agent) mqttStatus() (m control.MQTT) {
 		m = control.MQTT{
 			Connected: st.Listening, Full: st.Full, WaitingBytes: st.Waiting, Clients: st.Clients,
 			QoS0: st.QoS0, Lost: st.Lost, Redelivered: st.Redelivered,
-			Refused: st.Refused, Denied: st.Denied, Cut: st.Cut,
+			Refused: st.Refused, Denied: st.Denied, Cut: st.Cut, Broken: st.Broken,
 		}
 	default:
 		m.Connected = in.Connected()

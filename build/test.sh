@@ -46,7 +46,7 @@ checked() {
 others() { go list ./... | grep -v '/build/e2e$'; }
 
 raced() { go test -race -timeout 8m $(others); }
-narrow() { CGO_ENABLED=0 GOARCH=386 go test -timeout 8m ./store/... ./agent/scan/... ./wechat/...; }
+narrow() { CGO_ENABLED=0 GOARCH=386 go test -timeout 8m ./store/... ./agent/scan/... ./agent/intake/... ./wechat/...; }
 
 # foreign runs the tests of store as the gateways' processors do, fewer of them:
 # those that start processes can't under an emulator.
@@ -96,7 +96,7 @@ stage vet "go vet, both builds, 32-bit too" vetted
 stage staticcheck "staticcheck, both builds" checked
 stage units "systemd takes the units" units
 stage race "tests with the race detector" raced
-stage 386 "tests of store, scan and wechat on 32 bits" narrow
+stage 386 "tests of store, scan, intake and wechat on 32 bits" narrow
 stage foreign "tests of store as armv7 and arm64, emulated" foreign
 stage e2e "the built binary against real brokers" whole
 stage cross "linux armv6 armv7 arm64 amd64 riscv64" make -s cross BUILDS=full

@@ -63,6 +63,13 @@ func (c *checker) source(key string, s *Source) {
 		c.layout(fmt.Sprintf("%s.time_formats[%d]", key, i), layout)
 	}
 	c.timezone(key+".timezone", s.Timezone)
+	c.oneOf(key+".encoding", s.Encoding, Encodings())
+	if s.Separator != "" {
+		c.separator(key, s)
+	}
+	if s.Decoder == "sparkplug" && s.Encoding == "gbk" {
+		c.warn(key+".encoding", "has no effect with decoder sparkplug")
+	}
 }
 
 // filter checks an MQTT topic filter.
@@ -149,6 +156,17 @@ func (c *checker) pattern(key, text string) {
 	}
 	if !named {
 		c.bad(key, "has no named group; name what it finds, as in (?P<waybill_id>[A-Z0-9]+)")
+	}
+}
+
+// separator checks what stands between several codes of a line.
+func (c *checker) separator(key string, s *Source) {
+	re := c.regexp(key+".separator", s.Separator)
+	if re != nil && re.MatchString("") {
+		c.bad(key+".separator", "%q also matches nothing at all, and so between any two characters", s.Separator)
+	}
+	if s.Decoder != "text" {
+		c.bad(key+".separator", "has a meaning with decoder text only")
 	}
 }
 

@@ -89,6 +89,12 @@ c.yaml:16: sources[1].topic: is required`},
 	{"csv without columns, same topic twice", base + "sources:\n  - {topic: a, decoder: csv}\n  - {topic: a}\n",
 		`c.yaml:4: sources[0].columns: is required with decoder csv
 c.yaml:5: sources[1].topic: warning: is never reached: sources[0] has the same filter and comes first`},
+	{"encoding and separator", base + "sources:\n  - {topic: a, encoding: gb2312, separator: ';'}\n  - {topic: b, decoder: text, separator: ';*'}\n  - {topic: c, decoder: sparkplug, encoding: gbk}\n  - {topic: d, decoder: text, separator: '('}\n",
+		`c.yaml:4: sources[0].encoding: unknown value "gb2312"; the nearest known one is
+c.yaml:4: sources[0].separator: has a meaning with decoder text only
+c.yaml:5: sources[1].separator: ";*" also matches nothing at all
+c.yaml:6: sources[2].encoding: warning: has no effect with decoder sparkplug
+c.yaml:7: sources[3].separator: is no regular expression`},
 	{"stations", base + "stations:\n  gate:\n    action_type: 1\n    action_msg: '{{.Depot.City}}'\n  door: {action_msg: '{{'}\n",
 		`c.yaml:5: stations.gate.action_type: 1 is none of WeChat's action types
 c.yaml:6: stations.gate.action_msg: is no template: unknown field ".Depot.City"; the nearest known one is ".Depot.ID"

@@ -15,13 +15,15 @@ type Source struct {
 	Columns     []string                     `yaml:"columns"`
 	TimeFormats []string                     `yaml:"time_formats"`
 	Timezone    string                       `yaml:"timezone"`
+	Encoding    string                       `yaml:"encoding"`
+	Separator   string                       `yaml:"separator"`
 }
 
 // DefaultTimezone is the zone of device times that have none.
 const DefaultTimezone = "Asia/Shanghai"
 
 func (s *Source) setDefaults() {
-	s.QoS, s.Decoder, s.Timezone = 1, "json", DefaultTimezone
+	s.QoS, s.Decoder, s.Timezone, s.Encoding = 1, "json", DefaultTimezone, "utf-8"
 }
 
 // Station supplies what the scanner can't know.
@@ -37,6 +39,9 @@ type Station struct {
 
 // Decoders lists what a source's decoder may be.
 func Decoders() []string { return []string{"json", "text", "csv", "sparkplug"} }
+
+// Encodings lists what a source's encoding may be.
+func Encodings() []string { return []string{"utf-8", "gbk"} }
 
 // Fields lists the names that a source's fields may have: the canonical ones
 // and station.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +20,11 @@ import (
 // serve runs the local API on a socket and returns its data folder.
 func serve(t *testing.T, o Outbox) string {
 	t.Helper()
+	return serveOptions(t, options(o))
+}
+
+func serveOptions(t *testing.T, o Options) string {
+	t.Helper()
 	dir := t.TempDir()
 	ln, err := Listen(dir)
 	if err != nil {
@@ -25,7 +32,7 @@ func serve(t *testing.T, o Outbox) string {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- Serve(ctx, ln, Local(options(o)), slog.New(slog.DiscardHandler), time.Second) }()
+	go func() { ended <- Serve(ctx, ln, Local(o), slog.New(slog.DiscardHandler), time.Second) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -164,6 +171,70 @@ func TestStatusJSON(t *testing.T) {
 	var back Status
 	if err := json.Unmarshal(data, &back); err != nil || !back.Central.LastSync.Equal(s.Central.LastSync.Time) {
 		t.Errorf("read back: %+v %v", back.Central, err)
+	}
+}
+
+// What status --json and the metrics show of intake beyond interfaces.md.
+func TestMQTTStatus(t *testing.T) {
+	m := MQTT{
+		Connected: true, Problem: "p", Full: true, Clients: 2, WaitingBytes: 3, QoS0: 4, Lost: 5, Redelivered: 6,
+		Sessions: 7, Refused: 8, Denied: 9, Cut: 10, SparkplugGaps: 11, RebirthsAsked: 12, Broken: 16,
+	}
+	data, err := json.Marshal(m)
+	want := `{"connected":true,"problem":"p","full":true,"clients":2,"waiting_bytes":3,"qos0":4,"lost":5,"redelivered":6,` +
+		`"sessions":7,"refused":8,"denied":9,"cut":10,"broken":16,"sparkplug_gaps":11,"rebirths_asked":12}`
+	if err != nil || string(data) != want {
+		t.Errorf("%s, %v, want %s", data, err, want)
+	}
+	var s Status
+	s.SetCounts(store.Counts{Rejected: 3, Quarantined: 2, Forgotten: 1}, at)
+	if data, err := json.Marshal(s.Intake); err != nil || string(data) != `{"received":0,"duplicate":0,"ignored":0,"rejected":3,"forgotten":1}` {
+		t.Errorf("%s, %v", data, err)
+	}
+	if data, err := json.Marshal(MQTT{}); err != nil || string(data) != `{"connected":false}` {
+		t.Errorf("of nothing %s, %v", data, err)
+	}
+	var b strings.Builder
+	WriteMetrics(&b, Status{MQTT: m}, store.Counts{Quarantined: 13, Forgotten: 14, Ignored: 15, Damaged: "x"}, at)
+	for name, want := range map[string]int{
+		"mqtt_connected": 1, "mqtt_full": 1, "mqtt_clients": 2, "mqtt_waiting_bytes": 3, "mqtt_qos0_total": 4, "mqtt_lost_total": 5,
+		"mqtt_redelivered_total": 6, "mqtt_sessions_total": 7, "mqtt_connections_refused_total": 8, "mqtt_publishes_denied_total": 9,
+		"mqtt_connections_cut_total": 10, "mqtt_connections_broken_total": 16, "sparkplug_gaps_total": 11, "sparkplug_rebirths_total": 12, "quarantine_entries": 13,
+		"quarantine_forgotten_total": 14, "events_ignored_total": 15, "store_damaged": 1,
+	} {
+		if line := fmt.Sprintf("scanrelay_%s %d\n", name, want); !strings.Contains(b.String(), line) {
+			t.Errorf("no %s in\n%s", line, b.String())
+		}
+	}
+}
+
+func TestReplayOverTheSocket(t *testing.T) {
+	var asked [][]uint64
+	o := options(sample())
+	o.Replay = func(_ context.Context, seqs []uint64) (Replayed, error) {
+		asked = append(asked, seqs)
+		if slices.Contains(seqs, 9) {
+			return Replayed{Entries: 1, Left: 1, Events: 2}, errors.New("not in quarantine: rejected-9")
+		}
+		return Replayed{Entries: 3, Remaining: 3}, nil
+	}
+	c := dial(t, serveOptions(t, o))
+	if r, err := c.Replay(t.Context()); err != nil || r != (Replayed{Entries: 3, Remaining: 3}) {
+		t.Errorf("of all %+v, %v", r, err)
+	}
+	if _, err := c.Replay(t.Context(), "rejected-7", "rejected-9"); err == nil || err.Error() != "1 entries done, 2 events stored, but not in quarantine: rejected-9" {
+		t.Errorf("of some: %v", err)
+	}
+	for _, id := range []string{"7", "rejected-", "rejected-0", "rejected-x", "0000000000000abc-1"} {
+		if _, err := c.Replay(t.Context(), id); err == nil || !strings.Contains(err.Error(), "is no id of the quarantine") {
+			t.Errorf("of %s: %v", id, err)
+		}
+		if CheckRejected([]string{id}) == nil {
+			t.Errorf("%s is an id", id)
+		}
+	}
+	if len(asked) != 2 || asked[0] != nil || !slices.Equal(asked[1], []uint64{7, 9}) {
+		t.Errorf("asked for %v", asked)
 	}
 }
 

@@ -76,7 +76,7 @@ func rejectedOf(q *store.Quarantined, reveal bool) Rejected {
 	}
 	return Rejected{
 		Event: Event{
-			ID: "rejected-" + strconv.FormatUint(q.Seq, 10), ReceivedAt: Stamp{q.ReceivedAt},
+			ID: RejectedID(q.Seq), ReceivedAt: Stamp{q.ReceivedAt},
 			State: StateRejected, LastError: text(reason, reveal),
 		},
 		Topic: text(q.Topic, reveal), Payload: []byte(text(string(q.Payload), reveal)),

@@ -22,8 +22,9 @@ type Options struct {
 	// Listen gives each message that devices publish to line until ctx ends or
 	// line fails; nil where they publish to a broker of somebody else.
 	Listen func(ctx context.Context, line func(any) error) error
-	// Replay puts the quarantine through the mapping in use; nil: not here.
-	Replay func(ctx context.Context) (Replayed, error)
+	// Replay puts entries of the quarantine, by their numbers, through the
+	// mapping in use; without numbers all of them. nil: not here.
+	Replay func(ctx context.Context, seqs []uint64) (Replayed, error)
 	// Metrics writes the metrics in Prometheus' text format.
 	Metrics func(io.Writer)
 	// Hosts are the names under which the TCP side is called, beside

@@ -47,6 +47,7 @@ func WriteMetrics(w io.Writer, s Status, c store.Counts, now time.Time) {
 	counter("mqtt_sessions_total", s.MQTT.Sessions)
 	counter("mqtt_connections_refused_total", s.MQTT.Refused)
 	counter("mqtt_connections_cut_total", s.MQTT.Cut)
+	counter("mqtt_connections_broken_total", s.MQTT.Broken)
 	counter("mqtt_publishes_denied_total", s.MQTT.Denied)
 	counter("sparkplug_gaps_total", s.MQTT.SparkplugGaps)
 	counter("sparkplug_rebirths_total", s.MQTT.RebirthsAsked)

@@ -1,13 +1,51 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"strconv"
+	"strings"
 	"time"
 )
+
+// rejectedID begins the id of what is in quarantine; its number there follows.
+const rejectedID = StateRejected + "-"
+
+// RejectedID is the id of the entry with this number in the quarantine.
+func RejectedID(seq uint64) string { return rejectedID + strconv.FormatUint(seq, 10) }
+
+// parseRejected returns an entry's number in the quarantine.
+func parseRejected(id string) (uint64, error) {
+	digits, ok := strings.CutPrefix(id, rejectedID)
+	n, err := strconv.ParseUint(digits, 10, 64)
+	if !ok || err != nil || n == 0 {
+		return 0, fmt.Errorf("%q is no id of the quarantine: want one such as %s7", id, rejectedID)
+	}
+	return n, nil
+}
+
+// CheckRejected says which of ids is none of the quarantine.
+func CheckRejected(ids []string) error {
+	_, err := parseAllRejected(ids)
+	return err
+}
+
+func parseAllRejected(ids []string) (seqs []uint64, err error) {
+	for _, id := range ids {
+		n, err := parseRejected(id)
+		if err != nil {
+			return nil, err
+		}
+		seqs = append(seqs, n)
+	}
+	return seqs, nil
+}
 
 // Replayed tells what became of the quarantine that was put through the current
 // mapping.
@@ -25,16 +63,36 @@ func (l *local) replay(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusConflict, errors.New("this agent has no quarantine"))
 		return
 	}
+	seqs, err := replayOf(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		fail(w, http.StatusBadRequest, err)
+		return
+	}
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // it may take its time
-	done, err := l.Replay(r.Context())
+	done, err := l.Replay(r.Context(), seqs)
 	if done.Left > 0 {
 		l.Logger.Info("quarantine replayed by an operator", "left", done.Left, "events", done.Events, "remaining", done.Remaining)
+	}
+	if err != nil && done.Entries > 0 {
+		err = fmt.Errorf("%d entries done, %d events stored, but %w", done.Entries, done.Events, err)
 	}
 	if err != nil {
 		fail(w, http.StatusConflict, err)
 		return
 	}
 	writeJSON(w, http.StatusOK, done)
+}
+
+// replayOf reads which entries are to be replayed; none: all of them.
+func replayOf(body io.Reader) ([]uint64, error) {
+	var c change
+	if err := json.NewDecoder(body).Decode(&c); err != nil {
+		return nil, err
+	}
+	if c.All == (len(c.IDs) > 0) {
+		return nil, errors.New("a replay is of some entries or of all")
+	}
+	return parseAllRejected(c.IDs)
 }
 
 // listen streams what devices publish for as long as the reader stays.
@@ -60,12 +118,17 @@ func (l *local) listen(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Replay puts the quarantine through the mapping that the agent uses now.
-func (c *Client) Replay(ctx context.Context) (done Replayed, err error) {
+// Replay puts entries of the quarantine through the mapping that the agent uses
+// now; without ids all of them.
+func (c *Client) Replay(ctx context.Context, ids ...string) (done Replayed, err error) {
+	body, err := json.Marshal(change{IDs: ids, All: len(ids) == 0})
+	if err != nil {
+		return done, err
+	}
 	patient := *c
 	patient.http = &http.Client{Transport: patientTransport(c.http.Transport)}
 	defer patient.http.CloseIdleConnections()
-	resp, err := patient.do(ctx, http.MethodPost, "/v1/quarantine/replay", nil)
+	resp, err := patient.do(ctx, http.MethodPost, "/v1/quarantine/replay", bytes.NewReader(body))
 	if err != nil {
 		return done, err
 	}

@@ -27,6 +27,8 @@ type Status struct {
 		Duplicate uint64 `json:"duplicate"`
 		Ignored   uint64 `json:"ignored"`
 		Rejected  uint64 `json:"rejected"`
+		// Forgotten left the quarantine to make room for newer ones.
+		Forgotten uint64 `json:"forgotten,omitempty"`
 	} `json:"intake"`
 	Pending struct {
 		Unsynced        uint64 `json:"unsynced"`
@@ -69,6 +71,7 @@ type MQTT struct {
 	Refused     uint64 `json:"refused,omitempty"`  // connections to the embedded broker
 	Denied      uint64 `json:"denied,omitempty"`   // publishes without permission
 	Cut         uint64 `json:"cut,omitempty"`      // connections closed for want of room
+	Broken      uint64 `json:"broken,omitempty"`   // connections closed for a packet too large, or no MQTT
 	// SparkplugGaps are gaps in sequence numbers.
 	SparkplugGaps uint64 `json:"sparkplug_gaps,omitempty"`
 	RebirthsAsked uint64 `json:"rebirths_asked,omitempty"`
@@ -84,6 +87,7 @@ const (
 func (s *Status) SetCounts(c store.Counts, now time.Time) {
 	s.Intake.Received, s.Intake.Duplicate = c.Received, c.Duplicate
 	s.Intake.Ignored, s.Intake.Rejected = c.Ignored, c.Rejected
+	s.Intake.Forgotten = c.Forgotten
 	s.Pending.Unsynced = c.State[store.Unsynced]
 	s.Pending.AwaitingWaybill = c.State[store.AwaitingWaybill]
 	s.Pending.ToPush = c.State[store.ToPush]

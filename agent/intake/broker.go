@@ -36,7 +36,7 @@ type Broker struct {
 	ctx      context.Context // of Run
 	closing  chan struct{}   // closed when Run closes the connections
 
-	qos0, lost, redelivered, refused, denied, cut atomic.Uint64
+	qos0, lost, redelivered, refused, denied, cut, broken atomic.Uint64
 
 	mu     sync.Mutex
 	server *mochi.Server // guarded by mu
@@ -57,8 +57,9 @@ type BrokerStatus struct {
 	// Counters since start. QoS0 publishes are at risk: a device can't know
 	// whether they came. Lost are those of them that there was no room for.
 	// Refused are connections, Denied publishes without permission, Cut
-	// connections that were closed for want of room or a failed commit.
-	QoS0, Lost, Redelivered, Refused, Denied, Cut uint64
+	// connections that were closed for want of room or a failed commit, Broken
+	// ones that were closed for a packet that was too large or no MQTT.
+	QoS0, Lost, Redelivered, Refused, Denied, Cut, Broken uint64
 }
 
 // NewBroker returns a Broker; Run starts it, once.
@@ -181,7 +182,7 @@ func (b *Broker) Status() BrokerStatus {
 	st := BrokerStatus{
 		Listening: b.listens.Load(), Full: b.refusing(), Waiting: b.space.waiting(),
 		QoS0: b.qos0.Load(), Lost: b.lost.Load(), Redelivered: b.redelivered.Load(),
-		Refused: b.refused.Load(), Denied: b.denied.Load(), Cut: b.cut.Load(),
+		Refused: b.refused.Load(), Denied: b.denied.Load(), Cut: b.cut.Load(), Broken: b.broken.Load(),
 	}
 	b.mu.Lock()
 	server := b.server

@@ -26,6 +26,8 @@ type BrokerConfig struct {
 	HoldFor      time.Duration
 	DedupeWindow time.Duration // 0: off
 	Logger       *slog.Logger
+
+	slow time.Duration // a device that reads nothing for so long is cut
 }
 
 // User may log in at the embedded broker.
@@ -43,6 +45,8 @@ const (
 	sessionKept     = 600              // seconds that a session outlives its connection
 	flushTime       = 2 * time.Second  // for acknowledgements before a stop
 	retryFullEvery  = 200 * time.Millisecond
+	slowRefusal     = time.Second
+	maxSlowRefusals = 256
 	halfOpenAllowed = 64 // connections beside MaxClients that have not logged in
 )
 
@@ -58,6 +62,9 @@ func (c *BrokerConfig) setDefaults() {
 	}
 	if c.Hold <= 0 {
 		c.Hold = 512
+	}
+	if c.slow <= 0 {
+		c.slow = writeTimeout
 	}
 	if c.HoldFor <= 0 {
 		c.HoldFor = 30 * time.Second

@@ -60,6 +60,8 @@ type source struct {
 	columns []string
 	layouts []string
 	zone    *time.Location
+	gbk     bool           // what the device sends is in GBK
+	between *regexp.Regexp // what separates the codes of a line; nil: there is one
 	mapping Mapping
 }
 
@@ -91,6 +93,9 @@ func compileSource(i int, m Mapping, p *problems) *source {
 	s.compileTexts(m, key, p)
 	if s.zone, err = location(m.Timezone); err != nil {
 		p.add(key("timezone"), "%w", err)
+	}
+	if s.gbk = m.Encoding == "gbk"; !s.gbk && m.Encoding != "" && m.Encoding != "utf-8" {
+		p.add(key("encoding"), "%q is none of utf-8, gbk", m.Encoding)
 	}
 	return s
 }
@@ -188,6 +193,17 @@ func (s *source) compileTexts(m Mapping, key func(string) string, p *problems) {
 			p.add(key("pattern"), "%w", err)
 		} else {
 			s.compileGroups(key("pattern"), p)
+		}
+	}
+	if m.Separator != "" {
+		s.between, err = regexp.Compile(m.Separator)
+		switch {
+		case err != nil:
+			p.add(key("separator"), "%w", err)
+		case s.decoder != "text":
+			p.add(key("separator"), "has a meaning with decoder text only")
+		case s.between.MatchString(""):
+			p.add(key("separator"), "%q also matches nothing at all, and so between any two characters", m.Separator)
 		}
 	}
 	for i, text := range m.Ignore {

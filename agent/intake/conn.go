@@ -3,12 +3,15 @@ package intake
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/listeners"
+	"github.com/mochi-mqtt/server/v2/packets"
 	"golang.org/x/time/rate"
 )
 
@@ -31,7 +34,7 @@ func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 
 // Write implements net.Conn.
 func (c *conn) Write(p []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+	if err := c.SetWriteDeadline(time.Now().Add(c.b.cfg.slow)); err != nil {
 		return 0, err
 	}
 	return c.Conn.Write(p)
@@ -72,6 +75,7 @@ type acceptor struct {
 
 	accepting sync.WaitGroup
 	open      sync.WaitGroup
+	slow      atomic.Int32 // refusals under way
 
 	mu     sync.Mutex
 	conns  map[*conn]struct{} // guarded by mu
@@ -138,15 +142,57 @@ func (a *acceptor) admit(raw net.Conn, establish listeners.EstablishFn) {
 		defer a.open.Done()
 		defer a.leave(c)
 		if err := establish(a.ID(), c); err != nil {
-			a.b.log.Debug("mqtt connection ended", "remote", raw.RemoteAddr().String(), "error", err)
+			a.ended(c, err)
 		}
 	}()
 }
 
+// What a device did where its connection is closed for it, as MQTT 5 numbers it.
+const (
+	malformedPacket   = 0x81
+	protocolViolation = 0x82
+	packetTooLarge    = 0x95
+)
+
+// ended tells why a connection ended. What the device sent last then is lost to
+// us, though not acknowledged, so it is counted and the device named.
+func (a *acceptor) ended(c *conn, err error) {
+	remote := c.raw.RemoteAddr().String()
+	a.b.log.Debug("mqtt connection ended", "remote", remote, "error", err)
+	var code packets.Code
+	if !errors.As(err, &code) {
+		return
+	}
+	switch code.Code {
+	case packetTooLarge:
+		err = fmt.Errorf("a packet of more than max_packet, which is %s", sized(a.b.cfg.MaxPacket))
+	case malformedPacket, protocolViolation:
+	default:
+		return
+	}
+	a.b.broken.Add(1)
+	who := c.who
+	if who == "" {
+		who = host(c.raw)
+	}
+	a.b.notes.note(who, "mqtt connection closed for what the device sent", "client", c.who, "remote", remote, "error", err.Error())
+}
+
+// refuse closes a connection that is not wanted, a few of them only after a while:
+// who tries again as soon as it is refused does so once a second then, not ten
+// thousand times.
 func (a *acceptor) refuse(raw net.Conn, why string) {
 	a.b.refused.Add(1)
 	a.b.notes.note(host(raw), why, "remote", raw.RemoteAddr().String())
-	_ = raw.Close()
+	if a.slow.Add(1) > maxSlowRefusals {
+		a.slow.Add(-1)
+		_ = raw.Close()
+		return
+	}
+	time.AfterFunc(slowRefusal, func() {
+		_ = raw.Close()
+		a.slow.Add(-1)
+	})
 }
 
 // host is a connection's remote address without its port.

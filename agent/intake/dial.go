@@ -29,13 +29,18 @@ func (s *Source) client(ctx context.Context, ss *session, broker string) (mqtt.C
 	o.SetCleanSession(false).SetProtocolVersion(4)
 	o.SetAutoAckDisabled(true).SetOrderMatters(true)
 	o.SetAutoReconnect(false).SetConnectRetry(false)
-	o.SetKeepAlive(s.cfg.KeepAlive).SetPingTimeout(pingTimeout).SetConnectTimeout(connectTimeout)
+	o.SetKeepAlive(s.cfg.KeepAlive).SetPingTimeout(s.cfg.pings).SetConnectTimeout(connectTimeout)
 	o.SetDefaultPublishHandler(ss.handle)
 	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) {
 		ss.end(fmt.Errorf("the connection was lost: %w", err))
 	})
 	o.SetCustomOpenConnectionFn(func(u *url.URL, _ mqtt.ClientOptions) (net.Conn, error) {
-		return s.dial(ctx, u)
+		g, err := s.dial(ctx, u)
+		if err != nil {
+			return nil, err
+		}
+		ss.guard = g // before any message can come
+		return g, nil
 	})
 	return mqtt.NewClient(o), nil
 }
@@ -82,7 +87,7 @@ func Redacted(broker string) string {
 }
 
 // dial opens the connection to a broker.
-func (s *Source) dial(ctx context.Context, u *url.URL) (net.Conn, error) {
+func (s *Source) dial(ctx context.Context, u *url.URL) (*guard, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	var conf *tls.Config
@@ -96,7 +101,7 @@ func (s *Source) dial(ctx context.Context, u *url.URL) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &link{Conn: conn, quiet: s.cfg.silence}, nil
+	return newGuard(&link{Conn: conn, quiet: s.cfg.silence}, s.cfg.maxPayload), nil
 }
 
 func open(ctx context.Context, u *url.URL, conf *tls.Config) (net.Conn, error) {

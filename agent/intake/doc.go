@@ -17,6 +17,9 @@
 //     once there is room, and beyond a bound the connection is closed: the other
 //     side sends again on the next one.
 //   - What waits in memory is bounded by bytes.
+//   - A message of any size is survived: of one from an external broker that is too
+//     large only the beginning is ever held (guard), a device that sends one to the
+//     embedded broker is disconnected; either is counted and named.
 //
 // # Must never
 //

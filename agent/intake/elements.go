@@ -33,6 +33,9 @@ func (j *job) elements() ([]element, *problem) {
 
 func (j *job) textElements() (out []element) {
 	lines := decode.Lines(j.payload)
+	if j.src.between != nil {
+		lines = decode.Parts(lines, j.src.between)
+	}
 	for i, line := range lines {
 		n := decode.NewString(string(line))
 		out = append(out, element{index: i, alone: len(lines) == 1, node: &n, raw: line})
@@ -83,7 +86,7 @@ func (j *job) jsonElements() ([]element, *problem) {
 	case errors.Is(err, decode.ErrTooLarge):
 		return nil, problemf("too_large", "%s: let the device send smaller messages", err)
 	case err != nil && !utf8.Valid(j.payload):
-		return nil, problemf("not_json", "%s, and not UTF-8: set the device to UTF-8 (it may be sending GBK); if it sends bare text, %s needs decoder text", err, j.src.name())
+		return nil, problemf("not_json", "%s, and not UTF-8: %s; if it sends bare text, that source needs decoder text", err, j.src.gbkHint())
 	case err != nil:
 		return nil, problemf("not_json", "%s: if the device sends bare text, %s needs decoder text", err, j.src.name())
 	}

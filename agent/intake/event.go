@@ -35,7 +35,7 @@ func (j *job) event(rd *read) {
 	b := &builder{job: j, rd: rd}
 	b.ev.Waybill, b.ev.ReceivedAt = rd.waybill, j.received
 	j.trace.read(rd.el)
-	j.trace.field(fieldWaybill, j.src.rules[fieldWaybill].String(), "", string(rd.waybill))
+	j.traceWaybill(rd)
 	for _, step := range []func(){
 		b.place, b.action, b.device, b.clock, b.couriers, b.message, b.data, b.identity, b.check,
 	} {
@@ -194,7 +194,8 @@ func (b *builder) sentTime() (at time.Time, from string, ok bool) {
 	return at, v.from, ok
 }
 
-// metricTime returns the time of the metric that holds the waybill number.
+// metricTime returns the time of the metric that holds the waybill number, be it in
+// a template.
 func (b *builder) metricTime() (found, bool) {
 	r := b.src.rules[fieldWaybill]
 	if r.kind != rulePointer || len(r.pointer) == 0 {
@@ -204,8 +205,13 @@ func (b *builder) metricTime() (found, bool) {
 	if path[0] == "metrics" {
 		path = path[1:]
 	}
-	r.pointer = append(decode.Pointer{"timestamps"}, path...)
-	return b.follow(r, b.rd.el.node)
+	for ; len(path) > 0; path = path[:len(path)-1] {
+		r.pointer = append(decode.Pointer{"timestamps"}, path...)
+		if v, ok := b.follow(r, b.rd.el.node); ok {
+			return v, true
+		}
+	}
+	return found{}, false
 }
 
 // courier fields: the event's own value wins over the station's.
@@ -239,7 +245,7 @@ func (b *builder) message() {
 		b.lacking(fieldActionMsg, "no_action_msg")
 	}
 	if strings.ContainsRune(text, utf8.RuneError) && !utf8.Valid(b.payload) {
-		b.fail("not_utf8", "action_msg is not UTF-8: set the device to UTF-8 (it may be sending GBK)")
+		b.fail("not_utf8", "action_msg is not UTF-8: %s", b.src.gbkHint())
 	}
 	var cut bool
 	if b.ev.ActionMsg, cut = scan.CutMessage(text); cut {

@@ -1,6 +1,9 @@
 package intake
 
 import (
+	"cmp"
+	"slices"
+
 	"scanrelay/agent/scan"
 )
 
@@ -41,6 +44,7 @@ type FieldExplanation struct {
 func (m *Mapper) Explain(topic string, payload []byte, info MessageInfo) *Explanation {
 	e := &Explanation{Source: -1, current: -1}
 	e.Batch = m.run(topic, payload, info, e)
+	slices.SortStableFunc(e.Reads, func(a, b ReadExplanation) int { return cmp.Compare(a.Index, b.Index) })
 	return e
 }
 
@@ -79,6 +83,16 @@ func (e *Explanation) field(f field, from, sent, value string) {
 		return
 	}
 	r.Fields = append(r.Fields, shown)
+}
+
+// traceWaybill shows where the number was. What else the device said there may be
+// about a person.
+func (j *job) traceWaybill(rd *read) {
+	sent := ""
+	if rd.sent != string(rd.waybill) {
+		sent = shown(rd.sent)
+	}
+	j.trace.field(fieldWaybill, rd.from, sent, string(rd.waybill))
 }
 
 // masked hides what is about a person.

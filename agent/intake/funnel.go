@@ -44,12 +44,12 @@ func (f *funnel) update(cfg MapperConfig, window time.Duration) error {
 }
 
 // take maps a message that has just come.
-func (f *funnel) take(topic string, payload []byte, dup, retained bool) scan.Batch {
-	now := f.mapper.clock.Now()
-	f.ears.hear(topic, payload, dup, retained, now)
-	return f.mapper.Map(topic, payload, MessageInfo{
-		DUP: dup, Retained: retained, ReceivedAt: now, Serial: f.serial.Add(1),
-	})
+func (f *funnel) take(h Heard) scan.Batch {
+	h.ReceivedAt = f.mapper.clock.Now()
+	f.ears.hear(h)
+	info := h.Info()
+	info.Serial = f.serial.Add(1)
+	return f.mapper.Map(h.Topic, h.Payload, info)
 }
 
 // submit gives a batch to the Journal, under its rules.

@@ -18,6 +18,11 @@ func FuzzMap(f *testing.F) {
 	}
 	f.Add("spBv1.0/g/DDATA/n/d", payloadOf(f, "@sparkplug-ddata.bin"), true)
 	f.Add("spBv1.0/express/DBIRTH/depot-571/scanner-07", payloadOf(f, "@sparkplug-dbirth.bin"), false)
+	f.Add("star/cloudprnt/to-server/00-11\x8562/client-status", payloadOf(f, "@star-cloudprnt-barcode.json"), false)
+	f.Add("spBv1.0//DDATA/n\xfd", payloadOf(f, "@sparkplug-ddata.bin"), true)
+	f.Add("gbk/1", []byte("{\"waybill_id\":\"YT6900634716900\",\"action_type\":200001,\"action_msg\":\"\xba\xbc\xd6\xdd\"}"), false)
+	f.Add("wrapped/1", []byte(`{"payload":"[{\"code\":\"YT6900634716900\",\"inner\":\"{\\\"at\\\":1}\"}]"}`), false)
+	f.Add("lines/1", []byte("YT6900634716900;NOREAD\tYT6900634716901\r\n"), true)
 	m := everySource(f)
 	f.Fuzz(func(t *testing.T, topic string, payload []byte, flag bool) {
 		info := MessageInfo{ReceivedAt: noon, DUP: flag, Retained: flag}
@@ -80,6 +85,9 @@ func everySource(t testing.TB) *Mapper {
 			cfg.Stations[id] = st
 		}
 	}
-	cfg.Sources = append(cfg.Sources, Mapping{Topic: "#"})
+	cfg.Sources = append(cfg.Sources, Mapping{Topic: "gbk/#", Encoding: "gbk", Base64: []string{"device_id"}},
+		Mapping{Topic: "wrapped/#", Split: "/payload", Fields: map[string]string{"waybill_id": "/code", "action_time": "/inner/at", "action_type": "=200001", "action_msg": "=x"}},
+		Mapping{Topic: "lines/#", Decoder: "text", Separator: `[;\t]`, Fields: map[string]string{"action_type": "=200001", "action_msg": "=x"}},
+		Mapping{Topic: "#"})
 	return testMapper(t, cfg)
 }

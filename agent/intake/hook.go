@@ -69,8 +69,12 @@ func (h *hook) OnConnectAuthenticate(cl *mochi.Client, pk packets.Packet) bool {
 // its rate, which it does not lose by connecting again.
 func (h *hook) OnSessionEstablish(cl *mochi.Client, _ packets.Packet) {
 	cl.Properties.Will = mochi.Will{}
-	if c, ok := cl.Net.Conn.(*conn); ok && h.b.rates != nil {
-		c.who = clip(cl.ID, 64)
+	c, ok := cl.Net.Conn.(*conn)
+	if !ok {
+		return
+	}
+	c.who = clip(cl.ID, 64)
+	if h.b.rates != nil {
 		c.limit = h.b.rates.of(c.who)
 	}
 }
@@ -128,7 +132,7 @@ func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, e
 	}
 	h.count(pk)
 	pk.TopicName = unmarked(pk.TopicName)
-	batch := h.b.funnel.take(pk.TopicName, pk.Payload, pk.FixedHeader.Dup, false)
+	batch := h.b.funnel.take(Heard{Topic: pk.TopicName, Payload: pk.Payload, DUP: pk.FixedHeader.Dup})
 	c.slowDown(len(batch.Events))
 	e := &entry{topic: pk.TopicName, qos: pk.FixedHeader.Qos, batch: batch, cost: cost(pk.Payload, batch)}
 	if e.qos > 0 {

@@ -38,6 +38,9 @@ type MessageInfo struct {
 	// moment; it only goes into the ids of events that have neither an id nor
 	// a time.
 	Serial uint64
+	// Size is that of the whole payload, where only its beginning is left; 0:
+	// it is whole.
+	Size int64
 
 	again bool // it comes out of the quarantine; see Again
 }

@@ -22,6 +22,8 @@ type Heard struct {
 	DUP        bool      `json:"dup,omitempty"`
 	Retained   bool      `json:"retained,omitempty"`
 	ReceivedAt time.Time `json:"received_at"`
+	// Size is that of the whole payload in bytes, where Payload was cut short.
+	Size int64 `json:"size,omitempty"`
 	// Missed is how many messages were left out before this one: who listens
 	// is slower than what comes.
 	Missed uint64 `json:"missed,omitempty"`
@@ -40,11 +42,19 @@ type ear struct {
 	missed uint64 // guarded by ears.mu
 }
 
-func (e *ears) hear(topic string, payload []byte, dup, retained bool, at time.Time) {
+// Info is what a Mapper has to know of it.
+func (h *Heard) Info() MessageInfo {
+	return MessageInfo{DUP: h.DUP, Retained: h.Retained, ReceivedAt: h.ReceivedAt, Size: h.Size}
+}
+
+func (e *ears) hear(h Heard) {
 	if !e.any.Load() {
 		return
 	}
-	h := Heard{Topic: topic, Payload: bytes.Clone(payload), DUP: dup, Retained: retained, ReceivedAt: at}
+	h.Payload = bytes.Clone(h.Payload)
+	if h.Size == int64(len(h.Payload)) {
+		h.Size = 0
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for one := range e.open {
@@ -105,8 +115,13 @@ func Listen(ctx context.Context, cfg SourceConfig, filters []string, ready func(
 	var e ears
 	ended := make(chan error, 1)
 	client, broker, err := visit(ctx, cfg, visitor{
-		handle: func(m mqtt.Message) { e.hear(m.Topic(), m.Payload(), m.Duplicate(), m.Retained(), time.Now()) },
-		lost:   func(err error) { ended <- err }, // it is called once
+		handle: func(m mqtt.Message, size int64) {
+			e.hear(Heard{
+				Topic: m.Topic(), Payload: m.Payload(), DUP: m.Duplicate(), Retained: m.Retained(),
+				ReceivedAt: time.Now(), Size: size,
+			})
+		},
+		lost: func(err error) { ended <- err }, // it is called once
 	})
 	if err != nil {
 		return err
@@ -155,10 +170,10 @@ func visit(ctx context.Context, cfg SourceConfig, v visitor) (mqtt.Client, strin
 
 // visitor is a client beside the agent's.
 type visitor struct {
-	keep   bool               // the session outlives the connection
-	manual bool               // messages are not acknowledged
-	handle func(mqtt.Message) // must not block for long
-	lost   func(error)        // nil: nobody asks
+	keep   bool                             // the session outlives the connection
+	manual bool                             // messages are not acknowledged
+	handle func(m mqtt.Message, size int64) // must not block for long; size is that of the whole payload
+	lost   func(error)                      // nil: nobody asks
 }
 
 // visit connects to one broker; present tells that it had kept our session.
@@ -168,19 +183,26 @@ func (v visitor) visit(ctx context.Context, cfg SourceConfig, broker string) (cl
 		return nil, false, err
 	}
 	s := &Source{cfg: cfg}
-	s.cfg.silence = time.Minute
+	s.cfg.silence, s.cfg.maxPayload = time.Minute, DefaultMaxPayload
+	var g *guard
 	o := mqtt.NewClientOptions()
 	o.Servers = []*url.URL{u}
 	o.SetClientID(cfg.ClientID).SetUsername(cfg.Username).SetPassword(cfg.Password)
 	o.SetCleanSession(!v.keep).SetProtocolVersion(4).SetOrderMatters(true).SetAutoAckDisabled(v.manual)
 	o.SetAutoReconnect(false).SetConnectRetry(false).SetConnectTimeout(connectTimeout).SetPingTimeout(pingTimeout)
-	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { v.handle(m) })
+	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { v.handle(m, g.size(m.Payload())) })
 	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) {
 		if v.lost != nil {
 			v.lost(err)
 		}
 	})
-	o.SetCustomOpenConnectionFn(func(u *url.URL, _ mqtt.ClientOptions) (net.Conn, error) { return s.dial(ctx, u) })
+	o.SetCustomOpenConnectionFn(func(u *url.URL, _ mqtt.ClientOptions) (net.Conn, error) {
+		var err error
+		if g, err = s.dial(ctx, u); err != nil {
+			return nil, err
+		}
+		return g, nil
+	})
 	client = mqtt.NewClient(o)
 	token := client.Connect()
 	if err := wait(ctx, token); err != nil {

@@ -219,7 +219,7 @@ func TestEarsMissInsteadOfWaiting(t *testing.T) {
 		})
 	}()
 	eventually(t, "listening", e.any.Load)
-	e.hear("t", nil, false, false, time.Now())
+	e.hear(Heard{Topic: "t"})
 	eventually(t, "one is being taken", func() bool {
 		e.mu.Lock()
 		defer e.mu.Unlock()
@@ -229,13 +229,13 @@ func TestEarsMissInsteadOfWaiting(t *testing.T) {
 		return false
 	})
 	for range 64 + 7 {
-		e.hear("t", nil, false, false, time.Now())
+		e.hear(Heard{Topic: "t"})
 	}
 	close(begin)
 	go func() {
 		for ctx.Err() == nil {
 			time.Sleep(time.Millisecond)
-			e.hear("t", nil, false, false, time.Now())
+			e.hear(Heard{Topic: "t"})
 		}
 	}()
 	if err := <-done; err != nil {

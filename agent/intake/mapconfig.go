@@ -54,6 +54,8 @@ type Mapping struct {
 	Columns     []string
 	TimeFormats []string
 	Timezone    string // "": DefaultTimezone
+	Encoding    string // utf-8 (also ""), gbk
+	Separator   string // text: regular expression between several codes of a line
 }
 
 // Station supplies what a scanner can't know. Its fields are in the order of

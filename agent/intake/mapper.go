@@ -107,7 +107,8 @@ type job struct {
 	src      *source
 	topic    string
 	levels   []string
-	payload  []byte
+	sent     []byte // the payload as it came
+	payload  []byte // in UTF-8
 	info     MessageInfo
 	received time.Time
 	batch    scan.Batch
@@ -118,7 +119,7 @@ type job struct {
 func (m *Mapper) run(topic string, payload []byte, info MessageInfo, trace *Explanation) scan.Batch {
 	j := &job{
 		rules: m.rules.Load(), m: m, topic: topic, levels: strings.Split(topic, "/"),
-		payload: payload, info: info, received: info.ReceivedAt, trace: trace,
+		sent: payload, payload: payload, info: info, received: info.ReceivedAt, trace: trace,
 	}
 	if j.received.IsZero() {
 		j.received = m.clock.Now()
@@ -141,17 +142,20 @@ func (j *job) message() {
 		j.ignore(nil, "no source has a topic filter that matches")
 		return
 	}
-	text := decode.Strip(j.payload)
-	switch {
-	case len(text) == 0:
-		j.ignore(nil, "the payload is empty")
-		return
-	case len(j.payload) > j.maxPayload:
+	if max(int64(len(j.payload)), j.info.Size) > int64(j.maxPayload) {
 		j.tooLarge()
 		return
 	}
+	text := decode.Strip(j.payload)
+	if len(text) == 0 {
+		j.ignore(nil, "the payload is empty")
+		return
+	}
 	if j.src.decoder != "sparkplug" {
-		j.payload = decode.UTF8(j.payload)
+		if bad := j.toUTF8(); bad != nil {
+			j.reject(nil, bad)
+			return
+		}
 		text = decode.Strip(j.payload)
 	}
 	elements, bad := j.elements()
@@ -177,19 +181,34 @@ func (j *job) message() {
 // empty reports whether nothing was counted yet.
 func (j *job) empty() bool { return j.batch.Ignored == 0 && len(j.batch.Rejects) == 0 }
 
-// tooLarge keeps the beginning of a payload that is not decoded.
+// tooLarge keeps the beginning of a payload that is not decoded: enough to tell
+// what it is, and so little that a device that sends many of them does not take
+// the whole quarantine at once.
 func (j *job) tooLarge() {
-	size := len(j.payload)
-	j.payload = j.payload[:j.maxPayload]
-	j.reject(nil, problemf("too_large", "%d bytes, more than %d: the first %d are kept; let the device send smaller messages",
-		size, j.maxPayload, j.maxPayload))
+	size := max(int64(len(j.payload)), j.info.Size)
+	j.sent = j.sent[:min(len(j.sent), keptOfLarge)]
+	j.reject(nil, problemf("too_large", "%s, more than %s: the first %s are kept; let the device send smaller messages",
+		sized(size), sized(int64(j.maxPayload)), sized(int64(len(j.sent)))))
+}
+
+// sized is a number of bytes for people; a long number would be masked as a phone
+// number may be.
+func sized(n int64) string {
+	switch {
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	case n >= 10<<10:
+		return fmt.Sprintf("%d KiB", n>>10)
+	default:
+		return fmt.Sprintf("%d bytes", n)
+	}
 }
 
 // problem is why something is rejected.
 type problem struct{ code, reason string }
 
 func problemf(code, format string, args ...any) *problem {
-	return &problem{code, fmt.Sprintf(format, args...)}
+	return &problem{code, valid(fmt.Sprintf(format, args...))} // a topic need not be UTF-8
 }
 
 // ignore counts a read that is none; el is nil for the whole message.
@@ -201,10 +220,10 @@ func (j *job) ignore(el *element, why string) {
 // reject keeps an element, or with nil the whole message, for quarantine.
 func (j *job) reject(el *element, p *problem) {
 	r := scan.Reject{
-		Topic: j.topic, Payload: j.payload, Index: -1, Code: p.code, Reason: p.reason, ReceivedAt: j.received,
+		Topic: j.topic, Payload: j.sent, Index: -1, Code: p.code, Reason: p.reason, ReceivedAt: j.received,
 	}
 	if el != nil && !el.alone {
-		r.Payload, r.Index = j.apart(el), el.index
+		r.Payload, r.Index = j.inUTF8(j.apart(el)), el.index
 	}
 	r.Payload = bytes.Clone(r.Payload)
 	j.batch.Rejects = append(j.batch.Rejects, r)

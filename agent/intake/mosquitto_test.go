@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -76,6 +77,12 @@ func (m *mosquitto) start() {
 
 func (m *mosquitto) kill() {
 	_ = m.cmd.Process.Kill()
+	_ = m.cmd.Wait()
+}
+
+// stop lets it save what it keeps.
+func (m *mosquitto) stop() {
+	_ = m.cmd.Process.Signal(syscall.SIGTERM)
 	_ = m.cmd.Wait()
 }
 

@@ -53,9 +53,12 @@ func Probe(ctx context.Context, cfg SourceConfig, broker string, m *Mapper) []Fi
 		return p.findings
 	}
 	if m.takes(p.topic) {
-		p.add("queue, window", ProbeUnknown, "not tried: a source takes the topic %s on which it would be", p.topic)
-	} else if err := p.away(ctx); err != nil {
-		p.add("queue, window", ProbeUnknown, "%s", err)
+		p.add("queue, window, retained", ProbeUnknown, "not tried: a source takes the topic %s on which it would be", p.topic)
+	} else {
+		if err := p.away(ctx); err != nil {
+			p.add("queue, window", ProbeUnknown, "%s", err)
+		}
+		p.retained(ctx)
 	}
 	if c, _, err := (visitor{}).visit(ctx, cfg, broker); err == nil {
 		c.Disconnect(100) // with a clean session, which ends the kept one
@@ -81,7 +84,7 @@ func (p *probe) judge(ok bool, what, good, bad string) {
 // connects looks at what a first connection shows. False: there is none.
 func (p *probe) connects(ctx context.Context, subs []Subscription) bool {
 	version := make(chan string, 1)
-	c, _, err := visitor{handle: func(m mqtt.Message) {
+	c, _, err := visitor{handle: func(m mqtt.Message, _ int64) {
 		if m.Topic() == "$SYS/broker/version" {
 			select {
 			case version <- string(m.Payload()):
@@ -125,7 +128,7 @@ func (p *probe) connects(ctx context.Context, subs []Subscription) bool {
 func (p *probe) away(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*probeTime)
 	defer cancel()
-	c, _, err := visitor{keep: true, handle: func(mqtt.Message) {}}.visit(ctx, p.cfg, p.broker)
+	c, _, err := visitor{keep: true, handle: func(mqtt.Message, int64) {}}.visit(ctx, p.cfg, p.broker)
 	if err != nil {
 		return err
 	}
@@ -161,7 +164,7 @@ func (p *probe) publish(ctx context.Context) error {
 	cfg := p.cfg
 	cfg.ClientID += "-device"
 	back := make(chan struct{}, 1)
-	c, _, err := visitor{handle: func(mqtt.Message) {
+	c, _, err := visitor{handle: func(mqtt.Message, int64) {
 		select {
 		case back <- struct{}{}:
 		default:
@@ -216,7 +219,7 @@ func (p *probe) large(ctx context.Context, c mqtt.Client, back <-chan struct{}) 
 func (p *probe) fetch(ctx context.Context, manual bool) (count int, present bool, err error) {
 	var mu sync.Mutex
 	seen, last := make(map[string]bool), time.Now()
-	c, present, err := visitor{keep: true, manual: manual, handle: func(m mqtt.Message) {
+	c, present, err := visitor{keep: true, manual: manual, handle: func(m mqtt.Message, _ int64) {
 		mu.Lock()
 		defer mu.Unlock()
 		seen[string(m.Payload())], last = true, time.Now()

@@ -1,8 +1,16 @@
 package intake
 
 import (
+	"errors"
+	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
+
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/hooks/auth"
+	"github.com/mochi-mqtt/server/v2/listeners"
+	"github.com/mochi-mqtt/server/v2/packets"
 )
 
 func verdicts(list []Finding) map[string]string {
@@ -25,6 +33,7 @@ func TestProbe(t *testing.T) {
 		"stock": {"max_inflight_messages 20\nmax_queued_messages 1000", "queue window", false},
 		"small": {"message_size_limit 10000\nmax_queued_messages 0\nmax_inflight_messages 400", "large messages", false},
 		"all":   {"max_queued_messages 0", "", true},
+		"keeps": {"retain_available false\nmax_queued_messages 0", "", false},
 	} {
 		mq := startMosquitto(t, row.conf)
 		mapper := m
@@ -38,11 +47,18 @@ func TestProbe(t *testing.T) {
 				t.Errorf("%s: %s is %s: %+v", name, what, verdict, list)
 			}
 		}
-		if AtRisk(list) != (row.risks != "") || got["version"] != ProbeOK || got["kill, power cut"] != ProbeUnknown {
+		if AtRisk(list) != (row.risks != "") || got["version"] != ProbeOK && name != "keeps" || got["kill, power cut"] != ProbeUnknown {
 			t.Errorf("%s: %+v", name, list)
 		}
-		if row.all != (got["queue, window"] == ProbeUnknown) {
+		if row.all != (got["queue, window, retained"] == ProbeUnknown) {
 			t.Errorf("%s: %+v", name, list)
+		}
+		want := ProbeOK
+		if name == "keeps" {
+			want = ProbeUnknown
+		}
+		if !row.all && got["retained"] != want {
+			t.Errorf("%s: retained is %s: %+v", name, got["retained"], list)
 		}
 		// Nothing is left: a new session under that id finds none.
 		if c, present, err := (visitor{keep: true}).visit(t.Context(), SourceConfig{ClientID: "probe"}, mq.addr()); err != nil || present {
@@ -55,5 +71,52 @@ func TestProbe(t *testing.T) {
 	list := Probe(t.Context(), SourceConfig{ClientID: "probe"}, "tcp://127.0.0.1:1", m)
 	if len(list) != 1 || list[0].Verdict != ProbeRisk {
 		t.Errorf("a broker that is away: %+v", list)
+	}
+}
+
+// marker marks every message as kept, or none.
+type marker struct {
+	mochi.HookBase
+	kept bool
+}
+
+func (m *marker) Provides(b byte) bool { return b == mochi.OnPacketEncode }
+
+func (m *marker) OnPacketEncode(_ *mochi.Client, pk packets.Packet) packets.Packet {
+	if pk.FixedHeader.Type == packets.Publish {
+		pk.FixedHeader.Retain = m.kept
+	}
+	return pk
+}
+
+func TestProbeOfRetained(t *testing.T) {
+	for name, row := range map[string]struct {
+		mark *marker
+		want string
+	}{
+		"as it should be": {nil, ProbeOK}, "all marked": {&marker{kept: true}, ProbeRisk}, "none marked": {&marker{}, ProbeRisk},
+	} {
+		addr := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+		b := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler)})
+		err := errors.Join(b.AddHook(new(auth.AllowHook), nil), b.AddListener(listeners.NewTCP(listeners.Config{ID: "tcp", Address: addr})))
+		if row.mark != nil {
+			err = errors.Join(err, b.AddHook(row.mark, nil))
+		}
+		if err = errors.Join(err, b.Serve()); err != nil {
+			t.Fatal(err)
+		}
+		p := &probe{cfg: SourceConfig{ClientID: "probe"}, broker: "tcp://" + addr, topic: "check"}
+		p.retained(t.Context())
+		if len(p.findings) != 1 || p.findings[0].Verdict != row.want {
+			t.Errorf("%s: %+v", name, p.findings)
+		}
+		if n := len(b.Topics.Retained.GetAll()); n > 0 {
+			for topic := range b.Topics.Retained.GetAll() {
+				if strings.HasPrefix(topic, "check") {
+					t.Errorf("%s: %s is left at the broker", name, topic)
+				}
+			}
+		}
+		_ = b.Close()
 	}
 }

@@ -14,6 +14,8 @@ type read struct {
 	ordinal int // among all codes of the message
 	waybill scan.WaybillID
 	groups  [numFields]string // what the pattern's groups caught
+	from    string            // where the number was, and what was done with it
+	sent    string            // the code that held it
 }
 
 // noRead is what scanners say when they read nothing (depot.md, Devices). It is
@@ -23,6 +25,7 @@ var noRead = regexp.MustCompile(`(?i)^(\([0-9a-f]{12}\)\s*)?<?(no[ _-]?(read|cod
 // code is one text found at an element's waybill field.
 type code struct {
 	text string
+	from string
 	bad  *problem // it could not be decoded
 }
 
@@ -108,7 +111,7 @@ func (j *job) codes(el *element) []code {
 		return j.everyCode(el)
 	}
 	if v.node == nil {
-		return []code{{text: v.text}}
+		return []code{{text: v.text, from: v.from}}
 	}
 	switch v.node.Kind {
 	case decode.Object:
@@ -157,10 +160,10 @@ func (j *job) everyCode(el *element) (codes []code) {
 
 func (j *job) code(v found) code {
 	if !j.src.base64[fieldWaybill] {
-		return code{text: v.text}
+		return code{text: v.text, from: v.from}
 	}
 	text, bad := j.decodeText(fieldWaybill, v)
-	return code{text, bad}
+	return code{text, v.from + ", base64", bad}
 }
 
 // verdict is what a code is.
@@ -184,6 +187,7 @@ func (j *job) judge(rd *read, c code) (verdict, *problem) {
 		return isNone, problemf("", "the scanner read nothing")
 	}
 	number := c.text
+	rd.from, rd.sent = c.from, c.text
 	if j.src.pattern != nil {
 		var ok bool
 		if number, ok = j.capture(rd, c.text); !ok {
@@ -196,9 +200,11 @@ func (j *job) judge(rd *read, c code) (verdict, *problem) {
 		if number == "" || noRead.MatchString(number) {
 			return isNone, problemf("", "the scanner read nothing")
 		}
+		rd.from += ", pattern"
 	}
 	if to, ok := j.translate(fieldWaybill, number); ok {
 		number = to
+		rd.from += ", values"
 	}
 	rd.waybill = scan.NormalizeWaybill(number)
 	return j.accept(rd.waybill)

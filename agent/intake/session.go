@@ -25,6 +25,7 @@ type session struct {
 	s      *Source
 	broker string
 	client mqtt.Client
+	guard  *guard // its connection
 
 	// What was subscribed to and what was granted, by filter; only Run's
 	// goroutine has them.
@@ -62,14 +63,17 @@ func (ss *session) handle(_ mqtt.Client, msg mqtt.Message) {
 	ss.mu.Lock()
 	stopped := ss.stopped
 	ss.mu.Unlock()
+	size := ss.guard.size(msg.Payload())
 	if stopped {
 		s.left(msg)
 		return
 	}
-	batch := s.funnel.take(msg.Topic(), msg.Payload(), msg.Duplicate(), msg.Retained())
-	size := cost(msg.Payload(), batch)
-	if s.waiting.Add(size) > s.cfg.MaxPending {
-		s.release(size)
+	h := Heard{Topic: msg.Topic(), Payload: msg.Payload(), DUP: msg.Duplicate(), Retained: msg.Retained(), Size: size}
+	batch := s.funnel.take(h)
+	rejected := s.kept.take(h, &batch)
+	bytes := cost(msg.Payload(), batch)
+	if s.waiting.Add(bytes) > s.cfg.MaxPending {
+		s.release(bytes)
 		s.left(msg)
 		ss.end(errTooMuch)
 		return
@@ -79,11 +83,14 @@ func (ss *session) handle(_ mqtt.Client, msg mqtt.Message) {
 	ss.queue = append(ss.queue, p)
 	ss.mu.Unlock()
 	err := s.funnel.submit(msg.Topic(), batch, func(_ scan.Stored, err error) {
-		s.release(size)
+		s.release(bytes)
+		if err == nil {
+			s.kept.add(rejected)
+		}
 		ss.committed(p, err)
 	})
 	if err != nil {
-		s.release(size)
+		s.release(bytes)
 		s.left(msg)
 		ss.withdraw(p)
 		ss.end(errNoRoom)
@@ -177,7 +184,7 @@ func (ss *session) ready() (list []*pending, err error) {
 // drain waits until everything that was taken is acknowledged, or limit. After
 // the connection was lost there is nothing to wait for.
 func (ss *session) drain(limit time.Duration) {
-	if why := ss.why(); !errors.Is(why, errNoRoom) && !errors.Is(why, errTooMuch) && !errors.Is(why, errStopping) {
+	if why := ss.why(); !errors.Is(why, errNoRoom) && !errors.Is(why, errTooMuch) && !errors.Is(why, errReturn) && !errors.Is(why, errStopping) {
 		return
 	}
 	timeout := time.NewTimer(limit)

@@ -30,7 +30,10 @@ type SourceConfig struct {
 	DedupeWindow time.Duration // 0: off
 	Logger       *slog.Logger
 
-	silence time.Duration // longer without a byte is a dead link
+	pings      time.Duration // how long a ping may go unanswered
+	silence    time.Duration // longer without a byte is a dead link
+	returns    time.Duration // between two looks at the brokers before the one in use
+	maxPayload int64         // larger ones are cut short as they come
 }
 
 // Limits of a Source that no configuration changes.
@@ -56,8 +59,12 @@ type Source struct {
 	waiting atomic.Int64  // bytes that wait for their commit
 	less    chan struct{} // waiting fell
 
+	kept  kept
 	renew chan struct{}       // the subscriptions are to be renewed
 	had   map[string]struct{} // filters that were subscribed to; only Run's goroutine has it
+	// returns is how long to wait before looking at earlier brokers; only Run's
+	// goroutine has it.
+	returns time.Duration
 
 	qos0, redelivered, lost, sessions atomic.Uint64
 
@@ -94,9 +101,16 @@ func NewSource(cfg SourceConfig, m *Mapper, j Journal) (*Source, error) {
 	if cfg.KeepAlive <= 0 {
 		cfg.KeepAlive = 30 * time.Second
 	}
+	if cfg.pings <= 0 {
+		cfg.pings = pingTimeout
+	}
 	if cfg.silence <= 0 {
 		cfg.silence = cfg.KeepAlive + 2*pingTimeout
 	}
+	if cfg.returns <= 0 {
+		cfg.returns = returnAfter
+	}
+	cfg.maxPayload = int64(m.rules.Load().maxPayload)
 	if cfg.MaxPending <= 0 {
 		cfg.MaxPending = 16 << 20
 	}
@@ -105,7 +119,7 @@ func NewSource(cfg SourceConfig, m *Mapper, j Journal) (*Source, error) {
 	}
 	return &Source{
 		cfg: cfg, funnel: newFunnel(m, j, cfg.DedupeWindow), log: cfg.Logger,
-		less: make(chan struct{}, 1), renew: make(chan struct{}, 1), had: make(map[string]struct{}),
+		less: make(chan struct{}, 1), renew: make(chan struct{}, 1), had: make(map[string]struct{}), returns: cfg.returns,
 		status: SourceStatus{Since: time.Now()},
 	}, nil
 }
@@ -155,6 +169,11 @@ func (s *Source) Run(ctx context.Context) error {
 		}
 		if time.Since(began) > steadyAfter || errors.Is(err, errNoRoom) || errors.Is(err, errTooMuch) {
 			pace.Reset()
+		}
+		if errors.Is(err, errReturn) {
+			s.log.Info("leaving an mqtt broker", "why", err.Error())
+			s.report(false, "", nil)
+			continue
 		}
 		s.report(false, "", err)
 		pause(ctx, minBackoff+pace.NextBackOff())
@@ -221,10 +240,13 @@ func (s *Source) roomIf(full bool) <-chan struct{} {
 // connection ends.
 func (s *Source) serve(ctx context.Context) error {
 	var errs []error
-	for _, broker := range s.cfg.Brokers {
+	for i, broker := range s.cfg.Brokers {
 		ss, over, err := s.connect(ctx, broker)
 		if err == nil {
-			return s.stay(ctx, ss, over)
+			if i == 0 {
+				s.returns = s.cfg.returns
+			}
+			return s.stay(ctx, ss, over, i)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -271,9 +293,12 @@ func wait(ctx context.Context, token mqtt.Token) error {
 	}
 }
 
-// stay keeps a session until it ends or ctx does.
-func (s *Source) stay(ctx context.Context, ss *session, over func()) error {
+// stay keeps a session at the i-th broker until it ends or ctx does.
+func (s *Source) stay(ctx context.Context, ss *session, over func(), i int) error {
 	defer over()
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	earlier := s.earlier(watching, i)
 	s.sessions.Add(1)
 	births := s.funnel.mapper.births
 	tick := time.NewTicker(rebirthEvery)
@@ -284,6 +309,8 @@ func (s *Source) stay(ctx context.Context, ss *session, over func()) error {
 			ended = true
 		case <-ctx.Done():
 			ss.end(errStopping)
+		case <-earlier:
+			ss.end(errReturn)
 		case <-s.renew:
 			if err := s.subscribe(ctx, ss); err != nil {
 				ss.end(err)

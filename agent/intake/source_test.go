@@ -14,6 +14,7 @@ import (
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"github.com/eclipse/paho.mqtt.golang/packets"
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/hooks/auth"
 	"github.com/mochi-mqtt/server/v2/listeners"
@@ -203,6 +204,50 @@ func TestSourceFallsBackAndTellsWhatIsWrong(t *testing.T) {
 	stop()
 	s, _ = startSource(t, SourceConfig{Brokers: []string{dead, mq.addr()}, Username: "depot", Password: "secret"}, m, j)
 	eventually(t, "connected to the second", func() bool { return s.Connected() && s.Status().Broker == mq.addr() })
+}
+
+// The first broker is the one to be at: what it kept while it was away is fetched as
+// soon as it is back. One that can be reached and does not take us is tried less and
+// less often.
+func TestSourceReturnsToTheFirstBroker(t *testing.T) {
+	first, second := startMosquitto(t), startMosquitto(t)
+	j := newFakeJournal(t, 0)
+	s, _ := startSource(t, SourceConfig{Brokers: []string{first.addr(), second.addr()}, returns: 100 * time.Millisecond}, testMapper(t, MapperConfig{}), j)
+	at := func(mq *mosquitto) func() bool {
+		return func() bool { return s.Connected() && s.Status().Broker == mq.addr() }
+	}
+	eventually(t, "at the first", at(first))
+	first.stop()
+	eventually(t, "at the second", at(second))
+	second.pub("-t", "scans/g", "-q", "1", "-m", payload("YT00000001"))
+	eventually(t, "stored", func() bool { return len(j.waybills()) == 1 })
+	first.start()
+	first.pub("-t", "scans/g", "-q", "1", "-m", payload("YT00000002"))
+	eventually(t, "at the first again", at(first))
+	eventually(t, "what came meanwhile", func() bool { return slices.Contains(j.waybills(), "YT00000002") })
+	if st := s.Status(); st.Problem != "" || st.Redelivered != 0 {
+		t.Errorf("status %+v", st)
+	}
+}
+
+func TestSourceReturnsLessOftenWhereItIsRefused(t *testing.T) {
+	st, mq := newStub(t), startMosquitto(t)
+	s, _ := startSource(t, SourceConfig{Brokers: []string{st.addr(), mq.addr()}, returns: 20 * time.Millisecond}, testMapper(t, MapperConfig{}), newFakeJournal(t, 0))
+	var tried []time.Time
+	for len(tried) < 5 {
+		conn, err := st.ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p, err := packets.ReadPacket(conn); err == nil && p != nil {
+			tried = append(tried, time.Now())
+		}
+		_ = conn.Close()
+	}
+	if first, last := tried[1].Sub(tried[0]), tried[4].Sub(tried[3]); last < 4*first && last < 160*time.Millisecond {
+		t.Errorf("tried after %s and after %s", first, last)
+	}
+	eventually(t, "at the second", func() bool { return s.Connected() && s.Status().Broker == mq.addr() })
 }
 
 func TestSourceConfigErrors(t *testing.T) {

@@ -29,6 +29,8 @@ type snippet struct {
 		Columns     []string                     `yaml:"columns"`
 		TimeFormats []string                     `yaml:"time_formats"`
 		Timezone    string                       `yaml:"timezone"`
+		Encoding    string                       `yaml:"encoding"`
+		Separator   string                       `yaml:"separator"`
 	} `yaml:"sources"`
 	Stations map[string]struct {
 		Name                 string `yaml:"name"`
@@ -116,6 +118,17 @@ var deviceCases = []deviceCase{
 		[]wantEvent{{"4250168519463", 100001, "2021-03-15T09:20:00Z", "packing-1", "", false, "已收件"}}, nil, 0},
 	{"barcode-server.yaml", "barcode-server/barcode", "@barcode-server.json", "2020-08-03T10:01:00Z",
 		[]wantEvent{{"4250168519463", 100001, "2020-08-03T10:00:00Z", "cash-register-1", "33cb5677-3d0b-4faf-9dc4-d19a8ee7d8a1", false, "已收件"}}, nil, 0},
+	{"hikrobot.yaml", "hikrobot/sorter-1/result",
+		`{"DeviceSN":"K55192","TriggerTime":"2026-11-23 20:00:00.123","CodeInfo":{"CodeNum":2,"CodeList":[{"Content":"YT6900634716900","CodeType":"CODE128"},{"Content":"13800138000","CodeType":"CODE39"}]}}`, "2026-11-23T12:01:00Z",
+		[]wantEvent{{"YT6900634716900", 200001, "2026-11-23T12:00:00Z", "K55192", "", false, arrived}}, nil, 1},
+	{"hikrobot.yaml", "hikrobot/sorter-1/result", `{"DeviceSN":"K55192","CodeInfo":{"CodeNum":0,"CodeList":[]}}`, "", nil, nil, 1},
+	{"impinj-r700.yaml", "impinj/dock-2/events",
+		`[{"timestamp":"2026-11-23T12:00:00.123456789Z","hostname":"impinj-14","eventType":"tagInventory","tagInventoryEvent":{"epc":"4oBoBAAAQBEyNFZ4","epcHex":"E2806804000040113234567A"}},{"eventType":"heartbeat"}]`, "2026-11-23T12:01:00Z",
+		[]wantEvent{{"E2806804000040113234567A", 200001, "2026-11-23T12:00:00Z", "impinj-14", "", false, arrived}}, nil, 1},
+	{"handheld-gbk.yaml", "pda/pda-7/gbk", "\x02\xc5\xc9\xbc\xfe:YT6900634716900;JT1234567890123;NOREAD\x03\r\n", "",
+		[]wantEvent{
+			{"YT6900634716900", 300002, "", "pda-7", "", true, "已扫描"}, {"JT1234567890123", 200001, "", "pda-7", "", true, "已扫描"},
+		}, nil, 1},
 	{"plain-text.yaml", "barcode", "@plain-barcode.txt", "",
 		[]wantEvent{{"78636098066239", 200001, "", "line-1", "", true, arrived}}, nil, 0},
 	{"plain-text.yaml", "barcode", "@plain-barcode-crlf.txt", "",

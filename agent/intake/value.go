@@ -27,7 +27,7 @@ func (j *job) find(f field, el *element) (v found, ok bool) {
 		if r.level >= len(j.levels) {
 			return found{}, false
 		}
-		v = found{text: decode.StripText(j.levels[r.level]), from: r.String()}
+		v = found{text: valid(decode.StripText(j.levels[r.level])), from: r.String()}
 		return v, v.text != ""
 	case rulePointer:
 		if v, ok = j.follow(r, el.node); ok {
@@ -78,6 +78,7 @@ func (j *job) value(f field, rd *read) (v found, ok bool, bad *problem) {
 		if v.text, bad = j.decodeText(f, v); bad != nil || v.text == "" {
 			return v, false, bad
 		}
+		v.from += ", base64"
 	}
 	if !ok {
 		return v, false, nil
@@ -112,6 +113,13 @@ func (j *job) decodeText(f field, v found) (string, *problem) {
 	if err != nil {
 		return "", problemf("bad_base64", "%s at %s is no base64: %s; take %s out of base64 of %s if the device sends it plainly",
 			f, v.from, err, f, j.src.name())
+	}
+	if j.src.gbk {
+		plain, ok := decode.GBK([]byte(text))
+		if !ok {
+			return "", problemf("not_gbk", "what %s at %s holds in base64 is not GBK: take encoding out of %s if it is UTF-8", f, v.from, j.src.name())
+		}
+		text = string(plain)
 	}
 	return valid(decode.StripText(text)), nil
 }

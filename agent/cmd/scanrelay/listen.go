@@ -8,6 +8,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"unicode/utf8"
 
 	"scanrelay/agent"
 	"scanrelay/agent/control"
@@ -110,7 +113,7 @@ func (l *ear) begun(where string) {
 
 // show shows one message. A birth is taken to heart, as the agent does.
 func (l *ear) show(h intake.Heard) error {
-	info := intake.MessageInfo{DUP: h.DUP, Retained: h.Retained, ReceivedAt: h.ReceivedAt}
+	info := h.Info()
 	e := l.mapper.Explain(h.Topic, h.Payload, info)
 	if e.Decoder == "sparkplug" {
 		l.mapper.Map(h.Topic, h.Payload, info)
@@ -132,7 +135,11 @@ func (l *ear) showText(h intake.Heard, e *intake.Explanation) error {
 		fmt.Fprintf(l.out, "(%d messages came too fast to be shown)\n", h.Missed)
 	}
 	flags := word(h.Retained, " retained", "") + word(h.DUP, " dup", "")
-	fmt.Fprintf(l.out, "%s %d bytes%s: %s\n", h.ReceivedAt.Format("15:04:05.000"), len(h.Payload), flags, l.payloadText(h.Payload, 2000))
+	if e.Decoder != "sparkplug" && !utf8.Valid(h.Payload) {
+		_, gbk := decode.GBK(h.Payload)
+		flags += word(gbk, " (not UTF-8; it may be GBK)", " (not UTF-8)")
+	}
+	fmt.Fprintf(l.out, "%s %d bytes%s: %s\n", h.ReceivedAt.Format("15:04:05.000"), max(int64(len(h.Payload)), h.Size), flags, l.payloadText(h.Payload, 2000))
 	if err := l.explainText(e); err != nil {
 		return err
 	}
@@ -150,7 +157,27 @@ func (l *ear) payloadText(payload []byte, most int) string {
 	if !l.looker.reveal {
 		text = scan.MaskDigitRuns(text)
 	}
-	return visible(text) + more
+	return plainly(text) + more
+}
+
+// plainly is a payload with its framing: control characters and bytes that are no
+// UTF-8 as Go writes them. The blanks of JSON that is laid out are left out.
+func plainly(text string) string {
+	laidOut := strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[")
+	var b strings.Builder
+	for i, r := range text {
+		switch {
+		case laidOut && strings.ContainsRune("\r\n\t", r):
+			b.WriteByte(' ')
+		case r == utf8.RuneError && !strings.HasPrefix(text[i:], "\ufffd"):
+			fmt.Fprintf(&b, `\x%02x`, text[i])
+		case visible(string(r)) != string(r):
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }
 
 func (l *ear) showJSON(h intake.Heard, e *intake.Explanation) error {

@@ -31,18 +31,27 @@ func (a *app) quarantineList() *command {
 
 func (a *app) quarantineReplay() *command {
 	l := &looker{app: a}
+	var all bool
 	cmd := &command{
-		use:   "replay",
+		use:   "replay [ID… | --all]",
 		short: "Put the quarantine through the mapping that the agent uses now",
-		long:  "Put the quarantine through the mapping that the agent uses now: mend the\nconfiguration, reload it (SIGHUP), then replay. What is understood is stored and\nleaves the quarantine; the rest stays. Nothing is stored twice.",
-		args:  noArgs,
-		run: func(ctx context.Context, _ []string) error {
+		long: "Put the quarantine through the mapping that the agent uses now: mend the\n" +
+			"configuration, reload it (SIGHUP), then replay. What is understood is stored and\n" +
+			"leaves the quarantine; the rest stays. Nothing is stored twice. With IDs, as\n" +
+			"quarantine list shows them, only these entries; without, or with --all, every one.",
+		run: func(ctx context.Context, ids []string) error {
+			if all && len(ids) > 0 {
+				return usagef("replay takes the IDs of entries, or --all")
+			}
+			if err := control.CheckRejected(ids); err != nil {
+				return usageError{err}
+			}
 			c, err := l.dial(ctx)
 			if err != nil {
 				return err
 			}
 			defer c.Close()
-			r, err := c.Replay(ctx)
+			r, err := c.Replay(ctx, ids...)
 			if err != nil {
 				return err
 			}
@@ -55,5 +64,6 @@ func (a *app) quarantineReplay() *command {
 		},
 	}
 	l.flags(cmd, false)
+	cmd.flags().BoolVar(&all, "all", false, "every entry, as without IDs")
 	return cmd
 }

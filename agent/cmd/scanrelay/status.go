@@ -60,6 +60,9 @@ func (a *app) printStatus(s control.Status, running bool) error {
 	n := func(v uint64) string { return strconv.FormatUint(v, 10) }
 	t.add("intake", fmt.Sprintf("%d received, %d duplicate, %d ignored, %d rejected",
 		s.Intake.Received, s.Intake.Duplicate, s.Intake.Ignored, s.Intake.Rejected))
+	if n := s.Intake.Forgotten; n > 0 {
+		t.add("quarantine", fmt.Sprintf("%d older messages made way for newer ones (scanrelay quarantine list)", n))
+	}
 	t.add("pending", fmt.Sprintf("%d unsynced, %d awaiting waybill data, %d to push; the oldest for %s",
 		s.Pending.Unsynced, s.Pending.AwaitingWaybill, s.Pending.ToPush, age(s.Pending.OldestSeconds)))
 	t.add("pushed", n(s.Outcome.Pushed))

@@ -37,6 +37,17 @@ func TestTableInAPipe(t *testing.T) {
 	}
 }
 
+func TestPayloadsShowTheirFraming(t *testing.T) {
+	for in, want := range map[string]string{
+		"\x02YT1;YT2\x03\r\n": `\x02YT1;YT2\x03\r\n`, "YT1\tYT2\x1d": `YT1\tYT2\x1d`, "\ufeffYT1": `\ufeffYT1`, "\xba\xbcYT1\ufffd": `\xba\xbcYT1` + "\ufffd",
+		"{\r\n\t\"a\": 1}\x00": `{   "a": 1}\x00`, "杭州'\"\\": `杭州'"\`,
+	} {
+		if got := plainly(in); got != want {
+			t.Errorf("%q is shown as %s, want %s", in, got, want)
+		}
+	}
+}
+
 func TestCells(t *testing.T) {
 	for text, want := range map[string]int{"": 0, "abc": 3, "中文": 4, "é": 1, "e\u0301": 1, "【杭州】": 8, "，": 2, "한": 2, "🚚": 2} {
 		if got := cells(text); got != want {

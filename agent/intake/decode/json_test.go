@@ -91,6 +91,44 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// Gateways wrap what their devices send as a text.
+func TestJSONInText(t *testing.T) {
+	n := parse(t, `{"at":7,"p":"{\"codes\":[{\"c\":\"a\"},{\"c\":\"b\"}],\"q\":\"[1,2]\"}","list":" [\"x\",\"y\"]\n","no":"{","t":"YT1"}`)
+	for pointer, want := range map[string]string{"/p/codes/1/c": "b", "/p/q/0": "1", "/list/1": "y"} {
+		p, _ := ParsePointer(pointer)
+		found, ok := n.Find(p)
+		if !ok {
+			t.Errorf("%s: nothing found", pointer)
+			continue
+		}
+		if got, _ := found.Text(); got != want {
+			t.Errorf("%s: %q, want %q", pointer, got, want)
+		}
+	}
+	for _, pointer := range []string{"/no/x", "/t/0", "/p/codes/2", "/at/x"} {
+		p, _ := ParsePointer(pointer)
+		if found, ok := n.Find(p); ok {
+			t.Errorf("%s finds %s", pointer, found.Raw())
+		}
+	}
+	for pointer, want := range map[string]string{"/p/codes": `{"c":"a"} {"c":"b"}`, "/p/codes/*/c": `"a" "b"`, "/list": `"x" "y"`, "/t": `"YT1"`} {
+		p, _ := ParsePointer(pointer)
+		var got []string
+		for _, e := range n.Expand(p) {
+			got = append(got, string(e.Node.Raw()))
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %s, want %s", pointer, got, want)
+		}
+	}
+	p, _ := ParsePointer("/p/codes")
+	e := n.Expand(p)[1]
+	apart := parse(t, string(Apart(e.Node, e.Around)))
+	if again := apart.Expand(p); len(again) != 1 || string(again[0].Node.Raw()) != `{"c":"b"}` {
+		t.Errorf("apart it is %s", apart.Raw())
+	}
+}
+
 func TestExpand(t *testing.T) {
 	n := parse(t, `{"r":[{"n":"1","s":[{"d":"a"},{"d":"b"}]},{"n":"2","s":{"d":"c"}},{"n":"3"},{"n":"4","s":null},{"n":"5","s":[]}],"o":{"x":1,"y":2}}`)
 	for pointer, want := range map[string]string{

@@ -102,7 +102,8 @@ func (p SparkplugPayload) object(t SparkplugTopic, metrics []named) Node {
 
 // FindMetric follows a pointer in what Tree returned. A metric's name may be
 // written with its slashes as they are: /Scan/Code, /Scan~1Code and
-// /metrics/Scan~1Code are the same; /timestamps/Scan/Code is its time.
+// /metrics/Scan~1Code are the same; /timestamps/Scan/Code is its time, and
+// /Reader/Scan/Code also the metric Scan/Code in the template Reader.
 func FindMetric(n *Node, p Pointer) (*Node, bool) {
 	if found, ok := n.Find(p); ok {
 		return found, true
@@ -112,7 +113,28 @@ func FindMetric(n *Node, p Pointer) (*Node, bool) {
 		within, p = p[0], p[1:]
 	}
 	if members, ok := n.Member(within); ok {
-		return members.Member(strings.Join(p, "/"))
+		return findNamed(members, p)
+	}
+	return nil, false
+}
+
+// findNamed follows a pointer whose tokens may be parts of names with slashes; the
+// longest name counts.
+func findNamed(n *Node, p Pointer) (*Node, bool) {
+	for i := len(p); i > 0; i-- {
+		member, ok := n.Member(strings.Join(p[:i], "/"))
+		if !ok {
+			continue
+		}
+		if i == len(p) {
+			return member, true
+		}
+		if found, ok := member.Find(p[i:]); ok {
+			return found, true
+		}
+		if found, ok := findNamed(member, p[i:]); ok {
+			return found, true
+		}
 	}
 	return nil, false
 }

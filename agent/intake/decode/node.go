@@ -27,7 +27,7 @@ type Node struct {
 	raw  []byte   // as it was sent; nil for nodes made by other decoders than JSON
 	text string   // of a String made by another decoder, or of a Number
 	keys []string // of an Object, in the order sent
-	kids []Node   // of an Object or Array
+	kids []Node   // of an Object or Array; of a String what Inside found, empty if nothing
 }
 
 // NewString returns a String node.
@@ -197,6 +197,7 @@ func (n *Node) Find(p Pointer) (*Node, bool) {
 }
 
 func (n *Node) step(token string) (*Node, bool) {
+	n = n.inside()
 	if n.Kind != Array {
 		return n.Member(token)
 	}
@@ -205,6 +206,38 @@ func (n *Node) step(token string) (*Node, bool) {
 		return nil, false
 	}
 	return &n.kids[i], true
+}
+
+// inside is the JSON that a String holds as a text, as gateways wrap what their
+// devices send; n itself where there is none.
+func (n *Node) inside() *Node {
+	if n.Kind != String {
+		return n
+	}
+	if n.kids == nil {
+		n.kids = wrapped(n)
+	}
+	if len(n.kids) == 0 {
+		return n
+	}
+	return &n.kids[0]
+}
+
+// wrapped reads a String as an object or an array; empty if it is none. It has a
+// bound of its own, and all that a payload wraps is no longer than the payload.
+func wrapped(n *Node) []Node {
+	text, _ := n.Text()
+	data := Strip([]byte(text))
+	if len(data) == 0 || data[0] != '{' && data[0] != '[' || !json.Valid(data) {
+		return []Node{}
+	}
+	budget := maxNodes
+	p := parser{data: data, left: &budget}
+	root, err := p.value(0)
+	if err != nil {
+		return []Node{}
+	}
+	return []Node{root}
 }
 
 // Element is one element that Expand found.
@@ -221,6 +254,9 @@ type Element struct {
 func (n *Node) Expand(p Pointer) []Element { return expand(nil, n, p, nil) }
 
 func expand(out []Element, n *Node, p Pointer, around []*Node) []Element {
+	if in := n.inside(); in != n && (len(p) > 0 || in.Kind == Array) {
+		n, around = in, push(n, around)
+	}
 	if len(p) == 0 {
 		if n.Kind != Array {
 			return one(out, n, around)
@@ -264,18 +300,21 @@ func Apart(n *Node, around []*Node) []byte {
 	child := n
 	objects := false
 	for _, outer := range around {
-		objects = objects || outer.Kind == Object
+		objects = objects || outer.Kind != Array
 	}
 	if !objects {
 		return out
 	}
 	for _, outer := range around {
 		var b bytes.Buffer
-		if outer.Kind == Array {
+		switch outer.Kind {
+		case Array:
 			b.WriteByte('[')
 			b.Write(out)
 			b.WriteByte(']')
-		} else {
+		case String: // that holds JSON
+			b.Write(quote(string(out)))
+		default:
 			outer.writeWith(&b, child, out)
 		}
 		out, child = b.Bytes(), outer

@@ -118,7 +118,7 @@ func metric(b []byte) (m Metric, err error) {
 			m.Historical = f.value != 0
 		case 7:
 			m.Null = f.value != 0
-		case 10, 11, 12, 13, 14, 15, 16:
+		case 10, 11, 12, 13, 14, 15, 16, fieldTemplate:
 			m.field, m.bits, m.bytes = f.number, f.value, f.bytes
 		}
 	}
@@ -135,9 +135,17 @@ const (
 	typeBoolean = 11
 )
 
-// Value returns the metric's value. datatype is the birth's where the metric
-// has none of its own.
-func (m *Metric) Value(datatype uint32) Node {
+// fieldTemplate is the value field of a template: metrics in a metric.
+const fieldTemplate = 18
+
+// maxTemplates bounds how deep templates are nested.
+const maxTemplates = 8
+
+// Value returns the metric's value; a template is an object of its metrics.
+// datatype is the birth's where the metric has none of its own.
+func (m *Metric) Value(datatype uint32) Node { return m.value(datatype, 0) }
+
+func (m *Metric) value(datatype uint32, depth int) Node {
 	if m.Datatype != 0 {
 		datatype = m.Datatype
 	}
@@ -155,9 +163,33 @@ func (m *Metric) Value(datatype uint32) Node {
 		return NewBool(m.bits != 0)
 	case 15, 16:
 		return NewString(string(m.bytes))
+	case fieldTemplate:
+		return template(m.bytes, depth+1)
 	default:
 		return Node{}
 	}
+}
+
+// template reads a template's metrics, which have names; what is broken is null.
+func template(b []byte, depth int) Node {
+	var names []string
+	var values []Node
+	for len(b) > 0 {
+		var f protoField
+		var err error
+		if f, b, err = nextField(b); err != nil || depth > maxTemplates {
+			return Node{}
+		}
+		if f.number != 2 || f.wire != wireBytes {
+			continue
+		}
+		m, err := metric(f.bytes)
+		if err != nil || len(names) >= maxMetrics {
+			return Node{}
+		}
+		names, values = append(names, m.Name), append(values, m.value(0, depth))
+	}
+	return NewObject(names, values)
 }
 
 // integer reads signed types from their two's complement.

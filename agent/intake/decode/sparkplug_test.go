@@ -152,9 +152,65 @@ func TestBrokenSparkplug(t *testing.T) {
 	}
 }
 
+// templated is a payload with one metric, a template of these metrics.
+func templated(name string, members ...[]byte) []byte {
+	var template []byte
+	for _, m := range members {
+		template = appendBytes(template, 2, m)
+	}
+	return appendBytes(nil, 2, appendBytes(appendNumber(appendBytes(nil, 1, []byte(name)), 3, 1600152165480), fieldTemplate, template))
+}
+
+func textMetric(name, value string) []byte {
+	return appendBytes(appendBytes(nil, 1, []byte(name)), 15, []byte(value))
+}
+
+func TestSparkplugTemplate(t *testing.T) {
+	inner := appendBytes(appendBytes(nil, 1, []byte("Deep")), fieldTemplate, appendBytes(nil, 2, textMetric("Code/2", "b")))
+	p, err := Sparkplug(templated("Reader/1", textMetric("Scan/Code", "a"), inner))
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, _, _ := p.Tree(SparkplugTopic{}, Birth{})
+	for pointer, want := range map[string]string{
+		"/Reader/1/Scan/Code": "a", "/Reader~11/Scan~1Code": "a", "/metrics/Reader~11/Scan~1Code": "a", "/Reader/1/Deep/Code/2": "b",
+		"/timestamps/Reader/1": "1600152165480",
+	} {
+		ptr, _ := ParsePointer(pointer)
+		found, ok := FindMetric(&whole, ptr)
+		if !ok {
+			t.Errorf("%s: nothing found", pointer)
+			continue
+		}
+		if got, _ := found.Text(); got != want {
+			t.Errorf("%s: %q, want %q", pointer, got, want)
+		}
+	}
+	for _, pointer := range []string{"/Reader", "/Reader/1/Code", "/Reader/1/Deep/Code", "/Deep"} {
+		ptr, _ := ParsePointer(pointer)
+		if found, ok := FindMetric(&whole, ptr); ok {
+			t.Errorf("%s finds %s", pointer, found.Raw())
+		}
+	}
+	deep := textMetric("x", "y")
+	for range 3 * maxTemplates {
+		deep = appendBytes(appendBytes(nil, 1, []byte("t")), fieldTemplate, appendBytes(nil, 2, deep))
+	}
+	for name, b := range map[string][]byte{"broken": []byte("\xff"), "deep": deep} {
+		p, err := Sparkplug(templated("T", b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if whole, _, _ := p.Tree(SparkplugTopic{}, Birth{}); !json.Valid(whole.Raw()) {
+			t.Errorf("%s: %s", name, whole.Raw())
+		}
+	}
+}
+
 func FuzzSparkplug(f *testing.F) {
 	_, birth, data := published(f)
 	f.Add(birth, data)
+	f.Add(birth, templated("Reader", textMetric("Scan/Code", "a")))
 	f.Fuzz(func(t *testing.T, birth, data []byte) {
 		b, err := Sparkplug(birth)
 		if err != nil {

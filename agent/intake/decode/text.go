@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/csv"
+	"regexp"
 	"strings"
 	"unicode/utf16"
 )
@@ -32,6 +33,25 @@ func Lines(payload []byte) [][]byte {
 		}
 	}
 	return lines
+}
+
+// Parts cuts lines where between matches, and returns what is not empty after
+// Strip.
+func Parts(lines [][]byte, between *regexp.Regexp) (parts [][]byte) {
+	add := func(part []byte) {
+		if part = Strip(part); len(part) > 0 {
+			parts = append(parts, part)
+		}
+	}
+	for _, line := range lines {
+		begin := 0
+		for _, at := range between.FindAllIndex(line, -1) {
+			add(line[begin:at[0]])
+			begin = at[1]
+		}
+		add(line[begin:])
+	}
+	return parts
 }
 
 // UTF8 returns a text that begins with the byte order mark of UTF-16 as UTF-8, and

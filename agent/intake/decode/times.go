@@ -10,8 +10,10 @@ import (
 // Time reads a device's time in any of these forms: one of the extra layouts;
 // unix seconds, milliseconds, microseconds or nanoseconds, told apart by size;
 // RFC 3339 and its kin (blank or T between date and time, -, / or . in the
-// date, a fraction, no seconds, zones as Z, +08, +0800, +08:00 or none); compact
-// 20060102150405; RFC 1123 and ANSI C. loc is the zone of times that have none.
+// date, a fraction behind . , or :, no seconds, zones as Z, +08, +0800, +08:00,
+// loc's own name or none); compact 20060102150405 with or without a fraction;
+// RFC 1123 and ANSI C; and what Java and .NET print by themselves. loc is the zone
+// of times that have none.
 // A moment at or before 1970-01-01 is no time: it is what devices send that
 // never had one.
 func Time(s string, layouts []string, loc *time.Location) (time.Time, bool) {
@@ -21,6 +23,10 @@ func Time(s string, layouts []string, loc *time.Location) (time.Time, bool) {
 }
 
 func parseTime(s string, layouts []string, loc *time.Location) (time.Time, bool) {
+	s = strings.TrimSuffix(strings.TrimPrefix(s, "/Date("), ")/") // .NET
+	if at := strings.IndexByte(s, '['); at > 0 && s[len(s)-1] == ']' {
+		s = s[:at] // Java: 2026-11-24T08:00:00+08:00[Asia/Shanghai]
+	}
 	for _, layout := range layouts {
 		if t, err := time.ParseInLocation(layout, s, loc); err == nil {
 			return t, true
@@ -38,7 +44,7 @@ func parseTime(s string, layouts []string, loc *time.Location) (time.Time, bool)
 	if t, ok := iso(s, loc); ok {
 		return t, true
 	}
-	for _, layout := range []string{time.RFC1123, time.RFC1123Z, time.ANSIC, time.UnixDate, time.RFC850} {
+	for _, layout := range []string{time.RFC1123, time.RFC1123Z, time.ANSIC, time.UnixDate, time.RFC850, "Jan 2, 2006 3:04:05 PM"} {
 		if t, err := time.ParseInLocation(layout, s, loc); err == nil {
 			return t, true
 		}
@@ -49,14 +55,18 @@ func parseTime(s string, layouts []string, loc *time.Location) (time.Time, bool)
 // chinese makes 2026年11月23日 15时30分20秒 what iso reads.
 var chinese = strings.NewReplacer("年", "-", "月", "-", "日 ", " ", "日", " ", "时", ":", "分", ":", "秒", "")
 
-// compact reads 20060102150405 and 200601021504, which as milliseconds would
-// lie after 2600 or before 1980, and 20060102T150405 with or without a zone.
+// compact reads 20060102150405, 20060102150405123 and 200601021504, which as
+// milliseconds or microseconds would lie after 2600 or before 1980, 060102150405,
+// which would lie before 1980 too, and 20060102T150405 with or without a zone.
 func compact(s string, loc *time.Location) (time.Time, bool) {
-	if len(s) < 12 || (s[:2] != "20" && s[:2] != "19") {
+	if len(s) < 12 || s[0] != '2' && s[:2] != "19" {
 		return time.Time{}, false
 	}
+	if len(s) == len("20060102150405123") && strings.Trim(s, "0123456789") == "" {
+		s = s[:14] + "." + s[14:]
+	}
 	for _, layout := range []string{
-		"20060102150405", "200601021504", "20060102T150405", "20060102 150405",
+		"20060102150405", "200601021504", "060102150405", "20060102T150405", "20060102 150405", "20060102 15:04:05",
 		"20060102T150405Z07:00", "20060102T150405Z0700",
 	} {
 		if t, err := time.ParseInLocation(layout, s, loc); err == nil {
@@ -169,7 +179,7 @@ func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 // fraction reads a fraction of a second as nanoseconds; further digits are
 // left out.
 func (r *reader) fraction() int {
-	if r.any(".,") == 0 {
+	if r.any(".,:") == 0 {
 		return 0
 	}
 	r.bad = r.bad || !isDigit(r.peek())
@@ -181,7 +191,8 @@ func (r *reader) fraction() int {
 	return nanos
 }
 
-// zone reads Z, UTC, GMT, an offset, or nothing, which stands for loc.
+// zone reads Z, UTC, GMT, an offset, or nothing, which stands for loc as its own
+// name does (CST, which is another zone elsewhere).
 func (r *reader) zone(loc *time.Location) (*time.Location, bool) {
 	r.skip(' ')
 	rest := r.s[r.pos:]
@@ -191,6 +202,10 @@ func (r *reader) zone(loc *time.Location) (*time.Location, bool) {
 	case "Z", "UTC", "GMT":
 		r.pos = len(r.s)
 		return time.UTC, true
+	}
+	if name, _ := time.Unix(0, 0).In(loc).Zone(); rest == name {
+		r.pos = len(r.s)
+		return loc, true
 	}
 	sign := r.any("+-")
 	hours := r.number(2, 2)

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"scanrelay/agent/intake"
+)
+
+// What a device sends is shown so that whoever maps it sees its framing, that it is
+// not UTF-8, and that it was cut short.
+func TestListenShowsWhatADeviceSends(t *testing.T) {
+	m, err := intake.NewMapper(intake.MapperConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		heard intake.Heard
+		want  string
+	}{
+		{intake.Heard{Topic: "a", Payload: []byte("\x02YT1\xba\xbc\x03\r\n")}, `9 bytes (not UTF-8; it may be GBK): \x02YT1\xba\xbc\x03\r\n` + "\n"},
+		{intake.Heard{Topic: "a", Payload: []byte("\xffYT1"), DUP: true}, `4 bytes dup (not UTF-8): \xffYT1` + "\n"},
+		{intake.Heard{Topic: "scans/a", Payload: []byte("YT1"), Size: 3 << 20, Retained: true}, "3145728 bytes retained: YT1\n"},
+	} {
+		var out bytes.Buffer
+		l := &ear{checker: &checker{app: &app{stdio: stdio{out: &out}}}, mapper: m}
+		row.heard.ReceivedAt = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
+		if err := l.show(row.heard); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(out.String(), "08:00:00.000 "+row.want) {
+			t.Errorf("got %s, want %s", out.String(), row.want)
+		}
+	}
+}

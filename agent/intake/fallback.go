@@ -1,0 +1,55 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// errReturn ends a session at a later broker when an earlier one is back: what
+// devices publish there, and what it kept for us while it was away, would wait for
+// as long as the later one stays.
+var errReturn = errors.New("an earlier broker of the list can be reached again")
+
+// Bounds of the time between two looks at the earlier brokers. It grows as long as
+// they can be reached and yet do not take us.
+const (
+	returnAfter    = time.Minute
+	maxReturnAfter = 30 * time.Minute
+)
+
+// earlier receives once a broker before the i-th can be reached, until ctx ends.
+// Nothing is said to it: who it would let in only a connection of ours can tell.
+func (s *Source) earlier(ctx context.Context, i int) <-chan struct{} {
+	back := make(chan struct{}, 1)
+	if i == 0 {
+		return back
+	}
+	every := s.returns
+	s.returns = min(2*every, maxReturnAfter) // serve sets it back
+	go func() {
+		for ctx.Err() == nil {
+			pause(ctx, every)
+			for _, broker := range s.cfg.Brokers[:i] {
+				if s.reaches(ctx, broker) {
+					back <- struct{}{}
+					return
+				}
+			}
+		}
+	}()
+	return back
+}
+
+func (s *Source) reaches(ctx context.Context, broker string) bool {
+	u, err := parseBroker(broker)
+	if err != nil {
+		return false
+	}
+	conn, err := s.dial(ctx, u)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close() // it was only to see who answers
+	return true
+}
