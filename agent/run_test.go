@@ -176,6 +176,8 @@ func TestAbortCutsTheStopShort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A stop that is cut short leaves the store open; its folder goes after it.
+	t.Cleanup(func() { _ = a.outbox.Close(context.Background()) })
 	hung := hangs{make(chan struct{}), make(chan struct{})}
 	defer func() { close(hung.free); <-hung.gone }()
 	a.intake = hung
