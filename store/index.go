@@ -93,6 +93,7 @@ func (x *index) edit(h uint64, fn func(w *waybill)) {
 	}
 	if w.head != head {
 		w.set(waybillSure, x.absent() == 0)
+		w.set(waybillChecked, false) // that was for another head
 	}
 	ready := x.leasable(&w)
 	w.set(waybillReady, ready)

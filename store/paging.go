@@ -86,6 +86,8 @@ func (o *Outbox) settleDoubts(doubts []doubt) error {
 	}
 	earlier, err := o.earlier(doubts)
 	o.locked(func(x *index) {
+		// What was found says nothing of a waybill that has another head by now.
+		doubts = slices.DeleteFunc(doubts, func(d doubt) bool { return !x.doubted(d) })
 		for _, f := range earlier {
 			if x.all.has(setPending, f.seq) {
 				x.hold(f.seq, f.entry)

@@ -238,3 +238,34 @@ func TestPagedUnderLoad(t *testing.T) {
 		}
 	}
 }
+
+// While somebody looks for what comes before a waybill's head, the centre may end
+// that head. What was found then says nothing about the next one.
+func TestPagedHeadEndsMeanwhile(t *testing.T) {
+	o := open(t, fastDir(t), paged(newTestClock(), 16))
+	mustAppend(t, o, event("X", "x", 1795000000))
+	o.locked(func(x *index) { // as if the window were full
+		x.shelve(1)
+		x.low = 1
+	})
+	mustAppend(t, o, event("W", "a", 1795000001), event("W", "b", 1795000002), event("W", "c", 1795000003))
+	syncAll(t, o)
+	var doubts []doubt
+	o.locked(func(x *index) { _, doubts = x.lease(1, time.Minute, &turns{}) })
+	if len(doubts) != 1 || doubts[0].head != 2 {
+		t.Fatalf("doubts %v", doubts)
+	}
+	if err := o.Rewind(1); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Synced(4, []Settlement{{Seq: 2, Outcome: Superseded}}, []uint64{3}); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.settleDoubts(doubts); err != nil {
+		t.Fatal(err)
+	}
+	if got := seqsOf(mustLease(t, o, 5)); slices.Contains(got, 4) || !slices.Contains(got, 3) {
+		t.Errorf("leased %v: 3 comes before 4", got)
+	}
+	o.locked(func(x *index) { checkIndex(t, x) })
+}
