@@ -107,6 +107,12 @@ func (x *index) edit(h uint64, fn func(w *waybill)) {
 // absent is how many pending events are on disk only.
 func (x *index) absent() int { return x.all.count[setPending] - x.all.count[setHeld] }
 
+// here reports whether nothing on disk has to be read for a number: its event is
+// held, or not pending.
+func (x *index) here(seq uint64) bool {
+	return !x.all.has(setPending, seq) || x.all.has(setHeld, seq)
+}
+
 func (x *index) leasable(w *waybill) bool {
 	if w.head > x.watermark || w.is(waybillLeased|waybillChecked) {
 		return false

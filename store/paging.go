@@ -144,11 +144,7 @@ func (o *Outbox) absentOf(ids []scan.WaybillID, from, to uint64) ([]uint64, erro
 	if err != nil {
 		return nil, err
 	}
-	o.locked(func(x *index) {
-		seqs = slices.DeleteFunc(seqs, func(seq uint64) bool {
-			return !x.all.has(setPending, seq) || x.all.has(setHeld, seq)
-		})
-	})
+	o.locked(func(x *index) { seqs = slices.DeleteFunc(seqs, x.here) })
 	return seqs, nil
 }
 

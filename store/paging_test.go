@@ -269,3 +269,43 @@ func TestPagedHeadEndsMeanwhile(t *testing.T) {
 	}
 	o.locked(func(x *index) { checkIndex(t, x) })
 }
+
+// Whether an event is on disk only or in memory, and moves from one to the other
+// just now, Newer knows it.
+func TestPagedNewerWhileItMoves(t *testing.T) {
+	o := open(t, fastDir(t), paged(newTestClock(), 16))
+	mustAppend(t, o, event("W", "a", 1795000000), event("W", "b", 1795000001), event("X", "x", 1795000000), event("Y", "y", 1795000000))
+	syncAll(t, o)
+	var entry entry
+	o.locked(func(x *index) {
+		x.shelve(3) // something is on disk only all the while
+		entry = *x.get(2)
+	})
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for out := true; ; out = !out {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			o.locked(func(x *index) {
+				if out {
+					x.shelve(2)
+				} else {
+					x.hold(2, entry)
+				}
+			})
+		}
+	}()
+	for range 20000 {
+		if at, ok, err := o.Newer("W", 1); at != 1795000001 || !ok || err != nil {
+			t.Errorf("newer: %d %t %v", at, ok, err)
+			break
+		}
+	}
+	close(stop)
+	<-stopped
+	o.locked(func(x *index) { x.low = 1 })
+}
