@@ -126,7 +126,7 @@ func (x *index) leasable(w *waybill) bool {
 // add makes an event pending and holds it.
 func (x *index) add(seq uint64, e entry) {
 	x.pend(seq)
-	x.hold(seq, e)
+	x.hold(seq, e, 0)
 	x.shrink()
 }
 
@@ -138,8 +138,18 @@ func (x *index) pend(seq uint64) {
 	}
 }
 
-// hold brings a pending event into memory.
-func (x *index) hold(seq uint64, e entry) {
+// holdAll brings pending events into memory, rising. A waybill may have tens of
+// thousands of them, so the place of each is looked for from the one before.
+func (x *index) holdAll(list []found) {
+	near := make(map[uint64]uint64, len(list))
+	for _, f := range list {
+		x.hold(f.seq, f.entry, near[f.waybill])
+		near[f.waybill] = f.seq
+	}
+}
+
+// hold brings a pending event into memory. near: see link.
+func (x *index) hold(seq uint64, e entry, near uint64) {
 	if x.all.has(setHeld, seq) {
 		return
 	}
@@ -149,7 +159,7 @@ func (x *index) hold(seq uint64, e entry) {
 	if _, noted := x.notes[seq]; noted {
 		e.flags |= entryNoted
 	}
-	x.edit(e.waybill, func(w *waybill) { x.link(w, seq, e) })
+	x.edit(e.waybill, func(w *waybill) { x.link(w, seq, e, near) })
 }
 
 // shelve takes a pending event out of memory; it stays on disk.

@@ -69,17 +69,19 @@ func (o *Outbox) bring(seqs []uint64) error {
 			x.unwanted(seqs)
 			return
 		}
-		for _, f := range list {
-			if x.all.has(setPending, f.seq) && !x.all.has(setWaiting, f.seq) {
-				x.hold(f.seq, f.entry)
-			}
-		}
+		x.holdAll(slices.DeleteFunc(list, func(f found) bool {
+			return !x.all.has(setPending, f.seq) || x.all.has(setWaiting, f.seq)
+		}))
 	})
 	return err
 }
 
+// maxEarlier is how many events of a waybill that come before its head are brought
+// in at once: the first one is enough for the order, and there may be very many.
+const maxEarlier = 64
+
 // settleDoubts looks for pending events on disk that come before the heads of
-// waybills, and brings them in.
+// waybills, and brings the first of them in.
 func (o *Outbox) settleDoubts(doubts []doubt) error {
 	if len(doubts) == 0 {
 		return nil
@@ -88,11 +90,7 @@ func (o *Outbox) settleDoubts(doubts []doubt) error {
 	o.locked(func(x *index) {
 		// What was found says nothing of a waybill that has another head by now.
 		doubts = slices.DeleteFunc(doubts, func(d doubt) bool { return !x.doubted(d) })
-		for _, f := range earlier {
-			if x.all.has(setPending, f.seq) {
-				x.hold(f.seq, f.entry)
-			}
-		}
+		x.holdAll(slices.DeleteFunc(earlier, func(f found) bool { return !x.all.has(setPending, f.seq) }))
 		for _, d := range doubts {
 			x.checked(d.waybill, err == nil)
 		}
@@ -121,7 +119,11 @@ func (o *Outbox) earlier(doubts []doubt) ([]found, error) {
 	for _, seq := range bad {
 		list = append(list, o.unreadableEntry(seq)) // a dead letter soon, and in nobody's way
 	}
-	return slices.DeleteFunc(list, func(f found) bool { return f.seq >= heads[f.waybill] }), err
+	count := map[uint64]int{}
+	return slices.DeleteFunc(list, func(f found) bool {
+		count[f.waybill]++
+		return f.seq >= heads[f.waybill] || count[f.waybill] > maxEarlier
+	}), err
 }
 
 // waybillsOf reads of which waybills events are. What cannot be read is of none.

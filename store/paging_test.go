@@ -294,7 +294,7 @@ func TestPagedNewerWhileItMoves(t *testing.T) {
 				if out {
 					x.shelve(2)
 				} else {
-					x.hold(2, entry)
+					x.hold(2, entry, 0)
 				}
 			})
 		}
@@ -308,4 +308,38 @@ func TestPagedNewerWhileItMoves(t *testing.T) {
 	close(stop)
 	<-stopped
 	o.locked(func(x *index) { x.low = 1 })
+}
+
+// A waybill that is scanned over and over, as the label with which a scanner is
+// tried out, has thousands of events: they are pushed in order, and not all of them
+// are held because the first one has to be looked for.
+func TestPagedManyOfOneWaybill(t *testing.T) {
+	const n, size = 3000, 16
+	o := open(t, fastDir(t), paged(newTestClock(), size))
+	for part := range slices.Chunk(slices.Collect(seqs(n)), 500) {
+		events := make([]scan.Event, len(part))
+		for j, i := range part {
+			events[j] = event("W", fmt.Sprint("e", i), 1795000000+int64(i))
+		}
+		mustAppend(t, o, events...)
+	}
+	waiting := make([]uint64, n)
+	for i := range waiting {
+		waiting[i] = uint64(i + 1)
+	}
+	if err := o.Synced(n, nil, waiting); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, o, event("W", "last", 1795009999))
+	syncAll(t, o)
+	for want := uint64(1); want <= n+1; want++ {
+		got := mustLease(t, o, 3)
+		if len(got) != 1 || got[0].ID.Seq != want {
+			t.Fatalf("leased %v, want %d", seqsOf(got), want)
+		}
+		if held := o.index.all.count[setHeld]; held > maxEarlier+4*size {
+			t.Fatalf("%d are held", held)
+		}
+		settle(t, o, Pushed, got...)
+	}
 }
