@@ -8,12 +8,13 @@ import (
 
 const (
 	// longWait is from what backoff on attempts are written: shorter ones a
-	// restart may forget. Then again each time their number has doubled, so that
-	// an event costs a few small notes, however long it is tried.
+	// restart may forget. Then again each time their number or the backoff has
+	// doubled, so that an event costs a few small notes, however long it is tried,
+	// or given back untried.
 	longWait = 30 * time.Second
 	// attemptsLag is how late they may be written.
 	attemptsLag = 5 * time.Second
-	// attemptsChunk is how many are written in one commit.
+	// attemptsChunk is how many are written in one commit, at most.
 	attemptsChunk = 1000
 )
 
@@ -22,7 +23,8 @@ type attempt struct {
 	at        time.Time     // not to be leased before; zero: at once
 	delay     time.Duration // how long it was to wait when that was said
 	attempts  int
-	saved     int // attempts that are on disk, or in unsaved
+	saved     int           // attempts that are on disk, or in unsaved
+	savedFor  time.Duration // the delay when they were put there
 	last      Reply
 	retriedAt time.Time // when it was put back as a dead letter
 	later     laterTime // what was stored after it by then
@@ -39,20 +41,27 @@ func (x *index) retried(r Retry) {
 	}
 	x.note(r.Seq, func(a *attempt) {
 		a.at, a.delay, a.attempts, a.last = at, max(0, delay), r.Attempts, r.Last
-		if delay >= longWait && a.attempts >= 2*a.saved {
-			a.saved = a.attempts
+		if delay >= longWait && (a.attempts >= 2*max(1, a.saved) || delay >= 2*a.savedFor) {
+			a.saved, a.savedFor = a.attempts, delay
 			x.unsaved = append(x.unsaved, r.Seq)
 		}
 	})
 }
 
-// takeUnsaved takes attempts that are to be written with the next commit.
-func (x *index) takeUnsaved() (notes []note) {
-	n := min(attemptsChunk, len(x.unsaved))
-	for _, seq := range x.unsaved[:n] {
-		if a, ok := x.notes[seq]; ok {
-			notes = append(notes, a.note(seq, x.now))
+// takeUnsaved takes attempts that are to be written with the next commit, of
+// limit bytes at most, but one at least.
+func (x *index) takeUnsaved(limit int) (notes []note) {
+	n := 0
+	for bytes := 0; n < len(x.unsaved) && len(notes) < attemptsChunk; n++ {
+		a, ok := x.notes[x.unsaved[n]]
+		if !ok {
+			continue
 		}
+		one := a.note(x.unsaved[n], x.now)
+		if bytes += noteWeight(&one); bytes > limit && len(notes) > 0 {
+			break
+		}
+		notes = append(notes, one)
 	}
 	if x.unsaved = x.unsaved[n:]; len(x.unsaved) == 0 {
 		x.unsaved = nil
@@ -63,7 +72,7 @@ func (x *index) takeUnsaved() (notes []note) {
 // unsaveAll has everything written that a clean stop should not forget.
 func (x *index) unsaveAll() {
 	for seq, a := range x.notes {
-		if a.attempts > a.saved {
+		if a.attempts > a.saved || a.savedFor == 0 && a.at.After(x.now) {
 			x.unsaved = append(x.unsaved, seq)
 		}
 	}
@@ -89,7 +98,7 @@ func (x *index) tried(n *note) {
 	x.note(n.seq, func(a *attempt) {
 		a.attempts, a.saved, a.last = n.attempts, n.attempts, n.last
 		if n.delay > 0 {
-			a.at, a.delay = at, n.delay
+			a.at, a.delay, a.savedFor = at, n.delay, n.delay
 			heap.Push(&x.timers, timer{at, n.seq})
 		}
 	})

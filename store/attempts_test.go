@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -104,5 +105,56 @@ func wantAttempts(t *testing.T, o *Outbox, want map[uint64]int) {
 		if n, ok := want[r.ID.Seq]; ok && r.Attempts != n {
 			t.Errorf("%d attempts of %d, want %d", r.Attempts, r.ID.Seq, n)
 		}
+	}
+}
+
+// An event that is given back untried costs as few.
+func TestHoldsAreWrittenSeldom(t *testing.T) {
+	clock := newTestClock()
+	o := open(t, t.TempDir(), small(clock))
+	appendN(t, o, 1)
+	syncAll(t, o)
+	before := o.journal.newest().notes
+	for range 100 {
+		mustLease(t, o, 1)
+		if err := o.Release(Retry{Seq: 1, At: clock.Now().Add(time.Minute)}); err != nil {
+			t.Fatal(err)
+		}
+		if err := o.change(&changeOp{set: func(*group) {}}); err != nil {
+			t.Fatal(err)
+		}
+		clock.advance(time.Hour)
+	}
+	if n := o.journal.newest().notes - before; n != 1 {
+		t.Errorf("%d notes for 100 holds, want 1", n)
+	}
+}
+
+// More attempts than one commit takes are written by further ones, and what WeChat
+// said of them may be long: a commit fits into the smallest segment all the same.
+func TestManyAttemptsAreWritten(t *testing.T) {
+	const n = 2500
+	clock := newTestClock()
+	o := open(t, fastDir(t), small(clock))
+	appendN(t, o, n)
+	syncAll(t, o)
+	said := Reply{Reason: strings.Repeat("x", maxReason), RID: "r"}
+	for _, r := range mustLease(t, o, n) {
+		if err := o.Release(Retry{Seq: r.ID.Seq, At: clock.Now().Add(time.Minute), Attempts: 3, Last: said}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for left := n; left > 0; {
+		if o.flushBy().IsZero() {
+			t.Fatalf("%d attempts are not going to be written", left)
+		}
+		e := padded("W", fmt.Sprint("e", left), 1795000000, 100_000)
+		if _, err := o.Append(t.Context(), batch(e, padded("W", fmt.Sprint("f", left), 1795000000, 100_000))); err != nil {
+			t.Fatal(err)
+		}
+		o.locked(func(x *index) { left = len(x.unsaved) })
+	}
+	if o.Counts().Full {
+		t.Error("full")
 	}
 }

@@ -2,11 +2,18 @@ package store
 
 // link puts an event into its waybill's chain: nearly always at the end, but a
 // dead letter that is put back, and what is brought in from disk, goes to its
-// place.
-func (x *index) link(w *waybill, seq uint64, e entry) {
+// place. near is one before it in the chain, where it is looked for from; 0: from
+// the end.
+func (x *index) link(w *waybill, seq uint64, e entry, near uint64) {
 	before, after := w.tail(), uint64(0)
+	if near != 0 {
+		before, after = near, x.nextOf(near)
+	}
 	for before > seq {
 		before, after = x.prevOf(before), before
+	}
+	for after != 0 && after < seq {
+		before, after = after, x.nextOf(after)
 	}
 	e.prev, e.next = distance(before, seq), distance(seq, after)
 	x.put(seq, e)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -136,4 +137,23 @@ func mustLeaseAfter(t *testing.T, o *Outbox, c *testClock, n int) []Record {
 		t.Fatalf("%d leased", len(r))
 	}
 	return r
+}
+
+// The oldest event may be on disk only when its clock becomes known.
+func TestOldestIsClockless(t *testing.T) {
+	c := newTestClock()
+	o := open(t, t.TempDir(), paged(c, 4))
+	for i := range 20 {
+		mustAppend(t, o, clockless(fmt.Sprint("e", i), "boot", time.Duration(i)*time.Second, scan.MarkClock, 1))
+	}
+	zero := c.Now().Add(-time.Hour)
+	if got := o.Counts().Oldest; !got.Before(zero) {
+		t.Fatalf("oldest is of %v before the clock is known", got)
+	}
+	if err := o.ResolveClock("boot", zero); err != nil {
+		t.Fatal(err)
+	}
+	if got := o.Counts().Oldest; !got.Equal(zero) {
+		t.Errorf("oldest is of %v, want %v", got, zero)
+	}
 }

@@ -234,6 +234,9 @@ func (o *Outbox) applyGroup(g *group, ops []op, results []error) {
 		}
 		if written {
 			o.dirtyBy = time.Time{}
+			if len(x.unsaved) > 0 && o.room.open() {
+				o.dirtyLocked(attemptsLag) // there were too many for this commit
+			}
 		} else if counted {
 			o.dirtyLocked(counterLag)
 		}

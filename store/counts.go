@@ -29,7 +29,7 @@ func (o *Outbox) Counts() Counts {
 }
 
 // oldest returns when the first pending event was received; zero if none. One
-// that is on disk only is read, once.
+// that is on disk only is read: once, as soon as its clock is known.
 func (o *Outbox) oldest() time.Time {
 	var seq uint64
 	var ok, known bool
@@ -46,11 +46,14 @@ func (o *Outbox) oldest() time.Time {
 	})
 	if ok && !known {
 		first := o.unreadableEntry(seq)
-		if list, _, err := o.readEntries([]uint64{seq}); err == nil && len(list) == 1 {
+		list, _, err := o.readEntries([]uint64{seq})
+		if len(list) == 1 {
 			first = list[0]
 		}
 		received = first.received
-		o.locked(func(x *index) { x.oldest = first })
+		if err == nil && first.flags&entryClockless == 0 { // else it is provisional
+			o.locked(func(x *index) { x.oldest = first })
+		}
 	}
 	if !ok {
 		return time.Time{}

@@ -47,7 +47,7 @@ func (o *Outbox) newGroup() *group {
 	g.next.watermark = o.index.watermark
 	if o.room.open() {
 		o.index.now = g.now
-		for _, n := range o.index.takeUnsaved() {
+		for _, n := range o.index.takeUnsaved(o.groupLimit() / 2) {
 			g.tried = append(g.tried, n.seq)
 			g.addNote(n)
 		}

@@ -93,6 +93,7 @@ func (x *index) edit(h uint64, fn func(w *waybill)) {
 	}
 	if w.head != head {
 		w.set(waybillSure, x.absent() == 0)
+		w.set(waybillChecked, false) // that was for another head
 	}
 	ready := x.leasable(&w)
 	w.set(waybillReady, ready)
@@ -105,6 +106,12 @@ func (x *index) edit(h uint64, fn func(w *waybill)) {
 
 // absent is how many pending events are on disk only.
 func (x *index) absent() int { return x.all.count[setPending] - x.all.count[setHeld] }
+
+// here reports whether nothing on disk has to be read for a number: its event is
+// held, or not pending.
+func (x *index) here(seq uint64) bool {
+	return !x.all.has(setPending, seq) || x.all.has(setHeld, seq)
+}
 
 func (x *index) leasable(w *waybill) bool {
 	if w.head > x.watermark || w.is(waybillLeased|waybillChecked) {
@@ -119,7 +126,7 @@ func (x *index) leasable(w *waybill) bool {
 // add makes an event pending and holds it.
 func (x *index) add(seq uint64, e entry) {
 	x.pend(seq)
-	x.hold(seq, e)
+	x.hold(seq, e, 0)
 	x.shrink()
 }
 
@@ -131,8 +138,18 @@ func (x *index) pend(seq uint64) {
 	}
 }
 
-// hold brings a pending event into memory.
-func (x *index) hold(seq uint64, e entry) {
+// holdAll brings pending events into memory, rising. A waybill may have tens of
+// thousands of them, so the place of each is looked for from the one before.
+func (x *index) holdAll(list []found) {
+	near := make(map[uint64]uint64, len(list))
+	for _, f := range list {
+		x.hold(f.seq, f.entry, near[f.waybill])
+		near[f.waybill] = f.seq
+	}
+}
+
+// hold brings a pending event into memory. near: see link.
+func (x *index) hold(seq uint64, e entry, near uint64) {
 	if x.all.has(setHeld, seq) {
 		return
 	}
@@ -142,7 +159,7 @@ func (x *index) hold(seq uint64, e entry) {
 	if _, noted := x.notes[seq]; noted {
 		e.flags |= entryNoted
 	}
-	x.edit(e.waybill, func(w *waybill) { x.link(w, seq, e) })
+	x.edit(e.waybill, func(w *waybill) { x.link(w, seq, e, near) })
 }
 
 // shelve takes a pending event out of memory; it stays on disk.

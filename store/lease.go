@@ -86,6 +86,12 @@ func (t *turns) count(young bool) {
 // disk only.
 type doubt struct{ waybill, head uint64 }
 
+// doubted reports whether a doubt is still one.
+func (x *index) doubted(d doubt) bool {
+	w := x.waybills[d.waybill]
+	return w.head == d.head && w.is(waybillChecked)
+}
+
 // checked ends a doubt: what there was of the waybill before its head is held
 // now, or, if !sure, could not be looked for.
 func (x *index) checked(h uint64, sure bool) {

@@ -233,9 +233,7 @@ func (o *Outbox) fillYoung() error {
 	if len(seqs) > 0 {
 		x.high = seqs[0]
 	}
-	for _, f := range list {
-		x.hold(f.seq, f.entry)
-	}
+	x.holdAll(list)
 	return nil
 }
 

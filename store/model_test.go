@@ -605,6 +605,8 @@ func (r *modelRun) check() {
 		want[r.model.state(uint64(i+1))]++
 	}
 	r.o.Due() // ends what ran out
+	r.o.locked(func(x *index) { checkIndex(r.T, x) })
+	r.checkSure()
 	c = r.o.Counts()
 	if c.State != want {
 		r.Errorf("states %v, want %v", c.State, want)
@@ -613,4 +615,19 @@ func (r *modelRun) check() {
 		r.Errorf("counts %+v, want %d received, settled %v, %d requeued, %d duplicate",
 			c, len(r.events), r.model.settled, r.model.requeued, r.duplicate)
 	}
+}
+
+// checkSure holds that of a waybill that may be leased at once nothing earlier is
+// on disk only.
+func (r *modelRun) checkSure() {
+	r.Helper()
+	r.o.locked(func(x *index) {
+		for i := range r.events {
+			seq := uint64(i + 1)
+			w, ok := x.waybills[x.hash(scan.WaybillID(r.events[i].waybill))]
+			if ok && w.is(waybillSure) && seq < w.head && x.all.has(setPending, seq) {
+				r.Errorf("%d is pending before %d, of which nothing should be", seq, w.head)
+			}
+		}
+	})
 }

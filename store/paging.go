@@ -69,28 +69,28 @@ func (o *Outbox) bring(seqs []uint64) error {
 			x.unwanted(seqs)
 			return
 		}
-		for _, f := range list {
-			if x.all.has(setPending, f.seq) && !x.all.has(setWaiting, f.seq) {
-				x.hold(f.seq, f.entry)
-			}
-		}
+		x.holdAll(slices.DeleteFunc(list, func(f found) bool {
+			return !x.all.has(setPending, f.seq) || x.all.has(setWaiting, f.seq)
+		}))
 	})
 	return err
 }
 
+// maxEarlier is how many events of a waybill that come before its head are brought
+// in at once: the first one is enough for the order, and there may be very many.
+const maxEarlier = 64
+
 // settleDoubts looks for pending events on disk that come before the heads of
-// waybills, and brings them in.
+// waybills, and brings the first of them in.
 func (o *Outbox) settleDoubts(doubts []doubt) error {
 	if len(doubts) == 0 {
 		return nil
 	}
 	earlier, err := o.earlier(doubts)
 	o.locked(func(x *index) {
-		for _, f := range earlier {
-			if x.all.has(setPending, f.seq) {
-				x.hold(f.seq, f.entry)
-			}
-		}
+		// What was found says nothing of a waybill that has another head by now.
+		doubts = slices.DeleteFunc(doubts, func(d doubt) bool { return !x.doubted(d) })
+		x.holdAll(slices.DeleteFunc(earlier, func(f found) bool { return !x.all.has(setPending, f.seq) }))
 		for _, d := range doubts {
 			x.checked(d.waybill, err == nil)
 		}
@@ -119,7 +119,11 @@ func (o *Outbox) earlier(doubts []doubt) ([]found, error) {
 	for _, seq := range bad {
 		list = append(list, o.unreadableEntry(seq)) // a dead letter soon, and in nobody's way
 	}
-	return slices.DeleteFunc(list, func(f found) bool { return f.seq >= heads[f.waybill] }), err
+	count := map[uint64]int{}
+	return slices.DeleteFunc(list, func(f found) bool {
+		count[f.waybill]++
+		return f.seq >= heads[f.waybill] || count[f.waybill] > maxEarlier
+	}), err
 }
 
 // waybillsOf reads of which waybills events are. What cannot be read is of none.
@@ -142,11 +146,7 @@ func (o *Outbox) absentOf(ids []scan.WaybillID, from, to uint64) ([]uint64, erro
 	if err != nil {
 		return nil, err
 	}
-	o.locked(func(x *index) {
-		seqs = slices.DeleteFunc(seqs, func(seq uint64) bool {
-			return !x.all.has(setPending, seq) || x.all.has(setHeld, seq)
-		})
-	})
+	o.locked(func(x *index) { seqs = slices.DeleteFunc(seqs, x.here) })
 	return seqs, nil
 }
 

@@ -238,3 +238,108 @@ func TestPagedUnderLoad(t *testing.T) {
 		}
 	}
 }
+
+// While somebody looks for what comes before a waybill's head, the centre may end
+// that head. What was found then says nothing about the next one.
+func TestPagedHeadEndsMeanwhile(t *testing.T) {
+	o := open(t, fastDir(t), paged(newTestClock(), 16))
+	mustAppend(t, o, event("X", "x", 1795000000))
+	o.locked(func(x *index) { // as if the window were full
+		x.shelve(1)
+		x.low = 1
+	})
+	mustAppend(t, o, event("W", "a", 1795000001), event("W", "b", 1795000002), event("W", "c", 1795000003))
+	syncAll(t, o)
+	var doubts []doubt
+	o.locked(func(x *index) { _, doubts = x.lease(1, time.Minute, &turns{}) })
+	if len(doubts) != 1 || doubts[0].head != 2 {
+		t.Fatalf("doubts %v", doubts)
+	}
+	if err := o.Rewind(1); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Synced(4, []Settlement{{Seq: 2, Outcome: Superseded}}, []uint64{3}); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.settleDoubts(doubts); err != nil {
+		t.Fatal(err)
+	}
+	if got := seqsOf(mustLease(t, o, 5)); slices.Contains(got, 4) || !slices.Contains(got, 3) {
+		t.Errorf("leased %v: 3 comes before 4", got)
+	}
+	o.locked(func(x *index) { checkIndex(t, x) })
+}
+
+// Whether an event is on disk only or in memory, and moves from one to the other
+// just now, Newer knows it.
+func TestPagedNewerWhileItMoves(t *testing.T) {
+	o := open(t, fastDir(t), paged(newTestClock(), 16))
+	mustAppend(t, o, event("W", "a", 1795000000), event("W", "b", 1795000001), event("X", "x", 1795000000), event("Y", "y", 1795000000))
+	syncAll(t, o)
+	var entry entry
+	o.locked(func(x *index) {
+		x.shelve(3) // something is on disk only all the while
+		entry = *x.get(2)
+	})
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for out := true; ; out = !out {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			o.locked(func(x *index) {
+				if out {
+					x.shelve(2)
+				} else {
+					x.hold(2, entry, 0)
+				}
+			})
+		}
+	}()
+	for range 20000 {
+		if at, ok, err := o.Newer("W", 1); at != 1795000001 || !ok || err != nil {
+			t.Errorf("newer: %d %t %v", at, ok, err)
+			break
+		}
+	}
+	close(stop)
+	<-stopped
+	o.locked(func(x *index) { x.low = 1 })
+}
+
+// A waybill that is scanned over and over, as the label with which a scanner is
+// tried out, has thousands of events: they are pushed in order, and not all of them
+// are held because the first one has to be looked for.
+func TestPagedManyOfOneWaybill(t *testing.T) {
+	const n, size = 3000, 16
+	o := open(t, fastDir(t), paged(newTestClock(), size))
+	for part := range slices.Chunk(slices.Collect(seqs(n)), 500) {
+		events := make([]scan.Event, len(part))
+		for j, i := range part {
+			events[j] = event("W", fmt.Sprint("e", i), 1795000000+int64(i))
+		}
+		mustAppend(t, o, events...)
+	}
+	waiting := make([]uint64, n)
+	for i := range waiting {
+		waiting[i] = uint64(i + 1)
+	}
+	if err := o.Synced(n, nil, waiting); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, o, event("W", "last", 1795009999))
+	syncAll(t, o)
+	for want := uint64(1); want <= n+1; want++ {
+		got := mustLease(t, o, 3)
+		if len(got) != 1 || got[0].ID.Seq != want {
+			t.Fatalf("leased %v, want %d", seqsOf(got), want)
+		}
+		if held := o.index.all.count[setHeld]; held > maxEarlier+4*size {
+			t.Fatalf("%d are held", held)
+		}
+		settle(t, o, Pushed, got...)
+	}
+}

@@ -140,7 +140,10 @@ func (o *Outbox) rebuild(s *segment, cause error) error {
 	switch {
 	case err != nil:
 	case b.found():
-		err = os.Rename(temp, s.path)
+		// Its first number may be another now, and with it each slot.
+		if err = removeRegister(registerPath(s.path)); err == nil {
+			err = os.Rename(temp, s.path)
+		}
 		s.rebuilt, s.first, s.last, s.size = true, b.meta.first, b.meta.first-1, b.meta.size
 	default:
 		err = errors.Join(os.Remove(s.path), os.Remove(temp))

@@ -96,6 +96,10 @@ func merge(a, b []uint64) []uint64 {
 func (r *register) lacks() (from, to uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.lacksLocked()
+}
+
+func (r *register) lacksLocked() (from, to uint64) {
 	if r.file != nil {
 		from = r.file.upTo
 	}
@@ -120,7 +124,7 @@ func (f *filler) done() {
 	slices.Sort(f.entries)
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
-	if f.r.from == f.to {
+	if from, to := f.r.lacksLocked(); from < to && to == f.to {
 		f.r.from = f.from
 		f.r.pushLocked(f.entries)
 	}
@@ -162,14 +166,16 @@ func (r *register) inMemoryLocked(tag uint64, slots []uint64) []uint64 {
 	return slots
 }
 
-// save writes all of a register that lacks nothing to its file, and forgets what
-// it has in memory of that.
+// save writes all of a register to its file, and forgets what it has in memory of
+// that. What lacks something, since a file was given up meanwhile, is not saved:
+// the file would pass for whole.
 func (r *register) save(number uint64) error {
 	r.saving.Lock()
 	defer r.saving.Unlock()
 	r.mu.Lock()
 	old, end := r.file, r.end
-	if old != nil && old.upTo == end {
+	from, to := r.lacksLocked()
+	if from < to || old != nil && old.upTo == end {
 		r.mu.Unlock()
 		return nil
 	}
@@ -199,13 +205,13 @@ func (r *register) save(number uint64) error {
 	return nil // somebody may still read the old file; it is closed once nobody does
 }
 
-// discard gives the file up; its slots are lacking then.
+// discard gives the file up; its slots are lacking then. Somebody may still read
+// it, who would take a closed one for that of a segment that is gone: it is closed
+// once nobody does.
 func (r *register) discard() {
 	r.mu.Lock()
-	old := r.file
+	defer r.mu.Unlock()
 	r.file = nil
-	r.mu.Unlock()
-	old.remove()
 }
 
 // close closes the file.

@@ -156,14 +156,7 @@ func (r *registerFile) close() {
 	}
 }
 
-func (r *registerFile) remove() {
-	if r != nil {
-		r.close()
-		_ = os.Remove(r.f.Name()) // one that stays is refused or replaced
-	}
-}
-
-// removeRegister removes the file of a segment that is gone.
+// removeRegister removes the file of a segment that is gone, or is another now.
 func removeRegister(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove register: %w", err)

@@ -203,3 +203,137 @@ func TestRegisterTellsNothing(t *testing.T) {
 		t.Error("the tag shows the waybill")
 	}
 }
+
+// The register of a transaction that was lost does not pass for right when the
+// segment has as many other events.
+func TestRegisterOfLostTransaction(t *testing.T) {
+	dir, clock := fastDir(t), newTestClock()
+	o := open(t, dir, small(clock))
+	mustAppend(t, o, event("W1", "e1", 1795000000))
+	closeChecked(t, o)
+	lost := copied(t, dir)
+	o = open(t, dir, small(clock))
+	mustAppend(t, o, event("W2", "e2", 1795000001))
+	o.journal.newest().register.discard() // all of it is written anew
+	if _, err := o.OfWaybills([]scan.WaybillID{"W2"}, 9); err != nil {
+		t.Fatal(err)
+	}
+	closeChecked(t, o)
+	name := registerPath(segmentName(1))
+	later, err := os.ReadFile(filepath.Join(dir, name))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(lost, name), later, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	o = open(t, lost, small(clock))
+	mustAppend(t, o, event("W3", "e3", 1795000002)) // in the place of W2's
+	o = open(t, copied(t, lost), small(clock))
+	if got, err := o.OfWaybills([]scan.WaybillID{"W3"}, 9); err != nil || len(got) != 1 {
+		t.Errorf("found %v, %v", seqsOf(got), err)
+	}
+}
+
+// A rebuilt segment may begin at another number: the register of before is of other
+// slots then, and does not pass for its own.
+func TestRebuiltSegmentHasNoRegister(t *testing.T) {
+	w := newDamagedWorld(t)
+	overwrite(t, filepath.Join(w.dir, segmentName(2)), 4*pageSize, 2*pageSize)
+	path := registerPath(filepath.Join(w.dir, segmentName(2)))
+	if err := writeRegister(path, 2, 5, nil); err != nil {
+		t.Fatal(err)
+	}
+	o := open(t, w.dir, small(w.clock))
+	s := o.journal.list()[1]
+	if from, to := s.register.lacks(); !s.rebuilt || from != 0 || to == 0 {
+		t.Errorf("rebuilt: %t, lacks %d to %d", s.rebuilt, from, to)
+	}
+}
+
+// One who gives up a register's file, since a page of it is damaged, does not make
+// another one who reads it believe that the segment is gone.
+func TestRegisterIsGivenUpWhileItIsRead(t *testing.T) {
+	r := newRegister(filepath.Join(t.TempDir(), "x"+registerSuffix), testSealer, 0)
+	r.append("W")
+	if err := r.save(7); err != nil {
+		t.Fatal(err)
+	}
+	file := r.file
+	r.discard()
+	if slots, err := file.find(r.tagLocked([]byte("W")), nil); err != nil || len(slots) != 1 {
+		t.Errorf("found %v, %v", slots, err)
+	}
+	file.close()
+}
+
+// A register that was filled from where its file ended, and lost the file
+// meanwhile, is not written as if it had all.
+func TestRegisterWithoutItsFileIsNotSaved(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x"+registerSuffix)
+	r := newRegister(path, testSealer, 0)
+	r.append("W0")
+	if err := r.save(7); err != nil {
+		t.Fatal(err)
+	}
+	r = newRegister(path, testSealer, 2)
+	if err := r.open(7); err != nil {
+		t.Fatal(err)
+	}
+	from, to := r.lacks()
+	f := &filler{r: r, from: from, to: to}
+	f.add(1, []byte("W1"))
+	r.discard()
+	f.done()
+	if err := r.save(7); err != nil {
+		t.Fatal(err)
+	}
+	again := newRegister(path, testSealer, 2)
+	if err := again.open(7); err != nil {
+		t.Fatal(err)
+	}
+	defer again.close()
+	if from, to := again.lacks(); from == to {
+		t.Error("it passes for whole without the first event")
+	}
+}
+
+// Of two who fill a register at once the later one adds nothing, even if it was
+// saved in between.
+func TestRegisterIsFilledOnce(t *testing.T) {
+	r := newRegister(filepath.Join(t.TempDir(), "x"+registerSuffix), testSealer, 1)
+	from, to := r.lacks()
+	first, second := &filler{r: r, from: from, to: to}, &filler{r: r, from: from, to: to}
+	first.add(0, []byte("W"))
+	second.add(0, []byte("W"))
+	first.done()
+	if err := r.save(7); err != nil {
+		t.Fatal(err)
+	}
+	second.done()
+	if slots, err := r.find([]scan.WaybillID{"W"}); err != nil || len(slots) != 1 {
+		t.Errorf("found %v, %v", slots, err)
+	}
+	r.close()
+}
+
+// A reader makes a damaged register again in memory and leaves the file alone.
+func TestReaderKeepsDamagedRegister(t *testing.T) {
+	dir, clock := fastDir(t), newTestClock()
+	o := open(t, dir, small(clock))
+	appendN(t, o, 10)
+	closeChecked(t, o)
+	path := registerPath(filepath.Join(dir, segmentName(1)))
+	overwrite(t, path, pageSize, pageSize)
+	r, err := OpenReadOnly(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got := all(t, r, Filter{Waybill: "W3"}); len(got) != 1 {
+		t.Errorf("found %v", seqsOf(got))
+	}
+	if !fileExists(path) {
+		t.Error("a reader removed a file")
+	}
+}

@@ -114,7 +114,8 @@ func (o *Outbox) openRegisters() error {
 }
 
 // open takes the file if there is a right one. One that has more than the
-// segment is of a transaction that was lost.
+// segment is of a transaction that was lost, and must not stay: it would pass for
+// right once the segment has as many other events.
 func (r *register) open(number uint64) error {
 	f, err := openRegisterFile(r.path, number)
 	switch {
@@ -130,7 +131,8 @@ func (r *register) open(number uint64) error {
 	return nil
 }
 
-// forgetRegisters removes the files of segments that are gone.
+// forgetRegisters removes the files that were not taken, and those of segments
+// that are gone, before anything is written.
 func (o *Outbox) forgetRegisters() error {
 	if o.readOnly {
 		return nil
@@ -140,14 +142,22 @@ func (o *Outbox) forgetRegisters() error {
 		return fmt.Errorf("list registers: %w", err)
 	}
 	kept := o.journal.list()
+	removed := false
 	for _, p := range paths {
-		if !slices.ContainsFunc(kept, func(s *segment) bool { return registerPath(s.path) == p }) {
-			if err := removeRegister(p); err != nil {
-				return err
-			}
+		if slices.ContainsFunc(kept, func(s *segment) bool {
+			return registerPath(s.path) == p && s.register != nil && s.register.file != nil
+		}) {
+			continue
 		}
+		if err := removeRegister(p); err != nil {
+			return err
+		}
+		removed = true
 	}
-	return nil
+	if !removed {
+		return nil
+	}
+	return syncDir(o.dir)
 }
 
 func registerPath(segmentPath string) string {

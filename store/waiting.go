@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"slices"
 
 	"scanrelay/agent/scan"
 )
@@ -104,28 +105,32 @@ func (o *Outbox) parkShelved(parked []uint64) error {
 // put back also those that were finished by then.
 func (o *Outbox) Newer(id scan.WaybillID, seq uint64) (newest int64, ok bool, err error) {
 	var t laterTime
+	var seqs []uint64
 	elsewhere := false
 	h := o.index.hash(id)
-	o.locked(func(x *index) {
+	look := func(x *index) {
 		t = x.newer(h, seq)
 		if a := x.notes[seq]; a.later.known {
 			t.add(a.later.action)
 		}
+		seqs = slices.DeleteFunc(seqs, x.here)
 		elsewhere = x.absent() > 0
-	})
-	if elsewhere {
-		seqs, err := o.absentOf([]scan.WaybillID{id}, seq+1, 1<<64-1)
-		if err != nil {
-			return 0, false, fmt.Errorf("look for newer events: %w", err)
-		}
-		list, _, err := o.readEntries(seqs)
-		if err != nil {
-			return 0, false, fmt.Errorf("look for newer events: %w", err)
-		}
-		for _, f := range list {
-			if f.waybill == h {
-				t.add(f.action)
-			}
+	}
+	if o.locked(look); !elsewhere {
+		return t.action, t.known, nil
+	}
+	seqs, err = o.sightings([]scan.WaybillID{id}, seq+1, 1<<64-1, anyPending)
+	if err != nil {
+		return 0, false, fmt.Errorf("look for newer events: %w", err)
+	}
+	o.locked(look) // at one moment each is either held or to be read
+	list, _, err := o.readEntries(seqs)
+	if err != nil {
+		return 0, false, fmt.Errorf("look for newer events: %w", err)
+	}
+	for _, f := range list {
+		if f.waybill == h {
+			t.add(f.action)
 		}
 	}
 	return t.action, t.known, nil
