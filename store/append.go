@@ -97,6 +97,7 @@ func (a *appendOp) stage(g *group) error {
 	g.next.duplicate += uint64(a.duplicate)
 	if a.last {
 		g.next.ignored += uint64(a.batch.Ignored)
+		g.next.duplicate += uint64(a.batch.Repeated)
 		g.rejects = append(g.rejects, a.batch.Rejects...)
 	}
 	return nil
@@ -130,6 +131,7 @@ func (a *appendOp) apply(o *Outbox, g *group) {
 	r.Duplicate += a.duplicate
 	if a.last {
 		r.Rejected = len(a.batch.Rejects)
+		r.Duplicate += a.batch.Repeated
 	}
 }
 

@@ -64,7 +64,7 @@ func (d *dedupe) submit(j Journal, topic string, b scan.Batch, done func(scan.St
 			key.device = "device " + ev.DeviceID
 		}
 		if first, ok := d.seen[key]; ok && d.repeats(&first.event, &ev) {
-			out.Ignored++
+			out.Repeated++
 			if !first.settled {
 				others = append(others, first)
 			}

@@ -54,7 +54,7 @@ func try(t *testing.T, d *dedupe, j *stepJournal, topic string, e scan.Event) (g
 		t.Fatal(err)
 	}
 	b := j.submitted[len(j.submitted)-1].batch
-	if len(b.Events)+b.Ignored != 1 {
+	if len(b.Events)+b.Repeated != 1 {
 		t.Fatalf("a read vanished: %+v", b)
 	}
 	return len(b.Events), result

@@ -10,6 +10,7 @@ type Batch struct {
 	Redelivered bool
 	Rejects     []Reject
 	Ignored     int // reads in it that are none
+	Repeated    int // reads in it that dedupe_window made one with an earlier one
 }
 
 // Reject is a message, or one element of it, that could not be understood. It
