@@ -10,6 +10,8 @@ import (
 	"slices"
 	"testing"
 
+	bolt "go.etcd.io/bbolt"
+
 	"scanrelay/agent/scan"
 )
 
@@ -377,5 +379,25 @@ func TestRegisterOfADamagedSegment(t *testing.T) {
 		if found := slices.Contains(seqsOf(got), seq); err != nil || found == slices.Contains(bad, seq) {
 			t.Fatalf("%d found: %t, %v; bad: %v", seq, found, err, bad)
 		}
+	}
+}
+
+// A start that fails lets go of the folder only once nobody writes to it.
+func TestFailedStartLeavesNobodyWriting(t *testing.T) {
+	dir, opts := fastDir(t), small(newTestClock())
+	opts.MachineID = "one"
+	o := open(t, dir, opts)
+	appendN(t, o, 2000)
+	dir = copied(t, dir)
+	if err := os.WriteFile(filepath.Join(dir, suspectName), []byte(segmentName(1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	opts.MachineID = "another" // a new epoch has to be written
+	opts.commit = func(*bolt.Tx) error { return errors.New("for the test") }
+	if _, err := Open(dir, opts); err == nil {
+		t.Fatal("opened")
+	}
+	if !fileExists(registerPath(filepath.Join(dir, segmentName(1)))) {
+		t.Error("the register of the sealed segment is still being written")
 	}
 }

@@ -74,7 +74,7 @@ func (o *Outbox) fill(s *segment) error {
 }
 
 // saveRegister writes a register's file. Without it what it holds stays in
-// memory, until there is room or the end.
+// memory, until the end; then it is made again when somebody asks for it.
 func (o *Outbox) saveRegister(s *segment) {
 	if o.readOnly {
 		return
