@@ -140,16 +140,20 @@
 //     files comes to the same: every test's cleanup; TestModel.
 //   - I4, order per waybill, one leased event per waybill, also where hardly
 //     anything is in memory: TestOrderPerWaybill, TestModel, TestKill,
-//     TestPagedOrderPerWaybill, TestPagedEarlierComesFirst, TestPagedUnderLoad.
+//     TestPagedOrderPerWaybill, TestPagedEarlierComesFirst, TestPagedUnderLoad,
+//     TestPagedHeadEndsMeanwhile, TestIndexAtRandom, TestStress.
 //   - Memory is bounded, whatever waits, and the youngest and the oldest go first
 //     all the same: TestPagedOrderPerWaybill, TestPagedFreshAndStale,
-//     TestPagedWaiting.
+//     TestPagedWaiting, TestPagedManyOfOneWaybill.
 //   - A register that is missing, damaged, old or of something else is noticed
-//     and made again: TestRegisterIsMadeAgain; it goes with its segment:
+//     and made again: TestRegisterIsMadeAgain, TestRegisterOfLostTransaction,
+//     TestRebuiltSegmentHasNoRegister; with all that can be read of a damaged
+//     segment: TestRegisterOfADamagedSegment; it goes with its segment:
 //     TestRegistersGoWithTheirSegments.
 //   - Attempts and long waits survive a restart, at a few notes for each event,
 //     and nothing is due all at once after it: TestAttemptsSurvive,
-//     TestAttemptsAreWrittenSeldom, TestAttemptsAndAClockSetBack. So does
+//     TestAttemptsAreWrittenSeldom, TestHoldsAreWrittenSeldom,
+//     TestManyAttemptsAreWritten, TestAttemptsAndAClockSetBack. So does
 //     waiting for data, a clean one: TestModel, TestWaitingMarkComesBack.
 //   - Nothing leasable before the watermark has passed it (I2): TestOrderPerWaybill,
 //     TestRewind.

@@ -160,6 +160,7 @@ func runModel(t *testing.T, seed uint64) {
 		{6, "release", r.release}, {4, "park", r.park}, {4, "wake", r.wake}, {3, "requeue", r.requeue},
 		{2, "discard", r.discard}, {6, "advance", r.advance}, {1, "rewind", r.rewind}, {1, "epoch", r.epoch},
 		{2, "restart", r.restart}, {2, "crash", r.crash}, {1, "retire", r.retire}, {2, "scan", r.scan},
+		{3, "look", r.look},
 	}
 	total := 0
 	for _, op := range ops {
@@ -586,6 +587,38 @@ func (r *modelRun) scan() {
 	dead := Dead
 	if got := all(r, r.o, Filter{State: &dead}); len(got) != len(r.deadSeqs()) {
 		r.Fatalf("%d dead letters, want %d", len(got), len(r.deadSeqs()))
+	}
+}
+
+// look finds all that is pending or dead of a waybill, and what is newer than one of
+// its events.
+func (r *modelRun) look() {
+	w := fmt.Sprintf("W%d", r.rnd.IntN(12))
+	records, err := r.o.OfWaybills([]scan.WaybillID{scan.WaybillID(w)}, len(r.events)+1)
+	if err != nil {
+		r.Fatal(err)
+	}
+	found := seqsOf(records)
+	if !slices.IsSorted(found) {
+		r.Fatalf("%v of %s are not in order", found, w)
+	}
+	var t laterTime
+	for i := len(r.events) - 1; i >= 0; i-- {
+		e, seq := &r.events[i], uint64(i+1)
+		switch {
+		case e.waybill != w && slices.Contains(found, seq):
+			r.Fatalf("%d is of %s, not of %s", seq, e.waybill, w)
+		case e.waybill != w || e.outcome.Finished() && e.outcome != Dead:
+			continue
+		case !slices.Contains(found, seq):
+			r.Fatalf("%d of %s was not found: %v", seq, w, found)
+		case e.outcome == Dead:
+			continue
+		}
+		if at, ok, err := r.o.Newer(scan.WaybillID(w), seq); err != nil || e.retriedAt.IsZero() && (ok != t.known || at != t.action) {
+			r.Fatalf("newer than %d of %s: %d %t %v, want %v", seq, w, at, ok, err, t)
+		}
+		t.add(e.action)
 	}
 }
 

@@ -29,6 +29,7 @@ func Open(dir string, opts Options) (*Outbox, error) {
 	o := newOutbox(dir, opts)
 	o.lock = lock
 	if err := o.start(); err != nil {
+		o.background.Wait()
 		err = errors.Join(err, o.journal.close())
 		lock.release()
 		return nil, fmt.Errorf("open outbox: %w", err)

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"scanrelay/agent/scan"
@@ -111,14 +112,22 @@ func (o *Outbox) earlier(doubts []doubt) ([]found, error) {
 	if err != nil {
 		return nil, err
 	}
-	earlier, err := o.absentOf(ids, 0, seqs[len(seqs)-1])
-	if err != nil {
-		return nil, err
+	// One by one, since what comes after a head, as of an old one most do, would be
+	// read for nothing.
+	var earlier []uint64
+	for head, id := range ids {
+		some, err := o.inSegments([]scan.WaybillID{id}, 0, head-1, absent)
+		if err != nil {
+			return nil, err
+		}
+		earlier = append(earlier, some...)
 	}
-	list, bad, err := o.readEntries(earlier)
-	for _, seq := range bad {
-		list = append(list, o.unreadableEntry(seq)) // a dead letter soon, and in nobody's way
-	}
+	all := slices.Collect(maps.Values(ids))
+	earlier = append(earlier, o.journal.carriedOf(o.hashes(all))...)
+	slices.Sort(earlier)
+	earlier = slices.Compact(earlier)
+	o.locked(func(x *index) { earlier = slices.DeleteFunc(earlier, x.here) })
+	list, _, err := o.readEntries(earlier) // what cannot be read is in nobody's way
 	count := map[uint64]int{}
 	return slices.DeleteFunc(list, func(f found) bool {
 		count[f.waybill]++
@@ -126,28 +135,17 @@ func (o *Outbox) earlier(doubts []doubt) ([]found, error) {
 	}), err
 }
 
-// waybillsOf reads of which waybills events are. What cannot be read is of none.
-func (o *Outbox) waybillsOf(seqs []uint64) (ids []scan.WaybillID, err error) {
-	_, err = o.readEvents(seqs, func(_ uint64, body []byte) error {
+// waybillsOf reads of which waybills events are. What cannot be read is left out.
+func (o *Outbox) waybillsOf(seqs []uint64) (ids map[uint64]scan.WaybillID, err error) {
+	ids = make(map[uint64]scan.WaybillID, len(seqs))
+	_, err = o.readEvents(seqs, func(seq uint64, body []byte) error {
 		h, err := peekEvent(body)
 		if err == nil {
-			ids = append(ids, scan.WaybillID(h.waybill))
+			ids[seq] = scan.WaybillID(h.waybill)
 		}
 		return err
 	})
 	return ids, err
-}
-
-// absentOf lists the pending events of waybills, from one number to another,
-// that are on disk only. Some may be of other waybills: whoever reads them sees
-// that.
-func (o *Outbox) absentOf(ids []scan.WaybillID, from, to uint64) ([]uint64, error) {
-	seqs, err := o.sightings(ids, from, to, absent)
-	if err != nil {
-		return nil, err
-	}
-	o.locked(func(x *index) { seqs = slices.DeleteFunc(seqs, x.here) })
-	return seqs, nil
 }
 
 // sightings lists the numbers of the events of waybills, rising, in all segments
@@ -157,17 +155,31 @@ func (o *Outbox) sightings(ids []scan.WaybillID, from, to uint64, k kind) (seqs 
 	if len(ids) == 0 {
 		return nil, nil
 	}
+	seqs, err = o.inSegments(ids, from, to, k)
+	if err != nil {
+		return nil, err
+	}
+	// Last, since what is in a segment may be carried away meanwhile.
+	seqs = append(seqs, o.journal.carriedOf(o.hashes(ids))...)
+	slices.Sort(seqs)
+	seqs = slices.Compact(seqs)
+	return slices.DeleteFunc(seqs, func(seq uint64) bool { return seq < from || seq > to }), nil
+}
+
+// inSegments does so but for what was carried, in no order.
+func (o *Outbox) inSegments(ids []scan.WaybillID, from, to uint64, k kind) (seqs []uint64, err error) {
 	for _, s := range o.holding(from, to, k) {
 		some, err := o.registered(s, ids)
 		if err != nil && !errors.Is(err, errGone) {
 			return nil, fmt.Errorf("look for waybills: %w", err)
 		}
-		seqs = append(seqs, some...)
+		for _, seq := range some {
+			if seq >= from && seq <= to {
+				seqs = append(seqs, seq)
+			}
+		}
 	}
-	seqs = append(seqs, o.journal.carriedOf(o.hashes(ids))...)
-	slices.Sort(seqs)
-	seqs = slices.Compact(seqs)
-	return slices.DeleteFunc(seqs, func(seq uint64) bool { return seq < from || seq > to }), nil
+	return seqs, nil
 }
 
 // holding lists the segments that have something of a kind between two numbers.

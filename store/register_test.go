@@ -10,6 +10,8 @@ import (
 	"slices"
 	"testing"
 
+	bolt "go.etcd.io/bbolt"
+
 	"scanrelay/agent/scan"
 )
 
@@ -239,9 +241,12 @@ func TestRegisterOfLostTransaction(t *testing.T) {
 // slots then, and does not pass for its own.
 func TestRebuiltSegmentHasNoRegister(t *testing.T) {
 	w := newDamagedWorld(t)
-	overwrite(t, filepath.Join(w.dir, segmentName(2)), 4*pageSize, 2*pageSize)
-	path := registerPath(filepath.Join(w.dir, segmentName(2)))
-	if err := writeRegister(path, 2, 5, nil); err != nil {
+	overwrite(t, filepath.Join(w.dir, segmentName(2)), 4*pageSize, 10*pageSize)
+	err := os.WriteFile(filepath.Join(w.dir, unreadableName), []byte(segmentName(2)), 0o600)
+	if err == nil {
+		err = writeRegister(registerPath(filepath.Join(w.dir, segmentName(2))), 2, 5, nil)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	o := open(t, w.dir, small(w.clock))
@@ -335,5 +340,64 @@ func TestReaderKeepsDamagedRegister(t *testing.T) {
 	}
 	if !fileExists(path) {
 		t.Error("a reader removed a file")
+	}
+}
+
+// A page of a segment that cannot be read does not hide what comes after it.
+func TestRegisterOfADamagedSegment(t *testing.T) {
+	dir, clock := fastDir(t), newTestClock()
+	o := open(t, dir, paged(clock, 4))
+	for i := range 300 {
+		mustAppend(t, o, padded(fmt.Sprint("W", i), "e", 1795000000, 3000))
+	}
+	if err := o.roll(false); err != nil {
+		t.Fatal(err)
+	}
+	appendN(t, o, 10)
+	last := o.journal.oldest().last
+	closeChecked(t, o)
+	path := filepath.Join(dir, segmentName(1))
+	if err := os.Remove(registerPath(path)); err != nil {
+		t.Fatal(err)
+	}
+	overwrite(t, path, 40*pageSize, 4*pageSize)
+	o, err := Open(dir, paged(clock, 4))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close(t.Context())
+	bad, err := o.readEvents(slices.Collect(func(yield func(uint64) bool) {
+		for seq := uint64(1); seq <= last && yield(seq); seq++ {
+		}
+	}), func(uint64, []byte) error { return nil })
+	if err != nil || len(bad) == 0 || len(bad) > 20 {
+		t.Fatalf("%d of %d cannot be read, %v", len(bad), last, err)
+	}
+	for seq := uint64(1); seq <= last; seq++ {
+		id := scan.WaybillID(fmt.Sprint("W", seq-1))
+		got, err := o.OfWaybills([]scan.WaybillID{id}, 9)
+		if found := slices.Contains(seqsOf(got), seq); err != nil || found == slices.Contains(bad, seq) {
+			t.Fatalf("%d found: %t, %v; bad: %v", seq, found, err, bad)
+		}
+	}
+}
+
+// A start that fails lets go of the folder only once nobody writes to it.
+func TestFailedStartLeavesNobodyWriting(t *testing.T) {
+	dir, opts := fastDir(t), small(newTestClock())
+	opts.MachineID = "one"
+	o := open(t, dir, opts)
+	appendN(t, o, 2000)
+	dir = copied(t, dir)
+	if err := os.WriteFile(filepath.Join(dir, suspectName), []byte(segmentName(1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	opts.MachineID = "another" // a new epoch has to be written
+	opts.commit = func(*bolt.Tx) error { return errors.New("for the test") }
+	if _, err := Open(dir, opts); err == nil {
+		t.Fatal("opened")
+	}
+	if !fileExists(registerPath(filepath.Join(dir, segmentName(1)))) {
+		t.Error("the register of the sealed segment is still being written")
 	}
 }

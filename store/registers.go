@@ -74,7 +74,7 @@ func (o *Outbox) fill(s *segment) error {
 }
 
 // saveRegister writes a register's file. Without it what it holds stays in
-// memory, until there is room or the end.
+// memory, until the end; then it is made again when somebody asks for it.
 func (o *Outbox) saveRegister(s *segment) {
 	if o.readOnly {
 		return
@@ -167,14 +167,41 @@ func registerPath(segmentPath string) string {
 // peekEvents gives the head of every readable event of a segment at or above
 // `from` to fn, but for carried ones.
 func (o *Outbox) peekEvents(s *segment, from uint64, fn func(seq uint64, h *head)) error {
-	for next, more := from, true; more; {
+	next, more := from, true
+	seen := func(seq uint64, h *head) {
+		fn(seq, h)
+		next = seq + 1
+	}
+	for more {
 		err := o.journal.view(s, func(tx *bolt.Tx) error {
-			next, more = s.peekRun(tx, next, fn)
+			next, more = s.peekRun(tx, next, seen)
 			return nil
 		})
 		if errors.Is(err, ErrDamaged) {
-			return nil
+			return o.peekSingly(s, next, fn)
 		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// peekSingly does so with a search for each number: what comes after a page that
+// cannot be read is not hidden by it.
+func (o *Outbox) peekSingly(s *segment, from uint64, fn func(seq uint64, h *head)) error {
+	for last := o.lastIn(s); from <= last; from += peekChunk {
+		seqs := make([]uint64, min(peekChunk, last+1-from))
+		for i := range seqs {
+			seqs[i] = from + uint64(i)
+		}
+		_, err := o.readEvents(seqs, func(seq uint64, body []byte) error {
+			h, err := peekEvent(body)
+			if err == nil {
+				fn(seq, &h)
+			}
+			return err
+		})
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"scanrelay/agent/scan"
@@ -80,10 +81,11 @@ func (o *Outbox) Park(seqs ...uint64) error {
 // parkShelved lets those events wait, too, that are of the waybills of what was
 // parked, but on disk only.
 func (o *Outbox) parkShelved(parked []uint64) error {
-	ids, err := o.waybillsOf(parked)
+	of, err := o.waybillsOf(parked)
 	if err != nil {
 		return err
 	}
+	ids := slices.Collect(maps.Values(of))
 	seqs, err := o.sightings(ids, 0, 1<<64-1, shelved)
 	if err != nil {
 		return err
