@@ -35,6 +35,9 @@ type attempt struct {
 func (x *index) retried(r Retry) {
 	var at time.Time
 	delay := r.At.Sub(x.now)
+	if _, noted := x.notes[r.Seq]; !noted && delay <= 0 && r.Attempts == 0 && r.Last == (Reply{}) {
+		return // there is nothing to remember
+	}
 	if delay > 0 {
 		at = r.At
 		heap.Push(&x.timers, timer{at, r.Seq})

@@ -6,8 +6,8 @@ import (
 )
 
 // census knows of every number in the store whether its event is pending, and
-// of a pending one whether it waits for waybill data and whether its entry is
-// in memory. That is a bit each, so it holds all there are: 5 million pending
+// of a pending one whether it waits for waybill data, whether it cools, and
+// whether its entry is in memory. That is a bit each, so it holds all there are: 5 million pending
 // events take one megabyte.
 type census struct {
 	blocks []*censusBlock // rising; those without a pending number are left out
@@ -20,6 +20,7 @@ type set uint8
 const (
 	setPending set = iota
 	setWaiting     // for waybill data; never in memory
+	setCooling     // until many that failed are tried again; never in memory
 	setHeld        // in memory, in the table
 	numSets
 )
@@ -40,9 +41,10 @@ type kind uint8
 const (
 	anyPending kind = iota
 	anyWaiting
+	anyCooling
 	anyHeld
 	absent   // pending, not in memory
-	shelved  // pending, not in memory, and not waiting: to be brought in some time
+	shelved  // absent, neither waiting nor cooling: to be brought in some time
 	anyEvent // finished or not; the census does not know these
 )
 
@@ -57,12 +59,14 @@ func (b *censusBlock) find(k kind, i int) uint64 {
 	switch k {
 	case anyWaiting:
 		return b.word(setWaiting, i)
+	case anyCooling:
+		return b.word(setCooling, i)
 	case anyHeld:
 		return b.word(setHeld, i)
 	case absent:
 		return b.word(setPending, i) &^ b.word(setHeld, i)
 	case shelved:
-		return b.word(setPending, i) &^ b.word(setHeld, i) &^ b.word(setWaiting, i)
+		return b.word(setPending, i) &^ b.word(setHeld, i) &^ b.word(setWaiting, i) &^ b.word(setCooling, i)
 	}
 	return b.word(setPending, i)
 }

@@ -57,7 +57,7 @@ func compareCensus(t *testing.T, l *census, want map[uint64]*[numSets]bool, rnd 
 		}
 		if !in[setHeld] {
 			of[absent] = append(of[absent], seq)
-			if !in[setWaiting] {
+			if !in[setWaiting] && !in[setCooling] {
 				of[shelved] = append(of[shelved], seq)
 			}
 		}

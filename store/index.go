@@ -27,6 +27,7 @@ type index struct {
 	seed     maphash.Seed
 	now      time.Time // the moment of the running operation
 	expiry   time.Time // no lease runs out before; zero: none
+	cooling
 	window
 
 	watermark uint64
@@ -154,6 +155,7 @@ func (x *index) hold(seq uint64, e entry, near uint64) {
 		return
 	}
 	x.all.del(setWaiting, seq)
+	x.all.del(setCooling, seq)
 	x.all.add(setHeld, seq)
 	x.holds(seq, +1)
 	if _, noted := x.notes[seq]; noted {
@@ -186,6 +188,7 @@ func (x *index) remove(seq uint64) {
 	}
 	x.all.del(setHeld, seq)
 	x.all.del(setWaiting, seq)
+	x.all.del(setCooling, seq)
 	x.all.del(setPending, seq)
 	if e == nil {
 		return
@@ -233,6 +236,9 @@ func (x *index) fall(to uint64) {
 	for seq, ok := x.all.nextIn(anyWaiting, to+1, old); ok; seq, ok = x.all.nextIn(anyWaiting, seq+1, old) {
 		x.all.del(setWaiting, seq)
 	}
+	for seq, ok := x.all.nextIn(anyCooling, to+1, old); ok; seq, ok = x.all.nextIn(anyCooling, seq+1, old) {
+		x.all.del(setCooling, seq)
+	}
 	x.watermark, x.low = to, min(x.low, to+1)
 	x.unsynced += x.all.countIn(anyPending, to+1, old)
 	x.heldUnsynced += x.all.countIn(anyHeld, to+1, old)
@@ -249,6 +255,7 @@ func (x *index) wait(seq uint64) {
 	if x.all.has(setHeld, seq) {
 		x.shelve(seq)
 	}
+	x.all.del(setCooling, seq)
 	x.all.add(setWaiting, seq)
 }
 

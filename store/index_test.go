@@ -120,6 +120,7 @@ func (r *indexRun) settleSome() {
 func (r *indexRun) lease(most int, harm bool) (n int) {
 	x := r.x
 	for n < most {
+		x.expire()
 		if want := x.wanted(); len(want) > 0 {
 			if harm && r.rnd.IntN(4) == 0 {
 				x.unwanted(want)

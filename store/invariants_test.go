@@ -18,12 +18,13 @@ func checkIndex(t testing.TB, x *index) {
 	same("young", x.young, all.countIn(anyHeld, x.high, end))
 	same("shelved", x.shelved(), all.countIn(shelved, 0, x.watermark))
 	same("waiting but not synced", all.countIn(anyWaiting, x.watermark+1, end), 0)
+	same("cooling but not synced", all.countIn(anyCooling, x.watermark+1, end), 0)
 	if seq, ok := all.next(shelved, 0); ok && seq < x.low {
 		t.Errorf("%d is on disk only, but nothing below %d should be", seq, x.low)
 	}
 	for seq, ok := all.next(anyHeld, 0); ok; seq, ok = all.next(anyHeld, seq+1) {
 		e := x.get(seq)
-		if e == nil || all.has(setWaiting, seq) || !all.has(setPending, seq) {
+		if e == nil || all.has(setWaiting, seq) || all.has(setCooling, seq) || !all.has(setPending, seq) {
 			t.Fatalf("%d is held, but has an entry: %t, waits: %t", seq, e != nil, all.has(setWaiting, seq))
 		}
 		if _, noted := x.notes[seq]; noted != (e.flags&entryNoted != 0) {

@@ -37,7 +37,6 @@ func (t *timers) Pop() any {
 // not leased before checked says so.
 // What was claimed before for the same lease counts in turns.
 func (x *index) lease(max int, ttl time.Duration, turns *turns) (seqs []uint64, doubts []doubt) {
-	x.expire()
 	until := x.now.Add(ttl)
 	next := *turns // doubts count here only
 	for len(seqs)+len(doubts) < max {
@@ -109,6 +108,7 @@ func (x *index) expire() {
 		seq := heap.Pop(&x.timers).(timer).seq
 		x.isDue(seq)
 	}
+	x.warm()
 	if x.expiry.IsZero() || x.expiry.After(x.now) {
 		return
 	}
@@ -170,6 +170,10 @@ func (x *index) settling(seq uint64, on bool) {
 
 // retry gives a leased event back, to be leased again at r.At.
 func (x *index) retry(r Retry) {
+	if _, noted := x.notes[r.Seq]; !noted && len(x.notes) >= x.size/2 && r.At.After(x.now) {
+		x.cool(r.Seq)
+		return
+	}
 	x.retried(r)
 	x.endLease(r.Seq)
 }
@@ -193,8 +197,10 @@ func (x *index) due() (next time.Time, ok bool) {
 	if len(x.timers) > 0 {
 		next, ok = x.timers[0].at, true
 	}
-	if !x.expiry.IsZero() && (!ok || x.expiry.Before(next)) {
-		next, ok = x.expiry, true
+	for _, at := range []time.Time{x.expiry, x.coolUntil} {
+		if !at.IsZero() && (!ok || at.Before(next)) {
+			next, ok = at, true
+		}
 	}
 	return next, ok
 }

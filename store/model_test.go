@@ -253,7 +253,7 @@ func (r *modelRun) lease() {
 	now := r.clock.Now()
 	r.expire(now)
 	want := r.leasable(now)
-	doubtful := r.o.index.absent() > 0
+	doubtful, cools := r.o.index.absent() > 0, r.o.index.all.count[setCooling] > 0
 	n := 1 + r.rnd.IntN(8)
 	ttl := time.Duration(1+r.rnd.IntN(120)) * time.Second
 	records, err := r.o.Lease(n, ttl)
@@ -270,7 +270,7 @@ func (r *modelRun) lease() {
 		e.leasedUntil, e.waiting = now.Add(ttl), false
 	}
 	r.wakeBefore()
-	if !r.fairLease(want, got, n, doubtful) {
+	if !r.fairLease(want, got, n, doubtful, cools) {
 		r.Fatalf("leased %v of %v, max %d", got, want, n)
 	}
 }
@@ -295,9 +295,9 @@ func (r *modelRun) wakeBefore() {
 // fairLease: as many as there are, half from each end, in any order. While
 // something is on disk only that has to be looked at, what has not is leased
 // first; where little fits into memory, what is there may hold the rest up.
-func (r *modelRun) fairLease(can, got []uint64, n int, doubtful bool) bool {
+func (r *modelRun) fairLease(can, got []uint64, n int, doubtful, cools bool) bool {
 	if r.paged {
-		stuck := slices.ContainsFunc(r.events, func(e modelEvent) bool { return !e.leasedUntil.IsZero() || !e.notBefore.IsZero() })
+		stuck := cools || slices.ContainsFunc(r.events, func(e modelEvent) bool { return !e.leasedUntil.IsZero() || !e.notBefore.IsZero() })
 		if stranger := slices.ContainsFunc(got, func(seq uint64) bool { return !slices.Contains(can, seq) }); stranger || len(got) > n {
 			return false
 		}
@@ -375,6 +375,11 @@ func (r *modelRun) release() {
 		}
 	}
 	r.wantLeaseError(r.o.Release(retries...), leased, all)
+	for _, seq := range leased {
+		if _, noted := r.o.index.notes[seq]; !noted { // it cools: too many failed before
+			r.event(seq).attempts, r.event(seq).notBefore = 0, time.Time{}
+		}
+	}
 }
 
 func (r *modelRun) park() {

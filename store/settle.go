@@ -37,6 +37,7 @@ func (o *Outbox) claim(max int, ttl time.Duration) (seqs []uint64, err error) {
 			if err = o.leasableLocked(); err != nil {
 				return
 			}
+			x.expire()
 			if want = x.wanted(); len(want) > 0 {
 				return
 			}

@@ -72,7 +72,7 @@ func (x *index) mayLeave(seq uint64) bool {
 // shelved is how many synced events could be leased but are on disk only.
 func (x *index) shelved() int {
 	held := x.all.count[setHeld] - x.heldUnsynced
-	return x.all.count[setPending] - x.unsynced - x.all.count[setWaiting] - held
+	return x.all.count[setPending] - x.unsynced - x.all.count[setWaiting] - x.all.count[setCooling] - held
 }
 
 // wanted lists what to bring in now, for leases to find enough at both ends.
@@ -96,8 +96,11 @@ func (x *index) wants() bool {
 // oldRoom is how many events the old window should take from disk now.
 func (x *index) oldRoom() int {
 	old := x.all.count[setHeld] - x.young - len(x.leases)
-	if x.high > x.watermark {
+	switch {
+	case x.high > x.watermark:
 		old -= x.heldUnsynced - x.young // sent again, as the centre lost them
+	case x.low >= x.high:
+		old += x.young - x.heldUnsynced // the windows met: what it takes is young
 	}
 	if old > x.size/2 {
 		return 0

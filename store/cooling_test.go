@@ -1,0 +1,78 @@
+package store
+
+import (
+	"testing"
+	"time"
+)
+
+// While everything fails, memory stays bounded, nothing is tried again before its
+// time, and all of it is tried again then.
+func TestFailingIsBounded(t *testing.T) {
+	const n, size = 2000, 16
+	clock := newTestClock()
+	o := open(t, fastDir(t), paged(clock, size))
+	appendN(t, o, n)
+	syncAll(t, o)
+	fail := func() (tried int) {
+		for {
+			recs := mustLease(t, o, 8)
+			if len(recs) == 0 {
+				return tried
+			}
+			tried += len(recs)
+			for _, r := range recs {
+				if err := o.Release(Retry{Seq: r.ID.Seq, At: clock.Now().Add(time.Minute), Attempts: r.Attempts + 1}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if held, noted := o.index.all.count[setHeld], len(o.index.notes); held > 4*size || noted > size/2 {
+				t.Fatalf("%d are held, %d are noted, with windows of %d", held, noted, size)
+			}
+		}
+	}
+	if tried := fail(); tried != n {
+		t.Fatalf("%d of %d tried", tried, n)
+	}
+	checkIndex(t, o.index)
+	if c := o.Counts(); c.State[ToPush] != n {
+		t.Errorf("%v", c.State)
+	}
+	clock.advance(59 * time.Second)
+	if tried := fail(); tried != 0 {
+		t.Errorf("%d tried again before their time", tried)
+	}
+	at, ok := o.Due()
+	if !ok || at.After(clock.Now().Add(time.Minute)) {
+		t.Errorf("due %v %t", at, ok)
+	}
+	clock.advance(coolFor)
+	if tried := fail(); tried != n {
+		t.Errorf("%d of %d tried again", tried, n)
+	}
+	clock.advance(-time.Hour) // a clock that is set back does not make them wait longer
+	if pushed := pushAll(t, o); pushed != n-len(o.index.notes) {
+		t.Errorf("%d pushed, %d have times of their own", pushed, len(o.index.notes))
+	}
+}
+
+// A waybill cools as a whole: a later event of it is not tried before its time.
+func TestWaybillCoolsAsAWhole(t *testing.T) {
+	clock := newTestClock()
+	o := open(t, fastDir(t), paged(clock, 2))
+	for _, id := range []string{"a", "b", "c", "d", "e", "f"} {
+		mustAppend(t, o, event("W"+id, id+"1", 1795000000), event("W"+id, id+"2", 1795000001))
+	}
+	syncAll(t, o)
+	for recs := mustLease(t, o, 1); len(recs) > 0; recs = mustLease(t, o, 1) {
+		if recs[0].Event.EventID[1] != '1' {
+			t.Fatalf("%s is tried although the one before it failed", recs[0].Event.EventID)
+		}
+		if err := o.Release(Retry{Seq: recs[0].ID.Seq, At: clock.Now().Add(time.Minute), Attempts: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clock.advance(coolFor)
+	if n := pushAll(t, o); n != 12 {
+		t.Errorf("%d pushed", n)
+	}
+}
