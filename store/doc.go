@@ -89,7 +89,8 @@
 // At a start the notes of all segments and the entries of the young window are
 // read. Attempts and due times are in memory; waits of half a minute and more are
 // written as notes, with the commits that come along, and all of them at a clean
-// stop (attempts.go).
+// stop (attempts.go). Of more failing events than half a window they are not kept:
+// these cool on disk, all together (cooling.go).
 //
 // # Encryption
 //
@@ -144,7 +145,8 @@
 //     TestPagedHeadEndsMeanwhile, TestIndexAtRandom, TestStress.
 //   - Memory is bounded, whatever waits, and the youngest and the oldest go first
 //     all the same: TestPagedOrderPerWaybill, TestPagedFreshAndStale,
-//     TestPagedWaiting, TestPagedManyOfOneWaybill.
+//     TestPagedWaiting, TestPagedManyOfOneWaybill. However many fail, the others
+//     are tried, and these again: TestFailingIsBounded, TestWaybillCoolsAsAWhole.
 //   - A register that is missing, damaged, old or of something else is noticed
 //     and made again: TestRegisterIsMadeAgain, TestRegisterOfLostTransaction,
 //     TestRebuiltSegmentHasNoRegister; with all that can be read of a damaged

@@ -264,7 +264,10 @@ func (o *Outbox) recall() error {
 		from = next - rememberIdentities
 	}
 	now := o.opts.Now()
-	remember := func(_ uint64, h *head) { o.dedupe.remember(h, now) }
+	remember := func(_ uint64, h *head) error {
+		o.dedupe.remember(h, now)
+		return nil
+	}
 	for _, s := range o.journal.list() {
 		if o.lastIn(s) < from {
 			continue
@@ -276,11 +279,11 @@ func (o *Outbox) recall() error {
 	return o.recallCarried(from, remember)
 }
 
-func (o *Outbox) recallCarried(from uint64, remember func(uint64, *head)) error {
+func (o *Outbox) recallCarried(from uint64, remember func(uint64, *head) error) error {
 	_, err := o.readEvents(o.journal.carriedFrom(from), func(seq uint64, body []byte) error {
 		h, err := peekEvent(body)
 		if err == nil {
-			remember(seq, &h)
+			err = remember(seq, &h)
 		}
 		return err
 	})

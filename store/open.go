@@ -34,6 +34,7 @@ func Open(dir string, opts Options) (*Outbox, error) {
 		lock.release()
 		return nil, fmt.Errorf("open outbox: %w", err)
 	}
+	o.background.Go(o.completeRegisters)
 	go o.run()
 	return o, nil
 }

@@ -401,3 +401,27 @@ func TestFailedStartLeavesNobodyWriting(t *testing.T) {
 		t.Error("the register of the sealed segment is still being written")
 	}
 }
+
+// What a crash left undone is made at the next start, aside.
+func TestRegistersAreCompletedAfterACrash(t *testing.T) {
+	dir, clock := fastDir(t), newTestClock()
+	o := open(t, dir, small(clock))
+	for i := range 40 {
+		mustAppend(t, o, padded(fmt.Sprint("W", i), "e", 1795000000, 90_000))
+	}
+	o.background.Wait()
+	dir = copied(t, dir)
+	if err := removeRegister(registerPath(filepath.Join(dir, segmentName(2)))); err != nil {
+		t.Fatal(err)
+	}
+	o = open(t, dir, small(clock))
+	o.background.Wait()
+	for _, s := range o.journal.list() {
+		if from, to := s.register.lacks(); from != to {
+			t.Errorf("the register of segment %d lacks %d to %d", s.number, from, to)
+		}
+		if sealed := s != o.journal.newest(); sealed && s.register.file == nil {
+			t.Errorf("the register of segment %d has no file", s.number)
+		}
+	}
+}

@@ -43,24 +43,34 @@ func (o *Outbox) lookUp(s *segment, ids []scan.WaybillID) ([]uint64, error) {
 // or it is of format 1.
 func (o *Outbox) readFor(s *segment, ids []scan.WaybillID) (seqs []uint64, err error) {
 	wanted := o.hashes(ids)
-	err = o.peekEvents(s, s.first, func(seq uint64, h *head) {
+	err = o.peekEvents(s, s.first, func(seq uint64, h *head) error {
 		if wanted[o.index.hashBytes(h.waybill)] {
 			seqs = append(seqs, seq)
 		}
+		return nil
 	})
 	return seqs, err
 }
 
 // fill reads what a register lacks; a sealed segment's is saved then.
-func (o *Outbox) fill(s *segment) error {
+func (o *Outbox) fill(s *segment) error { return o.fillUntil(s, nil) }
+
+// fillUntil is fill that is given up with ErrClosed once stop is closed.
+func (o *Outbox) fillUntil(s *segment, stop <-chan struct{}) error {
 	from, to := s.register.lacks()
 	if from == to {
 		return nil
 	}
 	f := &filler{r: s.register, from: from, to: to}
-	err := o.peekEvents(s, s.first+from, func(seq uint64, h *head) {
+	err := o.peekEvents(s, s.first+from, func(seq uint64, h *head) error {
 		if slot := seq - s.first; slot < to {
 			f.add(slot, h.waybill)
+		}
+		select {
+		case <-stop:
+			return ErrClosed
+		default:
+			return nil
 		}
 	})
 	if err != nil {
@@ -89,11 +99,23 @@ func (o *Outbox) completeRegister(s *segment) {
 	if s.register == nil {
 		return
 	}
-	if err := o.fill(s); err != nil && !errors.Is(err, errGone) && !errors.Is(err, ErrClosed) {
-		o.opts.Logger.Warn("register cannot be made", "segment", s.number, "error", err)
+	if err := o.fillUntil(s, o.stop); err != nil {
+		if !errors.Is(err, errGone) && !errors.Is(err, ErrClosed) {
+			o.opts.Logger.Warn("register cannot be made", "segment", s.number, "error", err)
+		}
 		return
 	}
-	o.saveRegister(s)
+	if s != o.journal.newest() {
+		o.saveRegister(s)
+	}
+}
+
+// completeRegisters makes what a crash left undone of registers, aside, before
+// somebody needs it and has to wait.
+func (o *Outbox) completeRegisters() {
+	for _, s := range o.journal.list() {
+		o.completeRegister(s)
+	}
 }
 
 // openRegisters gives each segment that was loaded its register. What is not of
@@ -166,21 +188,26 @@ func registerPath(segmentPath string) string {
 
 // peekEvents gives the head of every readable event of a segment at or above
 // `from` to fn, but for carried ones.
-func (o *Outbox) peekEvents(s *segment, from uint64, fn func(seq uint64, h *head)) error {
+func (o *Outbox) peekEvents(s *segment, from uint64, fn func(seq uint64, h *head) error) error {
 	next, more := from, true
+	var enough error // what fn ended it with
 	seen := func(seq uint64, h *head) {
-		fn(seq, h)
-		next = seq + 1
+		if enough == nil {
+			enough = fn(seq, h)
+			next = seq + 1
+		}
 	}
 	for more {
 		err := o.journal.view(s, func(tx *bolt.Tx) error {
 			next, more = s.peekRun(tx, next, seen)
 			return nil
 		})
-		if errors.Is(err, ErrDamaged) {
+		switch {
+		case enough != nil:
+			return enough
+		case errors.Is(err, ErrDamaged):
 			return o.peekSingly(s, next, fn)
-		}
-		if err != nil {
+		case err != nil:
 			return err
 		}
 	}
@@ -189,7 +216,7 @@ func (o *Outbox) peekEvents(s *segment, from uint64, fn func(seq uint64, h *head
 
 // peekSingly does so with a search for each number: what comes after a page that
 // cannot be read is not hidden by it.
-func (o *Outbox) peekSingly(s *segment, from uint64, fn func(seq uint64, h *head)) error {
+func (o *Outbox) peekSingly(s *segment, from uint64, fn func(seq uint64, h *head) error) error {
 	for last := o.lastIn(s); from <= last; from += peekChunk {
 		seqs := make([]uint64, min(peekChunk, last+1-from))
 		for i := range seqs {
@@ -198,7 +225,7 @@ func (o *Outbox) peekSingly(s *segment, from uint64, fn func(seq uint64, h *head
 		_, err := o.readEvents(seqs, func(seq uint64, body []byte) error {
 			h, err := peekEvent(body)
 			if err == nil {
-				fn(seq, &h)
+				err = fn(seq, &h)
 			}
 			return err
 		})
