@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 )
 
@@ -18,16 +19,18 @@ const (
 	maxReturnAfter = 30 * time.Minute
 )
 
-// earlier receives once a broker before the i-th can be reached, until ctx ends.
-// Nothing is said to it: who it would let in only a connection of ours can tell.
-func (s *Source) earlier(ctx context.Context, i int) <-chan struct{} {
+// earlier receives once a broker before the i-th can be reached, until ctx ends;
+// wait returns when nobody looks any more. Nothing is said to it: who it would let
+// in only a connection of ours can tell.
+func (s *Source) earlier(ctx context.Context, i int) (_ <-chan struct{}, wait func()) {
 	back := make(chan struct{}, 1)
+	var looking sync.WaitGroup
 	if i == 0 {
-		return back
+		return back, looking.Wait
 	}
 	every := s.returns
 	s.returns = min(2*every, maxReturnAfter) // serve sets it back
-	go func() {
+	looking.Go(func() {
 		for ctx.Err() == nil {
 			pause(ctx, every)
 			for _, broker := range s.cfg.Brokers[:i] {
@@ -37,8 +40,8 @@ func (s *Source) earlier(ctx context.Context, i int) <-chan struct{} {
 				}
 			}
 		}
-	}()
-	return back
+	})
+	return back, looking.Wait
 }
 
 func (s *Source) reaches(ctx context.Context, broker string) bool {

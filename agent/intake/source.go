@@ -297,8 +297,9 @@ func wait(ctx context.Context, token mqtt.Token) error {
 func (s *Source) stay(ctx context.Context, ss *session, over func(), i int) error {
 	defer over()
 	watching, stop := context.WithCancel(ctx)
+	earlier, watched := s.earlier(watching, i)
+	defer watched() // after the stop
 	defer stop()
-	earlier := s.earlier(watching, i)
 	s.sessions.Add(1)
 	births := s.funnel.mapper.births
 	tick := time.NewTicker(rebirthEvery)
