@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"math/bits"
 	"slices"
 )
@@ -84,13 +85,7 @@ func (l *census) at(seq uint64) (i int, found bool) {
 		}
 	}
 	return slices.BinarySearchFunc(l.blocks, number, func(b *censusBlock, number uint64) int {
-		switch {
-		case b.number < number:
-			return -1
-		case b.number > number:
-			return 1
-		}
-		return 0
+		return cmp.Compare(b.number, number)
 	})
 }
 

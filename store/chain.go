@@ -15,25 +15,20 @@ func (x *index) link(w *waybill, seq uint64, e entry, near uint64) {
 	for after != 0 && after < seq {
 		before, after = after, x.nextOf(after)
 	}
-	e.prev, e.next = distance(before, seq), distance(seq, after)
 	x.put(seq, e)
-	head, tail := w.head, w.tail()
-	if before == 0 {
-		head = seq
-	} else {
-		x.get(before).next = distance(before, seq)
-	}
-	if after == 0 {
-		tail = seq
-	} else {
-		x.get(after).prev = distance(seq, after)
-	}
-	w.head, w.span = head, uint32(tail-head)
+	x.join(w, before, seq)
+	x.join(w, seq, after)
 }
 
 // unlink takes an event out of its waybill's chain and of the table.
 func (x *index) unlink(w *waybill, seq uint64) {
-	before, after := x.prevOf(seq), x.nextOf(seq)
+	x.join(w, x.prevOf(seq), x.nextOf(seq))
+	x.del(seq)
+}
+
+// join makes neighbours of two events; where one is none, 0, the other is the
+// chain's first or last.
+func (x *index) join(w *waybill, before, after uint64) {
 	head, tail := w.head, w.tail()
 	if before == 0 {
 		head = after
@@ -46,7 +41,6 @@ func (x *index) unlink(w *waybill, seq uint64) {
 		x.get(after).prev = distance(before, after)
 	}
 	w.head, w.span = head, uint32(tail-head)
-	x.del(seq)
 }
 
 // distance between two neighbours; 0 if one of them is none.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"math/bits"
 	"slices"
 )
@@ -59,13 +60,7 @@ func (t *table) at(number uint64) (i int, found bool) {
 		return n - 1, true
 	}
 	return slices.BinarySearchFunc(t.blocks, number, func(b *block, number uint64) int {
-		switch {
-		case b.number < number:
-			return -1
-		case b.number > number:
-			return 1
-		}
-		return 0
+		return cmp.Compare(b.number, number)
 	})
 }
 
