@@ -143,6 +143,8 @@
 //     anything is in memory: TestOrderPerWaybill, TestModel, TestKill,
 //     TestPagedOrderPerWaybill, TestPagedEarlierComesFirst, TestPagedUnderLoad,
 //     TestPagedHeadEndsMeanwhile, TestIndexAtRandom, TestStress.
+//   - A lease that ran out is a sentinel, also where another one holds by then:
+//     TestLeaseRunsOut, TestLeaseHasAnOwner.
 //   - Memory is bounded, whatever waits, and the youngest and the oldest go first
 //     all the same: TestPagedOrderPerWaybill, TestPagedFreshAndStale,
 //     TestPagedWaiting, TestPagedManyOfOneWaybill. However many fail, the others

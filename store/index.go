@@ -19,6 +19,7 @@ type index struct {
 	all      census
 	waybills map[uint64]waybill
 	leases   map[uint64]lease   // by number
+	claims   Lease              // the last one given
 	leasedOf map[uint64]uint64  // the leased event of a waybill
 	notes    map[uint64]attempt // what more is known of some pending events
 	unsaved  []uint64           // of these, what is to be written

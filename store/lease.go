@@ -7,6 +7,7 @@ import (
 
 // lease is a claim on one event that ends by Settle, Release, Park or time.
 type lease struct {
+	id       Lease
 	until    time.Time
 	settling bool // its settlement is on its way to disk: time no longer ends it
 }
@@ -60,7 +61,8 @@ func (x *index) lease(max int, ttl time.Duration, turns *turns) (seqs []uint64, 
 			turns.count(x.youngest)
 			w.set(waybillLeased, true)
 			x.leasedOf[h] = w.head
-			x.leases[w.head] = lease{until: until}
+			x.claims++
+			x.leases[w.head] = lease{id: x.claims, until: until}
 			seqs = append(seqs, w.head)
 		})
 	}
@@ -148,10 +150,10 @@ func (x *index) unlease(h uint64, w *waybill) {
 	delete(x.leasedOf, h)
 }
 
-// leased reports whether the event's lease still holds.
-func (x *index) leased(seq uint64) bool {
+// leased reports whether the event's lease still holds, and is the one given.
+func (x *index) leased(seq uint64, id Lease) bool {
 	l, ok := x.leases[seq]
-	return ok && !l.settling && l.until.After(x.now)
+	return ok && !l.settling && l.until.After(x.now) && (id == 0 || id == l.id)
 }
 
 // settling marks a leased event as on its way to its outcome, or, if that

@@ -69,7 +69,7 @@ func TestLeaseRunsOut(t *testing.T) {
 	if err := o.Release(Retry{Seq: 1}); !errors.Is(err, ErrNotLeased) {
 		t.Errorf("release: %v", err)
 	}
-	if err := o.Park(1); !errors.Is(err, ErrNotLeased) {
+	if err := o.Park(Record{ID: ID{Seq: 1}}); !errors.Is(err, ErrNotLeased) {
 		t.Errorf("park: %v", err)
 	}
 	r := mustLease(t, o, 1)
@@ -82,6 +82,34 @@ func TestLeaseRunsOut(t *testing.T) {
 	}
 	if err := o.Settle(ctx, []Settlement{{Seq: 1, Outcome: ToPush}}); err == nil || errors.Is(err, ErrNotLeased) {
 		t.Errorf("settled to no outcome: %v", err)
+	}
+}
+
+// Whoever held a lease that ran out cannot end the one that came after it.
+func TestLeaseHasAnOwner(t *testing.T) {
+	c := newTestClock()
+	o := open(t, t.TempDir(), small(c))
+	appendN(t, o, 1)
+	syncAll(t, o)
+	first := mustLease(t, o, 1)[0]
+	c.advance(time.Minute)
+	second := mustLease(t, o, 1)[0]
+	if first.Lease == 0 || first.Lease == second.Lease {
+		t.Fatalf("leases %d and %d", first.Lease, second.Lease)
+	}
+	ctx := context.Background()
+	if err := o.Settle(ctx, []Settlement{{Seq: 1, Lease: first.Lease, Outcome: Pushed}}); !errors.Is(err, ErrNotLeased) {
+		t.Errorf("settle: %v", err)
+	}
+	if err := o.Release(Retry{Seq: 1, Lease: first.Lease}); !errors.Is(err, ErrNotLeased) {
+		t.Errorf("release: %v", err)
+	}
+	if err := o.Park(first); !errors.Is(err, ErrNotLeased) {
+		t.Errorf("park: %v", err)
+	}
+	settle(t, o, NotBound, second)
+	if c := o.Counts(); c.State[NotBound] != 1 {
+		t.Errorf("%v", c.State)
 	}
 }
 
@@ -120,7 +148,7 @@ func TestParkAndWake(t *testing.T) {
 	if len(r) != 2 {
 		t.Fatalf("leased %v", seqsOf(r))
 	}
-	if err := o.Park(1); err != nil {
+	if err := o.Park(r[slices.IndexFunc(r, func(r Record) bool { return r.ID.Seq == 1 })]); err != nil {
 		t.Fatal(err)
 	}
 	if c := o.Counts(); c.State[AwaitingWaybill] != 3 || c.State[ToPush] != 1 {

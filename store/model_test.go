@@ -393,7 +393,11 @@ func (r *modelRun) park() {
 			}
 		}
 	}
-	r.wantLeaseError(r.o.Park(all...), leased, all)
+	var records []Record
+	for _, seq := range all {
+		records = append(records, Record{ID: ID{Seq: seq}, Event: scan.Event{Waybill: scan.WaybillID(r.event(seq).waybill)}})
+	}
+	r.wantLeaseError(r.o.Park(records...), leased, all)
 }
 
 func (r *modelRun) wake() {

@@ -175,7 +175,7 @@ func TestPagedPark(t *testing.T) {
 	fillMany(t, o, 1000)
 	syncAll(t, o)
 	got := mustLease(t, o, 1)
-	if err := o.Park(got[0].ID.Seq); err != nil {
+	if err := o.Park(got[0]); err != nil {
 		t.Fatal(err)
 	}
 	if c := o.Counts(); c.State[AwaitingWaybill] != 10 {

@@ -91,6 +91,11 @@ func (o *Outbox) leasedRecords(seqs []uint64) ([]Record, error) {
 		o.unlease(seqs)
 		return nil, fmt.Errorf("lease: %w", err)
 	}
+	o.locked(func(x *index) {
+		for i := range records {
+			records[i].Lease = x.leases[records[i].ID.Seq].id
+		}
+	})
 	if len(bad) == 0 {
 		return records, nil
 	}
@@ -140,7 +145,7 @@ func (o *Outbox) settlement(s []Settlement) (c *changeOp, missing []uint64) {
 	c = &changeOp{}
 	o.locked(func(x *index) {
 		for i := range s {
-			if !x.leased(s[i].Seq) {
+			if !x.leased(s[i].Seq, s[i].Lease) {
 				missing = append(missing, s[i].Seq)
 				continue
 			}
@@ -192,7 +197,7 @@ func (o *Outbox) Release(r ...Retry) error {
 	var missing []uint64
 	o.locked(func(x *index) {
 		for i := range r {
-			if x.leased(r[i].Seq) {
+			if x.leased(r[i].Seq, r[i].Lease) {
 				x.retry(r[i])
 			} else {
 				missing = append(missing, r[i].Seq)

@@ -175,7 +175,7 @@ func (s *stress) push(ctx context.Context, rnd *rand.Rand, r Record) {
 	seq := r.ID.Seq
 	switch n := rnd.IntN(12); {
 	case n == 0:
-		if err := s.o.Park(seq); err != nil {
+		if err := s.o.Park(r); err != nil {
 			s.Error(err)
 		}
 	case n == 1:

@@ -200,7 +200,7 @@ func settle(t testing.TB, o *Outbox, outcome State, records ...Record) {
 	t.Helper()
 	var s []Settlement
 	for _, r := range records {
-		s = append(s, Settlement{Seq: r.ID.Seq, Outcome: outcome, Attempts: 1})
+		s = append(s, Settlement{Seq: r.ID.Seq, Lease: r.Lease, Outcome: outcome, Attempts: 1})
 	}
 	if err := o.Settle(context.Background(), s); err != nil {
 		t.Fatal(err)

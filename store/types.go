@@ -88,9 +88,14 @@ type Reply struct {
 	RID     string // WeChat's request id; "" if none
 }
 
+// Lease tells one claim of an event from all others of this process: whoever
+// held an earlier one, which ran out, cannot end it.
+type Lease uint64
+
 // Record is one event of the outbox with where it stands.
 type Record struct {
 	ID       ID
+	Lease    Lease // of a record that Lease returned; else 0
 	Event    scan.Event
 	State    State
 	Attempts int
@@ -110,6 +115,7 @@ type Quarantined struct {
 // Settlement ends one event.
 type Settlement struct {
 	Seq     uint64
+	Lease   Lease // the record's; 0: whichever holds
 	Outcome State
 	Last    Reply
 	// Attempts is how many calls were made for it, all in all.
@@ -123,6 +129,7 @@ type Settlement struct {
 // Retry puts a leased event back to be leased again at At.
 type Retry struct {
 	Seq      uint64
+	Lease    Lease // the record's; 0: whichever holds
 	At       time.Time
 	Attempts int
 	Last     Reply

@@ -2,7 +2,6 @@ package store
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 
 	"scanrelay/agent/scan"
@@ -53,17 +52,19 @@ func (o *Outbox) WakeEvents(seqs ...uint64) {
 // Park lets the waybills of leased events wait for data, with all of their
 // events that are synced. Events whose lease ran out are named in an error that
 // is ErrNotLeased.
-func (o *Outbox) Park(seqs ...uint64) error {
-	var missing, parked []uint64
+func (o *Outbox) Park(records ...Record) error {
+	var missing []uint64
+	var parked []scan.WaybillID
 	shelved := false
 	o.locked(func(x *index) {
-		for _, seq := range seqs {
-			if !x.leased(seq) {
+		for i := range records {
+			seq := records[i].ID.Seq
+			if !x.leased(seq, records[i].Lease) {
 				missing = append(missing, seq)
 				continue
 			}
 			x.park(seq)
-			parked = append(parked, seq)
+			parked = append(parked, records[i].Event.Waybill)
 		}
 		shelved = x.shelved() > 0
 	})
@@ -78,14 +79,8 @@ func (o *Outbox) Park(seqs ...uint64) error {
 	return nil
 }
 
-// parkShelved lets those events wait, too, that are of the waybills of what was
-// parked, but on disk only.
-func (o *Outbox) parkShelved(parked []uint64) error {
-	of, err := o.waybillsOf(parked)
-	if err != nil {
-		return err
-	}
-	ids := slices.Collect(maps.Values(of))
+// parkShelved lets those events of waybills wait that are on disk only.
+func (o *Outbox) parkShelved(ids []scan.WaybillID) error {
 	seqs, err := o.sightings(ids, 0, 1<<64-1, shelved)
 	if err != nil {
 		return err

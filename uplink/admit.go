@@ -105,7 +105,7 @@ func (p *pusher) unknown(it item, v verdictOfCentre) {
 
 // park gives a record back until its waybill's data comes.
 func (p *pusher) park(r store.Record) {
-	if err := p.outbox.Park(r.ID.Seq); err != nil && !errors.Is(err, store.ErrNotLeased) {
+	if err := p.outbox.Park(r); err != nil && !errors.Is(err, store.ErrNotLeased) {
 		p.log.Error("park event without waybill data", "id", r.ID.String(), "error", err)
 	}
 	p.left.count(time.Now())

@@ -90,5 +90,5 @@ func (g *gate) newerPushable(r store.Record) bool {
 func end(r store.Record, outcome store.State, reason string) store.Settlement {
 	last := r.Last
 	last.Reason = reason
-	return store.Settlement{Seq: r.ID.Seq, Outcome: outcome, Last: last, Attempts: r.Attempts}
+	return store.Settlement{Seq: r.ID.Seq, Lease: r.Lease, Outcome: outcome, Last: last, Attempts: r.Attempts}
 }

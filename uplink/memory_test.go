@@ -257,10 +257,11 @@ func (m *memory) Release(all ...store.Retry) error {
 	return nil
 }
 
-func (m *memory) Park(seqs ...uint64) error {
+func (m *memory) Park(records ...store.Record) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, seq := range seqs {
+	for _, r := range records {
+		seq := r.ID.Seq
 		if !m.leasedLocked(seq) {
 			return store.ErrNotLeased
 		}

@@ -71,7 +71,7 @@ type Settler interface {
 	// Release gives leases back, each due at its At.
 	Release(r ...store.Retry) error
 	// Park gives leases back to wait for waybill data.
-	Park(seqs ...uint64) error
+	Park(records ...store.Record) error
 }
 
 // History looks at a waybill's records.

@@ -124,7 +124,7 @@ func (p *pusher) flush() {
 
 // again gives a record back as it was, due at a moment.
 func again(r store.Record, at time.Time) store.Retry {
-	return store.Retry{Seq: r.ID.Seq, At: at, Attempts: r.Attempts, Last: r.Last}
+	return store.Retry{Seq: r.ID.Seq, Lease: r.Lease, At: at, Attempts: r.Attempts, Last: r.Last}
 }
 
 // dispatch leases records, takes them through the gate and hands them to the

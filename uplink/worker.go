@@ -154,15 +154,15 @@ func (p *pusher) finish(it *item, v verdict) {
 	now := p.clock.Now()
 	switch v.next {
 	case nextSettle:
-		p.settle(it.rec, store.Settlement{Seq: it.rec.ID.Seq, Outcome: v.outcome, Last: v.reply, Attempts: it.attempts()})
+		p.settle(it.rec, store.Settlement{Seq: it.rec.ID.Seq, Lease: it.rec.Lease, Outcome: v.outcome, Last: v.reply, Attempts: it.attempts()})
 	case nextRetry:
 		p.meters.retry(v.class)
-		p.release(store.Retry{Seq: it.rec.ID.Seq, At: now.Add(v.delay), Attempts: it.attempts(), Last: v.reply})
+		p.release(store.Retry{Seq: it.rec.ID.Seq, Lease: it.rec.Lease, At: now.Add(v.delay), Attempts: it.attempts(), Last: v.reply})
 	default:
 		last := it.rec.Last
 		if v.reply.Reason != "" {
 			last = v.reply
 		}
-		p.release(store.Retry{Seq: it.rec.ID.Seq, At: now.Add(v.delay), Attempts: it.rec.Attempts, Last: last})
+		p.release(store.Retry{Seq: it.rec.ID.Seq, Lease: it.rec.Lease, At: now.Add(v.delay), Attempts: it.rec.Attempts, Last: last})
 	}
 }

@@ -204,7 +204,7 @@ func (b *bench) draining(dir string, waiting int) {
 		b.must("lease", err)
 		ended := make([]store.Settlement, len(recs))
 		for i, r := range recs {
-			ended[i] = store.Settlement{Seq: r.ID.Seq, Outcome: store.Pushed, Attempts: 1}
+			ended[i] = store.Settlement{Seq: r.ID.Seq, Lease: r.Lease, Outcome: store.Pushed, Attempts: 1}
 		}
 		b.must("settle", o.Settle(b.ctx, ended))
 		left -= len(recs)
@@ -267,7 +267,7 @@ func openStore(dir string) error {
 	}
 	pushing := time.Since(begin)
 	for _, r := range recs {
-		if err := o.Release(store.Retry{Seq: r.ID.Seq}); err != nil {
+		if err := o.Release(store.Retry{Seq: r.ID.Seq, Lease: r.Lease}); err != nil {
 			return err
 		}
 	}
