@@ -81,8 +81,9 @@ func (o *Outbox) fileBytes() (n int64) {
 // is held.
 func (o *Outbox) liveBytes() (n int64) {
 	now := o.opts.Now()
+	newest := o.journal.newest()
 	for _, s := range o.journal.list() {
-		if s.open > 0 || !s.sealed || now.Sub(s.finished) <= o.opts.Retain {
+		if s.open > 0 || s == newest || now.Sub(s.finished) <= o.opts.Retain {
 			n += s.usedBytes
 		}
 	}
