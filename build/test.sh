@@ -56,8 +56,8 @@ foreign() {
     local emulator=qemu-${cpu/arm64/aarch64}-static
     echo "$cpu"
     CGO_ENABLED=0 GOARCH=$cpu GOARM=7 go test -c -o "$bin" ./store &&
-      (cd store && "$emulator" "$bin" -test.short -test.timeout 3m -model.runs 4 \
-        -test.skip 'TestKill|TestPowerCut|AgreeWithBolt') || return 1
+      (cd store && "$emulator" "$bin" -test.short -test.timeout 7m -model.runs 4 -stress.runs 1 \
+        -test.skip 'TestKill|TestPowerCut|AgreeWithBolt|TestFailingSystemCalls|TestReadsAreTriedAgain') || return 1
   done
 }
 whole() { go test -race -count=1 -timeout 9m ./build/e2e; }

@@ -18,7 +18,7 @@ import (
 // A register against a plain map, in memory, in a file, and in both.
 func TestRegisterAgainstMap(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(5, 6))
-	for range 30 {
+	for range 8 {
 		path := filepath.Join(t.TempDir(), "x"+registerSuffix)
 		r := newRegister(path, testSealer, 0)
 		want := map[scan.WaybillID][]uint64{}
@@ -60,7 +60,7 @@ func compareRegister(t *testing.T, r *register, want map[scan.WaybillID][]uint64
 			t.Fatalf("%s: %v, %v; want %v", id, got, err, slots)
 		}
 	}
-	for i := range 100 {
+	for i := range 30 {
 		if got, err := r.find([]scan.WaybillID{scan.WaybillID(fmt.Sprint("none", i))}); err != nil || len(got) > 0 {
 			t.Fatalf("found %v, %v", got, err)
 		}

@@ -29,7 +29,7 @@ func TestTableAgainstMap(t *testing.T) {
 			want[seq] = !want[seq]
 			x.setReady(seq, want[seq])
 		}
-		if rnd.IntN(50) == 0 {
+		if rnd.IntN(500) == 0 {
 			compareTable(t, &x, want)
 		}
 	}
