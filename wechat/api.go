@@ -23,8 +23,8 @@ const (
 	QuotaPath       = "/cgi-bin/openapi/quota/get"
 )
 
-// Limits of whole calls (design.md section 2, Numbers). WeChat may ask central
-// three times at 5 s within one pathnotify.
+// Limits of whole calls. WeChat may ask central three times at 5 s within one
+// pathnotify.
 const (
 	TokenLimit      = 10 * time.Second
 	UserQueryLimit  = 10 * time.Second

@@ -5,7 +5,7 @@ import "strconv"
 // Class says what to do about an answer; see the package comment.
 type Class uint8
 
-// The classes of errcodes.md.
+// The classes (README, Classes).
 const (
 	Success Class = iota
 	BadToken
@@ -21,7 +21,7 @@ var classNames = [...]string{
 	"success", "token", "transient", "mismatch", "throttled", "permanent", "blocked", "unknown",
 }
 
-// String returns the class as errcodes.md writes it.
+// String returns the class as the README writes it.
 func (c Class) String() string {
 	if int(c) < len(classNames) {
 		return classNames[c]
@@ -42,13 +42,14 @@ const (
 	CodeLookupData        = 932003 // reverse lookup: abnormal data in our answer
 )
 
-// A row of errcodes.md: the class, and the meaning in an operator's words.
+// row is an errcode's class, and its meaning in an operator's words.
 type row struct {
 	class   Class
 	meaning string
 }
 
-// codes is errcodes.md. It is the only place where an errcode becomes a class.
+// codes is the README's Error table, and the only place where an errcode becomes
+// a class.
 var codes = map[int]row{
 	0:              {Success, "done"},
 	CodeSystemBusy: {Transient, "WeChat is busy"},
@@ -102,8 +103,7 @@ var codes = map[int]row{
 	CodeLookupData:   {Mismatch, "WeChat found central's data of the waybill abnormal"},
 }
 
-// ClassOf returns the class of an errcode; Unknown for one that errcodes.md
-// does not list.
+// ClassOf returns the class of an errcode; Unknown for one not in the table.
 func ClassOf(code int) Class {
 	if r, ok := codes[code]; ok {
 		return r.class
@@ -111,6 +111,5 @@ func ClassOf(code int) Class {
 	return Unknown
 }
 
-// Meaning explains an errcode in an operator's words; "" for one that
-// errcodes.md does not list.
+// Meaning explains an errcode in an operator's words; "" for one not in the table.
 func Meaning(code int) string { return codes[code].meaning }

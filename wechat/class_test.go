@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
 	"testing"
 )
 
-// errcodes.md and wechat.md section 2.4, row by row.
+// documented is what WeChat's documents say, row by row.
 var documented = map[Class][]int{
 	Success:   {0},
 	BadToken:  {40001, 40014, 42001, 42007, 41001},
@@ -38,7 +42,7 @@ func TestClassOfEveryRow(t *testing.T) {
 		}
 	}
 	if rows != len(codes) {
-		t.Errorf("the table has %d rows, errcodes.md %d", len(codes), rows)
+		t.Errorf("the table has %d rows, WeChat documents %d", len(codes), rows)
 	}
 }
 
@@ -78,5 +82,26 @@ func TestClassNames(t *testing.T) {
 		if got := class.String(); got != want {
 			t.Errorf("%d prints %q, want %q", class, got, want)
 		}
+	}
+}
+
+// TestReadmeErrorTable: the table that people read is the one that runs.
+func TestReadmeErrorTable(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := 0
+	for _, m := range regexp.MustCompile(`(?m)^\| (-?[0-9][0-9, ]*) \| ([a-z]+) \|`).FindAllStringSubmatch(string(readme), -1) {
+		for _, number := range strings.Split(m[1], ", ") {
+			code, err := strconv.Atoi(number)
+			if got := ClassOf(code).String(); err != nil || got != m[2] {
+				t.Errorf("README.md says that %s is %s, the code %s (%v)", number, m[2], got, err)
+			}
+			rows++
+		}
+	}
+	if rows != len(codes) {
+		t.Errorf("README.md explains %d errcodes, the code knows %d", rows, len(codes))
 	}
 }

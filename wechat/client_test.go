@@ -254,7 +254,7 @@ func TestLimits(t *testing.T) {
 		})
 	}
 	if UserQueryLimit != 10*time.Second || PathNotifyLimit != 25*time.Second {
-		t.Error("limits differ from design.md")
+		t.Error("limits differ from the README")
 	}
 }
 

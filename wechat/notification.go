@@ -5,7 +5,7 @@ import (
 	"log/slog"
 )
 
-// Notification is the body of pathnotify (wechat.md section 2.3). Fields stand
+// Notification is the body of pathnotify (README, pathnotify). Fields stand
 // in the order of WeChat's own sample; its bytes are reproduced by a test.
 // create_time is always sent, although that sample leaves it out.
 //

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// sample is WeChat's own, as wechat.md section 2.3 prints it.
+// sample is WeChat's own, from its documentation of pathnotify.
 const sample = `{"path":{"action_time":1597396101,"action_type":200001,"action_msg":"快件到达 【泉州磁灶集散中心】",
   "pickup_courier_name":"","pickup_courier_phone":"","delivery_courier_name":"","delivery_courier_phone":""},
  "receiver":{"area":"晋江市","address":"庄宅北区158-6","province":"福建省","city":"泉州市","phone":"13800138000","name":"李四"},

@@ -69,7 +69,7 @@ const (
 	maxWaybill  = 128             // bytes of a waybill number worth looking up
 )
 
-// Our ResultCodes (wechat.md section 3.5).
+// Our ResultCodes (wechat/README.md).
 const (
 	CodeOK         = 0
 	CodeNoWaybill  = 1 // no such waybill, or no waybill data for it

@@ -13,7 +13,7 @@ import (
 	"scanrelay/wechat"
 )
 
-// The frame of wechat.md section 3.3: random(16) + length(4) + message + appid,
+// The frame (wechat/README.md, Frame): random(16) + length(4) + message + appid,
 // padded to blocks of 32 although AES has blocks of 16.
 const (
 	randomSize = 16

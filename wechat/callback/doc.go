@@ -1,5 +1,5 @@
-// Package callback is where WeChat calls us (消息推送, wechat.md section 3): it
-// checks and decrypts what comes, asks a Lookup about the waybill and sends the
+// Package callback is where WeChat calls us (消息推送, wechat/README.md,
+// Callback): it checks and decrypts what comes, asks a Lookup about the waybill and sends the
 // answer back in the same format. All six combinations of plain, compat and
 // secure with JSON and XML work.
 //

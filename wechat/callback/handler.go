@@ -109,7 +109,7 @@ func (h *Handler) judge(w http.ResponseWriter, r *http.Request) verdict {
 	return v
 }
 
-// checkURL answers the console's check of the URL (wechat.md section 3.1).
+// checkURL answers the console's check of the URL (wechat/README.md, URL check).
 func (h *Handler) checkURL(r *http.Request) (verdict, error) {
 	p, err := h.authentic(r)
 	if err == nil {
@@ -130,7 +130,7 @@ func (h *Handler) authentic(r *http.Request) (params, error) {
 	return p, h.checkTime(p)
 }
 
-// message answers a message (wechat.md sections 3.2 to 3.6).
+// message answers a message (wechat/README.md, Modes).
 func (h *Handler) message(w http.ResponseWriter, r *http.Request) (verdict, error) {
 	// Set before anything can refuse: the server reads what is left of a body
 	// before it sends an answer. It ends the limit itself with the body. Not

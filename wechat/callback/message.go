@@ -17,7 +17,7 @@ const (
 )
 
 // message is what we read of a message, in clear or as it came: the fields of
-// wechat.md section 3.5 and the envelope's Encrypt. All else is skipped.
+// a reverse lookup and the envelope's Encrypt. All else is skipped.
 type message struct {
 	ToUserName    string
 	FromUserName  string

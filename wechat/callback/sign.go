@@ -9,7 +9,7 @@ import (
 )
 
 // Sign returns WeChat's signature over parts, of which the Token is one: the
-// hex SHA-1 of the parts sorted by bytes and joined (wechat.md section 3.1).
+// hex SHA-1 of the parts sorted by bytes and joined (wechat/README.md, Signature).
 func Sign(parts ...string) string {
 	sorted := slices.Clone(parts)
 	slices.Sort(sorted)

@@ -7,9 +7,8 @@
 // they allow, and says so here:
 //
 //   - The reverse lookup comes before any answer of pathnotify, for an unbound
-//     phone as well: "Before it answers or pushes, WeChat calls our central
-//     endpoint back" (wechat.md section 1) makes no exception. Only userquery
-//     answers without one. Options.SkipUnbound takes the other reading.
+//     phone as well: the documents make no exception. Only userquery answers
+//     without one. Options.SkipUnbound takes the other reading.
 //   - A token that was never issued is 40001 (40014 when it has not even the
 //     form of one), one that was replaced by force is 40001, one whose time ran
 //     out is 42001, none at all is 41001.

@@ -1,7 +1,6 @@
 package fake
 
-// errmsgs are WeChat's words for the codes that it answers by itself
-// (errcodes.md); a script may set others.
+// errmsgs are WeChat's words for the codes that it answers by itself; a script may set others.
 var errmsgs = map[int]string{
 	-1:     "system error",
 	40001:  "invalid credential, access_token is invalid or not latest",

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Errcodes of the reverse lookup (wechat.md section 2.4).
+// Errcodes of the reverse lookup (wechat/README.md, Error table).
 const (
 	unreachable = 932001
 	refused     = 932002
@@ -116,7 +116,7 @@ func (s *Server) roundTrip(req *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// noteReached keeps MarkFail's count (errcodes.md, Calls from WeChat).
+// noteReached keeps MarkFail's count (wechat/README.md, Callback).
 func (s *Server) noteReached(reached bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -129,7 +129,7 @@ func (s *Server) noteReached(reached bool) {
 	}
 }
 
-// CheckURL makes the console's URL check (wechat.md section 3.1): a right
+// CheckURL makes the console's URL check (wechat/README.md, URL check): a right
 // signature must bring the echostr back, a wrong one 403.
 func (s *Server) CheckURL(ctx context.Context) error {
 	timestamp, nonce := s.stamp()
@@ -179,7 +179,7 @@ func (s *Server) get(ctx context.Context, q url.Values) (status int, contentType
 }
 
 // SendTest sends the console's test event (debug_demo), which must be answered
-// with `success` in clear, in every mode (wechat.md section 3.6).
+// with `success` in clear, in every mode (wechat/README.md, Reverse lookup).
 func (s *Server) SendTest() error {
 	s.mu.Lock()
 	to, m, f := s.callback, s.mode, s.format

@@ -18,7 +18,7 @@ type Node struct {
 	DeliveryPhone string
 }
 
-// Party is the sender or receiver (wechat.md section 2.3).
+// Party is the sender or receiver (wechat/README.md, pathnotify).
 type Party struct {
 	Name, Phone, Province, City, Area, Street, Address, ID string
 }
@@ -31,7 +31,7 @@ type notification struct {
 	createTime       int64
 }
 
-// actionTypes are the twenty codes of wechat.md section 4; 300001 is not one.
+// actionTypes are the twenty codes of wechat/README.md; 300001 is not one.
 var actionTypes = map[int]bool{
 	90001: true, 90002: true, 90003: true, 90010: true, 90011: true,
 	100001: true, 100002: true, 200001: true,

@@ -8,7 +8,7 @@ import (
 	"scanrelay/wechat/callback"
 )
 
-// Mode is the message push's encryption mode (wechat.md section 3).
+// Mode is the message push's encryption mode (wechat/README.md, Modes).
 type Mode = callback.Mode
 
 // The three modes that can be chosen in WeChat's console.

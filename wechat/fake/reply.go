@@ -14,8 +14,8 @@ import (
 	"strings"
 )
 
-// readReply reads the carrier's answer to a lookup as strictly as wechat.md
-// section 3.5 allows. An error says what in its form is wrong.
+// readReply reads the carrier's answer to a lookup as strictly as
+// wechat/README.md, Reply, allows. An error says what in its form is wrong.
 func (s *Server) readReply(m Mode, f Format, nonce string, body []byte, asked []field) (Reply, error) {
 	if len(body) == 0 {
 		return Reply{}, errors.New("the reply is empty")
@@ -106,7 +106,7 @@ func (s *Server) openReply(f Format, nonce string, body []byte) ([]byte, error) 
 	return msg, nil
 }
 
-// signParts is the signature of wechat.md section 3.1.
+// signParts is wechat/README.md's Signature, in own code.
 func signParts(parts ...string) string {
 	parts = slices.Clone(parts)
 	slices.Sort(parts)

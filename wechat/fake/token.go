@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Rules of stable_token (wechat.md section 2.1).
+// Rules of stable_token (wechat/README.md, Access token).
 const (
 	renewBefore  = 5 * time.Minute
 	forceApart   = 30 * time.Second
