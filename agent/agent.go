@@ -16,7 +16,7 @@ import (
 	"scanrelay/agent/clock"
 	"scanrelay/agent/control"
 	"scanrelay/agent/intake"
-	"scanrelay/agent/intake/decode"
+	"scanrelay/agent/intake/sparkplug"
 	"scanrelay/agent/scan"
 	"scanrelay/configs"
 	"scanrelay/store"
@@ -72,7 +72,7 @@ type Agent struct {
 	uplink  *uplink.Uplink
 	intake  intakePart
 	mapper  *intake.Mapper
-	births  *decode.Births
+	births  *sparkplug.Births
 	metrics *metrics.Set
 	started time.Time
 	ready   chan struct{} // closed once everything runs

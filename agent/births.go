@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"scanrelay/agent/intake/decode"
+	"scanrelay/agent/intake/sparkplug"
 )
 
 // BirthsName is the file in data_dir that remembers what Sparkplug's birth
@@ -20,12 +20,12 @@ const BirthsName = "births.json"
 const birthsEvery = time.Second
 
 // loadBirths reads the file. One that cannot be read is as none.
-func (a *Agent) loadBirths() *decode.Births {
+func (a *Agent) loadBirths() *sparkplug.Births {
 	saved, err := os.ReadFile(filepath.Join(a.cfg.DataDir, BirthsName))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	births, bad := decode.NewBirths(saved)
+	births, bad := sparkplug.NewBirths(saved)
 	if err = errors.Join(err, bad); err != nil {
 		a.log.Warn("sparkplug births cannot be read; edge nodes are asked for new ones", "file", BirthsName, "error", err)
 	}

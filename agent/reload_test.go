@@ -11,7 +11,7 @@ import (
 
 	"scanrelay/agent/control"
 	"scanrelay/agent/intake"
-	"scanrelay/agent/intake/decode"
+	"scanrelay/agent/intake/sparkplug"
 	"scanrelay/agent/scan"
 	"scanrelay/configs"
 	"scanrelay/store"
@@ -48,7 +48,7 @@ func TestReload(t *testing.T) {
 // none.
 func TestBirthsAreKept(t *testing.T) {
 	cfg := config(t)
-	topic, _ := decode.ParseSparkplugTopic("spBv1.0/g/DBIRTH/n/d")
+	topic, _ := sparkplug.ParseTopic("spBv1.0/g/DBIRTH/n/d")
 	start := func() (*Agent, func() error) {
 		a, err := New(cfg, Options{Listeners: Listeners{MQTT: mqttListener(t)}, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
@@ -57,10 +57,10 @@ func TestBirthsAreKept(t *testing.T) {
 		return a, runs(t, a)
 	}
 	a, stop := start()
-	a.births.SetBirth(topic, decode.Birth{Aliases: map[uint64]decode.BirthMetric{7: {Name: "Code"}}})
+	a.births.SetBirth(topic, sparkplug.Birth{Aliases: map[uint64]sparkplug.BirthMetric{7: {Name: "Code"}}})
 	file := filepath.Join(cfg.DataDir, BirthsName)
 	eventually(t, "written while it runs", func() bool { _, err := os.Stat(file); return err == nil })
-	a.births.SetBirth(topic, decode.Birth{Aliases: map[uint64]decode.BirthMetric{7: {Name: "Barcode"}}})
+	a.births.SetBirth(topic, sparkplug.Birth{Aliases: map[uint64]sparkplug.BirthMetric{7: {Name: "Barcode"}}})
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}

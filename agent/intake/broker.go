@@ -13,7 +13,8 @@ import (
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
-	"scanrelay/agent/intake/decode"
+	"scanrelay/agent/intake/sparkplug"
+	"scanrelay/agent/intake/topic"
 )
 
 // Broker is an MQTT broker for devices to publish to: their PUBACK is our fsync.
@@ -45,7 +46,7 @@ type Broker struct {
 // user is a User as the hooks need it.
 type user struct {
 	password [sha256.Size]byte
-	publish  []filter // none: all topics
+	publish  []topic.Filter // none: all topics
 }
 
 // BrokerStatus is what a Broker is doing.
@@ -97,9 +98,9 @@ func (b *Broker) SetUsers(list []User) error {
 		}
 		known := user{password: sha256.Sum256([]byte(u.Password))}
 		for k, text := range u.Publish {
-			f, err := parseFilter(text)
+			f, err := topic.Parse(text)
 			if err != nil {
-				p.add(fmt.Sprintf("%spublish.%d", key, k), "%q is %w", text, err)
+				p.add(fmt.Sprintf("%spublish.%d", key, k), "%q %w", text, err)
 			}
 			known.publish = append(known.publish, f)
 		}
@@ -215,7 +216,7 @@ func (b *Broker) watchBirths(ctx context.Context, server *mochi.Server) {
 		case <-tick.C:
 		}
 		for _, node := range births.Ask(time.Now()) {
-			b.command(server, decode.RebirthTopic(node), decode.Rebirth(time.Now()))
+			b.command(server, sparkplug.RebirthTopic(node), sparkplug.Rebirth(time.Now()))
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"scanrelay/agent/intake/decode"
+	"scanrelay/agent/intake/topic"
 )
 
 // ruleKind is where a field's value comes from.
@@ -47,7 +48,7 @@ func (r rule) String() string {
 // source is a compiled Mapping; it never changes.
 type source struct {
 	index   int
-	filter  filter
+	filter  topic.Filter
 	decoder string
 	rules   [numFields]rule
 	split   decode.Pointer
@@ -74,8 +75,8 @@ func compileSource(i int, m Mapping, p *problems) *source {
 	key := func(k string) string { return fmt.Sprintf("sources.%d.%s", i, k) }
 	s := &source{index: i, decoder: m.Decoder, mapping: m, layouts: m.TimeFormats, columns: m.Columns}
 	var err error
-	if s.filter, err = parseFilter(m.Topic); err != nil {
-		p.add(key("topic"), "%q is %w", m.Topic, err)
+	if s.filter, err = topic.Parse(m.Topic); err != nil {
+		p.add(key("topic"), "%q %w", m.Topic, err)
 	}
 	if m.QoS < 0 || m.QoS > 2 {
 		p.add(key("qos"), "%d is none of 0, 1, 2", m.QoS)

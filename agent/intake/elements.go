@@ -5,6 +5,7 @@ import (
 	"unicode/utf8"
 
 	"scanrelay/agent/intake/decode"
+	"scanrelay/agent/intake/sparkplug"
 )
 
 // element is one part of a message that may hold a read.
@@ -144,7 +145,7 @@ func flatten(out []decode.Element, n *decode.Node, around []*decode.Node) []deco
 // sparkplugElements reads data messages; births are remembered and, like deaths
 // and commands, hold no read.
 func (j *job) sparkplugElements() ([]element, *problem) {
-	topic, ok := decode.ParseSparkplugTopic(j.topic)
+	topic, ok := sparkplug.ParseTopic(j.topic)
 	if !ok {
 		return nil, problemf("not_sparkplug", "the topic is none of Sparkplug B: want spBv1.0/<group>/<type>/<node>/<device>")
 	}
@@ -155,7 +156,7 @@ func (j *job) sparkplugElements() ([]element, *problem) {
 	if j.info.again && j.payload[0] == '{' {
 		return j.moment()
 	}
-	payload, err := decode.Sparkplug(j.payload)
+	payload, err := sparkplug.Parse(j.payload)
 	if err != nil && topic.Type == "DDEATH" {
 		return nil, nil
 	}
@@ -181,22 +182,22 @@ func (j *job) moment() ([]element, *problem) {
 
 // sparkplugHeard follows the sequence numbers and remembers births. Of an edge
 // node of which the source takes only a part the numbers say nothing.
-func (j *job) sparkplugHeard(t decode.SparkplugTopic, payload decode.SparkplugPayload) {
+func (j *job) sparkplugHeard(t sparkplug.Topic, payload sparkplug.Payload) {
 	births := j.m.births
 	if j.trace != nil || j.info.again {
 		return // explaining changes nothing, and what is replayed is old
 	}
 	node := []string{"spBv1.0", t.Group, "NDATA", t.Node}
 	device := []string{"spBv1.0", t.Group, "DDATA", t.Node, "\x00"}
-	if payload.HasSeq && !j.info.DUP && !j.info.Retained && j.src.filter.match(node) && j.src.filter.match(device) {
+	if payload.HasSeq && !j.info.DUP && !j.info.Retained && j.src.filter.Match(node) && j.src.filter.Match(device) {
 		births.Sequence(t, payload.Seq)
 	}
 	if t.Birth() {
-		births.SetBirth(t, decode.BirthOf(payload))
+		births.SetBirth(t, sparkplug.BirthOf(payload))
 	}
 }
 
-func (j *job) metrics(topic decode.SparkplugTopic, payload decode.SparkplugPayload) ([]element, *problem) {
+func (j *job) metrics(topic sparkplug.Topic, payload sparkplug.Payload) ([]element, *problem) {
 	birth, known := j.m.births.Birth(topic)
 	whole, reads, missing := payload.Tree(topic, birth)
 	if j.trace == nil {

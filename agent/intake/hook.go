@@ -92,7 +92,7 @@ func (h *hook) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
 	topic = unmarked(topic)
 	levels := strings.Split(topic, "/")
 	for _, f := range u.publish {
-		if f.match(levels) {
+		if f.Match(levels) {
 			return true
 		}
 	}

@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"scanrelay/agent/intake/topic"
 )
 
 // Heard is a message as it arrived, for people who set up a device.
@@ -110,7 +111,7 @@ func (b *Broker) Listen(ctx context.Context, fn func(Heard) error) error {
 func Listen(ctx context.Context, cfg SourceConfig, filters []string, ready func(broker string), fn func(Heard) error) error {
 	want := make(map[string]byte)
 	for _, f := range filters {
-		want[unshared(f)] = 0
+		want[topic.Unshared(f)] = 0
 	}
 	var e ears
 	ended := make(chan error, 1)
@@ -143,15 +144,6 @@ func Listen(ctx context.Context, cfg SourceConfig, filters []string, ready func(
 	}
 	stop()
 	return errors.Join(err, <-listened)
-}
-
-// unshared is a filter outside of its group, in which it would take messages away
-// from others.
-func unshared(filter string) string {
-	if rest, ok := strings.CutPrefix(filter, "$share/"); ok {
-		_, filter, _ = strings.Cut(rest, "/")
-	}
-	return filter
 }
 
 // visit connects to the first broker that lets us in, for a while, beside the

@@ -11,7 +11,7 @@ import (
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
-	"scanrelay/agent/intake/decode"
+	"scanrelay/agent/intake/sparkplug"
 )
 
 // A device publishes all the while; the mapping changes under it several times.
@@ -107,7 +107,7 @@ func testRebirth(t *testing.T, addr string, j *fakeJournal) {
 	select {
 	case told := <-n.told:
 		topic, body, _ := strings.Cut(string(told), " ")
-		p, err := decode.Sparkplug([]byte(body))
+		p, err := sparkplug.Parse([]byte(body))
 		if topic != "spBv1.0/express/NCMD/depot-571" || err != nil || p.Metrics[0].Name != "Node Control/Rebirth" {
 			t.Errorf("told %q, %v", told, err)
 		}

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"scanrelay/agent/intake/decode"
+	"scanrelay/agent/intake/sparkplug"
 	"scanrelay/agent/scan"
 )
 
@@ -36,7 +36,7 @@ type MapperConfig struct {
 	Clock             Clock
 	// Births remembers what Sparkplug's births said; nil: until the Mapper is
 	// forgotten.
-	Births *decode.Births
+	Births *sparkplug.Births
 }
 
 // Mapping maps one kind of device's messages (interfaces.md, Intake). Its

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"scanrelay/agent/intake/decode"
+	"scanrelay/agent/intake/sparkplug"
 	"scanrelay/agent/scan"
 )
 
@@ -19,7 +20,7 @@ import (
 type Mapper struct {
 	rules  atomic.Pointer[rules]
 	clock  Clock
-	births *decode.Births
+	births *sparkplug.Births
 }
 
 // rules is a compiled configuration; it never changes.
@@ -40,7 +41,7 @@ func NewMapper(cfg MapperConfig) (*Mapper, error) {
 		m.clock = systemClock{}
 	}
 	if m.births == nil {
-		m.births, _ = decode.NewBirths(nil) // nothing saved is never wrong
+		m.births, _ = sparkplug.NewBirths(nil) // nothing saved is never wrong
 	}
 	return m, m.Update(cfg)
 }
@@ -126,7 +127,7 @@ func (m *Mapper) run(topic string, payload []byte, info MessageInfo, trace *Expl
 	}
 	j.batch.Redelivered = info.DUP
 	for _, s := range j.sources {
-		if s.filter.match(j.levels) {
+		if s.filter.Match(j.levels) {
 			j.src = s
 			break
 		}
@@ -268,7 +269,7 @@ func (m *Mapper) Again(r scan.Reject, serial uint64) (scan.Batch, bool) {
 // takes reports whether a source takes messages of a topic.
 func (m *Mapper) takes(topic string) bool {
 	levels := strings.Split(topic, "/")
-	return slices.ContainsFunc(m.rules.Load().sources, func(s *source) bool { return s.filter.match(levels) })
+	return slices.ContainsFunc(m.rules.Load().sources, func(s *source) bool { return s.filter.Match(levels) })
 }
 
 // systemClock is the machine's clock, believed.

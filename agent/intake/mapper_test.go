@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"scanrelay/agent/intake/decode"
+	"scanrelay/agent/intake/sparkplug"
 	"scanrelay/agent/scan"
 )
 
@@ -279,7 +279,7 @@ func TestStations(t *testing.T) {
 
 func TestSparkplugDevice(t *testing.T) {
 	cfg := loadSnippet(t, "sparkplug.yaml")
-	births, _ := decode.NewBirths(nil)
+	births, _ := sparkplug.NewBirths(nil)
 	cfg.Births, cfg.Clock = births, &testClock{now: time.Date(2020, 9, 15, 7, 0, 0, 0, time.UTC), believable: true}
 	m := testMapper(t, cfg)
 	birth, data := payloadOf(t, "@sparkplug-dbirth.bin"), payloadOf(t, "@sparkplug-ddata.bin")
@@ -300,7 +300,7 @@ func TestSparkplugDevice(t *testing.T) {
 	}
 	// With the births that were saved data is understood after a restart.
 	err := births.Save(func(saved []byte) (err error) {
-		cfg.Births, err = decode.NewBirths(saved)
+		cfg.Births, err = sparkplug.NewBirths(saved)
 		return err
 	})
 	if err != nil {

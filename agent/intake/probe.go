@@ -10,6 +10,8 @@ import (
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"scanrelay/agent/intake/topic"
 )
 
 // Finding is one thing that a Probe found out about a broker, or could not.
@@ -101,7 +103,7 @@ func (p *probe) connects(ctx context.Context, subs []Subscription) bool {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	for _, s := range subs {
-		filter := unshared(s.Filter)
+		filter := topic.Unshared(s.Filter)
 		token := c.Subscribe(filter, s.QoS, nil)
 		err := wait(ctx, token)
 		granted := byte(refusedQoS)

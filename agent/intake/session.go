@@ -8,7 +8,7 @@ import (
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
-	"scanrelay/agent/intake/decode"
+	"scanrelay/agent/intake/sparkplug"
 	"scanrelay/agent/scan"
 )
 
@@ -207,9 +207,9 @@ func (ss *session) owes() bool {
 
 // askRebirths sends the commands that are due, with QoS 0 as Sparkplug wants it;
 // what gets lost is asked for again.
-func (ss *session) askRebirths(births *decode.Births) {
+func (ss *session) askRebirths(births *sparkplug.Births) {
 	for _, node := range births.Ask(time.Now()) {
 		ss.s.log.Info("asking a sparkplug edge node for a rebirth", "node", node)
-		ss.client.Publish(decode.RebirthTopic(node), 0, false, decode.Rebirth(time.Now()))
+		ss.client.Publish(sparkplug.RebirthTopic(node), 0, false, sparkplug.Rebirth(time.Now()))
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"scanrelay/agent/intake/topic"
 )
 
 // refusedQoS is what a broker grants where it refuses a subscription.
@@ -133,30 +135,11 @@ func filters(subs []Subscription) map[string]byte {
 	for _, a := range subs {
 		name, qos := a.Filter, a.QoS
 		for _, b := range subs {
-			if b.Filter != name && covers(b.Filter, name) {
+			if b.Filter != name && topic.Covers(b.Filter, name) {
 				name, qos = b.Filter, max(qos, b.QoS)
 			}
 		}
 		want[name] = max(want[name], qos)
 	}
 	return want
-}
-
-// covers reports whether every topic that b matches is matched by a.
-func covers(a, b string) bool {
-	if strings.HasPrefix(a, "$") || strings.HasPrefix(b, "$") {
-		return false
-	}
-	as, bs := strings.Split(a, "/"), strings.Split(b, "/")
-	for i, level := range as {
-		switch {
-		case level == "#":
-			return true
-		case i >= len(bs) || bs[i] == "#":
-			return false
-		case level != "+" && level != bs[i]:
-			return false
-		}
-	}
-	return len(as) == len(bs)
 }

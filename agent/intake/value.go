@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"scanrelay/agent/intake/decode"
+	"scanrelay/agent/intake/sparkplug"
 	"scanrelay/agent/scan"
 )
 
@@ -48,7 +49,7 @@ func (j *job) find(f field, el *element) (v found, ok bool) {
 
 func (j *job) follow(r rule, n *decode.Node) (v found, ok bool) {
 	if j.src.decoder == "sparkplug" {
-		n, ok = decode.FindMetric(n, r.pointer)
+		n, ok = sparkplug.Find(n, r.pointer)
 	} else {
 		n, ok = n.Find(r.pointer)
 	}

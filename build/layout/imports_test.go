@@ -54,9 +54,11 @@ var arrows = []row{
 	{pkg: "store/snapshot", uses: []string{"agent/scan"}, libraries: []string{bbolt, xSys}},
 
 	// Bytes to reads. x/text is for devices that send GBK.
+	{pkg: "agent/intake/topic"},
 	{pkg: "agent/intake/decode", libraries: []string{xText}},
+	{pkg: "agent/intake/sparkplug", uses: []string{"agent/intake/decode"}},
 	{
-		pkg: "agent/intake", uses: []string{"agent/scan", "agent/intake/decode"},
+		pkg: "agent/intake", uses: []string{"agent/scan", "agent/intake/topic", "agent/intake/decode", "agent/intake/sparkplug"},
 		libraries: []string{paho, mochi, backoff, xTime, xSys}, tests: []string{yaml},
 	},
 	{pkg: "agent/control", uses: []string{"store", "agent/scan"}, libraries: []string{metrics, xSys}},
@@ -78,7 +80,7 @@ var arrows = []row{
 	{
 		pkg: "agent",
 		uses: []string{
-			"agent/scan", "agent/clock", "agent/intake", "agent/intake/decode", "agent/control", "store",
+			"agent/scan", "agent/clock", "agent/intake", "agent/intake/sparkplug", "agent/control", "store",
 			"uplink", "uplink/syncapi", "wechat", "configs",
 		},
 		libraries: []string{metrics, xSync, xSys},

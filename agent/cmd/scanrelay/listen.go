@@ -16,6 +16,8 @@ import (
 	"scanrelay/agent/control"
 	"scanrelay/agent/intake"
 	"scanrelay/agent/intake/decode"
+	"scanrelay/agent/intake/sparkplug"
+	"scanrelay/agent/intake/topic"
 	"scanrelay/agent/scan"
 	"scanrelay/configs"
 )
@@ -58,7 +60,7 @@ func (l *ear) listen(ctx context.Context) error {
 	l.json, l.mapper = l.looker.json, mapper
 	if data, err := os.ReadFile(filepath.Join(cfg.DataDir, agent.BirthsName)); err == nil {
 		mc := agent.MapperConfig(cfg)
-		mc.Births, _ = decode.NewBirths(data) // without them births are waited for
+		mc.Births, _ = sparkplug.NewBirths(data) // without them births are waited for
 		l.mapper, err = intake.NewMapper(mc)
 		if err != nil {
 			return err
@@ -81,7 +83,7 @@ func (l *ear) listen(ctx context.Context) error {
 // hear shows messages until ctx ends or there were enough.
 func (l *ear) hear(ctx context.Context, cfg *configs.Agent, filters []string) error {
 	if cfg.MQTT.IsEmbedded() {
-		matches, err := intake.Filters(filters)
+		matches, err := topic.Matcher(filters)
 		if err != nil {
 			return usagef("--topic: %s", err)
 		}

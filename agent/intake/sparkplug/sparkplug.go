@@ -1,4 +1,4 @@
-package decode
+package sparkplug
 
 import (
 	"errors"
@@ -6,32 +6,34 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"scanrelay/agent/intake/decode"
 )
 
 // maxMetrics bounds one Sparkplug payload.
 const maxMetrics = 10_000
 
-// ErrNotSparkplug: the payload or the topic is no Sparkplug B.
-var ErrNotSparkplug = errors.New("not Sparkplug B")
+// ErrFormat: the payload or the topic is no Sparkplug B.
+var ErrFormat = errors.New("not Sparkplug B")
 
-// SparkplugTopic is a topic spBv1.0/<group>/<type>/<node>[/<device>].
-type SparkplugTopic struct {
+// Topic is a topic spBv1.0/<group>/<type>/<node>[/<device>].
+type Topic struct {
 	Group, Type, Node, Device string
 }
 
-// ParseSparkplugTopic reads a topic; false if it is none of Sparkplug B.
-func ParseSparkplugTopic(topic string) (SparkplugTopic, bool) {
+// ParseTopic reads a topic; false if it is none of Sparkplug B.
+func ParseTopic(topic string) (Topic, bool) {
 	p := strings.Split(topic, "/")
 	if len(p) < 3 || len(p) > 5 || p[0] != "spBv1.0" {
-		return SparkplugTopic{}, false
+		return Topic{}, false
 	}
 	if p[1] == "STATE" {
-		return SparkplugTopic{Type: "STATE", Node: p[2]}, true
+		return Topic{Type: "STATE", Node: p[2]}, true
 	}
 	if len(p) < 4 {
-		return SparkplugTopic{}, false
+		return Topic{}, false
 	}
-	t := SparkplugTopic{Group: p[1], Type: p[2], Node: p[3]}
+	t := Topic{Group: p[1], Type: p[2], Node: p[3]}
 	if len(p) == 5 {
 		t.Device = p[4]
 	}
@@ -39,13 +41,13 @@ func ParseSparkplugTopic(topic string) (SparkplugTopic, bool) {
 }
 
 // Birth reports whether it is that of a birth message.
-func (t SparkplugTopic) Birth() bool { return t.Type == "NBIRTH" || t.Type == "DBIRTH" }
+func (t Topic) Birth() bool { return t.Type == "NBIRTH" || t.Type == "DBIRTH" }
 
 // EdgeNode names the edge node among all.
-func (t SparkplugTopic) EdgeNode() string { return t.Group + "/" + t.Node }
+func (t Topic) EdgeNode() string { return t.Group + "/" + t.Node }
 
 // Source names the edge node or the device that publishes.
-func (t SparkplugTopic) Source() string {
+func (t Topic) Source() string {
 	if t.Device == "" {
 		return t.EdgeNode()
 	}
@@ -66,20 +68,20 @@ type Metric struct {
 	bytes      []byte
 }
 
-// SparkplugPayload is one decoded payload.
-type SparkplugPayload struct {
+// Payload is one decoded payload.
+type Payload struct {
 	Timestamp uint64 // unix milliseconds; 0: none
 	Seq       uint64
 	HasSeq    bool
 	Metrics   []Metric
 }
 
-// Sparkplug reads a Sparkplug B payload.
-func Sparkplug(b []byte) (p SparkplugPayload, err error) {
+// Parse reads a Sparkplug B payload.
+func Parse(b []byte) (p Payload, err error) {
 	for len(b) > 0 {
 		var f protoField
 		if f, b, err = nextField(b); err != nil {
-			return p, fmt.Errorf("%w: %w", ErrNotSparkplug, err)
+			return p, fmt.Errorf("%w: %w", ErrFormat, err)
 		}
 		switch {
 		case f.number == 1 && f.wire == wireVarint:
@@ -89,10 +91,10 @@ func Sparkplug(b []byte) (p SparkplugPayload, err error) {
 		case f.number == 2 && f.wire == wireBytes:
 			m, err := metric(f.bytes)
 			if err != nil {
-				return p, fmt.Errorf("%w: metric %d: %w", ErrNotSparkplug, len(p.Metrics), err)
+				return p, fmt.Errorf("%w: metric %d: %w", ErrFormat, len(p.Metrics), err)
 			}
 			if p.Metrics = append(p.Metrics, m); len(p.Metrics) > maxMetrics {
-				return p, fmt.Errorf("%w: more than %d metrics", ErrNotSparkplug, maxMetrics)
+				return p, fmt.Errorf("%w: more than %d metrics", ErrFormat, maxMetrics)
 			}
 		}
 	}
@@ -143,14 +145,14 @@ const maxTemplates = 8
 
 // Value returns the metric's value; a template is an object of its metrics.
 // datatype is the birth's where the metric has none of its own.
-func (m *Metric) Value(datatype uint32) Node { return m.value(datatype, 0) }
+func (m *Metric) Value(datatype uint32) decode.Node { return m.value(datatype, 0) }
 
-func (m *Metric) value(datatype uint32, depth int) Node {
+func (m *Metric) value(datatype uint32, depth int) decode.Node {
 	if m.Datatype != 0 {
 		datatype = m.Datatype
 	}
 	if m.Null {
-		return Node{}
+		return decode.Node{}
 	}
 	switch m.field {
 	case 10, 11:
@@ -160,61 +162,61 @@ func (m *Metric) value(datatype uint32, depth int) Node {
 	case 13:
 		return float(math.Float64frombits(m.bits), 64)
 	case 14:
-		return NewBool(m.bits != 0)
+		return decode.NewBool(m.bits != 0)
 	case 15, 16:
-		return NewString(string(m.bytes))
+		return decode.NewString(string(m.bytes))
 	case fieldTemplate:
 		return template(m.bytes, depth+1)
 	default:
-		return Node{}
+		return decode.Node{}
 	}
 }
 
 // template reads a template's metrics, which have names; what is broken is null.
-func template(b []byte, depth int) Node {
+func template(b []byte, depth int) decode.Node {
 	var names []string
-	var values []Node
+	var values []decode.Node
 	for len(b) > 0 {
 		var f protoField
 		var err error
 		if f, b, err = nextField(b); err != nil || depth > maxTemplates {
-			return Node{}
+			return decode.Node{}
 		}
 		if f.number != 2 || f.wire != wireBytes {
 			continue
 		}
 		m, err := metric(f.bytes)
 		if err != nil || len(names) >= maxMetrics {
-			return Node{}
+			return decode.Node{}
 		}
 		names, values = append(names, m.Name), append(values, m.value(0, depth))
 	}
-	return NewObject(names, values)
+	return decode.NewObject(names, values)
 }
 
 // integer reads signed types from their two's complement.
-func integer(bits uint64, datatype uint32) Node {
+func integer(bits uint64, datatype uint32) decode.Node {
 	switch datatype {
 	case typeInt8:
-		return NewNumber(strconv.Itoa(int(int8(bits))))
+		return decode.NewNumber(strconv.Itoa(int(int8(bits))))
 	case typeInt16:
-		return NewNumber(strconv.Itoa(int(int16(bits))))
+		return decode.NewNumber(strconv.Itoa(int(int16(bits))))
 	case typeInt32:
-		return NewNumber(strconv.Itoa(int(int32(bits))))
+		return decode.NewNumber(strconv.Itoa(int(int32(bits))))
 	case typeInt64:
-		return NewNumber(strconv.FormatInt(int64(bits), 10))
+		return decode.NewNumber(strconv.FormatInt(int64(bits), 10))
 	default:
-		return NewNumber(strconv.FormatUint(bits, 10))
+		return decode.NewNumber(strconv.FormatUint(bits, 10))
 	}
 }
 
 // float keeps a whole number's digits; what JSON can't write is null.
-func float(f float64, bits int) Node {
+func float(f float64, bits int) decode.Node {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
-		return Node{}
+		return decode.Node{}
 	}
 	if f == math.Trunc(f) && math.Abs(f) < 1<<53 {
-		return NewNumber(strconv.FormatFloat(f, 'f', 0, bits))
+		return decode.NewNumber(strconv.FormatFloat(f, 'f', 0, bits))
 	}
-	return NewNumber(strconv.FormatFloat(f, 'g', -1, bits))
+	return decode.NewNumber(strconv.FormatFloat(f, 'g', -1, bits))
 }

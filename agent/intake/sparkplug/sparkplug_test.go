@@ -1,4 +1,4 @@
-package decode
+package sparkplug
 
 import (
 	"encoding/hex"
@@ -6,6 +6,8 @@ import (
 	"math"
 	"os"
 	"testing"
+
+	"scanrelay/agent/intake/decode"
 )
 
 type expected struct {
@@ -35,18 +37,18 @@ func published(t testing.TB) (e expected, birth, data []byte) {
 
 func TestSparkplugPublished(t *testing.T) {
 	e, rawBirth, rawData := published(t)
-	birth, err := Sparkplug(rawBirth)
+	birth, err := Parse(rawBirth)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if birth.Timestamp != 1600152165000 || birth.Seq != 1 || len(birth.Metrics) != 3 {
 		t.Errorf("birth %+v", birth)
 	}
-	data, err := Sparkplug(rawData)
+	data, err := Parse(rawData)
 	if err != nil {
 		t.Fatal(err)
 	}
-	topic, ok := ParseSparkplugTopic(e.TopicData)
+	topic, ok := ParseTopic(e.TopicData)
 	if !ok || topic.Source() != "express/depot-571/scanner-07" || topic.EdgeNode() != "express/depot-571" {
 		t.Fatalf("topic %+v", topic)
 	}
@@ -59,8 +61,8 @@ func TestSparkplugPublished(t *testing.T) {
 		"/metrics/Scan/WeightKg": "0.8", "/timestamps/Scan/Code": "1600152165480", "/timestamp": "1600152165500",
 		"/seq": "2", "/device": "scanner-07", "/node": "depot-571", "/group": "express", "/type": "DDATA",
 	} {
-		p, _ := ParsePointer(pointer)
-		n, ok := FindMetric(&whole, p)
+		p, _ := decode.ParsePointer(pointer)
+		n, ok := Find(&whole, p)
 		if !ok {
 			t.Errorf("%s: nothing", pointer)
 			continue
@@ -77,13 +79,13 @@ func TestSparkplugPublished(t *testing.T) {
 // What a device kept while it was offline comes as one payload with the same
 // metric several times.
 func TestSparkplugHistory(t *testing.T) {
-	p := SparkplugPayload{Metrics: []Metric{
+	p := Payload{Metrics: []Metric{
 		{Name: "Code", Timestamp: 10, field: 15, bytes: []byte("A"), Historical: true},
 		{Name: "Kg", Timestamp: 10, field: 13, bits: math.Float64bits(1.5)},
 		{Name: "Code", Timestamp: 20, field: 15, bytes: []byte("B")},
 		{Name: "Kg", Timestamp: 20, Null: true},
 	}}
-	_, reads, _ := p.Tree(SparkplugTopic{}, Birth{})
+	_, reads, _ := p.Tree(Topic{}, Birth{})
 	if len(reads) != 2 {
 		t.Fatalf("%d reads", len(reads))
 	}
@@ -97,11 +99,11 @@ func TestSparkplugHistory(t *testing.T) {
 // What was kept while offline has the time of its own or none: the payload's is
 // when it was sent at last. And it does not stand in for what is now.
 func TestSparkplugHistorical(t *testing.T) {
-	p := SparkplugPayload{Timestamp: 99, Metrics: []Metric{
+	p := Payload{Timestamp: 99, Metrics: []Metric{
 		{Name: "Code", field: 15, bytes: []byte("now")},
 		{Name: "Code", field: 15, bytes: []byte("kept"), Historical: true},
 	}}
-	whole, reads, _ := p.Tree(SparkplugTopic{}, Birth{})
+	whole, reads, _ := p.Tree(Topic{}, Birth{})
 	if len(reads) != 2 {
 		t.Fatalf("%d reads", len(reads))
 	}
@@ -110,7 +112,7 @@ func TestSparkplugHistorical(t *testing.T) {
 			t.Errorf("read %d: times %s, want %s", i, m.Raw(), want)
 		}
 	}
-	if code, _ := FindMetric(&whole, Pointer{"Code"}); string(code.Raw()) != `"now"` {
+	if code, _ := Find(&whole, decode.Pointer{"Code"}); string(code.Raw()) != `"now"` {
 		t.Errorf("the value is %s", code.Raw())
 	}
 }
@@ -141,12 +143,12 @@ func TestSparkplugValues(t *testing.T) {
 
 func TestBrokenSparkplug(t *testing.T) {
 	for _, b := range [][]byte{{0x80}, {0x12, 0x05, 1}, {0x09, 1, 2}, {0x0d, 1}, {0x0b}, {0x00, 0x00}, {0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}} {
-		if p, err := Sparkplug(b); err == nil {
+		if p, err := Parse(b); err == nil {
 			t.Errorf("%x reads as %+v", b, p)
 		}
 	}
 	for _, topic := range []string{"spBv1.0", "spBv1.0/g/DDATA", "spAv1.0/g/DDATA/n", "spBv1.0/g/DDATA/n/d/e"} {
-		if _, ok := ParseSparkplugTopic(topic); ok {
+		if _, ok := ParseTopic(topic); ok {
 			t.Errorf("%s is taken for a topic", topic)
 		}
 	}
@@ -167,17 +169,17 @@ func textMetric(name, value string) []byte {
 
 func TestSparkplugTemplate(t *testing.T) {
 	inner := appendBytes(appendBytes(nil, 1, []byte("Deep")), fieldTemplate, appendBytes(nil, 2, textMetric("Code/2", "b")))
-	p, err := Sparkplug(templated("Reader/1", textMetric("Scan/Code", "a"), inner))
+	p, err := Parse(templated("Reader/1", textMetric("Scan/Code", "a"), inner))
 	if err != nil {
 		t.Fatal(err)
 	}
-	whole, _, _ := p.Tree(SparkplugTopic{}, Birth{})
+	whole, _, _ := p.Tree(Topic{}, Birth{})
 	for pointer, want := range map[string]string{
 		"/Reader/1/Scan/Code": "a", "/Reader~11/Scan~1Code": "a", "/metrics/Reader~11/Scan~1Code": "a", "/Reader/1/Deep/Code/2": "b",
 		"/timestamps/Reader/1": "1600152165480",
 	} {
-		ptr, _ := ParsePointer(pointer)
-		found, ok := FindMetric(&whole, ptr)
+		ptr, _ := decode.ParsePointer(pointer)
+		found, ok := Find(&whole, ptr)
 		if !ok {
 			t.Errorf("%s: nothing found", pointer)
 			continue
@@ -187,8 +189,8 @@ func TestSparkplugTemplate(t *testing.T) {
 		}
 	}
 	for _, pointer := range []string{"/Reader", "/Reader/1/Code", "/Reader/1/Deep/Code", "/Deep"} {
-		ptr, _ := ParsePointer(pointer)
-		if found, ok := FindMetric(&whole, ptr); ok {
+		ptr, _ := decode.ParsePointer(pointer)
+		if found, ok := Find(&whole, ptr); ok {
 			t.Errorf("%s finds %s", pointer, found.Raw())
 		}
 	}
@@ -197,11 +199,11 @@ func TestSparkplugTemplate(t *testing.T) {
 		deep = appendBytes(appendBytes(nil, 1, []byte("t")), fieldTemplate, appendBytes(nil, 2, deep))
 	}
 	for name, b := range map[string][]byte{"broken": []byte("\xff"), "deep": deep} {
-		p, err := Sparkplug(templated("T", b))
+		p, err := Parse(templated("T", b))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if whole, _, _ := p.Tree(SparkplugTopic{}, Birth{}); !json.Valid(whole.Raw()) {
+		if whole, _, _ := p.Tree(Topic{}, Birth{}); !json.Valid(whole.Raw()) {
 			t.Errorf("%s: %s", name, whole.Raw())
 		}
 	}
@@ -212,15 +214,15 @@ func FuzzSparkplug(f *testing.F) {
 	f.Add(birth, data)
 	f.Add(birth, templated("Reader", textMetric("Scan/Code", "a")))
 	f.Fuzz(func(t *testing.T, birth, data []byte) {
-		b, err := Sparkplug(birth)
+		b, err := Parse(birth)
 		if err != nil {
 			return
 		}
-		p, err := Sparkplug(data)
+		p, err := Parse(data)
 		if err != nil {
 			return
 		}
-		whole, reads, _ := p.Tree(SparkplugTopic{}, BirthOf(b))
+		whole, reads, _ := p.Tree(Topic{}, BirthOf(b))
 		if !json.Valid(whole.Raw()) || len(reads) == 0 {
 			t.Errorf("%d reads, %s", len(reads), whole.Raw())
 		}

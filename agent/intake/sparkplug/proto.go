@@ -1,4 +1,4 @@
-package decode
+package sparkplug
 
 import (
 	"encoding/binary"

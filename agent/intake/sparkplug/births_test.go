@@ -1,4 +1,4 @@
-package decode
+package sparkplug
 
 import (
 	"encoding/hex"
@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-func sparkplugTopic(t *testing.T, topic string) SparkplugTopic {
+func sparkplugTopic(t *testing.T, topic string) Topic {
 	t.Helper()
-	st, ok := ParseSparkplugTopic(topic)
+	st, ok := ParseTopic(topic)
 	if !ok {
 		t.Fatalf("%s is no topic", topic)
 	}
@@ -62,7 +62,7 @@ func TestBirthsOverARestart(t *testing.T) {
 	}
 }
 
-func mustBirth(t *testing.T, b *Births, st SparkplugTopic) Birth {
+func mustBirth(t *testing.T, b *Births, st Topic) Birth {
 	t.Helper()
 	birth, ok := b.Birth(st)
 	if !ok {
@@ -127,14 +127,14 @@ func TestSequenceGaps(t *testing.T) {
 
 func TestBirthsAreBounded(t *testing.T) {
 	b := newBirths(t, []byte(`{"g/n/d":{"aliases":{}}}`))
-	node, device := SparkplugTopic{Group: "g", Node: "n"}, SparkplugTopic{Group: "g", Node: "n", Device: "d"}
+	node, device := Topic{Group: "g", Node: "n"}, Topic{Group: "g", Node: "n", Device: "d"}
 	b.SetBirth(node, Birth{})
 	if _, ok := b.Birth(device); ok {
 		t.Error("a device's birth outlived its node's new one")
 	}
 	mustBirth(t, b, node)
 	for i := range 2 * maxBirths {
-		st := SparkplugTopic{Group: "g", Node: fmt.Sprint(i)}
+		st := Topic{Group: "g", Node: fmt.Sprint(i)}
 		b.SetBirth(st, Birth{})
 		b.Sequence(st, 0)
 	}
@@ -148,7 +148,7 @@ func TestRebirth(t *testing.T) {
 	if got := RebirthTopic("g/n"); got != "spBv1.0/g/NCMD/n" {
 		t.Error(got)
 	}
-	p, err := Sparkplug(Rebirth(time.UnixMilli(1600152165000)))
+	p, err := Parse(Rebirth(time.UnixMilli(1600152165000)))
 	if err != nil || p.Timestamp != 1600152165000 || len(p.Metrics) != 1 {
 		t.Fatalf("%+v, %v", p, err)
 	}

@@ -1,8 +1,10 @@
-package decode
+package sparkplug
 
 import (
 	"strconv"
 	"strings"
+
+	"scanrelay/agent/intake/decode"
 )
 
 // Tree resolves a payload's aliases and returns it as one object:
@@ -13,7 +15,7 @@ import (
 // and, where a metric occurs more than once, as devices send what they kept
 // while they were offline, one such object per moment in the order sent. missing
 // is an alias that the birth does not know.
-func (p SparkplugPayload) Tree(t SparkplugTopic, b Birth) (whole Node, reads []Node, missing string) {
+func (p Payload) Tree(t Topic, b Birth) (whole decode.Node, reads []decode.Node, missing string) {
 	var all, kept, now []named
 	for _, m := range p.Metrics {
 		name, datatype := m.Name, uint32(0)
@@ -49,7 +51,7 @@ func (p SparkplugPayload) Tree(t SparkplugTopic, b Birth) (whole Node, reads []N
 
 type named struct {
 	name  string
-	value Node
+	value decode.Node
 	at    uint64 // unix milliseconds; 0: not known
 }
 
@@ -79,32 +81,32 @@ func moments(all []named) [][]named {
 	return groups
 }
 
-func (p SparkplugPayload) object(t SparkplugTopic, metrics []named) Node {
+func (p Payload) object(t Topic, metrics []named) decode.Node {
 	var names []string
-	var values, times []Node
+	var values, times []decode.Node
 	var timed []string
 	for _, m := range metrics {
 		names, values = append(names, m.name), append(values, m.value)
 		if m.at != 0 {
-			timed, times = append(timed, m.name), append(times, NewNumber(strconv.FormatUint(m.at, 10)))
+			timed, times = append(timed, m.name), append(times, decode.NewNumber(strconv.FormatUint(m.at, 10)))
 		}
 	}
 	keys := []string{"group", "type", "node", "device", "seq", "metrics", "timestamps"}
-	kids := []Node{
-		NewString(t.Group), NewString(t.Type), NewString(t.Node), NewString(t.Device),
-		NewNumber(strconv.FormatUint(p.Seq, 10)), NewObject(names, values), NewObject(timed, times),
+	kids := []decode.Node{
+		decode.NewString(t.Group), decode.NewString(t.Type), decode.NewString(t.Node), decode.NewString(t.Device),
+		decode.NewNumber(strconv.FormatUint(p.Seq, 10)), decode.NewObject(names, values), decode.NewObject(timed, times),
 	}
 	if p.Timestamp != 0 {
-		keys, kids = append(keys, "timestamp"), append(kids, NewNumber(strconv.FormatUint(p.Timestamp, 10)))
+		keys, kids = append(keys, "timestamp"), append(kids, decode.NewNumber(strconv.FormatUint(p.Timestamp, 10)))
 	}
-	return NewObject(keys, kids)
+	return decode.NewObject(keys, kids)
 }
 
-// FindMetric follows a pointer in what Tree returned. A metric's name may be
+// Find follows a pointer in what Tree returned. A metric's name may be
 // written with its slashes as they are: /Scan/Code, /Scan~1Code and
 // /metrics/Scan~1Code are the same; /timestamps/Scan/Code is its time, and
 // /Reader/Scan/Code also the metric Scan/Code in the template Reader.
-func FindMetric(n *Node, p Pointer) (*Node, bool) {
+func Find(n *decode.Node, p decode.Pointer) (*decode.Node, bool) {
 	if found, ok := n.Find(p); ok {
 		return found, true
 	}
@@ -120,7 +122,7 @@ func FindMetric(n *Node, p Pointer) (*Node, bool) {
 
 // findNamed follows a pointer whose tokens may be parts of names with slashes; the
 // longest name counts.
-func findNamed(n *Node, p Pointer) (*Node, bool) {
+func findNamed(n *decode.Node, p decode.Pointer) (*decode.Node, bool) {
 	for i := len(p); i > 0; i-- {
 		member, ok := n.Member(strings.Join(p[:i], "/"))
 		if !ok {

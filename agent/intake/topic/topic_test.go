@@ -1,4 +1,4 @@
-package intake
+package topic
 
 import (
 	"strings"
@@ -14,17 +14,17 @@ func TestTopics(t *testing.T) {
 		{"a/#", "a/b/c", true}, {"#", "a/b", true}, {"#", "$SYS/x", false}, {"+/x", "$SYS/x", false}, {"$SYS/#", "$SYS/x", true},
 		{"+", "", true}, {"a/+/c", "a//c", true}, {"$share/g/a/+", "a/b", true}, {"/a", "/a", true}, {"a", "a/", false},
 	} {
-		f, err := parseFilter(c.filter)
+		f, err := Parse(c.filter)
 		if err != nil {
 			t.Errorf("%s: %v", c.filter, err)
 			continue
 		}
-		if f.match(strings.Split(c.topic, "/")) != c.want {
+		if f.Match(strings.Split(c.topic, "/")) != c.want {
 			t.Errorf("%s matches %s: want %v", c.filter, c.topic, c.want)
 		}
 	}
 	for _, bad := range []string{"", "a/#/b", "a+", "a/b#", "$share/g", "a\x00"} {
-		if _, err := parseFilter(bad); err == nil {
+		if _, err := Parse(bad); err == nil {
 			t.Errorf("%q is taken for a filter", bad)
 		}
 	}

@@ -1,4 +1,4 @@
-package decode
+package sparkplug
 
 import (
 	"encoding/json"
@@ -23,7 +23,7 @@ type Birth struct {
 }
 
 // BirthOf reads the aliases of a birth message.
-func BirthOf(p SparkplugPayload) Birth {
+func BirthOf(p Payload) Birth {
 	b := Birth{Aliases: make(map[uint64]BirthMetric)}
 	for _, m := range p.Metrics {
 		if m.HasAlias && m.Name != "" {
@@ -104,7 +104,7 @@ func (b *Births) Save(write func([]byte) error) error {
 }
 
 // Birth returns the last birth of a source.
-func (b *Births) Birth(t SparkplugTopic) (Birth, bool) {
+func (b *Births) Birth(t Topic) (Birth, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	birth, ok := b.births[t.Source()]
@@ -113,7 +113,7 @@ func (b *Births) Birth(t SparkplugTopic) (Birth, bool) {
 
 // SetBirth remembers a birth. An edge node's own makes those of its devices
 // invalid. Beyond the bound another source is forgotten.
-func (b *Births) SetBirth(t SparkplugTopic, birth Birth) {
+func (b *Births) SetBirth(t Topic, birth Birth) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	source := t.Source()
@@ -137,7 +137,7 @@ func (b *Births) SetBirth(t SparkplugTopic, birth Birth) {
 
 // Read tells that data of a source was read with this birth, or with complete
 // false that it could not be.
-func (b *Births) Read(t SparkplugTopic, birth Birth, complete bool) {
+func (b *Births) Read(t Topic, birth Birth, complete bool) {
 	if complete && (birth.heard || len(birth.Aliases) == 0) {
 		return
 	}
@@ -148,7 +148,7 @@ func (b *Births) Read(t SparkplugTopic, birth Birth, complete bool) {
 
 // Sequence follows the sequence numbers of an edge node's messages, of which
 // every kind but NDEATH has one; a birth of the node begins anew.
-func (b *Births) Sequence(t SparkplugTopic, seq uint64) {
+func (b *Births) Sequence(t Topic, seq uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := b.node(t)
@@ -160,7 +160,7 @@ func (b *Births) Sequence(t SparkplugTopic, seq uint64) {
 }
 
 // node returns the topic's edge node. The caller holds mu.
-func (b *Births) node(t SparkplugTopic) *edgeNode {
+func (b *Births) node(t Topic) *edgeNode {
 	name := t.EdgeNode()
 	n := b.nodes[name]
 	if n == nil {
