@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/boltpage"
 )
 
 // benchEvent makes an event whose record takes about 400 bytes, as design.md
@@ -190,7 +191,7 @@ func BenchmarkOutline(b *testing.B) {
 		}
 		ours += time.Since(start)
 		start = time.Now()
-		db, err := openBolt(s.path, s.size, false)
+		db, err := boltpage.OpenDB(s.path, s.size, false)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -3,6 +3,8 @@ package store
 import (
 	"fmt"
 	"path/filepath"
+
+	"scanrelay/store/durable"
 )
 
 // CheckReport is what Check found.
@@ -51,16 +53,16 @@ func (r *CheckReport) problem(format string, args ...any) {
 
 // files inspects each file by itself.
 func (r *CheckReport) files(dir string) error {
-	lock, err := lockShared(dir)
+	lock, err := durable.LockShared(filepath.Join(dir, lockName))
 	if err != nil {
 		return err
 	}
-	defer lock.release()
+	defer lock.Release()
 	numbers, err := listSegments(dir)
 	if err != nil {
 		return err
 	}
-	keys, err := openRing(dir, true, !fileExists(filepath.Join(dir, ringName)))
+	keys, err := openRing(dir, true, !durable.Exists(filepath.Join(dir, ringName)))
 	if err != nil {
 		return err
 	}
@@ -72,12 +74,12 @@ func (r *CheckReport) files(dir string) error {
 			return err
 		}
 	}
-	if fileExists(filepath.Join(dir, quarantineName)) {
+	if durable.Exists(filepath.Join(dir, quarantineName)) {
 		if err := r.file(dir, quarantineName, keys.sealer(quarantineKey)); err != nil {
 			return err
 		}
 	}
-	aside, err := filepath.Glob(filepath.Join(dir, "*"+asideSuffix+"*"))
+	aside, err := filepath.Glob(filepath.Join(dir, "*"+durable.AsideSuffix+"*"))
 	for _, path := range aside {
 		r.Aside = append(r.Aside, filepath.Base(path))
 	}

@@ -11,6 +11,9 @@ import (
 	"testing"
 
 	bolt "go.etcd.io/bbolt"
+
+	"scanrelay/store/boltpage"
+	"scanrelay/store/durable"
 )
 
 func mustCheck(t *testing.T, dir string) *CheckReport {
@@ -127,11 +130,11 @@ func TestCheckFindsWhatDoesNotAddUp(t *testing.T) {
 			appendN(t, o, 10)
 			closeChecked(t, o)
 			if strings.Contains(want, "damage") {
-				if err := os.WriteFile(filepath.Join(dir, segmentName(1)+asideSuffix), nil, 0o600); err != nil {
+				if err := os.WriteFile(filepath.Join(dir, segmentName(1)+durable.AsideSuffix), nil, 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
-			db, err := openBolt(filepath.Join(dir, segmentName(1)), minSegmentSize, false)
+			db, err := boltpage.OpenDB(filepath.Join(dir, segmentName(1)), minSegmentSize, false)
 			if err != nil {
 				t.Fatal(err)
 			}

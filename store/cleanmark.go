@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"scanrelay/store/durable"
 )
 
 // The mark of a clean stop holds what else would be forgotten by it: which events
@@ -19,9 +21,9 @@ func (o *Outbox) markClean() error {
 	path := filepath.Join(o.dir, cleanName)
 	var runs []byte
 	o.locked(func(x *index) { runs = encodeWaiting(&x.all) })
-	err := createFile(path, runs)
-	if isNoSpace(err) {
-		err = createFile(path, nil)
+	err := durable.Create(path, runs)
+	if durable.NoSpace(err) {
+		err = durable.Create(path, nil)
 	}
 	return err
 }
@@ -38,7 +40,7 @@ func (o *Outbox) wasClean() (clean bool, waiting []byte, err error) {
 		return err == nil, waiting, err
 	}
 	if err = os.Remove(path); err == nil { // a mark that cannot be read is one, too
-		err = syncDir(o.dir)
+		err = durable.SyncDir(o.dir)
 	}
 	if err != nil {
 		return false, nil, fmt.Errorf("take mark away: %w", err)

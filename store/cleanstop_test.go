@@ -16,6 +16,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/boltpage"
+	"scanrelay/store/internal/storetest"
 )
 
 // boltFlips names a file with a line for each bit that the child process is to
@@ -47,7 +49,7 @@ func newDeepWorld(t *testing.T) *damagedWorld {
 	for i := range 40 {
 		add(19, 1000)
 		if i%8 == 0 {
-			add(1, 3*pageSize)
+			add(1, 3*boltpage.PageSize)
 		}
 		settle(t, o, []State{Pushed, NotBound}[i%2], mustLease(t, o, 9)...)
 	}
@@ -62,49 +64,7 @@ func newDeepWorld(t *testing.T) *damagedWorld {
 // pageKinds lists a file's pages by what they are.
 func pageKinds(t *testing.T, path string) map[string][]int64 {
 	t.Helper()
-	p, err := openPages(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.close()
-	kinds := map[string][]int64{"meta": {0, 1}}
-	var tree func(what string, id uint64)
-	tree = func(what string, id uint64) {
-		page, err := p.page(id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		page = slices.Clone(page)
-		name := what + " leaf"
-		if order.Uint16(page[8:]) == branchPage {
-			name = what + " branch"
-		}
-		kinds[name] = append(kinds[name], int64(id))
-		for i := pageSize; i < len(page); i += pageSize {
-			kinds[what+" overflow"] = append(kinds[what+" overflow"], int64(id)+int64(i/pageSize))
-		}
-		n, err := count(page)
-		for i := 0; i < n && err == nil; i++ {
-			var key, value []byte
-			_, key, value, err = element(page, i, name != what+" branch")
-			switch {
-			case err != nil:
-			case name == what+" branch":
-				tree("lower "+strings.TrimPrefix(what, "lower "), order.Uint64(page[pageHeader+i*elementSize+8:]))
-			case what == "root" && order.Uint64(value) != 0:
-				tree(string(key), order.Uint64(value))
-			}
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	tree("root", p.root)
-	for id := uint64(2); id < p.high; id++ {
-		if !p.marked(id) {
-			kinds["free"] = append(kinds["free"], int64(id))
-		}
-	}
+	kinds := storetest.PagesOf(t, path).Kinds
 	for _, want := range []string{"root leaf", "events branch", "lower events branch", "lower events leaf", "lower events overflow", "notes branch", "lower notes leaf", "carried branch", "free"} {
 		if len(kinds[want]) == 0 {
 			t.Fatalf("no page is a %s: %v", want, kinds)
@@ -160,34 +120,38 @@ func TestBadPageAfterCleanStop(t *testing.T) {
 func pageDamage(rnd *rand.Rand) map[string]func(t *testing.T, path string, page int64) {
 	bit := func(at, n int64) func(*testing.T, string, int64) {
 		return func(t *testing.T, path string, page int64) {
-			flip(t, path, page*pageSize+at+rnd.Int64N(n), byte(1)<<rnd.IntN(8))
+			flip(t, path, page*boltpage.PageSize+at+rnd.Int64N(n), byte(1)<<rnd.IntN(8))
 		}
 	}
 	sector := func(at int64) func(*testing.T, string, int64) {
 		return func(t *testing.T, path string, page int64) {
 			for i := range int64(512) {
-				flip(t, path, page*pageSize+at+i, byte(rnd.Uint32())|1)
+				flip(t, path, page*boltpage.PageSize+at+i, byte(rnd.Uint32())|1)
 			}
 		}
 	}
 	return map[string]func(*testing.T, string, int64){
-		"zeroed":              func(t *testing.T, path string, page int64) { overwrite(t, path, page*pageSize, pageSize) },
-		"first sector zeroed": func(t *testing.T, path string, page int64) { overwrite(t, path, page*pageSize, 512) },
-		"last sector zeroed": func(t *testing.T, path string, page int64) {
-			overwrite(t, path, page*pageSize+pageSize-512, 512)
+		"zeroed": func(t *testing.T, path string, page int64) {
+			overwrite(t, path, page*boltpage.PageSize, boltpage.PageSize)
 		},
-		"a bit of its number":           bit(0, 8),
-		"a bit of its kind":             bit(8, 2),
-		"a bit of its count":            bit(10, 2),
-		"a bit of its overflow":         bit(12, 4),
-		"a bit of an element":           bit(pageHeader, 2*elementSize),
-		"a bit anywhere":                bit(0, pageSize),
-		"the first sector overwritten":  sector(0),
-		"a sector inside overwritten":   sector(1024),
-		"the last sector overwritten":   sector(pageSize - 512),
-		"the wrong page in its place":   movePage(2),
-		"the page of before":            movePage(-1),
-		"the first eight sectors, less": func(t *testing.T, path string, page int64) { overwrite(t, path, page*pageSize+512, pageSize-512) },
+		"first sector zeroed": func(t *testing.T, path string, page int64) { overwrite(t, path, page*boltpage.PageSize, 512) },
+		"last sector zeroed": func(t *testing.T, path string, page int64) {
+			overwrite(t, path, page*boltpage.PageSize+boltpage.PageSize-512, 512)
+		},
+		"a bit of its number":          bit(0, 8),
+		"a bit of its kind":            bit(8, 2),
+		"a bit of its count":           bit(10, 2),
+		"a bit of its overflow":        bit(12, 4),
+		"a bit of an element":          bit(16, 2*16),
+		"a bit anywhere":               bit(0, boltpage.PageSize),
+		"the first sector overwritten": sector(0),
+		"a sector inside overwritten":  sector(1024),
+		"the last sector overwritten":  sector(boltpage.PageSize - 512),
+		"the wrong page in its place":  movePage(2),
+		"the page of before":           movePage(-1),
+		"the first eight sectors, less": func(t *testing.T, path string, page int64) {
+			overwrite(t, path, page*boltpage.PageSize+512, boltpage.PageSize-512)
+		},
 	}
 }
 
@@ -200,10 +164,10 @@ func movePage(by int64) func(*testing.T, string, int64) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		b := make([]byte, pageSize)
-		_, err = f.ReadAt(b, max(page+by, 0)*pageSize)
+		b := make([]byte, boltpage.PageSize)
+		_, err = f.ReadAt(b, max(page+by, 0)*boltpage.PageSize)
 		if err == nil {
-			_, err = f.WriteAt(b, page*pageSize)
+			_, err = f.WriteAt(b, page*boltpage.PageSize)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -228,8 +192,8 @@ func TestAcceptedPagesAgreeWithBolt(t *testing.T) {
 	n, tried := 0, 0
 	for kind, pages := range pageKinds(t, path) {
 		page := pages[len(pages)/2]
-		for i := range int64(8 * (pageHeader + elementSize)) {
-			place, mask := page*pageSize+i/8, byte(1)<<(i%8)
+		for i := range int64(8 * (16 + 16)) {
+			place, mask := page*boltpage.PageSize+i/8, byte(1)<<(i%8)
 			tried++
 			flip(t, path, place, mask)
 			err := s.checkOutline(st.nextSeq)
@@ -261,7 +225,7 @@ type firstAndNext struct{ first, nextSeq uint64 }
 // stateOf reads where a segment begins and which number is next.
 func stateOf(t *testing.T, path string) (f firstAndNext) {
 	t.Helper()
-	db, err := openBolt(path, 2*minSegmentSize, true)
+	db, err := boltpage.OpenDB(path, 2*minSegmentSize, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -323,7 +287,7 @@ func flipOnce(f *os.File, at int64, mask byte, fn func() error) error {
 }
 
 func openFlipped(path string, whole bool) error {
-	db, err := bolt.Open(path, 0o600, boltOptions(2*minSegmentSize, false))
+	db, err := bolt.Open(path, 0o600, boltpage.Options(2*minSegmentSize, false))
 	if err != nil {
 		return err
 	}
@@ -352,22 +316,14 @@ func TestBadQuarantineIsSetAside(t *testing.T) {
 		t.Fatal(err)
 	}
 	closeChecked(t, o)
-	p, err := openPages(filepath.Join(w.dir, quarantineName))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.visit, p.problem = func(string, []byte, []byte) {}, func(bucket, what string) { t.Error(bucket, what) }
-	p.walk()
-	if err := p.close(); err != nil {
-		t.Fatal(err)
-	}
-	for page := range int64(p.high) {
-		if page < 2 || !p.marked(uint64(page)) {
+	pages := storetest.PagesOf(t, filepath.Join(w.dir, quarantineName))
+	for page := range pages.High {
+		if page < 2 || slices.Contains(pages.Kinds["free"], page) {
 			continue
 		}
 		dir := fastDir(t)
 		w.copyTo(t, dir, true)
-		overwrite(t, filepath.Join(dir, quarantineName), page*pageSize, pageSize)
+		overwrite(t, filepath.Join(dir, quarantineName), page*boltpage.PageSize, boltpage.PageSize)
 		o := open(t, dir, small(w.clock))
 		whole := 0
 		err := o.Quarantine(context.Background(), func(q Quarantined) error {
@@ -392,6 +348,6 @@ func mustCheckGood(t *testing.T, w *damagedWorld, page int64) bool {
 	t.Helper()
 	dir := fastDir(t)
 	w.copyTo(t, dir, true)
-	overwrite(t, filepath.Join(dir, quarantineName), page*pageSize, pageSize)
+	overwrite(t, filepath.Join(dir, quarantineName), page*boltpage.PageSize, boltpage.PageSize)
 	return mustCheck(t, dir).Good()
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"time"
@@ -19,9 +18,6 @@ import (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 const crcSize = 4
-
-// ErrDamaged: what is on disk is not what was written.
-var ErrDamaged = errors.New("record is damaged")
 
 func checksum(key, framed []byte) uint32 {
 	return crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, framed)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"scanrelay/store/boltpage"
 )
 
 const (
@@ -152,7 +154,7 @@ func (o *Outbox) store(g *group, flush bool) error {
 // writeGroup commits the group to a segment that has room for it, behind its
 // rejects.
 func (o *Outbox) writeGroup(g *group) (err error) {
-	defer guard(&err)
+	defer boltpage.Recover(&err)
 	tx, err := o.begin(g)
 	if err != nil {
 		return err
@@ -177,8 +179,8 @@ func (o *Outbox) writeGroup(g *group) (err error) {
 
 // commitTx commits; an error is errNoSpace if it may be tried again.
 func (o *Outbox) commitTx(tx *bolt.Tx) (err error) {
-	defer guard(&err)
-	if err = o.opts.commit(tx); err != nil && commitFailure(err) {
+	defer boltpage.Recover(&err)
+	if err = o.opts.commit(tx); err != nil && boltpage.Retryable(err) {
 		return fmt.Errorf("%w: %w", errNoSpace, err)
 	}
 	return err
@@ -280,6 +282,6 @@ func (o *Outbox) shutdown() error {
 	if err == nil {
 		err = o.markClean()
 	}
-	o.lock.release()
+	o.lock.Release()
 	return err
 }

@@ -1,11 +1,11 @@
 package store
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
+
+	"scanrelay/store/durable"
 )
 
 // takeCredential moves a store that has a key file to the credential that it is
@@ -18,7 +18,7 @@ import (
 // once on the flash may stay there; so nothing is removed, and it is said.
 func (r *ring) takeCredential(m *masters) error {
 	path := filepath.Join(filepath.Dir(r.path), keyName)
-	if m.credential == 0 || !fileExists(path) {
+	if m.credential == 0 || !durable.Exists(path) {
 		return nil
 	}
 	if m.copied() {
@@ -32,7 +32,7 @@ func (r *ring) takeCredential(m *masters) error {
 		}
 		r.whole = true
 	}
-	if err := destroyFile(path); err != nil {
+	if err := durable.Destroy(path); err != nil {
 		return fmt.Errorf("move to the credential: %w", err)
 	}
 	r.warning = "the keys are under the credential " + credentialName + " from now on, and " + keyName + " was destroyed: keep a copy of the credential's key elsewhere"
@@ -44,26 +44,4 @@ func (m *masters) copied() bool {
 	return slices.ContainsFunc(m.keys[:m.credential], func(a key) bool {
 		return slices.ContainsFunc(m.keys[m.credential:], func(b key) bool { return *a.reveal() == *b.reveal() })
 	})
-}
-
-// destroyFile overwrites a file in place before it removes it.
-func destroyFile(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	info, err := f.Stat()
-	if err == nil {
-		_, err = f.WriteAt(make([]byte, info.Size()), 0)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Remove(path)
-	}
-	if err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
 }

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"scanrelay/store/durable"
 )
 
 // credentialWorld is a store with a key file, and a folder for credentials.
@@ -70,8 +72,8 @@ func TestMoveToCredential(t *testing.T) {
 			t.Errorf("%s: %d records", what, n)
 		}
 		closeChecked(t, o)
-		if fileExists(keyPath) || !strings.Contains(log.String(), "was destroyed: keep a copy") {
-			t.Errorf("%s: the key file is there: %t; log %s", what, fileExists(keyPath), log)
+		if durable.Exists(keyPath) || !strings.Contains(log.String(), "was destroyed: keep a copy") {
+			t.Errorf("%s: the key file is there: %t; log %s", what, durable.Exists(keyPath), log)
 		}
 		o, log = openLogged(t, dir, c)
 		if closeChecked(t, o); strings.Contains(log.String(), "store's key") {
@@ -119,7 +121,7 @@ func TestCredentialIsACopy(t *testing.T) {
 			t.Errorf("%d records", n)
 		}
 		closeChecked(t, o)
-		if !fileExists(keyPath) || !strings.Contains(log.String(), "protects nothing") {
+		if !durable.Exists(keyPath) || !strings.Contains(log.String(), "protects nothing") {
 			t.Errorf("log: %s", log)
 		}
 	}

@@ -13,6 +13,10 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"scanrelay/store/boltpage"
+	"scanrelay/store/durable"
+	"scanrelay/store/internal/storetest"
 )
 
 // boltCheck names a file that the child process opens and checks with bbolt, as
@@ -23,7 +27,7 @@ func checkWithBolt(path string) error {
 	if flips := os.Getenv(boltFlips); flips != "" {
 		return flipWithBolt(path, flips)
 	}
-	db, err := bolt.Open(path, 0o600, boltOptions(minSegmentSize, false))
+	db, err := bolt.Open(path, 0o600, boltpage.Options(minSegmentSize, false))
 	if err != nil {
 		return err
 	}
@@ -154,7 +158,7 @@ func TestDamageIsContained(t *testing.T) {
 		what := spoil(t, path, rnd, i)
 		lost += w.check(t, dir, fmt.Sprintf("%d: segment %d, %s", i, n, what))
 		hits++
-		if aside, _ := filepath.Glob(filepath.Join(dir, "*"+asideSuffix+"*")); len(aside) > 0 {
+		if aside, _ := filepath.Glob(filepath.Join(dir, "*"+durable.AsideSuffix+"*")); len(aside) > 0 {
 			alarms++
 		}
 		if err := os.RemoveAll(dir); err != nil {
@@ -170,29 +174,21 @@ func TestDamageIsContained(t *testing.T) {
 // spoil damages a file in the part that is in use.
 func spoil(t *testing.T, path string, rnd *rand.Rand, i int) string {
 	t.Helper()
-	p, err := openPages(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	high := int64(p.high)
-	if err := p.close(); err != nil {
-		t.Fatal(err)
-	}
-	page := rnd.Int64N(high)
+	page := rnd.Int64N(storetest.PagesOf(t, path).High)
 	switch i % 4 {
 	case 0:
-		overwrite(t, path, page*pageSize, pageSize)
+		overwrite(t, path, page*boltpage.PageSize, boltpage.PageSize)
 		return fmt.Sprintf("page %d zeroed", page)
 	case 1:
-		at := page*pageSize + rnd.Int64N(pageSize)
+		at := page*boltpage.PageSize + rnd.Int64N(boltpage.PageSize)
 		flip(t, path, at, byte(1)<<rnd.IntN(8))
-		return fmt.Sprintf("bit flipped at %d of page %d", at%pageSize, page)
+		return fmt.Sprintf("bit flipped at %d of page %d", at%boltpage.PageSize, page)
 	case 2: // where it hurts: headers and element tables
-		at := page*pageSize + rnd.Int64N(200)
+		at := page*boltpage.PageSize + rnd.Int64N(200)
 		flip(t, path, at, byte(1)<<rnd.IntN(8))
-		return fmt.Sprintf("bit flipped at %d of page %d", at%pageSize, page)
+		return fmt.Sprintf("bit flipped at %d of page %d", at%boltpage.PageSize, page)
 	}
-	at := page*pageSize + rnd.Int64N(8)*512
+	at := page*boltpage.PageSize + rnd.Int64N(8)*512
 	junk := make([]byte, 512)
 	for i := range junk {
 		junk[i] = byte(rnd.Uint32())
@@ -205,7 +201,7 @@ func spoil(t *testing.T, path string, rnd *rand.Rand, i int) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("sector at %d of page %d overwritten", at%pageSize, page)
+	return fmt.Sprintf("sector at %d of page %d overwritten", at%boltpage.PageSize, page)
 }
 
 func flip(t *testing.T, path string, at int64, mask byte) {
@@ -263,7 +259,7 @@ func TestPagesAgreeWithBolt(t *testing.T) {
 		}
 		accepted++
 		if r.Metas == 1 { // bbolt's check complains of that page, opening does not
-			db, err := openBolt(path, minSegmentSize, false)
+			db, err := boltpage.OpenDB(path, minSegmentSize, false)
 			if err == nil {
 				err = db.Close()
 			}
@@ -296,7 +292,7 @@ func TestUncleanStartMendsTheNewest(t *testing.T) {
 	for page := int64(2); page < 30; page += 3 {
 		dir := fastDir(t)
 		w.copyTo(t, dir, false)
-		overwrite(t, filepath.Join(dir, segmentName(3)), page*pageSize, pageSize)
+		overwrite(t, filepath.Join(dir, segmentName(3)), page*boltpage.PageSize, boltpage.PageSize)
 		w.check(t, dir, fmt.Sprint("page ", page))
 	}
 }
@@ -304,7 +300,7 @@ func TestUncleanStartMendsTheNewest(t *testing.T) {
 // The alarm stays until a person takes away what was set aside.
 func TestAlarmEnds(t *testing.T) {
 	w := newDamagedWorld(t)
-	overwrite(t, filepath.Join(w.dir, segmentName(2)), 4*pageSize, 10*pageSize)
+	overwrite(t, filepath.Join(w.dir, segmentName(2)), 4*boltpage.PageSize, 10*boltpage.PageSize)
 	o := open(t, w.dir, small(w.clock))
 	if d := o.Counts().Damaged; !strings.Contains(d, "segment 2 was damaged") || !strings.Contains(d, "lost: ") {
 		t.Fatalf("damaged: %q", d)
@@ -315,7 +311,7 @@ func TestAlarmEnds(t *testing.T) {
 		t.Error("the alarm ended by itself")
 	}
 	closeChecked(t, o)
-	if err := os.Remove(filepath.Join(w.dir, segmentName(2)+asideSuffix)); err != nil {
+	if err := os.Remove(filepath.Join(w.dir, segmentName(2)+durable.AsideSuffix)); err != nil {
 		t.Fatal(err)
 	}
 	o = open(t, w.dir, small(w.clock))

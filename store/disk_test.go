@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"scanrelay/store/boltpage"
+	"scanrelay/store/durable"
 )
 
 // ringElsewhere has the segments' keys saved to another path.
@@ -67,7 +70,7 @@ func TestSealedSegmentFaults(t *testing.T) {
 	roll(t, o)
 	mustAppend(t, o, event("W2", "new", 2))
 	syncAll(t, o)
-	if err := os.Truncate(filepath.Join(dir, segmentName(1)), 4*pageSize); err != nil {
+	if err := os.Truncate(filepath.Join(dir, segmentName(1)), 4*boltpage.PageSize); err != nil {
 		t.Fatal(err)
 	}
 	_, err := o.Unsynced(10, 1<<20)
@@ -105,7 +108,7 @@ func TestUnreadableDiskIsNoDamage(t *testing.T) {
 	if _, err := Open(dir, small(newTestClock())); err == nil || !strings.Contains(err.Error(), "nothing can be read") {
 		t.Errorf("open: %v", err)
 	}
-	if aside, _ := filepath.Glob(filepath.Join(dir, "*"+asideSuffix+"*")); len(aside) > 0 {
+	if aside, _ := filepath.Glob(filepath.Join(dir, "*"+durable.AsideSuffix+"*")); len(aside) > 0 {
 		t.Errorf("set aside: %v", aside)
 	}
 	if err := errors.Join(os.Remove(path), os.Rename(hidden, path)); err != nil {

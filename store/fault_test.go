@@ -13,8 +13,10 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/boltpage"
 )
 
 // faulty makes commits fail on demand.
@@ -53,7 +55,7 @@ func TestCommitFailureMeans(t *testing.T) {
 	}{
 		{write(syscall.ENOSPC), true},
 		{write(syscall.EDQUOT), true},
-		{fmt.Errorf("%w", errNoSpace), true},
+		{fmt.Errorf("%w", bolterrors.ErrMaxSizeReached), true},
 		{syscall.ENOSPC, false}, // a failed fdatasync
 		{syscall.EIO, false},
 		{write(syscall.EIO), false},
@@ -61,7 +63,7 @@ func TestCommitFailureMeans(t *testing.T) {
 		{&fs.PathError{Op: "sync", Err: syscall.ENOSPC}, false},
 		{errors.New("file resize error: no space left on device"), false}, // flattened: unknown
 	} {
-		if got := commitFailure(c.err); got != c.retry {
+		if got := boltpage.Retryable(c.err); got != c.retry {
 			t.Errorf("%v: retry %t, want %t", c.err, got, c.retry)
 		}
 	}
@@ -226,7 +228,7 @@ func TestDamagedSegmentIsSetAside(t *testing.T) {
 	epoch := o.Counts().Epoch
 	closeChecked(t, o)
 	path := filepath.Join(dir, segmentName(1))
-	overwrite(t, path, 0, 2*pageSize)
+	overwrite(t, path, 0, 2*boltpage.PageSize)
 	o = open(t, dir, small(c))
 	if _, err := os.Stat(path + ".damaged"); err != nil {
 		t.Error(err)
@@ -255,7 +257,7 @@ func TestLostTransactionTakesNewEpoch(t *testing.T) {
 	}
 	before := o.Counts()
 	closeChecked(t, o)
-	overwrite(t, filepath.Join(dir, segmentName(1)), pageSize+metaOffset, 40)
+	overwrite(t, filepath.Join(dir, segmentName(1)), boltpage.PageSize+16, 40)
 	o = open(t, dir, small(c))
 	after := o.Counts()
 	if after.Epoch == before.Epoch {

@@ -7,6 +7,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/boltpage"
 )
 
 // group is what one commit writes: the ops of everybody who waited, merged.
@@ -36,7 +37,7 @@ type stagedEvent struct {
 // Room that bbolt's pages and the copied path to the root take in a commit.
 const (
 	recordOverhead = 8 + 16 // key and leaf element
-	commitOverhead = 16 * pageSize
+	commitOverhead = 16 * boltpage.PageSize
 )
 
 func (o *Outbox) newGroup() *group {
@@ -73,8 +74,8 @@ func (g *group) addNote(n note) {
 // not share its pages well.
 func eventWeight(framed []byte) int {
 	n := len(framed) + sealOverhead + recordOverhead
-	if n > pageSize/4 {
-		n = (n/pageSize + 2) * pageSize
+	if n > boltpage.PageSize/4 {
+		n = (n/boltpage.PageSize + 2) * boltpage.PageSize
 	}
 	return n
 }
@@ -107,9 +108,9 @@ func (g *group) fits(s *segment, used int64) bool {
 // outcomes find room in the last one; by outcomes as far as bbolt goes.
 func (s *segment) limit(intake bool) int64 {
 	if intake {
-		return min(s.size/10*9, s.size-5*allocSize)
+		return min(s.size/10*9, s.size-5*boltpage.AllocSize)
 	}
-	return s.size - allocSize - 4*pageSize
+	return s.size - boltpage.AllocSize - 4*boltpage.PageSize
 }
 
 // write puts everything into the transaction.

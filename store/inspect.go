@@ -2,6 +2,8 @@ package store
 
 import (
 	"fmt"
+
+	"scanrelay/store/boltpage"
 )
 
 // FileReport is what an inspection of one file found.
@@ -48,20 +50,18 @@ type inspector struct {
 // inspectSegment checks every page and record of a segment or a quarantine.
 func inspectSegment(path string, key *sealer) (*FileReport, error) {
 	in := &inspector{r: &FileReport{}, key: key}
-	p, err := openPages(path)
+	p, err := boltpage.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer p.close()
-	in.r.Metas = p.metas
-	p.visit = in.visit
-	p.problem = func(bucket, what string) {
+	defer p.Close()
+	in.r.Metas = p.Metas
+	p.Walk(in.visit, func(bucket, what string) {
 		if bucket != "" {
 			what = bucket + ": " + what
 		}
 		in.r.problem("%s", what)
-	}
-	p.walk()
+	})
 	if !in.meta {
 		in.r.problem("the file's head is missing")
 	}

@@ -10,6 +10,9 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"scanrelay/store/boltpage"
+	"scanrelay/store/durable"
 )
 
 // errGone: the segment was unlinked meanwhile; what it held was finished.
@@ -187,7 +190,7 @@ func (j *journal) view(s *segment, fn func(*bolt.Tx) error) error {
 		return err
 	}
 	defer release()
-	return guarded(func() error {
+	return boltpage.Guard(func() error {
 		tx, err := db.Begin(false)
 		if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
 			return ErrClosed
@@ -224,7 +227,7 @@ func (j *journal) hold(s *segment) (*bolt.DB, error) {
 		return nil, errGone
 	}
 	if s.db == nil {
-		db, err := openBolt(s.path, s.size, true)
+		db, err := boltpage.OpenDB(s.path, s.size, true)
 		if err != nil {
 			return nil, err
 		}
@@ -308,7 +311,7 @@ func (j *journal) reopenForWriting(s *segment) error {
 			return fmt.Errorf("reopen segment %d: %w", s.number, err)
 		}
 	}
-	db, err := openBolt(s.path, s.size, false)
+	db, err := boltpage.OpenDB(s.path, s.size, false)
 	if err != nil {
 		return err
 	}
@@ -350,7 +353,7 @@ func (j *journal) drop(s *segment) error {
 	if err := removeRegister(registerPath(s.path)); err != nil {
 		return err
 	}
-	if err := syncDir(j.dir); err != nil {
+	if err := durable.SyncDir(j.dir); err != nil {
 		return err
 	}
 	return j.keys.keep(func(n uint64) bool { return n != s.number })

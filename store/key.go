@@ -16,6 +16,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"scanrelay/store/boltpage"
+	"scanrelay/store/durable"
 )
 
 // ErrKey: the store's key is not the one that its data was written under, or is
@@ -62,7 +65,7 @@ func (k key) aead() func() cipher.AEAD {
 
 // keyCopy is where the second copy of the key stands in its file: one bad page
 // must not take everything with it.
-const keyCopy = 2 * pageSize
+const keyCopy = 2 * boltpage.PageSize
 
 // masters are the candidates for the master key: those of the credential, then
 // those of the key file.
@@ -81,10 +84,10 @@ func masterKeys(dir string, make bool) (m masters, err error) {
 			return m, err
 		}
 		m.credential = len(m.keys)
-		if !fileExists(path) {
+		if !durable.Exists(path) {
 			return m, nil
 		}
-	} else if make && !fileExists(path) {
+	} else if make && !durable.Exists(path) {
 		if err := makeKeyFile(path); err != nil {
 			return m, err
 		}
@@ -100,7 +103,7 @@ func masterKeys(dir string, make bool) (m masters, err error) {
 // credentialPath returns where systemd put the credential; "": there is none.
 func credentialPath() string {
 	if creds := os.Getenv("CREDENTIALS_DIRECTORY"); creds != "" {
-		if path := filepath.Join(creds, credentialName); fileExists(path) {
+		if path := filepath.Join(creds, credentialName); durable.Exists(path) {
 			return path
 		}
 	}
@@ -139,28 +142,7 @@ func parseKeys(b []byte) (keys []key) {
 func makeKeyFile(path string) error {
 	line := append(hex.AppendEncode(nil, randomKey().reveal()[:]), '\n')
 	b := append(bytes.Clone(line), bytes.Repeat([]byte{'\n'}, keyCopy-len(line))...)
-	return createFile(path, append(b, line...))
-}
-
-// createFile makes a file with its content, mode 0600, durable when it returns.
-func createFile(path string, content []byte) error {
-	temp := path + tempSuffix
-	err := os.WriteFile(temp, content, 0o600)
-	if err == nil {
-		err = syncFile(temp)
-	}
-	if err == nil {
-		err = os.Rename(temp, path)
-	}
-	if err != nil {
-		return fmt.Errorf("create %s: %w", filepath.Base(path), err)
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func fileExists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
+	return durable.Create(path, append(b, line...))
 }
 
 // What a sealed record is; part of its nonce, so that none passes for another.

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/boltpage"
+	"scanrelay/store/durable"
 )
 
 // secretEvent is an event full of what must not stand on the disk in clear, and
@@ -245,8 +247,8 @@ func TestKeysSurviveDamage(t *testing.T) {
 		name  string
 		at, n int64
 	}{
-		{ringName, 0, pageSize}, {ringName, 20, 1}, {ringName, ringSlot, pageSize}, {ringName, ringSlot + 70, 3},
-		{keyName, 0, pageSize}, {keyName, keyCopy, 65}, {keyName, keyCopy + 5, 4},
+		{ringName, 0, boltpage.PageSize}, {ringName, 20, 1}, {ringName, ringSlot, boltpage.PageSize}, {ringName, ringSlot + 70, 3},
+		{keyName, 0, boltpage.PageSize}, {keyName, keyCopy, 65}, {keyName, keyCopy + 5, 4},
 	} {
 		if hit.name == keyName { // a key file is not mended: put it back
 			good, err := os.ReadFile(filepath.Join(dir, keyName))
@@ -301,7 +303,7 @@ func TestCredential(t *testing.T) {
 	if n := len(all(t, o, Filter{})); n != 1 {
 		t.Errorf("%d records", n)
 	}
-	if fileExists(path) {
+	if durable.Exists(path) {
 		t.Error("a key file was made beside the credential")
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"scanrelay/store/durable"
 )
 
 // metDamage raises the alarm for events that a lease could not read, and notes
@@ -31,7 +33,7 @@ func (o *Outbox) metDamage(seqs []uint64) error {
 		return nil
 	}
 	all := strings.Join(append(known, names...), "\n") + "\n"
-	if err := createFile(filepath.Join(o.dir, unreadableName), []byte(all)); err != nil && !isNoSpace(err) {
+	if err := durable.Create(filepath.Join(o.dir, unreadableName), []byte(all)); err != nil && !durable.NoSpace(err) {
 		return fmt.Errorf("note damage: %w", err)
 	}
 	what := strings.Join(names, ", ") + " holds events that cannot be read; a restart mends what can be mended"

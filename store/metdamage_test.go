@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"scanrelay/store/boltpage"
 )
 
 // Damage in a sealed segment whose events were not in memory at the start: the
@@ -17,7 +19,7 @@ func TestDamageMetByALease(t *testing.T) {
 	fillMany(t, o, n)
 	syncAll(t, o)
 	closeChecked(t, o)
-	overwrite(t, filepath.Join(dir, segmentName(2)), 40*pageSize+32, 16) // where the second record stands
+	overwrite(t, filepath.Join(dir, segmentName(2)), 40*boltpage.PageSize+32, 16) // where the second record stands
 
 	o = open(t, dir, paged(clock, 16))
 	if d := o.Counts().Damaged; d != "" {

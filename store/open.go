@@ -10,6 +10,9 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"scanrelay/store/boltpage"
+	"scanrelay/store/durable"
 )
 
 // Open opens the outbox in dir, which it makes if needed, and starts its
@@ -22,7 +25,7 @@ func Open(dir string, opts Options) (*Outbox, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open outbox: %w", err)
 	}
-	lock, err := lockExclusive(dir)
+	lock, err := durable.LockExclusive(filepath.Join(dir, lockName))
 	if err != nil {
 		return nil, fmt.Errorf("open outbox: %w", err)
 	}
@@ -31,7 +34,7 @@ func Open(dir string, opts Options) (*Outbox, error) {
 	if err := o.start(); err != nil {
 		o.background.Wait()
 		err = errors.Join(err, o.journal.close())
-		lock.release()
+		lock.Release()
 		return nil, fmt.Errorf("open outbox: %w", err)
 	}
 	o.background.Go(o.completeRegisters)
@@ -55,7 +58,7 @@ func newOutbox(dir string, opts Options) *Outbox {
 // start brings everything into memory, in the order of need: the files, what
 // they hold, then what has to be decided about them.
 func (o *Outbox) start() error {
-	if err := removeTemps(o.dir); err != nil {
+	if err := durable.RemoveTemps(o.dir); err != nil {
 		return err
 	}
 	if err := o.openSegments(); err != nil {
@@ -120,7 +123,7 @@ func (o *Outbox) openSegments() error {
 	if err != nil {
 		return err
 	}
-	if fileExists(filepath.Join(o.dir, ringName)) {
+	if durable.Exists(filepath.Join(o.dir, ringName)) {
 		if o.journal.keys, err = openRing(o.dir, false, false); err != nil {
 			return err
 		}
@@ -268,7 +271,7 @@ func (o *Outbox) dropCounted() error {
 // granted; "" if it can.
 func (o *Outbox) openNewest(clean bool) (doubt string, err error) {
 	s := o.journal.newest()
-	whole, err := metaPagesWhole(s.path)
+	whole, err := boltpage.MetaPagesWhole(s.path)
 	if err != nil {
 		return "", err
 	}

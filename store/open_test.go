@@ -10,6 +10,9 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"scanrelay/store/boltpage"
+	"scanrelay/store/durable"
 )
 
 func TestFolderInUse(t *testing.T) {
@@ -98,7 +101,7 @@ func TestNewerFileIsRefused(t *testing.T) {
 			o := open(t, dir, small(newTestClock()))
 			closeChecked(t, o)
 			path := filepath.Join(dir, name)
-			db, err := bolt.Open(path, 0o600, boltOptions(minSegmentSize, false))
+			db, err := bolt.Open(path, 0o600, boltpage.Options(minSegmentSize, false))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -172,7 +175,7 @@ func TestTooSmall(t *testing.T) {
 // at all.
 func TestInterruptedCreation(t *testing.T) {
 	dir := t.TempDir()
-	temp := filepath.Join(dir, segmentName(1)+tempSuffix)
+	temp := filepath.Join(dir, segmentName(1)+durable.TempSuffix)
 	if err := os.WriteFile(temp, []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}

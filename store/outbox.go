@@ -10,6 +10,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/durable"
 )
 
 // Options of an outbox; every zero value has a default.
@@ -70,7 +71,7 @@ func setDefault[T ~int | ~int64](v *T, value T) {
 type Outbox struct {
 	opts Options
 	dir  string
-	lock *lockFile
+	lock *durable.Lock
 	// readOnly: nothing may be written; see Reader.
 	readOnly bool
 	journal  *journal

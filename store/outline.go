@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"scanrelay/store/boltpage"
 )
 
 // outline is what the pages of a file say about how it is built. It reads every
@@ -27,12 +29,16 @@ var (
 func (s *segment) checkOutline(nextSeq uint64) error {
 	l := &outline{state: map[string]bool{}}
 	l.next = map[string]uint64{string(bucketEvents): s.first, string(bucketNotes): 1}
-	buckets, err := l.walk(s.path, l.visit)
+	p, err := boltpage.Open(s.path)
 	if err != nil {
 		return err
 	}
+	p.Walk(l.visit, l.problem)
+	if err := p.Close(); err != nil {
+		return err
+	}
 	for _, name := range segmentBuckets {
-		if !buckets[string(name)] {
+		if !p.Buckets[string(name)] {
 			l.problem(string(name), "the bucket is missing")
 		}
 	}
@@ -47,28 +53,9 @@ func (s *segment) checkOutline(nextSeq uint64) error {
 	return l.bad
 }
 
-// checkPages says what is wrong with the pages of a file.
-func checkPages(path string) error {
-	l := &outline{}
-	if _, err := l.walk(path, func(string, []byte, []byte) {}); err != nil {
-		return err
-	}
-	return l.bad
-}
-
-func (l *outline) walk(path string, visit func(string, []byte, []byte)) (map[string]bool, error) {
-	p, err := openPages(path)
-	if err != nil {
-		return nil, err
-	}
-	p.visit, p.problem = visit, l.problem
-	p.walk()
-	return p.buckets, p.close()
-}
-
 func (l *outline) problem(bucket, what string) {
 	if l.bad == nil {
-		l.bad = fmt.Errorf("%w: %s: %s", ErrDamaged, bucket, what)
+		l.bad = boltpage.DamageIn(bucket, what)
 	}
 }
 

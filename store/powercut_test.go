@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/boltpage"
 )
 
 var powerImages = flag.Int("powercut.images", 300, "crash images of the power-cut test")
@@ -330,8 +331,8 @@ func (d *disk) image(t *testing.T, dir string, rnd *rand.Rand) {
 		if err == nil {
 			err = f.Truncate(int64(len(file)))
 		}
-		for at := 0; at < len(file) && err == nil; at += pageSize { // holes stay holes
-			if page := file[at:min(at+pageSize, len(file))]; len(bytes.TrimLeft(page, "\x00")) > 0 {
+		for at := 0; at < len(file) && err == nil; at += boltpage.PageSize { // holes stay holes
+			if page := file[at:min(at+boltpage.PageSize, len(file))]; len(bytes.TrimLeft(page, "\x00")) > 0 {
 				_, err = f.WriteAt(page, int64(at))
 			}
 		}

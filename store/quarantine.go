@@ -9,6 +9,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/boltpage"
 )
 
 var (
@@ -71,14 +72,14 @@ func (q *quarantine) add(rejects []scan.Reject) error {
 		return nil
 	}
 	err := q.tryAdd(rejects, q.size)
-	if err != nil && commitFailure(err) {
+	if err != nil && boltpage.Retryable(err) {
 		// Half of it makes way, in a commit of its own: what a commit frees
 		// only the next one can use.
 		if err = q.tryAdd(nil, q.size/2); err == nil {
 			err = q.tryAdd(rejects, q.size)
 		}
 	}
-	if err == nil || !commitFailure(err) {
+	if err == nil || !boltpage.Retryable(err) {
 		return err
 	}
 	q.log.Error("rejected messages cannot be kept for lack of room", "count", len(rejects), "error", err)
@@ -91,7 +92,7 @@ func (q *quarantine) add(rejects []scan.Reject) error {
 }
 
 func (q *quarantine) tryAdd(rejects []scan.Reject, size int64) (err error) {
-	defer guard(&err)
+	defer boltpage.Recover(&err)
 	tx, err := q.db.Begin(true)
 	if err != nil {
 		return fmt.Errorf("begin quarantine: %w", err)
@@ -145,8 +146,8 @@ func (q *quarantineCounts) shrink(b *bolt.Bucket, size int64, maxCount int) erro
 // pages of its own.
 func cost(value []byte) int64 {
 	n := int64(len(value) + 64)
-	if n > pageSize/2 {
-		n = (n + pageSize - 1) / pageSize * pageSize
+	if n > boltpage.PageSize/2 {
+		n = (n + boltpage.PageSize - 1) / boltpage.PageSize * boltpage.PageSize
 	}
 	return n
 }
@@ -180,7 +181,7 @@ func (q *quarantine) each(ctx context.Context, fn func(Quarantined) error) error
 }
 
 func (q *quarantine) part(from uint64) (part []Quarantined, err error) {
-	err = guarded(func() error {
+	err = boltpage.Guard(func() error {
 		return q.db.View(func(tx *bolt.Tx) error {
 			c := tx.Bucket(bucketRejects).Cursor()
 			bytes := 0

@@ -10,6 +10,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/boltpage"
+	"scanrelay/store/durable"
 )
 
 // openQuarantine opens or makes the file. A damaged one is set aside.
@@ -23,7 +25,7 @@ func openQuarantine(dir string, o *Options, key *sealer) (*quarantine, error) {
 		err = q.make()
 	} else if err != nil && !errors.Is(err, ErrNewer) && !errors.Is(err, fs.ErrPermission) {
 		q.log.Error("quarantine cannot be read and is set aside", "error", err)
-		if q.aside, err = setFileAside(q.path); err == nil {
+		if q.aside, err = durable.SetAside(q.path); err == nil {
 			err = q.make()
 		}
 	}
@@ -44,20 +46,20 @@ func openQuarantineReadOnly(dir string, o *Options, key *sealer) (*quarantine, e
 
 // make creates the file under a temporary name, whole or not at all.
 func (q *quarantine) make() error {
-	temp := q.path + tempSuffix
+	temp := q.path + durable.TempSuffix
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	m := segmentMeta{format: formatVersion, size: q.size}
 	err := initQuarantine(temp, &m)
 	if err == nil {
-		err = syncFile(temp)
+		err = durable.Sync(temp)
 	}
 	if err == nil {
 		err = os.Rename(temp, q.path)
 	}
 	if err == nil {
-		err = syncDir(filepath.Dir(q.path))
+		err = durable.SyncDir(filepath.Dir(q.path))
 	}
 	if err != nil {
 		return err
@@ -66,7 +68,7 @@ func (q *quarantine) make() error {
 }
 
 func initQuarantine(temp string, m *segmentMeta) error {
-	db, err := bolt.Open(temp, 0o600, boltOptions(m.size, false))
+	db, err := bolt.Open(temp, 0o600, boltpage.Options(m.size, false))
 	if err != nil {
 		return err
 	}
@@ -91,17 +93,17 @@ func initQuarantine(temp string, m *segmentMeta) error {
 func (q *quarantine) open(readOnly bool) error {
 	_, err := os.Stat(q.path)
 	if err == nil && !readOnly { // bbolt would die of a bad page
-		err = checkPages(q.path)
+		err = boltpage.CheckPages(q.path)
 	}
 	if err != nil {
 		return err
 	}
-	db, err := openBolt(q.path, q.size, readOnly)
+	db, err := boltpage.OpenDB(q.path, q.size, readOnly)
 	if err != nil {
 		return err
 	}
-	db.AllocSize = 4 * pageSize
-	err = guarded(func() error {
+	db.AllocSize = 4 * boltpage.PageSize
+	err = boltpage.Guard(func() error {
 		return db.View(func(tx *bolt.Tx) error {
 			if _, err := loadSegmentMeta(tx); err != nil {
 				return err
@@ -132,17 +134,4 @@ func decodeReject(body []byte) (scan.Reject, error) {
 	r := scan.Reject{Topic: d.string(), Index: int(d.int()), Code: d.string(), Reason: d.string(), ReceivedAt: d.time()}
 	r.Payload = []byte(d.string())
 	return r, d.done()
-}
-
-// syncFile makes a file's content durable.
-func syncFile(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	err = f.Sync()
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	return err
 }

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"scanrelay/store/durable"
 )
 
 // Reader reads an outbox that no agent holds. It changes nothing.
@@ -28,7 +30,7 @@ func openReader(dir string, start func(*Outbox) error) (*Reader, error) {
 	if err := opts.fill(); err != nil {
 		return nil, fmt.Errorf("read outbox: %w", err)
 	}
-	lock, err := lockShared(dir)
+	lock, err := durable.LockShared(filepath.Join(dir, lockName))
 	if err != nil {
 		return nil, fmt.Errorf("read outbox: %w", err)
 	}
@@ -36,7 +38,7 @@ func openReader(dir string, start func(*Outbox) error) (*Reader, error) {
 	o.lock, o.readOnly = lock, true
 	if err := start(o); err != nil {
 		err = errors.Join(err, o.journal.close())
-		lock.release()
+		lock.Release()
 		return nil, fmt.Errorf("read outbox: %w", err)
 	}
 	return &Reader{o: o}, nil
@@ -119,6 +121,6 @@ func (r *Reader) Close() error {
 	if r.scratch != "" {
 		err = errors.Join(err, os.RemoveAll(r.scratch))
 	}
-	r.o.lock.release()
+	r.o.lock.Release()
 	return err
 }

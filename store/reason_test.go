@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	bolt "go.etcd.io/bbolt"
+
+	"scanrelay/store/boltpage"
 )
 
 // discarded makes an outbox with an event that was discarded, and
@@ -28,7 +30,7 @@ func discarded(t *testing.T, dir string, c *testClock) {
 
 func editNewest(t *testing.T, dir string, change func(tx *bolt.Tx) error) {
 	t.Helper()
-	db, err := openBolt(filepath.Join(dir, segmentName(1)), minSegmentSize, false)
+	db, err := boltpage.OpenDB(filepath.Join(dir, segmentName(1)), minSegmentSize, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +60,7 @@ func TestReasonIsRebuilt(t *testing.T) {
 	}
 	// The leaf of events; notes stand in the root.
 	pages := pagesHolding(t, filepath.Join(dir, segmentName(1)), bucketEvents)
-	overwrite(t, filepath.Join(dir, segmentName(1)), pages[0]*pageSize+8, 8)
+	overwrite(t, filepath.Join(dir, segmentName(1)), pages[0]*boltpage.PageSize+8, 8)
 	o := open(t, dir, small(c))
 	if o.Counts().Damaged == "" {
 		t.Error("it was not rebuilt")
@@ -77,7 +79,7 @@ func TestReasonIsRebuilt(t *testing.T) {
 // pagesHolding lists the pages of a bucket that has its own.
 func pagesHolding(t *testing.T, path string, bucket []byte) (pages []int64) {
 	t.Helper()
-	db, err := openBolt(path, minSegmentSize, true)
+	db, err := boltpage.OpenDB(path, minSegmentSize, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,9 @@ import (
 	"path/filepath"
 
 	bolt "go.etcd.io/bbolt"
+
+	"scanrelay/store/boltpage"
+	"scanrelay/store/durable"
 )
 
 // segmentError says which segment could not be read.
@@ -77,24 +80,8 @@ func (o *Outbox) checkSegment(s *segment) (bad error) {
 // checkShape looks only for what would send a reader in circles, and for the
 // void meta page of a sealed segment, with which bbolt reads it as it was one
 // transaction before its end.
-func (o *Outbox) checkShape(s *segment) (bad error) {
-	p, err := openPages(s.path)
-	if err != nil {
-		return err
-	}
-	defer p.close()
-	p.shallow = true
-	p.visit = func(string, []byte, []byte) {}
-	p.problem = func(bucket, what string) {
-		if bad == nil {
-			bad = fmt.Errorf("%w: %s: %s", ErrDamaged, bucket, what)
-		}
-	}
-	p.walk()
-	if p.metas < 2 && o.journal.after(s.number) != nil {
-		p.problem("", "a meta page is damaged")
-	}
-	return bad
+func (o *Outbox) checkShape(s *segment) error {
+	return boltpage.CheckBranches(s.path, o.journal.after(s.number) != nil)
 }
 
 // rebuildUnread rebuilds a segment of which not even the head could be read. It
@@ -128,14 +115,14 @@ func (o *Outbox) rebuild(s *segment, cause error) error {
 	if next := o.journal.after(s.number); next != nil {
 		b.until = next.first
 	}
-	temp := s.path + tempSuffix
+	temp := s.path + durable.TempSuffix
 	err := b.build(temp)
 	if err == nil && b.found() {
-		err = syncFile(temp)
+		err = durable.Sync(temp)
 	}
 	aside := ""
 	if err == nil {
-		aside, err = setFileAside(s.path)
+		aside, err = durable.SetAside(s.path)
 	}
 	switch {
 	case err != nil:
@@ -150,7 +137,7 @@ func (o *Outbox) rebuild(s *segment, cause error) error {
 		o.lastAside, s.path = s.number, ""
 	}
 	if err == nil {
-		err = syncDir(o.dir)
+		err = durable.SyncDir(o.dir)
 	}
 	if err != nil {
 		_ = os.Remove(temp) // the first error counts; Open removes leftovers
@@ -186,26 +173,26 @@ func (b *rebuilder) found() bool { return b.events+b.carried+b.notes > 0 || b.he
 // build reads the damaged file and writes what is good to temp. Afterwards all
 // of it is checked, since it is not looked at again.
 func (b *rebuilder) build(temp string) (err error) {
-	p, err := openPages(b.s.path)
+	p, err := boltpage.Open(b.s.path)
 	if err != nil {
 		return err
 	}
-	defer p.close()
+	defer p.Close()
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	b.broken = map[string]bool{}
 	// Pages come out less full than they were, out of order as they are.
-	b.meta = segmentMeta{format: cmp.Or(b.s.format, formatVersion), number: b.s.number, size: 2*int64(p.pages)*pageSize + minSegmentSize, begun: b.s.begun}
-	opts := boltOptions(b.meta.size, false)
+	b.meta = segmentMeta{format: cmp.Or(b.s.format, formatVersion), number: b.s.number, size: 2*int64(p.Pages)*boltpage.PageSize + minSegmentSize, begun: b.s.begun}
+	opts := boltpage.Options(b.meta.size, false)
 	opts.NoSync = true // synced as a whole, before it takes its name
 	if b.db, err = bolt.Open(temp, 0o600, opts); err != nil {
 		return err
 	}
-	b.db.AllocSize = allocSize
+	b.db.AllocSize = boltpage.AllocSize
 	err = b.fill(p)
-	if err == nil && !b.found() && p.failed != nil {
-		err = fmt.Errorf("nothing can be read: %w", p.failed) // the disk's fault; the file may be whole
+	if err == nil && !b.found() && p.Failed != nil {
+		err = fmt.Errorf("nothing can be read: %w", p.Failed) // the disk's fault; the file may be whole
 	}
 	if b.tx != nil {
 		err = errors.Join(err, b.tx.Rollback())
@@ -213,7 +200,7 @@ func (b *rebuilder) build(temp string) (err error) {
 	return errors.Join(err, b.db.Close())
 }
 
-func (b *rebuilder) fill(p *pageFile) error {
+func (b *rebuilder) fill(p *boltpage.File) error {
 	if b.tx, b.err = b.db.Begin(true); b.err != nil {
 		return b.err
 	}
@@ -222,17 +209,15 @@ func (b *rebuilder) fill(p *pageFile) error {
 			return err
 		}
 	}
-	p.visit = b.reached
-	p.problem = func(bucket, _ string) { b.broken[bucket] = true }
-	p.walk()
-	if p.metas < 2 { // what it leads to may be a transaction old
+	p.Walk(b.reached, func(bucket, _ string) { b.broken[bucket] = true })
+	if p.Metas < 2 { // what it leads to may be a transaction old
 		b.broken[""] = true
 	}
 	if b.broken[""] && !b.heads {
-		p.strays(b.strayState)
+		p.Strays(b.strayState)
 	}
 	if len(b.broken) > 0 {
-		p.strays(b.stray)
+		p.Strays(b.stray)
 	}
 	if b.err != nil {
 		return b.err
@@ -273,7 +258,7 @@ func (b *rebuilder) reached(bucket string, key, value []byte) {
 // nor lie beyond what was.
 func (b *rebuilder) stray(bucket bool, key, value []byte) {
 	if bucket && b.broken[""] {
-		inline(value, func(k, v []byte) { b.stray(false, k, v) })
+		boltpage.Inline(value, func(k, v []byte) { b.stray(false, k, v) })
 	}
 	if bucket || len(key) != 8 || len(value) == 0 || value[0] != formatVersion {
 		return
@@ -296,10 +281,10 @@ func (b *rebuilder) stray(bucket bool, key, value []byte) {
 func (b *rebuilder) strayState(bucket bool, key, value []byte) {
 	switch {
 	case bucket && string(key) == string(bucketMeta):
-		inline(value, b.takeMeta)
+		boltpage.Inline(value, b.takeMeta)
 	case bucket && string(key) == string(bucketState):
 		old := rebuilder{s: b.s, state: &state{}}
-		inline(value, old.takeState)
+		boltpage.Inline(value, old.takeState)
 		if old.heads && (!b.heads || cmp.Or(cmp.Compare(old.state.nextSeq, b.state.nextSeq), cmp.Compare(old.state.watermark, b.state.watermark)) > 0) {
 			b.state, b.heads = old.state, true
 		}

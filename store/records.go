@@ -8,6 +8,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/boltpage"
 )
 
 // event returns an event's record, decrypted, wherever in the segment it is. It
@@ -64,7 +65,7 @@ func (o *Outbox) readEvents(seqs []uint64, fn func(seq uint64, body []byte) erro
 // readRun reads events of one segment and returns how many it has read.
 func (o *Outbox) readRun(s *segment, seqs []uint64, fn func(uint64, []byte) error) (read int, err error) {
 	err = o.journal.view(s, func(tx *bolt.Tx) error {
-		scratch := make([]byte, 0, pageSize/4)
+		scratch := make([]byte, 0, boltpage.PageSize/4)
 		for ; read < len(seqs); read++ {
 			body, err := s.event(tx, seqs[read], scratch)
 			if err == nil {
@@ -196,7 +197,7 @@ func (o *Outbox) lastIn(s *segment) uint64 {
 func (s *segment) peekRun(tx *bolt.Tx, from uint64, fn func(uint64, *head)) (next uint64, more bool) {
 	c := tx.Bucket(bucketEvents).Cursor()
 	n := 0
-	scratch := make([]byte, 0, pageSize/4)
+	scratch := make([]byte, 0, boltpage.PageSize/4)
 	for k, v := c.Seek(seqKey(from)); k != nil; k, v = c.Next() {
 		if n++; n > peekChunk {
 			return keySeq(k), true

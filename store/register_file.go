@@ -10,6 +10,9 @@ import (
 	"os"
 	"slices"
 	"sort"
+
+	"scanrelay/store/boltpage"
+	"scanrelay/store/durable"
 )
 
 // registerFile is a register on disk:
@@ -27,7 +30,7 @@ type registerFile struct {
 }
 
 const (
-	registerEntries = pageSize/8 - 1
+	registerEntries = boltpage.PageSize/8 - 1
 	noEntry         = ^uint64(0)
 )
 
@@ -40,7 +43,7 @@ func writeRegister(path string, number, upTo uint64, entries []uint64) error {
 	e.uint(upTo)
 	e.uint(uint64(len(entries)))
 	frame := seal(keyRegister, e.b)
-	b := make([]byte, pageSize, pageSize*(2+len(entries)/registerEntries))
+	b := make([]byte, boltpage.PageSize, boltpage.PageSize*(2+len(entries)/registerEntries))
 	b[0] = byte(len(frame))
 	copy(b[1:], frame)
 	for page := range slices.Chunk(entries, registerEntries) {
@@ -55,7 +58,7 @@ func writeRegister(path string, number, upTo uint64, entries []uint64) error {
 		b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b[begin:], castagnoli))
 		b = append(b, 0, 0, 0, 0)
 	}
-	return createFile(path, b)
+	return durable.Create(path, b)
 }
 
 // openRegisterFile opens the register of a segment. ErrDamaged: it is none.
@@ -73,7 +76,7 @@ func openRegisterFile(path string, number uint64) (*registerFile, error) {
 }
 
 func (r *registerFile) head(number uint64) error {
-	page := make([]byte, pageSize)
+	page := make([]byte, boltpage.PageSize)
 	if _, err := r.f.ReadAt(page, 0); err != nil {
 		return fmt.Errorf("%w: register without a head: %v", ErrDamaged, err)
 	}
@@ -87,7 +90,7 @@ func (r *registerFile) head(number uint64) error {
 		d.fail("register of another segment")
 	}
 	info, err := r.f.Stat()
-	if err == nil && info.Size() != int64(1+r.pages())*pageSize {
+	if err == nil && info.Size() != int64(1+r.pages())*boltpage.PageSize {
 		d.fail("register cut off")
 	}
 	return d.done()
@@ -97,7 +100,7 @@ func (r *registerFile) pages() uint64 { return (r.count + registerEntries - 1) /
 
 // page reads the entries of one page into buf.
 func (r *registerFile) page(i uint64, buf []byte) ([]uint64, error) {
-	if _, err := r.f.ReadAt(buf, int64(1+i)*pageSize); errors.Is(err, os.ErrClosed) {
+	if _, err := r.f.ReadAt(buf, int64(1+i)*boltpage.PageSize); errors.Is(err, os.ErrClosed) {
 		return nil, errGone
 	} else if err != nil {
 		return nil, fmt.Errorf("%w: read register: %v", ErrDamaged, err)
@@ -118,7 +121,7 @@ func (r *registerFile) find(tag uint64, slots []uint64) ([]uint64, error) {
 	if pages == 0 {
 		return slots, nil
 	}
-	buf := make([]byte, pageSize)
+	buf := make([]byte, boltpage.PageSize)
 	i, _ := bits.Mul64(tag, pages)
 	entries, err := r.page(i, buf)
 	for err == nil && i > 0 && entries[0] >= tag {
@@ -139,7 +142,7 @@ func (r *registerFile) find(tag uint64, slots []uint64) ([]uint64, error) {
 
 // all reads every entry.
 func (r *registerFile) all() (all []uint64, err error) {
-	buf := make([]byte, pageSize)
+	buf := make([]byte, boltpage.PageSize)
 	for i := range r.pages() {
 		entries, err := r.page(i, buf)
 		if err != nil {

@@ -13,6 +13,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/boltpage"
+	"scanrelay/store/durable"
 )
 
 // A register against a plain map, in memory, in a file, and in both.
@@ -77,9 +79,9 @@ func TestRegisterIsMadeAgain(t *testing.T) {
 			}
 		},
 		"empty":     func(t *testing.T, path string) { truncate(t, path, 0) },
-		"cut off":   func(t *testing.T, path string) { truncate(t, path, pageSize+100) },
+		"cut off":   func(t *testing.T, path string) { truncate(t, path, boltpage.PageSize+100) },
 		"its head":  func(t *testing.T, path string) { overwrite(t, path, 3, 8) },
-		"its pages": func(t *testing.T, path string) { overwrite(t, path, pageSize, pageSize) },
+		"its pages": func(t *testing.T, path string) { overwrite(t, path, boltpage.PageSize, boltpage.PageSize) },
 		"of a lost transaction": func(t *testing.T, path string) {
 			if err := writeRegister(path, 1, 1<<20, nil); err != nil {
 				t.Fatal(err)
@@ -166,7 +168,7 @@ func FuzzRegisterFile(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(seed, uint64(0))
-	f.Add(seed[:pageSize], uint64(1)<<63)
+	f.Add(seed[:boltpage.PageSize], uint64(1)<<63)
 	f.Fuzz(func(t *testing.T, content []byte, tag uint64) {
 		path := filepath.Join(t.TempDir(), "register")
 		if err := os.WriteFile(path, content, 0o600); err != nil {
@@ -241,7 +243,7 @@ func TestRegisterOfLostTransaction(t *testing.T) {
 // slots then, and does not pass for its own.
 func TestRebuiltSegmentHasNoRegister(t *testing.T) {
 	w := newDamagedWorld(t)
-	overwrite(t, filepath.Join(w.dir, segmentName(2)), 4*pageSize, 10*pageSize)
+	overwrite(t, filepath.Join(w.dir, segmentName(2)), 4*boltpage.PageSize, 10*boltpage.PageSize)
 	err := os.WriteFile(filepath.Join(w.dir, unreadableName), []byte(segmentName(2)), 0o600)
 	if err == nil {
 		err = writeRegister(registerPath(filepath.Join(w.dir, segmentName(2))), 2, 5, nil)
@@ -329,7 +331,7 @@ func TestReaderKeepsDamagedRegister(t *testing.T) {
 	appendN(t, o, 10)
 	closeChecked(t, o)
 	path := registerPath(filepath.Join(dir, segmentName(1)))
-	overwrite(t, path, pageSize, pageSize)
+	overwrite(t, path, boltpage.PageSize, boltpage.PageSize)
 	r, err := OpenReadOnly(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -338,7 +340,7 @@ func TestReaderKeepsDamagedRegister(t *testing.T) {
 	if got := all(t, r, Filter{Waybill: "W3"}); len(got) != 1 {
 		t.Errorf("found %v", seqsOf(got))
 	}
-	if !fileExists(path) {
+	if !durable.Exists(path) {
 		t.Error("a reader removed a file")
 	}
 }
@@ -360,7 +362,7 @@ func TestRegisterOfADamagedSegment(t *testing.T) {
 	if err := os.Remove(registerPath(path)); err != nil {
 		t.Fatal(err)
 	}
-	overwrite(t, path, 40*pageSize, 4*pageSize)
+	overwrite(t, path, 40*boltpage.PageSize, 4*boltpage.PageSize)
 	o, err := Open(dir, paged(clock, 4))
 	if err != nil {
 		t.Fatal(err)
@@ -397,7 +399,7 @@ func TestFailedStartLeavesNobodyWriting(t *testing.T) {
 	if _, err := Open(dir, opts); err == nil {
 		t.Fatal("opened")
 	}
-	if !fileExists(registerPath(filepath.Join(dir, segmentName(1)))) {
+	if !durable.Exists(registerPath(filepath.Join(dir, segmentName(1)))) {
 		t.Error("the register of the sealed segment is still being written")
 	}
 }

@@ -12,6 +12,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/durable"
 )
 
 // registered lists the numbers of the events in a segment that are of waybills;
@@ -179,7 +180,7 @@ func (o *Outbox) forgetRegisters() error {
 	if !removed {
 		return nil
 	}
-	return syncDir(o.dir)
+	return durable.SyncDir(o.dir)
 }
 
 func registerPath(segmentPath string) string {

@@ -7,6 +7,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/boltpage"
 )
 
 // Replayed tells what became of the quarantine's entries in a Replay.
@@ -97,7 +98,7 @@ func (r *replay) commit() error {
 		stored = s
 		if err == nil {
 			err = r.o.suspect.move(moves)
-			if err != nil && !commitFailure(err) {
+			if err != nil && !boltpage.Retryable(err) {
 				r.o.fail(err)
 			}
 		}
@@ -124,7 +125,7 @@ func (r *replay) commit() error {
 
 // move takes entries out in one commit. Only the committer calls it.
 func (q *quarantine) move(moves []move) (err error) {
-	defer guard(&err)
+	defer boltpage.Recover(&err)
 	tx, err := q.db.Begin(true)
 	if err != nil {
 		return fmt.Errorf("begin quarantine: %w", err)

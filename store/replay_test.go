@@ -3,8 +3,10 @@ package store
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	bolt "go.etcd.io/bbolt"
@@ -95,14 +97,14 @@ func TestReplayAfterAFailedMove(t *testing.T) {
 	broken := false
 	opts.commit = func(tx *bolt.Tx) error {
 		if broken && strings.HasSuffix(tx.DB().Path(), quarantineName) {
-			return errNoSpace
+			return &fs.PathError{Op: "write", Err: syscall.ENOSPC}
 		}
 		return tx.Commit()
 	}
 	o := open(t, t.TempDir(), opts)
 	quarantineAll(t, o, "YT1 YT2")
 	broken = true
-	if _, err := o.Replay(t.Context(), heal(c)); !errors.Is(err, errNoSpace) {
+	if _, err := o.Replay(t.Context(), heal(c)); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("replay over a broken quarantine: %v", err)
 	}
 	if counts := o.Counts(); counts.Received != 2 || counts.Quarantined != 1 {

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+
+	"scanrelay/store/durable"
 )
 
 // ringName is the file of the segments' keys, encrypted under the master key.
@@ -56,7 +58,7 @@ const (
 // so keys are made where there are none.
 func openRing(dir string, readOnly, fresh bool) (*ring, error) {
 	r := &ring{path: filepath.Join(dir, ringName), readOnly: readOnly, keys: map[uint64]key{}}
-	there := fileExists(r.path)
+	there := durable.Exists(r.path)
 	if readOnly && fresh && !there {
 		return r, nil // format 1: nothing is encrypted
 	}
@@ -95,7 +97,7 @@ func (r *ring) create() error {
 	r.keys[quarantineKey] = randomKey()
 	r.gen = 1
 	slot := r.encode()
-	temp := r.path + tempSuffix
+	temp := r.path + durable.TempSuffix
 	f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("create keys: %w", err)
@@ -107,10 +109,10 @@ func (r *ring) create() error {
 		r.taken[i] = len(slot)
 	}
 	if err == nil {
-		err = allocate(f, 0, ringBlocks)
+		err = durable.Allocate(f, 0, ringBlocks)
 	}
 	if err == nil {
-		err = allocate(f, ringSlot, ringBlocks)
+		err = durable.Allocate(f, ringSlot, ringBlocks)
 	}
 	if err == nil {
 		err = f.Sync()
@@ -121,7 +123,7 @@ func (r *ring) create() error {
 	if err != nil {
 		return fmt.Errorf("create keys: %w", err)
 	}
-	return syncDir(filepath.Dir(r.path))
+	return durable.SyncDir(filepath.Dir(r.path))
 }
 
 // load takes the newest slot that is good.
@@ -284,7 +286,7 @@ func (r *ring) keep(want func(number uint64) bool) error {
 		return nil
 	}
 	err := r.save()
-	if isNoSpace(err) {
+	if durable.NoSpace(err) {
 		return nil // behind says so; finish does it
 	}
 	return err

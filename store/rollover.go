@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"scanrelay/store/boltpage"
+	"scanrelay/store/durable"
 )
 
 // roll seals the newest segment and begins another. Intake must leave room for
@@ -48,7 +51,7 @@ func (o *Outbox) roomFor(intake bool) int64 {
 	if size < minSegmentSize {
 		return 0
 	}
-	return size &^ (allocSize - 1)
+	return size &^ (boltpage.AllocSize - 1)
 }
 
 // freeBytes is what the file system has left; where it does not tell, plenty.
@@ -67,7 +70,7 @@ func (o *Outbox) begins(size int64) error {
 	s := &segment{number: newest.number + 1, format: formatVersion, first: st.nextSeq, last: st.nextSeq - 1, begun: o.opts.Now()}
 	s.path = filepath.Join(o.dir, segmentName(s.number))
 	var err error
-	if s.sealer, err = o.journal.keys.add(s.number); isNoSpace(err) {
+	if s.sealer, err = o.journal.keys.add(s.number); durable.NoSpace(err) {
 		return fmt.Errorf("%w: %w", errNoSpace, err)
 	} else if err != nil {
 		return err
@@ -78,7 +81,7 @@ func (o *Outbox) begins(size int64) error {
 	} else if err != nil {
 		return err
 	}
-	if s.db, err = openBolt(s.path, s.size, false); err != nil {
+	if s.db, err = boltpage.OpenDB(s.path, s.size, false); err != nil {
 		return fmt.Errorf("begin segment: %w", err)
 	}
 	s.register = newRegister(registerPath(s.path), s.sealer, 0)
@@ -160,7 +163,7 @@ func (o *Outbox) outcomeRoom() error {
 	o.mu.Lock()
 	used := newest.usedBytes
 	o.mu.Unlock()
-	probe := group{bytes: allocSize}
+	probe := group{bytes: boltpage.AllocSize}
 	if probe.fits(newest, used) {
 		return nil
 	}

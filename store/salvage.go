@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"scanrelay/store/durable"
 )
 
 // OpenDamaged opens the outbox in dir for reading, whatever can be read of it:
@@ -39,7 +41,7 @@ func (o *Outbox) startSalvage(scratch string) (err error) {
 	if len(numbers) == 0 {
 		return fmt.Errorf("no segments in %s: %w", o.dir, fs.ErrNotExist)
 	}
-	fresh := !fileExists(filepath.Join(o.dir, ringName))
+	fresh := !durable.Exists(filepath.Join(o.dir, ringName))
 	if o.journal.keys, err = openRing(o.dir, true, fresh); err != nil {
 		return err
 	}

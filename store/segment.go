@@ -8,7 +8,9 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
-	"golang.org/x/sys/unix"
+
+	"scanrelay/store/boltpage"
+	"scanrelay/store/durable"
 )
 
 // segment is one bbolt file of the journal: a run of events in sequence order,
@@ -87,7 +89,7 @@ func loadSegmentMeta(tx *bolt.Tx) (m segmentMeta, err error) {
 // cannot give the size it takes half, and so on down to the minimum.
 func createSegment(dir string, m segmentMeta, st *state) (int64, error) {
 	path := filepath.Join(dir, segmentName(m.number))
-	temp := path + tempSuffix
+	temp := path + durable.TempSuffix
 	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return 0, fmt.Errorf("create segment: %w", err)
 	}
@@ -102,7 +104,7 @@ func createSegment(dir string, m segmentMeta, st *state) (int64, error) {
 		_ = os.Remove(temp) // the first error counts; Open removes leftovers
 		return 0, fmt.Errorf("create segment %d: %w", m.number, err)
 	}
-	return size, syncDir(dir)
+	return size, durable.SyncDir(dir)
 }
 
 // preallocated makes the file with build and reserves its blocks, halving size
@@ -116,7 +118,7 @@ func preallocated(temp string, size int64, build func(size int64) error) (int64,
 		if !isNoSpace(err) || size/2 < minSegmentSize {
 			return size, err
 		}
-		size = size / 2 &^ (allocSize - 1)
+		size = size / 2 &^ (boltpage.AllocSize - 1)
 		if err := os.Remove(temp); err != nil {
 			return 0, err
 		}
@@ -125,13 +127,13 @@ func preallocated(temp string, size int64, build func(size int64) error) (int64,
 
 // initSegment lets bbolt make the file and writes its buckets in one commit.
 func initSegment(temp string, m *segmentMeta, st *state) error {
-	opts := boltOptions(m.size, false)
+	opts := boltpage.Options(m.size, false)
 	opts.InitialMmapSize = 0
 	db, err := bolt.Open(temp, 0o600, opts)
 	if err != nil {
 		return err
 	}
-	db.AllocSize = allocSize
+	db.AllocSize = boltpage.AllocSize
 	err = db.Update(func(tx *bolt.Tx) error {
 		for _, name := range [][]byte{bucketMeta, bucketState, bucketEvents, bucketNotes, bucketCarried} {
 			if _, err := tx.CreateBucket(name); err != nil {
@@ -156,32 +158,11 @@ func reserve(path string, size int64) error {
 	if err != nil {
 		return err
 	}
-	if err = allocate(f, 0, size); err == nil {
+	if err = durable.Allocate(f, 0, size); err == nil {
 		err = f.Sync()
 	}
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
 	}
 	return err
-}
-
-func allocate(f *os.File, from, size int64) error {
-	err := unix.Fallocate(int(f.Fd()), 0, from, size)
-	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) {
-		return nil
-	}
-	return err
-}
-
-// openBolt opens a segment's file. The newest one is opened for writing.
-func openBolt(path string, size int64, readOnly bool) (db *bolt.DB, err error) {
-	err = guarded(func() error {
-		db, err = bolt.Open(path, 0o600, boltOptions(size, readOnly))
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", filepath.Base(path), err)
-	}
-	db.AllocSize = allocSize
-	return db, nil
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"scanrelay/store/durable"
 )
 
 var faultRuns = flag.Int("faults.runs", 40, "runs with a failing system call")
@@ -27,7 +29,7 @@ var faultCalls = []struct {
 	{"pwrite64", []string{"EIO", "ENOSPC", "EROFS", "EDQUOT"}, 500, ""},
 	{"fdatasync", []string{"EIO", "ENOSPC"}, 250, ""},
 	{"fsync", []string{"EIO", "ENOSPC"}, 40, ""},
-	{"write", []string{"EIO", "ENOSPC", "EROFS"}, 4, keyName + tempSuffix},
+	{"write", []string{"EIO", "ENOSPC", "EROFS"}, 4, keyName + durable.TempSuffix},
 	{"ftruncate", []string{"EIO", "ENOSPC", "EROFS"}, 8, ""},
 	{"fallocate", []string{"EIO", "ENOSPC", "EOPNOTSUPP"}, 8, ""},
 	{"renameat", []string{"EIO", "ENOSPC", "EROFS"}, 8, ""},

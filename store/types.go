@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/durable"
 )
 
 // ID is an event's place in the fleet's history: the epoch of its outbox and
@@ -173,7 +174,9 @@ var (
 	// ErrUnknownID: the outbox holds no such event.
 	ErrUnknownID = errors.New("no such event")
 	// ErrInUse: another process holds the data folder.
-	ErrInUse = errors.New("data folder is in use by another agent")
+	ErrInUse = durable.ErrInUse
 	// ErrNewer: a file was written by a newer scanrelay.
-	ErrNewer = errors.New("written by a newer scanrelay")
+	ErrNewer = durable.ErrNewer
+	// ErrDamaged: what is on disk is not what was written.
+	ErrDamaged = durable.ErrDamaged
 )

@@ -50,7 +50,15 @@ var arrows = []row{
 	{pkg: "wechat/callback", uses: []string{"wechat"}},
 	{pkg: "wechat/fake", uses: []string{"wechat", "wechat/callback"}, libraries: []string{yaml}},
 
-	{pkg: "store", uses: []string{"agent/scan"}, libraries: []string{bbolt, xSys}},
+	// The outbox's leaves, which know nothing of it.
+	{pkg: "store/durable", libraries: []string{xSys}},
+	{pkg: "store/boltpage", uses: []string{"store/durable"}, libraries: []string{bbolt}},
+	{pkg: "store/internal/storetest"},
+
+	{
+		pkg: "store", uses: []string{"agent/scan", "store/boltpage", "store/durable"}, libraries: []string{bbolt, xSys},
+		tests: []string{"store/internal/storetest"},
+	},
 	{pkg: "store/snapshot", uses: []string{"agent/scan"}, libraries: []string{bbolt, xSys}},
 
 	// Bytes to reads. x/text is for devices that send GBK.

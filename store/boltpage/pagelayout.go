@@ -1,4 +1,4 @@
-package store
+package boltpage
 
 import (
 	"errors"
@@ -14,7 +14,7 @@ import (
 // into as many pages as they need. So a number that was changed in the header or
 // in the table gives itself away here, before anything is looked for where it
 // points to.
-func (p *pageFile) page(id uint64) ([]byte, error) {
+func (p *File) page(id uint64) ([]byte, error) {
 	if !p.mark(id) {
 		return nil, errors.New("is out of place")
 	}
@@ -34,7 +34,7 @@ func (p *pageFile) page(id uint64) ([]byte, error) {
 		return nil, errors.New("has more elements than room")
 	}
 	if table > 1 {
-		b = make([]byte, table*pageSize)
+		b = make([]byte, table*PageSize)
 		if err := p.read(b, id); err != nil {
 			return nil, err
 		}
@@ -52,7 +52,7 @@ func (p *pageFile) page(id uint64) ([]byte, error) {
 }
 
 // overflow takes the pages that a page runs on into.
-func (p *pageFile) overflow(b []byte, id, size uint64) ([]byte, error) {
+func (p *File) overflow(b []byte, id, size uint64) ([]byte, error) {
 	for next := id + 1; next < id+size; next++ {
 		if !p.mark(next) {
 			for ; next > id+1; next-- { // they are others'
@@ -61,29 +61,29 @@ func (p *pageFile) overflow(b []byte, id, size uint64) ([]byte, error) {
 			return nil, errors.New("overlaps another")
 		}
 	}
-	if size*pageSize <= uint64(len(b)) {
+	if size*PageSize <= uint64(len(b)) {
 		return b, nil
 	}
-	b = make([]byte, size*pageSize)
+	b = make([]byte, size*PageSize)
 	return b, p.read(b, id)
 }
 
 // read tries three times: what a disk cannot read at once it may read then.
-func (p *pageFile) read(b []byte, id uint64) (err error) {
+func (p *File) read(b []byte, id uint64) (err error) {
 	for range 3 {
-		if _, err = p.f.ReadAt(b, int64(id)*pageSize); err == nil || err == io.EOF {
+		if _, err = p.f.ReadAt(b, int64(id)*PageSize); err == nil || err == io.EOF {
 			return err
 		}
 	}
-	p.failed = err
+	p.Failed = err
 	return err
 }
 
-func pagesOf(bytes uint64) uint64 { return (bytes + pageSize - 1) / pageSize }
+func pagesOf(bytes uint64) uint64 { return (bytes + PageSize - 1) / PageSize }
 
 // mark reports whether a page may be where it was met: within the file, and for
 // the first time.
-func (p *pageFile) mark(id uint64) bool {
+func (p *File) mark(id uint64) bool {
 	if id < 2 || id >= p.high || p.marked(id) {
 		return false
 	}
@@ -91,9 +91,9 @@ func (p *pageFile) mark(id uint64) bool {
 	return true
 }
 
-func (p *pageFile) unmark(id uint64) { p.seen[id/8] &^= 1 << (id % 8) }
+func (p *File) unmark(id uint64) { p.seen[id/8] &^= 1 << (id % 8) }
 
-func (p *pageFile) marked(id uint64) bool { return p.seen[id/8]&(1<<(id%8)) != 0 }
+func (p *File) marked(id uint64) bool { return p.seen[id/8]&(1<<(id%8)) != 0 }
 
 // place returns what the table says of the i-th element: where in the page it
 // begins, and how long its key and value are.

@@ -1,4 +1,4 @@
-package store
+package boltpage
 
 import (
 	"bytes"
@@ -8,25 +8,25 @@ import (
 	"os"
 )
 
-// pageFile reads a bbolt file without bbolt, which panics on pages that make no
-// sense, in a goroutine where nothing can catch it, and may go in circles
-// (deps.md A4, A7). This walks the tree as it is on disk, each page once, and
-// says what is wrong. It only reads, and is bounded by the file's size.
-type pageFile struct {
-	f     *os.File
-	pages uint64 // that the file has
-	metas int    // meta pages that are good
-	root  uint64 // page of the root bucket; 0: no meta page is good
-	high  uint64 // pages that are in use, and free ones among them
-	seen  []byte // one bit for each page
+// File reads a bbolt file without bbolt. It walks the tree as it is on
+// disk, each page once, and says what is wrong. It only reads, and is bounded by
+// the file's size.
+type File struct {
+	Pages   uint64          // that the file has
+	Metas   int             // meta pages that are good, of two
+	Failed  error           // the last one that a read failed with for good
+	Buckets map[string]bool // that were met
 
-	shallow  bool                                   // branch pages only: what could send a reader in circles
-	visit    func(bucket string, key, value []byte) // what it is given is good only within it
+	f    *os.File
+	root uint64 // page of the root bucket; 0: no meta page is good
+	high uint64 // pages that are in use, and free ones among them
+	seen []byte // one bit for each page
+
+	shallow  bool // branch pages only
+	visit    func(bucket string, key, value []byte)
 	problem  func(bucket, what string)
-	buckets  map[string]bool // that were met
-	last     []byte          // a copy of the key that was visited before in the bucket; empty: none was
+	last     []byte // a copy of the key that was visited before in the bucket; empty: none was
 	inBucket string
-	failed   error  // the last one that a read failed with for good
 	one      []byte // room for one page: most are leaves, done with before the next is read
 }
 
@@ -42,7 +42,8 @@ const (
 
 var order = binary.NativeEndian
 
-func openPages(path string) (*pageFile, error) {
+// Open opens a file. Damage of any kind is no error of it.
+func Open(path string) (*File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read pages: %w", err)
@@ -51,40 +52,54 @@ func openPages(path string) (*pageFile, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("read pages: %w", err), f.Close())
 	}
-	p := &pageFile{f: f, pages: uint64(info.Size()) / pageSize, buckets: map[string]bool{}, one: make([]byte, pageSize)}
+	p := &File{f: f, Pages: uint64(info.Size()) / PageSize, Buckets: map[string]bool{}, one: make([]byte, PageSize)}
 	var newest uint64
 	for id := range uint64(2) {
 		b := make([]byte, metaPageSize)
-		if err := p.read(b, id); err != nil || !metaValid(b[metaOffset:]) {
+		m := b[metaOffset:]
+		if err := p.read(b, id); err != nil || !metaValid(m) {
 			continue
 		}
-		m := b[metaOffset:]
-		p.metas++
+		p.Metas++
 		if tx := order.Uint64(m[48:]); p.root == 0 || tx > newest {
 			newest, p.root, p.high = tx, order.Uint64(m[16:]), order.Uint64(m[40:])
 		}
 	}
-	p.seen = make([]byte, p.pages/8+1)
+	p.seen = make([]byte, p.Pages/8+1)
 	return p, nil
 }
 
-func (p *pageFile) close() error { return p.f.Close() }
+// Close closes the file.
+func (p *File) Close() error { return p.f.Close() }
 
-// walk goes through all of the tree. What it cannot read it reports and passes.
-func (p *pageFile) walk() {
+// Walk goes through all of the tree and gives what stands in its buckets to
+// visit; key and value are good only within it. What it cannot read it gives to
+// problem and passes. It can be done once.
+func (p *File) Walk(visit func(bucket string, key, value []byte), problem func(bucket, what string)) {
+	p.visit, p.problem = visit, problem
+	p.start()
+}
+
+// walkBranches looks only at branch pages, which could send a reader in circles.
+func (p *File) walkBranches(problem func(bucket, what string)) {
+	p.shallow = true
+	p.Walk(func(string, []byte, []byte) {}, problem)
+}
+
+func (p *File) start() {
 	switch {
 	case p.root == 0:
 		p.problem("", "both meta pages are damaged")
 		return
-	case p.high > p.pages:
-		p.problem("", fmt.Sprintf("file is cut off: %d of %d pages", p.pages, p.high))
-		p.high = p.pages
+	case p.high > p.Pages:
+		p.problem("", fmt.Sprintf("file is cut off: %d of %d pages", p.Pages, p.high))
+		p.high = p.Pages
 	}
 	p.tree(p.root, nil)
 }
 
 // tree visits a page and what hangs on it; no key may be below low.
-func (p *pageFile) tree(id uint64, low []byte) {
+func (p *File) tree(id uint64, low []byte) {
 	page, err := p.page(id)
 	switch {
 	case err != nil:
@@ -100,7 +115,7 @@ func (p *pageFile) tree(id uint64, low []byte) {
 	}
 }
 
-func (p *pageFile) branch(page, low []byte) error {
+func (p *File) branch(page, low []byte) error {
 	n, err := count(page)
 	if err == nil && n == 0 {
 		err = errors.New("is empty")
@@ -131,17 +146,17 @@ func (p *pageFile) branch(page, low []byte) error {
 
 // outOfOrder reports whether a key may not follow the one before, or not stand
 // under low.
-func (p *pageFile) outOfOrder(key, low []byte) bool {
+func (p *File) outOfOrder(key, low []byte) bool {
 	return len(p.last) > 0 && bytes.Compare(p.last, key) >= 0 || bytes.Compare(key, low) < 0
 }
 
-func (p *pageFile) isLeaf(id uint64) bool {
+func (p *File) isLeaf(id uint64) bool {
 	b := make([]byte, pageHeader)
-	_, err := p.f.ReadAt(b, int64(min(id, p.pages))*pageSize)
+	_, err := p.f.ReadAt(b, int64(min(id, p.Pages))*PageSize)
 	return err == nil && order.Uint16(b[8:]) == leafPage
 }
 
-func (p *pageFile) leaf(page, low []byte) error {
+func (p *File) leaf(page, low []byte) error {
 	n, err := count(page)
 	for i := 0; i < n && err == nil; i++ {
 		flags, key, value, bad := element(page, i, true)
@@ -175,9 +190,9 @@ func (p *pageFile) leaf(page, low []byte) error {
 
 // bucket walks a bucket of the root, which has its own tree or a page inside of
 // its value.
-func (p *pageFile) bucket(name string, value []byte) {
+func (p *File) bucket(name string, value []byte) {
 	p.inBucket, p.last = name, p.last[:0]
-	p.buckets[name] = true
+	p.Buckets[name] = true
 	defer func() { p.inBucket = "" }()
 	if root := order.Uint64(value); root != 0 {
 		p.tree(root, nil)
@@ -196,8 +211,8 @@ func (p *pageFile) bucket(name string, value []byte) {
 	}
 }
 
-// inline gives the elements of a bucket that stands inside of its value.
-func inline(value []byte, visit func(key, value []byte)) {
+// Inline gives the elements of a bucket that stands inside of its value.
+func Inline(value []byte, visit func(key, value []byte)) {
 	if len(value) < bucketHeader+pageHeader || order.Uint64(value) != 0 {
 		return
 	}
@@ -210,9 +225,9 @@ func inline(value []byte, visit func(key, value []byte)) {
 	}
 }
 
-// strays gives every element of the leaf pages that walk did not reach.
-func (p *pageFile) strays(visit func(bucket bool, key, value []byte)) {
-	for id := uint64(2); id < p.pages; id++ {
+// Strays gives every element of the leaf pages that walk did not reach.
+func (p *File) Strays(visit func(bucket bool, key, value []byte)) {
+	for id := uint64(2); id < p.Pages; id++ {
 		if p.marked(id) {
 			continue
 		}
@@ -221,10 +236,10 @@ func (p *pageFile) strays(visit func(bucket bool, key, value []byte)) {
 			continue
 		}
 		more := uint64(order.Uint32(head[12:]))
-		if order.Uint16(head[8:]) != leafPage || order.Uint64(head) != id || more >= p.pages-id {
+		if order.Uint16(head[8:]) != leafPage || order.Uint64(head) != id || more >= p.Pages-id {
 			continue
 		}
-		page := make([]byte, (1+more)*pageSize)
+		page := make([]byte, (1+more)*PageSize)
 		if err := p.read(page, id); err != nil {
 			continue
 		}

@@ -1,4 +1,4 @@
-package store
+package durable
 
 import (
 	"errors"
@@ -13,47 +13,47 @@ import (
 // lockTimeout is how long Open waits for a lock that only readers hold.
 const lockTimeout = 5 * time.Second
 
-// lockFile is the folder's lock: one writer, or any number of readers. It is a
+// Lock is a folder's lock: one writer, or any number of readers. It is a
 // file of its own because bbolt's lock goes with the inode: after an unlink a
-// second process would lock the next file happily (deps.md A8).
-type lockFile struct{ f *os.File }
+// second process would lock the next file happily.
+type Lock struct{ f *os.File }
 
-// lockExclusive takes the writer's lock. It waits up to lockTimeout for
+// LockExclusive takes the writer's lock. It waits up to lockTimeout for
 // readers, which are short commands, and not at all for another writer.
-func lockExclusive(dir string) (*lockFile, error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+func LockExclusive(path string) (*Lock, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)
 	}
-	l := &lockFile{f}
+	l := &Lock{f}
 	for end := time.Now().Add(lockTimeout); ; time.Sleep(10 * time.Millisecond) {
 		err = l.try(unix.LOCK_EX)
 		if err == nil {
 			return l, nil
 		}
 		if !errors.Is(err, unix.EWOULDBLOCK) || !l.onlyReaders() || time.Now().After(end) {
-			return nil, l.refuse(dir, err)
+			return nil, l.refuse(err)
 		}
 	}
 }
 
-// lockShared takes a reader's lock on an outbox that exists.
-func lockShared(dir string) (*lockFile, error) {
-	f, err := os.Open(filepath.Join(dir, lockName))
+// LockShared takes a reader's lock; the file must be there.
+func LockShared(path string) (*Lock, error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)
 	}
-	l := &lockFile{f}
+	l := &Lock{f}
 	if err := l.try(unix.LOCK_SH); err != nil {
-		return nil, l.refuse(dir, err)
+		return nil, l.refuse(err)
 	}
 	return l, nil
 }
 
-func (l *lockFile) try(how int) error { return unix.Flock(int(l.f.Fd()), how|unix.LOCK_NB) }
+func (l *Lock) try(how int) error { return unix.Flock(int(l.f.Fd()), how|unix.LOCK_NB) }
 
 // onlyReaders reports whether no writer holds the lock.
-func (l *lockFile) onlyReaders() bool {
+func (l *Lock) onlyReaders() bool {
 	if l.try(unix.LOCK_SH) != nil {
 		return false
 	}
@@ -61,13 +61,14 @@ func (l *lockFile) onlyReaders() bool {
 	return true
 }
 
-func (l *lockFile) refuse(dir string, err error) error {
-	l.release()
+func (l *Lock) refuse(err error) error {
+	l.Release()
+	dir := filepath.Dir(l.f.Name())
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return fmt.Errorf("lock %s: %w", dir, ErrInUse)
 	}
 	return fmt.Errorf("lock %s: %w", dir, err)
 }
 
-// release gives the lock back; closing the file does it, whatever it returns.
-func (l *lockFile) release() { _ = l.f.Close() }
+// Release gives the lock back; closing the file does it, whatever it returns.
+func (l *Lock) Release() { _ = l.f.Close() }

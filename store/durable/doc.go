@@ -1,0 +1,7 @@
+// Package durable changes files so that a power cut leaves the old ones or the
+// new ones: creations are synced, renamed and their folder synced. It holds a
+// folder's lock, and the sentinels that every reader of files shares.
+//
+// It promises that what its functions return nil for is on disk. It must never
+// know what is in a file.
+package durable

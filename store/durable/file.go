@@ -1,0 +1,147 @@
+package durable
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Sentinels that callers branch on.
+var (
+	// ErrDamaged: what is on disk is not what was written.
+	ErrDamaged = errors.New("record is damaged")
+	// ErrNewer: a file was written by a newer scanrelay.
+	ErrNewer = errors.New("written by a newer scanrelay")
+	// ErrInUse: another process holds the data folder.
+	ErrInUse = errors.New("data folder is in use by another agent")
+)
+
+// Ends of the names of files that hold nothing acknowledged, and of those that
+// were found damaged.
+const (
+	TempSuffix  = ".tmp"
+	AsideSuffix = ".damaged"
+)
+
+// Create makes a file with its content, mode 0600, durable when it returns.
+func Create(path string, content []byte) error {
+	temp := path + TempSuffix
+	err := os.WriteFile(temp, content, 0o600)
+	if err == nil {
+		err = Sync(temp)
+	}
+	if err == nil {
+		err = os.Rename(temp, path)
+	}
+	if err != nil {
+		return fmt.Errorf("create %s: %w", filepath.Base(path), err)
+	}
+	return SyncDir(filepath.Dir(path))
+}
+
+// Sync makes a file's content durable.
+func Sync(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// SyncDir makes creations, renames and removals in dir durable; bbolt never
+// does that. Its error wraps none: the renaming has happened, so
+// not even ENOSPC may pass for a lack of room after which all is as before.
+func SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sync folder: %w", err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("sync folder: %v", err)
+	}
+	return nil
+}
+
+// Exists reports whether there is something under the path.
+func Exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// Destroy overwrites a file in place before it removes it.
+func Destroy(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err == nil {
+		_, err = f.WriteAt(make([]byte, info.Size()), 0)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Remove(path)
+	}
+	if err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(path))
+}
+
+// SetAside gives a damaged file a second name, so that a crash before its
+// first one is taken leaves all as it was.
+func SetAside(path string) (name string, err error) {
+	for i := 1; ; i++ {
+		aside := path + AsideSuffix
+		if i > 1 {
+			aside = fmt.Sprintf("%s-%d", aside, i)
+		}
+		err := os.Link(path, aside)
+		if errors.Is(err, fs.ErrExist) {
+			a, _ := os.Stat(aside)
+			b, _ := os.Stat(path)
+			if a == nil || b == nil || !os.SameFile(a, b) {
+				continue
+			}
+			err = nil
+		}
+		return filepath.Base(aside), err
+	}
+}
+
+// RemoveTemps deletes what an interrupted creation left: a file under its
+// temporary name never held anything acknowledged.
+func RemoveTemps(dir string) error {
+	temps, err := filepath.Glob(filepath.Join(dir, "*"+TempSuffix))
+	if err != nil {
+		return fmt.Errorf("list temporary files: %w", err)
+	}
+	for _, t := range temps {
+		if err := os.Remove(t); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove temporary file: %w", err)
+		}
+	}
+	return nil
+}
+
+// Allocate reserves a file's blocks, so that no other writer can take them. File
+// systems without fallocate go without.
+func Allocate(f *os.File, from, size int64) error {
+	err := unix.Fallocate(int(f.Fd()), 0, from, size)
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) {
+		return nil
+	}
+	return err
+}
+
+// NoSpace reports whether an error says that the file system is full.
+func NoSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
