@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 
@@ -43,7 +44,7 @@ func SourceConfig(c *configs.Agent) intake.SourceConfig {
 	return intake.SourceConfig{
 		Brokers: append([]string{m.Broker}, m.Brokers...), ClientID: m.ClientID,
 		Username: m.Username, Password: m.Password.Reveal(),
-		TLS:          intake.ClientTLS(m.TLS.CAFile, m.TLS.CertFile, m.TLS.KeyFile),
+		TLS:          m.TLS,
 		DedupeWindow: c.DedupeWindow,
 	}
 }
@@ -54,10 +55,7 @@ func brokerConfig(a *Agent) (intake.BrokerConfig, error) {
 		MaxPacket: int64(e.MaxPacket), MaxClients: e.MaxClients, Rate: e.Rate,
 		DedupeWindow: a.cfg.DedupeWindow, Logger: a.log, Users: brokerUsers(a.cfg),
 	}
-	if !e.TLS.Enabled() {
-		return b, nil
-	}
-	conf, err := intake.ServerTLS(e.TLS.CertFile, e.TLS.KeyFile, e.TLS.ClientCAFile)
+	conf, err := e.TLS.Config(tls.RequireAndVerifyClientCert)
 	b.TLS = conf
 	return b, err
 }
@@ -110,7 +108,7 @@ func (s *served) Run(ctx context.Context) error { return s.Broker.Run(ctx, s.ln)
 
 func newUplink(a *Agent) (*uplink.Uplink, error) {
 	client, err := syncapi.NewClient(syncapi.Options{
-		URL: a.cfg.Central.URL, Token: a.cfg.Central.Token.Reveal(), TLS: syncapi.TLSOptions(a.cfg.Central.TLS),
+		URL: a.cfg.Central.URL, Token: a.cfg.Central.Token.Reveal(), TLS: a.cfg.Central.TLS,
 	})
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"scanrelay/agent/intake"
 	"scanrelay/agent/scan"
 	"scanrelay/configs"
+	"scanrelay/configs/tlsfile"
 )
 
 // Package configs may import nothing of this module, so it repeats WeChat's
@@ -97,7 +98,7 @@ func zeros(v reflect.Value, but ...string) (names []string) {
 func TestNothingIsForgottenOnTheWay(t *testing.T) {
 	cfg := &configs.Agent{}
 	fill(reflect.ValueOf(cfg).Elem())
-	cfg.MQTT.Embedded.TLS = configs.ServerTLS{}
+	cfg.MQTT.Embedded.TLS = tlsfile.Server{}
 	a := &Agent{cfg: cfg}
 	broker, err := brokerConfig(a)
 	if err != nil {

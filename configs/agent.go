@@ -1,6 +1,11 @@
 package configs
 
-import "time"
+import (
+	"time"
+
+	"scanrelay/configs/secret"
+	"scanrelay/configs/tlsfile"
+)
 
 // Agent is a depot agent's configuration (interfaces.md, Configuration).
 type Agent struct {
@@ -45,30 +50,30 @@ const EmbeddedBroker = "embedded"
 
 // MQTT is where scans come from.
 type MQTT struct {
-	Broker   string   `yaml:"broker"`
-	Listen   string   `yaml:"listen"` // embedded only
-	ClientID string   `yaml:"client_id"`
-	Brokers  []string `yaml:"brokers"` // further ones, tried in turn
-	Username string   `yaml:"username"`
-	Password Secret   `yaml:"password"`
-	TLS      TLS      `yaml:"tls"`
-	Embedded Embedded `yaml:"embedded"`
+	Broker   string         `yaml:"broker"`
+	Listen   string         `yaml:"listen"` // embedded only
+	ClientID string         `yaml:"client_id"`
+	Brokers  []string       `yaml:"brokers"` // further ones, tried in turn
+	Username string         `yaml:"username"`
+	Password secret.Text    `yaml:"password"`
+	TLS      tlsfile.Client `yaml:"tls"`
+	Embedded Embedded       `yaml:"embedded"`
 }
 
 // Embedded is the broker that the agent runs itself.
 type Embedded struct {
-	Users      []User    `yaml:"users"` // none: nobody has to log in
-	TLS        ServerTLS `yaml:"tls"`
-	MaxPacket  Size      `yaml:"max_packet"`
-	MaxClients int       `yaml:"max_clients"`
-	Rate       float64   `yaml:"rate"` // events a second per client; 0: unlimited
+	Users      []User         `yaml:"users"` // none: nobody has to log in
+	TLS        tlsfile.Server `yaml:"tls"`
+	MaxPacket  Size           `yaml:"max_packet"`
+	MaxClients int            `yaml:"max_clients"`
+	Rate       float64        `yaml:"rate"` // events a second per client; 0: unlimited
 }
 
 // User may log in at the embedded broker.
 type User struct {
-	Username string   `yaml:"username"`
-	Password Secret   `yaml:"password"`
-	Publish  []string `yaml:"publish"` // topic filters it may publish to; none: all
+	Username string      `yaml:"username"`
+	Password secret.Text `yaml:"password"`
+	Publish  []string    `yaml:"publish"` // topic filters it may publish to; none: all
 }
 
 // Quarantine bounds what is kept of input that could not be understood.
@@ -79,9 +84,9 @@ type Quarantine struct {
 
 // CentralLink is the way to the centre.
 type CentralLink struct {
-	URL   string `yaml:"url"`
-	Token Secret `yaml:"token"` // this depot's credential
-	TLS   TLS    `yaml:"tls"`
+	URL   string         `yaml:"url"`
+	Token secret.Text    `yaml:"token"` // this depot's credential
+	TLS   tlsfile.Client `yaml:"tls"`
 }
 
 // WeChatLink is where the agent pushes to.

@@ -1,16 +1,21 @@
 package configs
 
-import "time"
+import (
+	"time"
+
+	"scanrelay/configs/secret"
+	"scanrelay/configs/tlsfile"
+)
 
 // Central is the centre's configuration (interfaces.md, Configuration).
 type Central struct {
 	Listen         string            `yaml:"listen"`
-	TLS            ServerTLS         `yaml:"tls"`
+	TLS            tlsfile.Server    `yaml:"tls"`
 	DataDir        string            `yaml:"data_dir"`
 	Store          CentralStore      `yaml:"store"`
 	WeChat         WeChatAccount     `yaml:"wechat"`
 	Depots         []DepotCredential `yaml:"depots"`
-	AdminToken     Secret            `yaml:"admin_token"`
+	AdminToken     secret.Text       `yaml:"admin_token"`
 	Cells          []Cell            `yaml:"cells"`
 	JSONP          JSONP             `yaml:"jsonp"`
 	TrustedProxies []string          `yaml:"trusted_proxies"` // addresses and prefixes
@@ -20,24 +25,24 @@ type Central struct {
 
 // CentralStore is where the centre keeps the snapshot.
 type CentralStore struct {
-	Driver string `yaml:"driver"`
-	DSN    Secret `yaml:"dsn"` // postgres only; holds a password
+	Driver string      `yaml:"driver"`
+	DSN    secret.Text `yaml:"dsn"` // postgres only; holds a password
 }
 
 // WeChatAccount is the carrier's account at WeChat.
 type WeChatAccount struct {
-	BaseURL  string   `yaml:"base_url"`
-	Rate     float64  `yaml:"rate"` // pathnotify calls a second for the fleet
-	AppID    string   `yaml:"appid"`
-	Secret   Secret   `yaml:"secret"`
-	Callback Callback `yaml:"callback"`
+	BaseURL  string      `yaml:"base_url"`
+	Rate     float64     `yaml:"rate"` // pathnotify calls a second for the fleet
+	AppID    string      `yaml:"appid"`
+	Secret   secret.Text `yaml:"secret"`
+	Callback Callback    `yaml:"callback"`
 }
 
 // Callback is how WeChat's reverse lookups are taken.
 type Callback struct {
 	Path           string        `yaml:"path"`
-	Token          Secret        `yaml:"token"`
-	EncodingAESKey Secret        `yaml:"encoding_aes_key"`
+	Token          secret.Text   `yaml:"token"`
+	EncodingAESKey secret.Text   `yaml:"encoding_aes_key"`
 	Mode           string        `yaml:"mode"`
 	SwapNames      bool          `yaml:"swap_names"`
 	MaxSkew        time.Duration `yaml:"max_skew"` // 0: unchecked
@@ -45,8 +50,8 @@ type Callback struct {
 
 // DepotCredential lets one depot sync.
 type DepotCredential struct {
-	ID    string `yaml:"id"`
-	Token Secret `yaml:"token"`
+	ID    string      `yaml:"id"`
+	Token secret.Text `yaml:"token"`
 }
 
 // Cell is a link on WeChat's landing page (wechat.md section 3.7).

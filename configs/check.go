@@ -10,6 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"scanrelay/configs/secret"
+	"scanrelay/configs/tlsfile"
 )
 
 // checker says what is wrong with values that could be decoded.
@@ -128,7 +131,7 @@ func loopback(host string) bool {
 }
 
 // token checks a bearer token: it travels in a header.
-func (c *checker) token(key string, s Secret) {
+func (c *checker) token(key string, s secret.Text) {
 	for _, r := range s.Reveal() {
 		if r <= ' ' || r > '~' {
 			c.bad(key, "holds a character that no token can have: only visible ASCII travels in a header")
@@ -143,9 +146,9 @@ func (c *checker) log(l Log) {
 }
 
 // clientTLS checks the files of a TLS client.
-func (c *checker) clientTLS(key string, t TLS) {
+func (c *checker) clientTLS(key string, t tlsfile.Client) {
 	if t.CAFile != "" {
-		if _, err := loadPool(t.CAFile); err != nil {
+		if _, err := tlsfile.Pool(t.CAFile); err != nil {
 			c.bad(key+".ca_file", "%s", err)
 		}
 	}
@@ -153,9 +156,9 @@ func (c *checker) clientTLS(key string, t TLS) {
 }
 
 // serverTLS checks the files of a TLS server.
-func (c *checker) serverTLS(key string, t ServerTLS) {
+func (c *checker) serverTLS(key string, t tlsfile.Server) {
 	if t.ClientCAFile != "" {
-		if _, err := loadPool(t.ClientCAFile); err != nil {
+		if _, err := tlsfile.Pool(t.ClientCAFile); err != nil {
 			c.bad(key+".client_ca_file", "%s", err)
 		}
 		if t.CertFile == "" {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"scanrelay/configs/tlsfile"
 )
 
 var depotPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
@@ -78,7 +80,7 @@ func (c *checker) mqtt(m MQTT) {
 		c.bad("mqtt.password", "needs mqtt.username")
 	}
 	c.clientTLS("mqtt.tls", m.TLS)
-	if m.TLS != (TLS{}) && !strings.HasPrefix(m.Broker, "ssl:") && !strings.HasPrefix(m.Broker, "wss:") {
+	if m.TLS != (tlsfile.Client{}) && !strings.HasPrefix(m.Broker, "ssl:") && !strings.HasPrefix(m.Broker, "wss:") {
 		c.warn("mqtt.tls", "has no effect: only brokers with ssl:// or wss:// speak TLS")
 	}
 	for _, key := range []string{"mqtt.listen", "mqtt.embedded"} {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"scanrelay/configs/secret"
 )
 
 func (c *checker) central(a *Central) {
@@ -81,7 +83,7 @@ func (c *checker) callback(b Callback) {
 
 // aesKey checks WeChat's 43 characters of base64. Its last character may carry
 // stray bits (wechat.md 3.3).
-func (c *checker) aesKey(key string, s Secret) {
+func (c *checker) aesKey(key string, s secret.Text) {
 	if !c.required(key, s.Reveal()) {
 		return
 	}
@@ -96,7 +98,7 @@ func (c *checker) aesKey(key string, s Secret) {
 }
 
 func (c *checker) depots(a *Central) {
-	ids, tokens := map[string]int{}, map[Secret]int{}
+	ids, tokens := map[string]int{}, map[secret.Text]int{}
 	for i, d := range a.Depots {
 		key := fmt.Sprintf("depots[%d]", i)
 		if c.required(key+".id", d.ID) {

@@ -20,5 +20,5 @@
 // the line of its key. The structs of a load that has errors must not be used.
 // What is suspicious but works is a warning.
 //
-// Secrets print masked (type Secret), whatever prints them.
+// Secrets print masked (type secret.Text), whatever prints them.
 package configs

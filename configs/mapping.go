@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"scanrelay/configs/secret"
 )
 
 // pair is one key of a mapping with its value.
@@ -160,7 +162,7 @@ func (d *decoder) readSecret(path string, field reflect.Value, key string, at pl
 }
 
 func isSecret(v reflect.Value) bool {
-	return v.IsValid() && v.Type() == reflect.TypeFor[Secret]()
+	return v.IsValid() && v.Type() == reflect.TypeFor[secret.Text]()
 }
 
 // fieldOf returns the field with that name in the YAML; invalid if none has it.

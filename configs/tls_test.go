@@ -4,7 +4,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -41,56 +40,6 @@ func certificate(t *testing.T, dir, name string) (cert, key string) {
 		}
 	}
 	return cert, key
-}
-
-func commonName(t *testing.T, c *tls.Config) string {
-	t.Helper()
-	pair, err := c.GetCertificate(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(pair.Certificate[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return leaf.Subject.CommonName
-}
-
-func TestARenewedCertificateIsTakenUp(t *testing.T) {
-	dir := t.TempDir()
-	cert, key := certificate(t, dir, "first")
-	conf, err := ServerTLS{CertFile: cert, KeyFile: key, ClientCAFile: cert}.Config()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if conf.ClientCAs == nil || conf.ClientAuth != tls.VerifyClientCertIfGiven {
-		t.Error("clients are not asked for certificates")
-	}
-	if got := commonName(t, conf); got != "first" {
-		t.Errorf("certificate of %q", got)
-	}
-	certificate(t, dir, "second")
-	touch(t, time.Now().Add(time.Second), cert, key)
-	if got := commonName(t, conf); got != "second" {
-		t.Errorf("after the renewal: certificate of %q", got)
-	}
-	// While the new files don't fit together the old pair stays.
-	if err := os.WriteFile(key, []byte("half"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	touch(t, time.Now().Add(2*time.Second), key)
-	if got := commonName(t, conf); got != "second" {
-		t.Errorf("during a renewal: certificate of %q", got)
-	}
-}
-
-func touch(t *testing.T, at time.Time, paths ...string) {
-	t.Helper()
-	for _, p := range paths {
-		if err := os.Chtimes(p, at, at); err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 func TestCertificatesAreChecked(t *testing.T) {

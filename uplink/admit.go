@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"scanrelay/configs/wait"
 	"scanrelay/store"
 	"scanrelay/uplink/syncapi"
 )
@@ -61,7 +62,7 @@ func (p *pusher) takeReplies() {
 func (p *pusher) takeReply(it item, v verdictOfCentre) {
 	r := it.rec
 	if v.err != nil {
-		p.release(again(r, p.clock.Now().Add(time.Second+randomUpTo(4*time.Second))))
+		p.release(again(r, p.clock.Now().Add(time.Second+wait.UpTo(4*time.Second))))
 		return
 	}
 	switch v.result {
@@ -96,7 +97,7 @@ func (p *pusher) takeReply(it item, v verdictOfCentre) {
 // again, once; what is unknown after that is on its way with the next batches.
 func (p *pusher) unknown(it item, v verdictOfCentre) {
 	if v.resynced {
-		p.release(again(it.rec, p.clock.Now().Add(fullJitter(4, time.Second, syncCap))))
+		p.release(again(it.rec, p.clock.Now().Add(wait.Jitter(4, time.Second, syncCap))))
 		return
 	}
 	p.asking[it.rec.ID.Seq] = it

@@ -3,6 +3,7 @@ package uplink
 import (
 	"time"
 
+	"scanrelay/configs/wait"
 	"scanrelay/wechat"
 )
 
@@ -119,13 +120,13 @@ func (v *valve) faultLocked(s signal, now time.Time) {
 		v.blockLocked(v.account.reason, now)
 		return
 	}
-	v.closeLocked(&v.account, StateUnreachable, s.reason, now, fullJitter(v.triesLocked(now), faultBase, faultCap))
+	v.closeLocked(&v.account, StateUnreachable, s.reason, now, wait.Jitter(v.triesLocked(now), faultBase, faultCap))
 }
 
 // blockLocked stops all calls until the next probe.
 func (v *valve) blockLocked(reason string, now time.Time) {
 	d := min(probeBase<<min(v.triesLocked(now), 10), probeCap)
-	v.closeLocked(&v.account, StateBlocked, reason, now, d+randomUpTo(d/10))
+	v.closeLocked(&v.account, StateBlocked, reason, now, d+wait.UpTo(d/10))
 }
 
 func (v *valve) closeLocked(s *shutter, state, reason string, now time.Time, d time.Duration) {

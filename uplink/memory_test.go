@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/wait"
 	"scanrelay/store"
 )
 
@@ -223,7 +224,7 @@ func (m *memory) Due() (next time.Time, ok bool) {
 func (m *memory) leasedLocked(seq uint64) bool { return m.recs[seq-1].leased.After(time.Now()) }
 
 func (m *memory) Settle(ctx context.Context, s []store.Settlement) error {
-	if m.settleGap > 0 && !sleep(ctx, m.settleGap) {
+	if m.settleGap > 0 && !wait.Sleep(ctx, m.settleGap) {
 		return ctx.Err()
 	}
 	m.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"scanrelay/configs/wait"
 	"scanrelay/store"
 	"scanrelay/wechat"
 )
@@ -97,7 +98,7 @@ func judge(a answer) verdict {
 			v.signal.kind = signalWorks // it looked the waybill up for this account
 		}
 	default: // Transient, and whatever a later table may add
-		v.next, v.delay = nextRetry, fullJitter(a.attempts, transientBase, transientCap)
+		v.next, v.delay = nextRetry, wait.Jitter(a.attempts, transientBase, transientCap)
 		v.signal = signal{kind: signalFault, reason: v.reply.Reason}
 		if e.Code == wechat.CodeLookupFailed {
 			v.signal.kind = signalLookup
@@ -134,7 +135,7 @@ func judgeDisagreed(times int) (next, store.State, time.Duration) {
 	if times >= maxDisagreed {
 		return nextSettle, store.Dead, 0
 	}
-	return nextRetry, 0, fullJitter(times-1, mismatchBase, mismatchCap)
+	return nextRetry, 0, wait.Jitter(times-1, mismatchBase, mismatchCap)
 }
 
 // wantsResync reports whether what WeChat said last is a disagreement with the

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"scanrelay/configs/wait"
 	"scanrelay/store"
 	"scanrelay/wechat"
 )
@@ -127,7 +128,7 @@ func TestTransientDelays(t *testing.T) {
 	for attempts, most := range map[int]time.Duration{0: time.Second, 3: 8 * time.Second, 20: 5 * time.Minute, 63: 5 * time.Minute, 1 << 30: 5 * time.Minute} {
 		longest := time.Duration(0)
 		for range 300 {
-			d := fullJitter(attempts, transientBase, transientCap)
+			d := wait.Jitter(attempts, transientBase, transientCap)
 			if d < 0 || d >= most {
 				t.Fatalf("attempt %d: delay %v, want below %v", attempts, d, most)
 			}

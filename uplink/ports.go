@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/secret"
 	"scanrelay/store"
 	"scanrelay/uplink/syncapi"
 	"scanrelay/wechat"
@@ -92,8 +93,8 @@ type Centre interface {
 // WeChat is WeChat as the push relay calls it; *wechat.Client is one. Both
 // calls bound their own time.
 type WeChat interface {
-	UserQuery(ctx context.Context, token wechat.Secret, phone string) (exist bool, err error)
-	PathNotify(ctx context.Context, token wechat.Secret, n wechat.Notification) (exist bool, err error)
+	UserQuery(ctx context.Context, token secret.Text, phone string) (exist bool, err error)
+	PathNotify(ctx context.Context, token secret.Text, n wechat.Notification) (exist bool, err error)
 }
 
 // Clock is the gateway's clock. While it is not believable nothing is synced or

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"scanrelay/configs/wait"
 	"scanrelay/store"
 )
 
@@ -248,7 +249,7 @@ func (p *pusher) refresh() {
 // sweep looks every minute for waiting events that expired, while events can be
 // judged at all. It reads records, which must not hold the dispatcher up.
 func (p *pusher) sweep(ctx context.Context) {
-	for sleep(ctx, sweepEvery) {
+	for wait.Sleep(ctx, sweepEvery) {
 		if window, _ := p.window(); window != 0 {
 			p.waits.sweep(p.clock.Now())
 		}

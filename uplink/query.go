@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 
+	"scanrelay/configs/secret"
+	"scanrelay/configs/wait"
 	"scanrelay/wechat"
 )
 
@@ -56,7 +58,7 @@ func (p *pusher) bound(ctx context.Context, it *item, k phoneKey) verdict {
 			return verdict{next: nextHold}
 		}
 	}
-	v := p.call(ctx, it, wechat.APIUserQuery, func(ctx context.Context, t wechat.Secret) (bool, error) {
+	v := p.call(ctx, it, wechat.APIUserQuery, func(ctx context.Context, t secret.Text) (bool, error) {
 		exist, err := p.wechat.UserQuery(ctx, t, it.data.Receiver.Phone.Reveal())
 		if err == nil {
 			p.bindings.learned(k, it.rec.Event.Waybill, exist)
@@ -78,7 +80,7 @@ func (p *pusher) follow(ctx context.Context, it *item, k phoneKey, v verdict) ve
 	}
 	if v.next == nextRetry {
 		it.tried = true
-		v.delay = fullJitter(it.rec.Attempts, transientBase, transientCap)
+		v.delay = wait.Jitter(it.rec.Attempts, transientBase, transientCap)
 	}
 	return v
 }

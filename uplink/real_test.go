@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/secret"
 	"scanrelay/store"
 	"scanrelay/uplink"
 	"scanrelay/wechat"
@@ -192,8 +193,8 @@ func BenchmarkScanToPush(b *testing.B) {
 // atOnce is a WeChat that takes everything.
 type atOnce struct{}
 
-func (atOnce) UserQuery(context.Context, wechat.Secret, string) (bool, error) { return true, nil }
-func (atOnce) PathNotify(context.Context, wechat.Secret, wechat.Notification) (bool, error) {
+func (atOnce) UserQuery(context.Context, secret.Text, string) (bool, error) { return true, nil }
+func (atOnce) PathNotify(context.Context, secret.Text, wechat.Notification) (bool, error) {
 	return true, nil
 }
 

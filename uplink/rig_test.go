@@ -13,6 +13,8 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/secret"
+	"scanrelay/configs/wait"
 	"scanrelay/store"
 	"scanrelay/uplink/syncapi"
 	"scanrelay/wechat"
@@ -171,7 +173,7 @@ func (c *centre) Sync(ctx context.Context, r *syncapi.Request) (*syncapi.Respons
 	c.mu.Lock()
 	delay := c.delay
 	c.mu.Unlock()
-	if !sleep(ctx, delay) {
+	if !wait.Sleep(ctx, delay) {
 		return nil, syncapi.Exchange{}, &syncapi.Error{Err: ctx.Err()}
 	}
 	c.mu.Lock()
@@ -262,12 +264,12 @@ func (f *fakeWeChat) set(fn func(f *fakeWeChat)) {
 	fn(f)
 }
 
-func (f *fakeWeChat) UserQuery(ctx context.Context, token wechat.Secret, phone string) (bool, error) {
+func (f *fakeWeChat) UserQuery(ctx context.Context, token secret.Text, phone string) (bool, error) {
 	f.mu.Lock()
 	f.queries = append(f.queries, phone)
 	took, answer := f.took, f.query
 	f.mu.Unlock()
-	if !sleep(ctx, took) {
+	if !wait.Sleep(ctx, took) {
 		return false, &wechat.Error{API: wechat.APIUserQuery, Err: ctx.Err()}
 	}
 	if answer != nil {
@@ -278,7 +280,7 @@ func (f *fakeWeChat) UserQuery(ctx context.Context, token wechat.Secret, phone s
 	return true, nil
 }
 
-func (f *fakeWeChat) PathNotify(ctx context.Context, token wechat.Secret, n wechat.Notification) (bool, error) {
+func (f *fakeWeChat) PathNotify(ctx context.Context, token secret.Text, n wechat.Notification) (bool, error) {
 	f.mu.Lock()
 	if f.inFlight == nil {
 		f.inFlight = map[string]bool{}
@@ -299,7 +301,7 @@ func (f *fakeWeChat) PathNotify(ctx context.Context, token wechat.Secret, n wech
 		f.flying--
 		f.mu.Unlock()
 	}()
-	if !sleep(ctx, took) {
+	if !wait.Sleep(ctx, took) {
 		return false, &wechat.Error{API: wechat.APIPathNotify, Sent: true, Err: ctx.Err()}
 	}
 	if answer != nil {

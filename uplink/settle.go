@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"scanrelay/configs/wait"
 	"scanrelay/store"
 )
 
@@ -48,7 +49,7 @@ func (p *pusher) end(ended ...ending) {
 			return
 		}
 		p.log.Error("settle events, trying again", "error", err)
-		if !sleep(p.ending, fullJitter(try, 100*time.Millisecond, 5*time.Second)) {
+		if !wait.Sleep(p.ending, wait.Jitter(try, 100*time.Millisecond, 5*time.Second)) {
 			return
 		}
 	}

@@ -8,8 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
-
+	"scanrelay/configs/wait"
 	"scanrelay/store"
 	"scanrelay/uplink/syncapi"
 )
@@ -55,9 +54,9 @@ type syncer struct {
 	oldest atomic.Int64 // received_at of the oldest unsynced event, unix nanoseconds; 0: none
 
 	narrow  narrowing
-	pace    *backoff.ExponentialBackOff // of calls that fail
-	storeID string                      // of the centre's last answer
-	moves   int                         // corrections of the numbering in a row
+	spacing wait.Backoff // of calls that fail
+	storeID string       // of the centre's last answer
+	moves   int          // corrections of the numbering in a row
 }
 
 // centreView is how the centre stands, for Status.
@@ -72,7 +71,7 @@ type centreView struct {
 
 // run syncs until ctx ends or the outbox fails.
 func (s *syncer) run(ctx context.Context) error {
-	sleep(ctx, randomUpTo(s.spread))
+	wait.Sleep(ctx, wait.UpTo(s.spread))
 	for ctx.Err() == nil {
 		more, err := s.turn(ctx)
 		if ctx.Err() != nil {
@@ -83,7 +82,7 @@ func (s *syncer) run(ctx context.Context) error {
 		}
 		switch {
 		case err != nil:
-			sleep(ctx, s.failed(err))
+			wait.Sleep(ctx, s.failed(err))
 		case !more:
 			s.wait(ctx)
 		}
@@ -133,7 +132,7 @@ func (s *syncer) call(ctx context.Context, req *syncapi.Request) (*syncapi.Respo
 // contact takes what every answer carries: the centre's clock, the token, the
 // rate, the state of WeChat as the centre sees it.
 func (s *syncer) contact(resp *syncapi.Response, x syncapi.Exchange) {
-	s.pace.Reset()
+	s.spacing.Reset()
 	centre := time.Unix(resp.Time, 0)
 	s.clock.Heard(centre, x.Took+time.Second)
 	now := s.clock.Now()
@@ -179,14 +178,14 @@ func (s *syncer) failed(err error) time.Duration {
 	if changed {
 		s.log.Warn("central not reached", "reason", reason)
 	}
-	wait := s.pace.NextBackOff()
+	d := s.spacing.Next()
 	if e.Unauthorized() {
-		wait += denyBase
+		d += denyBase
 	}
 	if e.RetryAfter > 0 {
-		wait = max(wait, e.RetryAfter+randomUpTo(e.RetryAfter/10))
+		d = max(d, e.RetryAfter+wait.UpTo(e.RetryAfter/10))
 	}
-	return wait
+	return d
 }
 
 // wait returns when there is something to say again, at the latest after the
@@ -204,7 +203,7 @@ func (s *syncer) wait(ctx context.Context) {
 	}
 	select {
 	case <-arrived:
-		sleep(ctx, linger)
+		wait.Sleep(ctx, linger)
 	case <-s.desk.asked:
 	case <-idle.C:
 	case <-ctx.Done():

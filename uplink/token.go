@@ -6,14 +6,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"scanrelay/configs/secret"
 	"scanrelay/uplink/syncapi"
-	"scanrelay/wechat"
 )
 
 // token is one access token as it came from the centre. A token offered again
 // after a refusal is another *token, even with the same text.
 type token struct {
-	value      wechat.Secret
+	value      secret.Text
 	generation string
 	until      time.Time
 	trial      atomic.Bool // came after a refusal and was not accepted by WeChat yet
@@ -87,7 +87,7 @@ func (t *tokens) offer(o *syncapi.Token) {
 		t.current.until = until
 		return
 	}
-	t.current = &token{value: wechat.Secret(o.Value), generation: o.Generation, until: until}
+	t.current = &token{value: secret.Text(o.Value), generation: o.Generation, until: until}
 	t.current.trial.Store(t.bad != "")
 	t.bad = ""
 	t.changedLocked()

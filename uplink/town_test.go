@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/secret"
 	"scanrelay/store"
 	"scanrelay/store/snapshot"
 	"scanrelay/uplink"
@@ -105,7 +106,7 @@ func (w *town) centreOptions(depots int, snap snapshot.Store, api *wechat.Client
 		Callback: central.Callback{Token: fake.DefaultToken, EncodingAESKey: fake.DefaultAESKey, Mode: fake.Secure, SwapNames: true, MaxSkew: 10 * time.Minute},
 	}}
 	for i := range depots {
-		o.Config.Depots = append(o.Config.Depots, central.Depot{ID: scan.DepotID(fmt.Sprint("d", i)), Token: wechat.Secret(credential(i))})
+		o.Config.Depots = append(o.Config.Depots, central.Depot{ID: scan.DepotID(fmt.Sprint("d", i)), Token: secret.Text(credential(i))})
 	}
 	return o
 }

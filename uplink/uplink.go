@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/wait"
 	"scanrelay/store"
 )
 
@@ -87,8 +88,8 @@ func assemble(c Config) *Uplink {
 	gate := newGate(c.Notify, c.Outbox)
 	waits := newWaits(c.Outbox, gate.expires, c.Logger)
 	s := &syncer{
-		pace:   pace(syncBase, syncCap),
-		centre: c.Client, outbox: c.Outbox, clock: c.Clock, gate: gate, answers: answers, bindings: bindings,
+		spacing: wait.Backoff{Base: syncBase, Limit: syncCap},
+		centre:  c.Client, outbox: c.Outbox, clock: c.Clock, gate: gate, answers: answers, bindings: bindings,
 		tokens: tokens, valve: valve, waits: waits, desk: desk, log: c.Logger, version: c.Version,
 		limit: c.Notify.Rate, spread: max(0, cmp.Or(c.StartSpread, 2*time.Second)),
 		onSynced: c.Hooks.OnSynced, onEnded: c.Hooks.OnOutcome,

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/secret"
+	"scanrelay/configs/wait"
 	"scanrelay/store"
 	"scanrelay/wechat"
 )
@@ -59,7 +61,7 @@ func (p *pusher) deliver(ctx context.Context, it *item) verdict {
 		return v
 	}
 	n := notification(it.rec.Event, it.data)
-	return p.call(ctx, it, wechat.APIPathNotify, func(ctx context.Context, t wechat.Secret) (bool, error) {
+	return p.call(ctx, it, wechat.APIPathNotify, func(ctx context.Context, t secret.Text) (bool, error) {
 		exist, err := p.wechat.PathNotify(ctx, t, n)
 		if err == nil {
 			p.bindings.learned(k, it.rec.Event.Waybill, exist)
@@ -69,7 +71,7 @@ func (p *pusher) deliver(ctx context.Context, it *item) verdict {
 }
 
 // call makes one call, again with a fresh token where the first was refused.
-func (p *pusher) call(ctx context.Context, it *item, api string, do func(context.Context, wechat.Secret) (bool, error)) verdict {
+func (p *pusher) call(ctx context.Context, it *item, api string, do func(context.Context, secret.Text) (bool, error)) verdict {
 	for {
 		v, again := p.once(ctx, it, api, do)
 		if !again {
@@ -79,7 +81,7 @@ func (p *pusher) call(ctx context.Context, it *item, api string, do func(context
 }
 
 // once makes one call. again is true when it is to be repeated at once.
-func (p *pusher) once(ctx context.Context, it *item, api string, do func(context.Context, wechat.Secret) (bool, error)) (v verdict, again bool) {
+func (p *pusher) once(ctx context.Context, it *item, api string, do func(context.Context, secret.Text) (bool, error)) (v verdict, again bool) {
 	if tok := p.waitToken(); tok == nil {
 		return verdict{next: nextHold}, false
 	}
@@ -144,7 +146,7 @@ func heldVerdict(api string, err error) verdict {
 	v := verdict{next: nextHold}
 	var h *held
 	if errors.As(err, &h) && (h.slow || api == wechat.APIUserQuery) {
-		v.delay = max(0, time.Until(h.until)) + randomUpTo(time.Second)
+		v.delay = max(0, time.Until(h.until)) + wait.UpTo(time.Second)
 	}
 	return v
 }

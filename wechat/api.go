@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"scanrelay/configs/secret"
 )
 
 // The calls by the names that errors and metrics show.
@@ -34,7 +36,7 @@ const (
 
 // AccessToken is what stable_token gives.
 type AccessToken struct {
-	Value     Secret
+	Value     secret.Text
 	ExpiresIn time.Duration // from now; just fetched at least 300 s
 }
 
@@ -44,13 +46,13 @@ const maxTokenLife = 24 * time.Hour
 // StableToken asks for the appid's access token. force voids the old one at
 // once (20 a day, at least 30 s apart): only for a leaked token, never by
 // itself. The class of a refusal is never BadToken: see Error.Class.
-func (c *Client) StableToken(ctx context.Context, appid string, secret Secret, force bool) (AccessToken, error) {
-	k := call{api: APIStableToken, path: StableTokenPath, limit: TokenLimit, hidden: []Secret{secret}, body: struct {
+func (c *Client) StableToken(ctx context.Context, appid string, appSecret secret.Text, force bool) (AccessToken, error) {
+	k := call{api: APIStableToken, path: StableTokenPath, limit: TokenLimit, hidden: []secret.Text{appSecret}, body: struct {
 		GrantType string `json:"grant_type"`
 		AppID     string `json:"appid"`
 		Secret    string `json:"secret"`
 		Force     bool   `json:"force_refresh"`
-	}{"client_credential", appid, secret.Reveal(), force}}
+	}{"client_credential", appid, appSecret.Reveal(), force}}
 	var answer struct {
 		Token     string `json:"access_token"`
 		ExpiresIn int64  `json:"expires_in"` // seconds
@@ -62,11 +64,11 @@ func (c *Client) StableToken(ctx context.Context, appid string, secret Secret, f
 		return AccessToken{}, odd(k, "answer has no access_token or no expires_in")
 	}
 	life := time.Duration(min(answer.ExpiresIn, int64(maxTokenLife/time.Second))) * time.Second
-	return AccessToken{Value: Secret(answer.Token), ExpiresIn: life}, nil
+	return AccessToken{Value: secret.Text(answer.Token), ExpiresIn: life}, nil
 }
 
 // UserQuery asks whether the phone is bound to WeChat's express service.
-func (c *Client) UserQuery(ctx context.Context, token Secret, phone string) (exist bool, err error) {
+func (c *Client) UserQuery(ctx context.Context, token secret.Text, phone string) (exist bool, err error) {
 	k := call{api: APIUserQuery, path: UserQueryPath, token: token, limit: UserQueryLimit, body: struct {
 		Phone string `json:"phone"`
 	}{phone}}
@@ -93,7 +95,7 @@ func (c *Client) UserQuery(ctx context.Context, token Secret, phone string) (exi
 //
 // The node must be in the central snapshot before. A call whose Error has Sent
 // set may have had its effect.
-func (c *Client) PathNotify(ctx context.Context, token Secret, n Notification) (exist bool, err error) {
+func (c *Client) PathNotify(ctx context.Context, token secret.Text, n Notification) (exist bool, err error) {
 	k := call{api: APIPathNotify, path: PathNotifyPath, token: token, limit: PathNotifyLimit, body: n}
 	if err := n.Validate(); err != nil {
 		return false, refuse(k, err)
@@ -127,7 +129,7 @@ type Quota struct {
 
 // Quota asks for the quota of the API at cgiPath, PathNotifyPath for instance.
 // Ask every few minutes at most, and from central only.
-func (c *Client) Quota(ctx context.Context, token Secret, cgiPath string) (Quota, error) {
+func (c *Client) Quota(ctx context.Context, token secret.Text, cgiPath string) (Quota, error) {
 	k := call{api: APIQuota, path: QuotaPath, token: token, limit: QuotaLimit, body: struct {
 		Path string `json:"cgi_path"`
 	}{cgiPath}}

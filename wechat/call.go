@@ -11,16 +11,18 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"time"
+
+	"scanrelay/configs/secret"
 )
 
 // call is one call of WeChat's API.
 type call struct {
 	api    string
 	path   string
-	token  Secret // sent in the URL; "" only for stable_token
+	token  secret.Text // sent in the URL; "" only for stable_token
 	limit  time.Duration
 	body   any
-	hidden []Secret // further secrets that no error may show
+	hidden []secret.Text // further secrets that no error may show
 }
 
 // do makes the call and decodes WeChat's answer into out. Its error is an

@@ -12,9 +12,11 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"scanrelay/configs/secret"
 )
 
-const testSecret Secret = "s3cr3t+/=& 秘密"
+const testSecret secret.Text = "s3cr3t+/=& 秘密"
 
 // roundTrip is a transport without a network.
 type roundTrip func(*http.Request) (*http.Response, error)

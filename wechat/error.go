@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"scanrelay/configs/secret"
 )
 
 // ErrNoToken marks a call that was not made because there was no access token.
@@ -110,7 +112,7 @@ func cleanMsg(s string) string {
 		}
 		return r
 	}, strings.ToValidUTF8(s, "\uFFFD"))
-	s = longDigits.ReplaceAllString(strings.TrimSpace(s), masked)
+	s = longDigits.ReplaceAllString(strings.TrimSpace(s), secret.Masked)
 	if len(s) <= maxMsg {
 		return s
 	}

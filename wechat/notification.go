@@ -3,6 +3,8 @@ package wechat
 import (
 	"fmt"
 	"log/slog"
+
+	"scanrelay/configs/secret"
 )
 
 // Notification is the body of pathnotify (README, pathnotify). Fields stand
@@ -51,10 +53,10 @@ func (n Notification) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "notification
 func (n Notification) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(n)) }
 
 // Format prints nothing about the person, under every verb.
-func (p Party) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(masked)) }
+func (p Party) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(secret.Masked)) }
 
 // LogValue logs nothing about the person.
-func (p Party) LogValue() slog.Value { return slog.StringValue(masked) }
+func (p Party) LogValue() slog.Value { return slog.StringValue(secret.Masked) }
 
 // Format prints the action and its time only, under every verb.
 func (n Node) Format(f fmt.State, _ rune) {

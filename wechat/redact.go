@@ -8,6 +8,8 @@ import (
 	"os"
 	"regexp"
 	"strings"
+
+	"scanrelay/configs/secret"
 )
 
 // leak finds what a URL or JSON carries as a secret, also where a URL stands
@@ -20,8 +22,8 @@ var userinfo = regexp.MustCompile(`//[^/@\s"]+@`)
 // RedactURL returns a URL, or any text with URLs or JSON in it, with the values
 // of access_token and secret and all passwords replaced by ***.
 func RedactURL(text string) string {
-	text = leak.ReplaceAllString(text, "${1}"+masked)
-	return userinfo.ReplaceAllString(text, "//"+masked+"@")
+	text = leak.ReplaceAllString(text, "${1}"+secret.Masked)
+	return userinfo.ReplaceAllString(text, "//"+secret.Masked+"@")
 }
 
 // Redact returns an error that says what err says without its secrets. What
@@ -44,14 +46,14 @@ func redactWith(err error, clean func(string) string) error {
 
 // hide returns a function that replaces secrets as they stand and as a URL
 // escapes them, and whatever RedactURL finds.
-func hide(secrets ...Secret) func(string) string {
+func hide(secrets ...secret.Text) func(string) string {
 	var pairs []string
 	for _, s := range secrets {
 		if s == "" {
 			continue
 		}
 		for _, form := range []string{s.Reveal(), url.QueryEscape(s.Reveal()), url.PathEscape(s.Reveal())} {
-			pairs = append(pairs, form, masked)
+			pairs = append(pairs, form, secret.Masked)
 		}
 	}
 	literal := strings.NewReplacer(pairs...)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"scanrelay/configs/wait"
 	"scanrelay/uplink/syncapi"
 )
 
@@ -65,7 +66,7 @@ func (c *carrier) run(ctx context.Context) error {
 	for {
 		select {
 		case p := <-c.late:
-			wait(ctx, c.lateBy)
+			wait.Sleep(ctx, c.lateBy)
 			if err := c.post(context.WithoutCancel(ctx), c.rest(p)); err != nil {
 				return err
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"scanrelay/configs/wait"
 	"scanrelay/store"
 )
 
@@ -16,7 +17,7 @@ func (d *demo) drain(ctx context.Context) []string {
 		limit = DrainLimit
 	}
 	for start := time.Now(); !d.drained(); {
-		if limit > 0 && time.Since(start) > limit || !wait(ctx, 50*time.Millisecond) {
+		if limit > 0 && time.Since(start) > limit || !wait.Sleep(ctx, 50*time.Millisecond) {
 			break
 		}
 	}

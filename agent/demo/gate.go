@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"scanrelay/configs/wait"
 )
 
 // gate is the depot's uplink: what the agent sends to the centre and to WeChat
@@ -51,7 +53,7 @@ func (g *gate) run(ctx context.Context) {
 			return
 		case d := <-g.cuts:
 			g.set(true, time.Now().Add(d))
-			wait(ctx, d)
+			wait.Sleep(ctx, d)
 			g.set(false, time.Time{})
 		}
 	}
@@ -65,16 +67,4 @@ func (g *gate) wrap(h http.Handler) http.Handler {
 		}
 		h.ServeHTTP(w, r)
 	})
-}
-
-// wait waits for d or until ctx ends, and reports whether d is over.
-func wait(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -16,6 +16,7 @@ import (
 	"scanrelay/agent"
 	"scanrelay/agent/control"
 	"scanrelay/configs"
+	"scanrelay/configs/secret"
 	"scanrelay/store/snapshot"
 	"scanrelay/uplink/central"
 	"scanrelay/wechat"
@@ -111,9 +112,9 @@ func (s *site) startCentral(wechatURL string) (viaGate string, err error) {
 	c, err := central.New(central.Options{
 		Snapshot: snap, WeChat: client, Version: s.o.Version, Logger: s.log,
 		Config: central.Config{
-			AppID: fake.DefaultAppID, Secret: fake.DefaultSecret, Rate: 5000, AdminToken: wechat.Secret(s.adminToken),
+			AppID: fake.DefaultAppID, Secret: fake.DefaultSecret, Rate: 5000, AdminToken: secret.Text(s.adminToken),
 			Callback: central.Callback{Token: fake.DefaultToken, EncodingAESKey: fake.DefaultAESKey, Mode: fake.Secure, SwapNames: true, MaxSkew: 10 * time.Minute},
-			Depots:   []central.Depot{{ID: "hz-01", Token: wechat.Secret(s.depotToken)}},
+			Depots:   []central.Depot{{ID: "hz-01", Token: secret.Text(s.depotToken)}},
 		},
 	})
 	if err != nil {

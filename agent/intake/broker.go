@@ -15,6 +15,7 @@ import (
 
 	"scanrelay/agent/intake/sparkplug"
 	"scanrelay/agent/intake/topic"
+	"scanrelay/configs/limit"
 )
 
 // Broker is an MQTT broker for devices to publish to: their PUBACK is our fsync.
@@ -28,8 +29,8 @@ type Broker struct {
 	users  atomic.Pointer[map[string]user]
 	space  *budget
 
-	connects *limiters // by address
-	rates    *limiters // by client id; nil: unlimited
+	connects *limit.Keyed // by address
+	rates    *limit.Keyed // by client id; nil: unlimited
 
 	full     atomic.Bool // connections were closed for want of room
 	stopping atomic.Bool
@@ -70,9 +71,9 @@ func NewBroker(cfg BrokerConfig, m *Mapper, j Journal) (*Broker, error) {
 		cfg: cfg, funnel: newFunnel(m, j, cfg.DedupeWindow), log: cfg.Logger,
 		notes: newNotes(cfg.Logger), space: newBudget(cfg.MaxWaiting), closing: make(chan struct{}),
 	}
-	b.connects = newLimiters(connectsPerSecond, cfg.MaxClients+halfOpenAllowed)
+	b.connects = limit.New(connectsPerSecond, cfg.MaxClients+halfOpenAllowed, maxLimited)
 	if cfg.Rate > 0 {
-		b.rates = newLimiters(cfg.Rate, int(cfg.Rate))
+		b.rates = limit.New(cfg.Rate, max(1, int(cfg.Rate)), maxLimited)
 	}
 	return b, b.SetUsers(cfg.Users)
 }

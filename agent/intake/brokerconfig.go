@@ -2,17 +2,14 @@ package intake
 
 import (
 	"crypto/tls"
-	"fmt"
 	"log/slog"
-	"os"
-	"sync"
 	"time"
 )
 
 // BrokerConfig configures a Broker. What is zero has a default.
 type BrokerConfig struct {
 	Users []User // none: nobody has to log in
-	// TLS makes every connection a TLS one; nil: plain. See ServerTLS.
+	// TLS makes every connection a TLS one; nil: plain.
 	TLS        *tls.Config
 	MaxPacket  int64   // bytes; default 256 KiB
 	MaxClients int     // default 1000
@@ -47,7 +44,11 @@ const (
 	retryFullEvery  = 200 * time.Millisecond
 	slowRefusal     = time.Second
 	maxSlowRefusals = 256
-	halfOpenAllowed = 64 // connections beside MaxClients that have not logged in
+	halfOpenAllowed = 64   // connections beside MaxClients that have not logged in
+	maxLimited      = 4096 // addresses and client ids whose rates are known
+	// Connections of one address: so many a second in the long run, after as many
+	// at once as all clients need that come back together behind one router.
+	connectsPerSecond = 50
 )
 
 func (c *BrokerConfig) setDefaults() {
@@ -72,61 +73,4 @@ func (c *BrokerConfig) setDefaults() {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-}
-
-// ServerTLS returns a server's TLS configuration that reads its certificate
-// again when the files change. With a client CA every client needs a
-// certificate of it.
-func ServerTLS(certFile, keyFile, clientCAFile string) (*tls.Config, error) {
-	r := &reloader{certFile: certFile, keyFile: keyFile}
-	if _, err := r.get(nil); err != nil {
-		return nil, err
-	}
-	conf := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: r.get}
-	if clientCAFile != "" {
-		pool, err := certPool(clientCAFile)
-		if err != nil {
-			return nil, err
-		}
-		conf.ClientCAs, conf.ClientAuth = pool, tls.RequireAndVerifyClientCert
-	}
-	return conf, nil
-}
-
-// reloader keeps a certificate while its files stay the same.
-type reloader struct {
-	certFile, keyFile string
-
-	mu      sync.Mutex
-	pair    *tls.Certificate // guarded by mu
-	changed time.Time        // of the newer file; guarded by mu
-}
-
-// get implements tls.Config.GetCertificate. While the files are being replaced
-// the certificate before stays in use.
-func (r *reloader) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	at := newest(r.certFile, r.keyFile)
-	if r.pair != nil && at.Equal(r.changed) {
-		return r.pair, nil
-	}
-	pair, err := tls.LoadX509KeyPair(r.certFile, r.keyFile)
-	if err != nil {
-		if r.pair != nil {
-			return r.pair, nil
-		}
-		return nil, fmt.Errorf("load server certificate: %w", err)
-	}
-	r.pair, r.changed = &pair, at
-	return r.pair, nil
-}
-
-func newest(files ...string) (at time.Time) {
-	for _, f := range files {
-		if st, err := os.Stat(f); err == nil && st.ModTime().After(at) {
-			at = st.ModTime()
-		}
-	}
-	return at
 }

@@ -119,7 +119,7 @@ func (a *acceptor) Serve(establish listeners.EstablishFn) {
 // admit starts a connection, unless there are too many, or too many of its
 // address in a short time.
 func (a *acceptor) admit(raw net.Conn, establish listeners.EstablishFn) {
-	if !a.b.connects.of(host(raw)).Allow() {
+	if !a.b.connects.Of(host(raw)).Allow() {
 		a.refuse(raw, "mqtt connection refused: its address connects too often")
 		return
 	}

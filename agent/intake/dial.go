@@ -3,12 +3,10 @@ package intake
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -90,12 +88,9 @@ func Redacted(broker string) string {
 func (s *Source) dial(ctx context.Context, u *url.URL) (*guard, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	var conf *tls.Config
-	if s.cfg.TLS != nil {
-		var err error
-		if conf, err = s.cfg.TLS(); err != nil {
-			return nil, err
-		}
+	conf, err := s.cfg.TLS.Config()
+	if err != nil {
+		return nil, err
 	}
 	conn, err := open(ctx, u, conf)
 	if err != nil {
@@ -117,9 +112,6 @@ func open(ctx context.Context, u *url.URL, conf *tls.Config) (net.Conn, error) {
 	conn, err := d.DialContext(ctx, "tcp", u.Host)
 	if err != nil || kind(u.Scheme) == "tcp" {
 		return conn, err
-	}
-	if conf == nil {
-		conf = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
 	if conf.ServerName == "" {
 		conf = conf.Clone()
@@ -164,45 +156,6 @@ func (l *link) Write(b []byte) (int, error) {
 		}
 	}
 	return l.Conn.Write(b)
-}
-
-// ClientTLS returns a function that reads certificates from files, for
-// SourceConfig.TLS: what was renewed is used from the next connection on. Empty
-// names leave out what they stand for; all empty returns nil.
-func ClientTLS(caFile, certFile, keyFile string) func() (*tls.Config, error) {
-	if caFile == "" && certFile == "" && keyFile == "" {
-		return nil
-	}
-	return func() (*tls.Config, error) {
-		conf := &tls.Config{MinVersion: tls.VersionTLS12}
-		if caFile != "" {
-			pool, err := certPool(caFile)
-			if err != nil {
-				return nil, err
-			}
-			conf.RootCAs = pool
-		}
-		if certFile != "" || keyFile != "" {
-			pair, err := tls.LoadX509KeyPair(certFile, keyFile)
-			if err != nil {
-				return nil, fmt.Errorf("load client certificate: %w", err)
-			}
-			conf.Certificates = []tls.Certificate{pair}
-		}
-		return conf, nil
-	}
-}
-
-func certPool(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("read CA certificates: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("read CA certificates: %s holds none in PEM form", file)
-	}
-	return pool, nil
 }
 
 // describe says what a failed connection means and what to do.

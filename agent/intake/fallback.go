@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"scanrelay/configs/wait"
 )
 
 // errReturn ends a session at a later broker when an earlier one is back: what
@@ -20,9 +22,9 @@ const (
 )
 
 // earlier receives once a broker before the i-th can be reached, until ctx ends;
-// wait returns when nobody looks any more. Nothing is said to it: who it would let
+// ended returns when nobody looks any more. Nothing is said to it: who it would let
 // in only a connection of ours can tell.
-func (s *Source) earlier(ctx context.Context, i int) (_ <-chan struct{}, wait func()) {
+func (s *Source) earlier(ctx context.Context, i int) (_ <-chan struct{}, ended func()) {
 	back := make(chan struct{}, 1)
 	var looking sync.WaitGroup
 	if i == 0 {
@@ -32,7 +34,7 @@ func (s *Source) earlier(ctx context.Context, i int) (_ <-chan struct{}, wait fu
 	s.returns = min(2*every, maxReturnAfter) // serve sets it back
 	looking.Go(func() {
 		for ctx.Err() == nil {
-			pause(ctx, every)
+			wait.Sleep(ctx, every)
 			for _, broker := range s.cfg.Brokers[:i] {
 				if s.reaches(ctx, broker) {
 					back <- struct{}{}

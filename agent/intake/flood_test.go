@@ -148,17 +148,3 @@ func TestNotesNameEachDevice(t *testing.T) {
 		t.Errorf("%d lines, %d kinds", lines, len(n.kinds))
 	}
 }
-
-func TestLimitersAreBounded(t *testing.T) {
-	l := newLimiters(1, 5)
-	first := l.of("x")
-	if l.of("x") != first || !first.AllowN(time.Now(), 5) || first.Allow() {
-		t.Error("one has not one limiter")
-	}
-	for i := range 3 * maxLimited {
-		l.of(fmt.Sprint(i))
-	}
-	if len(l.each) > maxLimited {
-		t.Errorf("%d are known", len(l.each))
-	}
-}

@@ -75,7 +75,7 @@ func (h *hook) OnSessionEstablish(cl *mochi.Client, _ packets.Packet) {
 	}
 	c.who = clip(cl.ID, 64)
 	if h.b.rates != nil {
-		c.limit = h.b.rates.of(c.who)
+		c.limit = h.b.rates.Of(c.who)
 	}
 }
 

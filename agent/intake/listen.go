@@ -197,7 +197,7 @@ func (v visitor) visit(ctx context.Context, cfg SourceConfig, broker string) (cl
 	})
 	client = mqtt.NewClient(o)
 	token := client.Connect()
-	if err := wait(ctx, token); err != nil {
+	if err := tokenDone(ctx, token); err != nil {
 		client.Disconnect(0)
 		return nil, false, describe(cfg, broker, err)
 	}

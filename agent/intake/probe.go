@@ -12,6 +12,7 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
 	"scanrelay/agent/intake/topic"
+	"scanrelay/configs/wait"
 )
 
 // Finding is one thing that a Probe found out about a broker, or could not.
@@ -105,7 +106,7 @@ func (p *probe) connects(ctx context.Context, subs []Subscription) bool {
 	for _, s := range subs {
 		filter := topic.Unshared(s.Filter)
 		token := c.Subscribe(filter, s.QoS, nil)
-		err := wait(ctx, token)
+		err := tokenDone(ctx, token)
 		granted := byte(refusedQoS)
 		if sub, ok := token.(*mqtt.SubscribeToken); ok && err == nil {
 			granted = sub.Result()[filter]
@@ -114,7 +115,7 @@ func (p *probe) connects(ctx context.Context, subs []Subscription) bool {
 			"refused or granted with too small a QoS: scans may get lost; check qos and the broker's access rules")
 		c.Unsubscribe(filter)
 	}
-	if wait(ctx, c.Subscribe("$SYS/broker/version", 0, nil)) == nil {
+	if tokenDone(ctx, c.Subscribe("$SYS/broker/version", 0, nil)) == nil {
 		select {
 		case v := <-version:
 			p.add("version", ProbeOK, "%s", v)
@@ -134,7 +135,7 @@ func (p *probe) away(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = wait(ctx, c.Subscribe(p.topic, 1, nil))
+	err = tokenDone(ctx, c.Subscribe(p.topic, 1, nil))
 	c.Disconnect(100)
 	if err != nil {
 		return fmt.Errorf("subscribe to %s: %w", p.topic, err)
@@ -181,7 +182,7 @@ func (p *probe) publish(ctx context.Context) error {
 		tokens = append(tokens, c.Publish(p.topic, 1, false, strconv.Itoa(i)))
 	}
 	for _, token := range tokens {
-		if err := wait(ctx, token); err != nil {
+		if err := tokenDone(ctx, token); err != nil {
 			return fmt.Errorf("publish to %s: %w", p.topic, err)
 		}
 	}
@@ -197,7 +198,7 @@ func (p *probe) large(ctx context.Context, c mqtt.Client, back <-chan struct{}) 
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	topic := p.topic + "/large"
-	if wait(ctx, c.Subscribe(topic, 1, nil)) != nil || wait(ctx, c.Publish(topic, 1, false, strings.Repeat("x", probeLarge))) != nil {
+	if tokenDone(ctx, c.Subscribe(topic, 1, nil)) != nil || tokenDone(ctx, c.Publish(topic, 1, false, strings.Repeat("x", probeLarge))) != nil {
 		return false
 	}
 	closed := time.NewTicker(50 * time.Millisecond)
@@ -231,7 +232,7 @@ func (p *probe) fetch(ctx context.Context, manual bool) (count int, present bool
 	}
 	defer c.Disconnect(100)
 	for {
-		pause(ctx, probeQuiet/10)
+		wait.Sleep(ctx, probeQuiet/10)
 		mu.Lock()
 		n, quiet := len(seen), time.Since(last)
 		mu.Unlock()

@@ -72,7 +72,7 @@ func (p *probe) flags(ctx context.Context) (live, kept flag, err error) {
 	}
 	steps := func(tokens ...func() mqtt.Token) error {
 		for _, step := range tokens {
-			if err := wait(ctx, step()); err != nil {
+			if err := tokenDone(ctx, step()); err != nil {
 				return err
 			}
 		}
@@ -80,7 +80,7 @@ func (p *probe) flags(ctx context.Context) (live, kept flag, err error) {
 	}
 	subscribe := func() mqtt.Token { return c.Subscribe(topic, 1, nil) }
 	forget := func() mqtt.Token { return c.Publish(topic, 1, true, "") }
-	defer func() { _ = wait(ctx, forget()) }() // where that fails the connection is gone
+	defer func() { _ = tokenDone(ctx, forget()) }() // where that fails the connection is gone
 	if err := steps(forget, subscribe, func() mqtt.Token { return c.Publish(topic, 1, true, "x") }); err != nil {
 		return 0, 0, err
 	}

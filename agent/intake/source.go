@@ -2,7 +2,6 @@ package intake
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,24 +9,23 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"scanrelay/configs/tlsfile"
+	"scanrelay/configs/wait"
 )
 
 // SourceConfig configures a Source. What is zero has a default.
 type SourceConfig struct {
 	// Brokers in the order in which they are tried: tcp, ssl, ws or wss URLs.
-	Brokers  []string
-	ClientID string
-	Username string
-	Password string
-	// TLS makes the client's TLS configuration, anew for each connection, so
-	// that renewed certificates are used; nil: the system's defaults. See
-	// ClientTLS.
-	TLS          func() (*tls.Config, error)
-	KeepAlive    time.Duration // default 30 s
-	MaxPending   int64         // bytes that may wait for their commit; default 16 MiB
-	DedupeWindow time.Duration // 0: off
+	Brokers      []string
+	ClientID     string
+	Username     string
+	Password     string
+	TLS          tlsfile.Client // read anew for each connection
+	KeepAlive    time.Duration  // default 30 s
+	MaxPending   int64          // bytes that may wait for their commit; default 16 MiB
+	DedupeWindow time.Duration  // 0: off
 	Logger       *slog.Logger
 
 	pings      time.Duration // how long a ping may go unanswered
@@ -157,7 +155,7 @@ func (s *Source) Status() SourceStatus {
 // disconnects and returns nil. A broker that is away or refuses is no error:
 // it is reported and tried again.
 func (s *Source) Run(ctx context.Context) error {
-	pace := reconnects()
+	spacing := wait.Backoff{Base: baseBackoff, Limit: maxBackoff}
 	for ctx.Err() == nil {
 		if !s.room(ctx) {
 			break
@@ -168,7 +166,7 @@ func (s *Source) Run(ctx context.Context) error {
 			break
 		}
 		if time.Since(began) > steadyAfter || errors.Is(err, errNoRoom) || errors.Is(err, errTooMuch) {
-			pace.Reset()
+			spacing.Reset()
 		}
 		if errors.Is(err, errReturn) {
 			s.log.Info("leaving an mqtt broker", "why", err.Error())
@@ -176,32 +174,10 @@ func (s *Source) Run(ctx context.Context) error {
 			continue
 		}
 		s.report(false, "", err)
-		pause(ctx, minBackoff+pace.NextBackOff())
+		wait.Sleep(ctx, minBackoff+spacing.Next())
 	}
 	s.report(false, "", nil)
 	return nil
-}
-
-// reconnects paces sessions that fail: full jitter, which in this library is a
-// randomization of 1 around half of each bound, and without its end after 15
-// minutes (deps.md C).
-func reconnects() *backoff.ExponentialBackOff {
-	return backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(baseBackoff/2),
-		backoff.WithMultiplier(2),
-		backoff.WithRandomizationFactor(1),
-		backoff.WithMaxInterval(maxBackoff/2),
-		backoff.WithMaxElapsedTime(0),
-	)
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }
 
 // room waits until the journal has room and half of the memory is free. False
@@ -272,7 +248,7 @@ func (s *Source) connect(ctx context.Context, broker string) (ss *session, over 
 		ss.acked.Wait()
 	})
 	token := ss.client.Connect()
-	if err = wait(ctx, token); err != nil {
+	if err = tokenDone(ctx, token); err != nil {
 		over()
 		return nil, nil, describe(s.cfg, broker, err)
 	}
@@ -283,8 +259,8 @@ func (s *Source) connect(ctx context.Context, broker string) (ss *session, over 
 	return ss, over, nil
 }
 
-// wait waits for a token or for ctx.
-func wait(ctx context.Context, token mqtt.Token) error {
+// tokenDone waits for a token or for ctx.
+func tokenDone(ctx context.Context, token mqtt.Token) error {
 	select {
 	case <-token.Done():
 		return token.Error()

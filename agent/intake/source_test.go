@@ -20,6 +20,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/listeners"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/tlsfile"
 )
 
 // startSource runs a Source until the returned function or the test's end stops
@@ -271,7 +272,7 @@ func writePasswords(file, user, password string) error {
 
 // overWebSockets takes a scan from a broker that speaks WebSockets, with TLS or
 // without.
-func overWebSockets(t *testing.T, scheme string, server *tls.Config, client func() (*tls.Config, error)) {
+func overWebSockets(t *testing.T, scheme string, server *tls.Config, client tlsfile.Client) {
 	t.Helper()
 	addr := fmt.Sprintf("127.0.0.1:%d", freePort(t))
 	broker := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler)})
@@ -284,13 +285,11 @@ func overWebSockets(t *testing.T, scheme string, server *tls.Config, client func
 	s, stop := startSource(t, SourceConfig{Brokers: []string{scheme + "://" + addr}, TLS: client}, testMapper(t, MapperConfig{}), j)
 	eventually(t, "connected", s.Connected)
 	c := connect(t, scheme+"://"+addr, "scanner", func(o *mqtt.ClientOptions) {
-		if client != nil {
-			conf, err := client()
-			if err != nil {
-				t.Fatal(err)
-			}
-			o.SetTLSConfig(conf)
+		conf, err := client.Config()
+		if err != nil {
+			t.Fatal(err)
 		}
+		o.SetTLSConfig(conf)
 	})
 	if token := c.Publish("scans/g", 1, false, payload("YT00000001")); !token.WaitTimeout(5*time.Second) || token.Error() != nil {
 		t.Fatal(token.Error())
@@ -300,14 +299,14 @@ func overWebSockets(t *testing.T, scheme string, server *tls.Config, client func
 	stop()
 }
 
-func TestSourceOverWebSockets(t *testing.T) { overWebSockets(t, "ws", nil, nil) }
+func TestSourceOverWebSockets(t *testing.T) { overWebSockets(t, "ws", nil, tlsfile.Client{}) }
 
 func TestSourceOverSecureWebSockets(t *testing.T) {
 	a := newAuthority(t)
 	crt, key := a.issue("server", "127.0.0.1")
-	conf, err := ServerTLS(crt, key, "")
+	conf, err := tlsfile.Server{CertFile: crt, KeyFile: key}.Config(tls.NoClientCert)
 	if err != nil {
 		t.Fatal(err)
 	}
-	overWebSockets(t, "wss", conf, ClientTLS(a.file("ca.crt"), "", ""))
+	overWebSockets(t, "wss", conf, tlsfile.Client{CAFile: a.file("ca.crt")})
 }

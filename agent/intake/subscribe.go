@@ -96,7 +96,7 @@ func (ss *session) giveUp(ctx context.Context) error {
 
 // answered waits for a broker's answer.
 func answered(ctx context.Context, token mqtt.Token, what string) error {
-	err := wait(ctx, token)
+	err := tokenDone(ctx, token)
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("does not answer %s within %s", what, connectTimeout.Round(time.Second))
 	}

@@ -22,7 +22,6 @@ const (
 	bbolt   = "go.etcd.io/bbolt"
 	paho    = "github.com/eclipse/paho.mqtt.golang"
 	mochi   = "github.com/mochi-mqtt/server/v2"
-	backoff = "github.com/cenkalti/backoff/v4"
 	yaml    = "github.com/goccy/go-yaml"
 	pflag   = "github.com/spf13/pflag"
 	metrics = "github.com/VictoriaMetrics/metrics"
@@ -44,11 +43,16 @@ var arrows = []row{
 	// Leaves: they know nothing of the rest.
 	{pkg: "agent/scan"},
 	{pkg: "agent/clock", libraries: []string{xSys}},
-	{pkg: "configs", libraries: []string{yaml}},
-	{pkg: "wechat"}, // the standard library only: anyone may take it over
+	{pkg: "configs/secret"},
+	{pkg: "configs/tlsfile"},
+	{pkg: "configs/limit", libraries: []string{xTime}},
+	{pkg: "configs/wait"},
 
-	{pkg: "wechat/callback", uses: []string{"wechat"}},
-	{pkg: "wechat/fake", uses: []string{"wechat", "wechat/callback"}, libraries: []string{yaml}},
+	{pkg: "configs", uses: []string{"configs/secret", "configs/tlsfile"}, libraries: []string{yaml}},
+	{pkg: "wechat", uses: []string{"configs/secret"}}, // else the standard library only: anyone may take it over
+
+	{pkg: "wechat/callback", uses: []string{"wechat", "configs/secret"}},
+	{pkg: "wechat/fake", uses: []string{"wechat", "wechat/callback", "configs/secret", "configs/wait"}, libraries: []string{yaml}},
 
 	// The outbox's leaves, which know nothing of it.
 	{pkg: "store/durable", libraries: []string{xSys}},
@@ -66,22 +70,26 @@ var arrows = []row{
 	{pkg: "agent/intake/decode", libraries: []string{xText}},
 	{pkg: "agent/intake/sparkplug", uses: []string{"agent/intake/decode"}},
 	{
-		pkg: "agent/intake", uses: []string{"agent/scan", "agent/intake/topic", "agent/intake/decode", "agent/intake/sparkplug"},
-		libraries: []string{paho, mochi, backoff, xTime, xSys}, tests: []string{yaml},
+		pkg:       "agent/intake",
+		uses:      []string{"agent/scan", "agent/intake/topic", "agent/intake/decode", "agent/intake/sparkplug", "configs/limit", "configs/tlsfile", "configs/wait"},
+		libraries: []string{paho, mochi, xTime, xSys}, tests: []string{yaml},
 	},
 	{pkg: "agent/control", uses: []string{"store", "agent/scan"}, libraries: []string{metrics, xSys}},
 
-	{pkg: "uplink/syncapi", uses: []string{"agent/scan"}},
+	{pkg: "uplink/syncapi", uses: []string{"agent/scan", "configs/tlsfile"}},
 	{
 		pkg:       "uplink",
-		uses:      []string{"store", "wechat", "uplink/syncapi", "agent/scan"},
-		libraries: []string{backoff, metrics, xTime, xSync},
+		uses:      []string{"store", "wechat", "uplink/syncapi", "agent/scan", "configs/secret", "configs/wait"},
+		libraries: []string{metrics, xTime, xSync},
 		tests:     []string{"wechat/fake", "uplink/central", "store/snapshot"}, // the relays against real ends
 	},
 	{
-		pkg:       "uplink/central",
-		uses:      []string{"store/snapshot", "wechat", "wechat/callback", "uplink/syncapi", "agent/scan"},
-		libraries: []string{metrics, xTime, xSync},
+		pkg: "uplink/central",
+		uses: []string{
+			"store/snapshot", "wechat", "wechat/callback", "uplink/syncapi", "agent/scan",
+			"configs/secret", "configs/limit", "configs/wait",
+		},
+		libraries: []string{metrics, xSync},
 		tests:     []string{"wechat/fake"},
 	},
 
@@ -92,7 +100,7 @@ var arrows = []row{
 			"uplink", "uplink/syncapi", "wechat", "configs",
 		},
 		libraries: []string{metrics, xSync, xSys},
-		tests:     []string{"wechat/fake", paho}, // devices that publish
+		tests:     []string{"wechat/fake", "configs/tlsfile", paho}, // devices that publish
 	},
 	{pkg: "agent/demo", uses: []string{all}, libraries: []string{paho, xSync}, tests: []string{browser}},
 	{

@@ -10,8 +10,8 @@ import (
 	"strings"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/secret"
 	"scanrelay/uplink/syncapi"
-	"scanrelay/wechat"
 )
 
 // keyring knows the credentials, by keyed hashes only: finding one takes the
@@ -37,7 +37,7 @@ func newKeyring(c Config) *keyring {
 	return k
 }
 
-func (k *keyring) hash(token wechat.Secret) [32]byte {
+func (k *keyring) hash(token secret.Text) [32]byte {
 	mac := hmac.New(sha256.New, k.key[:])
 	mac.Write([]byte(token.Reveal()))
 	return [32]byte(mac.Sum(nil))
@@ -79,18 +79,18 @@ func certificate(r *http.Request) (scan.DepotID, bool) {
 func (k *keyring) administrator(r *http.Request) bool {
 	token, ok := bearer(r)
 	if _, password, basic := r.BasicAuth(); basic {
-		token, ok = wechat.Secret(password), true
+		token, ok = secret.Text(password), true
 	}
 	sum := k.hash(token)
 	return k.open && ok && subtle.ConstantTimeCompare(sum[:], k.admin[:]) == 1
 }
 
-func bearer(r *http.Request) (wechat.Secret, bool) {
+func bearer(r *http.Request) (secret.Text, bool) {
 	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
 		return "", false
 	}
-	return wechat.Secret(strings.TrimSpace(token)), true
+	return secret.Text(strings.TrimSpace(token)), true
 }
 
 // needAdmin answers a request that lacks the admin token, and reports whether

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/secret"
 	"scanrelay/uplink/syncapi"
 	"scanrelay/wechat"
 )
@@ -43,7 +44,7 @@ const (
 type broker struct {
 	source TokenSource
 	appid  string
-	secret wechat.Secret
+	secret secret.Text
 	now    func() time.Time
 	log    *slog.Logger
 	meters *meters
@@ -58,7 +59,7 @@ type broker struct {
 
 // grantedToken is the token that depots get.
 type grantedToken struct {
-	value      wechat.Secret
+	value      secret.Text
 	generation string
 	until      time.Time
 	// trial: it came after a refusal, until then; refused again by a depot
@@ -205,7 +206,7 @@ func (b *broker) give(depot scan.DepotID) (*syncapi.Token, syncapi.WeChatView) {
 }
 
 // current returns the token that depots use now; ok is false if there is none.
-func (b *broker) current() (token wechat.Secret, ok bool) {
+func (b *broker) current() (token secret.Text, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.token.value, b.viewLocked().State == stateOK
@@ -279,7 +280,7 @@ func refreshAt(now time.Time, life time.Duration) time.Time {
 }
 
 // generationOf names a token's text without telling it.
-func generationOf(token wechat.Secret) string {
+func generationOf(token secret.Text) string {
 	sum := sha256.Sum256([]byte("scanrelay token generation " + token.Reveal()))
 	return hex.EncodeToString(sum[:8])
 }

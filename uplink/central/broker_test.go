@@ -15,6 +15,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/secret"
 	"scanrelay/uplink/syncapi"
 	"scanrelay/wechat"
 )
@@ -79,7 +80,7 @@ func (b *brokerBench) want(depot scan.DepotID, value, state string, retried bool
 // numbered gives another text with each call.
 func numbered(life time.Duration) *script {
 	return &script{answer: func(n int) (wechat.AccessToken, error) {
-		return wechat.AccessToken{Value: wechat.Secret(fmt.Sprintf("token-%d", n)), ExpiresIn: life}, nil
+		return wechat.AccessToken{Value: secret.Text(fmt.Sprintf("token-%d", n)), ExpiresIn: life}, nil
 	}}
 }
 

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"scanrelay/configs/limit"
+	"scanrelay/configs/wait"
 	"scanrelay/uplink/syncapi"
 	"scanrelay/wechat/callback"
 )
@@ -26,8 +28,8 @@ type Central struct {
 	waiting *waiting
 	meters  *meters
 	pages   *pages
-	perID   *limiter // JSONP, by waybill
-	perIP   *limiter // JSONP, by client address
+	perID   *limit.Keyed // JSONP, by waybill
+	perIP   *limit.Keyed // JSONP, by client address
 	slots   chan struct{}
 	handler http.Handler
 }
@@ -46,7 +48,7 @@ func New(o Options) (*Central, error) {
 	c := &Central{
 		o: o, process: hex.EncodeToString(id), started: o.Now(), keys: newKeyring(o.Config),
 		shares: newShares(o.Config.Rate), fleet: newFleet(o.Config.Depots), waiting: newWaiting(),
-		perID: newLimiter(o.Config.PerWaybill), perIP: newLimiter(o.Config.PerAddress),
+		perID: o.Config.PerWaybill.keyed(), perIP: o.Config.PerAddress.keyed(),
 		slots: make(chan struct{}, syncSlots),
 	}
 	c.meters = newMeters(c)
@@ -130,30 +132,18 @@ const (
 )
 
 func (c *Central) forgetLoop(ctx context.Context) {
-	for wait := forgetStep; sleep(ctx, wait); {
+	for rest := forgetStep; wait.Sleep(ctx, rest); {
 		f, err := c.o.Snapshot.Forget(ctx, c.o.Now().Add(-c.o.Config.Retain))
-		wait = forgetStep
+		rest = forgetStep
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
 			c.o.Logger.Error("forget old waybills", "err", err)
-			wait = forgetRest
+			rest = forgetRest
 		case f.Done:
-			wait = forgetRest
+			rest = forgetRest
 		}
 		c.meters.forgotten.Add(f.Waybills)
-	}
-}
-
-// sleep waits and reports whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"scanrelay/configs/secret"
 	"scanrelay/store/snapshot"
 	"scanrelay/uplink/syncapi"
 	"scanrelay/wechat"
@@ -37,7 +38,7 @@ type script struct {
 	hold   chan struct{}                           // if set, a call waits for it
 }
 
-func (s *script) StableToken(ctx context.Context, _ string, _ wechat.Secret, force bool) (wechat.AccessToken, error) {
+func (s *script) StableToken(ctx context.Context, _ string, _ secret.Text, force bool) (wechat.AccessToken, error) {
 	s.mu.Lock()
 	s.calls++
 	n := s.calls
@@ -60,7 +61,7 @@ func (s *script) StableToken(ctx context.Context, _ string, _ wechat.Secret, for
 	return s.answer(n)
 }
 
-func (s *script) Quota(_ context.Context, _ wechat.Secret, path string) (wechat.Quota, error) {
+func (s *script) Quota(_ context.Context, _ secret.Text, path string) (wechat.Quota, error) {
 	if s.quota == nil {
 		return wechat.Quota{}, &wechat.Error{API: wechat.APIQuota, Code: 48001, Msg: "api unauthorized"}
 	}
@@ -75,7 +76,7 @@ func (s *script) count() int {
 
 func always(text string) *script {
 	return &script{answer: func(int) (wechat.AccessToken, error) {
-		return wechat.AccessToken{Value: wechat.Secret(text), ExpiresIn: 2 * time.Hour}, nil
+		return wechat.AccessToken{Value: secret.Text(text), ExpiresIn: 2 * time.Hour}, nil
 	}}
 }
 

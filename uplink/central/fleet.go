@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/wait"
 	"scanrelay/uplink/syncapi"
 )
 
@@ -112,7 +113,7 @@ func (f *fleet) copy() map[scan.DepotID]member {
 
 // watchLoop says in the log which depots have fallen silent.
 func (c *Central) watchLoop(ctx context.Context) {
-	for sleep(ctx, silentAfter/3) {
+	for wait.Sleep(ctx, silentAfter/3) {
 		for _, id := range c.fleet.silent(c.o.Now()) {
 			c.o.Logger.Warn("depot has fallen silent", "depot", string(id))
 		}

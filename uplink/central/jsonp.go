@@ -74,9 +74,9 @@ func (c *Central) serveJSONP(w http.ResponseWriter, r *http.Request) {
 // guess costs the same whether it is right or wrong.
 func (c *Central) limited(w http.ResponseWriter, r *http.Request, id scan.WaybillID) bool {
 	now := c.o.Now()
-	ok, wait := c.perIP.allow(limitKey(c.clientAddress(r)), now)
+	ok, wait := c.perIP.Allow(limitKey(c.clientAddress(r)), now)
 	if ok {
-		ok, wait = c.perID.allow(string(id), now)
+		ok, wait = c.perID.Allow(string(id), now)
 	}
 	if ok {
 		return false

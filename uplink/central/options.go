@@ -12,6 +12,8 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/limit"
+	"scanrelay/configs/secret"
 	"scanrelay/store/snapshot"
 	"scanrelay/wechat"
 	"scanrelay/wechat/callback"
@@ -30,18 +32,18 @@ type Options struct {
 
 // TokenSource is what the centre calls at WeChat.
 type TokenSource interface {
-	StableToken(ctx context.Context, appid string, secret wechat.Secret, force bool) (wechat.AccessToken, error)
-	Quota(ctx context.Context, token wechat.Secret, cgiPath string) (wechat.Quota, error)
+	StableToken(ctx context.Context, appid string, secret secret.Text, force bool) (wechat.AccessToken, error)
+	Quota(ctx context.Context, token secret.Text, cgiPath string) (wechat.Quota, error)
 }
 
 // Config is the centre's part of the configuration (interfaces.md).
 type Config struct {
 	AppID          string
-	Secret         wechat.Secret
+	Secret         secret.Text
 	Rate           float64 // pathnotify calls a second for the whole fleet
 	Callback       Callback
 	Depots         []Depot
-	AdminToken     wechat.Secret // "": what needs it is closed
+	AdminToken     secret.Text // "": what needs it is closed
 	Cells          []Cell
 	PerWaybill     Limit // of JSONP; the zero value is interfaces.md's default
 	PerAddress     Limit
@@ -52,8 +54,8 @@ type Config struct {
 // Callback is how WeChat calls us. Without a Token there is no callback.
 type Callback struct {
 	Path           string // "": /wechat/callback
-	Token          wechat.Secret
-	EncodingAESKey wechat.Secret
+	Token          secret.Text
+	EncodingAESKey secret.Text
 	Mode           callback.Mode
 	SwapNames      bool
 	MaxSkew        time.Duration // 0: unchecked
@@ -62,7 +64,7 @@ type Callback struct {
 // Depot is a depot's static credential. Without a token it needs a certificate.
 type Depot struct {
 	ID    scan.DepotID
-	Token wechat.Secret
+	Token secret.Text
 }
 
 // Cell is an entry of WeChat's landing page; in Link {waybill_id} is replaced.
@@ -73,6 +75,17 @@ type Limit struct {
 	Count int
 	Per   time.Duration
 }
+
+// keyed has as many calls at once for each key, refilled over Per.
+func (l Limit) keyed() *limit.Keyed {
+	if l.Count <= 0 || l.Per <= 0 {
+		return limit.New(0, 0, maxBuckets)
+	}
+	return limit.New(float64(l.Count)/l.Per.Seconds(), l.Count, maxBuckets)
+}
+
+// maxBuckets bounds how many waybills and how many addresses are remembered.
+const maxBuckets = 100_000
 
 func (o *Options) defaults() {
 	if o.Logger == nil {
@@ -116,7 +129,7 @@ func (o *Options) problems() error {
 		bad(c.Callback.Path == taken || len(taken) > 1 && strings.HasPrefix(c.Callback.Path, taken),
 			"wechat.callback.path: %q is taken by %s", c.Callback.Path, taken)
 	}
-	ids, tokens := map[scan.DepotID]bool{}, map[wechat.Secret]scan.DepotID{}
+	ids, tokens := map[scan.DepotID]bool{}, map[secret.Text]scan.DepotID{}
 	for _, d := range c.Depots {
 		bad(!d.ID.Valid(), "depots: %q is no depot id", d.ID)
 		bad(ids[d.ID], "depots: %s stands there twice", d.ID)

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"scanrelay/configs/secret"
 	"scanrelay/uplink/syncapi"
-	"scanrelay/wechat"
 	"scanrelay/wechat/callback"
 )
 
@@ -71,7 +71,7 @@ func (b *bench) askBack(mode callback.Mode, id, phone string) string {
 	return out
 }
 
-func seal(t testing.TB, token, key wechat.Secret, msg string) string {
+func seal(t testing.TB, token, key secret.Text, msg string) string {
 	t.Helper()
 	crypt, err := callback.NewCrypt(token, key, testConfig().AppID)
 	if err != nil {

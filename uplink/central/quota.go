@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
+	"scanrelay/configs/wait"
 	"scanrelay/wechat"
 )
 
@@ -56,7 +56,7 @@ func newQuotas(c *Central) *quotas {
 
 // run asks until ctx ends.
 func (q *quotas) run(ctx context.Context) {
-	for wait := quotaFirst; sleep(ctx, wait+rand.N(wait/5)); wait = quotaEvery {
+	for rest := quotaFirst; wait.Sleep(ctx, rest+wait.UpTo(rest/5)); rest = quotaEvery {
 		token, ok := q.broker.current()
 		if !ok {
 			continue // there is nothing to ask with; depots cannot call either

@@ -21,9 +21,9 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/secret"
 	"scanrelay/store/snapshot"
 	"scanrelay/uplink/syncapi"
-	"scanrelay/wechat"
 )
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
@@ -447,7 +447,7 @@ func TestOverload(t *testing.T) {
 	})
 }
 
-func secretOf(d int) wechat.Secret { return wechat.Secret(fmt.Sprintf("token-of-depot-%d", d)) }
+func secretOf(d int) secret.Text { return secret.Text(fmt.Sprintf("token-of-depot-%d", d)) }
 
 // TestManyDepots syncs from many at once; each gets its own answers, and all of
 // it is there.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"scanrelay/configs/secret"
 	"scanrelay/uplink/syncapi"
 	"scanrelay/wechat"
 	"scanrelay/wechat/callback"
@@ -61,7 +62,7 @@ func withWeChat(t *testing.T, mode callback.Mode, format fake.Format) {
 		WaybillID: known.WaybillID, CreateTime: known.CreateTime, Sender: party(known.Sender), Receiver: party(known.Receiver),
 		Path: wechat.Node{ActionTime: now, ActionType: 200001, ActionMsg: event(1, parcel, now).ActionMsg},
 	}
-	if exist, err := client.PathNotify(t.Context(), wechat.Secret(resp.Token.Value), n); err != nil || !exist {
+	if exist, err := client.PathNotify(t.Context(), secret.Text(resp.Token.Value), n); err != nil || !exist {
 		t.Fatalf("pathnotify: %v, %v; lookups %+v", exist, err, other.Lookups())
 	}
 	if p := other.Pushes(); len(p) != 1 {
@@ -296,38 +297,5 @@ func TestClientAddress(t *testing.T) {
 		if got := c.clientAddress(r).String(); got != x.want {
 			t.Errorf("%s %q: %s, want %s", x.remote, x.header, got, x.want)
 		}
-	}
-}
-
-func TestLimiter(t *testing.T) {
-	l := newLimiter(Limit{2, time.Minute})
-	now := time.Unix(1e9, 0)
-	allow := func(key string, want bool) {
-		t.Helper()
-		if got, wait := l.allow(key, now); got != want || !got && (wait <= 0 || wait > time.Minute) {
-			t.Fatalf("%s: %v, wait %s", key, got, wait)
-		}
-	}
-	allow("a", true)
-	allow("a", true)
-	allow("a", false)
-	allow("b", true)
-	now = now.Add(30 * time.Second)
-	allow("a", true)
-	allow("a", false)
-	now = now.Add(time.Hour)
-	allow("a", true)
-	allow("a", true)
-	allow("a", false)
-	now = now.Add(-time.Hour) // a clock set back gives nothing away
-	allow("a", false)
-	for i := range maxBuckets + 10 {
-		l.allow(fmt.Sprint(i), now)
-	}
-	if len(l.buckets) != maxBuckets || l.order.Len() != maxBuckets {
-		t.Errorf("%d buckets", len(l.buckets))
-	}
-	if ok, _ := newLimiter(Limit{}).allow("a", now); ok {
-		t.Error("no limit allows nothing")
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"scanrelay/configs/tlsfile"
 )
 
 // Limits of one call.
@@ -27,9 +29,9 @@ const (
 
 // Options of a Client.
 type Options struct {
-	URL   string // the centre's base URL, http or https
-	Token string // the depot's credential; "" with a client certificate
-	TLS   TLSOptions
+	URL   string         // the centre's base URL, http or https
+	Token string         // the depot's credential; "" with a client certificate
+	TLS   tlsfile.Client // central.tls
 	// Transport replaces the client's own, in tests; TLS is then unused.
 	Transport http.RoundTripper
 	// Now is used to measure a call and to read dates in Retry-After; nil is
@@ -88,10 +90,10 @@ func NewClient(o Options) (*Client, error) {
 func keepRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // newTransport is tuned for one peer that is called every few seconds.
-func newTransport(o TLSOptions) (*http.Transport, error) {
-	conf, err := o.config()
+func newTransport(files tlsfile.Client) (*http.Transport, error) {
+	conf, err := files.Config()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("central.tls: %w", err)
 	}
 	// A half-dead line, common behind 4G, is found by TCP keep-alive or, where
 	// the build has HTTP/2 and the centre offers it, by its pings.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/tlsfile"
 )
 
 const testToken = "s3cret-depot-token"
@@ -214,7 +215,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		}
 		checkNoSecret(t, err)
 	}
-	for name, o := range map[string]TLSOptions{
+	for name, o := range map[string]tlsfile.Client{
 		"no such file":     {CAFile: "testdata/none.pem"},
 		"no PEM":           {CAFile: "client_test.go"},
 		"key without cert": {KeyFile: "client_test.go"},

@@ -17,6 +17,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"scanrelay/configs/tlsfile"
 )
 
 // certificate writes a self-signed certificate and its key and returns it.
@@ -66,7 +68,7 @@ func TestClientCertificateIsReadAgain(t *testing.T) {
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	certificate(t, dir, "depot")
-	o := TLSOptions{CAFile: filepath.Join(dir, "central.pem"), CertFile: filepath.Join(dir, "depot.pem"), KeyFile: filepath.Join(dir, "depot.key")}
+	o := tlsfile.Client{CAFile: filepath.Join(dir, "central.pem"), CertFile: filepath.Join(dir, "depot.pem"), KeyFile: filepath.Join(dir, "depot.key")}
 	c, err := NewClient(Options{URL: s.URL, TLS: o})
 	if err != nil {
 		t.Fatal(err)

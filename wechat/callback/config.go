@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"time"
 
+	"scanrelay/configs/secret"
 	"scanrelay/wechat"
 )
 
@@ -27,9 +28,9 @@ func (m Mode) encrypted() bool { return m != Plain }
 
 // Config is what the callback needs to know; it mirrors WeChat's console.
 type Config struct {
-	Token          wechat.Secret
-	EncodingAESKey wechat.Secret // 43 characters; not used in plain mode
-	AppID          string        // not used in plain mode
+	Token          secret.Text
+	EncodingAESKey secret.Text // 43 characters; not used in plain mode
+	AppID          string      // not used in plain mode
 	Mode           Mode
 	// SwapNames replies with ToUserName and FromUserName exchanged, as
 	// WeChat's table says; else they stay as they came, as its sample shows.

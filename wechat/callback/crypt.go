@@ -10,7 +10,7 @@ import (
 	"fmt"
 	"math"
 
-	"scanrelay/wechat"
+	"scanrelay/configs/secret"
 )
 
 // The frame (wechat/README.md, Frame): random(16) + length(4) + message + appid,
@@ -34,7 +34,7 @@ var (
 // Crypt encrypts and decrypts messages between WeChat and one appid. It is safe
 // for concurrent use.
 type Crypt struct {
-	token wechat.Secret
+	token secret.Text
 	appid string
 	block cipher.Block
 	iv    []byte // the first half of the key
@@ -42,7 +42,7 @@ type Crypt struct {
 
 // NewCrypt makes a Crypt of what WeChat's console shows: the Token, the
 // EncodingAESKey of 43 characters and the appid.
-func NewCrypt(token, aesKey wechat.Secret, appid string) (*Crypt, error) {
+func NewCrypt(token, aesKey secret.Text, appid string) (*Crypt, error) {
 	if token == "" {
 		return nil, errors.New("token is missing")
 	}

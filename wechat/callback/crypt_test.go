@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"scanrelay/wechat"
+	"scanrelay/configs/secret"
 )
 
 func random16(t testing.TB, s string) [16]byte {
@@ -190,10 +190,10 @@ func TestStrayKeyBits(t *testing.T) {
 }
 
 func TestNewCryptRefuses(t *testing.T) {
-	good := wechat.Secret(official.EncodingAESKey)
+	good := secret.Text(official.EncodingAESKey)
 	for _, k := range []struct {
 		name       string
-		token, key wechat.Secret
+		token, key secret.Text
 		appid      string
 		want       string
 	}{
@@ -216,7 +216,7 @@ func TestNewCryptRefuses(t *testing.T) {
 
 // fmt does not ask unexported fields for their Format method.
 func TestNothingPrintsASecret(t *testing.T) {
-	c, err := NewCrypt("s3cr3t-token", wechat.Secret(official.EncodingAESKey), "wx1")
+	c, err := NewCrypt("s3cr3t-token", secret.Text(official.EncodingAESKey), "wx1")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"scanrelay/wechat"
+	"scanrelay/configs/secret"
 )
 
 // oneParcel knows one parcel and asserts nothing.
@@ -122,7 +122,7 @@ func TestSillyWaybillIsNotLookedUp(t *testing.T) {
 // WeChat's published examples against a whole handler.
 func TestOfficialCalls(t *testing.T) {
 	config := func(m Mode) Config {
-		return Config{Token: wechat.Secret(official.Token), EncodingAESKey: wechat.Secret(official.EncodingAESKey), AppID: official.AppID, Mode: m}
+		return Config{Token: secret.Text(official.Token), EncodingAESKey: secret.Text(official.EncodingAESKey), AppID: official.AppID, Mode: m}
 	}
 	query := func(v officialRequest) url.Values {
 		q := url.Values{"signature": {v.Signature}, "timestamp": {v.Timestamp}, "nonce": {v.Nonce}}

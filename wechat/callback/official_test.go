@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"testing"
 
-	"scanrelay/wechat"
+	"scanrelay/configs/secret"
 )
 
 //go:embed testdata/wechat-official.json
@@ -55,7 +55,7 @@ func readOfficial() (v officialExamples) {
 
 func officialCrypt(t testing.TB) *Crypt {
 	t.Helper()
-	c, err := NewCrypt(wechat.Secret(official.Token), wechat.Secret(official.EncodingAESKey), official.AppID)
+	c, err := NewCrypt(secret.Text(official.Token), secret.Text(official.EncodingAESKey), official.AppID)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"scanrelay/wechat"
+	"scanrelay/configs/secret"
 )
 
 // What the tests' WeChat and its callback agree on.
@@ -48,7 +48,7 @@ func newTestHandler(t testing.TB, m Mode, l Lookup, change ...func(*Config)) *Ha
 type sender struct {
 	mode  Mode
 	form  format
-	token wechat.Secret
+	token secret.Text
 	at    time.Time
 	crypt *Crypt
 }

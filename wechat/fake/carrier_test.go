@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"scanrelay/wechat"
+	"scanrelay/configs/secret"
 	"scanrelay/wechat/callback"
 )
 
@@ -47,7 +47,7 @@ func newPair(t *testing.T, o Options) (*Server, *httptest.Server, *carrier) {
 		t.Fatal(err)
 	}
 	c := &carrier{reply: goodReply()}
-	if c.crypt, err = callback.NewCrypt(wechat.Secret(DefaultToken), wechat.Secret(DefaultAESKey), DefaultAppID); err != nil {
+	if c.crypt, err = callback.NewCrypt(secret.Text(DefaultToken), secret.Text(DefaultAESKey), DefaultAppID); err != nil {
 		t.Fatal(err)
 	}
 	c.Server = httptest.NewServer(c)

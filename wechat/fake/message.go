@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"scanrelay/wechat"
+	"scanrelay/configs/secret"
 	"scanrelay/wechat/callback"
 )
 
@@ -24,7 +24,7 @@ type crypt struct {
 }
 
 func newCrypt(token, aesKey, appid string) (*crypt, error) {
-	c, err := callback.NewCrypt(wechat.Secret(token), wechat.Secret(aesKey), appid)
+	c, err := callback.NewCrypt(secret.Text(token), secret.Text(aesKey), appid)
 	if err != nil {
 		return nil, err
 	}

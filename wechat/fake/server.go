@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"scanrelay/configs/wait"
 )
 
 // API names one of WeChat's interfaces.
@@ -172,12 +174,12 @@ func (s *Server) begin(api API, r *http.Request) (Call, plan) {
 // answer makes the call's answer: scripted before the effect, real, or scripted
 // after the effect.
 func (s *Server) answer(r *http.Request, body []byte, readErr error, call *Call, p plan) answer {
-	s.sleep(p.before.Delay)
+	wait.Sleep(s.life, p.before.Delay)
 	if p.before.spoils() {
 		return p.before.answer(call)
 	}
 	a := s.handle(r, body, readErr, call, p.exist)
-	s.sleep(p.after.Delay)
+	wait.Sleep(s.life, p.after.Delay)
 	if p.after.spoils() {
 		call.Errcode = a.code
 		return p.after.answer(call)
@@ -244,21 +246,8 @@ func (s *Server) write(w http.ResponseWriter, a answer, p plan) {
 	half := len(a.body) / 2
 	w.Write(a.body[:half])
 	http.NewResponseController(w).Flush()
-	s.sleep(p.slow)
+	wait.Sleep(s.life, p.slow)
 	w.Write(a.body[half:])
-}
-
-// sleep waits for d, or less when the server is closed.
-func (s *Server) sleep(d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-s.life.Done():
-	}
 }
 
 // answer is what one call gets.

@@ -16,6 +16,7 @@ import (
 	"scanrelay/agent/control"
 	"scanrelay/agent/scan"
 	"scanrelay/configs"
+	"scanrelay/configs/secret"
 	"scanrelay/store/snapshot"
 	"scanrelay/uplink/central"
 	"scanrelay/wechat"
@@ -71,7 +72,7 @@ func (a *app) runCentral(ctx context.Context, cfg *configs.Central, logger *slog
 }
 
 func (a *app) listenCentral(cfg *configs.Central) (net.Listener, error) {
-	conf, err := cfg.TLS.Config()
+	conf, err := cfg.TLS.Config(tls.VerifyClientCertIfGiven)
 	if err != nil {
 		return nil, fmt.Errorf("tls: %w", err)
 	}
@@ -115,16 +116,16 @@ func newCentral(cfg *configs.Central, snap snapshot.Store, logger *slog.Logger) 
 func centralConfig(c *configs.Central) central.Config {
 	cb := c.WeChat.Callback
 	out := central.Config{
-		AppID: c.WeChat.AppID, Secret: wechat.Secret(c.WeChat.Secret), Rate: c.WeChat.Rate,
+		AppID: c.WeChat.AppID, Secret: secret.Text(c.WeChat.Secret), Rate: c.WeChat.Rate,
 		Callback: central.Callback{
-			Path: cb.Path, Token: wechat.Secret(cb.Token), EncodingAESKey: wechat.Secret(cb.EncodingAESKey),
+			Path: cb.Path, Token: secret.Text(cb.Token), EncodingAESKey: secret.Text(cb.EncodingAESKey),
 			Mode: callback.Mode(cb.Mode), SwapNames: cb.SwapNames, MaxSkew: cb.MaxSkew,
 		},
-		AdminToken: wechat.Secret(c.AdminToken), PerWaybill: central.Limit(c.JSONP.PerWaybill),
+		AdminToken: secret.Text(c.AdminToken), PerWaybill: central.Limit(c.JSONP.PerWaybill),
 		PerAddress: central.Limit(c.JSONP.PerAddress), Retain: c.Retain,
 	}
 	for _, d := range c.Depots {
-		out.Depots = append(out.Depots, central.Depot{ID: scan.DepotID(d.ID), Token: wechat.Secret(d.Token)})
+		out.Depots = append(out.Depots, central.Depot{ID: scan.DepotID(d.ID), Token: secret.Text(d.Token)})
 	}
 	for _, cell := range c.Cells {
 		out.Cells = append(out.Cells, central.Cell(cell))
