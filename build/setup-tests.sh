@@ -16,7 +16,7 @@ strace|strace|records what a power cut could lose
 systemd-analyze|systemd|reads the units
 qemu-arm-static|qemu-user-static|runs the tests of armv7
 qemu-aarch64-static|qemu-user-static|runs the tests of arm64
-ia32|(the kernel: CONFIG_IA32_EMULATION)|runs the 32-bit tests'
+xz|xz-utils|weighs the gateway binary'
 
 # present tells whether the need with this name is met.
 present() {
@@ -25,20 +25,8 @@ present() {
     chromium) command -v chromium || command -v chromium-browser || command -v google-chrome ;;
     libc) echo '#include <stdlib.h>' | gcc -E - ;;
     chinese) [ -n "$(fc-list :lang=zh 2>/dev/null)" ] ;;
-    ia32) runs_386 ;;
     *) command -v "$1" ;;
   esac >/dev/null 2>&1
-}
-
-# runs_386 tries a 32-bit program on this kernel.
-runs_386() {
-  local dir
-  dir=$(mktemp -d) || return 1
-  printf 'package main\n\nfunc main() {}\n' >"$dir/main.go"
-  (cd "$dir" && CGO_ENABLED=0 GOARCH=386 GOFLAGS= go build -o probe main.go && ./probe)
-  local ok=$?
-  rm -rf "$dir"
-  return $ok
 }
 
 # missing prints the lines of what is not there.
@@ -57,8 +45,8 @@ as_root() {
 # that fails.
 install() {
   local packages log
-  packages=$(cut -d'|' -f2 <<<"$1" | grep -v '^(')
-  [ -n "$packages" ] && command -v apt-get >/dev/null && as_root true 2>/dev/null || return 1
+  packages=$(cut -d'|' -f2 <<<"$1" | sort -u)
+  command -v apt-get >/dev/null && as_root true 2>/dev/null || return 1
   log=$(mktemp)
   echo "installing: ${packages//$'\n'/ }"
   if ! { as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 update &&

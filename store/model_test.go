@@ -134,7 +134,11 @@ type modelRun struct {
 }
 
 func TestModel(t *testing.T) {
-	for i := range *modelRuns {
+	runs := *modelRuns
+	if testing.Short() {
+		runs = min(runs, 4)
+	}
+	for i := range runs {
 		seed := uint64(i) + 1
 		if s := os.Getenv("MODEL_SEED"); s != "" {
 			fmt.Sscan(s, &seed)

@@ -30,7 +30,11 @@ type stress struct {
 }
 
 func TestStress(t *testing.T) {
-	for seed := range *stressRuns {
+	runs := *stressRuns
+	if testing.Short() {
+		runs = min(runs, 1)
+	}
+	for seed := range runs {
 		runStress(t, uint64(seed))
 	}
 }
