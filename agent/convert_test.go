@@ -6,24 +6,9 @@ import (
 	"time"
 
 	"scanrelay/agent/intake"
-	"scanrelay/agent/scan"
 	"scanrelay/configs"
 	"scanrelay/configs/tlsfile"
 )
-
-// Package configs may import nothing of this module, so it repeats WeChat's
-// codes and the names of fields; they must be the same.
-func TestConfigsKnowsTheSameActionTypes(t *testing.T) {
-	listed := map[int]bool{}
-	for _, code := range configs.ActionTypes() {
-		listed[code] = true
-	}
-	for code := range 1_000_000 {
-		if scan.ActionType(code).Known() != listed[code] {
-			t.Errorf("action_type %d: scan knows it: %v, configs: %v", code, scan.ActionType(code).Known(), listed[code])
-		}
-	}
-}
 
 // Every field and every decoder that the loader lets pass must be one that
 // intake knows.

@@ -5,15 +5,13 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
-	"regexp"
-	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"scanrelay/agent/scan"
 	"scanrelay/configs/tlsfile"
 )
-
-var depotPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
 // SocketName is the control socket's name in the data folder; MaxSocketPath is
 // how long a socket's path may be on Linux.
@@ -45,8 +43,8 @@ func (c *checker) agent(a *Agent) {
 }
 
 func (c *checker) depotID(key, id string) {
-	if !depotPattern.MatchString(id) {
-		c.bad(key, "%q must match %s", id, depotPattern)
+	if !scan.DepotID(id).Valid() {
+		c.bad(key, "%q must match %s", id, scan.DepotPattern)
 	}
 }
 
@@ -187,13 +185,12 @@ func (c *checker) notify(n Notify) {
 }
 
 func (c *checker) action(key string, code int) {
-	known := ActionTypes()
-	if slices.Contains(known, code) {
+	if scan.ActionType(code).Known() {
 		return
 	}
-	names := make([]string, len(known))
-	for i, k := range known {
-		names[i] = fmt.Sprint(k)
+	var names []string
+	for _, k := range scan.ActionTypes() {
+		names = append(names, strconv.Itoa(int(k)))
 	}
 	c.bad(key, "%d is none of WeChat's action types; they are %s", code, strings.Join(names, ", "))
 }

@@ -2,10 +2,8 @@
 // and the environment become them, what is checked, and the annotated example
 // files, which a test loads.
 //
-// It owns the words of the configuration (interfaces.md, Configuration) and the
-// sentences an operator reads when one of them is wrong. It imports nothing of
-// this module: the packages it configures have structs of their own, and
-// package agent and the commands convert.
+// It owns the words of the configuration and the sentences an operator reads when
+// one of them is wrong. What a value may be is asked of the package that knows.
 //
 // # Where a value comes from
 //

@@ -52,12 +52,3 @@ func Fields() []string {
 		"waybill", "station",
 	}
 }
-
-// ActionTypes lists WeChat's codes (wechat.md section 4). A test in package
-// agent holds them equal to package scan's.
-func ActionTypes() []int {
-	return []int{
-		90001, 90002, 90003, 90010, 90011, 100001, 100002, 200001, 300002, 300003, 300004,
-		300005, 300006, 300007, 400001, 400002, 400003, 400004, 400005, 500001,
-	}
-}

@@ -9,7 +9,7 @@ import (
 
 // The two packages must not know each other, so each has its list of WeChat's
 // twenty codes: a code that one takes and the other refuses would be stored and
-// never pushed. (Package agent holds the configuration's list against scan's.)
+// never pushed.
 func TestActionTypesAgree(t *testing.T) {
 	known := 0
 	for code := -1; code < 1_000_000; code++ {

@@ -1,9 +1,12 @@
 package scan
 
-import "strconv"
+import (
+	"maps"
+	"slices"
+	"strconv"
+)
 
-// ActionType is one of WeChat's twenty codes for what happened to a parcel
-// (wechat.md section 4).
+// ActionType is one of WeChat's twenty codes for what happened to a parcel.
 type ActionType int
 
 // The codes that the code itself names; the others are known by number only.
@@ -39,6 +42,9 @@ var actionNames = map[ActionType][2]string{
 	400005: {"problem parcel", "问题件"},
 	500001: {"other", "其他"},
 }
+
+// ActionTypes lists the known codes, sorted.
+func ActionTypes() []ActionType { return slices.Sorted(maps.Keys(actionNames)) }
 
 // Known reports whether a is one of WeChat's codes.
 func (a ActionType) Known() bool { _, ok := actionNames[a]; return ok }

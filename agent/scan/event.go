@@ -16,12 +16,15 @@ func NormalizeWaybill(s string) WaybillID {
 	return WaybillID(strings.ToUpper(strings.TrimSpace(s)))
 }
 
-// DepotID names a depot; interfaces.md fixes its form.
+// DepotID names a depot, in the form of DepotPattern.
 type DepotID string
 
-var depotPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+// DepotPattern is the form of a depot's id: it stands in topics, URLs and labels.
+const DepotPattern = `^[a-z0-9][a-z0-9-]{0,62}$`
 
-// Valid reports whether the id has the form that interfaces.md asks for.
+var depotPattern = regexp.MustCompile(DepotPattern)
+
+// Valid reports whether the id has its form.
 func (d DepotID) Valid() bool { return depotPattern.MatchString(string(d)) }
 
 // Courier is who picks a parcel up or delivers it; both fields may be empty.

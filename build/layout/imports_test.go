@@ -48,7 +48,7 @@ var arrows = []row{
 	{pkg: "configs/limit", libraries: []string{xTime}},
 	{pkg: "configs/wait"},
 
-	{pkg: "configs", uses: []string{"configs/secret", "configs/tlsfile"}, libraries: []string{yaml}},
+	{pkg: "configs", uses: []string{"agent/scan", "configs/secret", "configs/tlsfile"}, libraries: []string{yaml}},
 	{pkg: "wechat", uses: []string{"configs/secret"}}, // else the standard library only: anyone may take it over
 
 	{pkg: "wechat/callback", uses: []string{"wechat", "configs/secret"}},

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"os"
 	"testing"
+
+	"scanrelay/wechat"
 )
 
 // The decoders of outside input must neither panic nor take what they refuse.
@@ -42,7 +44,7 @@ func FuzzReadNotification(f *testing.F) {
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		n, problem, ok := readNotification(body)
-		if ok && problem == "" && (n.waybill == "" || n.receiver.Phone == "" || !actionTypes[n.node.ActionType] || n.createTime == 0) {
+		if ok && problem == "" && (n.waybill == "" || n.receiver.Phone == "" || !wechat.KnownAction(n.node.ActionType) || n.createTime == 0) {
 			t.Errorf("taken: %+v", n)
 		}
 	})

@@ -1,6 +1,10 @@
 package fake
 
-import "fmt"
+import (
+	"fmt"
+
+	"scanrelay/wechat"
+)
 
 // judge compares the carrier's reply with what it asked us to push: 0, or
 // 932003 and why. A reply with a ResultCode other than 0 does not come here.
@@ -12,7 +16,7 @@ func judge(r Reply, n notification) (code int, problem string) {
 		return abnormal, "the path is empty"
 	}
 	for i, node := range r.Path {
-		if !actionTypes[node.ActionType] {
+		if !wechat.KnownAction(node.ActionType) {
 			return abnormal, fmt.Sprintf("Path[%d]: ActionType %d is unknown", i, node.ActionType)
 		}
 		if node.ActionTime < firstSecond || node.ActionTime > lastSecond {

@@ -3,6 +3,8 @@ package fake
 import (
 	"regexp"
 	"strings"
+
+	"scanrelay/wechat"
 )
 
 // Node is one path node, as pathnotify sends it and the reverse lookup lists
@@ -29,14 +31,6 @@ type notification struct {
 	sender, receiver Party
 	node             Node
 	createTime       int64
-}
-
-// actionTypes are the twenty codes of wechat/README.md; 300001 is not one.
-var actionTypes = map[int]bool{
-	90001: true, 90002: true, 90003: true, 90010: true, 90011: true,
-	100001: true, 100002: true, 200001: true,
-	300002: true, 300003: true, 300004: true, 300005: true, 300006: true, 300007: true,
-	400001: true, 400002: true, 400003: true, 400004: true, 400005: true, 500001: true,
 }
 
 // Unix seconds that can be meant: 2001 to 2128. Milliseconds lie far above.
@@ -107,7 +101,7 @@ func (o object) second(key string) int64 {
 // action returns a known action type.
 func (o object) action(key string) int {
 	v := int(o.number(key))
-	if !actionTypes[v] {
+	if !wechat.KnownAction(v) {
 		o.complain(key, "is no known action type")
 	}
 	return v
