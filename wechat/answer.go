@@ -11,25 +11,25 @@ import (
 	"time"
 )
 
-// verdict is what every answer of WeChat may carry. errcode absent is success,
+// result is what every answer of WeChat may carry. errcode absent is success,
 // as stable_token answers.
-type verdict struct {
+type result struct {
 	Code *int `json:"errcode"`
 	Msg  any  `json:"errmsg"` // a string; anything else must not hide the code
 }
 
 // decode reads an answer: WeChat's refusal becomes an *Error, anything else is
-// decoded into out. What is no JSON object is a transport fault. The verdict is
+// decoded into out. What is no JSON object is a transport fault. The result is
 // read by itself first, so that an odd field beside it cannot hide a refusal.
 func decode(answer []byte, out any) *Error {
-	var v verdict
-	if err := decodeObject(answer, &v); err != nil {
+	var r result
+	if err := decodeObject(answer, &r); err != nil {
 		return &Error{Status: 200, Sent: true, Err: err}
 	}
-	if v.Code != nil && *v.Code != 0 {
-		text, _ := v.Msg.(string)
+	if r.Code != nil && *r.Code != 0 {
+		text, _ := r.Msg.(string)
 		msg, rid := splitRID(text)
-		return &Error{Status: 200, Sent: true, Code: *v.Code, Msg: msg, RID: rid}
+		return &Error{Status: 200, Sent: true, Code: *r.Code, Msg: msg, RID: rid}
 	}
 	if err := decodeObject(answer, out); err != nil {
 		return &Error{Status: 200, Sent: true, Err: err}

@@ -75,9 +75,6 @@ func (c *Client) UserQuery(ctx context.Context, token secret.Text, phone string)
 	if phone == "" {
 		return false, refuse(k, fmt.Errorf("%w: phone is missing", ErrInvalid))
 	}
-	if token == "" {
-		return false, refuse(k, ErrNoToken)
-	}
 	var answer struct {
 		Exist *int `json:"exist"`
 	}
@@ -99,9 +96,6 @@ func (c *Client) PathNotify(ctx context.Context, token secret.Text, n Notificati
 	k := call{api: APIPathNotify, path: PathNotifyPath, token: token, limit: PathNotifyLimit, body: n}
 	if err := n.Validate(); err != nil {
 		return false, refuse(k, err)
-	}
-	if token == "" {
-		return false, refuse(k, ErrNoToken)
 	}
 	var answer struct {
 		Code  *int `json:"errcode"`
@@ -133,9 +127,6 @@ func (c *Client) Quota(ctx context.Context, token secret.Text, cgiPath string) (
 	k := call{api: APIQuota, path: QuotaPath, token: token, limit: QuotaLimit, body: struct {
 		Path string `json:"cgi_path"`
 	}{cgiPath}}
-	if token == "" {
-		return Quota{}, refuse(k, ErrNoToken)
-	}
 	var answer struct {
 		Quota *struct {
 			Daily  int64 `json:"daily_limit"`

@@ -19,7 +19,7 @@ import (
 type call struct {
 	api    string
 	path   string
-	token  secret.Text // sent in the URL; "" only for stable_token
+	token  secret.Text // sent in the URL; stable_token needs none
 	limit  time.Duration
 	body   any
 	hidden []secret.Text // further secrets that no error may show
@@ -28,6 +28,9 @@ type call struct {
 // do makes the call and decodes WeChat's answer into out. Its error is an
 // *Error free of secrets, or nil.
 func (c *Client) do(ctx context.Context, k call, out any) error {
+	if k.token == "" && k.api != APIStableToken {
+		return refuse(k, ErrNoToken)
+	}
 	started := time.Now()
 	err := c.try(ctx, k, out)
 	if err != nil {

@@ -36,7 +36,7 @@ func TestCentralHangs(t *testing.T) {
 	t.Parallel()
 	site := newSite(t, rig.Options{
 		Binary: raceBinary, Embedded: true,
-		WeChat: fake.Options{LookupTimeout: time.Second},
+		WeChat: fake.Options{Lookup: fake.LookupRules{Timeout: time.Second}},
 	})
 	site.Start()
 	parcels := rig.Traffic(rig.Chance(6, "central hangs"), "YT", 100)

@@ -1,6 +1,7 @@
 package callback
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -120,30 +121,23 @@ type Lookup func(ctx context.Context, q Query) Answer
 // withDefaults fills in what was left out and reports all that is wrong.
 func (c Config) withDefaults() (Config, error) {
 	var errs []error
-	if c.Token == "" {
-		errs = append(errs, errors.New("token is missing"))
+	refuse := func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
 	}
-	if c.Mode != Plain && c.Mode != Compat && c.Mode != Secure {
-		errs = append(errs, fmt.Errorf("mode is %q, want %s, %s or %s", string(c.Mode), Secure, Compat, Plain))
-	}
-	if c.MaxSkew < 0 {
-		errs = append(errs, fmt.Errorf("max_skew is %v, want 0s or more", c.MaxSkew))
-	}
-	if c.MaxInFlight < 0 {
-		errs = append(errs, fmt.Errorf("lookups in flight are limited to %d, want 0 or more", c.MaxInFlight))
-	}
+	refuse(c.Token == "", "token is missing")
+	refuse(c.Mode != Plain && c.Mode != Compat && c.Mode != Secure, "mode is %q, want %s, %s or %s", string(c.Mode), Secure, Compat, Plain)
+	refuse(c.MaxSkew < 0, "max_skew is %v, want 0s or more", c.MaxSkew)
+	refuse(c.MaxInFlight < 0, "lookups in flight are limited to %d, want 0 or more", c.MaxInFlight)
 	if c.Now == nil {
 		c.Now = time.Now
-	}
-	if c.Rand == nil {
-		c.Rand = rand.Reader
-	}
-	if c.MaxInFlight == 0 {
-		c.MaxInFlight = defaultInFlight
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	c.Rand = cmp.Or(c.Rand, io.Reader(rand.Reader))
+	c.MaxInFlight = cmp.Or(c.MaxInFlight, defaultInFlight)
 	if c.Observe == nil {
 		c.Observe = func(string, int, time.Duration) {}
 	}

@@ -1,6 +1,7 @@
 package callback
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/subtle"
@@ -140,10 +141,7 @@ func openFrame(data []byte, appid string) ([]byte, error) {
 // pad appends 1 to 32 bytes, each of that value (PKCS#7).
 func pad(b []byte) []byte {
 	n := padBlock - len(b)%padBlock
-	for range n {
-		b = append(b, byte(n))
-	}
-	return b
+	return append(b, bytes.Repeat([]byte{byte(n)}, n)...)
 }
 
 // unpad undoes pad and reports whether the padding was right.
@@ -156,10 +154,5 @@ func unpad(b []byte) ([]byte, bool) {
 		return nil, false
 	}
 	body, padding := b[:len(b)-n], b[len(b)-n:]
-	for _, v := range padding {
-		if int(v) != n {
-			return nil, false
-		}
-	}
-	return body, true
+	return body, bytes.Count(padding, padding[n-1:]) == n
 }

@@ -9,7 +9,7 @@
 //
 // # One call's way
 //
-//	handler.go   method, time and size limits, one verdict per call
+//	handler.go   method, time and size limits, one response per call
 //	verify.go    parameters, signature, the configured mode's form, decryption
 //	crypt.go     AES, padding, the frame; sign.go the signatures
 //	message.go   fields out of json.go or xml.go, both strict and bounded

@@ -16,19 +16,15 @@ type refusals struct {
 	skipped int
 }
 
-// note logs why a call was refused. The reason says nothing of its content.
-func (r *refusals) note(why error) {
+// add logs why a call was refused. The reason says nothing of its content.
+func (r *refusals) add(why error) {
 	r.mu.Lock()
-	skipped := r.skipped
+	defer r.mu.Unlock()
 	now := time.Now()
-	quiet := now.Before(r.next)
-	if quiet {
+	if now.Before(r.next) {
 		r.skipped++
-	} else {
-		r.skipped, r.next = 0, now.Add(time.Second)
+		return
 	}
-	r.mu.Unlock()
-	if !quiet {
-		r.log.Warn("callback: refused a call that does not verify", "reason", why, "not_logged_before", skipped)
-	}
+	r.log.Warn("callback: refused a call that does not verify", "reason", why, "not_logged_before", r.skipped)
+	r.skipped, r.next = 0, now.Add(time.Second)
 }

@@ -84,11 +84,11 @@ func (h *Handler) encode(r reply, f format, nonce string) ([]byte, error) {
 	if _, err := io.ReadFull(h.c.Rand, random[:]); err != nil {
 		return nil, fmt.Errorf("read random bytes: %w", err)
 	}
-	return seal(h.crypt, random, body, h.c.Now().Unix(), nonce).encode(f)
+	return wrap(h.crypt, random, body, h.c.Now().Unix(), nonce).encode(f)
 }
 
-// seal encrypts and signs a reply.
-func seal(c *Crypt, random [randomSize]byte, body []byte, unix int64, nonce string) envelope {
+// wrap encrypts and signs a reply.
+func wrap(c *Crypt, random [randomSize]byte, body []byte, unix int64, nonce string) envelope {
 	encrypt := c.Encrypt(random, body)
 	return envelope{
 		Encrypt:      encrypt,

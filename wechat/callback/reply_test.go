@@ -111,7 +111,7 @@ func TestNewestFirst(t *testing.T) {
 // The envelope of WeChat's published reply, byte for byte in both formats.
 func TestOfficialEnvelope(t *testing.T) {
 	v := official.SecureReply
-	e := seal(officialCrypt(t), random16(t, v.Random), []byte(v.Message), v.Timestamp, v.Nonce)
+	e := wrap(officialCrypt(t), random16(t, v.Random), []byte(v.Message), v.Timestamp, v.Nonce)
 	for f, want := range map[format]string{
 		formatJSON: `{"Encrypt":"` + v.Encrypt + `","MsgSignature":"` + v.MsgSignature + `","TimeStamp":1713424427,"Nonce":"415670741"}`,
 		formatXML:  `<xml><Encrypt><![CDATA[` + v.Encrypt + `]]></Encrypt><MsgSignature><![CDATA[` + v.MsgSignature + `]]></MsgSignature><TimeStamp>1713424427</TimeStamp><Nonce><![CDATA[415670741]]></Nonce></xml>`,

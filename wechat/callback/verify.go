@@ -8,34 +8,16 @@ import (
 	"time"
 )
 
-// params is what WeChat puts into the URL.
-type params struct {
-	signature    string
-	msgSignature string
-	timestamp    string
-	nonce        string
-	encryptType  string
-	echostr      string
-}
-
-// readParams reads the query. A parameter given twice is refused: the signature
-// would cover one of them only.
-func readParams(rawQuery string) (params, error) {
-	values, err := url.ParseQuery(rawQuery)
+// readParams reads what WeChat puts into the URL. A parameter given twice is
+// refused: the signature would cover one of them only.
+func readParams(rawQuery string) (url.Values, error) {
+	p, err := url.ParseQuery(rawQuery)
 	if err != nil {
-		return params{}, errors.New("query is malformed")
+		return nil, errors.New("query is malformed")
 	}
-	var p params
-	for name, to := range map[string]*string{
-		"signature": &p.signature, "msg_signature": &p.msgSignature, "timestamp": &p.timestamp,
-		"nonce": &p.nonce, "encrypt_type": &p.encryptType, "echostr": &p.echostr,
-	} {
-		switch v := values[name]; len(v) {
-		case 0:
-		case 1:
-			*to = v[0]
-		default:
-			return params{}, fmt.Errorf("%s comes twice", name)
+	for _, name := range []string{"signature", "msg_signature", "timestamp", "nonce", "encrypt_type", "echostr"} {
+		if len(p[name]) > 1 {
+			return nil, fmt.Errorf("%s comes twice", name)
 		}
 	}
 	return p, nil
@@ -43,11 +25,11 @@ func readParams(rawQuery string) (params, error) {
 
 // checkTime holds WeChat's timestamp against our clock. In plain mode it is
 // what limits the reuse of a captured signature.
-func (h *Handler) checkTime(p params) error {
+func (h *Handler) checkTime(p url.Values) error {
 	if h.c.MaxSkew == 0 {
 		return nil
 	}
-	seconds, err := strconv.ParseInt(p.timestamp, 10, 64)
+	seconds, err := strconv.ParseInt(p.Get("timestamp"), 10, 64)
 	if err != nil {
 		return errors.New("timestamp is no number")
 	}
@@ -61,8 +43,8 @@ func (h *Handler) checkTime(p params) error {
 var errSignature = errors.New("signature is wrong")
 
 // checkSignature is the URL check's and plain mode's.
-func (h *Handler) checkSignature(p params) error {
-	if !sameSignature(p.signature, Sign(h.c.Token.Reveal(), p.timestamp, p.nonce)) {
+func (h *Handler) checkSignature(p url.Values) error {
+	if !sameSignature(p.Get("signature"), Sign(h.c.Token.Reveal(), p.Get("timestamp"), p.Get("nonce"))) {
 		return errSignature
 	}
 	return nil
@@ -70,7 +52,7 @@ func (h *Handler) checkSignature(p params) error {
 
 // open checks a message against the configured mode and returns what is inside
 // it, with the format that the reply must have.
-func (h *Handler) open(p params, body []byte) (message, format, error) {
+func (h *Handler) open(p url.Values, body []byte) (message, format, error) {
 	outer, form, err := decode(body)
 	if err != nil {
 		return message{}, "", err
@@ -81,7 +63,7 @@ func (h *Handler) open(p params, body []byte) (message, format, error) {
 	if !h.c.Mode.encrypted() {
 		return outer, form, nil // its signature was checked before the body was read
 	}
-	if !sameSignature(p.msgSignature, h.crypt.Sign(p.timestamp, p.nonce, outer.Encrypt)) {
+	if !sameSignature(p.Get("msg_signature"), h.crypt.Sign(p.Get("timestamp"), p.Get("nonce"), outer.Encrypt)) {
 		return message{}, "", errSignature
 	}
 	clear, err := h.crypt.Decrypt(outer.Encrypt)
@@ -94,15 +76,16 @@ func (h *Handler) open(p params, body []byte) (message, format, error) {
 
 // checkForm refuses what has not the form of the configured mode: taking clear
 // text in secure mode would let anybody who saw one signature ask anything.
-func (h *Handler) checkForm(p params, m *message) error {
+func (h *Handler) checkForm(p url.Values, m *message) error {
 	var (
-		cipher = m.Encrypt != ""
-		clear  = m.MsgType != "" || m.Event != ""
-		aes    = p.encryptType == "aes" || p.encryptType == ""
+		cipher   = m.Encrypt != ""
+		clear    = m.MsgType != "" || m.Event != ""
+		encoding = p.Get("encrypt_type")
+		aes      = encoding == "aes" || encoding == ""
 	)
 	switch h.c.Mode {
 	case Plain:
-		if cipher || m.seen["Encrypt"] || p.encryptType != "" && p.encryptType != "raw" {
+		if cipher || m.seen["Encrypt"] || encoding != "" && encoding != "raw" {
 			return errors.New("message is encrypted, the mode is plain")
 		}
 	case Compat:

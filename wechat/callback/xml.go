@@ -11,142 +11,79 @@ import (
 // instructions and all entities but the five of XML are refused; WeChat sends
 // none of them.
 func decodeXML(body []byte) (message, error) {
-	var m message
-	d := xmlReader{xml.NewDecoder(bytes.NewReader(body))}
-	if err := d.root(); err != nil {
-		return m, err
-	}
-	for {
-		t, err := d.next()
-		if err != nil {
-			return m, err
-		}
-		switch t := t.(type) {
-		case xml.StartElement:
-			if err := d.element(t, &m); err != nil {
-				return m, err
-			}
-		case xml.CharData:
-			if err := blank(t); err != nil {
-				return m, err
-			}
-		case xml.EndElement: // of the root: the decoder checks the nesting
-			return m, d.end()
-		}
-	}
-}
-
-type xmlReader struct{ *xml.Decoder }
-
-// next returns the next token of the kinds that may come.
-func (d xmlReader) next() (xml.Token, error) {
-	t, err := d.Token()
-	if err != nil {
-		return nil, badBody("no XML")
-	}
-	switch t.(type) {
-	case xml.Directive:
-		return nil, badBody("XML has a DOCTYPE")
-	case xml.Comment, xml.ProcInst:
-		return nil, badBody("XML has a comment or processing instruction")
-	}
-	return t, nil
-}
-
-// root reads up to the root element, over an XML declaration.
-func (d xmlReader) root() error {
-	t, err := d.Token() // the declaration is allowed here and nowhere else
-	if err != nil {
-		return badBody("no XML")
-	}
-	if p, ok := t.(xml.ProcInst); ok && p.Target == "xml" {
-		t, err = d.next()
-	}
-	for ; err == nil; t, err = d.next() {
-		switch v := t.(type) {
-		case xml.StartElement:
-			if v.Name.Local != "xml" || v.Name.Space != "" {
-				return badBody("XML's root is not xml")
-			}
-			return nil
-		case xml.CharData:
-			if err := blank(v); err != nil {
-				return err
-			}
-		case xml.Directive:
-			return badBody("XML has a DOCTYPE")
-		default:
-			return badBody("no XML")
-		}
-	}
-	return err
-}
-
-// element reads one child of the root.
-func (d xmlReader) element(start xml.StartElement, m *message) error {
-	name := start.Name.Local
-	to := m.field(name)
-	if to == nil || start.Name.Space != "" {
-		return d.skip()
-	}
-	if err := m.once(name); err != nil {
-		return err
-	}
-	var text []byte
-	for {
-		t, err := d.next()
-		if err != nil {
-			return err
-		}
-		switch t := t.(type) {
-		case xml.CharData:
-			text = append(text, t...)
-		case xml.EndElement:
-			*to = strings.TrimSpace(string(text))
-			return nil
-		default:
-			return badBody("%s is no text", name)
-		}
-	}
-}
-
-// skip reads past the element that has just begun. depth counts the root, too.
-func (d xmlReader) skip() error {
-	for depth := 2; depth > 1; {
-		t, err := d.next()
-		if err != nil {
-			return err
-		}
-		switch t.(type) {
-		case xml.StartElement:
-			depth++
-		case xml.EndElement:
-			depth--
-		}
-		if depth > maxDepth {
-			return badBody("nested too deeply")
-		}
-	}
-	return nil
-}
-
-// end makes sure that nothing but space follows the root.
-func (d xmlReader) end() error {
-	for {
+	d := xml.NewDecoder(bytes.NewReader(body)) // checks the nesting
+	var r xmlReader
+	for first := true; ; first = false {
 		t, err := d.Token()
-		if err == io.EOF {
-			return nil
-		}
-		text, ok := t.(xml.CharData)
-		if err != nil || !ok || blank(text) != nil {
-			return badBody("something after the XML")
+		switch p, _ := t.(xml.ProcInst); {
+		case err == io.EOF && r.ended:
+			return r.m, nil
+		case err != nil && !r.ended:
+			return r.m, badBody("no XML")
+		case first && p.Target == "xml": // the declaration, allowed here and nowhere else
+		default:
+			if err := r.take(t); err != nil {
+				return r.m, err
+			}
 		}
 	}
 }
 
-func blank(text []byte) error {
-	if len(bytes.TrimSpace(text)) > 0 {
-		return badBody("XML has text beside its elements")
+// xmlReader puts a message together from the tokens of its XML.
+type xmlReader struct {
+	m     message
+	depth int     // of open elements, the root's is 1
+	ended bool    // the root has been read
+	name  string  // of the open element, where it is one of ours
+	value *string // where its text goes; nil: it is none of ours
+	text  []byte
+}
+
+func (r *xmlReader) take(t xml.Token) error {
+	text, isText := t.(xml.CharData)
+	blank := isText && len(bytes.TrimSpace(text)) == 0
+	if r.ended && !blank {
+		return badBody("something after the XML")
+	}
+	switch t := t.(type) {
+	case xml.StartElement:
+		return r.start(t.Name)
+	case xml.EndElement:
+		r.end()
+	case xml.CharData:
+		if r.depth < 2 && !blank {
+			return badBody("XML has text beside its elements")
+		}
+		r.text = append(r.text, t...)
+	case xml.Directive:
+		return badBody("XML has a DOCTYPE")
+	default:
+		return badBody("XML has a comment or processing instruction")
 	}
 	return nil
+}
+
+func (r *xmlReader) start(n xml.Name) error {
+	r.depth++
+	switch {
+	case r.value != nil:
+		return badBody("%s is no text", r.name)
+	case r.depth > maxDepth:
+		return badBody("nested too deeply")
+	case r.depth == 1 && n != xml.Name{Local: "xml"}:
+		return badBody("XML's root is not xml")
+	case r.depth == 2 && n.Space == "" && r.m.field(n.Local) != nil:
+		r.name, r.value, r.text = n.Local, r.m.field(n.Local), nil
+		return r.m.once(n.Local)
+	}
+	return nil
+}
+
+func (r *xmlReader) end() {
+	if r.value != nil {
+		*r.value = strings.TrimSpace(string(r.text))
+		r.value = nil
+	}
+	r.depth--
+	r.ended = r.depth == 0
 }

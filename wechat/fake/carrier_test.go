@@ -148,23 +148,11 @@ func (c *carrier) answer(w http.ResponseWriter, r *http.Request, body []byte) {
 // readAll reads a flat message into a map of texts.
 func readAll(f Format, body []byte) map[string]string {
 	out := map[string]string{}
-	if f == XML {
-		e, err := readXML(body)
-		if err != nil {
-			panic(err)
-		}
-		for _, c := range e.children {
-			out[c.name] = c.value
-		}
-		return out
-	}
-	var m map[string]any
-	d := json.NewDecoder(strings.NewReader(string(body)))
-	d.UseNumber()
-	if err := d.Decode(&m); err != nil {
+	o, err := readFields(f, body)
+	if err != nil {
 		panic(err)
 	}
-	for k, v := range m {
+	for k, v := range o.fields {
 		out[k] = fmt.Sprint(v)
 	}
 	return out

@@ -30,10 +30,3 @@ var errmsgs = map[int]string{
 	932002: "waybill notify query: logic error",
 	932003: "waybill notify query: abnormal waybill data",
 }
-
-func errmsg(code int) string {
-	if m, ok := errmsgs[code]; ok {
-		return m
-	}
-	return "error"
-}

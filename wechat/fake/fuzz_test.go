@@ -16,14 +16,15 @@ func FuzzReadReply(f *testing.F) {
 	}
 	f.Add("xml", []byte("<xml><Path></Path></xml>"))
 	f.Add("xml", []byte("<!DOCTYPE x><xml/>"))
-	s, err := New(Options{})
-	if err != nil {
-		f.Fatal(err)
-	}
-	asked := s.event("waybill_notify_query")
 	f.Fuzz(func(t *testing.T, fm string, body []byte) {
-		s.readReply(Plain, Format(fm), "1", body, asked)
-		s.readReply(Secure, Format(fm), "1", body, asked)
+		for _, m := range []Mode{Plain, Secure} {
+			s, err := New(Options{Mode: m, Format: JSON})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.o.Format = Format(fm)
+			s.readReply("1", body, s.event("waybill_notify_query"))
+		}
 	})
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"time"
 )
 
@@ -20,42 +19,40 @@ const (
 
 const maxReply = 4 << 20
 
-// lookUp asks the carrier about a push and judges its reply.
+// lookUp asks the carrier about a push and compares its reply with it.
 func (s *Server) lookUp(n notification, callSeq int) Lookup {
 	l := s.ask(n.waybill, n.sender.Phone, n.receiver.Phone)
 	l.CallSeq, l.Pushed = callSeq, n.node
 	if l.Errcode == 0 {
-		l.Errcode, l.Problem = judge(l.Reply, n)
+		l.Errcode, l.Problem = compare(l.Reply, n)
 	}
-	l.Took = s.o.Now().Sub(l.At)
 	return s.recordLookup(l)
 }
 
 // Ask makes one reverse lookup without a push, as WeChat's testers do. Its
-// Errcode tells whether the reply was right in form; its data are not judged.
+// Errcode tells whether the reply was right in form; its data are compared with
+// nothing.
 func (s *Server) Ask(waybill, senderPhone, receiverPhone string) Lookup {
-	l := s.ask(waybill, senderPhone, receiverPhone)
-	l.Took = s.o.Now().Sub(l.At)
-	return s.recordLookup(l)
+	return s.recordLookup(s.ask(waybill, senderPhone, receiverPhone))
 }
 
 // ask sends the question, up to Tries times while nobody answers.
 func (s *Server) ask(waybill, sender, receiver string) Lookup {
 	s.mu.Lock()
-	to, m, f, rules, resting := s.callback, s.mode, s.format, s.lookup, s.o.Now().Before(s.restOver)
+	rules, resting := s.lookup, s.o.Now().Before(s.restOver)
 	s.mu.Unlock()
-	l := Lookup{At: s.o.Now(), WaybillID: waybill, SenderPhone: sender, ReceiverPhone: receiver, Mode: m, Format: f}
+	l := Lookup{At: s.o.Now(), WaybillID: waybill, SenderPhone: sender, ReceiverPhone: receiver, Mode: s.o.Mode, Format: s.o.Format}
 	if resting {
 		l.Errcode, l.Problem = unreachable, "not asked: too many lookups in a row reached nobody"
 		return l
 	}
 	fields := s.event("waybill_notify_query",
 		text("WaybillId", waybill), text("SenderPhone", sender), text("ReceiverPhone", receiver))
-	p := s.seal(m, f, fields)
+	p := s.wrap(fields)
 	var body []byte
 	var err error
 	for l.Tries = 1; ; l.Tries++ {
-		if body, err = s.send(to, p, rules.Timeout); err == nil || l.Tries == rules.Tries || s.life.Err() != nil {
+		if body, err = s.send(p, rules.Timeout); err == nil || l.Tries == rules.Tries || s.life.Err() != nil {
 			break
 		}
 	}
@@ -64,56 +61,10 @@ func (s *Server) ask(waybill, sender, receiver string) Lookup {
 		l.Errcode, l.Problem = unreachable, err.Error()
 		return l
 	}
-	if l.Reply, err = s.readReply(m, f, p.nonce, body, fields); err != nil {
+	if l.Reply, err = s.readReply(p.nonce, body, fields); err != nil {
 		l.Errcode, l.Problem = refused, err.Error()
 	}
 	return l
-}
-
-// send makes one POST; an error means that the carrier could not be reached.
-func (s *Server) send(to string, p post, limit time.Duration) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(s.life, limit)
-	defer cancel()
-	target, err := callbackURL(to, p.query)
-	if err != nil {
-		return nil, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(p.body))
-	if err != nil {
-		return nil, fmt.Errorf("make lookup: %w", err)
-	}
-	req.Header.Set("Content-Type", p.contentType)
-	return s.roundTrip(req)
-}
-
-func callbackURL(to string, query url.Values) (string, error) {
-	if to == "" {
-		return "", errors.New("no callback URL is set")
-	}
-	u, err := url.Parse(to)
-	if err != nil {
-		return "", fmt.Errorf("parse callback URL: %w", err)
-	}
-	u.RawQuery = query.Encode()
-	return u.String(), nil
-}
-
-func (s *Server) roundTrip(req *http.Request) ([]byte, error) {
-	resp, err := s.client.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("send lookup: %w", err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReply+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("read reply: %w", err)
-	case resp.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("the callback answered HTTP %d", resp.StatusCode)
-	case len(body) > maxReply:
-		return nil, errors.New("the reply is longer than 4 MiB")
-	}
-	return body, nil
 }
 
 // noteReached keeps MarkFail's count (wechat/README.md, Callback).
@@ -129,68 +80,48 @@ func (s *Server) noteReached(reached bool) {
 	}
 }
 
-// CheckURL makes the console's URL check (wechat/README.md, URL check): a right
-// signature must bring the echostr back, a wrong one 403.
-func (s *Server) CheckURL(ctx context.Context) error {
-	timestamp, nonce := s.stamp()
-	q := s.signed(timestamp, nonce)
-	q.Set("echostr", "4375120948345356249")
-	status, contentType, body, err := s.get(ctx, q)
-	if err != nil {
-		return fmt.Errorf("check callback URL: %w", err)
+// send makes one POST; an error means that the carrier could not be reached.
+func (s *Server) send(p post, limit time.Duration) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(s.life, limit)
+	defer cancel()
+	r, err := s.reach(ctx, http.MethodPost, p)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("send lookup: %w", err)
+	case r.status != http.StatusOK:
+		return nil, fmt.Errorf("the callback answered HTTP %d", r.status)
+	case len(r.body) > maxReply:
+		return nil, errors.New("the reply is longer than 4 MiB")
 	}
-	if status != http.StatusOK || string(body) != q.Get("echostr") {
-		return fmt.Errorf("check callback URL: HTTP %d and %d bytes, want 200 and the echostr alone", status, len(body))
-	}
-	if !bytes.HasPrefix([]byte(contentType), []byte("text/plain")) {
-		return fmt.Errorf("check callback URL: Content-Type %q, want text/plain", contentType)
-	}
-	q.Set("nonce", nonce+"0")
-	if status, _, body, err = s.get(ctx, q); err != nil {
-		return fmt.Errorf("check callback URL: %w", err)
-	}
-	if status != http.StatusForbidden || len(body) > 0 {
-		return fmt.Errorf("check callback URL: a wrong signature got HTTP %d and %d bytes, want 403 and none", status, len(body))
-	}
-	return nil
+	return r.body, nil
 }
 
-func (s *Server) get(ctx context.Context, q url.Values) (status int, contentType string, body []byte, err error) {
+// response is what the callback answered.
+type response struct {
+	status      int
+	contentType string
+	body        []byte
+}
+
+// reach makes one request to the callback URL.
+func (s *Server) reach(ctx context.Context, method string, p post) (response, error) {
 	s.mu.Lock()
 	to := s.callback
 	s.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, s.o.LookupTimeout)
-	defer cancel()
-	target, err := callbackURL(to, q)
-	if err != nil {
-		return 0, "", nil, err
+	if to == "" {
+		return response{}, errors.New("no callback URL is set")
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	req, err := http.NewRequestWithContext(ctx, method, to, bytes.NewReader(p.body))
 	if err != nil {
-		return 0, "", nil, err
+		return response{}, err
 	}
+	req.URL.RawQuery = p.query.Encode()
+	req.Header.Set("Content-Type", p.contentType)
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return 0, "", nil, err
+		return response{}, err
 	}
 	defer resp.Body.Close()
-	body, err = io.ReadAll(io.LimitReader(resp.Body, maxReply))
-	return resp.StatusCode, resp.Header.Get("Content-Type"), body, err
-}
-
-// SendTest sends the console's test event (debug_demo), which must be answered
-// with `success` in clear, in every mode (wechat/README.md, Reverse lookup).
-func (s *Server) SendTest() error {
-	s.mu.Lock()
-	to, m, f := s.callback, s.mode, s.format
-	s.mu.Unlock()
-	p := s.seal(m, f, s.event("debug_demo", text("debug_str", "hello world")))
-	body, err := s.send(to, p, s.o.LookupTimeout)
-	if err != nil {
-		return fmt.Errorf("send test event: %w", err)
-	}
-	if string(body) != "success" {
-		return fmt.Errorf("send test event: the reply is %d bytes, want success", len(body))
-	}
-	return nil
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReply+1))
+	return response{resp.StatusCode, resp.Header.Get("Content-Type"), body}, err
 }

@@ -203,7 +203,7 @@ func TestUnreachable(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, front, c := newPair(t, Options{BoundByDefault: true, LookupTimeout: 100 * time.Millisecond, Now: time.Now})
+			s, front, c := newPair(t, Options{BoundByDefault: true, Lookup: LookupRules{Timeout: 100 * time.Millisecond}, Now: time.Now})
 			c.serve = serve
 			checkRefused(t, s, front.URL, 932001, 3)
 		})
@@ -226,7 +226,7 @@ func TestThirdTryIsEnough(t *testing.T) {
 
 func TestMarkFail(t *testing.T) {
 	now := time.Unix(testTime+100, 0)
-	s, front, c := newPair(t, Options{BoundByDefault: true, MarkFailAfter: 2, Now: func() time.Time { return now }})
+	s, front, c := newPair(t, Options{BoundByDefault: true, Lookup: LookupRules{MarkFailAfter: 2}, Now: func() time.Time { return now }})
 	c.serve = func(w http.ResponseWriter, r *http.Request) bool { w.WriteHeader(500); return true }
 	for range 3 {
 		notify(t, front, goodPush())

@@ -115,9 +115,10 @@ type post struct {
 	nonce       string
 }
 
-// seal makes the POST of a message in the given mode and format.
-func (s *Server) seal(m Mode, f Format, fields []field) post {
+// wrap makes the POST of a message in the console's mode and format.
+func (s *Server) wrap(fields []field) post {
 	timestamp, nonce := s.stamp()
+	m, f := s.o.Mode, s.o.Format
 	p := post{nonce: nonce, contentType: "application/json", query: s.signed(timestamp, nonce)}
 	if f == XML {
 		p.contentType = "text/xml"

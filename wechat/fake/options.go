@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -57,13 +58,9 @@ type Options struct {
 	SkipUnbound bool
 	// TokenLife is how long a token lives; default 7200 s.
 	TokenLife time.Duration
-	// LookupTimeout and LookupTries bound the reverse lookup; default 5 s, 3.
-	LookupTimeout time.Duration
-	LookupTries   int
-	// MarkFailAfter lookups in a row that reached nobody, WeChat stops calling
-	// for MarkFailFor (default 1 min): pushes are 932001 at once. 0: never.
-	MarkFailAfter int
-	MarkFailFor   time.Duration
+	// Lookup is how the reverse lookup is made; default 5 s, 3 tries, and
+	// WeChat never stops calling (MarkFailAfter 0).
+	Lookup LookupRules
 	// Quotas by API; see DefaultDayQuota.
 	Quotas map[API]Quota
 	Script Script
@@ -72,43 +69,22 @@ type Options struct {
 	// Transport carries the lookups; default one of its own.
 	Transport http.RoundTripper
 	Now       func() time.Time
-	// Keep bounds how many calls and lookups are remembered; default 200,000.
-	// Pushes are all kept: they are what tests compare.
-	Keep int
 	// Hooks; called without a lock held, in the goroutine of the call. They
 	// must not block.
 	OnPush   func(Push)
 	OnLookup func(Lookup)
-	OnCall   func(Call)
 }
 
 func (o Options) withDefaults() Options {
-	text := func(p *string, v string) {
-		if *p == "" {
-			*p = v
-		}
-	}
-	text(&o.AppID, DefaultAppID)
-	text(&o.Secret, DefaultSecret)
-	text(&o.Token, DefaultToken)
-	text(&o.AESKey, DefaultAESKey)
-	text(&o.UserName, DefaultUserName)
-	text((*string)(&o.Mode), string(Secure))
-	text((*string)(&o.Format), string(JSON))
-	span := func(p *time.Duration, v time.Duration) {
-		if *p == 0 {
-			*p = v
-		}
-	}
-	span(&o.TokenLife, 7200*time.Second)
-	span(&o.LookupTimeout, 5*time.Second)
-	span(&o.MarkFailFor, time.Minute)
-	if o.LookupTries == 0 {
-		o.LookupTries = 3
-	}
-	if o.Keep == 0 {
-		o.Keep = 200_000
-	}
+	o.AppID = cmp.Or(o.AppID, DefaultAppID)
+	o.Secret = cmp.Or(o.Secret, DefaultSecret)
+	o.Token = cmp.Or(o.Token, DefaultToken)
+	o.AESKey = cmp.Or(o.AESKey, DefaultAESKey)
+	o.UserName = cmp.Or(o.UserName, DefaultUserName)
+	o.Mode = cmp.Or(o.Mode, Secure)
+	o.Format = cmp.Or(o.Format, JSON)
+	o.TokenLife = cmp.Or(o.TokenLife, 7200*time.Second)
+	o.Lookup = o.Lookup.over(LookupRules{Timeout: 5 * time.Second, Tries: 3, MarkFailFor: time.Minute})
 	if o.Now == nil {
 		o.Now = time.Now
 	}

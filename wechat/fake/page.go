@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"html/template"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -39,42 +41,22 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 func (s *Server) shown() []shown {
 	pushes := s.Pushes()
 	list := make([]shown, 0, len(pushes))
-	for i := len(pushes) - 1; i >= 0; i-- {
-		p := pushes[i]
-		list = append(list, shown{p.Seq, p.At.UTC(), p.WaybillID, Mask(p.Receiver.Phone), p.Node.ActionType, p.Node.ActionTime, maskRuns(p.Node.ActionMsg)})
+	for _, p := range slices.Backward(pushes) {
+		list = append(list, shown{p.Seq, p.At.UTC(), p.WaybillID, mask(p.Receiver.Phone), p.Node.ActionType, p.Node.ActionTime, digits.ReplaceAllStringFunc(p.Node.ActionMsg, mask)})
 	}
 	return list
 }
 
-// Mask hides all but the first three and last two digits of a phone.
-func Mask(phone string) string {
+// mask hides all but the first three and last two digits of a phone.
+func mask(phone string) string {
 	if len(phone) < 11 {
 		return strings.Repeat("*", len(phone))
 	}
 	return phone[:3] + strings.Repeat("*", len(phone)-5) + phone[len(phone)-2:]
 }
 
-// maskRuns masks every run of seven or more digits in s.
-func maskRuns(s string) string {
-	var b strings.Builder
-	for len(s) > 0 {
-		n := 0
-		for n < len(s) && s[n] >= '0' && s[n] <= '9' {
-			n++
-		}
-		switch {
-		case n == 0:
-			n = 1
-			b.WriteByte(s[0])
-		case n >= 7:
-			b.WriteString(Mask(s[:n]))
-		default:
-			b.WriteString(s[:n])
-		}
-		s = s[n:]
-	}
-	return b.String()
-}
+// digits finds what may be a phone in a text.
+var digits = regexp.MustCompile(`[0-9]{7,}`)
 
 var page = template.Must(template.New("pushes").Parse(`<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">

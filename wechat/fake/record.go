@@ -62,24 +62,28 @@ type Reply struct {
 	Path       []Node
 }
 
+// keep bounds how many calls and lookups are remembered. Pushes are all kept:
+// they are what tests compare.
+const keep = 200_000
+
 // records is what happened; the server's lock guards it.
 type records struct {
-	keep    int
 	seq     int // of calls
 	lookSeq int
 	pushSeq int
 	pushes  []Push
 	calls   []Call
 	lookups []Lookup
-	byErr   map[API]map[int]int
+	byErr   map[result]int
 }
 
-func (r *records) nextSeq() int {
-	r.seq++
-	return r.seq
+// result is what Count counts.
+type result struct {
+	api  API
+	code int
 }
 
-// finish records the call and calls the hook.
+// finish records the call.
 func (s *Server) finish(call Call, a answer) {
 	call.Took = s.o.Now().Sub(call.At)
 	call.Status, call.Dropped, call.Problem = a.status, a.drop, a.detail
@@ -87,18 +91,9 @@ func (s *Server) finish(call Call, a answer) {
 		call.Errcode = a.code
 	}
 	s.mu.Lock()
-	s.calls = keepLast(append(s.calls, call), s.keep)
-	if s.byErr == nil {
-		s.byErr = map[API]map[int]int{}
-	}
-	if s.byErr[call.API] == nil {
-		s.byErr[call.API] = map[int]int{}
-	}
-	s.byErr[call.API][call.code()]++
-	s.mu.Unlock()
-	if s.o.OnCall != nil {
-		s.o.OnCall(call)
-	}
+	defer s.mu.Unlock()
+	s.calls = keepLast(append(s.calls, call))
+	s.byErr[result{call.API, call.code()}]++
 }
 
 // push records what the receiver now sees and calls the hook.
@@ -115,10 +110,11 @@ func (s *Server) push(n notification, call *Call) {
 }
 
 func (s *Server) recordLookup(l Lookup) Lookup {
+	l.Took = s.o.Now().Sub(l.At)
 	s.mu.Lock()
 	s.lookSeq++
 	l.Seq = s.lookSeq
-	s.lookups = keepLast(append(s.lookups, l), s.keep)
+	s.lookups = keepLast(append(s.lookups, l))
 	s.mu.Unlock()
 	if s.o.OnLookup != nil {
 		s.o.OnLookup(l)
@@ -127,7 +123,7 @@ func (s *Server) recordLookup(l Lookup) Lookup {
 }
 
 // keepLast drops the older half when a list has outgrown twice its bound.
-func keepLast[T any](list []T, keep int) []T {
+func keepLast[T any](list []T) []T {
 	if len(list) < 2*keep {
 		return list
 	}
@@ -175,5 +171,5 @@ func (c Call) code() int {
 func (s *Server) Count(api API, errcode int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.byErr[api][errcode]
+	return s.byErr[result{api, errcode}]
 }

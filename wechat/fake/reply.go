@@ -16,11 +16,12 @@ import (
 
 // readReply reads the carrier's answer to a lookup as strictly as
 // wechat/README.md, Reply, allows. An error says what in its form is wrong.
-func (s *Server) readReply(m Mode, f Format, nonce string, body []byte, asked []field) (Reply, error) {
+func (s *Server) readReply(nonce string, body []byte, asked []field) (Reply, error) {
+	f := s.o.Format
 	if len(body) == 0 {
 		return Reply{}, errors.New("the reply is empty")
 	}
-	if m != Plain {
+	if s.o.Mode != Plain {
 		opened, err := s.openReply(f, nonce, body)
 		if err != nil {
 			return Reply{}, err
@@ -55,7 +56,7 @@ func checkResult(r Reply) error {
 }
 
 // checkEcho checks what the reply repeats of the question.
-func checkEcho(reply fieldReader, asked []field, keepNames bool) error {
+func checkEcho(reply object, asked []field, keepNames bool) error {
 	want := map[string]string{}
 	for _, f := range asked {
 		want[f.name] = f.text
@@ -74,7 +75,7 @@ func checkEcho(reply fieldReader, asked []field, keepNames bool) error {
 	return nil
 }
 
-func readNode(f fieldReader) Node {
+func readNode(f object) Node {
 	return Node{
 		ActionTime: f.number("ActionTime"), ActionType: int(f.number("ActionType")), ActionMsg: f.must("ActionMsg"),
 		PickupName: f.text("PickupCourierName"), PickupPhone: f.text("PickupCourierPhone"),

@@ -1,10 +1,12 @@
 package fake
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"mime"
 	"net/http"
@@ -50,8 +52,6 @@ type Server struct {
 	quotas   quotaBook
 	faults   faultBook
 	callback string
-	mode     Mode
-	format   Format
 	bound    map[string]bool
 	down     bool
 	lookup   LookupRules
@@ -75,15 +75,14 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("make fake wechat: %w", err)
 	}
 	s := &Server{
-		o: o, crypt: c, callback: o.Callback, mode: o.Mode, format: o.Format,
+		o: o, crypt: c, callback: o.Callback, lookup: o.Lookup,
 		rng: newRand(o.Seed, "ids"), bound: map[string]bool{},
-		lookup: LookupRules{o.LookupTimeout, o.LookupTries, o.MarkFailAfter, o.MarkFailFor},
 		client: &http.Client{Transport: o.Transport, CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse
 		}},
 	}
 	s.life, s.end = context.WithCancel(context.Background())
-	s.records.keep = o.Keep
+	s.byErr = map[result]int{}
 	s.tokens = tokenBook{life: o.TokenLife}
 	s.quotas = newQuotaBook(o.Quotas)
 	if err := s.SetScript(o.Script); err != nil {
@@ -104,13 +103,6 @@ func (s *Server) SetCallback(url string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.callback = url
-}
-
-// SetPush sets mode and format of the message push, as the console does.
-func (s *Server) SetPush(m Mode, f Format) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.mode, s.format = m, f
 }
 
 // Bind makes a phone bound or not bound in WeChat.
@@ -161,13 +153,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) begin(api API, r *http.Request) (Call, plan) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	call := Call{At: s.o.Now(), API: api, Remote: r.RemoteAddr, RID: s.rid(), Method: r.Method}
-	call.Seq = s.nextSeq()
+	s.seq++
+	call := Call{Seq: s.seq, At: s.o.Now(), API: api, Remote: r.RemoteAddr, RID: s.rid(), Method: r.Method}
 	p := s.faults.next(api)
 	p.down = s.down
-	if p.what != "" {
-		call.Fault = p.what
-	}
+	call.Fault = p.what
 	return call, p
 }
 
@@ -269,18 +259,12 @@ func refuse(code int, detail string, args ...any) answer {
 // encode makes the body. An error's errmsg ends with the request id.
 func (a answer) encode(rid string) []byte {
 	fields := map[string]any{}
-	for k, v := range a.fields {
-		fields[k] = v
-	}
+	maps.Copy(fields, a.fields)
 	if _, token := fields["access_token"]; !token {
 		fields["errcode"], fields["errmsg"] = a.code, "ok"
 	}
 	if a.code != 0 {
-		msg := a.msg
-		if msg == "" {
-			msg = errmsg(a.code)
-		}
-		fields["errmsg"] = msg + " rid: " + rid
+		fields["errmsg"] = cmp.Or(a.msg, errmsgs[a.code], "error") + " rid: " + rid
 	}
 	b, err := json.Marshal(fields)
 	if err != nil {

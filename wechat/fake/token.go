@@ -111,13 +111,6 @@ func (s *Server) RotateToken() {
 	s.tokens.rotate(s.o.Now(), s.rng)
 }
 
-// SetSecret changes the AppSecret, as its owner can in the console.
-func (s *Server) SetSecret(secret string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.o.Secret = secret
-}
-
 func (s *Server) stableToken(body []byte) answer {
 	o, ok := readObject(body)
 	if !ok {

@@ -6,9 +6,9 @@ import (
 	"scanrelay/wechat"
 )
 
-// judge compares the carrier's reply with what it asked us to push: 0, or
+// compare holds the carrier's reply against what it asked us to push: 0, or
 // 932003 and why. A reply with a ResultCode other than 0 does not come here.
-func judge(r Reply, n notification) (code int, problem string) {
+func compare(r Reply, n notification) (code int, problem string) {
 	if r.CreateTime != n.createTime {
 		return abnormal, fmt.Sprintf("WaybillCreateTime is %d, pushed was %d", r.CreateTime, n.createTime)
 	}
