@@ -155,11 +155,11 @@ func (h *Handler) message(w http.ResponseWriter, r *http.Request) (response, err
 	if !m.isQuery() {
 		return text(KindEvent, "success"), nil
 	}
-	return h.query(r, &m, f, p.Get("nonce")), nil
+	return h.query(r, m, f, p.Get("nonce")), nil
 }
 
 // query answers a reverse lookup in the format it came in.
-func (h *Handler) query(r *http.Request, m *message, f format, nonce string) response {
+func (h *Handler) query(r *http.Request, m message, f format, nonce string) response {
 	a, asked := h.ask(r.Context(), m)
 	body, err := h.encode(h.newReply(m, a), f, nonce)
 	if err != nil {

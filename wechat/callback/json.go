@@ -9,14 +9,14 @@ import (
 // decodeJSON reads a JSON object token by token: json.Unmarshal would take
 // names in any case and the last of two equal ones.
 func decodeJSON(body []byte) (message, error) {
-	var m message
+	m := message{}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber() // digits stay as they came
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return m, badBody("no JSON object")
 	}
 	for d.More() {
-		if err := decodeMember(d, &m); err != nil {
+		if err := decodeMember(d, m); err != nil {
 			return m, err
 		}
 	}
@@ -30,18 +30,14 @@ func decodeJSON(body []byte) (message, error) {
 }
 
 // decodeMember reads one name and its value.
-func decodeMember(d *json.Decoder, m *message) error {
+func decodeMember(d *json.Decoder, m message) error {
 	t, err := d.Token()
 	name, ok := t.(string)
 	if err != nil || !ok {
 		return badBody("no JSON")
 	}
-	to := m.field(name)
-	if to == nil {
+	if !wanted[name] {
 		return skipJSON(d)
-	}
-	if err := m.once(name); err != nil {
-		return err
 	}
 	value, err := d.Token()
 	if err != nil {
@@ -49,14 +45,13 @@ func decodeMember(d *json.Decoder, m *message) error {
 	}
 	switch v := value.(type) {
 	case string:
-		*to = v
+		return m.set(name, v)
 	case json.Number:
-		*to = v.String()
+		return m.set(name, v.String())
 	case nil:
-	default:
-		return badBody("%s is no text", name)
+		return m.set(name, "")
 	}
-	return nil
+	return badBody("%s is no text", name)
 }
 
 // skipJSON reads past one value.

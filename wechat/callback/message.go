@@ -16,19 +16,16 @@ const (
 	formatXML  format = "xml"
 )
 
-// message is what we read of a message, in clear or as it came: the fields of
-// a reverse lookup and the envelope's Encrypt. All else is skipped.
-type message struct {
-	ToUserName    string
-	FromUserName  string
-	MsgType       string
-	Event         string
-	WaybillID     string
-	SenderPhone   string
-	ReceiverPhone string
-	Encrypt       string
+// message is what we read of a message, in clear or as it came, by WeChat's
+// names. A field that came empty is there, too.
+type message map[string]string
 
-	seen map[string]bool
+// wanted are the fields of a reverse lookup, and the envelope's Encrypt. All
+// else is skipped. Names count as WeChat writes them: another case is another
+// field.
+var wanted = map[string]bool{
+	"ToUserName": true, "FromUserName": true, "MsgType": true, "Event": true,
+	"WaybillId": true, "SenderPhone": true, "ReceiverPhone": true, "Encrypt": true,
 }
 
 var errBody = errors.New("body")
@@ -37,57 +34,30 @@ func badBody(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{errBody}, args...)...)
 }
 
-// field returns where the value of a field goes; nil if it is none of ours.
-// Names count as WeChat writes them: another case is another field.
-func (m *message) field(name string) *string {
-	switch name {
-	case "ToUserName":
-		return &m.ToUserName
-	case "FromUserName":
-		return &m.FromUserName
-	case "MsgType":
-		return &m.MsgType
-	case "Event":
-		return &m.Event
-	case "WaybillId":
-		return &m.WaybillID
-	case "SenderPhone":
-		return &m.SenderPhone
-	case "ReceiverPhone":
-		return &m.ReceiverPhone
-	case "Encrypt":
-		return &m.Encrypt
-	}
-	return nil
-}
-
-// once refuses a field of ours that comes a second time: two readers could
-// take two different ones.
-func (m *message) once(name string) error {
-	if m.seen[name] {
+// set refuses a field that comes a second time: two readers could take two
+// different ones.
+func (m message) set(name, value string) error {
+	if _, twice := m[name]; twice {
 		return badBody("%s comes twice", name)
 	}
-	if m.seen == nil {
-		m.seen = make(map[string]bool, 8)
-	}
-	m.seen[name] = true
+	m[name] = value
 	return nil
 }
 
 // isQuery reports whether the message is a reverse lookup.
-func (m *message) isQuery() bool {
-	return m.MsgType == "event" && strings.EqualFold(m.Event, "waybill_notify_query")
+func (m message) isQuery() bool {
+	return m["MsgType"] == "event" && strings.EqualFold(m["Event"], "waybill_notify_query")
 }
 
 // decode reads a message in the format that its first character tells. Errors
 // say what is wrong but quote nothing.
 func decode(body []byte) (message, format, error) {
 	if !utf8.Valid(body) {
-		return message{}, "", badBody("not UTF-8")
+		return nil, "", badBody("not UTF-8")
 	}
 	body = bytes.TrimSpace(body)
 	if len(body) == 0 {
-		return message{}, "", badBody("empty")
+		return nil, "", badBody("empty")
 	}
 	switch body[0] {
 	case '{':
@@ -97,5 +67,5 @@ func decode(body []byte) (message, format, error) {
 		m, err := decodeXML(body)
 		return m, formatXML, err
 	}
-	return message{}, "", badBody("neither JSON nor XML")
+	return nil, "", badBody("neither JSON nor XML")
 }

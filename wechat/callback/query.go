@@ -7,8 +7,8 @@ import (
 
 // ask answers a reverse lookup and reports whether Lookup was asked. When too
 // many are under way it says so at once: a late answer is worse than none.
-func (h *Handler) ask(ctx context.Context, m *message) (a Answer, asked bool) {
-	id := strings.TrimSpace(m.WaybillID)
+func (h *Handler) ask(ctx context.Context, m message) (a Answer, asked bool) {
+	id := strings.TrimSpace(m["WaybillId"])
 	if id == "" || len(id) > maxWaybill {
 		return Answer{Code: CodeNoWaybill}, true
 	}
@@ -20,7 +20,7 @@ func (h *Handler) ask(ctx context.Context, m *message) (a Answer, asked bool) {
 	defer func() { <-h.slots }()
 	ctx, cancel := context.WithTimeout(ctx, lookupLimit)
 	defer cancel()
-	a = h.lookup(ctx, Query{WaybillID: id, SenderPhone: m.SenderPhone, ReceiverPhone: m.ReceiverPhone})
+	a = h.lookup(ctx, Query{WaybillID: id, SenderPhone: m["SenderPhone"], ReceiverPhone: m["ReceiverPhone"]})
 	if ctx.Err() != nil {
 		return Answer{Code: CodeTryAgain}, true
 	}

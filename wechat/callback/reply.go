@@ -46,11 +46,11 @@ type envelope struct {
 
 // newReply puts an answer under the names of its question. Anything but an OK
 // carries neither a time nor a path: it must tell nothing about the waybill.
-func (h *Handler) newReply(m *message, a Answer) reply {
+func (h *Handler) newReply(m message, a Answer) reply {
 	r := reply{
-		ToUserName: m.ToUserName, FromUserName: m.FromUserName,
+		ToUserName: m["ToUserName"], FromUserName: m["FromUserName"],
 		CreateTime: h.c.Now().Unix(),
-		MsgType:    m.MsgType, Event: m.Event,
+		MsgType:    m["MsgType"], Event: m["Event"],
 		ResultCode: a.Code, ResultMsg: cmp.Or(a.Msg, resultMsgs[a.Code], "error "+strconv.Itoa(a.Code)),
 		Path: []replyNode{}, // never null
 	}

@@ -21,7 +21,7 @@ func plainHandler(t testing.TB, c Config) *Handler {
 	return h
 }
 
-var asked = message{ToUserName: "gh_1", FromUserName: "o1", MsgType: "event", Event: "WAYBILL_notify_query", WaybillID: "YT1"}
+var asked = message{"ToUserName": "gh_1", "FromUserName": "o1", "MsgType": "event", "Event": "WAYBILL_notify_query", "WaybillId": "YT1"}
 
 var twoNodes = Answer{CreateTime: 1714000000, Path: []wechat.Node{
 	{ActionTime: 1714000100, ActionType: 100001, ActionMsg: "已收件 <&>", PickupCourierName: "王五", PickupCourierPhone: "13800138002"},
@@ -41,7 +41,7 @@ func TestReplyJSON(t *testing.T) {
 		{"no nodes", Answer{CreateTime: 5}, `{"ToUserName":"o1","FromUserName":"gh_1","CreateTime":1714037060,"MsgType":"event","Event":"WAYBILL_notify_query","ResultCode":0,"ResultMsg":"OK","WaybillCreateTime":5,"Path":[]}`},
 		{"wrong phone, and a lookup that tells too much", Answer{Code: CodeWrongPhone, CreateTime: 5, Path: twoNodes.Path}, `{"ToUserName":"o1","FromUserName":"gh_1","CreateTime":1714037060,"MsgType":"event","Event":"WAYBILL_notify_query","ResultCode":2,"ResultMsg":"phone does not belong to this waybill","WaybillCreateTime":0,"Path":[]}`},
 	} {
-		got, err := h.encode(h.newReply(&asked, k.answer), formatJSON, "")
+		got, err := h.encode(h.newReply(asked, k.answer), formatJSON, "")
 		if err != nil || string(got) != k.want {
 			t.Errorf("%s: %v\n got %s\nwant %s", k.name, err, got, k.want)
 		}
@@ -61,7 +61,7 @@ func TestReplyXML(t *testing.T) {
 			`<Path><ActionTime>1714000100</ActionTime><ActionType>100001</ActionType><ActionMsg><![CDATA[已收件 <&>]]></ActionMsg><PickupCourierName><![CDATA[王五]]></PickupCourierName><PickupCourierPhone><![CDATA[13800138002]]></PickupCourierPhone></Path></xml>`},
 		{"try again", Answer{Code: CodeTryAgain, CreateTime: 9}, head + `<ResultCode>3</ResultCode><ResultMsg><![CDATA[try again later]]></ResultMsg><WaybillCreateTime>0</WaybillCreateTime></xml>`},
 	} {
-		got, err := h.encode(h.newReply(&asked, k.answer), formatXML, "")
+		got, err := h.encode(h.newReply(asked, k.answer), formatXML, "")
 		if err != nil || string(got) != k.want {
 			t.Errorf("%s: %v\n got %s\nwant %s", k.name, err, got, k.want)
 		}

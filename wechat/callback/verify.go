@@ -55,20 +55,20 @@ func (h *Handler) checkSignature(p url.Values) error {
 func (h *Handler) open(p url.Values, body []byte) (message, format, error) {
 	outer, form, err := decode(body)
 	if err != nil {
-		return message{}, "", err
+		return nil, "", err
 	}
-	if err := h.checkForm(p, &outer); err != nil {
-		return message{}, "", err
+	if err := h.checkForm(p, outer); err != nil {
+		return nil, "", err
 	}
 	if !h.c.Mode.encrypted() {
 		return outer, form, nil // its signature was checked before the body was read
 	}
-	if !sameSignature(p.Get("msg_signature"), h.crypt.Sign(p.Get("timestamp"), p.Get("nonce"), outer.Encrypt)) {
-		return message{}, "", errSignature
+	if !sameSignature(p.Get("msg_signature"), h.crypt.Sign(p.Get("timestamp"), p.Get("nonce"), outer["Encrypt"])) {
+		return nil, "", errSignature
 	}
-	clear, err := h.crypt.Decrypt(outer.Encrypt)
+	clear, err := h.crypt.Decrypt(outer["Encrypt"])
 	if err != nil {
-		return message{}, "", err
+		return nil, "", err
 	}
 	inner, _, err := decode(clear)
 	return inner, form, err
@@ -76,16 +76,16 @@ func (h *Handler) open(p url.Values, body []byte) (message, format, error) {
 
 // checkForm refuses what has not the form of the configured mode: taking clear
 // text in secure mode would let anybody who saw one signature ask anything.
-func (h *Handler) checkForm(p url.Values, m *message) error {
+func (h *Handler) checkForm(p url.Values, m message) error {
 	var (
-		cipher   = m.Encrypt != ""
-		clear    = m.MsgType != "" || m.Event != ""
+		cipher   = m["Encrypt"] != ""
+		clear    = m["MsgType"] != "" || m["Event"] != ""
 		encoding = p.Get("encrypt_type")
 		aes      = encoding == "aes" || encoding == ""
 	)
 	switch h.c.Mode {
 	case Plain:
-		if cipher || m.seen["Encrypt"] || encoding != "" && encoding != "raw" {
+		if _, has := m["Encrypt"]; has || encoding != "" && encoding != "raw" {
 			return errors.New("message is encrypted, the mode is plain")
 		}
 	case Compat:

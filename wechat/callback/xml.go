@@ -12,7 +12,7 @@ import (
 // none of them.
 func decodeXML(body []byte) (message, error) {
 	d := xml.NewDecoder(bytes.NewReader(body)) // checks the nesting
-	var r xmlReader
+	r := xmlReader{m: message{}}
 	for first := true; ; first = false {
 		t, err := d.Token()
 		switch p, _ := t.(xml.ProcInst); {
@@ -32,10 +32,9 @@ func decodeXML(body []byte) (message, error) {
 // xmlReader puts a message together from the tokens of its XML.
 type xmlReader struct {
 	m     message
-	depth int     // of open elements, the root's is 1
-	ended bool    // the root has been read
-	name  string  // of the open element, where it is one of ours
-	value *string // where its text goes; nil: it is none of ours
+	depth int    // of open elements, the root's is 1
+	ended bool   // the root has been read
+	name  string // of the open element, where it is one of ours
 	text  []byte
 }
 
@@ -49,7 +48,7 @@ func (r *xmlReader) take(t xml.Token) error {
 	case xml.StartElement:
 		return r.start(t.Name)
 	case xml.EndElement:
-		r.end()
+		return r.end()
 	case xml.CharData:
 		if r.depth < 2 && !blank {
 			return badBody("XML has text beside its elements")
@@ -66,24 +65,24 @@ func (r *xmlReader) take(t xml.Token) error {
 func (r *xmlReader) start(n xml.Name) error {
 	r.depth++
 	switch {
-	case r.value != nil:
+	case r.name != "":
 		return badBody("%s is no text", r.name)
 	case r.depth > maxDepth:
 		return badBody("nested too deeply")
 	case r.depth == 1 && n != xml.Name{Local: "xml"}:
 		return badBody("XML's root is not xml")
-	case r.depth == 2 && n.Space == "" && r.m.field(n.Local) != nil:
-		r.name, r.value, r.text = n.Local, r.m.field(n.Local), nil
-		return r.m.once(n.Local)
+	case r.depth == 2 && n.Space == "" && wanted[n.Local]:
+		r.name, r.text = n.Local, nil
 	}
 	return nil
 }
 
-func (r *xmlReader) end() {
-	if r.value != nil {
-		*r.value = strings.TrimSpace(string(r.text))
-		r.value = nil
-	}
+func (r *xmlReader) end() error {
 	r.depth--
 	r.ended = r.depth == 0
+	name := r.name
+	if r.name = ""; name == "" {
+		return nil
+	}
+	return r.m.set(name, strings.TrimSpace(string(r.text)))
 }
