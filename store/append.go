@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/codec"
 )
 
 // maxOpWeight bounds what one op adds to a commit, so that it fits into the
@@ -55,7 +56,7 @@ func (o *Outbox) newAppend(b scan.Batch, done func(scan.Stored, error)) (ops []o
 	cur := &appendOp{batch: batch}
 	for i := range b.Events {
 		e := &b.Events[i]
-		in := incoming{event: e, framed: encodeEvent(e), id: o.dedupe.identify([]byte(e.Waybill), []byte(e.EventID))}
+		in := incoming{event: e, framed: codec.EncodeEvent(e), id: o.dedupe.identify([]byte(e.Waybill), []byte(e.EventID))}
 		if len(in.framed) > maxEventSize {
 			batch.err = fmt.Errorf("append %s: %w (%d bytes)", e.EventID, errTooLarge, len(in.framed))
 		}
@@ -122,7 +123,7 @@ func (a *appendOp) known(g *group, in *incoming) bool {
 	return false
 }
 
-func (a *appendOp) apply(o *Outbox, g *group) {
+func (a *appendOp) Apply(o *Outbox, g *group) {
 	for _, s := range a.stored {
 		o.received(g.segment, s.seq, s.event)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/event"
 )
 
 // I1: when Append has returned, another process finds the event on disk.
@@ -38,14 +39,14 @@ func TestSameIdentityIsStoredOnce(t *testing.T) {
 	c := newTestClock()
 	o := open(t, dir, small(c))
 	ctx := context.Background()
-	e := event("W1", "e1", 1795000000)
+	e := newEvent("W1", "e1", 1795000000)
 	for i, want := range []scan.Stored{{Events: 1}, {Duplicate: 1}} {
 		if got, err := o.Append(ctx, batch(e)); err != nil || got != want {
 			t.Errorf("time %d: %+v, %v", i, got, err)
 		}
 	}
 	// Within one batch, and with the same id on another waybill.
-	if got, err := o.Append(ctx, batch(event("W2", "e1", 1), event("W2", "e1", 1))); err != nil || got.Events != 1 || got.Duplicate != 1 {
+	if got, err := o.Append(ctx, batch(newEvent("W2", "e1", 1), newEvent("W2", "e1", 1))); err != nil || got.Events != 1 || got.Duplicate != 1 {
 		t.Errorf("%+v, %v", got, err)
 	}
 	closeChecked(t, o)
@@ -67,7 +68,7 @@ func TestWeakKey(t *testing.T) {
 	n := 0
 	weak := func(dup bool) scan.Stored {
 		n++
-		e := event("W1", fmt.Sprint("made-up-", n), 1795000000)
+		e := newEvent("W1", fmt.Sprint("made-up-", n), 1795000000)
 		e.Weak, e.ReceivedAt = scan.WeakKey{7}, c.Now()
 		got, err := o.Append(context.Background(), scan.Batch{Events: []scan.Event{e}, Redelivered: dup})
 		if err != nil {
@@ -102,7 +103,7 @@ func TestSubmitAnswersInOrder(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 500 {
 		wg.Add(1)
-		err := o.Submit(batch(event("W", fmt.Sprint(i), int64(i))), func(s scan.Stored, err error) {
+		err := o.Submit(batch(newEvent("W", fmt.Sprint(i), int64(i))), func(s scan.Stored, err error) {
 			if err != nil || s.Events != 1 {
 				t.Errorf("%d: %+v %v", i, s, err)
 			}
@@ -137,7 +138,7 @@ func TestGroupCommit(t *testing.T) {
 	for p := range 50 {
 		wg.Go(func() {
 			for i := range 20 {
-				mustAppend(t, o, event("W", fmt.Sprint(p, "-", i), 1))
+				mustAppend(t, o, newEvent("W", fmt.Sprint(p, "-", i), 1))
 			}
 		})
 	}
@@ -167,14 +168,14 @@ func TestLargeBatch(t *testing.T) {
 
 func TestEventTooLargeIsRefusedWhole(t *testing.T) {
 	o := open(t, t.TempDir(), small(newTestClock()))
-	_, err := o.Append(context.Background(), batch(event("W", "a", 1), padded("W", "b", 1, maxEventSize+1)))
+	_, err := o.Append(context.Background(), batch(newEvent("W", "a", 1), padded("W", "b", 1, maxEventSize+1)))
 	if !errors.Is(err, errTooLarge) {
 		t.Errorf("got %v", err)
 	}
 	if c := o.Counts(); c.Received != 0 {
 		t.Errorf("%+v", c)
 	}
-	mustAppend(t, o, event("W", "a", 1)) // was not remembered as stored
+	mustAppend(t, o, newEvent("W", "a", 1)) // was not remembered as stored
 	if c := o.Counts(); c.Received != 1 {
 		t.Errorf("%+v", c)
 	}
@@ -235,8 +236,8 @@ func (l *ledger) add(id string) {
 func appendUntilClosed(t *testing.T, o *Outbox, producer int, l *ledger) {
 	for i := 0; ; i++ {
 		id := fmt.Sprint(producer, "-", i)
-		_, err := o.Append(context.Background(), batch(event("W", id, 1)))
-		if errors.Is(err, ErrClosed) {
+		_, err := o.Append(context.Background(), batch(newEvent("W", id, 1)))
+		if errors.Is(err, event.ErrClosed) {
 			return
 		}
 		if err != nil {

@@ -4,6 +4,8 @@ import (
 	"container/heap"
 	"math/rand/v2"
 	"time"
+
+	"scanrelay/store/event"
 )
 
 const (
@@ -25,17 +27,17 @@ type attempt struct {
 	attempts  int
 	saved     int           // attempts that are on disk, or in unsaved
 	savedFor  time.Duration // the delay when they were put there
-	last      Reply
-	retriedAt time.Time // when it was put back as a dead letter
-	later     laterTime // what was stored after it by then
+	last      event.Reply
+	retriedAt time.Time   // when it was put back as a dead letter
+	later     event.Later // what was stored after it by then
 }
 
 // retried keeps an event's attempts and when it is due, in memory, and has them
 // written where a restart must not forget them.
-func (x *index) retried(r Retry) {
+func (x *index) retried(r event.Retry) {
 	var at time.Time
 	delay := r.At.Sub(x.now)
-	if _, noted := x.notes[r.Seq]; !noted && delay <= 0 && r.Attempts == 0 && r.Last == (Reply{}) {
+	if _, noted := x.notes[r.Seq]; !noted && delay <= 0 && r.Attempts == 0 && r.Last == (event.Reply{}) {
 		return // there is nothing to remember
 	}
 	if delay > 0 {
@@ -53,7 +55,7 @@ func (x *index) retried(r Retry) {
 
 // takeUnsaved takes attempts that are to be written with the next commit, of
 // limit bytes at most, but one at least.
-func (x *index) takeUnsaved(limit int) (notes []note) {
+func (x *index) takeUnsaved(limit int) (notes []event.Note) {
 	n := 0
 	for bytes := 0; n < len(x.unsaved) && len(notes) < attemptsChunk; n++ {
 		a, ok := x.notes[x.unsaved[n]]
@@ -81,8 +83,8 @@ func (x *index) unsaveAll() {
 	}
 }
 
-func (a *attempt) note(seq uint64, now time.Time) note {
-	return note{kind: noteAttempt, seq: seq, at: now, delay: a.delay - a.since(now), attempts: a.attempts, last: a.last}
+func (a *attempt) note(seq uint64, now time.Time) event.Note {
+	return event.Note{Kind: event.NoteAttempt, Seq: seq, At: now, Delay: a.delay - a.since(now), Attempts: a.attempts, Last: a.last}
 }
 
 // since is how much of the delay is over.
@@ -93,16 +95,16 @@ func (a *attempt) since(now time.Time) time.Duration {
 // tried takes a note of attempts back at a start. What was due meanwhile, or is
 // by a clock that was set since, is due at a random moment within the time that
 // it was to wait: a restart must not bring everything at once.
-func (x *index) tried(n *note) {
-	at := n.at.Add(n.delay)
-	if left := at.Sub(x.now); n.delay > 0 && (left <= 0 || left > n.delay) {
-		at = x.now.Add(rand.N(n.delay))
+func (x *index) tried(n *event.Note) {
+	at := n.At.Add(n.Delay)
+	if left := at.Sub(x.now); n.Delay > 0 && (left <= 0 || left > n.Delay) {
+		at = x.now.Add(rand.N(n.Delay))
 	}
-	x.note(n.seq, func(a *attempt) {
-		a.attempts, a.saved, a.last = n.attempts, n.attempts, n.last
-		if n.delay > 0 {
-			a.at, a.delay, a.savedFor = at, n.delay, n.delay
-			heap.Push(&x.timers, timer{at, n.seq})
+	x.note(n.Seq, func(a *attempt) {
+		a.attempts, a.saved, a.last = n.Attempts, n.Attempts, n.Last
+		if n.Delay > 0 {
+			a.at, a.delay, a.savedFor = at, n.Delay, n.Delay
+			heap.Push(&x.timers, timer{at, n.Seq})
 		}
 	})
 }

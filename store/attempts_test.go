@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"scanrelay/store/codec"
+	"scanrelay/store/event"
 )
 
 // A long wait and its attempts are on disk soon, a short one at a stop only; and
@@ -18,7 +21,7 @@ func TestAttemptsSurvive(t *testing.T) {
 	leased := mustLease(t, o, 3)
 	retry := func(seq uint64, after time.Duration, attempts int) {
 		t.Helper()
-		if err := o.Release(Retry{Seq: seq, At: now.Add(after), Attempts: attempts, Last: Reply{Reason: "said of somebody", ErrCode: -1, RID: "r"}}); err != nil {
+		if err := o.Release(event.Retry{Seq: seq, At: now.Add(after), Attempts: attempts, Last: event.Reply{Reason: "said of somebody", ErrCode: -1, RID: "r"}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -27,7 +30,7 @@ func TestAttemptsSurvive(t *testing.T) {
 	}
 	retry(1, 4*time.Minute, 9)
 	retry(2, 2*time.Second, 2)
-	mustAppend(t, o, event("other", "x", 1795000000)) // its commit takes the attempts along
+	mustAppend(t, o, newEvent("other", "x", 1795000000)) // its commit takes the attempts along
 
 	crashed := open(t, copied(t, dir), small(clock))
 	wantAttempts(t, crashed, map[uint64]int{1: 9, 2: 0, 3: 0})
@@ -35,9 +38,9 @@ func TestAttemptsSurvive(t *testing.T) {
 	if got := seqsOf(rest); fmt.Sprint(got) != "[3 2]" && fmt.Sprint(got) != "[2 3]" {
 		t.Errorf("leased %v right after the crash", got)
 	}
-	settle(t, crashed, Pushed, rest...)
+	settle(t, crashed, event.Pushed, rest...)
 	clock.advance(5 * time.Minute)
-	if got := mustLease(t, crashed, 9); len(got) != 1 || got[0].ID.Seq != 1 || got[0].Attempts != 9 || got[0].Last != (Reply{"said of somebody", -1, "r"}) {
+	if got := mustLease(t, crashed, 9); len(got) != 1 || got[0].ID.Seq != 1 || got[0].Attempts != 9 || got[0].Last != (event.Reply{Reason: "said of somebody", ErrCode: -1, RID: "r"}) {
 		t.Errorf("leased %+v when it was due", got)
 	}
 	closeChecked(t, crashed)
@@ -66,7 +69,7 @@ func TestAttemptsAreWrittenSeldom(t *testing.T) {
 		if got := mustLease(t, o, 1); len(got) != 1 {
 			t.Fatalf("not leased for try %d", n)
 		}
-		if err := o.Release(Retry{Seq: 1, At: clock.Now().Add(time.Minute), Attempts: n}); err != nil {
+		if err := o.Release(event.Retry{Seq: 1, At: clock.Now().Add(time.Minute), Attempts: n}); err != nil {
 			t.Fatal(err)
 		}
 		if err := o.change(&changeOp{set: func(*group) {}}); err != nil {
@@ -86,7 +89,7 @@ func TestAttemptsAndAClockSetBack(t *testing.T) {
 	appendN(t, o, 1)
 	syncAll(t, o)
 	mustLease(t, o, 1)
-	if err := o.Release(Retry{Seq: 1, At: clock.Now().Add(time.Minute), Attempts: 7}); err != nil {
+	if err := o.Release(event.Retry{Seq: 1, At: clock.Now().Add(time.Minute), Attempts: 7}); err != nil {
 		t.Fatal(err)
 	}
 	closeChecked(t, o)
@@ -117,7 +120,7 @@ func TestHoldsAreWrittenSeldom(t *testing.T) {
 	before := o.journal.newest().notes
 	for range 100 {
 		mustLease(t, o, 1)
-		if err := o.Release(Retry{Seq: 1, At: clock.Now().Add(time.Minute)}); err != nil {
+		if err := o.Release(event.Retry{Seq: 1, At: clock.Now().Add(time.Minute)}); err != nil {
 			t.Fatal(err)
 		}
 		if err := o.change(&changeOp{set: func(*group) {}}); err != nil {
@@ -138,9 +141,9 @@ func TestManyAttemptsAreWritten(t *testing.T) {
 	o := open(t, fastDir(t), small(clock))
 	appendN(t, o, n)
 	syncAll(t, o)
-	said := Reply{Reason: strings.Repeat("x", maxReason), RID: "r"}
+	said := event.Reply{Reason: strings.Repeat("x", codec.MaxReason), RID: "r"}
 	for _, r := range mustLease(t, o, n) {
-		if err := o.Release(Retry{Seq: r.ID.Seq, At: clock.Now().Add(time.Minute), Attempts: 3, Last: said}); err != nil {
+		if err := o.Release(event.Retry{Seq: r.ID.Seq, At: clock.Now().Add(time.Minute), Attempts: 3, Last: said}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -13,12 +13,13 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
+	"scanrelay/store/event"
 )
 
 // benchEvent makes an event whose record takes about 400 bytes, as design.md
 // section 5 measures.
 func benchEvent(n int64) scan.Event {
-	e := event(fmt.Sprintf("YT%013d", n), fmt.Sprintf("dev7-%010d", n), 1795000000+n/100)
+	e := newEvent(fmt.Sprintf("YT%013d", n), fmt.Sprintf("dev7-%010d", n), 1795000000+n/100)
 	e.ActionMsg = scan.Text(strings.Repeat("快件到达 【杭州转运中心】", 8))
 	return e
 }
@@ -150,7 +151,7 @@ func BenchmarkWay(b *testing.B) {
 				}
 				mustAppend(b, o, events...)
 				syncAll(b, o)
-				settle(b, o, Pushed, mustLease(b, o, group)...)
+				settle(b, o, event.Pushed, mustLease(b, o, group)...)
 			}
 			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "events/s")
 			b.ReportMetric(float64(written(b)-before)/float64(n), "B-written/event")
@@ -165,7 +166,7 @@ func BenchmarkDrain(b *testing.B) {
 	b.ResetTimer()
 	for left := b.N; left > 0; {
 		r := mustLease(b, o, min(64, left))
-		settle(b, o, Pushed, r...)
+		settle(b, o, event.Pushed, r...)
 		left -= len(r)
 	}
 	b.StopTimer()

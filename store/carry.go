@@ -6,6 +6,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/codec"
+	"scanrelay/store/event"
 )
 
 // maxCarry bounds how many unfinished events a segment may hold to be dropped
@@ -16,7 +18,7 @@ const maxCarry = 512
 // cargo is what is carried out of a segment.
 type cargo struct {
 	events []stagedEvent // to be sealed under the key of the segment that takes them
-	notes  []note
+	notes  []event.Note
 	dead   uint64
 	bytes  int
 }
@@ -30,12 +32,12 @@ func (o *Outbox) cargoOf(s *segment) (c *cargo, ok bool, err error) {
 		return nil, false, nil
 	}
 	bad, err := o.readEvents(seqs, func(seq uint64, body []byte) error {
-		h, err := peekEvent(body)
+		h, err := codec.PeekEvent(body)
 		if err != nil {
 			return err
 		}
-		framed := append([]byte{formatVersion}, body...)
-		c.events = append(c.events, stagedEvent{seq, framed, scan.WaybillID(h.waybill)})
+		framed := append([]byte{codec.Version}, body...)
+		c.events = append(c.events, stagedEvent{seq, framed, scan.WaybillID(h.Waybill)})
 		c.bytes += eventWeight(body)
 		return nil
 	})
@@ -87,38 +89,27 @@ func (o *Outbox) noteCargo(c *cargo, seqs []uint64) error {
 		return err
 	}
 	for _, r := range records {
-		n := r.copied(later[r.ID.Seq])
+		n := r.Carried(later[r.ID.Seq])
 		c.notes = append(c.notes, n)
 		c.bytes += noteWeight(&n)
-		if r.State == Dead {
+		if r.State == event.Dead {
 			c.dead++
 		}
 	}
 	return nil
 }
 
-func (r *Record) copied(later laterTime) note {
-	n := note{kind: noteCarried, copied: true, seq: r.ID.Seq, attempts: r.Attempts, last: r.Last, later: later}
-	switch {
-	case r.State == Dead:
-		n.kind, n.outcome, n.at = noteOutcome, Dead, r.FinishedAt
-	case !r.RetriedAt.IsZero():
-		n.kind, n.at = noteRequeue, r.RetriedAt
-	}
-	return n
-}
-
 // write puts the cargo into the newest segment.
 func (c *cargo) write(tx *bolt.Tx, to *segment) error {
 	salt := newSalt()
 	for _, e := range c.events {
-		key := seqKey(e.seq)
+		key := codec.Key(e.seq)
 		if err := tx.Bucket(bucketCarried).Put(key, to.sealer.seal(kindCarried, key, salt, e.framed)); err != nil {
 			return fmt.Errorf("carry event: %w", err)
 		}
 	}
 	for i := range c.notes {
-		key := seqKey(to.notes + uint64(i) + 1)
+		key := codec.Key(to.notes + uint64(i) + 1)
 		if err := tx.Bucket(bucketNotes).Put(key, to.sealer.encodeNote(key, &c.notes[i])); err != nil {
 			return fmt.Errorf("carry note: %w", err)
 		}
@@ -137,10 +128,10 @@ func (o *Outbox) carriedTo(c *cargo, to *segment) {
 	to.notes += uint64(len(c.notes))
 	to.open += n
 	to.totals.received += n
-	to.totals.outcome[Dead] += c.dead
+	to.totals.outcome[event.Dead] += c.dead
 	for i := range c.notes {
-		if c.notes[i].kind == noteOutcome && c.notes[i].at.After(to.finished) {
-			to.finished = c.notes[i].at
+		if c.notes[i].Kind == event.NoteOutcome && c.notes[i].At.After(to.finished) {
+			to.finished = c.notes[i].At
 		}
 	}
 }

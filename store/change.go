@@ -3,11 +3,13 @@ package store
 import (
 	"context"
 	"fmt"
+
+	"scanrelay/store/event"
 )
 
 // changeOp writes notes, or something into the state, for a caller who waits.
 type changeOp struct {
-	notes   []note
+	notes   []event.Note
 	set     func(g *group) // changes g.next, which is then written whole
 	upTo    uint64         // where the watermark rises to with this
 	then    func(g *group) // takes it into memory; mu is held
@@ -38,7 +40,7 @@ func (c *changeOp) stage(g *group) error {
 	return nil
 }
 
-func (c *changeOp) apply(_ *Outbox, g *group) {
+func (c *changeOp) Apply(_ *Outbox, g *group) {
 	if c.then != nil {
 		c.then(g)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"scanrelay/store/codec"
 	"scanrelay/store/durable"
 )
 
@@ -91,8 +92,8 @@ func (r *CheckReport) file(dir, name string, key *sealer) error {
 	if err != nil {
 		return err
 	}
-	if f.Name = name; f.Format > formatVersion {
-		return fmt.Errorf("%s: %w (format %d, this one knows %d)", name, ErrNewer, f.Format, formatVersion)
+	if f.Name = name; f.Format > codec.Version {
+		return fmt.Errorf("%s: %w (format %d, this one knows %d)", name, ErrNewer, f.Format, codec.Version)
 	}
 	r.Files = append(r.Files, f)
 	return nil

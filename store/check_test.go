@@ -13,7 +13,9 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"scanrelay/store/boltpage"
+	"scanrelay/store/codec"
 	"scanrelay/store/durable"
+	"scanrelay/store/event"
 )
 
 func mustCheck(t *testing.T, dir string) *CheckReport {
@@ -91,7 +93,7 @@ func readable(t *testing.T, dir string) (n int) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if err := r.Scan(context.Background(), Filter{}, func(Record) error { n++; return nil }); err != nil {
+	if err := r.Scan(context.Background(), Filter{}, func(event.Record) error { n++; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return n
@@ -110,17 +112,17 @@ func TestCheckFindsWhatDoesNotAddUp(t *testing.T) {
 		}
 	}
 	for want, change := range map[string]func(tx *bolt.Tx) error{
-		"events 5 are missing": func(tx *bolt.Tx) error { return tx.Bucket(bucketEvents).Delete(seqKey(5)) },
+		"events 5 are missing": func(tx *bolt.Tx) error { return tx.Bucket(bucketEvents).Delete(codec.Key(5)) },
 		"it cannot be decrypted": func(tx *bolt.Tx) error {
-			v := tx.Bucket(bucketEvents).Get(seqKey(5))
-			return tx.Bucket(bucketEvents).Put(seqKey(5), seal(seqKey(5), append([]byte(nil), v[:len(v)-crcSize-1]...)))
+			v := tx.Bucket(bucketEvents).Get(codec.Key(5))
+			return tx.Bucket(bucketEvents).Put(codec.Key(5), codec.Frame(codec.Key(5), append([]byte(nil), v[:len(v)-codec.CRCSize-1]...)))
 		},
 		"wrong checksum": func(tx *bolt.Tx) error {
-			return tx.Bucket(bucketEvents).Put(seqKey(5), []byte("0123456789"))
+			return tx.Bucket(bucketEvents).Put(codec.Key(5), []byte("0123456789"))
 		},
 		"numbers were given":            edit(func(s *state) { s.nextSeq += 3 }),
 		"the watermark, 50, is above":   edit(func(s *state) { s.watermark = 50 }),
-		"received is 17, but":           edit(func(s *state) { s.base.received += 7; s.base.outcome[Pushed] += 7 }),
+		"received is 17, but":           edit(func(s *state) { s.base.received += 7; s.base.outcome[event.Pushed] += 7 }),
 		"the epoch of the oldest":       edit(func(s *state) { s.epochs = nil }),
 		"an earlier start found damage": edit(func(s *state) { s.damage = "segment 1" }),
 	} {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"scanrelay/store/codec"
 	"scanrelay/store/durable"
 )
 
@@ -52,7 +53,7 @@ func encodeWaiting(l *census) []byte {
 	if l.count[setWaiting] == 0 {
 		return nil
 	}
-	e := newEncoder(64)
+	e := codec.NewEncoder(64)
 	end := uint64(0) // of the run before
 	for seq, ok := l.next(anyWaiting, 0); ok; {
 		last, more := seq, true
@@ -61,30 +62,30 @@ func encodeWaiting(l *census) []byte {
 				last++
 			}
 		}
-		e.uint(seq - end)
-		e.uint(last + 1 - seq)
+		e.Uint(seq - end)
+		e.Uint(last + 1 - seq)
 		end = last + 1
 		seq, ok = l.next(anyWaiting, end)
 	}
-	return seal(keyWaiting, e.b)
+	return e.Frame(keyWaiting)
 }
 
 // waitAgain lets events wait as a mark says, as far as they are still pending
 // and synced. A damaged mark says nothing.
 func (x *index) waitAgain(mark []byte) {
-	d, err := unseal(keyWaiting, mark)
+	d, err := codec.Decode(keyWaiting, mark)
 	if err != nil {
 		return
 	}
-	for seq := uint64(0); len(d.b) > 0; {
-		seq += d.uint()
-		n := d.uint()
+	for seq := uint64(0); d.More(); {
+		seq += d.Uint()
+		n := d.Uint()
 		for end := min(seq+n, x.watermark+1); seq < end; seq++ {
 			if x.all.has(setPending, seq) {
 				x.all.add(setWaiting, seq)
 			}
 		}
-		if d.err != nil || seq > x.watermark {
+		if seq > x.watermark {
 			return
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"scanrelay/store/codec"
 )
 
 // pendingUpTo is an index in which every number up to n is pending and synced.
@@ -58,10 +60,8 @@ func FuzzWaitingMark(f *testing.F) {
 	x.wait(90)
 	f.Add(encodeWaiting(&x.all)[1:])
 	f.Fuzz(func(t *testing.T, body []byte) {
-		e := newEncoder(len(body))
-		e.b = append(e.b, body...)
 		x := pendingUpTo(100)
-		x.waitAgain(seal(keyWaiting, e.b))
+		x.waitAgain(codec.Frame(keyWaiting, append([]byte{codec.Version}, body...)))
 		x.waitAgain(body)
 		if n := x.all.count[setWaiting]; n > 100 {
 			t.Fatalf("%d wait", n)

@@ -17,6 +17,8 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
+	"scanrelay/store/codec"
+	"scanrelay/store/event"
 	"scanrelay/store/internal/storetest"
 )
 
@@ -28,7 +30,7 @@ const boltFlips = "SCANRELAY_STORE_BOLT_FLIPS"
 // newDeepWorld has pages of every kind in its newest segment: branches over
 // branches, records over several pages, carried events, free pages.
 func newDeepWorld(t *testing.T) *damagedWorld {
-	w := &damagedWorld{dir: fastDir(t), clock: newTestClock(), states: map[string]State{}}
+	w := &damagedWorld{dir: fastDir(t), clock: newTestClock(), states: map[string]event.State{}}
 	opts := small(w.clock)
 	opts.segmentSize = 2 * minSegmentSize
 	o := open(t, w.dir, opts)
@@ -42,7 +44,7 @@ func newDeepWorld(t *testing.T) *damagedWorld {
 		syncAll(t, o)
 	}
 	add(40, 100)
-	settle(t, o, Dead, mustLease(t, o, 40)...)
+	settle(t, o, event.Dead, mustLease(t, o, 40)...)
 	w.clock.advance(200 * time.Hour)
 	roll(t, o)
 	o.retire()
@@ -51,7 +53,7 @@ func newDeepWorld(t *testing.T) *damagedWorld {
 		if i%8 == 0 {
 			add(1, 3*boltpage.PageSize)
 		}
-		settle(t, o, []State{Pushed, NotBound}[i%2], mustLease(t, o, 9)...)
+		settle(t, o, []event.State{event.Pushed, event.NotBound}[i%2], mustLease(t, o, 9)...)
 	}
 	for _, r := range all(t, o, Filter{}) {
 		w.states[r.Event.EventID], w.last = r.State, r.ID.Seq
@@ -230,13 +232,13 @@ func stateOf(t *testing.T, path string) (f firstAndNext) {
 		t.Fatal(err)
 	}
 	err = db.View(func(tx *bolt.Tx) error {
-		m, err := loadSegmentMeta(tx)
+		m, err := codec.DecodeFileMeta(boltpage.Value(tx, codec.MetaBucket, codec.MetaKey))
 		if err != nil {
 			return err
 		}
 		st, err := loadState(tx.Bucket(bucketState))
 		if err == nil {
-			f = firstAndNext{m.first, st.nextSeq}
+			f = firstAndNext{m.First, st.nextSeq}
 		}
 		return err
 	})
@@ -308,7 +310,7 @@ func openFlipped(path string, whole bool) error {
 func TestBadQuarantineIsSetAside(t *testing.T) {
 	w := &damagedWorld{dir: t.TempDir(), clock: newTestClock()}
 	o := open(t, w.dir, small(w.clock))
-	b := batch(event("W", "e", 1))
+	b := batch(newEvent("W", "e", 1))
 	for i := range 40 {
 		b.Rejects = append(b.Rejects, scan.Reject{Topic: "t", Payload: make([]byte, 100+i%9*700), Index: -1})
 	}

@@ -9,6 +9,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/codec"
 )
 
 // anyBoot in place of a boot's name is any that has no clock of its own.
@@ -137,17 +138,17 @@ func (o *Outbox) resolveEntry(seq uint64) error {
 		if err != nil {
 			return err
 		}
-		h, err := peekEvent(body)
+		h, err := codec.PeekEvent(body)
 		if err != nil {
 			return err
 		}
 		o.locked(func(x *index) {
-			clock, ok := o.state.clockOf(string(h.boot), seq)
+			clock, ok := o.state.clockOf(string(h.Boot), seq)
 			e := x.get(seq)
 			if e == nil || !ok {
 				return
 			}
-			received, action, _ := clock.resolve(h.bootSince, h.time, h.marks)
+			received, action, _ := clock.resolve(h.BootSince, h.Time, h.Marks)
 			e.received, e.action = unix32(received), action
 			e.flags &^= entryClockless
 		})

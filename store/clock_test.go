@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/event"
 )
 
 // clockless makes an event of a boot, since after its beginning.
 func clockless(id, boot string, since time.Duration, marks scan.Marks, action int64) scan.Event {
-	e := event("W-"+id, id, action)
+	e := newEvent("W-"+id, id, action)
 	e.Clockless = &scan.BootTime{Boot: boot, Since: since}
 	e.ReceivedAt = time.Unix(0, 0).Add(since).UTC() // what a clock without battery says
 	e.Marks = marks
@@ -26,7 +27,7 @@ func TestResolveClock(t *testing.T) {
 	now := c.Now()
 	good := now.Add(-time.Minute).Unix()
 	mustAppend(t, o,
-		event("W", "before", now.Unix()),
+		newEvent("W", "before", now.Unix()),
 		clockless("arrival", "boot-2", 10*time.Second, scan.MarkClock, 10),
 		clockless("device", "boot-2", 20*time.Second, 0, good),
 		clockless("bad-device", "boot-2", 30*time.Second, 0, 12345),
@@ -103,7 +104,7 @@ func TestClockJumps(t *testing.T) {
 	appendN(t, o, 3)
 	syncAll(t, o)
 	r := mustLease(t, o, 2)
-	settle(t, o, Pushed, r[0])
+	settle(t, o, event.Pushed, r[0])
 	c.set(today)
 	if got := mustLease(t, o, 5); len(got) != 2 {
 		t.Errorf("%d leased after the jump: the lease of 1970 is over", len(got))
@@ -122,14 +123,14 @@ func TestClockJumps(t *testing.T) {
 	if err := o.begins(minSegmentSize); err != nil {
 		t.Fatal(err)
 	}
-	settle(t, o, Pushed, mustLeaseAfter(t, o, c, 2)...)
+	settle(t, o, event.Pushed, mustLeaseAfter(t, o, c, 2)...)
 	c.advance(time.Hour)
 	if err := o.dropOldest(false); err == nil {
 		t.Error("what was finished in 1970 seems 56 years old, and was dropped")
 	}
 }
 
-func mustLeaseAfter(t *testing.T, o *Outbox, c *testClock, n int) []Record {
+func mustLeaseAfter(t *testing.T, o *Outbox, c *testClock, n int) []event.Record {
 	t.Helper()
 	c.advance(2 * time.Hour)
 	r := mustLease(t, o, n)

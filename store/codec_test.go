@@ -9,10 +9,12 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/codec"
+	"scanrelay/store/event"
 )
 
 func fullEvent() scan.Event {
-	e := event("SF1234567890123", "e-1", 1795000000)
+	e := newEvent("SF1234567890123", "e-1", 1795000000)
 	e.Pickup = scan.Courier{Name: "王五", Phone: "13800138002"}
 	e.Delivery = scan.Courier{Name: "赵六"}
 	e.Data = &scan.Waybill{
@@ -34,7 +36,7 @@ func opened(key, value []byte) (scan.Event, error) {
 	if err != nil {
 		return scan.Event{}, err
 	}
-	return decodeEvent(body)
+	return codec.DecodeEvent(body)
 }
 
 func reopened(key, framed []byte) (scan.Event, error) {
@@ -43,10 +45,10 @@ func reopened(key, framed []byte) (scan.Event, error) {
 
 func TestEventRecordComesBack(t *testing.T) {
 	zero := scan.Event{Waybill: "W", EventID: "e"}
-	for name, want := range map[string]scan.Event{"full": fullEvent(), "plain": event("W1", "e1", 1), "zero time": zero} {
+	for name, want := range map[string]scan.Event{"full": fullEvent(), "plain": newEvent("W1", "e1", 1), "zero time": zero} {
 		t.Run(name, func(t *testing.T) {
-			key := seqKey(7)
-			got, err := reopened(key, encodeEvent(&want))
+			key := codec.Key(7)
+			got, err := reopened(key, codec.EncodeEvent(&want))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -61,13 +63,13 @@ func TestEventRecordComesBack(t *testing.T) {
 }
 
 func TestNoteComesBack(t *testing.T) {
-	for _, want := range []note{
-		{kind: noteOutcome, seq: 9, outcome: Dead, at: time.Unix(1795000000, 5000).UTC(), attempts: 5, last: Reply{"no such waybill", 932002, "abc-1"}},
-		{kind: noteRequeue, copied: true, seq: 1 << 40, at: time.Unix(1795000000, 0).UTC(), later: laterTime{-5, true}},
-		{kind: noteCarried, copied: true, seq: 3, at: time.Unix(0, 0).UTC()},
+	for _, want := range []event.Note{
+		{Kind: event.NoteOutcome, Seq: 9, Outcome: event.Dead, At: time.Unix(1795000000, 5000).UTC(), Attempts: 5, Last: event.Reply{Reason: "no such waybill", ErrCode: 932002, RID: "abc-1"}},
+		{Kind: event.NoteRequeue, Copied: true, Seq: 1 << 40, At: time.Unix(1795000000, 0).UTC(), Later: event.Later{Action: -5, Known: true}},
+		{Kind: event.NoteCarried, Copied: true, Seq: 3, At: time.Unix(0, 0).UTC()},
 	} {
-		key := seqKey(1)
-		got, err := decodeNote(key, testSealer.encodeNote(key, &want))
+		key := codec.Key(1)
+		got, err := codec.DecodeNote(key, testSealer.encodeNote(key, &want))
 		if err == nil {
 			err = testSealer.openReason(1, &got)
 		}
@@ -81,8 +83,8 @@ func TestNoteComesBack(t *testing.T) {
 // checksum on its data pages (deps.md A7).
 func TestDamageIsSeen(t *testing.T) {
 	e := fullEvent()
-	key := seqKey(7)
-	good := testSealer.seal(kindEvent, key, newSalt(), encodeEvent(&e))
+	key := codec.Key(7)
+	good := testSealer.seal(kindEvent, key, newSalt(), codec.EncodeEvent(&e))
 	for i := range len(good) * 8 {
 		bad := bytes.Clone(good)
 		bad[i/8] ^= 1 << (i % 8)
@@ -95,28 +97,28 @@ func TestDamageIsSeen(t *testing.T) {
 			t.Fatalf("cut to %d bytes: %v", n, err)
 		}
 	}
-	if _, err := opened(seqKey(8), good); !errors.Is(err, ErrDamaged) {
+	if _, err := opened(codec.Key(8), good); !errors.Is(err, ErrDamaged) {
 		t.Errorf("under another's key: %v", err)
 	}
 }
 
 func TestNewerRecordIsToldFromDamage(t *testing.T) {
-	key := seqKey(1)
-	_, err := opened(key, seal(key, []byte{formatVersion + 1, 1, 2, 3}))
+	key := codec.Key(1)
+	_, err := opened(key, codec.Frame(key, []byte{codec.Version + 1, 1, 2, 3}))
 	if !errors.Is(err, ErrNewer) || errors.Is(err, ErrDamaged) {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestLongReasonIsCut(t *testing.T) {
-	n := note{kind: noteOutcome, outcome: Dead, last: Reply{Reason: strings.Repeat("路", 400)}}
-	key := seqKey(1)
-	got, err := decodeNote(key, testSealer.encodeNote(key, &n))
+	n := event.Note{Kind: event.NoteOutcome, Outcome: event.Dead, Last: event.Reply{Reason: strings.Repeat("路", 400)}}
+	key := codec.Key(1)
+	got, err := codec.DecodeNote(key, testSealer.encodeNote(key, &n))
 	if err == nil {
 		err = testSealer.openReason(1, &got)
 	}
-	if err != nil || len(got.last.Reason) > maxReason || !strings.HasPrefix(n.last.Reason, got.last.Reason) {
-		t.Errorf("%d bytes, %v", len(got.last.Reason), err)
+	if err != nil || len(got.Last.Reason) > codec.MaxReason || !strings.HasPrefix(n.Last.Reason, got.Last.Reason) {
+		t.Errorf("%d bytes, %v", len(got.Last.Reason), err)
 	}
 }
 
@@ -124,17 +126,17 @@ func TestLongReasonIsCut(t *testing.T) {
 // was encoded.
 func FuzzDecodeEvent(f *testing.F) {
 	e := fullEvent()
-	f.Add(encodeEvent(&e)[1:])
-	e = event("W", "e", 1)
-	f.Add(encodeEvent(&e)[1:])
+	f.Add(codec.EncodeEvent(&e)[1:])
+	e = newEvent("W", "e", 1)
+	f.Add(codec.EncodeEvent(&e)[1:])
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, body []byte) {
-		key := seqKey(1)
-		got, err := decodeEvent(body)
+		key := codec.Key(1)
+		got, err := codec.DecodeEvent(body)
 		if err != nil {
 			return
 		}
-		again, err := reopened(key, encodeEvent(&got))
+		again, err := reopened(key, codec.EncodeEvent(&got))
 		if err != nil || !reflect.DeepEqual(got, again) {
 			t.Errorf("%v\n%#v\n%#v", err, got, again)
 		}
@@ -142,18 +144,18 @@ func FuzzDecodeEvent(f *testing.F) {
 }
 
 func FuzzDecodeNote(f *testing.F) {
-	for _, n := range []note{{kind: noteOutcome, outcome: Pushed, seq: 5}, {kind: noteRequeue, copied: true, later: laterTime{1, true}}} {
-		v := testSealer.encodeNote(seqKey(1), &n)
-		f.Add(v[:len(v)-crcSize])
+	for _, n := range []event.Note{{Kind: event.NoteOutcome, Outcome: event.Pushed, Seq: 5}, {Kind: event.NoteRequeue, Copied: true, Later: event.Later{Action: 1, Known: true}}} {
+		v := testSealer.encodeNote(codec.Key(1), &n)
+		f.Add(v[:len(v)-codec.CRCSize])
 	}
 	f.Fuzz(func(t *testing.T, framed []byte) {
-		key := seqKey(1)
-		got, err := decodeNote(key, seal(key, bytes.Clone(framed)))
-		if err != nil || got.foreign || len(got.last.Reason) > maxReason || len(got.last.RID) > maxReason {
+		key := codec.Key(1)
+		got, err := codec.DecodeNote(key, codec.Frame(key, bytes.Clone(framed)))
+		if err != nil || got.Foreign || len(got.Last.Reason) > codec.MaxReason || len(got.Last.RID) > codec.MaxReason {
 			return
 		}
 		_ = testSealer.openReason(1, &got) // whatever it says: it must not panic
-		again, err := decodeNote(key, testSealer.encodeNote(key, &got))
+		again, err := codec.DecodeNote(key, testSealer.encodeNote(key, &got))
 		if err == nil {
 			err = testSealer.openReason(1, &again)
 		}
@@ -173,13 +175,13 @@ func FuzzDecodeReject(f *testing.F) {
 
 func FuzzDecodeState(f *testing.F) {
 	s := state{nextSeq: 5, epochs: []epochSpan{{1, 2}}, boots: []bootClock{{boot: "b", upTo: 4, fixed: true}}}
-	f.Add(s.encodeBase().b, s.encodeEpochs().b, s.encodeBoots().b)
+	f.Add(s.encodeBase().Begun(), s.encodeEpochs().Begun(), s.encodeBoots().Begun())
 	f.Fuzz(func(_ *testing.T, base, epochs, boots []byte) {
 		var s state
-		for read, b := range map[*[]byte]func(*decoder){&base: s.decodeBase, &epochs: s.decodeEpochs, &boots: s.decodeBoots} {
-			b(&decoder{b: *read})
+		for read, b := range map[*[]byte]func(*codec.Decoder){&base: s.decodeBase, &epochs: s.decodeEpochs, &boots: s.decodeBoots} {
+			b(codec.NewDecoder(*read))
 		}
-		s.decodeHead(&decoder{b: base})
+		s.decodeHead(codec.NewDecoder(base))
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"scanrelay/store/boltpage"
+	"scanrelay/store/event"
 )
 
 const (
@@ -85,7 +86,7 @@ func (o *Outbox) withoutIntake(ops []op, results []error) {
 	more := len(ops) == 0
 	for i, p := range ops {
 		if p.intake() && results[i] == nil {
-			results[i] = ErrFull
+			results[i] = event.ErrFull
 		}
 		more = more || results[i] == nil
 	}
@@ -95,7 +96,7 @@ func (o *Outbox) withoutIntake(ops []op, results []error) {
 	err := o.commitOnce(ops, results)
 	for i := range results {
 		if err != nil && results[i] == nil {
-			results[i] = ErrFull
+			results[i] = event.ErrFull
 		}
 	}
 	o.setStuck(err != nil)
@@ -231,7 +232,7 @@ func (o *Outbox) applyGroup(g *group, ops []op, results []error) {
 		o.state = *g.next
 		for i, p := range ops {
 			if results[i] == nil {
-				p.apply(o, g)
+				p.Apply(o, g)
 			}
 		}
 		if written {
@@ -260,7 +261,7 @@ func (o *Outbox) fail(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.failure == nil {
-		o.failure = errors.Join(fmt.Errorf("%w: %w", ErrFailed, err), markErr)
+		o.failure = errors.Join(fmt.Errorf("%w: %w", event.ErrFailed, err), markErr)
 		close(o.failed)
 	}
 }

@@ -3,6 +3,8 @@ package store
 import (
 	"testing"
 	"time"
+
+	"scanrelay/store/event"
 )
 
 // While everything fails, memory stays bounded, nothing is tried again before its
@@ -21,7 +23,7 @@ func TestFailingIsBounded(t *testing.T) {
 			}
 			tried += len(recs)
 			for _, r := range recs {
-				if err := o.Release(Retry{Seq: r.ID.Seq, At: clock.Now().Add(time.Minute), Attempts: r.Attempts + 1}); err != nil {
+				if err := o.Release(event.Retry{Seq: r.ID.Seq, At: clock.Now().Add(time.Minute), Attempts: r.Attempts + 1}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -34,7 +36,7 @@ func TestFailingIsBounded(t *testing.T) {
 		t.Fatalf("%d of %d tried", tried, n)
 	}
 	checkIndex(t, o.index)
-	if c := o.Counts(); c.State[ToPush] != n {
+	if c := o.Counts(); c.State[event.ToPush] != n {
 		t.Errorf("%v", c.State)
 	}
 	clock.advance(59 * time.Second)
@@ -60,14 +62,14 @@ func TestWaybillCoolsAsAWhole(t *testing.T) {
 	clock := newTestClock()
 	o := open(t, fastDir(t), paged(clock, 2))
 	for _, id := range []string{"a", "b", "c", "d", "e", "f"} {
-		mustAppend(t, o, event("W"+id, id+"1", 1795000000), event("W"+id, id+"2", 1795000001))
+		mustAppend(t, o, newEvent("W"+id, id+"1", 1795000000), newEvent("W"+id, id+"2", 1795000001))
 	}
 	syncAll(t, o)
 	for recs := mustLease(t, o, 1); len(recs) > 0; recs = mustLease(t, o, 1) {
 		if recs[0].Event.EventID[1] != '1' {
 			t.Fatalf("%s is tried although the one before it failed", recs[0].Event.EventID)
 		}
-		if err := o.Release(Retry{Seq: recs[0].ID.Seq, At: clock.Now().Add(time.Minute), Attempts: 1}); err != nil {
+		if err := o.Release(event.Retry{Seq: recs[0].ID.Seq, At: clock.Now().Add(time.Minute), Attempts: 1}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"scanrelay/store/event"
 )
 
 // Counts returns the outbox at this moment.
@@ -22,9 +24,9 @@ func (o *Outbox) Counts() Counts {
 		Full: !o.room.open(), Watermark: x.watermark,
 		NextSeq: o.state.nextSeq, Epoch: o.state.epochOf(o.state.nextSeq), Damaged: o.state.damage,
 	}
-	c.State[Unsynced] = uint64(x.unsynced)
-	c.State[AwaitingWaybill] = uint64(x.all.count[setWaiting])
-	c.State[ToPush] = uint64(x.all.count[setPending] - x.unsynced - x.all.count[setWaiting])
+	c.State[event.Unsynced] = uint64(x.unsynced)
+	c.State[event.AwaitingWaybill] = uint64(x.all.count[setWaiting])
+	c.State[event.ToPush] = uint64(x.all.count[setPending] - x.unsynced - x.all.count[setWaiting])
 	return c
 }
 

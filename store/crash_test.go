@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"scanrelay/store/event"
 )
 
 // crashDir names the outbox of the child process that is going to be killed.
@@ -83,13 +85,13 @@ func victimSyncs(o *Outbox) {
 		if err != nil || len(records) == 0 {
 			continue
 		}
-		var late []Settlement
+		var late []event.Settlement
 		var waiting []uint64
 		for _, r := range records {
 			switch {
 			case r.State.Finished():
 			case r.ID.Seq%10 == 0:
-				late = append(late, Settlement{Seq: r.ID.Seq, Outcome: Superseded})
+				late = append(late, event.Settlement{Seq: r.ID.Seq, Outcome: event.Superseded})
 			case r.ID.Seq%7 == 0:
 				waiting = append(waiting, r.ID.Seq)
 			}
@@ -115,7 +117,7 @@ func victimPushes(o *Outbox) {
 			}
 			for _, r := range records {
 				fmt.Println("P", r.ID.Seq, r.Event.Waybill)
-				if o.Settle(context.Background(), []Settlement{{Seq: r.ID.Seq, Outcome: Pushed}}) == nil {
+				if o.Settle(context.Background(), []event.Settlement{{Seq: r.ID.Seq, Outcome: event.Pushed}}) == nil {
 					fmt.Println("S", r.ID.Seq)
 				}
 			}

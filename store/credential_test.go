@@ -18,7 +18,7 @@ import (
 func credentialWorld(t *testing.T) (dir, creds string, c *testClock) {
 	dir, creds, c = t.TempDir(), t.TempDir(), newTestClock()
 	o := open(t, dir, small(c))
-	mustAppend(t, o, event("W", "e", 1))
+	mustAppend(t, o, newEvent("W", "e", 1))
 	closeChecked(t, o)
 	t.Setenv("CREDENTIALS_DIRECTORY", creds)
 	return dir, creds, c

@@ -16,6 +16,7 @@ import (
 
 	"scanrelay/store/boltpage"
 	"scanrelay/store/durable"
+	"scanrelay/store/event"
 	"scanrelay/store/internal/storetest"
 )
 
@@ -45,7 +46,7 @@ func checkWithBolt(path string) error {
 type damagedWorld struct {
 	dir    string
 	clock  *testClock
-	states map[string]State // by event id
+	states map[string]event.State // by event id
 	last   uint64
 	epoch  uint64
 }
@@ -53,7 +54,7 @@ type damagedWorld struct {
 // newDamagedWorld stores events in three segments; a part is finished, one is a
 // dead letter that was carried.
 func newDamagedWorld(t *testing.T) *damagedWorld {
-	w := &damagedWorld{dir: fastDir(t), clock: newTestClock(), states: map[string]State{}}
+	w := &damagedWorld{dir: fastDir(t), clock: newTestClock(), states: map[string]event.State{}}
 	o := open(t, w.dir, small(w.clock))
 	add := func(from, to int) {
 		for i := from; i < to; i += 20 {
@@ -62,7 +63,7 @@ func newDamagedWorld(t *testing.T) *damagedWorld {
 			}
 			syncAll(t, o)
 			for k, r := range mustLease(t, o, 12) {
-				settle(t, o, []State{Pushed, NotBound, Dead}[k%3], r)
+				settle(t, o, []event.State{event.Pushed, event.NotBound, event.Dead}[k%3], r)
 			}
 		}
 	}
@@ -127,13 +128,13 @@ func (w *damagedWorld) checkNamed(t *testing.T, dir, what string) (lost int, nam
 		t.Errorf("%s: received %d of %d; damaged: %q", what, c.Received, len(w.states), c.Damaged)
 	}
 	checkSum(t, c)
-	mustAppend(t, o, event("W", "after", 1))
+	mustAppend(t, o, newEvent("W", "after", 1))
 	if got := o.Counts().NextSeq; got <= w.last+1 {
 		t.Errorf("%s: number %d was given again", what, got-1)
 	}
 	syncAll(t, o)
 	pushAll(t, o)
-	if c := o.Counts(); c.State[Unsynced]+c.State[ToPush] != 0 {
+	if c := o.Counts(); c.State[event.Unsynced]+c.State[event.ToPush] != 0 {
 		t.Errorf("%s: %+v", what, c)
 	}
 	closeChecked(t, o)

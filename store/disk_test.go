@@ -11,6 +11,7 @@ import (
 
 	"scanrelay/store/boltpage"
 	"scanrelay/store/durable"
+	"scanrelay/store/event"
 )
 
 // ringElsewhere has the segments' keys saved to another path.
@@ -68,7 +69,7 @@ func TestSealedSegmentFaults(t *testing.T) {
 	}
 	syncAll(t, o)
 	roll(t, o)
-	mustAppend(t, o, event("W2", "new", 2))
+	mustAppend(t, o, newEvent("W2", "new", 2))
 	syncAll(t, o)
 	if err := os.Truncate(filepath.Join(dir, segmentName(1)), 4*boltpage.PageSize); err != nil {
 		t.Fatal(err)
@@ -80,10 +81,10 @@ func TestSealedSegmentFaults(t *testing.T) {
 	if n := pushAll(t, o); n > 41 || n == 0 {
 		t.Errorf("%d pushed", n)
 	}
-	if err := o.Scan(context.Background(), Filter{}, func(Record) error { return nil }); err != nil && !errors.Is(err, ErrDamaged) {
+	if err := o.Scan(context.Background(), Filter{}, func(event.Record) error { return nil }); err != nil && !errors.Is(err, ErrDamaged) {
 		t.Errorf("scan: %v", err)
 	}
-	mustAppend(t, o, event("W3", "newer", 3))
+	mustAppend(t, o, newEvent("W3", "newer", 3))
 	if o.Err() != nil {
 		t.Error(o.Err())
 	}
@@ -98,7 +99,7 @@ func TestSealedSegmentFaults(t *testing.T) {
 func TestUnreadableDiskIsNoDamage(t *testing.T) {
 	dir := t.TempDir()
 	o := open(t, dir, small(newTestClock()))
-	mustAppend(t, o, event("W", "e", 1))
+	mustAppend(t, o, newEvent("W", "e", 1))
 	closeChecked(t, o)
 	path := filepath.Join(dir, segmentName(1))
 	hidden := filepath.Join(t.TempDir(), "segment")

@@ -17,6 +17,8 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
+	"scanrelay/store/codec"
+	"scanrelay/store/event"
 )
 
 // faulty makes commits fail on demand.
@@ -78,30 +80,30 @@ func TestFailedSyncEndsTheOutbox(t *testing.T) {
 	opts.commit = f.commit
 	o := open(t, dir, opts)
 	ctx := context.Background()
-	mustAppend(t, o, event("W", "before", 1))
+	mustAppend(t, o, newEvent("W", "before", 1))
 	f.set(syscall.EIO)
-	if _, err := o.Append(ctx, batch(event("W", "lost", 1))); !errors.Is(err, ErrFailed) || !errors.Is(err, syscall.EIO) {
+	if _, err := o.Append(ctx, batch(newEvent("W", "lost", 1))); !errors.Is(err, event.ErrFailed) || !errors.Is(err, syscall.EIO) {
 		t.Errorf("append: %v", err)
 	}
 	<-o.Failed()
 	f.set(nil)
-	if _, err := o.Append(ctx, batch(event("W", "after", 1))); !errors.Is(err, ErrFailed) {
+	if _, err := o.Append(ctx, batch(newEvent("W", "after", 1))); !errors.Is(err, event.ErrFailed) {
 		t.Errorf("append after: %v", err)
 	}
-	if err := o.Synced(1, nil, nil); !errors.Is(err, ErrFailed) {
+	if err := o.Synced(1, nil, nil); !errors.Is(err, event.ErrFailed) {
 		t.Errorf("synced: %v", err)
 	}
-	if _, err := o.Lease(1, time.Second); !errors.Is(err, ErrFailed) {
+	if _, err := o.Lease(1, time.Second); !errors.Is(err, event.ErrFailed) {
 		t.Errorf("lease: %v", err)
 	}
-	if err := o.Close(ctx); !errors.Is(err, ErrFailed) {
+	if err := o.Close(ctx); !errors.Is(err, event.ErrFailed) {
 		t.Errorf("close: %v", err)
 	}
 	o = open(t, dir, small(newTestClock()))
 	if n := o.journal.newest().number; n != 2 {
 		t.Errorf("newest segment is %d: the suspect one is written to", n)
 	}
-	mustAppend(t, o, event("W", "again", 1))
+	mustAppend(t, o, newEvent("W", "again", 1))
 	if _, err := os.Stat(filepath.Join(dir, suspectName)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("mark: %v", err)
 	}
@@ -124,7 +126,7 @@ func TestNoSpaceInCommitIsSurvived(t *testing.T) {
 	syncAll(t, o)
 	leased := mustLease(t, o, 5)
 	f.set(&fs.PathError{Op: "write", Err: syscall.ENOSPC})
-	if _, err := o.Append(ctx, batch(event("W", "x", 1))); !errors.Is(err, ErrFull) {
+	if _, err := o.Append(ctx, batch(newEvent("W", "x", 1))); !errors.Is(err, event.ErrFull) {
 		t.Fatalf("append: %v", err)
 	}
 	select {
@@ -135,18 +137,18 @@ func TestNoSpaceInCommitIsSurvived(t *testing.T) {
 	if !o.Counts().Full {
 		t.Error("counts do not say that it is full")
 	}
-	err := o.Settle(ctx, []Settlement{{Seq: leased[0].ID.Seq, Outcome: Pushed}})
-	if !errors.Is(err, ErrFull) {
+	err := o.Settle(ctx, []event.Settlement{{Seq: leased[0].ID.Seq, Outcome: event.Pushed}})
+	if !errors.Is(err, event.ErrFull) {
 		t.Fatalf("settle: %v", err)
 	}
-	if _, err := o.Lease(1, time.Minute); !errors.Is(err, ErrFull) {
+	if _, err := o.Lease(1, time.Minute); !errors.Is(err, event.ErrFull) {
 		t.Errorf("lease while outcomes cannot be written: %v", err)
 	}
 	f.set(nil)
 	<-o.Room()
-	settle(t, o, Pushed, leased...)
-	mustAppend(t, o, event("W", "x", 1))
-	if c := o.Counts(); c.Received != 6 || c.State[Pushed] != 5 || c.Full {
+	settle(t, o, event.Pushed, leased...)
+	mustAppend(t, o, newEvent("W", "x", 1))
+	if c := o.Counts(); c.Received != 6 || c.State[event.Pushed] != 5 || c.Full {
 		t.Errorf("%+v", c)
 	}
 }
@@ -155,7 +157,7 @@ func TestNoSpaceInCommitIsSurvived(t *testing.T) {
 func TestDamagedRecordBecomesDeadLetter(t *testing.T) {
 	dir := t.TempDir()
 	o := open(t, dir, small(newTestClock()))
-	mustAppend(t, o, event("W1", "a", 1), event("W1", "b", 2), event("W2", "c", 3))
+	mustAppend(t, o, newEvent("W1", "a", 1), newEvent("W1", "b", 2), newEvent("W2", "c", 3))
 	damage(t, o, 1)
 	u, err := o.Unsynced(10, 1<<20)
 	if err != nil || len(u) != 2 || u[0].ID.Seq != 2 {
@@ -168,7 +170,7 @@ func TestDamagedRecordBecomesDeadLetter(t *testing.T) {
 	if ids := o.DeadIDs(); len(ids) != 1 || ids[0].Seq != 1 {
 		t.Errorf("dead: %v", ids)
 	}
-	dead := Dead
+	dead := event.Dead
 	if got := all(t, o, Filter{State: &dead}); len(got) != 1 || got[0].Last.Reason == "" {
 		t.Errorf("listed %+v", got)
 	}
@@ -186,9 +188,9 @@ func damage(t *testing.T, o *Outbox, seq uint64) {
 	s := o.journal.newest()
 	err := s.db.Update(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketEvents)
-		v := append([]byte(nil), b.Get(seqKey(seq))...)
+		v := append([]byte(nil), b.Get(codec.Key(seq))...)
 		v[10] ^= 4
-		return b.Put(seqKey(seq), v)
+		return b.Put(codec.Key(seq), v)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -201,7 +203,7 @@ func TestDamagedRecordSurvivesRestart(t *testing.T) {
 	dir := t.TempDir()
 	c := newTestClock()
 	o := open(t, dir, small(c))
-	mustAppend(t, o, event("W1", "a", 1), event("W1", "b", 2))
+	mustAppend(t, o, newEvent("W1", "a", 1), newEvent("W1", "b", 2))
 	syncAll(t, o)
 	damage(t, o, 1)
 	if err := o.Close(context.Background()); err != nil {
@@ -212,8 +214,8 @@ func TestDamagedRecordSurvivesRestart(t *testing.T) {
 	if len(r) != 1 || r[0].ID.Seq != 2 {
 		t.Fatalf("%+v", r)
 	}
-	settle(t, o, Pushed, r...)
-	if c := o.Counts(); c.State[Dead] != 1 || c.State[Pushed] != 1 {
+	settle(t, o, event.Pushed, r...)
+	if c := o.Counts(); c.State[event.Dead] != 1 || c.State[event.Pushed] != 1 {
 		t.Errorf("%+v", c)
 	}
 }
@@ -224,7 +226,7 @@ func TestDamagedSegmentIsSetAside(t *testing.T) {
 	dir := t.TempDir()
 	c := newTestClock()
 	o := open(t, dir, small(c))
-	mustAppend(t, o, event("W1", "a", 1))
+	mustAppend(t, o, newEvent("W1", "a", 1))
 	epoch := o.Counts().Epoch
 	closeChecked(t, o)
 	path := filepath.Join(dir, segmentName(1))
@@ -237,7 +239,7 @@ func TestDamagedSegmentIsSetAside(t *testing.T) {
 	if got.Damaged == "" || got.Epoch == epoch {
 		t.Errorf("%+v", got)
 	}
-	mustAppend(t, o, event("W1", "b", 1))
+	mustAppend(t, o, newEvent("W1", "b", 1))
 	closeChecked(t, o)
 	o = open(t, dir, small(c))
 	if o.Counts().Damaged == "" {
@@ -292,7 +294,7 @@ func TestQuarantineWithoutRoom(t *testing.T) {
 	full := &faulty{}
 	full.set(&fs.PathError{Op: "write", Err: syscall.ENOSPC})
 	o.suspect.commit = full.commit
-	b := scan.Batch{Events: []scan.Event{event("W", "e", 1)}, Rejects: []scan.Reject{{Topic: "t", Payload: []byte("?"), Index: 1}}}
+	b := scan.Batch{Events: []scan.Event{newEvent("W", "e", 1)}, Rejects: []scan.Reject{{Topic: "t", Payload: []byte("?"), Index: 1}}}
 	got, err := o.Append(context.Background(), b)
 	if err != nil || got.Events != 1 || got.Rejected != 1 {
 		t.Fatalf("%+v, %v", got, err)

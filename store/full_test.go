@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/event"
 )
 
 // fillUp appends until the outbox is full and returns how many events it took.
@@ -18,7 +19,7 @@ func fillUp(t *testing.T, o *Outbox) (n int) {
 	t.Helper()
 	for ; ; n++ {
 		_, err := o.Append(context.Background(), batch(padded(fmt.Sprint("W", n), fmt.Sprint("f", o.Counts().NextSeq), 1795000000, 4000)))
-		if errors.Is(err, ErrFull) {
+		if errors.Is(err, event.ErrFull) {
 			return n
 		}
 		if err != nil {
@@ -45,8 +46,8 @@ func checkFull(t *testing.T, o *Outbox) {
 		t.Errorf("%d of %d pushed while full", n, stored)
 	}
 	<-o.Room()
-	mustAppend(t, o, event("W", "after", 1795000000))
-	if c := o.Counts(); c.Full || c.Received != uint64(stored+1) || c.State[Pushed] != uint64(stored) {
+	mustAppend(t, o, newEvent("W", "after", 1795000000))
+	if c := o.Counts(); c.Full || c.Received != uint64(stored+1) || c.State[event.Pushed] != uint64(stored) {
 		t.Errorf("%+v", c)
 	}
 }
@@ -104,7 +105,7 @@ func TestDiskFilledByAnotherFile(t *testing.T) {
 	opts := small(newTestClock())
 	dir, mounted := smallDisk(t, &opts)
 	o := open(t, filepath.Join(dir, "outbox"), opts)
-	mustAppend(t, o, event("W", "first", 1795000000))
+	mustAppend(t, o, newEvent("W", "first", 1795000000))
 	filler := filepath.Join(dir, "filler")
 	if mounted {
 		// Ends with ENOSPC, which is what it is for.
@@ -119,14 +120,14 @@ func TestDiskFilledByAnotherFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-o.Room()
-	mustAppend(t, o, event("W", "again", 1795000000))
+	mustAppend(t, o, newEvent("W", "again", 1795000000))
 }
 
 // A full queue makes intake wait, whatever the disk does.
 func TestQueueIsBounded(t *testing.T) {
 	gate := make(chan struct{})
 	o := open(t, t.TempDir(), Options{MaxSize: 1 << 30})
-	if err := o.Submit(batch(event("W", "gate", 1)), func(scan.Stored, error) { <-gate }); err != nil {
+	if err := o.Submit(batch(newEvent("W", "gate", 1)), func(scan.Stored, error) { <-gate }); err != nil {
 		t.Fatal(err)
 	}
 	taken := 0
@@ -136,7 +137,7 @@ func TestQueueIsBounded(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		if errors.Is(err, ErrFull) {
+		if errors.Is(err, event.ErrFull) {
 			break
 		}
 		if err != nil {
@@ -149,7 +150,7 @@ func TestQueueIsBounded(t *testing.T) {
 	}
 	close(gate)
 	<-o.Room()
-	mustAppend(t, o, event("W", "after", 1))
+	mustAppend(t, o, newEvent("W", "after", 1))
 	if c := o.Counts(); c.Received != uint64(taken+2) {
 		t.Errorf("%d received, %d taken", c.Received, taken)
 	}

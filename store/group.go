@@ -8,6 +8,8 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
+	"scanrelay/store/codec"
+	"scanrelay/store/event"
 )
 
 // group is what one commit writes: the ops of everybody who waited, merged.
@@ -18,7 +20,7 @@ type group struct {
 	next    *state   // the state after the commit
 	whole   bool     // all of the state has to be written, not only its head
 	events  []stagedEvent
-	notes   []note
+	notes   []event.Note
 	rejects []scan.Reject
 	bytes   int
 	tried   []uint64 // whose attempts are written along with it
@@ -49,7 +51,7 @@ func (o *Outbox) newGroup() *group {
 	if o.room.open() {
 		o.index.now = g.now
 		for _, n := range o.index.takeUnsaved(o.groupLimit() / 2) {
-			g.tried = append(g.tried, n.seq)
+			g.tried = append(g.tried, n.Seq)
 			g.addNote(n)
 		}
 	}
@@ -65,7 +67,7 @@ func (g *group) addEvent(framed []byte, waybill scan.WaybillID) (seq uint64) {
 	return seq
 }
 
-func (g *group) addNote(n note) {
+func (g *group) addNote(n event.Note) {
 	g.notes = append(g.notes, n)
 	g.bytes += noteWeight(&n)
 }
@@ -80,8 +82,8 @@ func eventWeight(framed []byte) int {
 	return n
 }
 
-func noteWeight(n *note) int {
-	return 40 + n.reasonWeight() + min(len(n.last.RID), maxReason) + recordOverhead
+func noteWeight(n *event.Note) int {
+	return 40 + reasonWeight(n) + min(len(n.Last.RID), codec.MaxReason) + recordOverhead
 }
 
 // empty reports whether nothing has to be on disk before the ops are answered.
@@ -119,7 +121,7 @@ func (g *group) write(tx *bolt.Tx) error {
 	events.FillPercent = 1 // keys only rise; bbolt does not remember it
 	salt := newSalt()
 	for _, e := range g.events {
-		key := seqKey(e.seq)
+		key := codec.Key(e.seq)
 		if err := events.Put(key, g.segment.sealer.seal(kindEvent, key, salt, e.framed)); err != nil {
 			return fmt.Errorf("put event: %w", err)
 		}
@@ -127,7 +129,7 @@ func (g *group) write(tx *bolt.Tx) error {
 	notes := tx.Bucket(bucketNotes)
 	notes.FillPercent = 1
 	for i := range g.notes {
-		key := seqKey(g.segment.notes + uint64(i) + 1)
+		key := codec.Key(g.segment.notes + uint64(i) + 1)
 		if err := notes.Put(key, g.segment.sealer.encodeNote(key, &g.notes[i])); err != nil {
 			return fmt.Errorf("put note: %w", err)
 		}

@@ -6,6 +6,9 @@ import (
 	"slices"
 
 	bolt "go.etcd.io/bbolt"
+
+	"scanrelay/store/codec"
+	"scanrelay/store/event"
 )
 
 // noteRef says where a note stands; segment 0: there is none.
@@ -14,8 +17,8 @@ type noteRef struct{ segment, key uint32 }
 // lastNotes finds the last note about each of the events of a segment.
 func (o *Outbox) lastNotes(s *segment, seqs []uint64) ([]noteRef, error) {
 	refs := make([]noteRef, len(seqs))
-	err := o.eachNote(s, func(in *segment, key uint64, n *note) {
-		if i, ok := slices.BinarySearch(seqs, n.seq); ok {
+	err := o.eachNote(s, func(in *segment, key uint64, n *event.Note) {
+		if i, ok := slices.BinarySearch(seqs, n.Seq); ok {
 			refs[i] = noteRef{uint32(in.number), uint32(key)}
 		}
 	})
@@ -23,11 +26,11 @@ func (o *Outbox) lastNotes(s *segment, seqs []uint64) ([]noteRef, error) {
 }
 
 // eachNote gives all notes in segment s and later ones to fn, in their order.
-func (o *Outbox) eachNote(s *segment, fn func(in *segment, key uint64, n *note)) error {
+func (o *Outbox) eachNote(s *segment, fn func(in *segment, key uint64, n *event.Note)) error {
 	for _, in := range o.journal.from(s) {
 		for next, more := uint64(0), true; more; {
 			err := o.journal.view(in, func(tx *bolt.Tx) error {
-				next, more = noteRun(tx.Bucket(bucketNotes), next, func(key uint64, n *note) { fn(in, key, n) })
+				next, more = noteRun(tx.Bucket(bucketNotes), next, func(key uint64, n *event.Note) { fn(in, key, n) })
 				return nil
 			})
 			if errors.Is(err, errGone) {
@@ -41,15 +44,15 @@ func (o *Outbox) eachNote(s *segment, fn func(in *segment, key uint64, n *note))
 	return nil
 }
 
-func noteRun(b *bolt.Bucket, from uint64, fn func(uint64, *note)) (next uint64, more bool) {
+func noteRun(b *bolt.Bucket, from uint64, fn func(uint64, *event.Note)) (next uint64, more bool) {
 	c := b.Cursor()
 	i := 0
-	for k, v := c.Seek(seqKey(from)); k != nil; k, v = c.Next() {
+	for k, v := c.Seek(codec.Key(from)); k != nil; k, v = c.Next() {
 		if i++; i > peekChunk {
-			return keySeq(k), true
+			return codec.Seq(k), true
 		}
-		if n, err := decodeNote(k, v); err == nil {
-			fn(keySeq(k), &n)
+		if n, err := codec.DecodeNote(k, v); err == nil {
+			fn(codec.Seq(k), &n)
 		}
 	}
 	return 0, false
@@ -57,7 +60,7 @@ func noteRun(b *bolt.Bucket, from uint64, fn func(uint64, *note)) (next uint64, 
 
 // applyNotes completes records by their last notes. It leaves out those whose
 // note is gone, since they are, too.
-func (o *Outbox) applyNotes(records []Record, seqs []uint64, refs []noteRef) ([]Record, error) {
+func (o *Outbox) applyNotes(records []event.Record, seqs []uint64, refs []noteRef) ([]event.Record, error) {
 	kept := records[:0]
 	for _, r := range records {
 		at, _ := slices.BinarySearch(seqs, r.ID.Seq)
@@ -69,14 +72,14 @@ func (o *Outbox) applyNotes(records []Record, seqs []uint64, refs []noteRef) ([]
 			if err != nil {
 				return nil, err
 			}
-			r.apply(&n)
+			r.Apply(&n)
 		}
 		kept = append(kept, r)
 	}
 	return kept, nil
 }
 
-func (o *Outbox) noteAt(ref noteRef) (n note, err error) {
+func (o *Outbox) noteAt(ref noteRef) (n event.Note, err error) {
 	all := o.journal.list()
 	i, found := slices.BinarySearchFunc(all, uint64(ref.segment), func(s *segment, number uint64) int {
 		return cmp.Compare(s.number, number)
@@ -85,29 +88,18 @@ func (o *Outbox) noteAt(ref noteRef) (n note, err error) {
 		return n, errGone
 	}
 	err = o.journal.view(all[i], func(tx *bolt.Tx) error {
-		key := seqKey(uint64(ref.key))
-		n, err = decodeNote(key, tx.Bucket(bucketNotes).Get(key))
+		key := codec.Key(uint64(ref.key))
+		n, err = codec.DecodeNote(key, tx.Bucket(bucketNotes).Get(key))
 		return err
 	})
 	_ = all[i].sealer.openReason(uint64(ref.key), &n) // then the reason says so
 	return n, err
 }
 
-// apply completes a record by a note about it.
-func (r *Record) apply(n *note) {
-	switch n.kind {
-	case noteOutcome:
-		r.State, r.FinishedAt = n.outcome, n.at
-		r.Attempts, r.Last = n.attempts, n.last
-	case noteRequeue:
-		r.RetriedAt = n.at
-	}
-}
-
 // describeFinished reads where those records stand that are not pending. It
 // leaves out those that were dropped meanwhile.
-func (o *Outbox) describeFinished(records []Record) ([]Record, error) {
-	finished := map[uint64]*Record{}
+func (o *Outbox) describeFinished(records []event.Record) ([]event.Record, error) {
+	finished := map[uint64]*event.Record{}
 	o.locked(func(x *index) {
 		for i := range records {
 			if seq := records[i].ID.Seq; !x.all.has(setPending, seq) {
@@ -126,13 +118,13 @@ func (o *Outbox) describeFinished(records []Record) ([]Record, error) {
 			from = s
 		}
 	}
-	err := o.eachNote(from, func(in *segment, key uint64, n *note) {
-		if r := finished[n.seq]; r != nil {
+	err := o.eachNote(from, func(in *segment, key uint64, n *event.Note) {
+		if r := finished[n.Seq]; r != nil {
 			_ = in.sealer.openReason(key, n) // then the reason says so
-			r.apply(n)
+			r.Apply(n)
 		}
 	})
-	return slices.DeleteFunc(records, func(r Record) bool {
+	return slices.DeleteFunc(records, func(r event.Record) bool {
 		return finished[r.ID.Seq] != nil && !r.State.Finished()
 	}), err
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/event"
 )
 
 // index is where every pending event stands, guarded by Outbox.mu, free of I/O.
@@ -19,7 +20,7 @@ type index struct {
 	all      census
 	waybills map[uint64]waybill
 	leases   map[uint64]lease   // by number
-	claims   Lease              // the last one given
+	claims   event.Lease        // the last one given
 	leasedOf map[uint64]uint64  // the leased event of a waybill
 	notes    map[uint64]attempt // what more is known of some pending events
 	unsaved  []uint64           // of these, what is to be written
@@ -270,22 +271,22 @@ func (x *index) wake(seq uint64) {
 }
 
 // state returns where a pending event stands.
-func (x *index) state(seq uint64) State {
+func (x *index) state(seq uint64) event.State {
 	switch {
 	case seq > x.watermark:
-		return Unsynced
+		return event.Unsynced
 	case x.all.has(setWaiting, seq):
-		return AwaitingWaybill
+		return event.AwaitingWaybill
 	}
-	return ToPush
+	return event.ToPush
 }
 
 // newer returns the newest action_time among the waybill's held events after
 // seq.
-func (x *index) newer(h, seq uint64) (t laterTime) {
+func (x *index) newer(h, seq uint64) (t event.Later) {
 	w := x.waybills[h]
 	for s := w.tail(); s > seq; s = x.prevOf(s) {
-		t.add(x.get(s).action)
+		t.Add(x.get(s).action)
 	}
 	return t
 }

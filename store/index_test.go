@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"scanrelay/store/event"
 )
 
 // indexRun drives an index over a disk of which reads fail now and then, with
@@ -104,7 +106,7 @@ func (r *indexRun) settleSome() {
 	for _, seq := range leased {
 		switch r.rnd.IntN(5) {
 		case 0:
-			x.retry(Retry{Seq: seq, At: x.now.Add(time.Duration(r.rnd.IntN(20)) * time.Second), Attempts: 1})
+			x.retry(event.Retry{Seq: seq, At: x.now.Add(time.Duration(r.rnd.IntN(20)) * time.Second), Attempts: 1})
 		case 1:
 			x.park(seq)
 		case 2, 3:

@@ -1,9 +1,11 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 
 	"scanrelay/store/boltpage"
+	"scanrelay/store/codec"
 )
 
 // FileReport is what an inspection of one file found.
@@ -71,11 +73,11 @@ func inspectSegment(path string, key *sealer) (*FileReport, error) {
 func (in *inspector) visit(bucket string, key, value []byte) {
 	var err error
 	switch bucket {
-	case string(bucketMeta):
+	case string(codec.MetaBucket):
 		err = in.head(key, value)
 	case string(bucketState):
-		var d *decoder
-		if d, err = unseal(key, value); err == nil && string(key) != string(keyCounts) {
+		var d *codec.Decoder
+		if d, err = codec.Decode(key, value); err == nil && string(key) != string(keyCounts) {
 			err = in.state.decode(string(key), d)
 		}
 	case string(bucketEvents), string(bucketCarried), string(bucketRejects):
@@ -94,24 +96,25 @@ func (in *inspector) visit(bucket string, key, value []byte) {
 }
 
 func (in *inspector) head(key, value []byte) error {
-	d, err := unseal(key, value)
-	if err != nil || string(key) != string(keySegment) {
+	if string(key) != string(codec.MetaKey) {
+		_, err := codec.Unframe(key, value)
 		return err
 	}
-	in.meta = true
-	in.r.Format, _, in.r.First, _, _ = d.uint(), d.uint(), d.uint(), d.uint(), d.time()
-	return d.done()
+	m, err := codec.DecodeFileMeta(value)
+	in.meta = err == nil || errors.Is(err, ErrNewer)
+	in.r.Format, in.r.First = m.Format, m.First
+	return err
 }
 
 func (in *inspector) note(key, value []byte) error {
-	n, err := decodeNote(key, value)
+	n, err := codec.DecodeNote(key, value)
 	if err != nil {
 		return err
 	}
-	if n.foreign {
+	if n.Foreign {
 		in.r.Later++
 	}
-	return in.key.openReason(keySeq(key), &n)
+	return in.key.openReason(codec.Seq(key), &n)
 }
 
 // record checks an event or a reject; an empty event marks one that was lost
@@ -127,7 +130,7 @@ func (in *inspector) record(bucket string, key, value []byte) error {
 	case string(bucketRejects):
 		kind, n = kindReject, &in.r.Rejects
 	default:
-		in.sequence(keySeq(key))
+		in.sequence(codec.Seq(key))
 	}
 	if len(value) == 0 && kind != kindReject {
 		return nil
@@ -141,7 +144,7 @@ func (in *inspector) record(bucket string, key, value []byte) error {
 	if kind == kindReject {
 		_, err = decodeReject(body)
 	} else {
-		_, err = decodeEvent(body)
+		_, err = codec.DecodeEvent(body)
 	}
 	return err
 }

@@ -13,6 +13,7 @@ import (
 
 	"scanrelay/store/boltpage"
 	"scanrelay/store/durable"
+	"scanrelay/store/event"
 )
 
 // errGone: the segment was unlinked meanwhile; what it held was finished.
@@ -159,7 +160,7 @@ func (j *journal) carriedOf(waybills map[uint64]bool) (seqs []uint64) {
 }
 
 // carries reports whether any of the events was carried.
-func (j *journal) carries(seqs map[uint64]laterTime) bool {
+func (j *journal) carries(seqs map[uint64]event.Later) bool {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
 	for seq := range seqs {
@@ -193,7 +194,7 @@ func (j *journal) view(s *segment, fn func(*bolt.Tx) error) error {
 	return boltpage.Guard(func() error {
 		tx, err := db.Begin(false)
 		if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
-			return ErrClosed
+			return event.ErrClosed
 		}
 		if err != nil {
 			return fmt.Errorf("read %s: %w", filepath.Base(s.path), err)
@@ -222,7 +223,7 @@ func (j *journal) hold(s *segment) (*bolt.DB, error) {
 	defer j.handles.Unlock()
 	switch {
 	case j.closed:
-		return nil, ErrClosed
+		return nil, event.ErrClosed
 	case s.unlinked:
 		return nil, errGone
 	}

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 
 	"scanrelay/store/boltpage"
+	"scanrelay/store/codec"
 	"scanrelay/store/durable"
 )
 
@@ -157,7 +158,7 @@ const (
 	saltSize = 4
 	tagSize  = 16
 	// sealOverhead is what a sealed record has beside its fields.
-	sealOverhead = 1 + saltSize + tagSize + crcSize
+	sealOverhead = 1 + saltSize + tagSize + codec.CRCSize
 )
 
 // sealer encrypts the records of one file.
@@ -190,13 +191,13 @@ func (s *sealer) seal(kind byte, key []byte, salt [saltSize]byte, framed []byte)
 	out := make([]byte, 0, len(framed)+sealOverhead-1)
 	out = append(append(out, framed[0]), salt[:]...)
 	out = s.aead().Seal(out, nonce(kind, key, salt[:]), framed[1:], framed[:1])
-	return seal(key, out)
+	return codec.Frame(key, out)
 }
 
 // open checks and decrypts what seal made, into scratch if it is large enough.
 // Records of format 1 were in clear.
 func (s *sealer) open(kind byte, key, value, scratch []byte) ([]byte, error) {
-	sealed, err := unframe(key, value)
+	sealed, err := codec.Unframe(key, value)
 	if err != nil || value[0] == 1 {
 		return sealed, err
 	}
@@ -212,7 +213,7 @@ func (s *sealer) open(kind byte, key, value, scratch []byte) ([]byte, error) {
 
 func nonce(kind byte, key, salt []byte) []byte {
 	n := append(make([]byte, 0, 12), salt...)
-	n = binary.BigEndian.AppendUint64(n, keySeq(key))
+	n = binary.BigEndian.AppendUint64(n, codec.Seq(key))
 	n[saltSize] ^= kind // numbers stay below 2⁵⁶
 	return n
 }

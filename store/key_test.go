@@ -18,7 +18,9 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
+	"scanrelay/store/codec"
 	"scanrelay/store/durable"
+	"scanrelay/store/event"
 )
 
 // secretEvent is an event full of what must not stand on the disk in clear, and
@@ -48,7 +50,7 @@ func TestNothingInClearOnDisk(t *testing.T) {
 	c := newTestClock()
 	o := open(t, dir, small(c))
 	e, secrets := secretEvent("e1")
-	b := batch(e, event("W2", "e2", 5))
+	b := batch(e, newEvent("W2", "e2", 5))
 	b.Rejects = []scan.Reject{{Topic: "t", Payload: []byte(`{"phone":"13800138000"}`), Index: -1, Code: "c", Reason: "r"}}
 	if _, err := o.Append(context.Background(), b); err != nil {
 		t.Fatal(err)
@@ -59,7 +61,7 @@ func TestNothingInClearOnDisk(t *testing.T) {
 			t.Errorf("%s: %v", when, found)
 		}
 		got := all(t, o, Filter{})
-		i := slices.IndexFunc(got, func(r Record) bool { return r.Event.EventID == "e1" })
+		i := slices.IndexFunc(got, func(r event.Record) bool { return r.Event.EventID == "e1" })
 		if i < 0 || got[i].Event.Data == nil || got[i].Event.Data.Receiver.Phone.Reveal() != "13800138000" {
 			t.Errorf("%s: %+v", when, got)
 		}
@@ -67,7 +69,7 @@ func TestNothingInClearOnDisk(t *testing.T) {
 	check("stored")
 	syncAll(t, o)
 	for _, r := range mustLease(t, o, 5) {
-		err := o.Settle(context.Background(), []Settlement{{Seq: r.ID.Seq, Outcome: Dead, Last: Reply{"errmsg: 李四 moved", 932003, "rid-1"}}})
+		err := o.Settle(context.Background(), []event.Settlement{{Seq: r.ID.Seq, Outcome: event.Dead, Last: event.Reply{Reason: "errmsg: 李四 moved", ErrCode: 932003, RID: "rid-1"}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,7 +90,7 @@ func TestNothingInClearOnDisk(t *testing.T) {
 	closeChecked(t, o)
 	o = open(t, dir, small(c))
 	check("opened again")
-	for i, want := range []Reply{{Reason: "王五 says 13800138000 is wrong"}, {"errmsg: 李四 moved", 932003, "rid-1"}} {
+	for i, want := range []event.Reply{{Reason: "王五 says 13800138000 is wrong"}, {Reason: "errmsg: 李四 moved", ErrCode: 932003, RID: "rid-1"}} {
 		if got := all(t, o, Filter{})[i].Last; got != want {
 			t.Errorf("reason %d: %+v", i, got)
 		}
@@ -112,7 +114,7 @@ func TestKeyIsDestroyedWithItsSegment(t *testing.T) {
 	dir := t.TempDir()
 	c := newTestClock()
 	o := open(t, dir, small(c))
-	mustAppend(t, o, event("W1", "a", 1))
+	mustAppend(t, o, newEvent("W1", "a", 1))
 	syncAll(t, o)
 	pushAll(t, o)
 	first := o.journal.oldest()
@@ -191,7 +193,7 @@ func TestWrongOrMissingKey(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			o := open(t, dir, small(newTestClock()))
-			mustAppend(t, o, event("W", "e", 1))
+			mustAppend(t, o, newEvent("W", "e", 1))
 			closeChecked(t, o)
 			if err := spoil(dir); err != nil {
 				t.Fatal(err)
@@ -217,7 +219,7 @@ func TestWrongOrMissingKey(t *testing.T) {
 func TestKeysOlderThanSegments(t *testing.T) {
 	dir := t.TempDir()
 	o := open(t, dir, small(newTestClock()))
-	mustAppend(t, o, event("W", "e", 1))
+	mustAppend(t, o, newEvent("W", "e", 1))
 	path := filepath.Join(dir, ringName)
 	old, err := os.ReadFile(path)
 	if err != nil {
@@ -241,7 +243,7 @@ func TestKeysSurviveDamage(t *testing.T) {
 	dir := t.TempDir()
 	c := newTestClock()
 	o := open(t, dir, small(c))
-	mustAppend(t, o, event("W", "e", 1))
+	mustAppend(t, o, newEvent("W", "e", 1))
 	closeChecked(t, o)
 	for _, hit := range []struct {
 		name  string
@@ -289,7 +291,7 @@ func TestCredential(t *testing.T) {
 	dir, creds := t.TempDir(), t.TempDir()
 	t.Setenv("CREDENTIALS_DIRECTORY", creds)
 	o := open(t, dir, small(newTestClock()))
-	mustAppend(t, o, event("W", "e", 1))
+	mustAppend(t, o, newEvent("W", "e", 1))
 	closeChecked(t, o)
 	path := filepath.Join(dir, keyName)
 	info, err := os.Stat(path)
@@ -337,17 +339,17 @@ func TestNoncesDiffer(t *testing.T) {
 	seen := map[string]bool{}
 	for _, kind := range []byte{kindEvent, kindCarried, kindReject} {
 		for seq := range uint64(300) {
-			seen[string(nonce(kind, seqKey(seq), []byte{1, 2, 3, 4}))] = true
+			seen[string(nonce(kind, codec.Key(seq), []byte{1, 2, 3, 4}))] = true
 		}
 	}
 	if len(seen) != 900 {
 		t.Errorf("%d nonces", len(seen))
 	}
-	a, b := testSealer.seal(kindEvent, seqKey(1), newSalt(), []byte("\x02same")), testSealer.seal(kindEvent, seqKey(1), newSalt(), []byte("\x02same"))
+	a, b := testSealer.seal(kindEvent, codec.Key(1), newSalt(), []byte("\x02same")), testSealer.seal(kindEvent, codec.Key(1), newSalt(), []byte("\x02same"))
 	if bytes.Equal(a, b) {
 		t.Error("two commits used one nonce")
 	}
-	if _, err := testSealer.open(kindCarried, seqKey(1), a, nil); !errors.Is(err, ErrDamaged) {
+	if _, err := testSealer.open(kindCarried, codec.Key(1), a, nil); !errors.Is(err, ErrDamaged) {
 		t.Errorf("an event passes for a carried one: %v", err)
 	}
 }
@@ -374,8 +376,8 @@ func TestFormat1IsRead(t *testing.T) {
 	}
 	c := newTestClock()
 	o := open(t, dir, small(c))
-	mustAppend(t, o, event("W3", "new", 9))
-	want := []State{Dead, ToPush, ToPush, Pushed, Unsynced}
+	mustAppend(t, o, newEvent("W3", "new", 9))
+	want := []event.State{event.Dead, event.ToPush, event.ToPush, event.Pushed, event.Unsynced}
 	for i, r := range all(t, o, Filter{}) {
 		if r.State != want[i] || i == 0 && r.Event.Data.Receiver.Phone.Reveal() != "13800138000" {
 			t.Errorf("%d: %+v", i, r)
@@ -384,7 +386,7 @@ func TestFormat1IsRead(t *testing.T) {
 	if n := segmentFiles(t, dir); n != 2 {
 		t.Errorf("%d segments", n)
 	}
-	if c := o.Counts(); c.Quarantined != 1 || c.State[Dead] != 1 {
+	if c := o.Counts(); c.Quarantined != 1 || c.State[event.Dead] != 1 {
 		t.Errorf("%+v", c)
 	}
 	// Past retain the dead letter is carried, encrypted now.

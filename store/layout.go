@@ -1,7 +1,6 @@
 package store
 
 import (
-	"encoding/binary"
 	"fmt"
 	"os"
 	"slices"
@@ -10,11 +9,6 @@ import (
 
 	"scanrelay/store/boltpage"
 )
-
-// formatVersion is the version of every file this package writes. A file with
-// a higher one is refused with ErrNewer. Version 1 had events and rejects in
-// clear; it is read, and nothing is added to it.
-const formatVersion = 2
 
 // Names in the outbox's folder.
 const (
@@ -30,7 +24,6 @@ const (
 
 // Buckets and keys of a segment; doc.go draws them.
 var (
-	bucketMeta    = []byte("meta")
 	bucketState   = []byte("state")
 	bucketEvents  = []byte("events")
 	bucketNotes   = []byte("notes")
@@ -90,9 +83,3 @@ func listSegments(dir string) ([]uint64, error) {
 	slices.Sort(numbers)
 	return numbers, nil
 }
-
-// seqKey is the key of a sequence number: big endian, so that order by bytes
-// is order by number.
-func seqKey(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
-
-func keySeq(key []byte) uint64 { return binary.BigEndian.Uint64(key) }

@@ -3,11 +3,13 @@ package store
 import (
 	"container/heap"
 	"time"
+
+	"scanrelay/store/event"
 )
 
 // lease is a claim on one event that ends by Settle, Release, Park or time.
 type lease struct {
-	id       Lease
+	id       event.Lease
 	until    time.Time
 	settling bool // its settlement is on its way to disk: time no longer ends it
 }
@@ -151,7 +153,7 @@ func (x *index) unlease(h uint64, w *waybill) {
 }
 
 // leased reports whether the event's lease still holds, and is the one given.
-func (x *index) leased(seq uint64, id Lease) bool {
+func (x *index) leased(seq uint64, id event.Lease) bool {
 	l, ok := x.leases[seq]
 	return ok && !l.settling && l.until.After(x.now) && (id == 0 || id == l.id)
 }
@@ -171,7 +173,7 @@ func (x *index) settling(seq uint64, on bool) {
 }
 
 // retry gives a leased event back, to be leased again at r.At.
-func (x *index) retry(r Retry) {
+func (x *index) retry(r event.Retry) {
 	if _, noted := x.notes[r.Seq]; !noted && len(x.notes) >= x.size/2 && r.At.After(x.now) {
 		x.cool(r.Seq)
 		return

@@ -9,10 +9,11 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/event"
 )
 
 // seqsOf lists the numbers of records, rising.
-func seqsOf(records []Record) (seqs []uint64) {
+func seqsOf(records []event.Record) (seqs []uint64) {
 	for _, r := range records {
 		seqs = append(seqs, r.ID.Seq)
 	}
@@ -25,7 +26,7 @@ func seqsOf(records []Record) (seqs []uint64) {
 func TestOrderPerWaybill(t *testing.T) {
 	c := newTestClock()
 	o := open(t, t.TempDir(), small(c))
-	mustAppend(t, o, event("A", "a1", 5), event("A", "a2", 4), event("B", "b1", 3), event("A", "a3", 2))
+	mustAppend(t, o, newEvent("A", "a1", 5), newEvent("A", "a2", 4), newEvent("B", "b1", 3), newEvent("A", "a3", 2))
 	if got := mustLease(t, o, 10); len(got) != 0 {
 		t.Fatalf("leased %v before the centre has them (I2)", seqsOf(got))
 	}
@@ -34,10 +35,10 @@ func TestOrderPerWaybill(t *testing.T) {
 	if fmt.Sprint(seqsOf(got)) != "[1 3]" {
 		t.Fatalf("leased %v, want a1 and b1", seqsOf(got))
 	}
-	if err := o.Release(Retry{Seq: 1, At: c.Now().Add(time.Minute), Attempts: 1, Last: Reply{Reason: "timeout"}}); err != nil {
+	if err := o.Release(event.Retry{Seq: 1, At: c.Now().Add(time.Minute), Attempts: 1, Last: event.Reply{Reason: "timeout"}}); err != nil {
 		t.Fatal(err)
 	}
-	settle(t, o, Pushed, Record{ID: ID{Seq: 3}})
+	settle(t, o, event.Pushed, event.Record{ID: event.ID{Seq: 3}})
 	if got := mustLease(t, o, 10); len(got) != 0 {
 		t.Errorf("leased %v while a1 waits", seqsOf(got))
 	}
@@ -49,7 +50,7 @@ func TestOrderPerWaybill(t *testing.T) {
 	if len(got) != 1 || got[0].Attempts != 1 || got[0].Last.Reason != "timeout" {
 		t.Fatalf("leased %+v, want a1 again", got)
 	}
-	settle(t, o, Dead, got...)
+	settle(t, o, event.Dead, got...)
 	if got = mustLease(t, o, 10); len(got) != 1 || got[0].ID.Seq != 2 {
 		t.Errorf("leased %v, want a2", seqsOf(got))
 	}
@@ -63,24 +64,24 @@ func TestLeaseRunsOut(t *testing.T) {
 	mustLease(t, o, 1)
 	c.advance(time.Minute)
 	ctx := context.Background()
-	if err := o.Settle(ctx, []Settlement{{Seq: 1, Outcome: Pushed}}); !errors.Is(err, ErrNotLeased) {
+	if err := o.Settle(ctx, []event.Settlement{{Seq: 1, Outcome: event.Pushed}}); !errors.Is(err, event.ErrNotLeased) {
 		t.Errorf("settle: %v", err)
 	}
-	if err := o.Release(Retry{Seq: 1}); !errors.Is(err, ErrNotLeased) {
+	if err := o.Release(event.Retry{Seq: 1}); !errors.Is(err, event.ErrNotLeased) {
 		t.Errorf("release: %v", err)
 	}
-	if err := o.Park(Record{ID: ID{Seq: 1}}); !errors.Is(err, ErrNotLeased) {
+	if err := o.Park(event.Record{ID: event.ID{Seq: 1}}); !errors.Is(err, event.ErrNotLeased) {
 		t.Errorf("park: %v", err)
 	}
 	r := mustLease(t, o, 1)
 	if len(r) != 1 {
 		t.Fatal("it cannot be leased again")
 	}
-	settle(t, o, Pushed, r...)
-	if err := o.Settle(ctx, []Settlement{{Seq: 1, Outcome: Dead}}); !errors.Is(err, ErrNotLeased) {
+	settle(t, o, event.Pushed, r...)
+	if err := o.Settle(ctx, []event.Settlement{{Seq: 1, Outcome: event.Dead}}); !errors.Is(err, event.ErrNotLeased) {
 		t.Errorf("settled twice: %v", err)
 	}
-	if err := o.Settle(ctx, []Settlement{{Seq: 1, Outcome: ToPush}}); err == nil || errors.Is(err, ErrNotLeased) {
+	if err := o.Settle(ctx, []event.Settlement{{Seq: 1, Outcome: event.ToPush}}); err == nil || errors.Is(err, event.ErrNotLeased) {
 		t.Errorf("settled to no outcome: %v", err)
 	}
 }
@@ -98,17 +99,17 @@ func TestLeaseHasAnOwner(t *testing.T) {
 		t.Fatalf("leases %d and %d", first.Lease, second.Lease)
 	}
 	ctx := context.Background()
-	if err := o.Settle(ctx, []Settlement{{Seq: 1, Lease: first.Lease, Outcome: Pushed}}); !errors.Is(err, ErrNotLeased) {
+	if err := o.Settle(ctx, []event.Settlement{{Seq: 1, Lease: first.Lease, Outcome: event.Pushed}}); !errors.Is(err, event.ErrNotLeased) {
 		t.Errorf("settle: %v", err)
 	}
-	if err := o.Release(Retry{Seq: 1, Lease: first.Lease}); !errors.Is(err, ErrNotLeased) {
+	if err := o.Release(event.Retry{Seq: 1, Lease: first.Lease}); !errors.Is(err, event.ErrNotLeased) {
 		t.Errorf("release: %v", err)
 	}
-	if err := o.Park(first); !errors.Is(err, ErrNotLeased) {
+	if err := o.Park(first); !errors.Is(err, event.ErrNotLeased) {
 		t.Errorf("park: %v", err)
 	}
-	settle(t, o, NotBound, second)
-	if c := o.Counts(); c.State[NotBound] != 1 {
+	settle(t, o, event.NotBound, second)
+	if c := o.Counts(); c.State[event.NotBound] != 1 {
 		t.Errorf("%v", c.State)
 	}
 }
@@ -140,7 +141,7 @@ func TestFreshBeforeStale(t *testing.T) {
 // Waiting for data is a matter of the whole waybill.
 func TestParkAndWake(t *testing.T) {
 	o := open(t, t.TempDir(), small(newTestClock()))
-	mustAppend(t, o, event("A", "a1", 1), event("A", "a2", 2), event("B", "b1", 3), event("C", "c1", 4))
+	mustAppend(t, o, newEvent("A", "a1", 1), newEvent("A", "a2", 2), newEvent("B", "b1", 3), newEvent("C", "c1", 4))
 	if err := o.Synced(4, nil, []uint64{3}); err != nil {
 		t.Fatal(err)
 	}
@@ -148,10 +149,10 @@ func TestParkAndWake(t *testing.T) {
 	if len(r) != 2 {
 		t.Fatalf("leased %v", seqsOf(r))
 	}
-	if err := o.Park(r[slices.IndexFunc(r, func(r Record) bool { return r.ID.Seq == 1 })]); err != nil {
+	if err := o.Park(r[slices.IndexFunc(r, func(r event.Record) bool { return r.ID.Seq == 1 })]); err != nil {
 		t.Fatal(err)
 	}
-	if c := o.Counts(); c.State[AwaitingWaybill] != 3 || c.State[ToPush] != 1 {
+	if c := o.Counts(); c.State[event.AwaitingWaybill] != 3 || c.State[event.ToPush] != 1 {
 		t.Errorf("%v", c.State)
 	}
 	if got, err := o.Waiting(10, 0); err != nil || fmt.Sprint(seqsOf(got)) != "[1 2 3]" {
@@ -173,7 +174,7 @@ func TestParkAndWake(t *testing.T) {
 		t.Errorf("leased %v", seqsOf(got))
 	}
 	// New data for a waybill wakes what waits.
-	mustAppend(t, o, event("B", "b2", 5))
+	mustAppend(t, o, newEvent("B", "b2", 5))
 	if err := o.Synced(5, nil, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +198,7 @@ func TestRewind(t *testing.T) {
 	o := open(t, dir, small(c))
 	appendN(t, o, 6)
 	syncAll(t, o)
-	settle(t, o, Pushed, mustLease(t, o, 2)...)
+	settle(t, o, event.Pushed, mustLease(t, o, 2)...)
 	if err := o.Rewind(0); err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +209,7 @@ func TestRewind(t *testing.T) {
 			t.Fatalf("%d unsynced, %v", len(u), err)
 		}
 		for _, r := range u {
-			if want := map[bool]State{true: Pushed, false: Unsynced}[r.ID.Seq == 1 || r.ID.Seq == 6]; r.State != want {
+			if want := map[bool]event.State{true: event.Pushed, false: event.Unsynced}[r.ID.Seq == 1 || r.ID.Seq == 6]; r.State != want {
 				t.Errorf("%d is %s, want %s", r.ID.Seq, r.State, want)
 			}
 		}
@@ -220,20 +221,20 @@ func TestRewind(t *testing.T) {
 	closeChecked(t, o)
 	o = open(t, dir, small(c))
 	check()
-	if err := o.Synced(6, []Settlement{{Seq: 1, Outcome: Superseded}}, nil); err != nil {
+	if err := o.Synced(6, []event.Settlement{{Seq: 1, Outcome: event.Superseded}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if n := pushAll(t, o); n != 4 {
 		t.Errorf("%d pushed again", n)
 	}
-	if got := o.Counts(); got.State[Pushed] != 6 {
+	if got := o.Counts(); got.State[event.Pushed] != 6 {
 		t.Errorf("%v: an outcome was changed", got.State)
 	}
 }
 
 func TestSyncedEndsAndLateness(t *testing.T) {
 	o := open(t, t.TempDir(), small(newTestClock()))
-	mustAppend(t, o, event("A", "a1", 100), event("A", "a2", 300), event("A", "a3", 200))
+	mustAppend(t, o, newEvent("A", "a1", 100), newEvent("A", "a2", 300), newEvent("A", "a3", 200))
 	if newest, ok, err := o.Newer("A", 1); err != nil || !ok || newest != 300 {
 		t.Errorf("newer than a1: %d %t", newest, ok)
 	}
@@ -243,22 +244,22 @@ func TestSyncedEndsAndLateness(t *testing.T) {
 	if _, ok, _ := o.Newer("A", 3); ok {
 		t.Error("there is nothing after a3")
 	}
-	if err := o.Synced(3, []Settlement{{Seq: 2, Outcome: Superseded, Last: Reply{Reason: "late"}}}, nil); err != nil {
+	if err := o.Synced(3, []event.Settlement{{Seq: 2, Outcome: event.Superseded, Last: event.Reply{Reason: "late"}}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if got := mustLease(t, o, 10); len(got) != 1 || got[0].ID.Seq != 1 {
 		t.Errorf("leased %v", seqsOf(got))
 	}
-	if c := o.Counts(); c.State[Superseded] != 1 || c.State[ToPush] != 2 {
+	if c := o.Counts(); c.State[event.Superseded] != 1 || c.State[event.ToPush] != 2 {
 		t.Errorf("%v", c.State)
 	}
 }
 
 func TestOfWaybills(t *testing.T) {
 	o := open(t, t.TempDir(), small(newTestClock()))
-	mustAppend(t, o, event("A", "a1", 1), event("B", "b1", 2), event("C", "c1", 3), event("A", "a2", 4))
+	mustAppend(t, o, newEvent("A", "a1", 1), newEvent("B", "b1", 2), newEvent("C", "c1", 3), newEvent("A", "a2", 4))
 	syncAll(t, o)
-	settle(t, o, Pushed, mustLease(t, o, 2)...)
+	settle(t, o, event.Pushed, mustLease(t, o, 2)...)
 	got, err := o.OfWaybills([]scan.WaybillID{"A", "C", "none"}, 10)
 	if err != nil || fmt.Sprint(seqsOf(got)) != "[1 3 4]" {
 		t.Errorf("%v, %v", seqsOf(got), err)

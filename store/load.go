@@ -6,6 +6,9 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"scanrelay/store/codec"
+	"scanrelay/store/event"
 )
 
 // loader rebuilds what lives in memory from the segments: where each event
@@ -16,11 +19,11 @@ type loader struct {
 	fates    map[*segment][]fate    // of the events a segment was made for
 	carried  map[uint64]*carriedOne // events that live in a later segment
 	retried  map[uint64]time.Time   // dead letters that were put back
-	tried    map[uint64]note        // attempts made for what is pending
+	tried    map[uint64]event.Note  // attempts made for what is pending
 }
 
 // fate is how an event ended; 0: it is pending.
-type fate = State
+type fate = event.State
 
 type carriedOne struct {
 	segment *segment
@@ -32,7 +35,7 @@ type carriedOne struct {
 func (o *Outbox) load() error {
 	l := &loader{
 		o: o, segments: o.journal.list(), fates: map[*segment][]fate{},
-		carried: map[uint64]*carriedOne{}, retried: map[uint64]time.Time{}, tried: map[uint64]note{},
+		carried: map[uint64]*carriedOne{}, retried: map[uint64]time.Time{}, tried: map[uint64]event.Note{},
 	}
 	for _, s := range l.segments {
 		if err := o.journal.view(s, func(tx *bolt.Tx) error { return l.bounds(s, tx) }); err != nil {
@@ -54,19 +57,19 @@ func (l *loader) bounds(s *segment, tx *bolt.Tx) error {
 	s.usedBytes = tx.Size()
 	events := tx.Bucket(bucketEvents).Cursor()
 	if k, _ := events.First(); k != nil {
-		if first := keySeq(k); first != s.first {
+		if first := codec.Seq(k); first != s.first {
 			return fmt.Errorf("%w: begins at %d, not %d", ErrDamaged, first, s.first)
 		}
 		k, _ = events.Last()
-		s.last = keySeq(k)
+		s.last = codec.Seq(k)
 	}
 	if k, _ := tx.Bucket(bucketNotes).Cursor().Last(); k != nil {
-		s.notes = keySeq(k)
+		s.notes = codec.Seq(k)
 	}
 	l.fates[s] = make([]fate, s.last+1-s.first)
 	c := tx.Bucket(bucketCarried).Cursor()
 	for k, v := c.First(); k != nil; k, v = c.Next() {
-		seq := keySeq(k)
+		seq := codec.Seq(k)
 		l.carried[seq] = &carriedOne{segment: s}
 		l.o.journal.carried[seq] = carriedEvent{segment: s, waybill: l.waybillOf(s, k, v)}
 	}
@@ -78,12 +81,12 @@ func (l *loader) bounds(s *segment, tx *bolt.Tx) error {
 func (l *loader) waybillOf(s *segment, key, value []byte) uint64 {
 	body, err := s.sealer.open(kindCarried, key, value, nil)
 	if err == nil {
-		var h head
-		if h, err = peekEvent(body); err == nil {
-			return l.o.index.hashBytes(h.waybill)
+		var h codec.Head
+		if h, err = codec.PeekEvent(body); err == nil {
+			return l.o.index.hashBytes(h.Waybill)
 		}
 	}
-	return ^keySeq(key)
+	return ^codec.Seq(key)
 }
 
 // fateOf returns where the fate of an event is kept and which segment holds
@@ -102,47 +105,47 @@ func (l *loader) fateOf(seq uint64) (*fate, *segment) {
 func (l *loader) notes(s *segment, tx *bolt.Tx) error {
 	c := tx.Bucket(bucketNotes).Cursor()
 	for k, v := c.First(); k != nil; k, v = c.Next() {
-		n, err := decodeNote(k, v)
+		n, err := codec.DecodeNote(k, v)
 		if err != nil {
 			return err
 		}
-		if n.kind != noteOutcome {
-			_ = s.sealer.openReason(keySeq(k), &n) // then the reason says so
+		if n.Kind != event.NoteOutcome {
+			_ = s.sealer.openReason(codec.Seq(k), &n) // then the reason says so
 		}
 		l.note(s, &n)
 	}
 	return nil
 }
 
-func (l *loader) note(s *segment, n *note) {
-	if n.kind == noteCarried || n.kind == noteAttempt {
-		if n.attempts > 0 || n.delay > 0 {
-			l.tried[n.seq] = *n
+func (l *loader) note(s *segment, n *event.Note) {
+	if n.Kind == event.NoteCarried || n.Kind == event.NoteAttempt {
+		if n.Attempts > 0 || n.Delay > 0 {
+			l.tried[n.Seq] = *n
 		}
 		return
 	}
-	delete(l.tried, n.seq)
-	f, holder := l.fateOf(n.seq)
-	if n.kind == noteRequeue {
-		if !n.copied {
+	delete(l.tried, n.Seq)
+	f, holder := l.fateOf(n.Seq)
+	if n.Kind == event.NoteRequeue {
+		if !n.Copied {
 			s.totals.requeued++
 		}
 		if f != nil {
 			*f = 0
-			l.retried[n.seq] = n.at
-			if n.attempts > 0 {
-				l.tried[n.seq] = *n
+			l.retried[n.Seq] = n.At
+			if n.Attempts > 0 {
+				l.tried[n.Seq] = *n
 			}
 		}
 		return
 	}
-	if !n.copied {
-		s.totals.settled[n.outcome]++
+	if !n.Copied {
+		s.totals.settled[n.Outcome]++
 	}
 	if f != nil {
-		*f = n.outcome
-		if n.at.After(holder.finished) {
-			holder.finished = n.at
+		*f = n.Outcome
+		if n.At.After(holder.finished) {
+			holder.finished = n.At
 		}
 	}
 }
@@ -169,10 +172,10 @@ func (l *loader) countOne(s *segment, seq uint64, f fate) {
 		return // its first copy; the segment would be gone but for a crash
 	}
 	s.totals.received++
-	if f == 0 || f == Dead {
+	if f == 0 || f == event.Dead {
 		s.open++
 	}
-	if f == Dead {
+	if f == event.Dead {
 		l.o.index.dead[seq] = struct{}{}
 	}
 	if f != 0 {
@@ -264,7 +267,7 @@ func (o *Outbox) recall() error {
 		from = next - rememberIdentities
 	}
 	now := o.opts.Now()
-	remember := func(_ uint64, h *head) error {
+	remember := func(_ uint64, h *codec.Head) error {
 		o.dedupe.remember(h, now)
 		return nil
 	}
@@ -279,9 +282,9 @@ func (o *Outbox) recall() error {
 	return o.recallCarried(from, remember)
 }
 
-func (o *Outbox) recallCarried(from uint64, remember func(uint64, *head) error) error {
+func (o *Outbox) recallCarried(from uint64, remember func(uint64, *codec.Head) error) error {
 	_, err := o.readEvents(o.journal.carriedFrom(from), func(seq uint64, body []byte) error {
-		h, err := peekEvent(body)
+		h, err := codec.PeekEvent(body)
 		if err == nil {
 			err = remember(seq, &h)
 		}
@@ -320,13 +323,13 @@ func (o *Outbox) recallLater() error {
 }
 
 // remember takes a stored event into the memory at a start.
-func (d *dedupe) remember(h *head, now time.Time) {
-	if h.parts&hasWeak == 0 {
-		d.add(d.identify(h.waybill, h.eventID))
+func (d *dedupe) remember(h *codec.Head, now time.Time) {
+	if !h.IsWeak() {
+		d.add(d.identify(h.Waybill, h.EventID))
 		return
 	}
 	// An unknown clock may have been any time: rather a duplicate found.
-	if h.parts&hasClockless != 0 || now.Sub(h.received) <= weakWindow {
-		d.addWeak(h.weak, now)
+	if h.IsClockless() || now.Sub(h.Received) <= weakWindow {
+		d.addWeak(h.Weak, now)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"scanrelay/store/boltpage"
+	"scanrelay/store/event"
 )
 
 // Damage in a sealed segment whose events were not in memory at the start: the
@@ -27,7 +28,7 @@ func TestDamageMetByALease(t *testing.T) {
 	}
 	pushed := pushAll(t, o)
 	c := o.Counts()
-	dead := int(c.State[Dead])
+	dead := int(c.State[event.Dead])
 	if dead == 0 || dead > 10 || pushed+dead != n {
 		t.Fatalf("%d pushed, %d dead of %d", pushed, dead, n)
 	}
@@ -44,7 +45,7 @@ func TestDamageMetByALease(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := pushAll(t, o)
-	if c := o.Counts(); again == 0 || int(c.State[Pushed]) != pushed+again || int(c.State[Dead]) != dead-again {
+	if c := o.Counts(); again == 0 || int(c.State[event.Pushed]) != pushed+again || int(c.State[event.Dead]) != dead-again {
 		t.Errorf("%d pushed after the rebuild: %v", again, c.State)
 	}
 	closeChecked(t, o)

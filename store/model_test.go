@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/event"
 )
 
 var modelRuns = flag.Int("model.runs", 60, "random runs of the model test")
@@ -25,14 +26,14 @@ type model struct {
 	ids       map[string]bool
 	dropped   map[string]bool // identities that were in segments that are gone
 	requeued  uint64
-	settled   [numStates]uint64
+	settled   [event.NumStates]uint64
 }
 
 type modelEvent struct {
 	waybill, id string
 	action      int64
-	outcome     State // 0: pending
-	waiting     bool  // for waybill data
+	outcome     event.State // 0: pending
+	waiting     bool        // for waybill data
 	leasedUntil time.Time
 	notBefore   time.Time
 	attempts    int
@@ -41,17 +42,17 @@ type modelEvent struct {
 
 func (m *model) event(seq uint64) *modelEvent { return &m.events[seq-1] }
 
-func (m *model) state(seq uint64) State {
+func (m *model) state(seq uint64) event.State {
 	e := m.event(seq)
 	switch {
 	case e.outcome != 0:
 		return e.outcome
 	case seq > m.watermark:
-		return Unsynced
+		return event.Unsynced
 	case e.waiting:
-		return AwaitingWaybill
+		return event.AwaitingWaybill
 	}
-	return ToPush
+	return event.ToPush
 }
 
 // leasable lists the first pending events that may be leased now, in the order
@@ -113,7 +114,7 @@ func (m *model) leasedSeqs() (seqs []uint64) {
 
 func (m *model) deadSeqs() (seqs []uint64) {
 	for i := range m.events {
-		if m.events[i].outcome == Dead {
+		if m.events[i].outcome == event.Dead {
 			seqs = append(seqs, uint64(i+1))
 		}
 	}
@@ -224,16 +225,16 @@ func (r *modelRun) append() {
 func (r *modelRun) synced() {
 	r.expire(r.clock.Now())
 	upTo := r.watermark + uint64(r.rnd.IntN(1+len(r.events)-int(r.watermark)))
-	var ended []Settlement
+	var ended []event.Settlement
 	var waiting []uint64
 	for seq := r.watermark + 1; seq <= upTo; seq++ {
 		e := r.event(seq)
 		switch n := r.rnd.IntN(10); {
 		case n == 0:
-			ended = append(ended, Settlement{Seq: seq, Outcome: Superseded, Last: Reply{Reason: "late"}})
+			ended = append(ended, event.Settlement{Seq: seq, Outcome: event.Superseded, Last: event.Reply{Reason: "late"}})
 			if e.outcome == 0 && e.leasedUntil.IsZero() {
-				e.outcome = Superseded
-				r.model.settled[Superseded]++
+				e.outcome = event.Superseded
+				r.model.settled[event.Superseded]++
 			}
 		case n < 3:
 			waiting = append(waiting, seq)
@@ -282,7 +283,7 @@ func (r *modelRun) lease() {
 // wakeBefore: an event that waits before one of its waybill that does not may
 // have been woken by the lease that looked at the latter.
 func (r *modelRun) wakeBefore() {
-	awaiting := AwaitingWaybill
+	awaiting := event.AwaitingWaybill
 	waits := seqsOf(all(r, r.o, Filter{State: &awaiting}))
 	going := map[string]bool{}
 	for i := len(r.events); i > 0; i-- {
@@ -345,7 +346,7 @@ func (r *modelRun) pick() (leased, all []uint64) {
 
 func (r *modelRun) wantLeaseError(err error, leased, all []uint64) {
 	r.Helper()
-	if len(leased) == len(all) && err != nil || len(leased) != len(all) && !errors.Is(err, ErrNotLeased) {
+	if len(leased) == len(all) && err != nil || len(leased) != len(all) && !errors.Is(err, event.ErrNotLeased) {
 		r.Fatalf("leased %v of %v: %v", leased, all, err)
 	}
 }
@@ -353,10 +354,10 @@ func (r *modelRun) wantLeaseError(err error, leased, all []uint64) {
 func (r *modelRun) settle() {
 	r.expire(r.clock.Now())
 	leased, all := r.pick()
-	var s []Settlement
+	var s []event.Settlement
 	for _, seq := range all {
-		outcome := []State{Pushed, NotBound, Expired, Dead, Muted}[r.rnd.IntN(5)]
-		s = append(s, Settlement{Seq: seq, Outcome: outcome, Attempts: 3, Last: Reply{Reason: "because", ErrCode: 932003, RID: "r"}})
+		outcome := []event.State{event.Pushed, event.NotBound, event.Expired, event.Dead, event.Muted}[r.rnd.IntN(5)]
+		s = append(s, event.Settlement{Seq: seq, Outcome: outcome, Attempts: 3, Last: event.Reply{Reason: "because", ErrCode: 932003, RID: "r"}})
 		if slices.Contains(leased, seq) {
 			e := r.event(seq)
 			e.outcome, e.leasedUntil = outcome, time.Time{}
@@ -369,10 +370,10 @@ func (r *modelRun) settle() {
 func (r *modelRun) release() {
 	r.expire(r.clock.Now())
 	leased, all := r.pick()
-	var retries []Retry
+	var retries []event.Retry
 	for _, seq := range all {
 		at := r.clock.Now().Add(time.Duration(r.rnd.IntN(90)-10) * time.Second)
-		retries = append(retries, Retry{Seq: seq, At: at, Attempts: 2})
+		retries = append(retries, event.Retry{Seq: seq, At: at, Attempts: 2})
 		if slices.Contains(leased, seq) {
 			e := r.event(seq)
 			e.leasedUntil, e.notBefore, e.attempts = time.Time{}, at, 2
@@ -397,9 +398,9 @@ func (r *modelRun) park() {
 			}
 		}
 	}
-	var records []Record
+	var records []event.Record
 	for _, seq := range all {
-		records = append(records, Record{ID: ID{Seq: seq}, Event: scan.Event{Waybill: scan.WaybillID(r.event(seq).waybill)}})
+		records = append(records, event.Record{ID: event.ID{Seq: seq}, Event: scan.Event{Waybill: scan.WaybillID(r.event(seq).waybill)}})
 	}
 	r.wantLeaseError(r.o.Park(records...), leased, all)
 }
@@ -443,7 +444,7 @@ func (r *modelRun) wake() {
 	}
 }
 
-func (r *modelRun) someDead() (seqs []uint64, ids []ID) {
+func (r *modelRun) someDead() (seqs []uint64, ids []event.ID) {
 	dead := r.deadSeqs()
 	all := r.o.DeadIDs()
 	if len(dead) != len(all) {
@@ -489,8 +490,8 @@ func (r *modelRun) discard() {
 		r.Fatal(n, seqs, err)
 	}
 	for _, seq := range seqs {
-		r.event(seq).outcome = Discarded
-		r.model.settled[Discarded]++
+		r.event(seq).outcome = event.Discarded
+		r.model.settled[event.Discarded]++
 	}
 }
 
@@ -587,17 +588,17 @@ func (r *modelRun) scan() {
 		if seen[seq] || rec.State != r.model.state(seq) || rec.Event.EventID != e.id || rec.Event.ActionTime != e.action {
 			r.Fatalf("scanned %d (again: %t): %+v, want %s %+v", seq, seen[seq], rec.State, r.model.state(seq), e)
 		}
-		if rec.State == Dead && (rec.Attempts != 3 || rec.Last.RID != "r" || rec.FinishedAt.IsZero()) {
+		if rec.State == event.Dead && (rec.Attempts != 3 || rec.Last.RID != "r" || rec.FinishedAt.IsZero()) {
 			r.Fatalf("dead letter %d came back as %+v", seq, rec)
 		}
 		seen[seq] = true
 	}
 	for i := range r.events {
-		if seq := uint64(i + 1); !seen[seq] && (!r.model.state(seq).Finished() || r.event(seq).outcome == Dead) {
+		if seq := uint64(i + 1); !seen[seq] && (!r.model.state(seq).Finished() || r.event(seq).outcome == event.Dead) {
 			r.Fatalf("%d is gone: %+v", seq, r.events[i])
 		}
 	}
-	dead := Dead
+	dead := event.Dead
 	if got := all(r, r.o, Filter{State: &dead}); len(got) != len(r.deadSeqs()) {
 		r.Fatalf("%d dead letters, want %d", len(got), len(r.deadSeqs()))
 	}
@@ -615,23 +616,23 @@ func (r *modelRun) look() {
 	if !slices.IsSorted(found) {
 		r.Fatalf("%v of %s are not in order", found, w)
 	}
-	var t laterTime
+	var t event.Later
 	for i := len(r.events) - 1; i >= 0; i-- {
 		e, seq := &r.events[i], uint64(i+1)
 		switch {
 		case e.waybill != w && slices.Contains(found, seq):
 			r.Fatalf("%d is of %s, not of %s", seq, e.waybill, w)
-		case e.waybill != w || e.outcome.Finished() && e.outcome != Dead:
+		case e.waybill != w || e.outcome.Finished() && e.outcome != event.Dead:
 			continue
 		case !slices.Contains(found, seq):
 			r.Fatalf("%d of %s was not found: %v", seq, w, found)
-		case e.outcome == Dead:
+		case e.outcome == event.Dead:
 			continue
 		}
-		if at, ok, err := r.o.Newer(scan.WaybillID(w), seq); err != nil || e.retriedAt.IsZero() && (ok != t.known || at != t.action) {
+		if at, ok, err := r.o.Newer(scan.WaybillID(w), seq); err != nil || e.retriedAt.IsZero() && (ok != t.Known || at != t.Action) {
 			r.Fatalf("newer than %d of %s: %d %t %v, want %v", seq, w, at, ok, err, t)
 		}
-		t.add(e.action)
+		t.Add(e.action)
 	}
 }
 
@@ -645,7 +646,7 @@ func (r *modelRun) check() {
 	r.Helper()
 	c := r.o.Counts()
 	checkSum(r.T, c)
-	var want [numStates]uint64
+	var want [event.NumStates]uint64
 	r.expire(r.clock.Now())
 	for i := range r.events {
 		want[r.model.state(uint64(i+1))]++

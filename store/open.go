@@ -12,6 +12,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"scanrelay/store/boltpage"
+	"scanrelay/store/codec"
 	"scanrelay/store/durable"
 )
 
@@ -192,8 +193,8 @@ func (o *Outbox) forgetKeys() error {
 func (o *Outbox) firstSegment() error {
 	o.state = state{nextSeq: 1, machine: o.opts.MachineID}
 	o.state.relabel(1, randomEpoch())
-	m := segmentMeta{format: formatVersion, number: o.lastAside + 1, first: 1, size: o.opts.segmentSize, begun: o.opts.Now()}
-	key, err := o.journal.keys.add(m.number)
+	m := codec.FileMeta{Format: codec.Version, Number: o.lastAside + 1, First: 1, Size: o.opts.segmentSize, Begun: o.opts.Now()}
+	key, err := o.journal.keys.add(m.Number)
 	if err != nil {
 		return err
 	}
@@ -201,8 +202,8 @@ func (o *Outbox) firstSegment() error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(o.dir, segmentName(m.number))
-	o.journal.append(&segment{number: m.number, path: path, first: 1, format: formatVersion, sealer: key, size: size, begun: m.begun, sealed: true})
+	path := filepath.Join(o.dir, segmentName(m.Number))
+	o.journal.append(&segment{number: m.Number, path: path, first: 1, format: codec.Version, sealer: key, size: size, begun: m.Begun, sealed: true})
 	return nil
 }
 
@@ -211,15 +212,15 @@ func (o *Outbox) openSegment(s *segment) (st *state, err error) {
 		s.size = info.Size()
 	}
 	err = o.journal.view(s, func(tx *bolt.Tx) error {
-		m, err := loadSegmentMeta(tx)
+		m, err := codec.DecodeFileMeta(boltpage.Value(tx, codec.MetaBucket, codec.MetaKey))
 		if err != nil {
 			return err
 		}
-		s.first, s.last, s.size, s.begun, s.format = m.first, m.first-1, m.size, m.begun, m.format
+		s.first, s.last, s.size, s.begun, s.format = m.First, m.First-1, m.Size, m.Begun, m.Format
 		if st, err = loadState(tx.Bucket(bucketState)); err != nil {
 			return err
 		}
-		return checkNumbers(tx, m.first, st.nextSeq)
+		return checkNumbers(tx, m.First, st.nextSeq)
 	})
 	return st, err
 }
@@ -227,12 +228,12 @@ func (o *Outbox) openSegment(s *segment) (st *state, err error) {
 // checkNumbers finds numbers that cannot be: what is in memory is laid out by
 // them, and one of no sense would take all of it.
 func checkNumbers(tx *bolt.Tx, first, next uint64) error {
-	if k, _ := tx.Bucket(bucketEvents).Cursor().Last(); k != nil && keySeq(k) >= next {
-		return fmt.Errorf("%w: event %d is beyond the last, %d", ErrDamaged, keySeq(k), next-1)
+	if k, _ := tx.Bucket(bucketEvents).Cursor().Last(); k != nil && codec.Seq(k) >= next {
+		return fmt.Errorf("%w: event %d is beyond the last, %d", ErrDamaged, codec.Seq(k), next-1)
 	}
 	c := tx.Bucket(bucketCarried).Cursor()
 	for k, _ := c.First(); k != nil; k, _ = c.Next() {
-		if seq := keySeq(k); seq == 0 || seq >= first {
+		if seq := codec.Seq(k); seq == 0 || seq >= first {
 			return fmt.Errorf("%w: event %d is carried into a segment that begins at %d", ErrDamaged, seq, first)
 		}
 	}
@@ -288,7 +289,7 @@ func (o *Outbox) openNewest(clean bool) (doubt string, err error) {
 			return "", err
 		}
 	}
-	if !suspect && !s.rebuilt && s.number >= o.lastAside && s.format == formatVersion && s.sealer != nil {
+	if !suspect && !s.rebuilt && s.number >= o.lastAside && s.format == codec.Version && s.sealer != nil {
 		err := o.journal.reopenForWriting(s)
 		if err == nil || !setAside(err) {
 			return doubt, err
@@ -304,7 +305,7 @@ func (o *Outbox) openNewest(clean bool) (doubt string, err error) {
 // checkNewest says what is wrong with the newest segment: after a clean stop of
 // its pages, else of its records, too.
 func (o *Outbox) checkNewest(s *segment, thorough bool) (bad error) {
-	if !s.rebuilt && s.format == formatVersion {
+	if !s.rebuilt && s.format == codec.Version {
 		bad = s.checkOutline(o.state.nextSeq)
 	}
 	if bad == nil && thorough {

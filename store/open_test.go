@@ -12,6 +12,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"scanrelay/store/boltpage"
+	"scanrelay/store/codec"
 	"scanrelay/store/durable"
 )
 
@@ -105,8 +106,8 @@ func TestNewerFileIsRefused(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m := segmentMeta{format: formatVersion + 1, number: 1, first: 1, size: minSegmentSize}
-			err = db.Update(func(tx *bolt.Tx) error { return m.store(tx.Bucket(bucketMeta)) })
+			m := codec.FileMeta{Format: codec.Version + 1, Number: 1, First: 1, Size: minSegmentSize}
+			err = db.Update(func(tx *bolt.Tx) error { return tx.Bucket(codec.MetaBucket).Put(codec.MetaKey, m.Encode()) })
 			if err := errors.Join(err, db.Close()); err != nil {
 				t.Fatal(err)
 			}
@@ -130,7 +131,7 @@ func TestCloneTakesNewEpoch(t *testing.T) {
 	for _, machine := range []string{"m1", "m1", "m2", "m2", ""} {
 		opts.MachineID = machine
 		o := open(t, dir, opts)
-		mustAppend(t, o, event("W", machine+time.Now().String(), 1))
+		mustAppend(t, o, newEvent("W", machine+time.Now().String(), 1))
 		epochs[o.Counts().Epoch] = true
 		closeChecked(t, o)
 	}
@@ -180,7 +181,7 @@ func TestInterruptedCreation(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := open(t, dir, small(newTestClock()))
-	mustAppend(t, o, event("W", "e", 1))
+	mustAppend(t, o, newEvent("W", "e", 1))
 	if _, err := os.Stat(temp); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("temporary file: %v", err)
 	}
@@ -196,7 +197,7 @@ func TestWatermarkIsWrittenLazily(t *testing.T) {
 	if by := o.flushBy(); by.IsZero() || time.Until(by) > watermarkLag {
 		t.Errorf("written by %v", by)
 	}
-	mustAppend(t, o, event("W", "x", 1)) // a commit takes it along
+	mustAppend(t, o, newEvent("W", "x", 1)) // a commit takes it along
 	if by := o.flushBy(); !by.IsZero() {
 		t.Errorf("still to be written by %v", by)
 	}

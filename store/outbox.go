@@ -11,6 +11,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/durable"
+	"scanrelay/store/event"
 )
 
 // Options of an outbox; every zero value has a default.
@@ -155,7 +156,7 @@ func (o *Outbox) accepting() error {
 		return err
 	}
 	if !o.room.open() || o.queue.busy() {
-		return ErrFull
+		return event.ErrFull
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"scanrelay/store/boltpage"
+	"scanrelay/store/codec"
 )
 
 // outline is what the pages of a file say about how it is built. It reads every
@@ -20,7 +21,7 @@ type outline struct {
 
 // What every segment has from its beginning.
 var (
-	segmentBuckets = [][]byte{bucketMeta, bucketState, bucketEvents, bucketNotes, bucketCarried}
+	segmentBuckets = [][]byte{codec.MetaBucket, bucketState, bucketEvents, bucketNotes, bucketCarried}
 	segmentState   = [][]byte{keyHead, keyBase, keyEpochs}
 )
 
@@ -65,17 +66,17 @@ func (l *outline) visit(bucket string, key, value []byte) {
 	switch {
 	case bucket == string(bucketState):
 		l.state[string(key)] = true
-	case bucket == string(bucketMeta) || !slices.ContainsFunc(segmentBuckets, func(b []byte) bool { return string(b) == bucket }):
+	case bucket == string(codec.MetaBucket) || !slices.ContainsFunc(segmentBuckets, func(b []byte) bool { return string(b) == bucket }):
 	case len(key) != 8:
 		l.problem(bucket, "a number is cut off")
 	case bucket == string(bucketCarried):
-		if _, err := unframe(key, value); errors.Is(err, ErrDamaged) {
-			l.problem(bucket, fmt.Sprintf("%d: %v", keySeq(key), err))
+		if _, err := codec.Unframe(key, value); errors.Is(err, ErrDamaged) {
+			l.problem(bucket, fmt.Sprintf("%d: %v", codec.Seq(key), err))
 		}
 	default:
-		if seq := keySeq(key); seq != l.next[bucket] {
+		if seq := codec.Seq(key); seq != l.next[bucket] {
 			l.problem(bucket, fmt.Sprintf("%d follows where %d is due", seq, l.next[bucket]))
 		}
-		l.next[bucket] = keySeq(key) + 1
+		l.next[bucket] = codec.Seq(key) + 1
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/codec"
 )
 
 // found is a pending event as it was read from disk for the index.
@@ -20,7 +21,7 @@ type found struct {
 func (o *Outbox) readEntries(seqs []uint64) (list []found, bad []uint64, err error) {
 	list = make([]found, 0, len(seqs))
 	bad, err = o.readEvents(seqs, func(seq uint64, body []byte) error {
-		h, err := peekEvent(body)
+		h, err := codec.PeekEvent(body)
 		if err == nil {
 			list = append(list, found{seq, o.entryOf(seq, &h)})
 		}
@@ -43,15 +44,15 @@ func (o *Outbox) unreadableEntry(seq uint64) found {
 }
 
 // entryOf makes an event's entry of its record.
-func (o *Outbox) entryOf(seq uint64, h *head) entry {
-	e := entry{waybill: o.index.hashBytes(h.waybill), action: h.time, received: unix32(h.received)}
-	if h.parts&hasClockless == 0 {
+func (o *Outbox) entryOf(seq uint64, h *codec.Head) entry {
+	e := entry{waybill: o.index.hashBytes(h.Waybill), action: h.Time, received: unix32(h.Received)}
+	if !h.IsClockless() {
 		return e
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if clock, ok := o.state.clockOf(string(h.boot), seq); ok {
-		received, action, _ := clock.resolve(h.bootSince, h.time, h.marks)
+	if clock, ok := o.state.clockOf(string(h.Boot), seq); ok {
+		received, action, _ := clock.resolve(h.BootSince, h.Time, h.Marks)
 		e.action, e.received = action, unix32(received)
 	} else {
 		e.flags |= entryClockless
@@ -139,9 +140,9 @@ func (o *Outbox) earlier(doubts []doubt) ([]found, error) {
 func (o *Outbox) waybillsOf(seqs []uint64) (ids map[uint64]scan.WaybillID, err error) {
 	ids = make(map[uint64]scan.WaybillID, len(seqs))
 	_, err = o.readEvents(seqs, func(seq uint64, body []byte) error {
-		h, err := peekEvent(body)
+		h, err := codec.PeekEvent(body)
 		if err == nil {
-			ids[seq] = scan.WaybillID(h.waybill)
+			ids[seq] = scan.WaybillID(h.Waybill)
 		}
 		return err
 	})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/event"
 )
 
 // paged are options under which hardly anything is in memory.
@@ -65,7 +66,7 @@ func TestPagedOrderPerWaybill(t *testing.T) {
 		if held := o.index.all.count[setHeld]; held > 4*size {
 			t.Fatalf("%d are held with windows of %d", held, size)
 		}
-		settle(t, o, Pushed, recs...)
+		settle(t, o, event.Pushed, recs...)
 	}
 	if seen != n {
 		t.Errorf("%d of %d pushed", seen, n)
@@ -77,7 +78,7 @@ func TestPagedFreshAndStale(t *testing.T) {
 	dir, clock := fastDir(t), newTestClock()
 	o := open(t, dir, paged(clock, 64))
 	for i := range 3000 {
-		mustAppend(t, o, event(fmt.Sprint("W", i), "e", 1795000000+int64(i)))
+		mustAppend(t, o, newEvent(fmt.Sprint("W", i), "e", 1795000000+int64(i)))
 	}
 	syncAll(t, o)
 	closeChecked(t, o)
@@ -91,13 +92,13 @@ func TestPagedFreshAndStale(t *testing.T) {
 			if r.ID.Seq < 1000 {
 				old++
 			}
-			settle(t, o, Pushed, r)
+			settle(t, o, event.Pushed, r)
 		}
 	}
 	if young != 250 || old != 250 {
 		t.Errorf("%d young, %d old of 500", young, old)
 	}
-	mustAppend(t, o, event("new", "e", 1795009999))
+	mustAppend(t, o, newEvent("new", "e", 1795009999))
 	syncAll(t, o)
 	if got := seqsOf(mustLease(t, o, 2)); !slices.Contains(got, 3001) {
 		t.Errorf("leased %v, not the scan that just came", got)
@@ -110,11 +111,11 @@ func TestPagedEarlierComesFirst(t *testing.T) {
 	dir, clock := fastDir(t), newTestClock()
 	o := open(t, dir, paged(clock, 16))
 	fillMany(t, o, 2000)
-	mustAppend(t, o, event("hidden", "first", 1795100000))
+	mustAppend(t, o, newEvent("hidden", "first", 1795100000))
 	for i := range 500 {
-		mustAppend(t, o, event(fmt.Sprint("X", i), "e", 1795100000))
+		mustAppend(t, o, newEvent(fmt.Sprint("X", i), "e", 1795100000))
 	}
-	mustAppend(t, o, event("hidden", "second", 1795100001))
+	mustAppend(t, o, newEvent("hidden", "second", 1795100001))
 	for _, o := range []*Outbox{o, open(t, copied(t, dir), paged(clock, 16))} {
 		syncAll(t, o)
 		o.index.youngest = false // the next lease begins with the youngest
@@ -140,7 +141,7 @@ func TestPagedWaiting(t *testing.T) {
 	if err := o.Synced(n, nil, waiting); err != nil {
 		t.Fatal(err)
 	}
-	if c := o.Counts(); c.State[AwaitingWaybill] != n || o.index.all.count[setHeld] != 0 {
+	if c := o.Counts(); c.State[event.AwaitingWaybill] != n || o.index.all.count[setHeld] != 0 {
 		t.Fatalf("%v, %d held", c.State, o.index.all.count[setHeld])
 	}
 	if got := mustLease(t, o, 10); len(got) != 0 {
@@ -157,11 +158,11 @@ func TestPagedWaiting(t *testing.T) {
 	}
 	for i := range 10 {
 		got := mustLease(t, o, 10)
-		slices.SortFunc(got, func(a, b Record) int { return int(a.ID.Seq) - int(b.ID.Seq) })
+		slices.SortFunc(got, func(a, b event.Record) int { return int(a.ID.Seq) - int(b.ID.Seq) })
 		if len(got) != 2 || got[0].ID.Seq != uint64(i*300+8) || got[1].ID.Seq != uint64(i*300+9) {
 			t.Fatalf("leased %v", seqsOf(got))
 		}
-		settle(t, o, Pushed, got...)
+		settle(t, o, event.Pushed, got...)
 	}
 	o.WakeEvents(100, 101)
 	if got := mustLease(t, o, 10); len(got) != 2 {
@@ -178,8 +179,8 @@ func TestPagedPark(t *testing.T) {
 	if err := o.Park(got[0]); err != nil {
 		t.Fatal(err)
 	}
-	if c := o.Counts(); c.State[AwaitingWaybill] != 10 {
-		t.Errorf("%d wait, want all 10 of the waybill", c.State[AwaitingWaybill])
+	if c := o.Counts(); c.State[event.AwaitingWaybill] != 10 {
+		t.Errorf("%d wait, want all 10 of the waybill", c.State[event.AwaitingWaybill])
 	}
 	if n := pushAll(t, o); n != 990 {
 		t.Errorf("%d pushed", n)
@@ -196,7 +197,7 @@ func TestPagedUnderLoad(t *testing.T) {
 	go func() {
 		rnd := rand.New(rand.NewPCG(8, 9))
 		for i := 0; i < n && ctx.Err() == nil; i++ {
-			e := event(fmt.Sprint("W", rnd.IntN(300)), fmt.Sprint("e", i), 1795000000+int64(i))
+			e := newEvent(fmt.Sprint("W", rnd.IntN(300)), fmt.Sprint("e", i), 1795000000+int64(i))
 			if _, err := o.Append(ctx, batch(e)); err != nil {
 				failed <- err
 				return
@@ -223,7 +224,7 @@ func TestPagedUnderLoad(t *testing.T) {
 			last[r.Event.Waybill] = r.ID.Seq
 		}
 		if pushed += len(recs); len(recs) > 0 {
-			settle(t, o, Pushed, recs...)
+			settle(t, o, event.Pushed, recs...)
 			continue
 		}
 		select {
@@ -243,12 +244,12 @@ func TestPagedUnderLoad(t *testing.T) {
 // that head. What was found then says nothing about the next one.
 func TestPagedHeadEndsMeanwhile(t *testing.T) {
 	o := open(t, fastDir(t), paged(newTestClock(), 16))
-	mustAppend(t, o, event("X", "x", 1795000000))
+	mustAppend(t, o, newEvent("X", "x", 1795000000))
 	o.locked(func(x *index) { // as if the window were full
 		x.shelve(1)
 		x.low = 1
 	})
-	mustAppend(t, o, event("W", "a", 1795000001), event("W", "b", 1795000002), event("W", "c", 1795000003))
+	mustAppend(t, o, newEvent("W", "a", 1795000001), newEvent("W", "b", 1795000002), newEvent("W", "c", 1795000003))
 	syncAll(t, o)
 	var doubts []doubt
 	o.locked(func(x *index) { _, doubts = x.lease(1, time.Minute, &turns{}) })
@@ -258,7 +259,7 @@ func TestPagedHeadEndsMeanwhile(t *testing.T) {
 	if err := o.Rewind(1); err != nil {
 		t.Fatal(err)
 	}
-	if err := o.Synced(4, []Settlement{{Seq: 2, Outcome: Superseded}}, []uint64{3}); err != nil {
+	if err := o.Synced(4, []event.Settlement{{Seq: 2, Outcome: event.Superseded}}, []uint64{3}); err != nil {
 		t.Fatal(err)
 	}
 	if err := o.settleDoubts(doubts); err != nil {
@@ -274,7 +275,7 @@ func TestPagedHeadEndsMeanwhile(t *testing.T) {
 // just now, Newer knows it.
 func TestPagedNewerWhileItMoves(t *testing.T) {
 	o := open(t, fastDir(t), paged(newTestClock(), 16))
-	mustAppend(t, o, event("W", "a", 1795000000), event("W", "b", 1795000001), event("X", "x", 1795000000), event("Y", "y", 1795000000))
+	mustAppend(t, o, newEvent("W", "a", 1795000000), newEvent("W", "b", 1795000001), newEvent("X", "x", 1795000000), newEvent("Y", "y", 1795000000))
 	syncAll(t, o)
 	var entry entry
 	o.locked(func(x *index) {
@@ -319,7 +320,7 @@ func TestPagedManyOfOneWaybill(t *testing.T) {
 	for part := range slices.Chunk(slices.Collect(seqs(n)), 500) {
 		events := make([]scan.Event, len(part))
 		for j, i := range part {
-			events[j] = event("W", fmt.Sprint("e", i), 1795000000+int64(i))
+			events[j] = newEvent("W", fmt.Sprint("e", i), 1795000000+int64(i))
 		}
 		mustAppend(t, o, events...)
 	}
@@ -330,7 +331,7 @@ func TestPagedManyOfOneWaybill(t *testing.T) {
 	if err := o.Synced(n, nil, waiting); err != nil {
 		t.Fatal(err)
 	}
-	mustAppend(t, o, event("W", "last", 1795009999))
+	mustAppend(t, o, newEvent("W", "last", 1795009999))
 	syncAll(t, o)
 	for want := uint64(1); want <= n+1; want++ {
 		got := mustLease(t, o, 3)
@@ -340,6 +341,6 @@ func TestPagedManyOfOneWaybill(t *testing.T) {
 		if held := o.index.all.count[setHeld]; held > maxEarlier+4*size {
 			t.Fatalf("%d are held", held)
 		}
-		settle(t, o, Pushed, got...)
+		settle(t, o, event.Pushed, got...)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"scanrelay/store/event"
 )
 
 // An outcome that nothing waits for shares the commit of the next scan; a hurried
@@ -20,7 +22,7 @@ func TestOutcomesWaitForCompany(t *testing.T) {
 	patient := func(i int) chan error {
 		done := make(chan error, 1)
 		go func() {
-			done <- o.Settle(context.Background(), []Settlement{{Seq: leased[i].ID.Seq, Outcome: Pushed, NoHurry: true}})
+			done <- o.Settle(context.Background(), []event.Settlement{{Seq: leased[i].ID.Seq, Outcome: event.Pushed, NoHurry: true}})
 		}()
 		return done
 	}
@@ -34,7 +36,7 @@ func TestOutcomesWaitForCompany(t *testing.T) {
 	}
 	a, b := patient(0), patient(1)
 	queued(2)
-	mustAppend(t, o, event("other", "x", 1795000000))
+	mustAppend(t, o, newEvent("other", "x", 1795000000))
 	for _, done := range []chan error{a, b} {
 		if err := <-done; err != nil {
 			t.Fatal(err)
@@ -43,7 +45,7 @@ func TestOutcomesWaitForCompany(t *testing.T) {
 	if n := len(commits); n != 2 || commits[1] != 3 {
 		t.Errorf("commits of %v records, want one of 3 at last", commits)
 	}
-	settle(t, o, Pushed, leased[2]) // returns: it is in a hurry
+	settle(t, o, event.Pushed, leased[2]) // returns: it is in a hurry
 	c := patient(3)
 	queued(1)
 	closeChecked(t, o)

@@ -6,16 +6,17 @@ import (
 	"fmt"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/event"
 )
 
 // DeadIDs returns the ids of the dead letters, rising.
-func (o *Outbox) DeadIDs() []ID {
+func (o *Outbox) DeadIDs() []event.ID {
 	seqs := o.deadSeqs()
-	ids := make([]ID, len(seqs))
+	ids := make([]event.ID, len(seqs))
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for i, seq := range seqs {
-		ids[i] = ID{Epoch: o.state.epochOf(seq), Seq: seq}
+		ids[i] = event.ID{Epoch: o.state.epochOf(seq), Seq: seq}
 	}
 	return ids
 }
@@ -24,7 +25,7 @@ func (o *Outbox) DeadIDs() []ID {
 // age counted from now, and returns how many. Ids that are none (ErrUnknownID)
 // or no dead letters (ErrNotDead) are named in the error; the others are put
 // back all the same.
-func (o *Outbox) Requeue(ctx context.Context, ids ...ID) (int, error) {
+func (o *Outbox) Requeue(ctx context.Context, ids ...event.ID) (int, error) {
 	seqs, wrong := o.claimDead(ids)
 	if len(seqs) == 0 {
 		return 0, wrong
@@ -37,11 +38,11 @@ func (o *Outbox) Requeue(ctx context.Context, ids ...ID) (int, error) {
 	now := o.opts.Now()
 	c := o.claimedChange(seqs)
 	for seq := range entries {
-		c.notes = append(c.notes, note{kind: noteRequeue, seq: seq, at: now})
+		c.notes = append(c.notes, event.Note{Kind: event.NoteRequeue, Seq: seq, At: now})
 	}
 	c.then = func(g *group) {
 		for i := range c.notes {
-			o.requeued(g.segment, &c.notes[i], entries[c.notes[i].seq])
+			o.requeued(g.segment, &c.notes[i], entries[c.notes[i].Seq])
 		}
 	}
 	if err := o.changeCtx(ctx, c); err != nil {
@@ -51,25 +52,25 @@ func (o *Outbox) Requeue(ctx context.Context, ids ...ID) (int, error) {
 }
 
 // requeued counts a dead letter that was put back. mu is held.
-func (o *Outbox) requeued(s *segment, n *note, d deadEntry) {
+func (o *Outbox) requeued(s *segment, n *event.Note, d deadEntry) {
 	s.totals.requeued++
 	o.totals.requeued++
-	o.undead(n.seq)
-	o.index.add(n.seq, d.entry)
-	o.index.note(n.seq, func(a *attempt) { a.retriedAt, a.later = n.at, d.later })
+	o.undead(n.Seq)
+	o.index.add(n.Seq, d.entry)
+	o.index.note(n.Seq, func(a *attempt) { a.retriedAt, a.later = n.At, d.later })
 }
 
 // undead takes a dead letter out of the counts. mu is held.
 func (o *Outbox) undead(seq uint64) {
-	o.totals.outcome[Dead]--
-	o.journal.find(seq).totals.outcome[Dead]--
+	o.totals.outcome[event.Dead]--
+	o.journal.find(seq).totals.outcome[event.Dead]--
 	delete(o.index.dead, seq)
 	delete(o.claimed, seq)
 }
 
 // Discard ends dead letters for good, with a reason that is kept, and returns
 // how many. Ids that are none or no dead letters are named in the error.
-func (o *Outbox) Discard(ctx context.Context, reason string, ids ...ID) (int, error) {
+func (o *Outbox) Discard(ctx context.Context, reason string, ids ...event.ID) (int, error) {
 	seqs, wrong := o.claimDead(ids)
 	if len(seqs) == 0 {
 		return 0, wrong
@@ -77,11 +78,11 @@ func (o *Outbox) Discard(ctx context.Context, reason string, ids ...ID) (int, er
 	now := o.opts.Now()
 	c := o.claimedChange(seqs)
 	for _, seq := range seqs {
-		c.notes = append(c.notes, note{kind: noteOutcome, seq: seq, outcome: Discarded, at: now, last: Reply{Reason: reason}})
+		c.notes = append(c.notes, event.Note{Kind: event.NoteOutcome, Seq: seq, Outcome: event.Discarded, At: now, Last: event.Reply{Reason: reason}})
 	}
 	c.then = func(g *group) {
 		for i := range c.notes {
-			o.undead(c.notes[i].seq)
+			o.undead(c.notes[i].Seq)
 			o.ended(g.segment, &c.notes[i])
 		}
 	}
@@ -93,7 +94,7 @@ func (o *Outbox) Discard(ctx context.Context, reason string, ids ...ID) (int, er
 
 // claimDead takes dead letters for one change, so that no two changes work on
 // the same.
-func (o *Outbox) claimDead(ids []ID) (seqs []uint64, wrong error) {
+func (o *Outbox) claimDead(ids []event.ID) (seqs []uint64, wrong error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, id := range ids {
@@ -101,9 +102,9 @@ func (o *Outbox) claimDead(ids []ID) (seqs []uint64, wrong error) {
 		_, claimed := o.claimed[id.Seq]
 		switch {
 		case !o.holdsLocked(id):
-			wrong = errors.Join(wrong, fmt.Errorf("%s: %w", id, ErrUnknownID))
+			wrong = errors.Join(wrong, fmt.Errorf("%s: %w", id, event.ErrUnknownID))
 		case !dead || claimed:
-			wrong = errors.Join(wrong, fmt.Errorf("%s: %w", id, ErrNotDead))
+			wrong = errors.Join(wrong, fmt.Errorf("%s: %w", id, event.ErrNotDead))
 		default:
 			o.claimed[id.Seq] = struct{}{}
 			seqs = append(seqs, id.Seq)
@@ -113,7 +114,7 @@ func (o *Outbox) claimDead(ids []ID) (seqs []uint64, wrong error) {
 }
 
 // holdsLocked reports whether the id is one of this outbox.
-func (o *Outbox) holdsLocked(id ID) bool {
+func (o *Outbox) holdsLocked(id event.ID) bool {
 	s := o.journal.find(id.Seq)
 	return s != nil && id.Seq < o.state.nextSeq && o.state.epochOf(id.Seq) == id.Epoch
 }
@@ -133,7 +134,7 @@ func (o *Outbox) claimedChange(seqs []uint64) *changeOp {
 // deadEntry is what the index needs of a dead letter that is put back.
 type deadEntry struct {
 	entry
-	later laterTime
+	later event.Later
 }
 
 // deadEntries reads what is needed to put dead letters back. One that cannot be
@@ -163,8 +164,8 @@ func (o *Outbox) deadEntries(seqs []uint64) (map[uint64]deadEntry, error) {
 
 // laterTimes finds what was stored after each record for its waybill: lateness
 // holds for what is put back, too (design.md I5).
-func (o *Outbox) laterTimes(records []Record) (map[uint64]laterTime, error) {
-	later := make(map[uint64]laterTime, len(records))
+func (o *Outbox) laterTimes(records []event.Record) (map[uint64]event.Later, error) {
+	later := make(map[uint64]event.Later, len(records))
 	byWaybill := map[uint64][]uint64{}
 	var ids []scan.WaybillID
 	from := uint64(1<<64 - 1)
@@ -175,7 +176,7 @@ func (o *Outbox) laterTimes(records []Record) (map[uint64]laterTime, error) {
 			ids = append(ids, id)
 		}
 		byWaybill[h] = append(byWaybill[h], seq)
-		later[seq] = laterTime{}
+		later[seq] = event.Later{}
 		from = min(from, seq)
 	}
 	seqs, err := o.sightings(ids, from, 1<<64-1, anyEvent)
@@ -189,7 +190,7 @@ func (o *Outbox) laterTimes(records []Record) (map[uint64]laterTime, error) {
 	for _, f := range list {
 		for _, early := range byWaybill[f.waybill] {
 			if t := later[early]; f.seq > early {
-				t.add(f.action)
+				t.Add(f.action)
 				later[early] = t
 			}
 		}
@@ -200,14 +201,14 @@ func (o *Outbox) laterTimes(records []Record) (map[uint64]laterTime, error) {
 
 // copiedLater adds what was stored after carried events in segments that are
 // gone.
-func (o *Outbox) copiedLater(later map[uint64]laterTime) error {
+func (o *Outbox) copiedLater(later map[uint64]event.Later) error {
 	if !o.journal.carries(later) {
 		return nil
 	}
-	err := o.eachNote(o.journal.oldest(), func(_ *segment, _ uint64, n *note) {
-		if t, ok := later[n.seq]; ok && n.later.known {
-			t.add(n.later.action)
-			later[n.seq] = t
+	err := o.eachNote(o.journal.oldest(), func(_ *segment, _ uint64, n *event.Note) {
+		if t, ok := later[n.Seq]; ok && n.Later.Known {
+			t.Add(n.Later.Action)
+			later[n.Seq] = t
 		}
 	})
 	if err != nil {

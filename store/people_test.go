@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/event"
 )
 
 // dieOne makes the event with number 1 a dead letter.
@@ -17,7 +18,7 @@ func dieOne(t *testing.T, o *Outbox) {
 	syncAll(t, o)
 	for _, r := range mustLease(t, o, 100) {
 		if r.ID.Seq == 1 {
-			err := o.Settle(context.Background(), []Settlement{{Seq: 1, Outcome: Dead, Attempts: 5, Last: Reply{"refused data", 932003, "rid-1"}}})
+			err := o.Settle(context.Background(), []event.Settlement{{Seq: 1, Outcome: event.Dead, Attempts: 5, Last: event.Reply{Reason: "refused data", ErrCode: 932003, RID: "rid-1"}}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -29,15 +30,15 @@ func TestRequeue(t *testing.T) {
 	dir := t.TempDir()
 	c := newTestClock()
 	o := open(t, dir, small(c))
-	mustAppend(t, o, event("A", "a1", 100), event("A", "a2", 200))
+	mustAppend(t, o, newEvent("A", "a1", 100), newEvent("A", "a2", 200))
 	dieOne(t, o)
 	pushAll(t, o) // a2 was pushed meanwhile
 	ids := o.DeadIDs()
 	if len(ids) != 1 || ids[0].Seq != 1 {
 		t.Fatalf("dead: %v", ids)
 	}
-	n, err := o.Requeue(context.Background(), ids[0], ID{Epoch: ids[0].Epoch, Seq: 2}, ID{Epoch: 1, Seq: 1}, ID{Epoch: ids[0].Epoch, Seq: 99})
-	if n != 1 || !errors.Is(err, ErrNotDead) || !errors.Is(err, ErrUnknownID) {
+	n, err := o.Requeue(context.Background(), ids[0], event.ID{Epoch: ids[0].Epoch, Seq: 2}, event.ID{Epoch: 1, Seq: 1}, event.ID{Epoch: ids[0].Epoch, Seq: 99})
+	if n != 1 || !errors.Is(err, event.ErrNotDead) || !errors.Is(err, event.ErrUnknownID) {
 		t.Errorf("%d, %v", n, err)
 	}
 	check := func() {
@@ -46,7 +47,7 @@ func TestRequeue(t *testing.T) {
 			t.Errorf("newer: %d %t, though a2 was pushed (I5)", newest, ok)
 		}
 		r := mustLease(t, o, 1)
-		if len(r) != 1 || r[0].Attempts != 0 || !r[0].RetriedAt.Equal(c.Now()) || r[0].State != ToPush {
+		if len(r) != 1 || r[0].Attempts != 0 || !r[0].RetriedAt.Equal(c.Now()) || r[0].State != event.ToPush {
 			t.Fatalf("leased %+v", r)
 		}
 	}
@@ -54,8 +55,8 @@ func TestRequeue(t *testing.T) {
 	closeChecked(t, o)
 	o = open(t, dir, small(c))
 	check()
-	settle(t, o, Dead, Record{ID: ID{Seq: 1}})
-	if got := o.Counts(); got.Requeued != 1 || got.Settled[Dead] != 2 || got.State[Dead] != 1 || got.State[Pushed] != 1 {
+	settle(t, o, event.Dead, event.Record{ID: event.ID{Seq: 1}})
+	if got := o.Counts(); got.Requeued != 1 || got.Settled[event.Dead] != 2 || got.State[event.Dead] != 1 || got.State[event.Pushed] != 1 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -70,12 +71,12 @@ func TestDiscard(t *testing.T) {
 	if n, err := o.Discard(context.Background(), "label of another carrier", ids...); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
-	if n, err := o.Discard(context.Background(), "again", ids...); n != 0 || !errors.Is(err, ErrNotDead) {
+	if n, err := o.Discard(context.Background(), "again", ids...); n != 0 || !errors.Is(err, event.ErrNotDead) {
 		t.Error(n, err)
 	}
 	closeChecked(t, o)
 	o = open(t, dir, small(c))
-	discarded := Discarded
+	discarded := event.Discarded
 	got := all(t, o, Filter{State: &discarded})
 	if len(got) != 1 || got[0].Last.Reason != "label of another carrier" || got[0].FinishedAt.IsZero() {
 		t.Errorf("%+v", got)
@@ -86,15 +87,15 @@ func TestScanFilters(t *testing.T) {
 	dir := t.TempDir()
 	c := newTestClock()
 	o := open(t, dir, small(c))
-	mustAppend(t, o, event("A", "a1", 1), event("B", "b1", 2), event("A", "a2", 3), event("C", "c1", 4))
+	mustAppend(t, o, newEvent("A", "a1", 1), newEvent("B", "b1", 2), newEvent("A", "a2", 3), newEvent("C", "c1", 4))
 	if err := o.Synced(3, nil, []uint64{2}); err != nil {
 		t.Fatal(err)
 	}
-	err := o.Settle(context.Background(), []Settlement{{Seq: mustLease(t, o, 1)[0].ID.Seq, Outcome: NotBound, Attempts: 1, Last: Reply{ErrCode: 0, RID: "x"}}})
+	err := o.Settle(context.Background(), []event.Settlement{{Seq: mustLease(t, o, 1)[0].ID.Seq, Outcome: event.NotBound, Attempts: 1, Last: event.Reply{ErrCode: 0, RID: "x"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	state := func(s State) Filter { return Filter{State: &s} }
+	state := func(s event.State) Filter { return Filter{State: &s} }
 	for _, w := range []struct {
 		name   string
 		filter Filter
@@ -102,12 +103,12 @@ func TestScanFilters(t *testing.T) {
 	}{
 		{"all", Filter{}, "[1 2 3 4]"},
 		{"waybill", Filter{Waybill: "A"}, "[1 3]"},
-		{"unsynced", state(Unsynced), "[4]"},
-		{"waiting", state(AwaitingWaybill), "[2]"},
-		{"to_push", state(ToPush), "[3]"},
-		{"finished", state(NotBound), "[1]"},
-		{"none", state(Dead), "[]"},
-		{"both", Filter{Waybill: "A", State: state(ToPush).State}, "[3]"},
+		{"unsynced", state(event.Unsynced), "[4]"},
+		{"waiting", state(event.AwaitingWaybill), "[2]"},
+		{"to_push", state(event.ToPush), "[3]"},
+		{"finished", state(event.NotBound), "[1]"},
+		{"none", state(event.Dead), "[]"},
+		{"both", Filter{Waybill: "A", State: state(event.ToPush).State}, "[3]"},
 	} {
 		t.Run(w.name, func(t *testing.T) {
 			if got := fmt.Sprint(seqsOf(all(t, o, w.filter))); got != w.want {
@@ -116,12 +117,12 @@ func TestScanFilters(t *testing.T) {
 		})
 	}
 	stop := errors.New("stop")
-	if err := o.Scan(context.Background(), Filter{}, func(Record) error { return stop }); !errors.Is(err, stop) {
+	if err := o.Scan(context.Background(), Filter{}, func(event.Record) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("fn's error: %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := o.Scan(ctx, Filter{}, func(Record) error { return nil }); !errors.Is(err, context.Canceled) {
+	if err := o.Scan(ctx, Filter{}, func(event.Record) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("ctx's error: %v", err)
 	}
 }

@@ -22,6 +22,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
+	"scanrelay/store/event"
 )
 
 var powerImages = flag.Int("powercut.images", 300, "crash images of the power-cut test")
@@ -89,8 +90,8 @@ func powerPush(o *Outbox) error {
 		return err
 	}
 	for i, r := range records {
-		outcome := []State{Pushed, Dead, NotBound}[(int(r.ID.Seq)+i)%3]
-		if err := o.Settle(context.Background(), []Settlement{{Seq: r.ID.Seq, Outcome: outcome}}); err != nil {
+		outcome := []event.State{event.Pushed, event.Dead, event.NotBound}[(int(r.ID.Seq)+i)%3]
+		if err := o.Settle(context.Background(), []event.Settlement{{Seq: r.ID.Seq, Outcome: outcome}}); err != nil {
 			return err
 		}
 		fmt.Println("S", r.Event.EventID, outcome)
@@ -417,7 +418,7 @@ func checkImage(t *testing.T, dir string, said []string, what string) (acked int
 			t.Errorf("%s: %v", what, err)
 		}
 	}()
-	states := map[string]State{}
+	states := map[string]event.State{}
 	for _, r := range all(t, o, Filter{}) {
 		states[r.Event.EventID] = r.State
 	}
@@ -442,6 +443,6 @@ func checkImage(t *testing.T, dir string, said []string, what string) (acked int
 		t.Errorf("%s: %d acknowledged, %d received, damaged: %q", what, acked, c.Received, c.Damaged)
 	}
 	checkSum(t, c)
-	mustAppend(t, o, event("W", "after the cut", 1))
+	mustAppend(t, o, newEvent("W", "after the cut", 1))
 	return acked
 }

@@ -10,6 +10,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
+	"scanrelay/store/codec"
 )
 
 var (
@@ -48,21 +49,21 @@ type quarantineCounts struct {
 }
 
 func (q *quarantineCounts) store(b *bolt.Bucket) error {
-	e := newEncoder(32)
-	e.uint(q.next)
-	e.uint(uint64(q.count))
-	e.uint(uint64(q.bytes))
-	e.uint(q.forgotten)
-	return b.Put(keyCounts, seal(keyCounts, e.b))
+	e := codec.NewEncoder(32)
+	e.Uint(q.next)
+	e.Uint(uint64(q.count))
+	e.Uint(uint64(q.bytes))
+	e.Uint(q.forgotten)
+	return b.Put(keyCounts, e.Frame(keyCounts))
 }
 
 func (q *quarantineCounts) load(b *bolt.Bucket) error {
-	d, err := unseal(keyCounts, b.Get(keyCounts))
+	d, err := codec.Decode(keyCounts, b.Get(keyCounts))
 	if err != nil {
 		return err
 	}
-	q.next, q.count, q.bytes, q.forgotten = d.uint(), int(d.uint()), int64(d.uint()), d.uint()
-	return d.done()
+	q.next, q.count, q.bytes, q.forgotten = d.Uint(), int(d.Uint()), int64(d.Uint()), d.Uint()
+	return d.Done()
 }
 
 // add keeps rejects durably. Only a failure after which nothing can be trusted
@@ -102,7 +103,7 @@ func (q *quarantine) tryAdd(rejects []scan.Reject, size int64) (err error) {
 	b := tx.Bucket(bucketRejects)
 	salt := newSalt()
 	for i := range rejects {
-		key := seqKey(counts.next)
+		key := codec.Key(counts.next)
 		value := q.sealer.seal(kindReject, key, salt, encodeReject(&rejects[i]))
 		if err := b.Put(key, value); err != nil {
 			return fmt.Errorf("put reject: %w", err)
@@ -185,7 +186,7 @@ func (q *quarantine) part(from uint64) (part []Quarantined, err error) {
 		return q.db.View(func(tx *bolt.Tx) error {
 			c := tx.Bucket(bucketRejects).Cursor()
 			bytes := 0
-			for k, v := c.Seek(seqKey(from)); k != nil && bytes < 1<<20; k, v = c.Next() {
+			for k, v := c.Seek(codec.Key(from)); k != nil && bytes < 1<<20; k, v = c.Next() {
 				var r scan.Reject
 				body, err := q.sealer.open(kindReject, k, v, nil)
 				if err == nil {
@@ -194,7 +195,7 @@ func (q *quarantine) part(from uint64) (part []Quarantined, err error) {
 				if err != nil {
 					r = scan.Reject{Index: -1, Code: "damaged", Reason: "the entry cannot be read from disk"}
 				}
-				part = append(part, Quarantined{Seq: keySeq(k), Reject: r})
+				part = append(part, Quarantined{Seq: codec.Seq(k), Reject: r})
 				bytes += len(v)
 			}
 			return nil

@@ -11,6 +11,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
+	"scanrelay/store/codec"
 	"scanrelay/store/durable"
 )
 
@@ -50,7 +51,7 @@ func (q *quarantine) make() error {
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	m := segmentMeta{format: formatVersion, size: q.size}
+	m := codec.FileMeta{Format: codec.Version, Size: q.size}
 	err := initQuarantine(temp, &m)
 	if err == nil {
 		err = durable.Sync(temp)
@@ -67,18 +68,18 @@ func (q *quarantine) make() error {
 	return q.open(false)
 }
 
-func initQuarantine(temp string, m *segmentMeta) error {
-	db, err := bolt.Open(temp, 0o600, boltpage.Options(m.size, false))
+func initQuarantine(temp string, m *codec.FileMeta) error {
+	db, err := bolt.Open(temp, 0o600, boltpage.Options(m.Size, false))
 	if err != nil {
 		return err
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{bucketMeta, bucketState, bucketRejects} {
+		for _, name := range [][]byte{codec.MetaBucket, bucketState, bucketRejects} {
 			if _, err := tx.CreateBucket(name); err != nil {
 				return err
 			}
 		}
-		if err := m.store(tx.Bucket(bucketMeta)); err != nil {
+		if err := tx.Bucket(codec.MetaBucket).Put(codec.MetaKey, m.Encode()); err != nil {
 			return err
 		}
 		counts := quarantineCounts{next: 1}
@@ -105,7 +106,7 @@ func (q *quarantine) open(readOnly bool) error {
 	db.AllocSize = 4 * boltpage.PageSize
 	err = boltpage.Guard(func() error {
 		return db.View(func(tx *bolt.Tx) error {
-			if _, err := loadSegmentMeta(tx); err != nil {
+			if _, err := codec.DecodeFileMeta(boltpage.Value(tx, codec.MetaBucket, codec.MetaKey)); err != nil {
 				return err
 			}
 			return q.load(tx.Bucket(bucketState))
@@ -119,19 +120,19 @@ func (q *quarantine) open(readOnly bool) error {
 }
 
 func encodeReject(r *scan.Reject) []byte {
-	e := newEncoder(32 + len(r.Topic) + len(r.Payload) + len(r.Code) + len(r.Reason))
-	e.string(r.Topic)
-	e.int(int64(r.Index))
-	e.string(r.Code)
-	e.string(cut(r.Reason, maxReason))
-	e.time(r.ReceivedAt)
-	e.string(string(r.Payload))
-	return e.b
+	e := codec.NewEncoder(32 + len(r.Topic) + len(r.Payload) + len(r.Code) + len(r.Reason))
+	e.Text(r.Topic)
+	e.Int(int64(r.Index))
+	e.Text(r.Code)
+	e.Text(codec.Cut(r.Reason, codec.MaxReason))
+	e.Time(r.ReceivedAt)
+	e.Text(string(r.Payload))
+	return e.Begun()
 }
 
 func decodeReject(body []byte) (scan.Reject, error) {
-	d := &decoder{b: body}
-	r := scan.Reject{Topic: d.string(), Index: int(d.int()), Code: d.string(), Reason: d.string(), ReceivedAt: d.time()}
-	r.Payload = []byte(d.string())
-	return r, d.done()
+	d := codec.NewDecoder(body)
+	r := scan.Reject{Topic: d.Text(), Index: int(d.Int()), Code: d.Text(), Reason: d.Text(), ReceivedAt: d.Time()}
+	r.Payload = []byte(d.Text())
+	return r, d.Done()
 }

@@ -3,6 +3,8 @@ package store
 import (
 	"sync"
 	"time"
+
+	"scanrelay/store/event"
 )
 
 // op is one caller's part of a commit.
@@ -13,8 +15,8 @@ type op interface {
 	// stage adds to g what has to be written. The committer calls it, perhaps
 	// again after a commit failed. An error fails this op alone.
 	stage(g *group) error
-	// apply takes into memory what is on disk now. Outbox.mu is held.
-	apply(o *Outbox, g *group)
+	// Apply takes into memory what is on disk now. Outbox.mu is held.
+	Apply(o *Outbox, g *group)
 	// finish hears the result, outside of all locks, in order of submission.
 	finish(err error)
 	// weight is how many bytes the op adds to a segment, about.
@@ -44,7 +46,7 @@ func (q *queue) push(ops ...op) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
-		return ErrClosed
+		return event.ErrClosed
 	}
 	q.ops = append(q.ops, ops...)
 	for _, o := range ops {

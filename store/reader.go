@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"scanrelay/store/durable"
+	"scanrelay/store/event"
 )
 
 // Reader reads an outbox that no agent holds. It changes nothing.
@@ -100,7 +101,7 @@ func (o *Outbox) readAll(fresh bool) error {
 }
 
 // Scan gives every record that matches to fn; see Outbox.Scan.
-func (r *Reader) Scan(ctx context.Context, f Filter, fn func(Record) error) error {
+func (r *Reader) Scan(ctx context.Context, f Filter, fn func(event.Record) error) error {
 	return r.o.Scan(ctx, f, fn)
 }
 
@@ -113,7 +114,7 @@ func (r *Reader) Quarantine(ctx context.Context, fn func(Quarantined) error) err
 func (r *Reader) Counts() Counts { return r.o.Counts() }
 
 // DeadIDs returns the ids of the dead letters, rising.
-func (r *Reader) DeadIDs() []ID { return r.o.DeadIDs() }
+func (r *Reader) DeadIDs() []event.ID { return r.o.DeadIDs() }
 
 // Close closes the files.
 func (r *Reader) Close() error {

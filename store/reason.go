@@ -4,6 +4,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"strings"
+
+	"scanrelay/store/codec"
+	"scanrelay/store/event"
 )
 
 // sealedReason begins a note's reason that is encrypted. It is text, so that a
@@ -15,13 +18,13 @@ const reasonGone = "the reason cannot be decrypted"
 
 var errReason = errors.New(reasonGone)
 
-// private reports whether a note's reason is in words that are not the
-// program's: a person typed it, or WeChat said it. They may name somebody, so
-// they are sealed under the segment's key and go with it. The reasons of other
-// outcomes are the program's own; most have none.
-func (n *note) private() bool {
-	own := n.kind == noteOutcome && n.outcome != Discarded && n.outcome != Dead
-	return !own && n.last.Reason != ""
+// encodeNote writes a note, its reason encrypted where it is private.
+func (s *sealer) encodeNote(key []byte, n *event.Note) []byte {
+	reason := codec.Cut(n.Last.Reason, codec.MaxReason)
+	if n.Private() {
+		reason = s.sealReason(key, reason)
+	}
+	return codec.EncodeNote(key, n, reason)
 }
 
 func (s *sealer) sealReason(key []byte, reason string) string {
@@ -32,31 +35,31 @@ func (s *sealer) sealReason(key []byte, reason string) string {
 
 // openReason decrypts the reason of a note read from this segment, if it is
 // sealed: earlier releases wrote all in clear.
-func (s *sealer) openReason(key uint64, n *note) error {
-	text, ok := strings.CutPrefix(n.last.Reason, sealedReason)
-	if !ok || !n.private() {
+func (s *sealer) openReason(key uint64, n *event.Note) error {
+	text, ok := strings.CutPrefix(n.Last.Reason, sealedReason)
+	if !ok || !n.Private() {
 		return nil
 	}
 	sealed, err := base64.RawStdEncoding.DecodeString(text)
 	if err != nil || len(sealed) < saltSize+tagSize {
 		return nil // somebody typed this, in clear
 	}
-	n.last.Reason = reasonGone
+	n.Last.Reason = reasonGone
 	if s == nil {
 		return errReason
 	}
-	plain, err := s.aead().Open(nil, nonce(kindReason, seqKey(key), sealed[:saltSize]), sealed[saltSize:], nil)
+	plain, err := s.aead().Open(nil, nonce(kindReason, codec.Key(key), sealed[:saltSize]), sealed[saltSize:], nil)
 	if err != nil {
 		return errReason
 	}
-	n.last.Reason = string(plain)
+	n.Last.Reason = string(plain)
 	return nil
 }
 
 // reasonWeight is what a note's reason takes.
-func (n *note) reasonWeight() int {
-	size := min(len(n.last.Reason), maxReason)
-	if n.private() {
+func reasonWeight(n *event.Note) int {
+	size := min(len(n.Last.Reason), codec.MaxReason)
+	if n.Private() {
 		size = len(sealedReason) + base64.RawStdEncoding.EncodedLen(saltSize+size+tagSize)
 	}
 	return size

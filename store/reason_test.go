@@ -12,6 +12,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"scanrelay/store/boltpage"
+	"scanrelay/store/codec"
+	"scanrelay/store/event"
 )
 
 // discarded makes an outbox with an event that was discarded, and
@@ -65,10 +67,10 @@ func TestReasonIsRebuilt(t *testing.T) {
 	if o.Counts().Damaged == "" {
 		t.Error("it was not rebuilt")
 	}
-	var got Reply
-	err := o.eachNote(o.journal.oldest(), func(in *segment, key uint64, n *note) {
-		if n.outcome == Discarded && in.sealer.openReason(key, n) == nil {
-			got = n.last
+	var got event.Reply
+	err := o.eachNote(o.journal.oldest(), func(in *segment, key uint64, n *event.Note) {
+		if n.Outcome == event.Discarded && in.sealer.openReason(key, n) == nil {
+			got = n.Last
 		}
 	})
 	if err != nil || got.Reason != "typed by a person" {
@@ -103,15 +105,15 @@ func TestReasonInClearIsRead(t *testing.T) {
 		editNewest(t, dir, func(tx *bolt.Tx) error {
 			b := tx.Bucket(bucketNotes)
 			key, value := b.Cursor().Last()
-			n, err := decodeNote(key, value)
-			if err != nil || n.outcome != Discarded {
+			n, err := codec.DecodeNote(key, value)
+			if err != nil || n.Outcome != event.Discarded {
 				return errors.Join(err, errors.New("not the note"))
 			}
-			n.last.Reason, n.outcome = clear, NotBound // which is written in clear
+			n.Last.Reason, n.Outcome = clear, event.NotBound // which is written in clear
 			framed := testSealer.encodeNote(key, &n)
-			framed = framed[:len(framed)-crcSize]
-			framed[2] = byte(Discarded)
-			return b.Put(bytes.Clone(key), seal(key, framed))
+			framed = framed[:len(framed)-codec.CRCSize]
+			framed[2] = byte(event.Discarded)
+			return b.Put(bytes.Clone(key), codec.Frame(key, framed))
 		})
 		o := open(t, dir, small(c))
 		if got := reasonOf(t, o, 1); got != clear {
@@ -132,7 +134,7 @@ func TestReasonOfAnotherKey(t *testing.T) {
 	editNewest(t, dir, func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketNotes)
 		key, _ := b.Cursor().Last()
-		n := note{kind: noteOutcome, seq: 1, outcome: Discarded, at: c.Now(), last: Reply{Reason: "secret"}}
+		n := event.Note{Kind: event.NoteOutcome, Seq: 1, Outcome: event.Discarded, At: c.Now(), Last: event.Reply{Reason: "secret"}}
 		return b.Put(bytes.Clone(key), testSealer.encodeNote(key, &n))
 	})
 	if r := mustCheck(t, dir); !strings.Contains(r.text(), reasonGone) {
@@ -154,9 +156,9 @@ func TestLaterNotesArePassedOver(t *testing.T) {
 		b := tx.Bucket(bucketNotes)
 		last, _ := b.Cursor().Last()
 		for i, body := range []string{"\x05", "\x06some fields of later", "\xff\x00\x01", "\x01\x20\x02\x00later"} {
-			key := seqKey(keySeq(last) + 1 + uint64(i))
-			value := append([]byte{formatVersion}, body...)
-			if err := b.Put(key, seal(key, append(value, 0))); err != nil {
+			key := codec.Key(codec.Seq(last) + 1 + uint64(i))
+			value := append([]byte{codec.Version}, body...)
+			if err := b.Put(key, codec.Frame(key, append(value, 0))); err != nil {
 				return err
 			}
 		}
@@ -173,7 +175,7 @@ func TestLaterNotesArePassedOver(t *testing.T) {
 			}
 		}
 		o := open(t, dir, small(c))
-		if got := o.Counts(); got.Damaged != "" || got.State[Discarded] != 1 || got.Received != 3 {
+		if got := o.Counts(); got.Damaged != "" || got.State[event.Discarded] != 1 || got.Received != 3 {
 			t.Errorf("%+v", got)
 		}
 		if got := reasonOf(t, o, 1); got != "typed by a person" {

@@ -12,6 +12,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"scanrelay/store/boltpage"
+	"scanrelay/store/codec"
 	"scanrelay/store/durable"
 )
 
@@ -131,7 +132,7 @@ func (o *Outbox) rebuild(s *segment, cause error) error {
 		if err = removeRegister(registerPath(s.path)); err == nil {
 			err = os.Rename(temp, s.path)
 		}
-		s.rebuilt, s.first, s.last, s.size = true, b.meta.first, b.meta.first-1, b.meta.size
+		s.rebuilt, s.first, s.last, s.size = true, b.meta.First, b.meta.First-1, b.meta.Size
 	default:
 		err = errors.Join(os.Remove(s.path), os.Remove(temp))
 		o.lastAside, s.path = s.number, ""
@@ -152,7 +153,7 @@ func (o *Outbox) rebuild(s *segment, cause error) error {
 // rebuilder fills the new file of a damaged segment.
 type rebuilder struct {
 	s       *segment
-	meta    segmentMeta
+	meta    codec.FileMeta
 	state   *state // of the segment; where it cannot be read, of the one before
 	heads   bool   // the state's head was read
 	until   uint64 // number that the next segment begins with; 0: not known
@@ -183,8 +184,8 @@ func (b *rebuilder) build(temp string) (err error) {
 	}
 	b.broken = map[string]bool{}
 	// Pages come out less full than they were, out of order as they are.
-	b.meta = segmentMeta{format: cmp.Or(b.s.format, formatVersion), number: b.s.number, size: 2*int64(p.Pages)*boltpage.PageSize + minSegmentSize, begun: b.s.begun}
-	opts := boltpage.Options(b.meta.size, false)
+	b.meta = codec.FileMeta{Format: cmp.Or(b.s.format, codec.Version), Number: b.s.number, Size: 2*int64(p.Pages)*boltpage.PageSize + minSegmentSize, Begun: b.s.begun}
+	opts := boltpage.Options(b.meta.Size, false)
 	opts.NoSync = true // synced as a whole, before it takes its name
 	if b.db, err = bolt.Open(temp, 0o600, opts); err != nil {
 		return err
@@ -204,7 +205,7 @@ func (b *rebuilder) fill(p *boltpage.File) error {
 	if b.tx, b.err = b.db.Begin(true); b.err != nil {
 		return b.err
 	}
-	for _, name := range [][]byte{bucketMeta, bucketState, bucketEvents, bucketNotes, bucketCarried} {
+	for _, name := range [][]byte{codec.MetaBucket, bucketState, bucketEvents, bucketNotes, bucketCarried} {
 		if _, err := b.tx.CreateBucket(name); err != nil {
 			return err
 		}
@@ -225,8 +226,8 @@ func (b *rebuilder) fill(p *boltpage.File) error {
 	if err := b.account(); err != nil {
 		return err
 	}
-	b.meta.size = b.tx.Size() // nothing is added any more
-	err := errors.Join(b.meta.store(b.tx.Bucket(bucketMeta)), b.state.storeAll(b.tx.Bucket(bucketState)))
+	b.meta.Size = b.tx.Size() // nothing is added any more
+	err := errors.Join(b.tx.Bucket(codec.MetaBucket).Put(codec.MetaKey, b.meta.Encode()), b.state.storeAll(b.tx.Bucket(bucketState)))
 	if err != nil {
 		return err
 	}
@@ -240,7 +241,7 @@ func (b *rebuilder) reached(bucket string, key, value []byte) {
 	switch {
 	case bucket == string(bucketState):
 		b.takeState(key, value)
-	case bucket == string(bucketMeta):
+	case bucket == string(codec.MetaBucket):
 		b.takeMeta(key, value)
 	case len(key) != 8:
 	case bucket == string(bucketEvents):
@@ -260,11 +261,11 @@ func (b *rebuilder) stray(bucket bool, key, value []byte) {
 	if bucket && b.broken[""] {
 		boltpage.Inline(value, func(k, v []byte) { b.stray(false, k, v) })
 	}
-	if bucket || len(key) != 8 || len(value) == 0 || value[0] != formatVersion {
+	if bucket || len(key) != 8 || len(value) == 0 || value[0] != codec.Version {
 		return
 	}
 	top := b.broken[""]
-	if b.heads && keySeq(key) >= max(b.state.nextSeq, b.until) {
+	if b.heads && codec.Seq(key) >= max(b.state.nextSeq, b.until) {
 		return
 	}
 	if (top || b.broken[string(bucketEvents)]) && b.take(kindEvent, key, value) ||
@@ -280,7 +281,7 @@ func (b *rebuilder) stray(bucket bool, key, value []byte) {
 // several the latest.
 func (b *rebuilder) strayState(bucket bool, key, value []byte) {
 	switch {
-	case bucket && string(key) == string(bucketMeta):
+	case bucket && string(key) == string(codec.MetaBucket):
 		boltpage.Inline(value, b.takeMeta)
 	case bucket && string(key) == string(bucketState):
 		old := rebuilder{s: b.s, state: &state{}}
@@ -295,7 +296,7 @@ func (b *rebuilder) strayState(bucket bool, key, value []byte) {
 func (b *rebuilder) take(kind byte, key, value []byte) bool {
 	body, err := b.s.sealer.open(kind, key, value, nil)
 	if err == nil {
-		_, err = peekEvent(body)
+		_, err = codec.PeekEvent(body)
 	}
 	if err != nil {
 		return false
@@ -309,10 +310,10 @@ func (b *rebuilder) take(kind byte, key, value []byte) bool {
 }
 
 func (b *rebuilder) takeNote(key, value []byte) {
-	if n, err := decodeNote(key, value); err == nil {
+	if n, err := codec.DecodeNote(key, value); err == nil {
 		b.put(bucketNotes, &b.notes, key, value)
-		if n.copied {
-			b.copied = append(b.copied, n.seq)
+		if n.Copied {
+			b.copied = append(b.copied, n.Seq)
 		}
 	}
 }
@@ -334,17 +335,16 @@ func (b *rebuilder) put(bucket []byte, n *uint64, key, value []byte) {
 }
 
 func (b *rebuilder) takeMeta(key, value []byte) {
-	if d, err := unseal(key, value); err == nil && string(key) == string(keySegment) {
-		m := segmentMeta{format: d.uint(), number: d.uint(), first: d.uint()}
-		d.uint() // its size: that of the new file counts
-		if m.begun = d.time(); d.done() == nil && m.number == b.s.number {
-			b.meta.format, b.meta.first, b.meta.begun = m.format, m.first, m.begun
-		}
+	if string(key) != string(codec.MetaKey) {
+		return
+	}
+	if m, err := codec.DecodeFileMeta(value); err == nil && m.Number == b.s.number {
+		b.meta.Format, b.meta.First, b.meta.Begun = m.Format, m.First, m.Begun
 	}
 }
 
 func (b *rebuilder) takeState(key, value []byte) {
-	if d, err := unseal(key, value); err == nil && b.state.decode(string(key), d) == nil && string(key) == string(keyHead) {
+	if d, err := codec.Decode(key, value); err == nil && b.state.decode(string(key), d) == nil && string(key) == string(keyHead) {
 		b.heads = true
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"scanrelay/store/codec"
 )
 
 // span is a run of numbers.
@@ -21,16 +23,16 @@ func (b *rebuilder) account() error {
 	events := b.tx.Bucket(bucketEvents)
 	c := events.Cursor()
 	k, _ := c.First()
-	if b.meta.first == 0 && k != nil {
-		b.meta.first = keySeq(k)
+	if b.meta.First == 0 && k != nil {
+		b.meta.First = codec.Seq(k)
 	}
-	if b.meta.first == 0 {
-		b.meta.first = max(b.state.nextSeq, 1)
+	if b.meta.First == 0 {
+		b.meta.First = max(b.state.nextSeq, 1)
 	}
-	next := b.meta.first
+	next := b.meta.First
 	for ; k != nil; k, _ = c.Next() {
-		b.miss(next, keySeq(k))
-		next = keySeq(k) + 1
+		b.miss(next, codec.Seq(k))
+		next = codec.Seq(k) + 1
 	}
 	// Of a sealed segment the state is that of its end, of the newest too.
 	end := b.until
@@ -42,7 +44,7 @@ func (b *rebuilder) account() error {
 	b.state.nextSeq = max(b.state.nextSeq, next)
 	for _, l := range b.lost {
 		for seq := l.from; seq <= l.to; seq++ {
-			if err := events.Put(seqKey(seq), nil); err != nil {
+			if err := events.Put(codec.Key(seq), nil); err != nil {
 				return err
 			}
 		}
@@ -51,7 +53,7 @@ func (b *rebuilder) account() error {
 		return err
 	}
 	if k, _ := b.tx.Bucket(bucketNotes).Cursor().Last(); k != nil {
-		b.lostNotes = keySeq(k) - b.notes
+		b.lostNotes = codec.Seq(k) - b.notes
 	}
 	return nil
 }
@@ -61,11 +63,11 @@ func (b *rebuilder) accountCarried() error {
 	carried := b.tx.Bucket(bucketCarried)
 	slices.Sort(b.copied)
 	for _, seq := range slices.Compact(b.copied) {
-		if carried.Get(seqKey(seq)) != nil {
+		if carried.Get(codec.Key(seq)) != nil {
 			continue
 		}
 		b.miss(seq, seq+1)
-		if err := carried.Put(seqKey(seq), nil); err != nil {
+		if err := carried.Put(codec.Key(seq), nil); err != nil {
 			return err
 		}
 	}

@@ -9,12 +9,14 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
+	"scanrelay/store/codec"
+	"scanrelay/store/event"
 )
 
 // event returns an event's record, decrypted, wherever in the segment it is. It
 // may lie in scratch.
 func (s *segment) event(tx *bolt.Tx, seq uint64, scratch []byte) ([]byte, error) {
-	key := seqKey(seq)
+	key := codec.Key(seq)
 	if v := tx.Bucket(bucketEvents).Get(key); v != nil {
 		return s.sealer.open(kindEvent, key, v, scratch)
 	}
@@ -82,11 +84,11 @@ func (o *Outbox) readRun(s *segment, seqs []uint64, fn func(uint64, []byte) erro
 }
 
 // records reads events with where they stand, in the order given.
-func (o *Outbox) records(seqs []uint64) (records []Record, bad []uint64, err error) {
+func (o *Outbox) records(seqs []uint64) (records []event.Record, bad []uint64, err error) {
 	bad, err = o.readEvents(seqs, func(seq uint64, body []byte) error {
-		e, err := decodeEvent(body)
+		e, err := codec.DecodeEvent(body)
 		if err == nil {
-			records = append(records, Record{ID: ID{Seq: seq}, Event: e})
+			records = append(records, event.Record{ID: event.ID{Seq: seq}, Event: e})
 		}
 		return err
 	})
@@ -99,7 +101,7 @@ func (o *Outbox) records(seqs []uint64) (records []Record, bad []uint64, err err
 
 // describe completes records by what is in memory. Where a finished one stands
 // is left to describeFinished: it is on disk.
-func (o *Outbox) describe(records []Record) {
+func (o *Outbox) describe(records []event.Record) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for i := range records {
@@ -117,7 +119,7 @@ func (o *Outbox) describe(records []Record) {
 // max, and of at most maxBytes on disk, but always one. A record whose clock is
 // not resolved ends the list before it. Finished records are among them only
 // after Rewind; then their State is their outcome.
-func (o *Outbox) Unsynced(max, maxBytes int) ([]Record, error) {
+func (o *Outbox) Unsynced(max, maxBytes int) ([]event.Record, error) {
 	o.mu.Lock()
 	from, to, rewound := o.index.watermark+1, o.state.nextSeq, o.rewound
 	o.mu.Unlock()
@@ -138,17 +140,17 @@ func (o *Outbox) Unsynced(max, maxBytes int) ([]Record, error) {
 	return nil, nil
 }
 
-func (o *Outbox) unsynced(seqs []uint64, maxBytes int) (records []Record, err error) {
+func (o *Outbox) unsynced(seqs []uint64, maxBytes int) (records []event.Record, err error) {
 	bytes := 0
 	bad, err := o.readEvents(seqs, func(seq uint64, body []byte) error {
-		e, err := decodeEvent(body)
+		e, err := codec.DecodeEvent(body)
 		if err != nil {
 			return err
 		}
 		if bytes += len(body); bytes > maxBytes && len(records) > 0 {
 			return errEnough
 		}
-		r := []Record{{ID: ID{Seq: seq}, Event: e}}
+		r := []event.Record{{ID: event.ID{Seq: seq}, Event: e}}
 		if o.describe(r); r[0].Event.Clockless != nil {
 			return errEnough
 		}
@@ -167,7 +169,7 @@ func (o *Outbox) unsynced(seqs []uint64, maxBytes int) (records []Record, err er
 // OfWaybills returns all records of the waybills, synced or not, finished or
 // not, in sequence order; of more than max the latest. Of a finished one it does
 // not say how it ended: that takes reading the notes, as Scan does.
-func (o *Outbox) OfWaybills(ids []scan.WaybillID, max int) ([]Record, error) {
+func (o *Outbox) OfWaybills(ids []scan.WaybillID, max int) ([]event.Record, error) {
 	seqs, err := o.sightings(ids, 0, 1<<64-1, anyEvent)
 	if err != nil {
 		return nil, err
@@ -178,7 +180,7 @@ func (o *Outbox) OfWaybills(ids []scan.WaybillID, max int) ([]Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	records = slices.DeleteFunc(records, func(r Record) bool { return !slices.Contains(ids, r.Event.Waybill) })
+	records = slices.DeleteFunc(records, func(r event.Record) bool { return !slices.Contains(ids, r.Event.Waybill) })
 	return records[len(records)-min(len(records), max):], nil
 }
 
@@ -194,20 +196,20 @@ func (o *Outbox) lastIn(s *segment) uint64 {
 }
 
 // peekRun gives the heads of up to peekChunk events at or above `from` to fn.
-func (s *segment) peekRun(tx *bolt.Tx, from uint64, fn func(uint64, *head)) (next uint64, more bool) {
+func (s *segment) peekRun(tx *bolt.Tx, from uint64, fn func(uint64, *codec.Head)) (next uint64, more bool) {
 	c := tx.Bucket(bucketEvents).Cursor()
 	n := 0
 	scratch := make([]byte, 0, boltpage.PageSize/4)
-	for k, v := c.Seek(seqKey(from)); k != nil; k, v = c.Next() {
+	for k, v := c.Seek(codec.Key(from)); k != nil; k, v = c.Next() {
 		if n++; n > peekChunk {
-			return keySeq(k), true
+			return codec.Seq(k), true
 		}
 		body, err := s.sealer.open(kindEvent, k, v, scratch)
 		if err != nil {
 			continue
 		}
-		if h, err := peekEvent(body); err == nil {
-			fn(keySeq(k), &h)
+		if h, err := codec.PeekEvent(body); err == nil {
+			fn(codec.Seq(k), &h)
 		}
 		scratch = keepScratch(scratch, body)
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io/fs"
 	"math/bits"
 	"os"
@@ -12,6 +11,7 @@ import (
 	"sort"
 
 	"scanrelay/store/boltpage"
+	"scanrelay/store/codec"
 	"scanrelay/store/durable"
 )
 
@@ -38,11 +38,11 @@ var keyRegister = []byte("register")
 
 // writeRegister replaces the file at path, whole or not at all.
 func writeRegister(path string, number, upTo uint64, entries []uint64) error {
-	e := newEncoder(32)
-	e.uint(number)
-	e.uint(upTo)
-	e.uint(uint64(len(entries)))
-	frame := seal(keyRegister, e.b)
+	e := codec.NewEncoder(32)
+	e.Uint(number)
+	e.Uint(upTo)
+	e.Uint(uint64(len(entries)))
+	frame := e.Frame(keyRegister)
 	b := make([]byte, boltpage.PageSize, boltpage.PageSize*(2+len(entries)/registerEntries))
 	b[0] = byte(len(frame))
 	copy(b[1:], frame)
@@ -55,7 +55,7 @@ func writeRegister(path string, number, upTo uint64, entries []uint64) error {
 			}
 			b = binary.BigEndian.AppendUint64(b, entry)
 		}
-		b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b[begin:], castagnoli))
+		b = binary.BigEndian.AppendUint32(b, codec.CRC(b[begin:]))
 		b = append(b, 0, 0, 0, 0)
 	}
 	return durable.Create(path, b)
@@ -80,20 +80,20 @@ func (r *registerFile) head(number uint64) error {
 	if _, err := r.f.ReadAt(page, 0); err != nil {
 		return fmt.Errorf("%w: register without a head: %v", ErrDamaged, err)
 	}
-	d, err := unseal(keyRegister, page[1:1+int(page[0])])
+	d, err := codec.Decode(keyRegister, page[1:1+int(page[0])])
 	if err != nil {
 		return err
 	}
-	of := d.uint()
-	r.upTo, r.count = d.uint(), d.uint()
+	of := d.Uint()
+	r.upTo, r.count = d.Uint(), d.Uint()
 	if of != number {
-		d.fail("register of another segment")
+		d.Fail("register of another segment")
 	}
 	info, err := r.f.Stat()
 	if err == nil && info.Size() != int64(1+r.pages())*boltpage.PageSize {
-		d.fail("register cut off")
+		d.Fail("register cut off")
 	}
-	return d.done()
+	return d.Done()
 }
 
 func (r *registerFile) pages() uint64 { return (r.count + registerEntries - 1) / registerEntries }
@@ -105,7 +105,7 @@ func (r *registerFile) page(i uint64, buf []byte) ([]uint64, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("%w: read register: %v", ErrDamaged, err)
 	}
-	if binary.BigEndian.Uint32(buf[8*registerEntries:]) != crc32.Checksum(buf[:8*registerEntries], castagnoli) {
+	if binary.BigEndian.Uint32(buf[8*registerEntries:]) != codec.CRC(buf[:8*registerEntries]) {
 		return nil, fmt.Errorf("%w: register page %d", ErrDamaged, i)
 	}
 	entries := make([]uint64, min(registerEntries, r.count-i*registerEntries))

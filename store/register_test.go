@@ -213,11 +213,11 @@ func TestRegisterTellsNothing(t *testing.T) {
 func TestRegisterOfLostTransaction(t *testing.T) {
 	dir, clock := fastDir(t), newTestClock()
 	o := open(t, dir, small(clock))
-	mustAppend(t, o, event("W1", "e1", 1795000000))
+	mustAppend(t, o, newEvent("W1", "e1", 1795000000))
 	closeChecked(t, o)
 	lost := copied(t, dir)
 	o = open(t, dir, small(clock))
-	mustAppend(t, o, event("W2", "e2", 1795000001))
+	mustAppend(t, o, newEvent("W2", "e2", 1795000001))
 	o.journal.newest().register.discard() // all of it is written anew
 	if _, err := o.OfWaybills([]scan.WaybillID{"W2"}, 9); err != nil {
 		t.Fatal(err)
@@ -232,7 +232,7 @@ func TestRegisterOfLostTransaction(t *testing.T) {
 		t.Fatal(err)
 	}
 	o = open(t, lost, small(clock))
-	mustAppend(t, o, event("W3", "e3", 1795000002)) // in the place of W2's
+	mustAppend(t, o, newEvent("W3", "e3", 1795000002)) // in the place of W2's
 	o = open(t, copied(t, lost), small(clock))
 	if got, err := o.OfWaybills([]scan.WaybillID{"W3"}, 9); err != nil || len(got) != 1 {
 		t.Errorf("found %v, %v", seqsOf(got), err)

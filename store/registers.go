@@ -12,7 +12,9 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/codec"
 	"scanrelay/store/durable"
+	"scanrelay/store/event"
 )
 
 // registered lists the numbers of the events in a segment that are of waybills;
@@ -44,8 +46,8 @@ func (o *Outbox) lookUp(s *segment, ids []scan.WaybillID) ([]uint64, error) {
 // or it is of format 1.
 func (o *Outbox) readFor(s *segment, ids []scan.WaybillID) (seqs []uint64, err error) {
 	wanted := o.hashes(ids)
-	err = o.peekEvents(s, s.first, func(seq uint64, h *head) error {
-		if wanted[o.index.hashBytes(h.waybill)] {
+	err = o.peekEvents(s, s.first, func(seq uint64, h *codec.Head) error {
+		if wanted[o.index.hashBytes(h.Waybill)] {
 			seqs = append(seqs, seq)
 		}
 		return nil
@@ -63,13 +65,13 @@ func (o *Outbox) fillUntil(s *segment, stop <-chan struct{}) error {
 		return nil
 	}
 	f := &filler{r: s.register, from: from, to: to}
-	err := o.peekEvents(s, s.first+from, func(seq uint64, h *head) error {
+	err := o.peekEvents(s, s.first+from, func(seq uint64, h *codec.Head) error {
 		if slot := seq - s.first; slot < to {
-			f.add(slot, h.waybill)
+			f.add(slot, h.Waybill)
 		}
 		select {
 		case <-stop:
-			return ErrClosed
+			return event.ErrClosed
 		default:
 			return nil
 		}
@@ -101,7 +103,7 @@ func (o *Outbox) completeRegister(s *segment) {
 		return
 	}
 	if err := o.fillUntil(s, o.stop); err != nil {
-		if !errors.Is(err, errGone) && !errors.Is(err, ErrClosed) {
+		if !errors.Is(err, errGone) && !errors.Is(err, event.ErrClosed) {
 			o.opts.Logger.Warn("register cannot be made", "segment", s.number, "error", err)
 		}
 		return
@@ -125,7 +127,7 @@ func (o *Outbox) openRegisters() error {
 	for _, s := range o.journal.list() {
 		s.register.close()
 		s.register = nil
-		if s.sealer == nil || s.format < formatVersion {
+		if s.sealer == nil || s.format < codec.Version {
 			continue
 		}
 		s.register = newRegister(registerPath(s.path), s.sealer, s.last+1-s.first)
@@ -189,10 +191,10 @@ func registerPath(segmentPath string) string {
 
 // peekEvents gives the head of every readable event of a segment at or above
 // `from` to fn, but for carried ones.
-func (o *Outbox) peekEvents(s *segment, from uint64, fn func(seq uint64, h *head) error) error {
+func (o *Outbox) peekEvents(s *segment, from uint64, fn func(seq uint64, h *codec.Head) error) error {
 	next, more := from, true
 	var enough error // what fn ended it with
-	seen := func(seq uint64, h *head) {
+	seen := func(seq uint64, h *codec.Head) {
 		if enough == nil {
 			enough = fn(seq, h)
 			next = seq + 1
@@ -217,14 +219,14 @@ func (o *Outbox) peekEvents(s *segment, from uint64, fn func(seq uint64, h *head
 
 // peekSingly does so with a search for each number: what comes after a page that
 // cannot be read is not hidden by it.
-func (o *Outbox) peekSingly(s *segment, from uint64, fn func(seq uint64, h *head) error) error {
+func (o *Outbox) peekSingly(s *segment, from uint64, fn func(seq uint64, h *codec.Head) error) error {
 	for last := o.lastIn(s); from <= last; from += peekChunk {
 		seqs := make([]uint64, min(peekChunk, last+1-from))
 		for i := range seqs {
 			seqs[i] = from + uint64(i)
 		}
 		_, err := o.readEvents(seqs, func(seq uint64, body []byte) error {
-			h, err := peekEvent(body)
+			h, err := codec.PeekEvent(body)
 			if err == nil {
 				err = fn(seq, &h)
 			}

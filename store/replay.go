@@ -8,6 +8,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
+	"scanrelay/store/codec"
 )
 
 // Replayed tells what became of the quarantine's entries in a Replay.
@@ -156,13 +157,13 @@ func (q *quarantine) move(moves []move) (err error) {
 // move takes one entry out. One that made way for newer ones meanwhile is gone
 // already, and counted.
 func (q *quarantineCounts) move(b *bolt.Bucket, m move, sealer *sealer) error {
-	old := b.Get(seqKey(m.seq))
+	old := b.Get(codec.Key(m.seq))
 	if old == nil {
 		return nil
 	}
 	q.count--
 	q.bytes -= cost(old)
-	if err := b.Delete(seqKey(m.seq)); err != nil {
+	if err := b.Delete(codec.Key(m.seq)); err != nil {
 		return fmt.Errorf("take out reject: %w", err)
 	}
 	seq := m.seq // the first of the rest is the same message; others are new ones
@@ -171,7 +172,7 @@ func (q *quarantineCounts) move(b *bolt.Bucket, m move, sealer *sealer) error {
 			seq = q.next
 			q.next++
 		}
-		key := seqKey(seq)
+		key := codec.Key(seq)
 		value := sealer.seal(kindReject, key, newSalt(), encodeReject(&m.rest[i]))
 		if err := b.Put(key, value); err != nil {
 			return fmt.Errorf("put reject: %w", err)

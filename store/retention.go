@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"scanrelay/store/event"
 )
 
 // believable is a moment before which no clock is right. A finish that seems
@@ -63,7 +65,7 @@ func (o *Outbox) dropOldest(force bool) error {
 	st := o.currentState()
 	st.base.add(&s.totals)
 	st.base.received -= uint64(len(c.events))
-	st.base.outcome[Dead] -= c.dead
+	st.base.outcome[event.Dead] -= c.dead
 	st.dropped = s.number
 	st.prune(o.oldestLeft(s, c))
 	if err := o.writeState(st, c); err != nil {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"scanrelay/store/event"
 )
 
 // roll begins a new segment in an outbox whose committer has nothing to do.
@@ -53,12 +55,12 @@ func TestSegmentsComeAndGo(t *testing.T) {
 	if got := segmentFiles(t, dir); got != 1 {
 		t.Errorf("%d segments left", got)
 	}
-	if got := o.Counts(); got.Received != n || got.State[Pushed] != n {
+	if got := o.Counts(); got.Received != n || got.State[event.Pushed] != n {
 		t.Errorf("%+v", got)
 	}
 	closeChecked(t, o)
 	o = open(t, dir, small(c))
-	mustAppend(t, o, event("W", "next", 1))
+	mustAppend(t, o, newEvent("W", "next", 1))
 	if got := o.Counts(); got.Received != n+1 || got.NextSeq != n+2 {
 		t.Errorf("%+v", got)
 	}
@@ -121,17 +123,17 @@ func TestDeadLetterIsCarried(t *testing.T) {
 	dir := t.TempDir()
 	c := newTestClock()
 	o := open(t, dir, small(c))
-	mustAppend(t, o, event("A", "a1", 100), event("A", "a2", 200), event("B", "b1", 300), event("C", "c1", 400))
+	mustAppend(t, o, newEvent("A", "a1", 100), newEvent("A", "a2", 200), newEvent("B", "b1", 300), newEvent("C", "c1", 400))
 	dieOne(t, o)
-	if err := o.Release(Retry{Seq: 3, At: c.Now().Add(time.Hour), Attempts: 1}); err != nil {
+	if err := o.Release(event.Retry{Seq: 3, At: c.Now().Add(time.Hour), Attempts: 1}); err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range mustLease(t, o, 10) {
-		settle(t, o, Pushed, r)
+		settle(t, o, event.Pushed, r)
 	}
 	c.advance(2 * time.Minute) // c1's first lease runs out
 	for _, r := range mustLease(t, o, 10) {
-		settle(t, o, Pushed, r)
+		settle(t, o, event.Pushed, r)
 	}
 	for range 3 { // carried again and again
 		roll(t, o)
@@ -143,7 +145,7 @@ func TestDeadLetterIsCarried(t *testing.T) {
 	}
 	closeChecked(t, o)
 	o = open(t, dir, small(c))
-	dead := Dead
+	dead := event.Dead
 	got := all(t, o, Filter{State: &dead})
 	if len(got) != 1 || got[0].Event.EventID != "a1" || got[0].Attempts != 5 || got[0].Last.RID != "rid-1" || got[0].FinishedAt.IsZero() {
 		t.Fatalf("%+v", got)
@@ -157,7 +159,7 @@ func TestDeadLetterIsCarried(t *testing.T) {
 	if n := pushAll(t, o); n != 2 {
 		t.Errorf("%d pushed, want a1 and b1", n)
 	}
-	if got := o.Counts(); got.Received != 4 || got.State[Pushed] != 4 {
+	if got := o.Counts(); got.Received != 4 || got.State[event.Pushed] != 4 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -171,7 +173,7 @@ func TestManyUnfinishedStay(t *testing.T) {
 	if err := o.dropOldest(true); !errors.Is(err, errNoSpace) {
 		t.Errorf("dropped: %v", err)
 	}
-	settle(t, o, Pushed, mustLease(t, o, 1)...)
+	settle(t, o, event.Pushed, mustLease(t, o, 1)...)
 	if err := o.dropOldest(true); err != nil {
 		t.Errorf("not dropped: %v", err)
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"maps"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"slices"
 	"sync"
 
+	"scanrelay/store/codec"
 	"scanrelay/store/durable"
 )
 
@@ -171,19 +171,19 @@ func readSlot(f io.ReaderAt, at int64) ([]byte, error) {
 		return nil, fmt.Errorf("read keys: %w", err)
 	}
 	n := int64(binary.BigEndian.Uint32(head[12:]))
-	if string(head[:3]) != "SRK" || n > ringSlot-ringHead || n < crcSize {
+	if string(head[:3]) != "SRK" || n > ringSlot-ringHead || n < codec.CRCSize {
 		return nil, ErrDamaged
 	}
 	slot := make([]byte, ringHead+n)
 	if _, err := f.ReadAt(slot, at); err != nil {
 		return nil, fmt.Errorf("read keys: %w", err)
 	}
-	sum := len(slot) - crcSize
-	if crc32.Checksum(slot[:sum], castagnoli) != binary.BigEndian.Uint32(slot[sum:]) {
+	sum := len(slot) - codec.CRCSize
+	if codec.CRC(slot[:sum]) != binary.BigEndian.Uint32(slot[sum:]) {
 		return nil, ErrDamaged
 	}
-	if v := slot[3]; v > formatVersion {
-		return nil, fmt.Errorf("%w (format %d, this one knows %d)", ErrNewer, v, formatVersion)
+	if v := slot[3]; v > codec.Version {
+		return nil, fmt.Errorf("%w (format %d, this one knows %d)", ErrNewer, v, codec.Version)
 	}
 	return slot, nil
 }
@@ -193,21 +193,21 @@ func (r *ring) encode() []byte {
 	for _, n := range slices.Sorted(maps.Keys(r.keys)) {
 		plain = append(binary.BigEndian.AppendUint64(plain, n), r.keys[n].reveal()[:]...)
 	}
-	b := append(make([]byte, 0, ringHead+12+len(plain)+tagSize+crcSize), "SRK"...)
-	b = append(b, formatVersion)
+	b := append(make([]byte, 0, ringHead+12+len(plain)+tagSize+codec.CRCSize), "SRK"...)
+	b = append(b, codec.Version)
 	b = binary.BigEndian.AppendUint64(b, r.gen)
-	b = binary.BigEndian.AppendUint32(b, uint32(12+len(plain)+tagSize+crcSize))
+	b = binary.BigEndian.AppendUint32(b, uint32(12+len(plain)+tagSize+codec.CRCSize))
 	b = b[:ringHead+12]
 	_, _ = rand.Read(b[ringHead:]) // never returns an error
 	b = r.master().Seal(b, b[ringHead:], plain, slices.Clone(b[:ringHead]))
-	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	return binary.BigEndian.AppendUint32(b, codec.CRC(b))
 }
 
 func (r *ring) decode(slot []byte) error {
-	if len(slot) < ringHead+12+tagSize+crcSize {
+	if len(slot) < ringHead+12+tagSize+codec.CRCSize {
 		return ErrDamaged
 	}
-	sealed := slot[ringHead+12 : len(slot)-crcSize]
+	sealed := slot[ringHead+12 : len(slot)-codec.CRCSize]
 	plain, err := r.master().Open(nil, slot[ringHead:ringHead+12], sealed, slot[:ringHead])
 	if err != nil || len(plain)%ringEntry != 0 {
 		return ErrKey

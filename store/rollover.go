@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"scanrelay/store/boltpage"
+	"scanrelay/store/codec"
 	"scanrelay/store/durable"
 )
 
@@ -67,7 +68,7 @@ func freeBytes(dir string) int64 {
 func (o *Outbox) begins(size int64) error {
 	newest := o.journal.newest()
 	st := o.currentState()
-	s := &segment{number: newest.number + 1, format: formatVersion, first: st.nextSeq, last: st.nextSeq - 1, begun: o.opts.Now()}
+	s := &segment{number: newest.number + 1, format: codec.Version, first: st.nextSeq, last: st.nextSeq - 1, begun: o.opts.Now()}
 	s.path = filepath.Join(o.dir, segmentName(s.number))
 	var err error
 	if s.sealer, err = o.journal.keys.add(s.number); durable.NoSpace(err) {
@@ -75,7 +76,7 @@ func (o *Outbox) begins(size int64) error {
 	} else if err != nil {
 		return err
 	}
-	m := segmentMeta{format: formatVersion, number: s.number, first: s.first, size: size, begun: s.begun}
+	m := codec.FileMeta{Format: codec.Version, Number: s.number, First: s.first, Size: size, Begun: s.begun}
 	if s.size, err = createSegment(o.dir, m, st); isNoSpace(err) {
 		return fmt.Errorf("%w: %w", errNoSpace, err)
 	} else if err != nil {

@@ -7,11 +7,12 @@ import (
 	"slices"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/event"
 )
 
 // Filter chooses records; its zero value is all of them.
 type Filter struct {
-	State   *State
+	State   *event.State
 	Waybill scan.WaybillID
 }
 
@@ -22,8 +23,8 @@ const scanChunk = 500
 // of long ago that were carried along. It is for people: it may read the whole
 // store, and what changes meanwhile may be seen before or after. It ends with
 // fn's or ctx's error.
-func (o *Outbox) Scan(ctx context.Context, f Filter, fn func(Record) error) error {
-	emit := func(records []Record) error {
+func (o *Outbox) Scan(ctx context.Context, f Filter, fn func(event.Record) error) error {
+	emit := func(records []event.Record) error {
 		for _, r := range records {
 			if f.matches(&r) {
 				if err := fn(r); err != nil {
@@ -43,7 +44,7 @@ func (o *Outbox) Scan(ctx context.Context, f Filter, fn func(Record) error) erro
 			return err
 		}
 		return emit(records)
-	case f.State != nil && *f.State == Dead:
+	case f.State != nil && *f.State == event.Dead:
 		return o.scanSeqs(o.deadSeqs(), emit)
 	case f.State != nil && !f.State.Finished():
 		return o.scanPending(emit)
@@ -51,7 +52,7 @@ func (o *Outbox) Scan(ctx context.Context, f Filter, fn func(Record) error) erro
 	return o.scanAll(emit)
 }
 
-func (f *Filter) matches(r *Record) bool {
+func (f *Filter) matches(r *event.Record) bool {
 	return (f.State == nil || r.State == *f.State) && (f.Waybill == "" || r.Event.Waybill == f.Waybill)
 }
 
@@ -61,7 +62,7 @@ func (o *Outbox) deadSeqs() []uint64 {
 	return slices.Sorted(maps.Keys(o.index.dead))
 }
 
-func (o *Outbox) scanSeqs(seqs []uint64, emit func([]Record) error) error {
+func (o *Outbox) scanSeqs(seqs []uint64, emit func([]event.Record) error) error {
 	for part := range slices.Chunk(seqs, scanChunk) {
 		records, bad, err := o.records(part)
 		if err == nil {
@@ -80,11 +81,11 @@ func (o *Outbox) scanSeqs(seqs []uint64, emit func([]Record) error) error {
 
 // unreadable makes records without an event of dead letters that cannot be
 // read, so that they can be seen and discarded.
-func (o *Outbox) unreadable(seqs []uint64) (records []Record) {
+func (o *Outbox) unreadable(seqs []uint64) (records []event.Record) {
 	o.locked(func(x *index) {
 		for _, seq := range seqs {
 			if _, dead := x.dead[seq]; dead {
-				records = append(records, Record{ID: ID{Seq: seq}})
+				records = append(records, event.Record{ID: event.ID{Seq: seq}})
 			}
 		}
 	})
@@ -92,7 +93,7 @@ func (o *Outbox) unreadable(seqs []uint64) (records []Record) {
 	return records
 }
 
-func (o *Outbox) scanPending(emit func([]Record) error) error {
+func (o *Outbox) scanPending(emit func([]event.Record) error) error {
 	for next := uint64(0); ; {
 		var seqs []uint64
 		o.locked(func(x *index) {
@@ -112,12 +113,12 @@ func (o *Outbox) scanPending(emit func([]Record) error) error {
 
 // scanAll goes through the segments. For each it first learns where the last
 // note about each of its events stands: eight bytes an event.
-func (o *Outbox) scanAll(emit func([]Record) error) error {
+func (o *Outbox) scanAll(emit func([]event.Record) error) error {
 	given := map[uint64]bool{} // what may be carried to a later segment meanwhile
 	// One by one: what is carried meanwhile may go to a segment begun meanwhile.
 	for s := o.journal.after(0); s != nil; s = o.journal.after(s.number) {
 		seqs := slices.DeleteFunc(o.eventsIn(s), func(seq uint64) bool { return given[seq] })
-		err := o.scanSegment(s, seqs, func(records []Record) error {
+		err := o.scanSegment(s, seqs, func(records []event.Record) error {
 			o.noteGiven(s, records, given)
 			return emit(records)
 		})
@@ -128,7 +129,7 @@ func (o *Outbox) scanAll(emit func([]Record) error) error {
 	return nil
 }
 
-func (o *Outbox) scanSegment(s *segment, seqs []uint64, emit func([]Record) error) error {
+func (o *Outbox) scanSegment(s *segment, seqs []uint64, emit func([]event.Record) error) error {
 	notes, err := o.lastNotes(s, seqs)
 	if err != nil {
 		return err
@@ -149,14 +150,14 @@ func (o *Outbox) scanSegment(s *segment, seqs []uint64, emit func([]Record) erro
 }
 
 // noteGiven remembers unfinished records of a segment that is near its end.
-func (o *Outbox) noteGiven(s *segment, records []Record, given map[uint64]bool) {
+func (o *Outbox) noteGiven(s *segment, records []event.Record, given map[uint64]bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if s.open > 4*maxCarry {
 		return
 	}
 	for i := range records {
-		if r := &records[i]; !r.State.Finished() || r.State == Dead {
+		if r := &records[i]; !r.State.Finished() || r.State == event.Dead {
 			given[r.ID.Seq] = true
 		}
 	}

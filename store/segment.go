@@ -10,6 +10,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"scanrelay/store/boltpage"
+	"scanrelay/store/codec"
 	"scanrelay/store/durable"
 )
 
@@ -45,56 +46,19 @@ type segment struct {
 	unlinked bool
 }
 
-// segmentMeta is written once, when the segment is made.
-type segmentMeta struct {
-	format uint64
-	number uint64
-	first  uint64
-	size   int64
-	begun  time.Time
-}
-
-var keySegment = []byte("segment")
-
-func (m *segmentMeta) store(b *bolt.Bucket) error {
-	e := newEncoder(32)
-	e.uint(m.format)
-	e.uint(m.number)
-	e.uint(m.first)
-	e.uint(uint64(m.size))
-	e.time(m.begun)
-	return b.Put(keySegment, seal(keySegment, e.b))
-}
-
-func loadSegmentMeta(tx *bolt.Tx) (m segmentMeta, err error) {
-	b := tx.Bucket(bucketMeta)
-	if b == nil {
-		return m, fmt.Errorf("%w: no segment of an outbox", ErrDamaged)
-	}
-	d, err := unseal(keySegment, b.Get(keySegment))
-	if err != nil {
-		return m, err
-	}
-	if m.format = d.uint(); m.format > formatVersion {
-		return m, fmt.Errorf("%w (format %d, this one knows %d)", ErrNewer, m.format, formatVersion)
-	}
-	m.number, m.first, m.size, m.begun = d.uint(), d.uint(), int64(d.uint()), d.time()
-	return m, d.done()
-}
-
 // createSegment makes the file of a segment, of at most m.size bytes, and returns
 // its size: it is initialised and filled in under a temporary name,
 // preallocated, synced, renamed, and its folder synced, so that a power cut
 // leaves either no segment or a whole one (deps.md A1). Where the file system
 // cannot give the size it takes half, and so on down to the minimum.
-func createSegment(dir string, m segmentMeta, st *state) (int64, error) {
-	path := filepath.Join(dir, segmentName(m.number))
+func createSegment(dir string, m codec.FileMeta, st *state) (int64, error) {
+	path := filepath.Join(dir, segmentName(m.Number))
 	temp := path + durable.TempSuffix
 	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return 0, fmt.Errorf("create segment: %w", err)
 	}
-	size, err := preallocated(temp, m.size, func(size int64) error {
-		m.size = size
+	size, err := preallocated(temp, m.Size, func(size int64) error {
+		m.Size = size
 		return initSegment(temp, &m, st)
 	})
 	if err == nil {
@@ -102,7 +66,7 @@ func createSegment(dir string, m segmentMeta, st *state) (int64, error) {
 	}
 	if err != nil {
 		_ = os.Remove(temp) // the first error counts; Open removes leftovers
-		return 0, fmt.Errorf("create segment %d: %w", m.number, err)
+		return 0, fmt.Errorf("create segment %d: %w", m.Number, err)
 	}
 	return size, durable.SyncDir(dir)
 }
@@ -126,8 +90,8 @@ func preallocated(temp string, size int64, build func(size int64) error) (int64,
 }
 
 // initSegment lets bbolt make the file and writes its buckets in one commit.
-func initSegment(temp string, m *segmentMeta, st *state) error {
-	opts := boltpage.Options(m.size, false)
+func initSegment(temp string, m *codec.FileMeta, st *state) error {
+	opts := boltpage.Options(m.Size, false)
 	opts.InitialMmapSize = 0
 	db, err := bolt.Open(temp, 0o600, opts)
 	if err != nil {
@@ -135,12 +99,12 @@ func initSegment(temp string, m *segmentMeta, st *state) error {
 	}
 	db.AllocSize = boltpage.AllocSize
 	err = db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{bucketMeta, bucketState, bucketEvents, bucketNotes, bucketCarried} {
+		for _, name := range [][]byte{codec.MetaBucket, bucketState, bucketEvents, bucketNotes, bucketCarried} {
 			if _, err := tx.CreateBucket(name); err != nil {
 				return err
 			}
 		}
-		if err := m.store(tx.Bucket(bucketMeta)); err != nil {
+		if err := tx.Bucket(codec.MetaBucket).Put(codec.MetaKey, m.Encode()); err != nil {
 			return err
 		}
 		return st.storeAll(tx.Bucket(bucketState))

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"scanrelay/store/event"
 )
 
 // Lease claims up to max events that may be pushed now: synced, not waiting for
@@ -13,7 +15,7 @@ import (
 // event is the youngest, half of the oldest. They are the caller's until
 // Settle, Release or Park, or until ttl is over. ErrFull while not even
 // outcomes could be written: a push whose outcome is lost is pushed twice.
-func (o *Outbox) Lease(max int, ttl time.Duration) ([]Record, error) {
+func (o *Outbox) Lease(max int, ttl time.Duration) ([]event.Record, error) {
 	o.leasing.Lock() // what one reads from disk for its lease is not for another
 	defer o.leasing.Unlock()
 	seqs, err := o.claim(max, ttl)
@@ -67,7 +69,7 @@ func (o *Outbox) leasableLocked() error {
 		return o.failure
 	}
 	if o.stuck {
-		return ErrFull
+		return event.ErrFull
 	}
 	return nil
 }
@@ -85,7 +87,7 @@ func (o *Outbox) unlease(seqs []uint64) {
 
 // leasedRecords reads what was leased. What cannot be read is a dead letter:
 // it must not hold the later events of its waybill.
-func (o *Outbox) leasedRecords(seqs []uint64) ([]Record, error) {
+func (o *Outbox) leasedRecords(seqs []uint64) ([]event.Record, error) {
 	records, bad, err := o.records(seqs)
 	if err != nil {
 		o.unlease(seqs)
@@ -99,9 +101,9 @@ func (o *Outbox) leasedRecords(seqs []uint64) ([]Record, error) {
 	if len(bad) == 0 {
 		return records, nil
 	}
-	var dead []Settlement
+	var dead []event.Settlement
 	for _, seq := range bad {
-		dead = append(dead, Settlement{Seq: seq, Outcome: Dead, Last: Reply{Reason: "the record cannot be read from disk"}})
+		dead = append(dead, event.Settlement{Seq: seq, Outcome: event.Dead, Last: event.Reply{Reason: "the record cannot be read from disk"}})
 	}
 	c, _ := o.settlement(dead)
 	return records, errors.Join(o.submit(c), o.metDamage(bad))
@@ -122,9 +124,9 @@ func (o *Outbox) Due() (next time.Time, ok bool) {
 // in an error that is ErrNotLeased; the others are settled all the same. After
 // ErrFull nothing is settled and the leases hold on. When ctx ends first, the
 // settlement goes on behind.
-func (o *Outbox) Settle(ctx context.Context, s []Settlement) error {
+func (o *Outbox) Settle(ctx context.Context, s []event.Settlement) error {
 	for i := range s {
-		if !s[i].Outcome.Finished() || s[i].Outcome == Discarded {
+		if !s[i].Outcome.Finished() || s[i].Outcome == event.Discarded {
 			return fmt.Errorf("settle %d: %s is no outcome of a push", s[i].Seq, s[i].Outcome)
 		}
 	}
@@ -135,13 +137,13 @@ func (o *Outbox) Settle(ctx context.Context, s []Settlement) error {
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("settle %v: %w", missing, ErrNotLeased)
+		return fmt.Errorf("settle %v: %w", missing, event.ErrNotLeased)
 	}
 	return nil
 }
 
 // settlement makes the change that settles what is leased of s.
-func (o *Outbox) settlement(s []Settlement) (c *changeOp, missing []uint64) {
+func (o *Outbox) settlement(s []event.Settlement) (c *changeOp, missing []uint64) {
 	c = &changeOp{}
 	o.locked(func(x *index) {
 		for i := range s {
@@ -150,7 +152,7 @@ func (o *Outbox) settlement(s []Settlement) (c *changeOp, missing []uint64) {
 				continue
 			}
 			x.settling(s[i].Seq, true)
-			c.notes = append(c.notes, s[i].note(x.now))
+			c.notes = append(c.notes, s[i].Note(x.now))
 			c.noHurry = s[i].NoHurry && (c.noHurry || len(c.notes) == 1)
 		}
 	})
@@ -162,30 +164,26 @@ func (o *Outbox) settlement(s []Settlement) (c *changeOp, missing []uint64) {
 	c.revert = func() {
 		o.locked(func(x *index) {
 			for i := range c.notes {
-				x.settling(c.notes[i].seq, false)
+				x.settling(c.notes[i].Seq, false)
 			}
 		})
 	}
 	return c, missing
 }
 
-func (s *Settlement) note(now time.Time) note {
-	return note{kind: noteOutcome, seq: s.Seq, outcome: s.Outcome, at: now, attempts: s.Attempts, last: s.Last}
-}
-
 // ended counts an outcome whose note stands in segment s. mu is held.
-func (o *Outbox) ended(s *segment, n *note) {
-	o.index.remove(n.seq)
-	s.totals.settled[n.outcome]++
-	o.totals.settled[n.outcome]++
-	o.totals.outcome[n.outcome]++
-	holder := o.journal.find(n.seq)
-	holder.totals.outcome[n.outcome]++
-	if n.at.After(holder.finished) {
-		holder.finished = n.at
+func (o *Outbox) ended(s *segment, n *event.Note) {
+	o.index.remove(n.Seq)
+	s.totals.settled[n.Outcome]++
+	o.totals.settled[n.Outcome]++
+	o.totals.outcome[n.Outcome]++
+	holder := o.journal.find(n.Seq)
+	holder.totals.outcome[n.Outcome]++
+	if n.At.After(holder.finished) {
+		holder.finished = n.At
 	}
-	if n.outcome == Dead {
-		o.index.dead[n.seq] = struct{}{}
+	if n.Outcome == event.Dead {
+		o.index.dead[n.Seq] = struct{}{}
 		return // a dead letter pins its segment
 	}
 	holder.open--
@@ -193,7 +191,7 @@ func (o *Outbox) ended(s *segment, n *note) {
 
 // Release gives leased events back, to be leased again at their time. Those
 // whose lease ran out are named in an error that is ErrNotLeased.
-func (o *Outbox) Release(r ...Retry) error {
+func (o *Outbox) Release(r ...event.Retry) error {
 	var missing []uint64
 	o.locked(func(x *index) {
 		for i := range r {
@@ -208,7 +206,7 @@ func (o *Outbox) Release(r ...Retry) error {
 		}
 	})
 	if len(missing) > 0 {
-		return fmt.Errorf("release %v: %w", missing, ErrNotLeased)
+		return fmt.Errorf("release %v: %w", missing, event.ErrNotLeased)
 	}
 	return nil
 }

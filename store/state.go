@@ -6,6 +6,9 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"scanrelay/store/codec"
+	"scanrelay/store/event"
 )
 
 // Keys of a segment's state bucket. It is small enough for bbolt to keep it
@@ -38,8 +41,8 @@ type state struct {
 // totals are counts of events and of notes.
 type totals struct {
 	received uint64
-	outcome  [numStates]uint64 // events by how they ended
-	settled  [numStates]uint64 // settlements, by outcome
+	outcome  [event.NumStates]uint64 // events by how they ended
+	settled  [event.NumStates]uint64 // settlements, by outcome
 	requeued uint64
 }
 
@@ -67,66 +70,66 @@ type bootClock struct {
 
 // storeHead writes what changes with every commit.
 func (s *state) storeHead(b *bolt.Bucket) error {
-	e := newEncoder(48)
-	e.uint(s.nextSeq)
-	e.uint(s.watermark)
-	e.uint(s.duplicate)
-	e.uint(s.ignored)
-	e.time(s.newest)
-	return b.Put(keyHead, seal(keyHead, e.b))
+	e := codec.NewEncoder(48)
+	e.Uint(s.nextSeq)
+	e.Uint(s.watermark)
+	e.Uint(s.duplicate)
+	e.Uint(s.ignored)
+	e.Time(s.newest)
+	return b.Put(keyHead, e.Frame(keyHead))
 }
 
 // storeAll writes everything.
 func (s *state) storeAll(b *bolt.Bucket) error {
-	for key, enc := range map[string]*encoder{
+	for key, enc := range map[string]*codec.Encoder{
 		string(keyBase): s.encodeBase(), string(keyEpochs): s.encodeEpochs(),
 		string(keyBoots): s.encodeBoots(), string(keyMachine): encodeText(s.machine), string(keyDamage): encodeText(s.damage),
 	} {
-		if err := b.Put([]byte(key), seal([]byte(key), enc.b)); err != nil {
+		if err := b.Put([]byte(key), enc.Frame([]byte(key))); err != nil {
 			return err
 		}
 	}
 	return s.storeHead(b)
 }
 
-func encodeText(s string) *encoder {
-	e := newEncoder(len(s) + 2)
-	e.string(s)
+func encodeText(s string) *codec.Encoder {
+	e := codec.NewEncoder(len(s) + 2)
+	e.Text(s)
 	return e
 }
 
-func (s *state) encodeBase() *encoder {
-	e := newEncoder(128)
-	e.uint(s.dropped)
-	e.uint(s.base.received)
-	e.uint(s.base.requeued)
-	for _, o := range Outcomes() {
-		e.uint(s.base.outcome[o])
-		e.uint(s.base.settled[o])
+func (s *state) encodeBase() *codec.Encoder {
+	e := codec.NewEncoder(128)
+	e.Uint(s.dropped)
+	e.Uint(s.base.received)
+	e.Uint(s.base.requeued)
+	for _, o := range event.Outcomes() {
+		e.Uint(s.base.outcome[o])
+		e.Uint(s.base.settled[o])
 	}
 	return e
 }
 
-func (s *state) encodeEpochs() *encoder {
-	e := newEncoder(16 * len(s.epochs))
+func (s *state) encodeEpochs() *codec.Encoder {
+	e := codec.NewEncoder(16 * len(s.epochs))
 	for _, span := range s.epochs {
-		e.uint(span.from)
-		e.uint(span.epoch)
+		e.Uint(span.from)
+		e.Uint(span.epoch)
 	}
 	return e
 }
 
-func (s *state) encodeBoots() *encoder {
-	e := newEncoder(64 * len(s.boots))
+func (s *state) encodeBoots() *codec.Encoder {
+	e := codec.NewEncoder(64 * len(s.boots))
 	for _, b := range s.boots {
-		e.string(b.boot)
-		e.uint(b.upTo)
-		e.time(b.zero)
+		e.Text(b.boot)
+		e.Uint(b.upTo)
+		e.Time(b.zero)
 		fixed := byte(0)
 		if b.fixed {
 			fixed = 1
 		}
-		e.byte(fixed)
+		e.Byte(fixed)
 	}
 	return e
 }
@@ -140,7 +143,7 @@ func loadState(b *bolt.Bucket) (*state, error) {
 		if v == nil {
 			continue
 		}
-		d, err := unseal(key, v)
+		d, err := codec.Decode(key, v)
 		if err == nil {
 			err = s.decode(string(key), d)
 		}
@@ -152,7 +155,7 @@ func loadState(b *bolt.Bucket) (*state, error) {
 }
 
 // decode reads what stands under a key. A key of a later version is passed.
-func (s *state) decode(key string, d *decoder) error {
+func (s *state) decode(key string, d *codec.Decoder) error {
 	switch key {
 	case string(keyHead):
 		s.decodeHead(d)
@@ -165,37 +168,37 @@ func (s *state) decode(key string, d *decoder) error {
 		s.boots = nil
 		s.decodeBoots(d)
 	case string(keyMachine):
-		s.machine = d.string()
+		s.machine = d.Text()
 	case string(keyDamage):
-		s.damage = d.string()
+		s.damage = d.Text()
 	default:
 		return nil
 	}
-	return d.done()
+	return d.Done()
 }
 
-func (s *state) decodeHead(d *decoder) {
-	s.nextSeq, s.watermark, s.duplicate, s.ignored = d.uint(), d.uint(), d.uint(), d.uint()
-	s.newest = d.time()
+func (s *state) decodeHead(d *codec.Decoder) {
+	s.nextSeq, s.watermark, s.duplicate, s.ignored = d.Uint(), d.Uint(), d.Uint(), d.Uint()
+	s.newest = d.Time()
 }
 
-func (s *state) decodeBase(d *decoder) {
-	s.dropped, s.base.received, s.base.requeued = d.uint(), d.uint(), d.uint()
-	for _, o := range Outcomes() {
-		s.base.outcome[o] = d.uint()
-		s.base.settled[o] = d.uint()
+func (s *state) decodeBase(d *codec.Decoder) {
+	s.dropped, s.base.received, s.base.requeued = d.Uint(), d.Uint(), d.Uint()
+	for _, o := range event.Outcomes() {
+		s.base.outcome[o] = d.Uint()
+		s.base.settled[o] = d.Uint()
 	}
 }
 
-func (s *state) decodeEpochs(d *decoder) {
-	for len(d.b) > 0 {
-		s.epochs = append(s.epochs, epochSpan{from: d.uint(), epoch: d.uint()})
+func (s *state) decodeEpochs(d *codec.Decoder) {
+	for d.More() {
+		s.epochs = append(s.epochs, epochSpan{from: d.Uint(), epoch: d.Uint()})
 	}
 }
 
-func (s *state) decodeBoots(d *decoder) {
-	for len(d.b) > 0 {
-		s.boots = append(s.boots, bootClock{boot: d.string(), upTo: d.uint(), zero: d.time(), fixed: d.byte() == 1})
+func (s *state) decodeBoots(d *codec.Decoder) {
+	for d.More() {
+		s.boots = append(s.boots, bootClock{boot: d.Text(), upTo: d.Uint(), zero: d.Time(), fixed: d.Byte() == 1})
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/event"
 )
 
 var stressRuns = flag.Int("stress.runs", 3, "runs of everybody at once")
@@ -94,14 +95,14 @@ func (s *stress) syncs(ctx context.Context, rnd *rand.Rand) {
 		if err != nil || len(recs) == 0 {
 			continue
 		}
-		var ended []Settlement
+		var ended []event.Settlement
 		var waiting []uint64
 		s.mu.Lock()
 		for _, r := range recs {
 			switch n := rnd.IntN(20); {
 			case r.State.Finished():
 			case n == 0:
-				ended = append(ended, Settlement{Seq: r.ID.Seq, Outcome: Superseded})
+				ended = append(ended, event.Settlement{Seq: r.ID.Seq, Outcome: event.Superseded})
 				s.over[r.ID.Seq] = true // or soon; unless it is leased just now
 			case n < 6:
 				waiting = append(waiting, r.ID.Seq)
@@ -158,14 +159,14 @@ func (s *stress) pushes(ctx context.Context, rnd *rand.Rand) {
 			s.Error(err)
 		}
 		c := s.o.Counts()
-		if done := c.Received - c.State[Unsynced] - c.State[AwaitingWaybill] - c.State[ToPush] - c.State[Dead]; done == uint64(s.n) {
+		if done := c.Received - c.State[event.Unsynced] - c.State[event.AwaitingWaybill] - c.State[event.ToPush] - c.State[event.Dead]; done == uint64(s.n) {
 			return
 		}
 	}
 }
 
 // first holds that nothing of the record's waybill comes before it.
-func (s *stress) first(r Record) {
+func (s *stress) first(r event.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, seq := range s.of[r.Event.Waybill] {
@@ -175,7 +176,7 @@ func (s *stress) first(r Record) {
 	}
 }
 
-func (s *stress) push(ctx context.Context, rnd *rand.Rand, r Record) {
+func (s *stress) push(ctx context.Context, rnd *rand.Rand, r event.Record) {
 	seq := r.ID.Seq
 	switch n := rnd.IntN(12); {
 	case n == 0:
@@ -183,15 +184,15 @@ func (s *stress) push(ctx context.Context, rnd *rand.Rand, r Record) {
 			s.Error(err)
 		}
 	case n == 1:
-		if err := s.o.Release(Retry{Seq: seq, At: s.clock.Now().Add(time.Duration(rnd.IntN(40)) * time.Second), Attempts: r.Attempts + 1}); err != nil {
+		if err := s.o.Release(event.Retry{Seq: seq, At: s.clock.Now().Add(time.Duration(rnd.IntN(40)) * time.Second), Attempts: r.Attempts + 1}); err != nil {
 			s.Error(err)
 		}
 	default:
-		outcome := Pushed
+		outcome := event.Pushed
 		if n == 2 {
-			outcome = Dead
+			outcome = event.Dead
 		}
-		if err := s.o.Settle(ctx, []Settlement{{Seq: seq, Outcome: outcome}}); err != nil && ctx.Err() == nil {
+		if err := s.o.Settle(ctx, []event.Settlement{{Seq: seq, Outcome: outcome}}); err != nil && ctx.Err() == nil {
 			s.Error(err)
 		}
 		s.mu.Lock()

@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+
+	"scanrelay/store/event"
 )
 
 // Synced takes the centre's answers to all events up to upTo. The watermark
@@ -12,7 +14,7 @@ import (
 // itself may reach the disk up to 5 s later: after a crash those events are
 // sent again, which changes nothing at the centre. Ended events that were
 // finished before, or are leased, are left as they are.
-func (o *Outbox) Synced(upTo uint64, ended []Settlement, waiting []uint64) error {
+func (o *Outbox) Synced(upTo uint64, ended []event.Settlement, waiting []uint64) error {
 	waits := make(map[uint64]bool, len(waiting))
 	for _, seq := range waiting {
 		waits[seq] = true
@@ -24,7 +26,7 @@ func (o *Outbox) Synced(upTo uint64, ended []Settlement, waiting []uint64) error
 		for i := range ended {
 			if _, leased := x.leases[ended[i].Seq]; !leased && x.all.has(setPending, ended[i].Seq) {
 				x.leases[ended[i].Seq] = lease{settling: true}
-				c.notes = append(c.notes, ended[i].note(x.now))
+				c.notes = append(c.notes, ended[i].Note(x.now))
 			}
 		}
 		if len(c.notes) == 0 && upTo > x.watermark {
@@ -44,7 +46,7 @@ func (o *Outbox) Synced(upTo uint64, ended []Settlement, waiting []uint64) error
 	c.revert = func() {
 		o.locked(func(x *index) {
 			for i := range c.notes {
-				delete(x.leases, c.notes[i].seq)
+				delete(x.leases, c.notes[i].Seq)
 			}
 		})
 	}

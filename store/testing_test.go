@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/event"
 )
 
 // testClock is a clock that a test moves.
@@ -146,7 +147,7 @@ func comparable(c Counts) Counts {
 }
 
 // event makes a scan event received a second after its action.
-func event(waybill, id string, action int64) scan.Event {
+func newEvent(waybill, id string, action int64) scan.Event {
 	return scan.Event{
 		EventID: id, Waybill: scan.WaybillID(waybill), ActionType: 200001, ActionTime: action,
 		ActionMsg: "快件到达 【杭州转运中心】", DeviceID: "gate-3", ReceivedAt: time.Unix(action+1, 0).UTC(),
@@ -155,7 +156,7 @@ func event(waybill, id string, action int64) scan.Event {
 
 // padded makes an event whose record takes about size bytes.
 func padded(waybill, id string, action int64, size int) scan.Event {
-	e := event(waybill, id, action)
+	e := newEvent(waybill, id, action)
 	e.ActionMsg = scan.Text(strings.Repeat("x", size))
 	return e
 }
@@ -174,7 +175,7 @@ func appendN(t testing.TB, o *Outbox, n int) {
 	t.Helper()
 	events := make([]scan.Event, n)
 	for i := range events {
-		events[i] = event(fmt.Sprintf("W%d", i), fmt.Sprintf("e%d", i), 1795000000+int64(i))
+		events[i] = newEvent(fmt.Sprintf("W%d", i), fmt.Sprintf("e%d", i), 1795000000+int64(i))
 	}
 	mustAppend(t, o, events...)
 }
@@ -187,7 +188,7 @@ func syncAll(t testing.TB, o *Outbox) {
 	}
 }
 
-func mustLease(t testing.TB, o *Outbox, n int) []Record {
+func mustLease(t testing.TB, o *Outbox, n int) []event.Record {
 	t.Helper()
 	records, err := o.Lease(n, time.Minute)
 	if err != nil {
@@ -196,11 +197,11 @@ func mustLease(t testing.TB, o *Outbox, n int) []Record {
 	return records
 }
 
-func settle(t testing.TB, o *Outbox, outcome State, records ...Record) {
+func settle(t testing.TB, o *Outbox, outcome event.State, records ...event.Record) {
 	t.Helper()
-	var s []Settlement
+	var s []event.Settlement
 	for _, r := range records {
-		s = append(s, Settlement{Seq: r.ID.Seq, Lease: r.Lease, Outcome: outcome, Attempts: 1})
+		s = append(s, event.Settlement{Seq: r.ID.Seq, Lease: r.Lease, Outcome: outcome, Attempts: 1})
 	}
 	if err := o.Settle(context.Background(), s); err != nil {
 		t.Fatal(err)
@@ -215,17 +216,17 @@ func pushAll(t testing.TB, o *Outbox) (n int) {
 		if len(r) == 0 {
 			return n
 		}
-		settle(t, o, Pushed, r...)
+		settle(t, o, event.Pushed, r...)
 		n += len(r)
 	}
 }
 
 // all reads every record.
 func all(t testing.TB, o interface {
-	Scan(context.Context, Filter, func(Record) error) error
-}, f Filter) (records []Record) {
+	Scan(context.Context, Filter, func(event.Record) error) error
+}, f Filter) (records []event.Record) {
 	t.Helper()
-	err := o.Scan(context.Background(), f, func(r Record) error {
+	err := o.Scan(context.Background(), f, func(r event.Record) error {
 		records = append(records, r)
 		return nil
 	})

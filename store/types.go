@@ -1,111 +1,11 @@
 package store
 
 import (
-	"errors"
-	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"scanrelay/agent/scan"
-	"scanrelay/store/durable"
+	"scanrelay/store/event"
 )
-
-// ID is an event's place in the fleet's history: the epoch of its outbox and
-// its sequence number (design.md section 2, Sequence and epoch). Seq alone is
-// unique within one outbox and never repeats.
-type ID struct {
-	Epoch uint64
-	Seq   uint64
-}
-
-// String returns <epoch>-<seq>, the epoch as 16 hex digits.
-func (id ID) String() string { return fmt.Sprintf("%016x-%d", id.Epoch, id.Seq) }
-
-// ParseID reads what ID.String wrote.
-func ParseID(s string) (ID, error) {
-	epoch, seq, ok := strings.Cut(s, "-")
-	e, err1 := strconv.ParseUint(epoch, 16, 64)
-	n, err2 := strconv.ParseUint(seq, 10, 64)
-	if !ok || err1 != nil || err2 != nil || len(epoch) != 16 {
-		return ID{}, fmt.Errorf("%q is no event id: want <16 hex digits>-<number>, as `scanrelay events` prints it", s)
-	}
-	return ID{Epoch: e, Seq: n}, nil
-}
-
-// State is where an event stands (interfaces.md, Status). The first three are
-// pending; the others are outcomes, of which an event ends in exactly one.
-type State uint8
-
-const (
-	Unsynced        State = iota // stored, the centre has not acknowledged it
-	AwaitingWaybill              // synced; the centre has no waybill data yet
-	ToPush                       // synced; the push relay has it or will
-	Pushed                       // WeChat took it and the phone is bound
-	NotBound                     // the receiver's phone is not bound in WeChat
-	Superseded                   // late, duplicate, or replaced by a newer node
-	Expired                      // older than notify.max_age at the gate
-	Muted                        // notify.actions leaves its action_type out
-	Dead                         // a dead letter: no retry can deliver it
-	Discarded                    // a dead letter that an operator discarded
-	numStates
-)
-
-var stateNames = [numStates]string{
-	"unsynced", "awaiting_waybill", "to_push",
-	"pushed", "not_bound", "superseded", "expired", "muted", "dead", "discarded",
-}
-
-// String returns the state's name as interfaces.md writes it.
-func (s State) String() string {
-	if s < numStates {
-		return stateNames[s]
-	}
-	return "state " + strconv.Itoa(int(s))
-}
-
-// Finished reports whether s is an outcome.
-func (s State) Finished() bool { return s >= Pushed && s < numStates }
-
-// ParseState reads a state's name.
-func ParseState(name string) (State, bool) {
-	for i, n := range stateNames {
-		if n == name {
-			return State(i), true
-		}
-	}
-	return 0, false
-}
-
-// Outcomes lists all outcomes in the order in which interfaces.md shows them.
-func Outcomes() []State {
-	return []State{Pushed, NotBound, Superseded, Expired, Muted, Dead, Discarded}
-}
-
-// Reply is the last thing WeChat, the centre or a gate said about an event.
-type Reply struct {
-	Reason  string // one line for people; on disk others' words are encrypted (reason.go)
-	ErrCode int    // WeChat's errcode; 0: none
-	RID     string // WeChat's request id; "" if none
-}
-
-// Lease tells one claim of an event from all others of this process: whoever
-// held an earlier one, which ran out, cannot end it.
-type Lease uint64
-
-// Record is one event of the outbox with where it stands.
-type Record struct {
-	ID       ID
-	Lease    Lease // of a record that Lease returned; else 0
-	Event    scan.Event
-	State    State
-	Attempts int
-	Last     Reply
-	// RetriedAt is when an operator last retried it as a dead letter; zero if
-	// never. Its age for notify.max_age counts from there.
-	RetriedAt  time.Time
-	FinishedAt time.Time // zero while pending
-}
 
 // Quarantined is one entry of the quarantine.
 type Quarantined struct {
@@ -113,38 +13,15 @@ type Quarantined struct {
 	scan.Reject
 }
 
-// Settlement ends one event.
-type Settlement struct {
-	Seq     uint64
-	Lease   Lease // the record's; 0: whichever holds
-	Outcome State
-	Last    Reply
-	// Attempts is how many calls were made for it, all in all.
-	Attempts int
-	// NoHurry: nothing waits for the place that this one holds, so its commit
-	// may wait a little for a scan to share it with. A commit costs the flash as
-	// much for one record as for forty.
-	NoHurry bool
-}
-
-// Retry puts a leased event back to be leased again at At.
-type Retry struct {
-	Seq      uint64
-	Lease    Lease // the record's; 0: whichever holds
-	At       time.Time
-	Attempts int
-	Last     Reply
-}
-
 // Counts is the outbox at one moment. Received always equals the pending
 // states plus the outcomes.
 type Counts struct {
 	Received, Duplicate, Ignored, Rejected uint64 // since the outbox was made
 	Requeued                               uint64 // dead letters put back
-	State                                  [numStates]uint64
+	State                                  [event.NumStates]uint64
 	// Settled counts settlements since the outbox was made: a dead letter
 	// that was retried and died again counts twice.
-	Settled     [numStates]uint64
+	Settled     [event.NumStates]uint64
 	Quarantined uint64    // in quarantine now
 	Forgotten   uint64    // dropped from the quarantine for room
 	Oldest      time.Time // received_at of the oldest pending event; zero if none
@@ -157,26 +34,3 @@ type Counts struct {
 	// Damaged tells what an earlier start could not read; "" if nothing.
 	Damaged string
 }
-
-// Sentinels that callers branch on.
-var (
-	// ErrFull: there is no room; acknowledge nothing and wait on Room.
-	ErrFull = errors.New("outbox is full")
-	// ErrClosed: the outbox was closed.
-	ErrClosed = errors.New("outbox is closed")
-	// ErrFailed: a sync to disk failed. What the kernel holds can no longer
-	// be trusted: the process must end with exit code 1 (deps.md A2).
-	ErrFailed = errors.New("outbox could not be synced to disk")
-	// ErrNotLeased: the lease of an event ran out, or it never had one.
-	ErrNotLeased = errors.New("event is not leased")
-	// ErrNotDead: only dead letters can be requeued or discarded.
-	ErrNotDead = errors.New("event is not a dead letter")
-	// ErrUnknownID: the outbox holds no such event.
-	ErrUnknownID = errors.New("no such event")
-	// ErrInUse: another process holds the data folder.
-	ErrInUse = durable.ErrInUse
-	// ErrNewer: a file was written by a newer scanrelay.
-	ErrNewer = durable.ErrNewer
-	// ErrDamaged: what is on disk is not what was written.
-	ErrDamaged = durable.ErrDamaged
-)

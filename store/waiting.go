@@ -5,11 +5,12 @@ import (
 	"slices"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/event"
 )
 
 // Waiting returns up to max events that wait for waybill data, in sequence order
 // after the number given, with where they stand; none: there are no more.
-func (o *Outbox) Waiting(max int, after uint64) ([]Record, error) {
+func (o *Outbox) Waiting(max int, after uint64) ([]event.Record, error) {
 	for {
 		var seqs []uint64
 		o.locked(func(x *index) {
@@ -52,7 +53,7 @@ func (o *Outbox) WakeEvents(seqs ...uint64) {
 // Park lets the waybills of leased events wait for data, with all of their
 // events that are synced. Events whose lease ran out are named in an error that
 // is ErrNotLeased.
-func (o *Outbox) Park(records ...Record) error {
+func (o *Outbox) Park(records ...event.Record) error {
 	var missing []uint64
 	var parked []scan.WaybillID
 	shelved := false
@@ -74,7 +75,7 @@ func (o *Outbox) Park(records ...Record) error {
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("park %v: %w", missing, ErrNotLeased)
+		return fmt.Errorf("park %v: %w", missing, event.ErrNotLeased)
 	}
 	return nil
 }
@@ -101,20 +102,20 @@ func (o *Outbox) parkShelved(ids []scan.WaybillID) error {
 // this depot stored after seq: the pending ones, and for a dead letter that was
 // put back also those that were finished by then.
 func (o *Outbox) Newer(id scan.WaybillID, seq uint64) (newest int64, ok bool, err error) {
-	var t laterTime
+	var t event.Later
 	var seqs []uint64
 	elsewhere := false
 	h := o.index.hash(id)
 	look := func(x *index) {
 		t = x.newer(h, seq)
-		if a := x.notes[seq]; a.later.known {
-			t.add(a.later.action)
+		if a := x.notes[seq]; a.later.Known {
+			t.Add(a.later.Action)
 		}
 		seqs = slices.DeleteFunc(seqs, x.here)
 		elsewhere = x.absent() > 0
 	}
 	if o.locked(look); !elsewhere {
-		return t.action, t.known, nil
+		return t.Action, t.Known, nil
 	}
 	seqs, err = o.sightings([]scan.WaybillID{id}, seq+1, 1<<64-1, anyPending)
 	if err != nil {
@@ -127,8 +128,8 @@ func (o *Outbox) Newer(id scan.WaybillID, seq uint64) (newest int64, ok bool, er
 	}
 	for _, f := range list {
 		if f.waybill == h {
-			t.add(f.action)
+			t.Add(f.action)
 		}
 	}
-	return t.action, t.known, nil
+	return t.Action, t.Known, nil
 }

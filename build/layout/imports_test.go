@@ -57,11 +57,15 @@ var arrows = []row{
 	// The outbox's leaves, which know nothing of it.
 	{pkg: "store/durable", libraries: []string{xSys}},
 	{pkg: "store/boltpage", uses: []string{"store/durable"}, libraries: []string{bbolt}},
+	{pkg: "store/event", uses: []string{"agent/scan"}},
+	{pkg: "store/codec", uses: []string{"store/event", "store/durable", "agent/scan"}},
 	{pkg: "store/internal/storetest"},
 
 	{
-		pkg: "store", uses: []string{"agent/scan", "store/boltpage", "store/durable"}, libraries: []string{bbolt, xSys},
-		tests: []string{"store/internal/storetest"},
+		pkg:       "store",
+		uses:      []string{"store/event", "store/codec", "store/boltpage", "store/durable", "agent/scan"},
+		libraries: []string{bbolt, xSys},
+		tests:     []string{"store/internal/storetest"},
 	},
 	{pkg: "store/snapshot", uses: []string{"agent/scan"}, libraries: []string{bbolt, xSys}},
 

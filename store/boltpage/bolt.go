@@ -85,3 +85,11 @@ func mapSize(size int64) int64 {
 	}
 	return m
 }
+
+// Value returns what stands under a key; nil: nothing, or there is no bucket.
+func Value(tx *bolt.Tx, bucket, key []byte) []byte {
+	if b := tx.Bucket(bucket); b != nil {
+		return b.Get(key)
+	}
+	return nil
+}
