@@ -100,7 +100,7 @@ func TestCentreFromBackup(t *testing.T) {
 		w.append(e)
 	}
 	w.check(w.await(60*time.Second), 400, 0)
-	if d := w.snap.Depots(); len(d) != 1 || d[0].Have != 400 || len(d[0].Gaps) != 0 {
+	if d, _ := w.snap.Depots(t.Context()); len(d) != 1 || d[0].Have != 400 || len(d[0].Gaps) != 0 {
 		t.Errorf("the centre has %+v", d)
 	}
 }
@@ -117,7 +117,7 @@ func TestCentreLostEverything(t *testing.T) {
 	w.startCentral()
 	w.append(scanOf(7, time.Now().Add(time.Second)))
 	w.check(w.await(60*time.Second), 51, 0)
-	if d := w.snap.Depots(); len(d) != 1 || d[0].Have != 51 {
+	if d, _ := w.snap.Depots(t.Context()); len(d) != 1 || d[0].Have != 51 {
 		t.Errorf("the centre has %+v", d)
 	}
 }

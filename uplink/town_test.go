@@ -17,6 +17,7 @@ import (
 	"scanrelay/configs/secret"
 	"scanrelay/store"
 	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/bolt"
 	"scanrelay/uplink"
 	"scanrelay/uplink/central"
 	"scanrelay/uplink/syncapi"
@@ -56,7 +57,7 @@ func inTown(t *testing.T, depots int, n uplink.Notify, o fake.Options, test func
 			t.Fatal(err)
 		}
 		api := &handlers{h: w.wechat}
-		snap, err := snapshot.Open(t.TempDir(), snapshot.Options{})
+		snap, err := bolt.Open(t.TempDir(), bolt.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,7 +89,7 @@ func inTown(t *testing.T, depots int, n uplink.Notify, o fake.Options, test func
 	})
 }
 
-func (w *town) close(snap *snapshot.Bolt) {
+func (w *town) close(snap *bolt.Store) {
 	for _, d := range w.depots {
 		if err := d.outbox.Close(context.Background()); err != nil {
 			w.t.Error(err)

@@ -12,7 +12,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store"
-	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/bolt"
 	"scanrelay/uplink"
 	"scanrelay/uplink/central"
 	"scanrelay/uplink/syncapi"
@@ -29,7 +29,7 @@ type world struct {
 	dir     string // of the centre's snapshot
 	centre  *swap
 	central *httptest.Server
-	snap    *snapshot.Bolt
+	snap    *bolt.Store
 	stopC   func() // stops the centre
 	wechat  *fake.Server
 	api     *httptest.Server
@@ -107,7 +107,7 @@ func newWorldWith(t testing.TB, n uplink.Notify, o fake.Options, stub uplink.WeC
 func (w *world) startCentral() {
 	w.t.Helper()
 	var err error
-	if w.snap, err = snapshot.Open(w.dir, snapshot.Options{}); err != nil {
+	if w.snap, err = bolt.Open(w.dir, bolt.Options{}); err != nil {
 		w.t.Fatal(err)
 	}
 	client, err := wechat.NewClient(wechat.Options{BaseURL: w.api.URL})

@@ -17,7 +17,7 @@ import (
 	"scanrelay/agent/control"
 	"scanrelay/configs"
 	"scanrelay/configs/secret"
-	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/bolt"
 	"scanrelay/uplink/central"
 	"scanrelay/wechat"
 	"scanrelay/wechat/fake"
@@ -97,7 +97,7 @@ func (s *site) startWeChat(o fake.Options) (direct, viaGate string, err error) {
 
 // startCentral returns the centre's URL for the depot.
 func (s *site) startCentral(wechatURL string) (viaGate string, err error) {
-	snap, err := snapshot.Open(filepath.Join(s.dir, "central"), snapshot.Options{Logger: s.log})
+	snap, err := bolt.Open(filepath.Join(s.dir, "central"), bolt.Options{Logger: s.log})
 	if err != nil {
 		return "", err
 	}

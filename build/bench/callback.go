@@ -16,6 +16,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/build/rig"
 	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/bolt"
 	"scanrelay/wechat/callback"
 	"scanrelay/wechat/fake"
 )
@@ -51,7 +52,7 @@ func lookupWaybill(i int) scan.WaybillID { return scan.WaybillID(fmt.Sprintf("YT
 // fill puts waybills into a centre's folder while no centre runs: by the API it
 // would take longer than all that is measured.
 func (b *bench) fill(dir string, waybills int) {
-	store, err := snapshot.Open(dir, snapshot.Options{})
+	store, err := bolt.Open(dir, bolt.Options{})
 	if err != nil {
 		b.Fatalf("open snapshot: %v", err)
 	}
@@ -78,8 +79,9 @@ func (b *bench) fill(dir string, waybills int) {
 			_, err = store.Merge(b.Context(), in)
 		}
 	}
-	for err == nil && store.Stats().Tail > 0 {
-		time.Sleep(50 * time.Millisecond)
+	var st snapshot.Stats
+	for st.Tail = 1; err == nil && st.Tail > 0; time.Sleep(50 * time.Millisecond) {
+		st, err = store.Stats(b.Context())
 	}
 	if err != nil {
 		b.Fatalf("fill snapshot: %v", err)

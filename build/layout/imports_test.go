@@ -67,7 +67,18 @@ var arrows = []row{
 		libraries: []string{bbolt, xSys},
 		tests:     []string{"store/internal/storetest"},
 	},
-	{pkg: "store/snapshot", uses: []string{"agent/scan"}, libraries: []string{bbolt, xSys}},
+	// The centre's state: contract, judging, and a store for one process.
+	{pkg: "store/snapshot", uses: []string{"agent/scan"}},
+	{
+		pkg: "store/snapshot/judge", uses: []string{"store/snapshot", "agent/scan"},
+		tests: []string{"store/snapshot/snapshottest"},
+	},
+	{
+		pkg:       "store/snapshot/bolt",
+		uses:      []string{"store/snapshot", "store/snapshot/judge", "store/boltpage", "store/durable", "agent/scan"},
+		libraries: []string{bbolt}, tests: []string{"store/snapshot/snapshottest"},
+	},
+	{pkg: "store/snapshot/snapshottest", uses: []string{"store/snapshot", "agent/scan"}},
 
 	// Bytes to reads. x/text is for devices that send GBK.
 	{pkg: "agent/intake/topic"},
@@ -85,7 +96,7 @@ var arrows = []row{
 		pkg:       "uplink",
 		uses:      []string{"store", "wechat", "uplink/syncapi", "agent/scan", "configs/secret", "configs/wait"},
 		libraries: []string{metrics, xTime, xSync},
-		tests:     []string{"wechat/fake", "uplink/central", "store/snapshot"}, // the relays against real ends
+		tests:     []string{"wechat/fake", "uplink/central", "store/snapshot", "store/snapshot/bolt"}, // the relays against real ends
 	},
 	{
 		pkg: "uplink/central",
@@ -94,7 +105,7 @@ var arrows = []row{
 			"configs/secret", "configs/limit", "configs/wait",
 		},
 		libraries: []string{metrics, xSync},
-		tests:     []string{"wechat/fake"},
+		tests:     []string{"wechat/fake", "store/snapshot/bolt"},
 	},
 
 	{

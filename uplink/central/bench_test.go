@@ -47,7 +47,7 @@ func fill(b *testing.B, c *bench, waybills int) {
 			b.Fatal(err)
 		}
 	}
-	for c.store.Stats().Tail > 0 {
+	for c.stats().Tail > 0 {
 		time.Sleep(10 * time.Millisecond)
 	}
 }

@@ -114,12 +114,7 @@ func (c *Central) Run(ctx context.Context) error {
 	loops.Go(func() { c.quotas.run(ctx) })
 	loops.Go(func() { c.forgetLoop(ctx) })
 	loops.Go(func() { c.watchLoop(ctx) })
-	var err error
-	select {
-	case <-ctx.Done():
-	case <-c.o.Snapshot.Failed():
-		err = c.o.Snapshot.Err()
-	}
+	err := c.o.Snapshot.Wait(ctx)
 	cancel()
 	loops.Wait()
 	return err

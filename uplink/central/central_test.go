@@ -13,6 +13,7 @@ import (
 
 	"scanrelay/configs/secret"
 	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/bolt"
 	"scanrelay/uplink/syncapi"
 	"scanrelay/wechat"
 	"scanrelay/wechat/callback"
@@ -84,7 +85,7 @@ func always(text string) *script {
 type bench struct {
 	*Central
 	t     testing.TB
-	store *snapshot.Bolt
+	store *bolt.Store
 	url   string
 }
 
@@ -103,7 +104,7 @@ func newBench(t testing.TB, change func(o *Options)) *bench {
 	if _, measuring := t.(*testing.B); measuring {
 		merge = 0
 	}
-	store, err := snapshot.Open(t.TempDir(), snapshot.Options{MergeEvery: merge})
+	store, err := bolt.Open(t.TempDir(), bolt.Options{MergeEvery: merge})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,6 +131,16 @@ func newBench(t testing.TB, change func(o *Options)) *bench {
 		}
 	})
 	return &bench{Central: c, t: t, store: store, url: server.URL}
+}
+
+// stats is the store as it is now.
+func (b *bench) stats() snapshot.Stats {
+	b.t.Helper()
+	s, err := b.store.Stats(context.Background())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return s
 }
 
 // sync makes one call as a depot; it must succeed.

@@ -8,8 +8,8 @@ import (
 )
 
 // serveHealth is GET /healthz: the process lives and its disk can be trusted.
-func (c *Central) serveHealth(w http.ResponseWriter, _ *http.Request) {
-	if c.o.Snapshot.Err() != nil {
+func (c *Central) serveHealth(w http.ResponseWriter, r *http.Request) {
+	if c.o.Snapshot.Health(r.Context()) != nil {
 		http.Error(w, "the snapshot has failed, see the log", http.StatusServiceUnavailable)
 		return
 	}

@@ -1,6 +1,7 @@
 package central
 
 import (
+	"context"
 	"strconv"
 	"time"
 
@@ -42,10 +43,14 @@ func newMeters(c *Central) *meters {
 		rejected:  set.GetOrCreateCounter("scanrelay_central_waybills_rejected_total"),
 	}
 	gauge := func(name string, f func() float64) { set.GetOrCreateGauge("scanrelay_central_"+name, f) }
-	gauge("waybills", func() float64 { return float64(c.o.Snapshot.Stats().Waybills) })
-	gauge("tail_records", func() float64 { return float64(c.o.Snapshot.Stats().Tail) })
-	gauge("store_bytes", func() float64 { return float64(c.o.Snapshot.Stats().FileBytes) })
-	gauge("damage", func() float64 { return float64(len(c.o.Snapshot.Stats().Damage)) })
+	stats := func() snapshot.Stats {
+		s, _ := c.o.Snapshot.Stats(context.Background()) // one that cannot tell shows nothing
+		return s
+	}
+	gauge("waybills", func() float64 { return float64(stats().Waybills) })
+	gauge("tail_records", func() float64 { return float64(stats().Tail) })
+	gauge("store_bytes", func() float64 { return float64(stats().FileBytes) })
+	gauge("damage", func() float64 { return float64(len(stats().Damage)) })
 	gauge("rate", func() float64 { return c.shares.total() })
 	gauge("depots_connected", func() float64 { return float64(c.fleet.connected(c.o.Now())) })
 	gauge("waiting_declared", func() float64 { n, _ := c.waiting.counts(); return float64(n) })

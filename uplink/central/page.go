@@ -3,6 +3,7 @@ package central
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/rand"
 	"embed"
 	"encoding/hex"
@@ -90,9 +91,12 @@ func (c *Central) servePage(w http.ResponseWriter, r *http.Request) {
 	}
 	nonce := make([]byte, 12)
 	rand.Read(nonce) // never fails
-	d := c.pageData(r, hex.EncodeToString(nonce))
+	d, err := c.pageData(r, hex.EncodeToString(nonce))
 	var out bytes.Buffer
-	if err := c.pages.tmpl.Execute(&out, d); err != nil {
+	if err == nil {
+		err = c.pages.tmpl.Execute(&out, d)
+	}
+	if err != nil {
 		c.o.Logger.Error("write fleet page", "err", err)
 		http.Error(w, "the page cannot be written, see the log", http.StatusInternalServerError)
 		return
@@ -114,11 +118,15 @@ func (c *Central) refusePage(w http.ResponseWriter) {
 	http.Error(w, "the fleet page needs the admin token", http.StatusUnauthorized)
 }
 
-func (c *Central) pageData(r *http.Request, nonce string) pageData {
+func (c *Central) pageData(r *http.Request, nonce string) (pageData, error) {
 	now := c.o.Now()
+	stats, err := c.o.Snapshot.Stats(r.Context())
+	if err != nil {
+		return pageData{}, err
+	}
 	d := pageData{
 		Nonce: nonce, Version: c.o.Version, Now: stamp(now), Uptime: now.Sub(c.started).Round(time.Second).String(),
-		WeChat: c.broker.view(), Rate: strconv.FormatFloat(c.shares.total(), 'f', -1, 64), Stats: c.o.Snapshot.Stats(),
+		WeChat: c.broker.view(), Rate: strconv.FormatFloat(c.shares.total(), 'f', -1, 64), Stats: stats,
 	}
 	d.Lang = language(r)
 	d.T = texts[d.Lang]
@@ -134,14 +142,17 @@ func (c *Central) pageData(r *http.Request, nonce string) pageData {
 			d.Quotas = append(d.Quotas, pageQuota{api.name, stamp(q.at), q.Remain, q.Daily, q.warned})
 		}
 	}
-	c.pageDepots(&d, now)
-	return d
+	return d, c.pageDepots(r.Context(), &d, now)
 }
 
-func (c *Central) pageDepots(d *pageData, now time.Time) {
+func (c *Central) pageDepots(ctx context.Context, d *pageData, now time.Time) error {
+	depots, err := c.o.Snapshot.Depots(ctx)
+	if err != nil {
+		return err
+	}
 	members := c.fleet.copy()
 	known := map[scan.DepotID]snapshot.Depot{}
-	for _, k := range c.o.Snapshot.Depots() {
+	for _, k := range depots {
 		known[k.ID] = k
 		if _, ok := members[k.ID]; !ok {
 			members[k.ID] = member{away: true}
@@ -168,6 +179,7 @@ func (c *Central) pageDepots(d *pageData, now time.Time) {
 	slices.SortFunc(d.Gaps, func(x, y pageGap) int {
 		return cmp.Or(cmp.Compare(x.Depot, y.Depot), cmp.Compare(x.Epoch, y.Epoch), cmp.Compare(x.From, y.From))
 	})
+	return nil
 }
 
 func epochText(epoch uint64) string { return fmt.Sprintf("%016x", epoch) }

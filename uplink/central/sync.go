@@ -94,8 +94,12 @@ func (c *Central) answerSync(ctx context.Context, depot scan.DepotID, req *synca
 	if err != nil {
 		return nil, err
 	}
+	store, err := c.o.Snapshot.ID(ctx)
+	if err != nil {
+		return nil, err
+	}
 	resp := &syncapi.Response{
-		V: syncapi.Version, StoreID: c.o.Snapshot.ID(), Process: c.process, Time: now.Unix(),
+		V: syncapi.Version, StoreID: store, Process: c.process, Time: now.Unix(),
 		Have: merged.Have, Rewind: merged.Rewind,
 	}
 	for i, a := range merged.Answers {

@@ -50,9 +50,13 @@ const parcel = "YT1234567890123"
 func TestOneParcel(t *testing.T) {
 	b := newBench(t, nil)
 	now := time.Now().Unix()
+	id, err := b.store.ID(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	resp := b.sync(tokenHZ, syncapi.Request{Events: []syncapi.Event{event(1, parcel, now)}, Backlog: 1})
 	wantResults(t, resp, syncapi.NoWaybillData)
-	if resp.Have != 1 || len(resp.Waybills) != 0 || resp.StoreID != b.store.ID() || resp.Process == "" {
+	if resp.Have != 1 || len(resp.Waybills) != 0 || resp.StoreID != id || resp.Process == "" {
 		t.Fatalf("first sync: %+v", resp)
 	}
 	resp = b.sync(tokenHZ, syncapi.Request{NextSeq: 2, Waiting: []string{parcel}})
@@ -256,7 +260,7 @@ func TestMalformed(t *testing.T) {
 			t.Errorf("%s: the body is quoted: %s", c.name, out)
 		}
 	}
-	if b.store.Stats().Tail+b.store.Stats().Waybills > 0 {
+	if b.stats().Tail+b.stats().Waybills > 0 {
 		t.Error("something of a malformed request was stored")
 	}
 	if code, out := b.call("GET", "/v1/sync", ""); code != 405 {

@@ -18,6 +18,7 @@ import (
 	"scanrelay/configs"
 	"scanrelay/configs/secret"
 	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/bolt"
 	"scanrelay/uplink/central"
 	"scanrelay/wechat"
 	"scanrelay/wechat/callback"
@@ -50,7 +51,7 @@ func (a *app) runCentral(ctx context.Context, cfg *configs.Central, logger *slog
 	if err := os.MkdirAll(cfg.DataDir, 0o750); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
-	snap, err := snapshot.Open(cfg.DataDir, snapshot.Options{Logger: logger})
+	snap, err := bolt.Open(cfg.DataDir, bolt.Options{Logger: logger})
 	if err != nil {
 		return fmt.Errorf("data_dir %s: %w", cfg.DataDir, err)
 	}
@@ -66,7 +67,7 @@ func (a *app) runCentral(ctx context.Context, cfg *configs.Central, logger *slog
 	ready := make(chan struct{})
 	close(ready)
 	logger.Info("central runs", "listen", ln.Addr().String(), "version", thisBuild().Version, "data_dir", cfg.DataDir)
-	return a.serve(ctx, logger, ready, func() error { return snap.Err() }, func(ctx context.Context) error {
+	return a.serve(ctx, logger, ready, func() error { return snap.Health(ctx) }, func(ctx context.Context) error {
 		return runBoth(ctx, c, ln, logger)
 	})
 }

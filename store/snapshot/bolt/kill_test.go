@@ -1,4 +1,4 @@
-package snapshot_test
+package bolt_test
 
 import (
 	"bufio"
@@ -13,6 +13,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/bolt"
 )
 
 // victimDir tells the test binary that it is the victim of TestKill.
@@ -28,19 +29,16 @@ func TestMain(m *testing.M) {
 // victim merges and says so until it is killed. It goes on after what the store
 // has, as a depot does.
 func victim(dir string) {
-	s, err := snapshot.Open(dir, snapshot.Options{MergeEvery: time.Millisecond, MergeRecords: 1})
+	s, err := bolt.Open(dir, bolt.Options{MergeEvery: time.Millisecond, MergeRecords: 1})
 	if err != nil {
 		fmt.Println("error", err)
 		os.Exit(1)
 	}
 	ctx := context.Background()
-	next := uint64(1)
-	if d := s.Depots(); len(d) == 1 {
-		next = d[0].Have + 1
-	}
-	for ; ; next++ {
-		e := ev(next, waybillOf(next), fmt.Sprintf("e%d", next), int(next))
-		if _, err := s.Merge(ctx, batch(hz, 1, e)); err != nil {
+	for next := haveOf(s) + 1; ; next++ {
+		e := scan.Event{Waybill: waybillOf(next), EventID: fmt.Sprintf("e%d", next), ActionTime: int64(next), ActionType: scan.ActionTransport, ActionMsg: "x"}
+		b := snapshot.Batch{Depot: "hz-01", Epoch: 1, From: next, NextSeq: next + 1, Events: []snapshot.Event{{Seq: next, Event: e}}}
+		if _, err := s.Merge(ctx, b); err != nil {
 			fmt.Println("error", err)
 			os.Exit(1)
 		}
@@ -48,7 +46,14 @@ func victim(dir string) {
 	}
 }
 
-func waybillOf(seq uint64) string { return fmt.Sprintf("KILL%03d", seq%37) }
+func waybillOf(seq uint64) scan.WaybillID { return scan.WaybillID(fmt.Sprintf("KILL%03d", seq%37)) }
+
+func haveOf(s *bolt.Store) uint64 {
+	if d, err := s.Depots(context.Background()); err == nil && len(d) == 1 {
+		return d[0].Have
+	}
+	return 0
+}
 
 // TestKill kills a process at random moments while it merges. Whatever it said
 // was taken is there after all, once, and in order; nothing is reported damaged.
@@ -57,16 +62,16 @@ func TestKill(t *testing.T) {
 	acknowledged := uint64(0)
 	for range 8 {
 		acknowledged = max(acknowledged, runVictim(t, dir))
-		s, err := snapshot.Open(dir, snapshot.Options{})
+		s, err := bolt.Open(dir, bolt.Options{})
 		if err != nil {
 			t.Fatalf("open after a kill: %v", err)
 		}
-		have := s.Depots()[0].Have
+		have := haveOf(s)
 		if have < acknowledged {
 			t.Errorf("have %d, the ledger says %d", have, acknowledged)
 		}
-		if d := s.Stats().Damage; len(d) > 0 {
-			t.Errorf("damage: %v", d)
+		if st, err := s.Stats(t.Context()); err != nil || len(st.Damage) > 0 {
+			t.Errorf("damage: %v, %v", st.Damage, err)
 		}
 		checkAll(t, s, have)
 		if err := s.Close(); err != nil {
@@ -109,16 +114,20 @@ func runVictim(t *testing.T, dir string) (acknowledged uint64) {
 }
 
 // checkAll compares every path with what was sent.
-func checkAll(t *testing.T, s *snapshot.Bolt, have uint64) {
+func checkAll(t *testing.T, s *bolt.Store, have uint64) {
 	t.Helper()
-	want := map[string]string{}
+	want := map[scan.WaybillID]string{}
 	for seq := uint64(1); seq <= have; seq++ {
-		want[waybillOf(seq)] += fmt.Sprintf("hz-01/e%d ", seq)
+		want[waybillOf(seq)] += fmt.Sprintf("e%d ", seq)
 	}
 	for id, path := range want {
-		got, _, err := s.Lookup(t.Context(), scan.WaybillID(id))
-		if err != nil || pathOf(got.Nodes) != path {
-			t.Fatalf("path of %s: %q, want %q (%v)", id, pathOf(got.Nodes), path, err)
+		got, _, err := s.Lookup(t.Context(), id)
+		have := ""
+		for _, n := range got.Nodes {
+			have += n.EventID + " "
+		}
+		if err != nil || have != path {
+			t.Fatalf("path of %s: %q, want %q (%v)", id, have, path, err)
 		}
 	}
 }

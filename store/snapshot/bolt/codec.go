@@ -1,4 +1,4 @@
-package snapshot
+package bolt
 
 import (
 	"encoding/binary"
@@ -13,13 +13,13 @@ var (
 	errDamaged = errors.New("value is damaged")
 )
 
-// seal appends the CRC32C of b: bbolt checks no data page (deps.md A7).
-func seal(b []byte) []byte {
+// frame appends the CRC32C of b: bbolt checks no data page.
+func frame(b []byte) []byte {
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// unseal checks and cuts the CRC32C.
-func unseal(b []byte) ([]byte, error) {
+// unframe checks and cuts the CRC32C.
+func unframe(b []byte) ([]byte, error) {
 	n := len(b) - 4
 	if n < 0 || binary.BigEndian.Uint32(b[n:]) != crc32.Checksum(b[:n], castagnoli) {
 		return nil, errDamaged
@@ -115,3 +115,13 @@ func (d *dec) err() error {
 	}
 	return nil
 }
+
+func (e *enc) bool(v bool) {
+	if v {
+		e.byte(1)
+	} else {
+		e.byte(0)
+	}
+}
+
+func (d *dec) bool() bool { return d.byte() != 0 }

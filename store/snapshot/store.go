@@ -3,6 +3,7 @@ package snapshot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"scanrelay/agent/scan"
@@ -12,7 +13,8 @@ import (
 type Store interface {
 	// ID names this store; it changes when the store is replaced and stays
 	// when a backup of it is put back.
-	ID() string
+	ID(ctx context.Context) (string, error)
+
 	// Merge takes one sync of one depot. When it returns nil everything in
 	// it is on disk, and lookups see it. The same batch again gets the same
 	// answers. After an error, a cancelled ctx included, the batch may or may
@@ -20,23 +22,26 @@ type Store interface {
 	Merge(ctx context.Context, b Batch) (Merged, error)
 	// Answers tells how events taken before stand now, one answer per ask.
 	Answers(ctx context.Context, depot scan.DepotID, asks []Ask) ([]Answer, error)
+	// Known returns what a push needs of those waybills that have data.
+	Known(ctx context.Context, ids []scan.WaybillID) ([]Known, error)
 	// Import takes waybill data from the carrier; on disk when it returns
 	// nil. It returns the waybills that had no data before.
 	Import(ctx context.Context, items []Import) ([]scan.WaybillID, error)
-	// Lookup returns one waybill; false: never heard of.
+	// Lookup returns one waybill with one read; false: never heard of.
 	Lookup(ctx context.Context, id scan.WaybillID) (Waybill, bool, error)
-	// Known returns what a push needs of those waybills that have data.
-	Known(ctx context.Context, ids []scan.WaybillID) ([]Known, error)
+
 	// Forget removes some of what did not change since before: waybills,
 	// answers, bindings. Call it until Done.
 	Forget(ctx context.Context, before time.Time) (Forgotten, error)
-	// Depots returns what is known of each depot's numbering.
-	Depots() []Depot
-	Stats() Stats
-	// Failed is closed when the disk can no longer be trusted; Err then tells
-	// why, and the process must end (deps.md A2).
-	Failed() <-chan struct{}
-	Err() error
+	// Depots returns what is known of each depot's numbering, by id.
+	Depots(ctx context.Context) ([]Depot, error)
+	Stats(ctx context.Context) (Stats, error)
+	// Health is nil while the store can be trusted, ErrFailed when the process
+	// must end. It reads nothing from disk.
+	Health(ctx context.Context) error
+	// Wait returns when the store cannot be trusted any more, with the error
+	// that Health gives from then on, or nil when ctx ends.
+	Wait(ctx context.Context) error
 	// Close ends the store's goroutines and files. What was answered is on
 	// disk already.
 	Close() error
@@ -48,12 +53,16 @@ const (
 	MaxNodes     = 1000 // in one path; an event above is refused
 )
 
-// newLife: a create_time this much later means a reused number; lifeMargin: how
-// long before its create_time a node may be (design.md section 2, Waybill data).
-const (
-	newLife    = 30 * 24 * time.Hour
-	lifeMargin = 24 * time.Hour
-)
+// BadID tells why a number can be no waybill's; "" if it can.
+func BadID(id scan.WaybillID) string {
+	switch {
+	case id == "":
+		return "waybill_id is missing"
+	case len(id) > MaxWaybillID:
+		return fmt.Sprintf("waybill_id is longer than %d bytes", MaxWaybillID)
+	}
+	return ""
+}
 
 // Batch is one sync of one depot (syncapi, Sequence).
 type Batch struct {
@@ -178,9 +187,8 @@ type Forgotten struct {
 // Stats is the store at one moment.
 type Stats struct {
 	Waybills  uint64 // merged ones
-	Tail      uint64 // log records not merged yet
-	LogBytes  int64  // size of log.db
-	FileBytes int64  // size of both files
+	Tail      uint64 // records taken and not merged yet
+	FileBytes int64
 	// Damage tells what a start or a read found broken, a line each.
 	Damage []string
 }
@@ -189,7 +197,8 @@ type Stats struct {
 var (
 	// ErrClosed: the store was closed.
 	ErrClosed = errors.New("snapshot is closed")
-	// ErrFailed: a sync to disk failed; the process must end (deps.md A2).
+	// ErrFailed: a sync to disk failed; the process must end, as what
+	// the kernel shows of the file is not what is on disk.
 	ErrFailed = errors.New("snapshot could not be synced to disk")
 	// ErrInUse: another process holds the data folder.
 	ErrInUse = errors.New("data folder is in use by another central")

@@ -1,4 +1,4 @@
-package snapshot_test
+package snapshottest
 
 import (
 	"fmt"
@@ -9,15 +9,15 @@ import (
 	"scanrelay/store/snapshot"
 )
 
-// opener opens the store of a folder, as it was left.
-type opener func(t testing.TB, dir string, now func() time.Time) snapshot.Store
+// Fresh makes an empty store whose clock is now. It returns how that store is
+// opened: the first time, and again as it was left when it was closed.
+type Fresh func(t testing.TB, now func() time.Time) (open func() snapshot.Store)
 
 // world is a store under test with a clock. Where restless is set the store is
 // closed and opened again before every call: no state may live in memory only.
 type world struct {
 	testing.TB
-	open     opener
-	dir      string
+	open     func() snapshot.Store
 	clock    time.Time
 	store    snapshot.Store
 	restless bool
@@ -26,10 +26,11 @@ type world struct {
 // start is the time at which the tests' clock begins.
 var start = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 
-func newWorld(t testing.TB, open opener, restless bool) *world {
-	w := &world{TB: t, open: open, dir: t.TempDir(), clock: start, restless: restless}
-	w.store = open(t, w.dir, w.now)
-	t.Cleanup(func() { w.close() })
+func newWorld(t testing.TB, fresh Fresh, restless bool) *world {
+	w := &world{TB: t, clock: start, restless: restless}
+	w.open = fresh(t, w.now)
+	w.store = w.open()
+	t.Cleanup(w.close)
 	return w
 }
 
@@ -45,7 +46,7 @@ func (w *world) close() {
 func (w *world) reopen() {
 	w.Helper()
 	w.close()
-	w.store = w.open(w, w.dir, w.now)
+	w.store = w.open()
 }
 
 func (w *world) rest() {
@@ -163,6 +164,26 @@ func (w *world) want(got []snapshot.Answer, want ...snapshot.Result) {
 	if !ok {
 		w.Fatalf("answers %+v, want %v", got, want)
 	}
+}
+
+// depot is what is known of the first depot's numbering.
+func (w *world) depot() snapshot.Depot {
+	w.Helper()
+	w.rest()
+	all, err := w.store.Depots(w.Context())
+	if err != nil || len(all) == 0 {
+		w.Fatalf("depots: %+v, %v", all, err)
+	}
+	return all[0]
+}
+
+func (w *world) id() string {
+	w.Helper()
+	id, err := w.store.ID(w.Context())
+	if err != nil {
+		w.Fatalf("id: %v", err)
+	}
+	return id
 }
 
 func (w *world) equal(what string, got, want any) {

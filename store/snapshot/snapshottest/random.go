@@ -1,4 +1,4 @@
-package snapshot_test
+package snapshottest
 
 import (
 	"fmt"
@@ -118,11 +118,11 @@ func (m *model) event(depot scan.DepotID, e snapshot.Event) snapshot.Result {
 
 // contractRandom compares the store with the model after each of many random
 // calls, with restarts in between.
-func contractRandom(t *testing.T, open opener) {
+func contractRandom(t *testing.T, fresh Fresh) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1))
-	w := newWorld(t, open, false)
+	w := newWorld(t, fresh, false)
 	m := &model{map[scan.WaybillID]*modelPath{}, map[modelNumber]modelAnswer{}, map[scan.DepotID]uint64{}}
 	depots := []scan.DepotID{"a", "b", "c"}
 	sent := map[scan.DepotID][]snapshot.Event{}
@@ -178,8 +178,8 @@ func compare(w *world, m *model) {
 
 // contractConcurrent reads while depots write and the store merges behind them:
 // a path that a depot has been answered for never shrinks, in no reader's eyes.
-func contractConcurrent(t *testing.T, open opener) {
-	w := newWorld(t, open, false)
+func contractConcurrent(t *testing.T, fresh Fresh) {
+	w := newWorld(t, fresh, false)
 	const depots, rounds = 4, 60
 	var taken [depots]atomic.Int64
 	stop := make(chan struct{})

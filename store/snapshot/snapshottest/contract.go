@@ -1,6 +1,7 @@
-package snapshot_test
+package snapshottest
 
 import (
+	"context"
 	"reflect"
 	"testing"
 	"time"
@@ -9,9 +10,9 @@ import (
 	"scanrelay/store/snapshot"
 )
 
-// testContract is what every Store must do. It runs the cases with a store that
-// stays open, and again with one that is opened anew before every call.
-func testContract(t *testing.T, open opener) {
+// Run holds a store to the contract. It runs the cases with a store that stays
+// open, and again with one that is opened anew before every call.
+func Run(t *testing.T, fresh Fresh) {
 	cases := []struct {
 		name string
 		run  func(w *world)
@@ -21,14 +22,14 @@ func testContract(t *testing.T, open opener) {
 		{"conflict", contractConflict}, {"rewind", contractRewind}, {"gaps", contractGaps}, {"new epoch", contractEpochs},
 		{"data precedence", contractData}, {"data with a batch", contractGained}, {"new life", contractLife},
 		{"bindings", contractBindings}, {"forget", contractForget}, {"path bound", contractBound},
-		{"whole node", contractWholeNode}, {"bad calls", contractBadCalls},
+		{"whole node", contractWholeNode}, {"bad calls", contractBadCalls}, {"health", contractHealth},
 	}
 	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) { c.run(newWorld(t, open, false)) })
-		t.Run(c.name+", reopened", func(t *testing.T) { c.run(newWorld(t, open, true)) })
+		t.Run(c.name, func(t *testing.T) { c.run(newWorld(t, fresh, false)) })
+		t.Run(c.name+", reopened", func(t *testing.T) { c.run(newWorld(t, fresh, true)) })
 	}
-	t.Run("random", func(t *testing.T) { contractRandom(t, open) })
-	t.Run("read while merging", func(t *testing.T) { contractConcurrent(t, open) })
+	t.Run("random", func(t *testing.T) { contractRandom(t, fresh) })
+	t.Run("read while merging", func(t *testing.T) { contractConcurrent(t, fresh) })
 }
 
 const (
@@ -87,7 +88,7 @@ func contractSameAnswers(w *world) {
 	w.equal("path", w.path(wb), "hz-01/a hz-01/b! sh-01/d ")
 	// It overlaps with what is new.
 	w.want(w.merge(batch(hz, 1, ev(3, "OTHER99", "c", 1), ev(4, wb, "e", 100))).Answers, snapshot.Taken, snapshot.Taken)
-	w.equal("numbering", w.store.Depots()[0].Events, 4)
+	w.equal("numbering", w.depot().Events, 4)
 }
 
 // The same identity under another number, within a batch and later; another
@@ -156,11 +157,11 @@ func contractGaps(w *world) {
 	gaps := []snapshot.Gap{{Depot: hz, Epoch: 1, From: 1, To: 3}, {Depot: hz, Epoch: 1, From: 5, To: 7}}
 	w.equal("gaps", m.Gaps, gaps)
 	w.equal("gaps again", len(w.merge(b).Gaps), 0)
-	w.rest()
-	w.equal("kept", w.store.Depots()[0].Gaps, gaps)
+	w.equal("kept", w.depot().Gaps, gaps)
 	w.want(w.merge(batch(hz, 1, ev(6, wb, "c", 1))).Answers, snapshot.Taken)
-	w.rest()
-	w.equal("closed in part", w.store.Depots()[0].Gaps, []snapshot.Gap{gaps[0], {hz, 1, 5, 5}, {hz, 1, 7, 7}})
+	w.equal("closed in part", w.depot().Gaps, []snapshot.Gap{
+		gaps[0], {Depot: hz, Epoch: 1, From: 5, To: 5}, {Depot: hz, Epoch: 1, From: 7, To: 7},
+	})
 	w.equal("have", w.merge(snapshot.Batch{Depot: hz, Epoch: 1, NextSeq: 9}).Have, 8)
 }
 
@@ -302,7 +303,6 @@ func contractForget(w *world) {
 	w.clock = w.clock.Add(48 * time.Hour)
 	w.merge(batch(hz, 1, ev(3, "KEPT123", "c", 2)))
 	w.imports("NEW1234", data(0, phoneA))
-	w.settle()
 	var gone int
 	for range 50 {
 		w.rest()
@@ -328,16 +328,6 @@ func contractForget(w *world) {
 	w.want(w.asks(hz, 1, ev(1, "OLD1234", "a", 1)), snapshot.Unknown)
 	w.want(w.merge(batch(hz, 1, ev(1, "OLD1234", "a", 1))).Answers, snapshot.Taken)
 	w.equal("back", w.path("OLD1234"), "hz-01/a ")
-}
-
-// settle waits until everything can be forgotten.
-func (w *world) settle() {
-	w.Helper()
-	for end := time.Now().Add(10 * time.Second); w.store.Stats().Tail > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			w.Fatal("the store never merges")
-		}
-	}
 }
 
 // A broken scanner cannot grow one path without bound.
@@ -377,10 +367,26 @@ func contractBadCalls(w *world) {
 	if _, err := w.store.Import(w.Context(), []snapshot.Import{{Data: data(0, phoneA)}}); err == nil {
 		w.Error("an import without a number was taken")
 	}
-	if len(w.store.ID()) < 16 {
-		w.Errorf("store id %q", w.store.ID())
+	id := w.id()
+	if len(id) < 16 {
+		w.Errorf("store id %q", id)
 	}
-	id := w.store.ID()
 	w.reopen()
-	w.equal("id after a restart", w.store.ID(), id)
+	w.equal("id after a restart", w.id(), id)
+}
+
+// While a store can be trusted its health is good and nobody waits in vain.
+func contractHealth(w *world) {
+	if err := w.store.Health(w.Context()); err != nil {
+		w.Errorf("health: %v", err)
+	}
+	ctx, cancel := context.WithCancel(w.Context())
+	cancel()
+	if err := w.store.Wait(ctx); err != nil {
+		w.Errorf("wait: %v", err)
+	}
+	w.imports(wb, data(0, phoneA))
+	if s, err := w.store.Stats(w.Context()); err != nil || len(s.Damage) > 0 {
+		w.Errorf("stats: %+v, %v", s, err)
+	}
 }

@@ -1,4 +1,4 @@
-package snapshot
+package bolt
 
 import (
 	"encoding/binary"
@@ -7,11 +7,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
-	bolt "go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
+	"go.etcd.io/bbolt"
+
+	"scanrelay/store/boltpage"
+	"scanrelay/store/durable"
+	"scanrelay/store/snapshot"
 )
 
 // format is the version of both files.
@@ -40,21 +42,13 @@ var (
 	metaTruncated = []byte("truncated")
 )
 
-// lockFolder takes the folder for this process. bbolt's own lock sits on the
-// inode and does not survive a rename (deps.md A8).
-func lockFolder(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open lock file: %w", err)
+// lockFolder takes the folder for this process.
+func lockFolder(dir string) (*durable.Lock, error) {
+	l, err := durable.LockExclusive(filepath.Join(dir, lockName))
+	if errors.Is(err, durable.ErrInUse) {
+		return nil, fmt.Errorf("%s: %w", dir, snapshot.ErrInUse)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%s: %w", dir, ErrInUse)
-		}
-		return nil, fmt.Errorf("lock %s: %w", dir, err)
-	}
-	return f, nil
+	return l, err
 }
 
 // mapSize is how much address space a file gets at once, so that a writer need
@@ -74,21 +68,21 @@ func mapSize(name string) int {
 // bigMap is 4 GiB where an int holds it.
 const bigMap = 1 << (20 + 12*(^uint(0)>>63))
 
-func boltOptions(name string) *bolt.Options {
-	return &bolt.Options{
-		Timeout: 5 * time.Second, FreelistType: bolt.FreelistMapType, PageSize: 4096,
+func boltOptions(name string) *bbolt.Options {
+	return &bbolt.Options{
+		Timeout: 5 * time.Second, FreelistType: bbolt.FreelistMapType, PageSize: boltpage.PageSize,
 		NoFreelistSync: name == logName, InitialMmapSize: mapSize(name),
 	}
 }
 
-// openFile opens a file that exists. bbolt panics on some damage (deps.md A7).
-func openFile(dir, name string) (db *bolt.DB, err error) {
+// openFile opens a file that exists. bbolt panics on some damage.
+func openFile(dir, name string) (db *bbolt.DB, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("open %s: the file is damaged (%v): put a backup in its place", name, r)
 		}
 	}()
-	db, err = bolt.Open(filepath.Join(dir, name), 0o600, boltOptions(name))
+	db, err = bbolt.Open(filepath.Join(dir, name), 0o600, boltOptions(name))
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", name, err)
 	}
@@ -97,13 +91,13 @@ func openFile(dir, name string) (db *bolt.DB, err error) {
 }
 
 // createFile makes a file completely or not at all: a power cut while bbolt
-// initialises one leaves what it will not open again (deps.md A1).
-func createFile(dir, name string, fill func(tx *bolt.Tx) error) error {
+// initialises one leaves what it will not open again.
+func createFile(dir, name string, fill func(tx *bbolt.Tx) error) error {
 	temporary := name + ".new"
 	if err := os.Remove(filepath.Join(dir, temporary)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	db, err := bolt.Open(filepath.Join(dir, temporary), 0o600, boltOptions(name))
+	db, err := bbolt.Open(filepath.Join(dir, temporary), 0o600, boltOptions(name))
 	if err != nil {
 		return fmt.Errorf("create %s: %w", name, err)
 	}
@@ -117,27 +111,18 @@ func createFile(dir, name string, fill func(tx *bolt.Tx) error) error {
 	if err := os.Rename(filepath.Join(dir, temporary), filepath.Join(dir, name)); err != nil {
 		return fmt.Errorf("create %s: %w", name, err)
 	}
-	return syncFolder(dir)
-}
-
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
+	return durable.SyncDir(dir)
 }
 
 // checkMeta refuses a file of another format or another store.
-func checkMeta(db *bolt.DB, name, storeID string) error {
-	return db.View(func(tx *bolt.Tx) error {
+func checkMeta(db *bbolt.DB, name, storeID string) error {
+	return db.View(func(tx *bbolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
 		if meta == nil {
 			return fmt.Errorf("%s: no file of scanrelay's centre", name)
 		}
 		if v := getNumber(meta, metaFormat); v > format {
-			return fmt.Errorf("%s: %w (format %d, this one knows %d)", name, ErrNewer, v, format)
+			return fmt.Errorf("%s: %w (format %d, this one knows %d)", name, snapshot.ErrNewer, v, format)
 		} else if v == 0 {
 			return fmt.Errorf("%s: no format version", name)
 		}
@@ -148,7 +133,7 @@ func checkMeta(db *bolt.DB, name, storeID string) error {
 	})
 }
 
-func getNumber(b *bolt.Bucket, key []byte) uint64 {
+func getNumber(b *bbolt.Bucket, key []byte) uint64 {
 	v := b.Get(key)
 	if len(v) != 8 {
 		return 0
@@ -156,17 +141,4 @@ func getNumber(b *bolt.Bucket, key []byte) uint64 {
 	return binary.BigEndian.Uint64(v)
 }
 
-func putNumber(b *bolt.Bucket, key []byte, n uint64) error { return b.Put(key, number(n)) }
-
-func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
-
-// harmless reports whether a failed commit changed nothing and the file can be
-// used on. Everything else may be a failed sync, after which the kernel's pages
-// are not what is on disk (deps.md A2, A6).
-func harmless(err error) bool {
-	var path *fs.PathError
-	if errors.As(err, &path) && path.Op == "write" {
-		return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
-	}
-	return errors.Is(err, bolterrors.ErrMaxSizeReached)
-}
+func putNumber(b *bbolt.Bucket, key []byte, n uint64) error { return b.Put(key, number(n)) }

@@ -1,0 +1,28 @@
+// Package judge decides what becomes of events, waybill data and bindings: pure
+// functions from what a store has read to what it must commit. Every store of
+// package snapshot judges by it, so that all of them answer alike.
+//
+//	calls ─► Needed, Phones: what to read ─► the store loads Facts
+//	      ─► Group.Merge, Group.Import: answers, Records to commit,
+//	         and in Changed what the records came to
+//
+// Calls of one group are judged in order, each on what the ones before it
+// changed. It must never read or write anything, look at a clock, or change
+// Facts that it was given: a *State and a *Numbering are immutable once the
+// group that made them is done.
+//
+// # The rules
+//
+// An event is late when the path has a newer node that is not muted; ties are
+// not late. Asked again, its own depot's later nodes do not count, as they are
+// pushed after it in order. The same identity under another number is a
+// duplicate; another identity under a known number is a conflict, and nothing of
+// its batch is merged.
+//
+// Imported waybill data beats data that came with a scan; the last import stays,
+// and among scans the first. A create_time more than 30 days later begins a new
+// life of a reused number: nodes older than create_time less 24 h leave the path.
+//
+// A depot's have rises over its epochs; what lies between have and a number that
+// is taken is a gap. A binding counts by the time it was seen, the newest stays.
+package judge

@@ -1,0 +1,146 @@
+package judge
+
+import (
+	"slices"
+	"time"
+
+	"scanrelay/agent/scan"
+	"scanrelay/store/snapshot"
+)
+
+// newLife: a create_time this much later means a reused number; lifeMargin: how
+// long before its create_time a node may be.
+const (
+	newLife    = 30 * 24 * time.Hour
+	lifeMargin = 24 * time.Hour
+)
+
+// Node is a path node with the number it came under.
+type Node struct {
+	scan.PathNode
+	Epoch, Seq uint64
+}
+
+// State is all that is known of one waybill. nil is a waybill never heard of.
+type State struct {
+	Data     *scan.Waybill // nil: none
+	Imported bool          // Data came from the carrier
+	// Since is where the present life of a reused number begins, unix
+	// seconds; 0 in the first life. Nodes before it are not in the path.
+	Since   int64
+	Nodes   []Node // in the order in which they were merged
+	Changed int64  // unix seconds
+	Applied uint64 // number of the last record in it
+}
+
+// clone returns a state that may be changed: the nodes are never written in
+// place, and the capacity is cut so that an append copies them.
+func (s *State) clone() *State {
+	if s == nil {
+		return &State{}
+	}
+	c := *s
+	c.Nodes = s.Nodes[:len(s.Nodes):len(s.Nodes)]
+	return &c
+}
+
+// HasData reports whether there is waybill data.
+func (s *State) HasData() bool { return s != nil && s.Data != nil }
+
+// find returns the node with that identity, or nil.
+func (s *State) find(depot scan.DepotID, eventID string) *Node {
+	if s == nil {
+		return nil
+	}
+	for i := range s.Nodes {
+		if n := &s.Nodes[i]; n.EventID == eventID && n.Depot == depot {
+			return n
+		}
+	}
+	return nil
+}
+
+// newer reports whether the path has an unmuted node newer than t of another
+// depot than but. Ties are not newer.
+func (s *State) newer(t int64, but scan.DepotID) bool {
+	for i := range s.Nodes {
+		if n := &s.Nodes[i]; !n.Muted && n.ActionTime > t && n.Depot != but {
+			return true
+		}
+	}
+	return false
+}
+
+// pastLife reports whether a node of time t belongs to an earlier life.
+func (s *State) pastLife(t int64) bool { return s != nil && s.Since != 0 && t < s.Since }
+
+// wants reports whether data would change the waybill's data.
+func (s *State) wants(data scan.Waybill, imported bool) bool {
+	switch {
+	case s == nil || s.Data == nil:
+		return true
+	case s.startsLife(data):
+		return true
+	case imported:
+		return !s.Imported || *s.Data != data
+	default:
+		return false
+	}
+}
+
+func (s *State) startsLife(data scan.Waybill) bool {
+	return s.Data != nil && data.CreateTime > s.Data.CreateTime+int64(newLife/time.Second)
+}
+
+// takeData puts data in, which wants has approved; s is a clone.
+func (s *State) takeData(data scan.Waybill, imported bool, now int64) {
+	begin := data.CreateTime - int64(lifeMargin/time.Second)
+	switch {
+	case s.startsLife(data):
+		s.Since = begin
+		s.Nodes = slices.DeleteFunc(slices.Clone(s.Nodes), func(n Node) bool { return s.pastLife(n.ActionTime) })
+	case s.Since != 0: // a create_time that is put right moves the beginning too
+		s.Since = min(s.Since, begin)
+	}
+	s.Data, s.Imported, s.Changed = &data, imported, now
+}
+
+// takeNode appends n unless it belongs to an earlier life; s is a clone.
+func (s *State) takeNode(n Node, now int64) {
+	s.Changed = now
+	if !s.pastLife(n.ActionTime) {
+		s.Nodes = append(s.Nodes, n)
+	}
+}
+
+// View returns the state as callers see it.
+func (s *State) View(id scan.WaybillID) snapshot.Waybill {
+	w := snapshot.Waybill{ID: id, Data: s.Data, Imported: s.Imported, Changed: time.Unix(s.Changed, 0)}
+	w.Nodes = make([]scan.PathNode, len(s.Nodes))
+	for i := range s.Nodes {
+		w.Nodes[i] = s.Nodes[i].PathNode
+	}
+	return w
+}
+
+// Answer judges an ask; kept is what the number came to, if that is known.
+func (s *State) Answer(depot scan.DepotID, ask *snapshot.Ask, kept Kept, known bool) snapshot.Answer {
+	a := snapshot.Answer{Result: snapshot.Unknown, HasData: s.HasData()}
+	n := s.find(depot, ask.EventID)
+	known = known && kept.Ident == Identity(ask.Waybill, ask.EventID)
+	switch {
+	case known && (kept.Result == snapshot.Duplicate || kept.Result == snapshot.Late):
+		a.Result = kept.Result
+	case known && kept.Result == snapshot.Refused:
+		a.Result, a.Reason = snapshot.Refused, reasonFull
+	case n != nil && !known && (n.Epoch != ask.Epoch || n.Seq != ask.Seq):
+		a.Result = snapshot.Duplicate
+	case n != nil && (n.Late || s.newer(n.ActionTime, depot)):
+		a.Result = snapshot.Late // its own depot's later nodes are pushed after it in order
+	case n != nil:
+		a.Result = snapshot.Taken
+	case known && s != nil && s.Since != 0:
+		a.Result = snapshot.Late // it left the path with its life
+	}
+	return a
+}
