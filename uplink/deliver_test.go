@@ -1,19 +1,19 @@
-package uplink
+package uplink_test
 
 import (
-	"context"
 	"fmt"
 	"testing"
 	"time"
 
 	"scanrelay/store"
+	"scanrelay/uplink"
 	"scanrelay/uplink/syncapi"
 	"scanrelay/wechat"
 )
 
 // -1 for a single event is its own matter: the others go on.
 func TestTransientHoldsNoOther(t *testing.T) {
-	inBubble(t, Notify{Concurrency: 1}, func(r *rig) {
+	inBubble(t, uplink.Notify{Concurrency: 1}, func(r *rig) {
 		r.wechat.notify = func(_ string, n wechat.Notification) (bool, error) {
 			if n.WaybillID == "W3" {
 				return false, code("pathnotify", -1)
@@ -38,7 +38,7 @@ func TestTransientHoldsNoOther(t *testing.T) {
 
 // A dead letter does not hold the later nodes of its own waybill.
 func TestPermanentIsDeadAtOnce(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		calls := 0
 		r.wechat.notify = func(string, wechat.Notification) (bool, error) {
 			if calls++; calls == 1 {
@@ -60,7 +60,7 @@ func TestPermanentIsDeadAtOnce(t *testing.T) {
 // 932003: the waybill's nodes are sent again and acknowledged before each of at
 // most five tries; then it is a dead letter.
 func TestMismatchResyncs(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		r.wechat.notify = func(_ string, n wechat.Notification) (bool, error) {
 			if n.WaybillID == "A" && n.Path.ActionType == 300002 {
 				return false, code("pathnotify", 932003)
@@ -85,7 +85,7 @@ func TestMismatchResyncs(t *testing.T) {
 
 // Without an acknowledged re-sync there is no retry.
 func TestMismatchWaitsForResync(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		calls := 0
 		r.wechat.notify = func(string, wechat.Notification) (bool, error) {
 			if calls++; calls == 1 {
@@ -111,7 +111,7 @@ func TestMismatchWaitsForResync(t *testing.T) {
 
 // A stop waits for calls in flight, settles what they answered and begins none.
 func TestStopFinishesWhatIsInFlight(t *testing.T) {
-	inBubble(t, Notify{Concurrency: 3}, func(r *rig) {
+	inBubble(t, uplink.Notify{Concurrency: 3}, func(r *rig) {
 		r.wechat.took = 5 * time.Second
 		for i := range 10 {
 			r.out.add(event(fmt.Sprint("W", i), 0))
@@ -131,33 +131,9 @@ func TestStopFinishesWhatIsInFlight(t *testing.T) {
 	})
 }
 
-// Workers end although the dispatcher, which counts what they finish, has ended
-// before them.
-func TestStopWithUncountedWork(t *testing.T) {
-	inBubble(t, Notify{Concurrency: 1}, func(r *rig) {
-		r.out.add(event("W", 0))
-		if err := r.out.Synced(1, nil, nil); err != nil {
-			r.t.Fatal(err)
-		}
-		recs, err := r.out.Lease(1, time.Minute)
-		if err != nil || len(recs) != 1 {
-			r.t.Fatalf("%d leased, %v", len(recs), err)
-		}
-		p := r.up.push
-		ended, end := context.WithCancel(r.t.Context())
-		end()
-		p.taking, p.calling, p.ending = ended, r.t.Context(), r.t.Context()
-		p.work, p.done = make(chan item, 2), make(chan struct{}, 1)
-		p.work <- item{rec: recs[0]} // a lease too old to call under: given back
-		p.work <- item{rec: recs[0]}
-		close(p.work)
-		p.serve()
-	})
-}
-
 // Calls that WeChat does not answer within 8 s of a stop are abandoned.
 func TestStopAbandonsSlowCalls(t *testing.T) {
-	inBubble(t, Notify{Concurrency: 3}, func(r *rig) {
+	inBubble(t, uplink.Notify{Concurrency: 3}, func(r *rig) {
 		r.wechat.took = 24 * time.Second
 		for i := range 5 {
 			r.out.add(event(fmt.Sprint("W", i), 0))
@@ -177,7 +153,7 @@ func TestStopAbandonsSlowCalls(t *testing.T) {
 
 // A commit that fails is tried again with the slot held.
 func TestSettleIsTriedAgain(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		r.out.failNext = errConnect
 		r.out.add(event("A", 0))
 		r.start()

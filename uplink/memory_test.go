@@ -1,4 +1,4 @@
-package uplink
+package uplink_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 )
 
 // memory is an outbox without a disk, as simple as it can be. It keeps the
-// promises of the interfaces in ports.go, and checks that the relays keep
+// promises of both relays' Outbox, and checks that the relays keep
 // theirs: what breaks a rule is in problems.
 type memory struct {
 	mu        sync.Mutex
@@ -38,6 +38,14 @@ type memRecord struct {
 
 func newMemory() *memory {
 	return &memory{epoch: 0xe1, arrived: make(chan struct{}, 1), pushable: make(chan struct{}, 1)}
+}
+
+// poke makes sure that a channel of capacity 1 has something to receive.
+func poke(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // add appends events.

@@ -1,4 +1,4 @@
-package uplink
+package uplink_test
 
 import (
 	"fmt"
@@ -7,17 +7,19 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store"
+	"scanrelay/uplink"
 	"scanrelay/uplink/syncapi"
+	"scanrelay/uplink/valve"
 	"scanrelay/wechat"
 )
 
 func TestScanToPush(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		r.out.add(event("A", 0))
 		r.start()
 		r.sleep(50 * time.Millisecond)
 		r.wantStates(store.Pushed)
-		r.wantState(StateOK)
+		r.wantState(valve.StateOK)
 		if len(r.wechat.queries) != 0 {
 			t.Errorf("userquery was called although the binding was known")
 		}
@@ -35,7 +37,7 @@ func TestScanToPush(t *testing.T) {
 }
 
 func TestNewScanIsPushedAtOnce(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		r.start()
 		r.sleep(2 * time.Second)
 		r.out.add(event("A", 0))
@@ -47,7 +49,7 @@ func TestNewScanIsPushedAtOnce(t *testing.T) {
 // I4: nodes of a waybill in sequence order, one at a time; I7: no more than
 // concurrency in flight or answered and not committed.
 func TestOrderAndConcurrency(t *testing.T) {
-	inBubble(t, Notify{Concurrency: 4}, func(r *rig) {
+	inBubble(t, uplink.Notify{Concurrency: 4}, func(r *rig) {
 		r.wechat.took, r.out.settleGap = 30*time.Millisecond, 20*time.Millisecond
 		for i := range 60 {
 			e := event(fmt.Sprintf("W%d", i%7), 0)
@@ -71,7 +73,7 @@ func TestOrderAndConcurrency(t *testing.T) {
 
 // I7: a slot is held until Settle has returned.
 func TestSlotIsHeldUntilSettled(t *testing.T) {
-	inBubble(t, Notify{Concurrency: 2}, func(r *rig) {
+	inBubble(t, uplink.Notify{Concurrency: 2}, func(r *rig) {
 		r.out.settleGap = time.Second
 		for i := range 6 {
 			r.out.add(event(fmt.Sprint("W", i), 0))
@@ -88,7 +90,7 @@ func TestSlotIsHeldUntilSettled(t *testing.T) {
 }
 
 func TestGateSettlesWithoutCall(t *testing.T) {
-	inBubble(t, Notify{Actions: []scan.ActionType{200001}}, func(r *rig) {
+	inBubble(t, uplink.Notify{Actions: []scan.ActionType{200001}}, func(r *rig) {
 		muted := event("A", 48*time.Hour) // muted comes before expired
 		muted.ActionType = 300002
 		r.out.add(muted, event("B", 25*time.Hour), event("C", time.Minute), event("D", 0))
@@ -117,7 +119,7 @@ func TestGateSettlesWithoutCall(t *testing.T) {
 }
 
 func TestStaleNodeIsSuperseded(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		r.out.add(event("A", 40*time.Minute), event("A", time.Minute), event("B", 40*time.Minute))
 		r.start()
 		r.sleep(time.Second)
@@ -127,7 +129,7 @@ func TestStaleNodeIsSuperseded(t *testing.T) {
 
 // A muted node supersedes nothing: the receiver would hear of neither.
 func TestMutedNodeSupersedesNothing(t *testing.T) {
-	inBubble(t, Notify{Actions: []scan.ActionType{200001}}, func(r *rig) {
+	inBubble(t, uplink.Notify{Actions: []scan.ActionType{200001}}, func(r *rig) {
 		muted := event("A", time.Minute)
 		muted.ActionType = 500001
 		r.out.add(event("A", 40*time.Minute), muted)
@@ -138,7 +140,7 @@ func TestMutedNodeSupersedesNothing(t *testing.T) {
 }
 
 func TestUnboundPhone(t *testing.T) {
-	inBubble(t, Notify{Concurrency: 8}, func(r *rig) {
+	inBubble(t, uplink.Notify{Concurrency: 8}, func(r *rig) {
 		r.centre.binding = func(string) *syncapi.Binding { return nil }
 		r.wechat.query = func(string, string) (bool, error) { return false, nil }
 		r.wechat.took = 100 * time.Millisecond
@@ -163,7 +165,7 @@ func TestUnboundPhone(t *testing.T) {
 }
 
 func TestBindingFromCentreSparesUserquery(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		r.centre.binding = func(string) *syncapi.Binding { return &syncapi.Binding{Exist: false, Age: 600} }
 		r.out.add(event("A", 0))
 		r.start()
@@ -187,14 +189,14 @@ func TestBindingFromCentreSparesUserquery(t *testing.T) {
 
 // An answer older than 60 s is asked again, in one call for many events.
 func TestOldAnswersAreAskedAgain(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		r.wechat.notify = func(string, wechat.Notification) (bool, error) { return false, code("pathnotify", 48001) }
 		for i := range 30 {
 			r.out.add(event(fmt.Sprint("W", i), 0))
 		}
 		r.start()
 		r.sleep(2 * time.Minute)
-		r.wantState(StateBlocked)
+		r.wantState(valve.StateBlocked)
 		r.wechat.set(func(f *fakeWeChat) { f.notify = nil })
 		r.centre.set(func(c *centre) {
 			c.asked = func(a syncapi.Ask) syncapi.Answer {
@@ -205,7 +207,7 @@ func TestOldAnswersAreAskedAgain(t *testing.T) {
 			}
 		})
 		r.sleep(6 * time.Minute)
-		r.wantState(StateOK)
+		r.wantState(valve.StateOK)
 		for i, s := range r.out.states() {
 			want := store.Pushed
 			if i == 7 {

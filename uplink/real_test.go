@@ -12,6 +12,8 @@ import (
 	"scanrelay/configs/secret"
 	"scanrelay/store"
 	"scanrelay/uplink"
+	"scanrelay/uplink/push"
+	"scanrelay/uplink/valve"
 	"scanrelay/wechat"
 	"scanrelay/wechat/fake"
 )
@@ -35,7 +37,7 @@ func TestEverythingReal(t *testing.T) {
 	if n := w.wechat.Count(fake.UserQuery, 0); n != 50 {
 		t.Errorf("%d userqueries for 50 phones", n)
 	}
-	if st := w.up.Status(); st.WeChatState != uplink.StateOK || !st.CentralConnected {
+	if st := w.up.Status(); st.WeChatState != valve.StateOK || !st.CentralConnected {
 		t.Errorf("status is %+v", st)
 	}
 }
@@ -181,7 +183,7 @@ func TestLatency(t *testing.T) {
 // takes most of the machine; in stub WeChat answers in no time, which leaves what
 // the outbox, the relays and the centre cost.
 func BenchmarkScanToPush(b *testing.B) {
-	for name, stub := range map[string]uplink.WeChat{"fake": nil, "stub": atOnce{}} {
+	for name, stub := range map[string]push.WeChat{"fake": nil, "stub": atOnce{}} {
 		for _, concurrency := range []int{8, 64} {
 			b.Run(fmt.Sprintf("%s/concurrency-%d", name, concurrency), func(b *testing.B) {
 				scanToPush(b, newWorldWith(b, uplink.Notify{Concurrency: concurrency}, fake.Options{BoundByDefault: true}, stub))

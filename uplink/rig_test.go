@@ -1,4 +1,4 @@
-package uplink
+package uplink_test
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"scanrelay/configs/secret"
 	"scanrelay/configs/wait"
 	"scanrelay/store"
+	"scanrelay/uplink"
 	"scanrelay/uplink/syncapi"
 	"scanrelay/wechat"
 )
@@ -29,7 +30,7 @@ type rig struct {
 	wechat *fakeWeChat
 	clock  *testClock
 	set    *metrics.Set
-	up     *Uplink
+	up     *uplink.Uplink
 	ended  []store.Record
 	endMu  sync.Mutex
 	cancel context.CancelFunc
@@ -38,15 +39,15 @@ type rig struct {
 
 // inBubble runs test with a rig that is not started yet; afterwards the relays
 // are stopped and the outbox's rules are checked.
-func inBubble(t *testing.T, n Notify, test func(r *rig)) {
+func inBubble(t *testing.T, n uplink.Notify, test func(r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{t: t, out: newMemory(), clock: &testClock{}, set: metrics.NewSet()}
 		r.centre = newCentre()
 		r.wechat = &fakeWeChat{rig: r}
-		up, err := New(Config{
+		up, err := uplink.New(uplink.Config{
 			Client: r.centre, Outbox: r.out, WeChat: r.wechat, Clock: r.clock, Notify: n, Metrics: r.set, StartSpread: -1,
-			Hooks: Hooks{OnOutcome: func(rec store.Record) {
+			Hooks: uplink.Hooks{OnOutcome: func(rec store.Record) {
 				r.endMu.Lock()
 				defer r.endMu.Unlock()
 				r.ended = append(r.ended, rec)

@@ -1,4 +1,4 @@
-package uplink
+package uplink_test
 
 import (
 	"fmt"
@@ -7,14 +7,16 @@ import (
 	"time"
 
 	"scanrelay/store"
+	"scanrelay/uplink"
 	"scanrelay/uplink/syncapi"
+	"scanrelay/uplink/valve"
 	"scanrelay/wechat"
 )
 
 // Of many calls that fail with a bad token at once one report is made, and all
 // of them go on with the fresh token; none of it counts as an attempt.
 func TestBadTokenIsReportedOnce(t *testing.T) {
-	inBubble(t, Notify{Concurrency: 100}, func(r *rig) {
+	inBubble(t, uplink.Notify{Concurrency: 100}, func(r *rig) {
 		r.wechat.took = 50 * time.Millisecond
 		r.wechat.notify = func(token string, _ wechat.Notification) (bool, error) {
 			if token == "token-1" {
@@ -46,14 +48,14 @@ func TestBadTokenIsReportedOnce(t *testing.T) {
 		if n := r.wechat.count(); n != 200 {
 			t.Errorf("%d calls, want each event twice", n)
 		}
-		r.wantState(StateOK)
+		r.wantState(valve.StateOK)
 	})
 }
 
 // A second refusal with a fresh token is blocked, no loop; when a token works
 // again all flows without a restart.
 func TestFreshTokenRefusedBlocks(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		r.wechat.notify = func(string, wechat.Notification) (bool, error) { return false, code("pathnotify", 40001) }
 		generation := 1
 		r.centre.adjust = func(q *syncapi.Request, resp *syncapi.Response) {
@@ -67,7 +69,7 @@ func TestFreshTokenRefusedBlocks(t *testing.T) {
 		}
 		r.start()
 		r.sleep(4 * time.Second)
-		r.wantState(StateBlocked)
+		r.wantState(valve.StateBlocked)
 		if st := r.up.Status(); !strings.Contains(st.WeChatReason, "someone else") {
 			t.Errorf("the reason is %q", st.WeChatReason)
 		}
@@ -80,7 +82,7 @@ func TestFreshTokenRefusedBlocks(t *testing.T) {
 		}
 		r.wechat.set(func(f *fakeWeChat) { f.notify = nil })
 		r.sleep(10 * time.Minute)
-		r.wantState(StateOK)
+		r.wantState(valve.StateOK)
 		for i, s := range r.out.states() {
 			if s != store.Pushed {
 				t.Fatalf("event %d is %v", i+1, s)
@@ -91,7 +93,7 @@ func TestFreshTokenRefusedBlocks(t *testing.T) {
 
 // The same text again is tried once more, if the centre says that it asked.
 func TestSameTokenAgain(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		calls := 0
 		r.wechat.notify = func(string, wechat.Notification) (bool, error) {
 			if calls++; calls == 1 {
@@ -108,18 +110,18 @@ func TestSameTokenAgain(t *testing.T) {
 		r.start()
 		r.sleep(time.Second)
 		r.wantStates(store.Pushed)
-		r.wantState(StateOK)
+		r.wantState(valve.StateOK)
 	})
 }
 
 func TestNoToken(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		r.centre.resp.Token = nil
 		r.centre.resp.WeChat = syncapi.WeChatView{State: "no_token", Reason: "stable_token: no answer"}
 		r.out.add(event("A", 0))
 		r.start()
 		r.sleep(20 * time.Second)
-		r.wantState(StateNoToken)
+		r.wantState(valve.StateNoToken)
 		r.wantStates(store.ToPush)
 		r.centre.set(func(c *centre) {
 			c.resp.Token = &syncapi.Token{Value: "t", Generation: "g", ExpiresIn: 7200}
@@ -127,13 +129,13 @@ func TestNoToken(t *testing.T) {
 		})
 		r.sleep(6 * time.Second)
 		r.wantStates(store.Pushed)
-		r.wantState(StateOK)
+		r.wantState(valve.StateOK)
 	})
 }
 
 // 150004: calls stop; one probe after 5 s, doubling, at most every 5 minutes.
 func TestBlockedIsProbed(t *testing.T) {
-	inBubble(t, Notify{Concurrency: 4}, func(r *rig) {
+	inBubble(t, uplink.Notify{Concurrency: 4}, func(r *rig) {
 		r.wechat.notify = func(string, wechat.Notification) (bool, error) { return false, code("pathnotify", 150004) }
 		for i := range 50 {
 			r.out.add(event(fmt.Sprint("W", i), 0))
@@ -144,7 +146,7 @@ func TestBlockedIsProbed(t *testing.T) {
 		if first > 4 {
 			t.Errorf("%d calls before it was blocked", first)
 		}
-		r.wantState(StateBlocked)
+		r.wantState(valve.StateBlocked)
 		if st := r.up.Status(); !strings.Contains(st.WeChatReason, "150004") {
 			t.Errorf("the reason is %q", st.WeChatReason)
 		}
@@ -173,7 +175,7 @@ func TestBlockedIsProbed(t *testing.T) {
 
 // What passed max_age while calls were blocked ends expired, not pushed.
 func TestBlockedThenExpired(t *testing.T) {
-	inBubble(t, Notify{MaxAge: time.Hour}, func(r *rig) {
+	inBubble(t, uplink.Notify{MaxAge: time.Hour}, func(r *rig) {
 		r.wechat.notify = func(string, wechat.Notification) (bool, error) { return false, code("pathnotify", 50002) }
 		r.out.add(event("A", 0), event("B", 0))
 		r.start()
@@ -186,14 +188,14 @@ func TestBlockedThenExpired(t *testing.T) {
 }
 
 func TestThrottledDaily(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) { // the bubble begins at 08:00 in Beijing
+	inBubble(t, uplink.Notify{}, func(r *rig) { // the bubble begins at 08:00 in Beijing
 		r.wechat.notify = func(string, wechat.Notification) (bool, error) { return false, code("pathnotify", 45009) }
 		for i := range 30 {
 			r.out.add(event(fmt.Sprint("W", i), 0))
 		}
 		r.start()
 		r.sleep(time.Minute)
-		r.wantState(StateThrottled)
+		r.wantState(valve.StateThrottled)
 		calls := r.wechat.count()
 		if calls > 8 {
 			t.Errorf("%d calls before the pause", calls)
@@ -209,13 +211,13 @@ func TestThrottledDaily(t *testing.T) {
 				t.Fatalf("event %d is %v", i+1, s)
 			}
 		}
-		r.wantState(StateOK)
+		r.wantState(valve.StateOK)
 	})
 }
 
 // userquery alone is throttled: what needs no userquery goes on.
 func TestThrottledUserquery(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		r.centre.binding = func(id string) *syncapi.Binding {
 			if id == "KNOWN" {
 				return &syncapi.Binding{Exist: true}
@@ -241,7 +243,7 @@ func TestThrottledUserquery(t *testing.T) {
 
 // design.md section 5: an API that allows 200 a second with 429, rate 200.
 func TestRateUnderQuota(t *testing.T) {
-	inBubble(t, Notify{Concurrency: 8, Rate: 200}, func(r *rig) {
+	inBubble(t, uplink.Notify{Concurrency: 8, Rate: 200}, func(r *rig) {
 		quota := windowQuota{limit: 200}
 		r.wechat.took = 5 * time.Millisecond
 		r.wechat.notify = quota.notify
@@ -261,7 +263,7 @@ func TestRateUnderQuota(t *testing.T) {
 
 // Called too often the relay slows down and still delivers everything once.
 func TestRateAboveQuota(t *testing.T) {
-	inBubble(t, Notify{Concurrency: 8, Rate: 1000}, func(r *rig) {
+	inBubble(t, uplink.Notify{Concurrency: 8, Rate: 1000}, func(r *rig) {
 		quota := windowQuota{limit: 200}
 		r.wechat.took = 5 * time.Millisecond
 		r.wechat.notify = quota.notify
@@ -300,7 +302,7 @@ func (q *windowQuota) notify(string, wechat.Notification) (bool, error) {
 
 // When WeChat cannot reach the centre, calls rest for 30 s.
 func TestLookupBreaker(t *testing.T) {
-	inBubble(t, Notify{Concurrency: 2}, func(r *rig) {
+	inBubble(t, uplink.Notify{Concurrency: 2}, func(r *rig) {
 		r.wechat.took = 10 * time.Millisecond
 		r.wechat.notify = func(string, wechat.Notification) (bool, error) { return false, code("pathnotify", 932001) }
 		for i := range 100 {
@@ -308,7 +310,7 @@ func TestLookupBreaker(t *testing.T) {
 		}
 		r.start()
 		r.sleep(time.Second)
-		r.wantState(StateUnreachable)
+		r.wantState(valve.StateUnreachable)
 		if st := r.up.Status(); !strings.Contains(st.WeChatReason, "reverse lookup fails") {
 			t.Errorf("the reason is %q", st.WeChatReason)
 		}
@@ -326,7 +328,7 @@ func TestLookupBreaker(t *testing.T) {
 		}
 		r.wechat.set(func(f *fakeWeChat) { f.notify = nil })
 		r.sleep(6 * time.Minute)
-		r.wantState(StateOK)
+		r.wantState(valve.StateOK)
 		if n := r.out.Counts().State[store.Pushed]; n != 100 {
 			t.Errorf("%d pushed", n)
 		}
@@ -335,14 +337,14 @@ func TestLookupBreaker(t *testing.T) {
 
 // WeChat out of reach: few calls fail, nothing is lost, all flows soon after.
 func TestUnreachable(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		r.wechat.notify = func(string, wechat.Notification) (bool, error) { return false, errConnect }
 		for i := range 1000 {
 			r.out.add(event(fmt.Sprint("W", i), 0))
 		}
 		r.start()
 		r.sleep(10 * time.Minute)
-		r.wantState(StateUnreachable)
+		r.wantState(valve.StateUnreachable)
 		if n := r.wechat.count(); n > 100 {
 			t.Errorf("%d calls in ten minutes of WeChat being away", n)
 		}
@@ -351,6 +353,6 @@ func TestUnreachable(t *testing.T) {
 		if n := r.out.Counts().State[store.Pushed]; n != 1000 {
 			t.Errorf("%d pushed", n)
 		}
-		r.wantState(StateOK)
+		r.wantState(valve.StateOK)
 	})
 }

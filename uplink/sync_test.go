@@ -1,4 +1,4 @@
-package uplink
+package uplink_test
 
 import (
 	"context"
@@ -9,16 +9,17 @@ import (
 	"testing"
 	"time"
 
-	"scanrelay/agent/scan"
 	"scanrelay/store"
+	"scanrelay/uplink"
 	"scanrelay/uplink/syncapi"
+	"scanrelay/uplink/valve"
 	"scanrelay/wechat"
 )
 
 func hasEvents(q syncapi.Request) bool { return len(q.Events) > 0 }
 
 func TestBatchesInSequence(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		for i := range 2500 {
 			r.out.add(event(fmt.Sprint("W", i), 0))
 		}
@@ -28,7 +29,7 @@ func TestBatchesInSequence(t *testing.T) {
 			t.Errorf("%d events came, sorted: %v", len(r.centre.events), slices.IsSorted(r.centre.events))
 		}
 		for i, q := range r.centre.that(hasEvents) {
-			if q.From != uint64(i*maxBatch+1) || q.Epoch != "00000000000000e1" || q.NextSeq != 2501 {
+			if q.From != uint64(i*1000+1) || q.Epoch != "00000000000000e1" || q.NextSeq != 2501 {
 				t.Errorf("request %d: from %d, epoch %s, next_seq %d", i, q.From, q.Epoch, q.NextSeq)
 			}
 		}
@@ -36,7 +37,7 @@ func TestBatchesInSequence(t *testing.T) {
 }
 
 func TestIdleSyncs(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		r.start()
 		r.sleep(time.Minute + time.Second)
 		if n := len(r.centre.requests); n < 12 || n > 15 {
@@ -46,7 +47,7 @@ func TestIdleSyncs(t *testing.T) {
 }
 
 func TestRefusedEventIsDead(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		r.out.add(event("A", 0), event("B", 0))
 		r.centre.result = func(e syncapi.Event) syncapi.Answer {
 			if e.WaybillID == "A" {
@@ -64,7 +65,7 @@ func TestRefusedEventIsDead(t *testing.T) {
 }
 
 func TestWaybillDataComesLater(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		r.centre.data = func(string) *syncapi.Waybill { return nil }
 		r.out.add(event("A", time.Minute), event("A", 0))
 		r.start()
@@ -96,7 +97,7 @@ func TestWaybillDataComesLater(t *testing.T) {
 }
 
 func TestWaitingEventsExpire(t *testing.T) {
-	inBubble(t, Notify{MaxAge: time.Hour}, func(r *rig) {
+	inBubble(t, uplink.Notify{MaxAge: time.Hour}, func(r *rig) {
 		r.centre.data = func(string) *syncapi.Waybill { return nil }
 		r.out.add(event("A", 0), event("B", 30*time.Minute))
 		r.start()
@@ -111,7 +112,7 @@ func TestWaitingEventsExpire(t *testing.T) {
 }
 
 func TestRewind(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		for i := range 10 {
 			r.out.add(event(fmt.Sprint("W", i), 0))
 		}
@@ -133,7 +134,7 @@ func TestRewind(t *testing.T) {
 
 // A restored copy of the outbox: the centre has more than we ever gave numbers.
 func TestCentreIsAhead(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		r.out.add(event("A", 0))
 		r.centre.adjust = func(q *syncapi.Request, resp *syncapi.Response) {
 			if q.Epoch == "00000000000000e1" {
@@ -153,7 +154,7 @@ func TestCentreIsAhead(t *testing.T) {
 }
 
 func TestConflict(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		r.out.add(event("A", 0), event("B", 0), event("C", 0))
 		r.centre.adjust = func(q *syncapi.Request, resp *syncapi.Response) {
 			if q.Epoch != "00000000000000e1" {
@@ -178,7 +179,7 @@ func TestConflict(t *testing.T) {
 }
 
 func TestUnauthorizedKeepsEverything(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		r.out.add(event("A", 0))
 		r.centre.fault = func(*syncapi.Request) error { return &syncapi.Error{Status: 401, Message: "unknown token"} }
 		r.start()
@@ -203,7 +204,7 @@ func TestUnauthorizedKeepsEverything(t *testing.T) {
 // A refused batch is halved down to the culprit, which becomes a dead letter.
 func TestRefusedBatch(t *testing.T) {
 	for _, status := range []int{400, 413} {
-		inBubble(t, Notify{}, func(r *rig) {
+		inBubble(t, uplink.Notify{}, func(r *rig) {
 			for i := range 100 {
 				r.out.add(event(fmt.Sprint("W", i), 0))
 			}
@@ -238,7 +239,7 @@ func TestRefusedBatch(t *testing.T) {
 
 // A centre that refuses everything must not turn the outbox into dead letters.
 func TestCentreRefusesEverything(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		for i := range 10 {
 			r.out.add(event(fmt.Sprint("W", i), 0))
 		}
@@ -263,7 +264,7 @@ func TestCentreRefusesEverything(t *testing.T) {
 
 // What is refused may be the extras: events go on without them.
 func TestRefusedExtras(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		r.centre.data = func(id string) *syncapi.Waybill {
 			if id == "A" {
 				return nil
@@ -292,7 +293,7 @@ func TestRefusedExtras(t *testing.T) {
 
 // A batch that a slow line cannot carry in time is sent in smaller ones.
 func TestSlowLine(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		for i := range 100 {
 			r.out.add(event(fmt.Sprint("W", i), 0))
 		}
@@ -311,7 +312,7 @@ func TestSlowLine(t *testing.T) {
 }
 
 func TestCentreAway(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		r.centre.fault = func(*syncapi.Request) error { return &syncapi.Error{Err: errors.New("connection refused")} }
 		for i := range 300 {
 			r.out.add(event(fmt.Sprint("W", i), 0))
@@ -321,7 +322,7 @@ func TestCentreAway(t *testing.T) {
 		if n := len(r.centre.requests); n < 120 || n > 500 {
 			t.Errorf("%d tries in an hour", n)
 		}
-		r.wantState(StateNoToken)
+		r.wantState(valve.StateNoToken)
 		r.centre.set(func(c *centre) { c.fault = nil })
 		r.sleep(35 * time.Second)
 		if n := r.out.Counts().State[store.Pushed]; n != 300 {
@@ -332,7 +333,7 @@ func TestCentreAway(t *testing.T) {
 
 // Old answers cannot be used while the centre is away: events wait for it.
 func TestCentreAwayHoldsOldAnswers(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		r.wechat.notify = func(string, wechat.Notification) (bool, error) { return false, code("pathnotify", 48004) }
 		r.out.add(event("A", 0), event("B", 0))
 		r.start()
@@ -351,7 +352,7 @@ func TestCentreAwayHoldsOldAnswers(t *testing.T) {
 }
 
 func TestClockUnknownHoldsEverything(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		r.clock.set(true)
 		r.out.add(event("A", 0))
 		r.start()
@@ -367,12 +368,7 @@ func TestClockUnknownHoldsEverything(t *testing.T) {
 }
 
 func TestRateIsTheSmaller(t *testing.T) {
-	for _, c := range []struct{ share, limit, want float64 }{{500, 0, 500}, {500, 100, 100}, {50, 100, 50}, {0, 100, 100}, {0, 0, 0}} {
-		if got := lesser(c.share, c.limit); got != c.want {
-			t.Errorf("share %v, notify.rate %v: %v, want %v", c.share, c.limit, got, c.want)
-		}
-	}
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		r.centre.resp.Rate = 10
 		for i := range 100 {
 			r.out.add(event(fmt.Sprint("W", i), 0))
@@ -395,7 +391,7 @@ func TestRateIsTheSmaller(t *testing.T) {
 }
 
 func TestMetrics(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		calls := 0
 		r.wechat.notify = func(string, wechat.Notification) (bool, error) {
 			if calls++; calls == 1 {
@@ -426,7 +422,7 @@ func TestMetrics(t *testing.T) {
 // The nodes of an older epoch, sent again after a rewind, go in a request of
 // their own.
 func TestOneEpochPerRequest(t *testing.T) {
-	inBubble(t, Notify{}, func(r *rig) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
 		r.out.add(event("A", 0))
 		_ = r.out.NewEpoch("test") // relabels A
 		r.out.recs[0].ID.Epoch = 0xe1
@@ -439,33 +435,4 @@ func TestOneEpochPerRequest(t *testing.T) {
 		}
 		r.wantStates(store.Pushed, store.Pushed)
 	})
-}
-
-func TestByEpoch(t *testing.T) {
-	rec := func(epoch, seq uint64) store.Record { return store.Record{ID: store.ID{Epoch: epoch, Seq: seq}} }
-	parts := byEpoch([]store.Record{rec(1, 3), rec(1, 5), rec(2, 9), rec(2, 12)}, 9)
-	if len(parts) != 2 || len(parts[0]) != 2 || len(parts[1]) != 1 {
-		t.Errorf("parts are %v", parts)
-	}
-}
-
-func TestNotificationCarriesEverything(t *testing.T) {
-	e := scan.Event{
-		Waybill: "YT1", ActionType: 300002, ActionTime: 1597396101, ActionMsg: "派件中",
-		Pickup: scan.Courier{Name: "a", Phone: "1"}, Delivery: scan.Courier{Name: "b", Phone: "2"},
-	}
-	p := scan.Party{Name: "n", Phone: "p", Province: "pr", City: "c", Area: "a", Street: "s", Address: "ad", ID: "i"}
-	n := notification(e, scan.Waybill{CreateTime: 7, Sender: p, Receiver: scan.Party{Name: "r", Phone: "q", Province: "x", City: "y", Area: "z"}})
-	want := wechat.Notification{
-		WaybillID: "YT1", CreateTime: 7,
-		Path: wechat.Node{
-			ActionTime: 1597396101, ActionType: 300002, ActionMsg: "派件中",
-			PickupCourierName: "a", PickupCourierPhone: "1", DeliveryCourierName: "b", DeliveryCourierPhone: "2",
-		},
-		Sender:   wechat.Party{Name: "n", Phone: "p", Province: "pr", City: "c", Area: "a", Street: "s", Address: "ad", ID: "i"},
-		Receiver: wechat.Party{Name: "r", Phone: "q", Province: "x", City: "y", Area: "z"},
-	}
-	if n != want {
-		t.Error("the notification differs from the event and its waybill data")
-	}
 }

@@ -12,8 +12,12 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"scanrelay/agent/scan"
-	"scanrelay/configs/wait"
 	"scanrelay/store"
+	"scanrelay/uplink/policy"
+	"scanrelay/uplink/push"
+	"scanrelay/uplink/shared"
+	"scanrelay/uplink/sync"
+	"scanrelay/uplink/valve"
 )
 
 // Notify is the section notify of the agent's configuration.
@@ -42,12 +46,19 @@ type Hooks struct {
 	OnOutcome func(store.Record)   // an event ended; its outcome is durable
 }
 
+// Outbox is what the relays need of the store; *store.Outbox has it. Each
+// relay sees only the part it uses.
+type Outbox interface {
+	sync.Outbox
+	push.Outbox
+}
+
 // Config is what the relays are made of.
 type Config struct {
-	Client  Centre
+	Client  sync.Centre
 	Outbox  Outbox
-	WeChat  WeChat
-	Clock   Clock
+	WeChat  push.WeChat
+	Clock   sync.Clock
 	Notify  Notify
 	Version string // scanrelay's, told to the centre
 	Logger  *slog.Logger
@@ -60,8 +71,9 @@ type Config struct {
 
 // Uplink is both relays.
 type Uplink struct {
-	sync *syncer
-	push *pusher
+	sync  *sync.Relay
+	push  *push.Relay
+	valve *valve.Valve
 }
 
 // New makes the relays; nothing runs yet.
@@ -83,34 +95,34 @@ func New(c Config) (*Uplink, error) {
 }
 
 func assemble(c Config) *Uplink {
-	answers, tokens, valve, desk := newAnswers(), newTokens(), newValve(), newDesk()
-	bindings := newBindings(c.Notify.BindingBound, c.Notify.BindingUnbound)
-	gate := newGate(c.Notify, c.Outbox)
-	waits := newWaits(c.Outbox, gate.expires, c.Logger)
-	s := &syncer{
-		spacing: wait.Backoff{Base: syncBase, Limit: syncCap},
-		centre:  c.Client, outbox: c.Outbox, clock: c.Clock, gate: gate, answers: answers, bindings: bindings,
-		tokens: tokens, valve: valve, waits: waits, desk: desk, log: c.Logger, version: c.Version,
-		limit: c.Notify.Rate, spread: max(0, cmp.Or(c.StartSpread, 2*time.Second)),
-		onSynced: c.Hooks.OnSynced, onEnded: c.Hooks.OnOutcome,
+	n := c.Notify
+	gate := &policy.Gate{Actions: n.Actions, FreshFor: n.FreshFor, MaxAge: n.MaxAge}
+	answers, bindings, questions := shared.NewAnswers(), shared.NewBindings(n.BindingBound, n.BindingUnbound), shared.NewQuestions()
+	v := valve.New()
+	return &Uplink{
+		valve: v,
+		sync: sync.New(sync.Config{
+			Centre: c.Client, Outbox: c.Outbox, Clock: c.Clock, Valve: v, Gate: gate,
+			Answers: answers, Bindings: bindings, Questions: questions, Log: c.Logger, Metrics: c.Metrics,
+			Version: c.Version, Rate: n.Rate, Spread: max(0, cmp.Or(c.StartSpread, 2*time.Second)),
+			OnSynced: c.Hooks.OnSynced, OnEnded: c.Hooks.OnOutcome,
+		}),
+		push: push.New(push.Config{
+			Outbox: c.Outbox, WeChat: c.WeChat, Clock: c.Clock, Valve: v, Gate: gate,
+			Answers: answers, Bindings: bindings, Questions: questions, Log: c.Logger, Metrics: c.Metrics,
+			Concurrency: n.Concurrency, OnEnded: c.Hooks.OnOutcome,
+		}),
 	}
-	s.meters = newMeters(c.Metrics, s.lag)
-	valve.setRate(c.Notify.Rate)
-	p := &pusher{
-		outbox: c.Outbox, wechat: c.WeChat, clock: c.Clock, gate: gate, answers: answers, bindings: bindings,
-		tokens: tokens, valve: valve, waits: waits, desk: desk, flights: newFlights(), meters: s.meters,
-		log: c.Logger, concurrency: c.Notify.Concurrency, onOutcome: c.Hooks.OnOutcome,
-	}
-	return &Uplink{sync: s, push: p}
 }
 
-// Run runs both relays until ctx ends or the outbox fails. When it returns no
-// call is in flight, what WeChat answered is settled and the leases are given
-// back. It takes at most 10 s after ctx ended. The error is nil after a stop.
+// Run runs both relays until ctx ends or the outbox fails; it is called once.
+// When it returns no call is in flight, what WeChat answered is settled and the
+// leases are given back. It takes at most 10 s after ctx ended. The error is nil
+// after a stop.
 func (u *Uplink) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return u.sync.run(ctx) })
-	g.Go(func() error { return u.push.run(ctx) })
+	g.Go(func() error { return u.sync.Run(ctx) })
+	g.Go(func() error { return u.push.Run(ctx) })
 	return g.Wait()
 }
 
@@ -127,30 +139,25 @@ type Status struct {
 
 // Status may be called at any time.
 func (u *Uplink) Status() Status {
-	v := &u.sync.view
-	v.mu.Lock()
+	c := u.sync.Status()
 	st := Status{
-		CentralConnected: v.connected, CentralReason: v.reason, LastSync: v.lastSync, CentralOffset: v.offset,
+		CentralConnected: c.Connected, CentralReason: c.Reason, LastSync: c.LastSync, CentralOffset: c.Offset, SyncLag: c.Lag,
 	}
-	view := v.wechat
-	v.mu.Unlock()
-	st.SyncLag = time.Duration(u.sync.lag() * float64(time.Second))
-	st.WeChatState, st.WeChatReason = u.push.valve.state()
-	if st.WeChatState != StateBlocked && !u.push.tokens.usable() {
-		st.WeChatState, st.WeChatReason = tokenless(view.State, view.Reason, st.CentralConnected)
+	if st.WeChatState, st.WeChatReason = u.valve.State(); st.WeChatState == valve.StateNoToken {
+		st.WeChatState, st.WeChatReason = tokenless(c)
 	}
 	return st
 }
 
 // tokenless says why there is no token, as far as the centre told.
-func tokenless(state, reason string, connected bool) (string, string) {
-	switch {
-	case state == StateBlocked || state == StateUnreachable:
-		return state, "central has no access_token: " + reason
-	case reason != "":
-		return StateNoToken, reason
-	case !connected:
-		return StateNoToken, "central, which gives the access_token, was not reached"
+func tokenless(c sync.Status) (state, reason string) {
+	switch told := c.WeChat; {
+	case told.State == valve.StateBlocked || told.State == valve.StateUnreachable:
+		return told.State, "central has no access_token: " + told.Reason
+	case told.Reason != "":
+		return valve.StateNoToken, told.Reason
+	case !c.Connected:
+		return valve.StateNoToken, "central, which gives the access_token, was not reached"
 	}
-	return StateNoToken, "waiting for a fresh access_token from central"
+	return valve.StateNoToken, "waiting for a fresh access_token from central"
 }

@@ -15,6 +15,7 @@ import (
 	"scanrelay/store/snapshot/bolt"
 	"scanrelay/uplink"
 	"scanrelay/uplink/central"
+	"scanrelay/uplink/push"
 	"scanrelay/uplink/syncapi"
 	"scanrelay/wechat"
 	"scanrelay/wechat/fake"
@@ -36,7 +37,7 @@ type world struct {
 	up      *uplink.Uplink
 	stopUp  func()
 	mu      sync.Mutex
-	stub    uplink.WeChat  // in place of the fake, in benchmarks
+	stub    push.WeChat    // in place of the fake, in benchmarks
 	ended   map[uint64]int // outcomes per sequence number
 	last    time.Time      // of the last outcome
 }
@@ -72,7 +73,7 @@ func newWorld(t testing.TB, n uplink.Notify, o fake.Options) *world {
 
 // newWorldWith is newWorld with another WeChat to push to, if stub is not nil;
 // the token still comes from the fake.
-func newWorldWith(t testing.TB, n uplink.Notify, o fake.Options, stub uplink.WeChat) *world {
+func newWorldWith(t testing.TB, n uplink.Notify, o fake.Options, stub push.WeChat) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), centre: &swap{}, ended: map[uint64]int{}, stub: stub}
 	w.central = httptest.NewUnstartedServer(w.centre)
@@ -143,7 +144,7 @@ func (w *world) startUplink(n uplink.Notify) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	var we uplink.WeChat
+	var we push.WeChat
 	if we, err = wechat.NewClient(wechat.Options{BaseURL: w.api.URL}); err != nil {
 		w.t.Fatal(err)
 	}

@@ -92,11 +92,31 @@ var arrows = []row{
 	{pkg: "agent/control", uses: []string{"store", "agent/scan"}, libraries: []string{metrics, xSys}},
 
 	{pkg: "uplink/syncapi", uses: []string{"agent/scan", "configs/tlsfile"}},
+	{pkg: "uplink/policy", uses: []string{"store", "wechat", "uplink/syncapi", "agent/scan", "configs/wait"}},
+	{
+		pkg: "uplink/valve", uses: []string{"wechat", "uplink/policy", "uplink/syncapi", "configs/secret", "configs/wait"},
+		libraries: []string{xTime},
+	},
+	{pkg: "uplink/shared", uses: []string{"store", "uplink/policy", "uplink/syncapi", "agent/scan"}},
+	{ // knows nothing of WeChat; of the valve only what it declares itself
+		pkg: "uplink/sync", uses: []string{"store", "uplink/policy", "uplink/shared", "uplink/syncapi", "agent/scan", "configs/wait"},
+		libraries: []string{metrics},
+	},
+	{
+		pkg: "uplink/push",
+		uses: []string{
+			"store", "wechat", "uplink/policy", "uplink/shared", "uplink/valve", "uplink/syncapi", "agent/scan",
+			"configs/secret", "configs/wait",
+		},
+		libraries: []string{metrics, xSync},
+	},
 	{
 		pkg:       "uplink",
-		uses:      []string{"store", "wechat", "uplink/syncapi", "agent/scan", "configs/secret", "configs/wait"},
-		libraries: []string{metrics, xTime, xSync},
-		tests:     []string{"wechat/fake", "uplink/central", "store/snapshot", "store/snapshot/bolt"}, // the relays against real ends
+		uses:      []string{"store", "uplink/policy", "uplink/push", "uplink/shared", "uplink/sync", "uplink/valve", "agent/scan"},
+		libraries: []string{metrics, xSync},
+		tests: []string{ // the relays against real ends
+			"wechat", "wechat/fake", "uplink/central", "uplink/syncapi", "store/snapshot", "store/snapshot/bolt", "configs/secret", "configs/wait",
+		},
 	},
 	{
 		pkg: "uplink/central",

@@ -1,0 +1,112 @@
+package push
+
+import (
+	"errors"
+	"time"
+
+	"scanrelay/agent/scan"
+	"scanrelay/configs/wait"
+	"scanrelay/store"
+	"scanrelay/uplink/policy"
+	"scanrelay/uplink/shared"
+	"scanrelay/uplink/syncapi"
+)
+
+// unknownRest bounds the pause before the centre is asked again about a record
+// that it does not have although its waybill was sent again.
+const unknownRest = 16 * time.Second
+
+// admit takes leased records through the gate as far as it needs no call:
+// muted, expired, superseded; then awaiting_waybill, for which the centre is
+// asked where its answer is not fresh.
+func (d *dispatcher) admit(recs []store.Record) {
+	now, leased := d.Clock.Now(), time.Now()
+	var ended []policy.Ending
+	for _, r := range recs {
+		e, over := d.Gate.Ends(r, false, now)
+		if !over {
+			e, over = d.Gate.Stale(r, d.Outbox, now)
+		}
+		if over {
+			ended = append(ended, e)
+			d.left.Count(leased)
+			continue
+		}
+		d.consult(r, leased)
+	}
+	d.end(ended...)
+}
+
+// consult looks whether the centre's answer about the record may be used.
+func (d *dispatcher) consult(r store.Record, leased time.Time) {
+	it := item{rec: r, leased: leased}
+	switch data, advice := d.Answers.About(r); advice {
+	case shared.Push:
+		d.enqueue(it, data)
+	case shared.Ask:
+		d.asking[r.ID.Seq] = it
+		d.meters.asks.Inc()
+		d.Questions.Ask(r)
+	case shared.Resync:
+		d.resync(it)
+	}
+}
+
+// enqueue makes a record ready for a worker.
+func (d *dispatcher) enqueue(it item, data scan.Waybill) {
+	it.data, it.since = data, time.Now()
+	d.ready = append(d.ready, it)
+}
+
+// resync has the nodes of the record's waybill sent to the centre again.
+func (d *dispatcher) resync(it item) {
+	d.asking[it.rec.ID.Seq] = it
+	d.Questions.Resync(it.rec)
+}
+
+// takeReplies goes on with the records that the centre was asked about.
+func (d *dispatcher) takeReplies() {
+	for _, v := range d.Questions.TakeReplies() {
+		if it, ok := d.asking[v.Seq]; ok {
+			delete(d.asking, v.Seq)
+			d.takeReply(it, v)
+		}
+	}
+}
+
+// takeReply goes on with one record. One that the centre does not have is sent
+// again with its waybill, once; what is unknown after that is on its way with
+// the next batches.
+func (d *dispatcher) takeReply(it item, v shared.Reply) {
+	r, now := it.rec, d.Clock.Now()
+	e, over := d.Gate.Answered(r, v.Result, v.Reason, now)
+	unknown := v.Result == syncapi.Conflict || v.Result == syncapi.Unknown
+	data, advice := d.Answers.About(r)
+	switch {
+	case v.Err != nil:
+		d.release(again(r, now.Add(time.Second+wait.UpTo(4*time.Second))))
+	case unknown && v.Resynced:
+		d.release(again(r, now.Add(wait.UpTo(unknownRest))))
+	case unknown:
+		d.resync(it)
+	case over:
+		d.end(e)
+	case v.Result == syncapi.Taken && advice == shared.Push:
+		d.enqueue(it, data)
+	case v.Result == syncapi.Taken && advice == shared.Resync && !v.Resynced:
+		d.resync(it)
+	default: // no waybill data
+		d.park(r)
+	}
+}
+
+// park gives a record back until its waybill's data comes.
+func (d *dispatcher) park(r store.Record) {
+	if err := d.Outbox.Park(r); err != nil && !errors.Is(err, store.ErrNotLeased) {
+		d.Log.Error("park event without waybill data", "id", r.ID.String(), "error", err)
+	}
+	d.left.Count(time.Now())
+	// Declared after it is parked: if the data came in between, the centre
+	// answers the declaration with ready.
+	d.Questions.Declare(r.Event.Waybill)
+}

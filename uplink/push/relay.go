@@ -1,0 +1,188 @@
+package push
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"golang.org/x/sync/singleflight"
+
+	"scanrelay/configs/secret"
+	"scanrelay/configs/wait"
+	"scanrelay/store"
+	"scanrelay/uplink/policy"
+	"scanrelay/uplink/shared"
+	"scanrelay/uplink/valve"
+	"scanrelay/wechat"
+)
+
+// finishing is how long calls in flight may go on after a stop; settling how
+// long their outcomes may take to be committed.
+const (
+	finishing = 8 * time.Second
+	settling  = 9500 * time.Millisecond
+)
+
+// Outbox hands records out and takes back what became of them; *store.Outbox is
+// one.
+type Outbox interface {
+	// Lease claims up to max records that are due, at most one of each
+	// waybill, until they are settled, released, parked or ttl is over.
+	Lease(max int, ttl time.Duration) ([]store.Record, error)
+	// Due is when the next record becomes due.
+	Due() (time.Time, bool)
+	// Pushable receives when there may be something to lease.
+	Pushable() <-chan struct{}
+	// Settle commits outcomes; at return they are durable. ErrNotLeased: some
+	// were not leased any more, the others are settled.
+	Settle(ctx context.Context, s []store.Settlement) error
+	// Release gives leases back, each due at its At.
+	Release(r ...store.Retry) error
+	// Park gives leases back to wait for waybill data.
+	Park(records ...store.Record) error
+	// Waiting returns records that wait for data, in sequence order, after the
+	// given number; none: there are no more.
+	Waiting(max int, after uint64) ([]store.Record, error)
+	// WakeEvents makes waiting records leasable.
+	WakeEvents(seqs ...uint64)
+	policy.History
+}
+
+// WeChat is WeChat; *wechat.Client is one. Both calls bound their own time.
+type WeChat interface {
+	UserQuery(ctx context.Context, token secret.Text, phone string) (exist bool, err error)
+	PathNotify(ctx context.Context, token secret.Text, n wechat.Notification) (exist bool, err error)
+}
+
+// Clock is the gateway's clock. While it is not believable nothing is pushed.
+type Clock interface {
+	Now() time.Time
+	Believable() bool
+}
+
+// Config is what the relay is made of.
+type Config struct {
+	Outbox      Outbox
+	WeChat      WeChat
+	Clock       Clock
+	Valve       *valve.Valve
+	Gate        *policy.Gate
+	Answers     *shared.Answers
+	Bindings    *shared.Bindings
+	Questions   *shared.Questions
+	Log         *slog.Logger
+	Metrics     *metrics.Set
+	Concurrency int // workers
+	OnEnded     func(store.Record)
+}
+
+// Relay is the push relay.
+type Relay struct {
+	Config
+	meters  *meters
+	queries singleflight.Group // userqueries by phone
+	crowded atomic.Bool        // records wait for a worker
+
+	taking  context.Context // ends when no new call may begin
+	calling context.Context // ends when calls are abandoned
+	ending  context.Context // ends when outcomes are given up
+	failed  chan error      // cap 1: the outbox failed for good
+	work    chan item
+	done    chan struct{}
+}
+
+// New makes the relay.
+func New(c Config) *Relay {
+	return &Relay{
+		Config: c, meters: newMeters(c.Metrics), failed: make(chan error, 1),
+		work: make(chan item), done: make(chan struct{}, c.Concurrency),
+	}
+}
+
+// Run pushes until ctx ends or the outbox fails; it is called once. When it
+// returns no call is in flight, what was answered is settled and all leases are
+// given back.
+func (p *Relay) Run(ctx context.Context) error {
+	taking, stop := context.WithCancel(ctx)
+	defer stop()
+	calling, abandon := context.WithCancel(context.WithoutCancel(ctx))
+	defer abandon()
+	ending, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	p.taking, p.calling, p.ending = taking, calling, ending
+
+	var workers sync.WaitGroup
+	for range p.Concurrency {
+		workers.Go(p.serve)
+	}
+	workers.Go(p.sweep)
+	d := dispatcher{Relay: p, asking: make(map[uint64]item), mayLease: true}
+	err := d.run(taking)
+	stop()
+	close(p.work)
+	defer time.AfterFunc(finishing, abandon).Stop()
+	defer time.AfterFunc(settling, giveUp).Stop()
+	d.giveBack()
+	workers.Wait()
+	return err
+}
+
+// window is how many records may be under way: 0 until a moment, 1, or any (-1).
+func (p *Relay) window() (int, time.Time) {
+	if !p.Clock.Believable() {
+		return 0, time.Now().Add(time.Second)
+	}
+	return p.Valve.Window()
+}
+
+const (
+	sweepEvery = time.Minute
+	sweepPage  = 2000
+	sweepPages = 50
+)
+
+// sweep looks every minute for events that expired while they waited for waybill
+// data, and wakes them for the gate to end them. They expire in sequence order
+// for the most part, so it looks from the start as long as it finds some, and
+// beside that through the rest, a page each time. It rests while events cannot
+// be judged.
+func (p *Relay) sweep() {
+	rest := uint64(0) // where the page beside the front begins
+	for wait.Sleep(p.taking, sweepEvery) {
+		if window, _ := p.window(); window == 0 {
+			continue
+		}
+		front := uint64(0)
+		for range sweepPages {
+			last, due := p.wakeExpired(front)
+			if front = last; due == 0 || last == 0 {
+				break
+			}
+		}
+		rest, _ = p.wakeExpired(max(rest, front))
+	}
+}
+
+// wakeExpired looks at one page after a number. It returns the last number of
+// the page, 0 if there are no more behind it, and how many had expired.
+func (p *Relay) wakeExpired(after uint64) (last uint64, due int) {
+	page, err := p.Outbox.Waiting(sweepPage, after)
+	if err != nil {
+		p.Log.Error("look for expired events that wait, trying again", "error", err)
+		return 0, 0
+	}
+	var expired []uint64
+	for _, r := range page {
+		if p.Gate.Expired(r, p.Clock.Now()) {
+			expired = append(expired, r.ID.Seq)
+		}
+	}
+	p.Outbox.WakeEvents(expired...)
+	if len(page) == sweepPage {
+		last = page[len(page)-1].ID.Seq
+	}
+	return last, len(expired)
+}

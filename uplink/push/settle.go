@@ -1,0 +1,70 @@
+package push
+
+import (
+	"errors"
+	"time"
+
+	"scanrelay/configs/wait"
+	"scanrelay/store"
+	"scanrelay/uplink/policy"
+)
+
+// Between tries to commit outcomes.
+const (
+	settleBase = 100 * time.Millisecond
+	settleCap  = 5 * time.Second
+)
+
+// end commits outcomes and returns when they are durable, or when there is no
+// more time: then the events are leased again by the next run.
+func (p *Relay) end(ended ...policy.Ending) {
+	if len(ended) == 0 {
+		return
+	}
+	for try := 0; ; try++ {
+		err := p.commit(ended)
+		switch {
+		case err == nil:
+			return
+		case errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrFailed):
+			select {
+			case p.failed <- err:
+			default:
+			}
+			return
+		case errors.Is(err, store.ErrNotLeased): // the others are settled
+			p.Log.Warn("an outcome came after its lease had ended", "error", err)
+			return
+		}
+		p.Log.Error("settle events, trying again", "error", err)
+		if !wait.Sleep(p.ending, wait.Jitter(try, settleBase, settleCap)) {
+			return
+		}
+	}
+}
+
+func (p *Relay) commit(ended []policy.Ending) error {
+	if err := p.Outbox.Settle(p.ending, policy.Settlements(ended)); err != nil {
+		return err
+	}
+	now := p.Clock.Now()
+	for _, e := range ended {
+		p.Answers.Forget(e.Record.Event.Waybill, e.Seq)
+		if p.OnEnded != nil {
+			p.OnEnded(e.Finished(now))
+		}
+	}
+	return nil
+}
+
+// again gives a record back as it was, due at a moment.
+func again(r store.Record, at time.Time) store.Retry {
+	return store.Retry{Seq: r.ID.Seq, Lease: r.Lease, At: at, Attempts: r.Attempts, Last: r.Last}
+}
+
+// release gives leases back. Where that fails they end by themselves.
+func (p *Relay) release(r store.Retry) {
+	if err := p.Outbox.Release(r); err != nil && !errors.Is(err, store.ErrNotLeased) {
+		p.Log.Error("release event", "seq", r.Seq, "error", err)
+	}
+}

@@ -1,0 +1,149 @@
+package push
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"scanrelay/agent/scan"
+	"scanrelay/configs/secret"
+	"scanrelay/store"
+	"scanrelay/uplink/policy"
+	"scanrelay/uplink/shared"
+	"scanrelay/uplink/valve"
+	"scanrelay/wechat"
+)
+
+// leaseUse is how old a lease may be for a call to begin under it.
+const leaseUse = 3 * time.Minute
+
+// item is one record on its way through a worker.
+type item struct {
+	rec    store.Record
+	data   scan.Waybill
+	leased time.Time
+	since  time.Time // when its answer was last found fresh
+	phone  shared.PhoneKey
+	tried  bool // a call was made that counts as an attempt
+}
+
+// attempts is how many the record had, this lease included.
+func (it *item) attempts() int {
+	if it.tried {
+		return it.rec.Attempts + 1
+	}
+	return it.rec.Attempts
+}
+
+// serve is one worker: a place in notify.concurrency. It holds its place until
+// the outbox has committed what became of the record.
+func (p *Relay) serve() {
+	for it := range p.work {
+		p.finish(&it, p.deliver(p.calling, &it))
+		select {
+		case p.done <- struct{}{}:
+		case <-p.taking.Done(): // nobody hands out more, nobody counts
+		}
+	}
+}
+
+// deliver makes the calls for one record and says what comes of it.
+func (p *Relay) deliver(ctx context.Context, it *item) policy.Decision {
+	if time.Since(it.leased) > leaseUse {
+		return policy.Decision{Next: policy.Hold}
+	}
+	it.phone = p.Bindings.Key(it.data.Receiver.Phone)
+	if d := p.bound(ctx, it); d.Next != policy.GoOn {
+		return d
+	}
+	n := notification(it.rec.Event, it.data)
+	return p.call(it, wechat.APIPathNotify, func(t secret.Text) (bool, error) { return p.WeChat.PathNotify(ctx, t, n) })
+}
+
+// call makes one call, again with a fresh token where the first was refused.
+func (p *Relay) call(it *item, api string, do func(secret.Text) (bool, error)) policy.Decision {
+	for {
+		permit, err := p.Valve.Enter(p.taking, api)
+		if err != nil {
+			return held(err)
+		}
+		d := p.once(it, api, func() (bool, error) { return do(permit.Token()) })
+		if d.Next != policy.Again {
+			p.learn(it, permit, d)
+			return d
+		}
+		again := permit.Refused(d.Reply.Reason)
+		p.Questions.Nudge()
+		if !again {
+			return policy.Decision{Next: policy.Hold, Reply: d.Reply}
+		}
+		p.Log.Warn("access token refused, waiting for a fresh one", "reason", d.Reply.Reason)
+	}
+}
+
+// once makes one call and decides what it means.
+func (p *Relay) once(it *item, api string, do func() (bool, error)) policy.Decision {
+	start := time.Now()
+	exist, err := do()
+	p.meters.call(api, err, time.Since(start))
+	if err == nil {
+		p.Bindings.Learned(it.phone, it.rec.Event.Waybill, exist)
+	}
+	d := policy.Decide(policy.Call{
+		API: api, Exist: exist, Err: err, Now: p.Clock.Now(),
+		Attempts: it.rec.Attempts, Mismatches: p.Answers.Mismatches(it.rec.ID.Seq),
+	})
+	if d.Unsure {
+		p.meters.unsure.Inc()
+	}
+	if err != nil && p.calling.Err() != nil { // abandoned by the stop: says nothing about WeChat
+		d.Signal = policy.Signal{}
+	}
+	return d
+}
+
+// learn keeps what a call taught and hands its permit back.
+func (p *Relay) learn(it *item, permit *valve.Permit, d policy.Decision) {
+	if d.Class == wechat.Success || d.Reply.ErrCode != 0 {
+		permit.Accepted()
+	}
+	permit.Leave(d.Signal)
+	if d.Mismatch() {
+		p.Answers.Mismatched(it.rec.Event.Waybill, it.rec.ID.Seq)
+	}
+	it.tried = it.tried || d.Next == policy.Retry || d.Next == policy.Settle
+}
+
+// held gives an event back whose call may not be made now. The dispatcher itself
+// waits for the valve, unless it says when.
+func held(err error) policy.Decision {
+	d := policy.Decision{Next: policy.Hold}
+	var h *valve.Held
+	if errors.As(err, &h) {
+		d.Delay = h.After
+	}
+	return d
+}
+
+// finish commits what became of the record.
+func (p *Relay) finish(it *item, d policy.Decision) {
+	back := again(it.rec, p.Clock.Now().Add(d.Delay))
+	switch d.Next {
+	case policy.Settle:
+		// While no other record waits for the worker, the commit may wait for
+		// company.
+		p.end(policy.Ending{Record: it.rec, Settlement: store.Settlement{
+			Seq: it.rec.ID.Seq, Lease: it.rec.Lease, Outcome: d.Outcome, Last: d.Reply, Attempts: it.attempts(),
+			NoHurry: !p.crowded.Load(),
+		}})
+		return
+	case policy.Retry:
+		p.meters.retry(d.Class)
+		back.Attempts, back.Last = it.attempts(), d.Reply
+	default:
+		if d.Reply.Reason != "" {
+			back.Last = d.Reply
+		}
+	}
+	p.release(back)
+}

@@ -1,0 +1,142 @@
+package shared
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"scanrelay/agent/scan"
+	"scanrelay/store"
+	"scanrelay/uplink/policy"
+)
+
+// AnswerLife is how long an answer of the centre may be used; an older one is
+// asked again before the push, because another depot may have been faster.
+const AnswerLife = 60 * time.Second
+
+const (
+	// maxKnown bounds the waybills in memory, about one kilobyte each; of the
+	// least recently used ones the centre is asked again.
+	maxKnown = 4096
+	// maxMismatched bounds the events whose mismatches are counted.
+	maxMismatched = 4096
+)
+
+// Advice is what the answers in memory say about a record that wants a push.
+type Advice int
+
+// What to do with a record.
+const (
+	Ask    Advice = iota // nothing fresh is known
+	Resync               // WeChat and the centre disagreed: send its nodes again
+	Push                 // taken, with data
+)
+
+// Answers holds what the centre said, by waybill.
+type Answers struct {
+	mu         sync.Mutex
+	known      *recent[scan.WaybillID, *known]
+	mismatched *recent[uint64, int] // how often WeChat disagreed, by sequence number
+}
+
+type known struct {
+	data     scan.Waybill
+	taken    []stamp // events answered taken lately
+	resynced bool    // all its nodes were acknowledged anew since the last mismatch
+}
+
+type stamp struct {
+	seq uint64
+	at  time.Time
+}
+
+// NewAnswers makes one that knows nothing.
+func NewAnswers() *Answers {
+	return &Answers{known: newRecent[scan.WaybillID, *known](maxKnown), mismatched: newRecent[uint64, int](maxMismatched)}
+}
+
+// Tell keeps waybill data that came with an answer.
+func (a *Answers) Tell(id scan.WaybillID, data scan.Waybill) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if k, ok := a.known.get(id); ok {
+		k.data = data
+		return
+	}
+	a.known.put(id, &known{data: data})
+}
+
+// Taken keeps that the centre answered an event with taken just now. It reports
+// whether the waybill's data is known as well.
+func (a *Answers) Taken(id scan.WaybillID, seq uint64) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	k, ok := a.known.get(id)
+	if !ok {
+		return false
+	}
+	k.drop(func(s stamp) bool { return s.seq == seq || time.Since(s.at) >= AnswerLife })
+	k.taken = append(k.taken, stamp{seq, time.Now()})
+	return true
+}
+
+func (k *known) drop(which func(stamp) bool) { k.taken = slices.DeleteFunc(k.taken, which) }
+
+// Resynced keeps that the centre acknowledged the waybill's nodes anew.
+func (a *Answers) Resynced(id scan.WaybillID) { a.setResynced(id, true) }
+
+func (a *Answers) setResynced(id scan.WaybillID, done bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if k, ok := a.known.get(id); ok {
+		k.resynced = done
+	}
+}
+
+// About says what to do about a record, and with which waybill data.
+func (a *Answers) About(r store.Record) (scan.Waybill, Advice) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	k, ok := a.known.get(r.Event.Waybill)
+	switch {
+	case policy.WantsResync(r.Last) && (!ok || !k.resynced):
+		return scan.Waybill{}, Resync
+	case ok && slices.ContainsFunc(k.taken, func(s stamp) bool { return s.seq == r.ID.Seq && time.Since(s.at) < AnswerLife }):
+		return k.data, Push
+	}
+	return scan.Waybill{}, Ask
+}
+
+// Mismatches is how often WeChat's reverse lookup disagreed about an event.
+func (a *Answers) Mismatches(seq uint64) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n, _ := a.mismatched.get(seq)
+	return n
+}
+
+// Mismatched counts once more, and asks for a re-sync of the waybill.
+func (a *Answers) Mismatched(id scan.WaybillID, seq uint64) {
+	a.setResynced(id, false)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n, _ := a.mismatched.get(seq)
+	a.mismatched.put(seq, n+1)
+}
+
+// Forget drops what is kept about one event that ended.
+func (a *Answers) Forget(id scan.WaybillID, seq uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.mismatched.drop(seq)
+	if k, ok := a.known.get(id); ok {
+		k.drop(func(s stamp) bool { return s.seq == seq })
+	}
+}
+
+// Clear forgets all answers: the centre lost what they were about.
+func (a *Answers) Clear() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.known.clear()
+}

@@ -1,0 +1,194 @@
+package sync
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"scanrelay/agent/scan"
+	"scanrelay/store"
+	"scanrelay/uplink/policy"
+	"scanrelay/uplink/shared"
+	"scanrelay/uplink/syncapi"
+)
+
+// maxMoves bounds corrections of the numbering in a row that are made without a
+// pause.
+const maxMoves = 3
+
+var (
+	errRenumbered = errors.New("the numbering was corrected")
+	errUnsettled  = errors.New("central's numbers do not settle: it asks for corrections again and again")
+	errUnanswered = errors.New("central did not answer for this event")
+)
+
+// number is an event's place on the wire.
+type number struct {
+	epoch string
+	seq   uint64
+}
+
+// results are the answers of one call by number.
+type results map[number]syncapi.Answer
+
+// add takes the answers of one call.
+func (res results) add(resp *syncapi.Response) {
+	for _, a := range resp.Answers {
+		res[number{a.Epoch, a.Seq}] = a
+	}
+}
+
+// of is the answer about a record.
+func (res results) of(r store.Record) (syncapi.Answer, bool) {
+	a, ok := res[number{epochText(r.ID.Epoch), r.ID.Seq}]
+	return a, ok
+}
+
+// apply takes the answer to a batch: numbering first, then what is known, then
+// the events, then the questions.
+func (s *Relay) apply(b *batch, resp *syncapi.Response) (more bool, err error) {
+	s.narrow.accepted(b)
+	s.declarations.heard(b.declaration, resp.StoreID, resp.Process)
+	if moved, err := s.renumber(b, resp); moved || err != nil {
+		s.Questions.Fail(b.asks, errRenumbered)
+		if s.moves++; s.moves > maxMoves && err == nil {
+			err = errUnsettled
+		}
+		return true, err
+	}
+	s.moves = 0
+	s.know(resp)
+	res := make(results, len(resp.Answers))
+	res.add(resp)
+	conflict, err := s.applyEvents(b, res)
+	if err != nil {
+		s.Questions.Fail(b.asks, err)
+		return false, err
+	}
+	s.reply(b.asks, res, false)
+	s.declarations.wake(resp.Ready)
+	if conflict {
+		return true, s.newEpoch("central has another event under a number of ours")
+	}
+	return b.full, nil
+}
+
+// renumber compares the centre's have with ours. moved means that the batch
+// counts for nothing and is built anew.
+func (s *Relay) renumber(b *batch, resp *syncapi.Response) (moved bool, err error) {
+	switch {
+	case resp.Have >= b.counts.NextSeq:
+		// Our store is older than what it once sent.
+		return true, s.newEpoch(fmt.Sprintf("central has events up to %d, we are at %d: this store was restored from a copy", resp.Have, b.counts.NextSeq))
+	case resp.Rewind || resp.Have < b.counts.Watermark:
+		s.Log.Warn("central lost events that it had taken, they are sent again", "have", resp.Have, "watermark", b.counts.Watermark)
+		s.Answers.Clear()
+		if err := s.Outbox.Rewind(resp.Have); err != nil {
+			return true, fmt.Errorf("rewind to %d: %w", resp.Have, err)
+		}
+		return true, nil
+	}
+	return false, nil
+}
+
+func (s *Relay) newEpoch(why string) error {
+	s.Log.Warn("a new epoch begins", "reason", why)
+	s.Answers.Clear()
+	if err := s.Outbox.NewEpoch(why); err != nil {
+		return fmt.Errorf("begin new epoch: %w", err)
+	}
+	return nil
+}
+
+// know keeps waybill data and bindings for the pushes to come.
+func (s *Relay) know(resp *syncapi.Response) {
+	for _, k := range resp.Waybills {
+		data := k.Scan()
+		s.Answers.Tell(scan.WaybillID(k.WaybillID), data)
+		if k.Binding != nil {
+			s.Bindings.Told(data.Receiver.Phone, k.Binding.Exist, time.Duration(k.Binding.Age)*time.Second)
+		}
+	}
+}
+
+// applyEvents ends what ended and lifts the watermark over what was answered,
+// up to the first conflict.
+func (s *Relay) applyEvents(b *batch, res results) (conflict bool, err error) {
+	if len(b.recs) == 0 {
+		return false, nil
+	}
+	now := s.Clock.Now()
+	var ended []policy.Ending
+	var waiting []store.Record
+	done := 0
+	for _, r := range b.recs {
+		a, ok := res.of(r)
+		if !ok || a.Result == syncapi.Conflict {
+			conflict = ok
+			break
+		}
+		done++
+		switch e, over := s.Gate.Answered(r, a.Result, a.Reason, now); {
+		case r.State.Finished(): // sent again after the centre lost it
+		case over:
+			ended = append(ended, e)
+		case !s.pushable(r, a):
+			waiting = append(waiting, r)
+		}
+	}
+	if done == 0 {
+		if conflict {
+			return true, nil
+		}
+		return false, fmt.Errorf("central answered none of %d events", len(b.recs))
+	}
+	if err := s.pass(b.recs[done-1].ID.Seq, ended, waiting); err != nil {
+		return false, err
+	}
+	if s.OnSynced != nil {
+		s.OnSynced(slices.Clone(b.recs[:done]))
+	}
+	return conflict, nil
+}
+
+// pushable keeps a taken event's answer; false where its waybill has no data.
+func (s *Relay) pushable(r store.Record, a syncapi.Answer) bool {
+	return a.Result == syncapi.Taken && s.Answers.Taken(r.Event.Waybill, r.ID.Seq)
+}
+
+// pass lifts the watermark and settles what ended, in one commit.
+func (s *Relay) pass(upTo uint64, ended []policy.Ending, waiting []store.Record) error {
+	seqs := make([]uint64, len(waiting))
+	for i, r := range waiting {
+		seqs[i] = r.ID.Seq
+	}
+	if err := s.Outbox.Synced(upTo, policy.Settlements(ended), seqs); err != nil {
+		return fmt.Errorf("lift watermark to %d: %w", upTo, err)
+	}
+	for _, r := range waiting {
+		s.Questions.Declare(r.Event.Waybill)
+	}
+	if s.OnEnded != nil {
+		now := s.Clock.Now()
+		for _, e := range ended {
+			s.OnEnded(e.Finished(now))
+		}
+	}
+	return nil
+}
+
+// reply answers the push relay's questions.
+func (s *Relay) reply(asked []store.Record, res results, resynced bool) {
+	replies := make([]shared.Reply, len(asked))
+	for i, r := range asked {
+		a, ok := res.of(r)
+		if !ok {
+			replies[i] = shared.Reply{Seq: r.ID.Seq, Err: errUnanswered}
+			continue
+		}
+		s.pushable(r, a) // keeps the answer
+		replies[i] = shared.Reply{Seq: r.ID.Seq, Result: a.Result, Reason: a.Reason, Resynced: resynced}
+	}
+	s.Questions.Reply(replies...)
+}

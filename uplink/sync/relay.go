@@ -1,0 +1,244 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"scanrelay/agent/scan"
+	"scanrelay/configs/wait"
+	"scanrelay/store"
+	"scanrelay/uplink/policy"
+	"scanrelay/uplink/shared"
+	"scanrelay/uplink/syncapi"
+)
+
+const (
+	idleSync   = 5 * time.Second      // an idle agent syncs this often
+	soonSync   = time.Second          // when something waits that is not urgent
+	batchDelay = 5 * time.Millisecond // lets scans that come together go together
+	syncBase   = time.Second          // between calls that fail
+	syncCap    = 30 * time.Second
+	denyBase   = 5 * time.Second // at least, when the centre does not accept our credential
+)
+
+// Outbox is the outbox as the sync relay drains it; *store.Outbox is one.
+type Outbox interface {
+	// Unsynced returns records after the watermark in sequence order, at most
+	// max and about maxBytes.
+	Unsynced(max, maxBytes int) ([]store.Record, error)
+	// Arrived receives when something new is unsynced.
+	Arrived() <-chan struct{}
+	// Synced lifts the watermark to upTo. In the same commit ended events get
+	// their outcome; waiting ones begin to wait for waybill data, the others
+	// can be leased.
+	Synced(upTo uint64, ended []store.Settlement, waiting []uint64) error
+	// Rewind moves the watermark back.
+	Rewind(have uint64) error
+	// NewEpoch begins a new epoch, under which what is unsynced is sent.
+	NewEpoch(why string) error
+	// OfWaybills returns all records of the waybills in sequence order.
+	OfWaybills(ids []scan.WaybillID, max int) ([]store.Record, error)
+	// Waiting returns records that wait for data, in sequence order, after the
+	// given number; none: there are no more.
+	Waiting(max int, after uint64) ([]store.Record, error)
+	// Wake makes all records of the waybills leasable.
+	Wake(ids ...scan.WaybillID) error
+	Counts() store.Counts
+}
+
+// Centre is the centre; *syncapi.Client is one.
+type Centre interface {
+	Sync(ctx context.Context, r *syncapi.Request) (*syncapi.Response, syncapi.Exchange, error)
+}
+
+// Valve is what the push relay's calls go through.
+type Valve interface {
+	Offer(*syncapi.Token)
+	SetRate(perSecond float64)
+	// BadToken is the generation of a token that WeChat refused; "" if none.
+	BadToken() string
+}
+
+// Clock is the gateway's clock. While it is not believable nothing is synced.
+type Clock interface {
+	Now() time.Time
+	Believable() bool
+	// Heard tells the centre's clock as it was a moment ago, off by at most
+	// about slack.
+	Heard(centre time.Time, slack time.Duration)
+}
+
+// Config is what the relay is made of.
+type Config struct {
+	Centre    Centre
+	Outbox    Outbox
+	Clock     Clock
+	Valve     Valve
+	Gate      *policy.Gate
+	Answers   *shared.Answers
+	Bindings  *shared.Bindings
+	Questions *shared.Questions
+	Log       *slog.Logger
+	Metrics   *metrics.Set
+	Version   string        // scanrelay's, told to the centre
+	Rate      float64       // notify.rate; 0: the centre's share alone
+	Spread    time.Duration // bounds the random wait before the first call
+	OnSynced  func([]store.Record)
+	OnEnded   func(store.Record)
+}
+
+// Relay is the sync relay. Only its own goroutine uses the fields below oldest.
+type Relay struct {
+	Config
+	meters *meters
+	view   view
+	oldest atomic.Int64 // received_at of the oldest unsynced event, unix nanoseconds; 0: none
+
+	declarations declarations
+	narrow       narrowing
+	pace         wait.Backoff // of calls that fail
+	storeID      string       // of the centre's last answer
+	moves        int          // corrections of the numbering in a row
+}
+
+// New makes the relay.
+func New(c Config) *Relay {
+	s := &Relay{Config: c, pace: wait.Backoff{Base: syncBase, Limit: syncCap}}
+	s.declarations = declarations{outbox: c.Outbox, questions: c.Questions, log: c.Log}
+	s.meters = newMeters(c.Metrics, s.lag)
+	c.Valve.SetRate(c.Rate)
+	return s
+}
+
+// Run syncs until ctx ends or the outbox fails. The error is nil after a stop.
+func (s *Relay) Run(ctx context.Context) error {
+	wait.Sleep(ctx, wait.UpTo(s.Spread))
+	for ctx.Err() == nil {
+		more, err := s.turn(ctx)
+		switch {
+		case ctx.Err() != nil:
+		case errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrFailed):
+			return err
+		case err != nil:
+			wait.Sleep(ctx, s.failed(err))
+		case !more:
+			s.wait(ctx)
+		}
+	}
+	return nil
+}
+
+// turn makes one call with what there is to say; more is true when there is
+// more to say at once.
+func (s *Relay) turn(ctx context.Context) (more bool, err error) {
+	b, err := s.build()
+	if err != nil {
+		return false, err
+	}
+	resp, err := s.call(ctx, &b.req)
+	if err != nil {
+		return s.unheard(b, err)
+	}
+	if more, err = s.apply(b, resp); err != nil {
+		return false, err
+	}
+	asks, resyncs, _ := s.Questions.Waiting()
+	if resyncs {
+		err = s.resync(ctx)
+	}
+	return more || asks, err
+}
+
+// call makes one call of the centre and takes from its answer what holds
+// whatever else is in it.
+func (s *Relay) call(ctx context.Context, req *syncapi.Request) (*syncapi.Response, error) {
+	resp, x, err := s.Centre.Sync(ctx, req)
+	e := asError(err)
+	if ctx.Err() == nil {
+		s.meters.count(e, x.Took)
+	}
+	if e != nil {
+		return nil, e
+	}
+	s.contact(resp, x)
+	return resp, nil
+}
+
+// asError is err as an *syncapi.Error; nil for nil.
+func asError(err error) *syncapi.Error {
+	var e *syncapi.Error
+	if err != nil && !errors.As(err, &e) {
+		e = &syncapi.Error{Err: err}
+	}
+	return e
+}
+
+// contact takes what every answer carries: the centre's clock, the token, the
+// rate, the state of WeChat as the centre sees it.
+func (s *Relay) contact(resp *syncapi.Response, x syncapi.Exchange) {
+	s.pace.Reset()
+	centre := time.Unix(resp.Time, 0)
+	s.Clock.Heard(centre, x.Took+time.Second)
+	if s.view.reached(s.Clock.Now(), centre, resp.WeChat) {
+		s.Log.Info("central reached")
+	}
+	s.Valve.Offer(resp.Token)
+	s.Valve.SetRate(lesser(resp.Rate, s.Rate))
+	if s.storeID != "" && s.storeID != resp.StoreID {
+		s.Log.Warn("central has another store than before")
+		s.Answers.Clear()
+	}
+	s.storeID = resp.StoreID
+}
+
+// lesser is the smaller of two rates, of which 0 or less means none.
+func lesser(a, b float64) float64 {
+	if a <= 0 || (b > 0 && b < a) {
+		return b
+	}
+	return a
+}
+
+// failed notes a call that failed, and says how long to wait.
+func (s *Relay) failed(err error) time.Duration {
+	e := asError(err)
+	reason, pause := e.Error(), s.pace.Next()
+	if e.Unauthorized() {
+		reason = "central does not accept this depot's credential (" + reason + "); everything is kept"
+		pause += denyBase
+	}
+	if s.view.lost(reason) {
+		s.Log.Warn("central not reached", "reason", reason)
+	}
+	if e.RetryAfter > 0 {
+		pause = max(pause, e.RetryAfter+wait.UpTo(e.RetryAfter/10))
+	}
+	return pause
+}
+
+// wait returns when there is something to say again, at the latest after the
+// idle interval.
+func (s *Relay) wait(ctx context.Context) {
+	d := idleSync
+	if s.declarations.pending() {
+		d = soonSync
+	}
+	idle := time.NewTimer(d)
+	defer idle.Stop()
+	arrived := s.Outbox.Arrived()
+	if !s.Clock.Believable() {
+		arrived = nil // nothing is synced before
+	}
+	select {
+	case <-arrived:
+		wait.Sleep(ctx, batchDelay)
+	case <-s.Questions.Asked():
+	case <-idle.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,117 @@
+package sync
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"scanrelay/agent/scan"
+	"scanrelay/store"
+	"scanrelay/uplink/shared"
+	"scanrelay/uplink/syncapi"
+)
+
+// Bounds of one call.
+const (
+	maxBatch  = 1000    // events
+	maxBytes  = 1 << 20 // of them, about
+	maxAsk    = 500
+	maxExtras = 2000 // bindings and declarations each
+)
+
+// batch is one request and what it is made of.
+type batch struct {
+	req         syncapi.Request
+	recs        []store.Record
+	full        bool // there may be more unsynced events
+	asks        []store.Record
+	news        map[scan.WaybillID]shared.Binding
+	declaration declaration
+	counts      store.Counts
+}
+
+// extras reports whether the batch holds anything beside events.
+func (b *batch) extras() bool {
+	return len(b.asks) > 0 || len(b.news) > 0 || len(b.req.Waiting) > 0
+}
+
+// epochText is an epoch on the wire.
+func epochText(epoch uint64) string { return fmt.Sprintf("%016x", epoch) }
+
+// build gathers what there is to say.
+func (s *Relay) build() (*batch, error) {
+	b := &batch{counts: s.Outbox.Counts()}
+	b.req = s.header(b.counts.Epoch, b.counts)
+	if s.narrow.bare {
+		return b, nil
+	}
+	if err := s.addEvents(b); err != nil {
+		return nil, err
+	}
+	if !s.narrow.plain {
+		s.addExtras(b)
+	}
+	return b, nil
+}
+
+// header is a request without content.
+func (s *Relay) header(epoch uint64, c store.Counts) syncapi.Request {
+	return syncapi.Request{
+		V: syncapi.Version, Agent: s.Version, Epoch: epochText(epoch), NextSeq: c.NextSeq,
+		BadToken: s.Valve.BadToken(), Backlog: int64(c.State[store.ToPush]),
+	}
+}
+
+// addEvents takes unsynced events of one epoch, in sequence order. None are
+// taken while the clock is not believable.
+func (s *Relay) addEvents(b *batch) error {
+	if !s.Clock.Believable() {
+		return nil
+	}
+	recs, err := s.Outbox.Unsynced(s.narrow.events(), maxBytes)
+	if err != nil {
+		return fmt.Errorf("read unsynced events: %w", err)
+	}
+	s.oldest.Store(0)
+	if len(recs) == 0 {
+		return nil
+	}
+	s.oldest.Store(recs[0].Event.ReceivedAt.UnixNano())
+	epoch := recs[0].ID.Epoch
+	if i := slices.IndexFunc(recs, func(r store.Record) bool { return r.ID.Epoch != epoch }); i > 0 {
+		recs = recs[:i]
+	}
+	b.full, b.recs = uint64(len(recs)) < b.counts.State[store.Unsynced], recs
+	b.req.Epoch, b.req.From = epochText(epoch), b.counts.Watermark+1
+	b.req.Events = s.wire(recs)
+	return nil
+}
+
+// wire puts records on the wire, each with whether it is muted here.
+func (s *Relay) wire(recs []store.Record) []syncapi.Event {
+	events := make([]syncapi.Event, len(recs))
+	for i, r := range recs {
+		events[i] = syncapi.FromEvent(r.ID.Seq, r.Event, s.Gate.Muted(r.Event.ActionType))
+	}
+	return events
+}
+
+// addExtras takes questions, bindings and declarations.
+func (s *Relay) addExtras(b *batch) {
+	b.asks = s.Questions.TakeAsks(s.narrow.share(maxAsk))
+	for _, r := range b.asks {
+		b.req.Ask = append(b.req.Ask, syncapi.Ask{
+			Epoch: epochText(r.ID.Epoch), Seq: r.ID.Seq, EventID: r.Event.EventID, WaybillID: string(r.Event.Waybill),
+		})
+	}
+	b.news = s.Bindings.News(s.narrow.share(maxExtras))
+	for id, v := range b.news {
+		b.req.Bindings = append(b.req.Bindings, syncapi.Binding{
+			WaybillID: string(id), Exist: v.Exist, Age: int64(time.Since(v.At).Seconds()),
+		})
+	}
+	b.declaration = s.declarations.next(s.narrow.share(maxExtras))
+	for _, id := range slices.Concat(b.declaration.fresh, b.declaration.page) {
+		b.req.Waiting = append(b.req.Waiting, string(id))
+	}
+}

@@ -1,0 +1,78 @@
+package sync
+
+import (
+	"context"
+	"fmt"
+
+	"scanrelay/agent/scan"
+	"scanrelay/store"
+	"scanrelay/uplink/policy"
+)
+
+// maxResync bounds the waybills that are sent again in one call.
+const maxResync = 20
+
+// resync sends all nodes again of waybills about which WeChat and the centre
+// disagree, and replies when the centre has acknowledged them. The centre adds
+// what it lacks and answers the rest as before. What is above the watermark goes
+// with the batches, in its order.
+func (s *Relay) resync(ctx context.Context) error {
+	asked := s.Questions.TakeResyncs(maxResync)
+	if len(asked) == 0 {
+		return nil
+	}
+	res, err := s.resend(ctx, asked)
+	if err != nil {
+		s.Questions.Fail(asked, err)
+		return err
+	}
+	for _, r := range asked {
+		s.Answers.Resynced(r.Event.Waybill)
+	}
+	s.reply(asked, res, true)
+	return nil
+}
+
+// resend makes one call for each epoch that the waybills' records are of.
+func (s *Relay) resend(ctx context.Context, asked []store.Record) (results, error) {
+	var ids []scan.WaybillID
+	for _, r := range asked {
+		ids = append(ids, r.Event.Waybill)
+	}
+	counts := s.Outbox.Counts()
+	recs, err := s.Outbox.OfWaybills(ids, policy.MaxPath)
+	if err != nil {
+		return nil, fmt.Errorf("read nodes to sync again: %w", err)
+	}
+	all := make(results)
+	for _, part := range byEpoch(recs, counts.Watermark) {
+		req := s.header(part[0].ID.Epoch, counts)
+		req.From, req.Events = part[0].ID.Seq, s.wire(part)
+		resp, err := s.call(ctx, &req)
+		if err != nil {
+			return nil, err
+		}
+		if resp.Rewind {
+			return nil, errRenumbered // the next batch finds it as well, and mends it
+		}
+		s.know(resp)
+		all.add(resp)
+	}
+	return all, nil
+}
+
+// byEpoch splits records up to the watermark, which are in sequence order, into
+// runs of one epoch.
+func byEpoch(recs []store.Record, watermark uint64) (parts [][]store.Record) {
+	for i, r := range recs {
+		if r.ID.Seq > watermark {
+			break
+		}
+		if i == 0 || recs[i-1].ID.Epoch != r.ID.Epoch {
+			parts = append(parts, nil)
+		}
+		last := len(parts) - 1
+		parts[last] = append(parts[last], r)
+	}
+	return parts
+}

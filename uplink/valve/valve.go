@@ -1,0 +1,258 @@
+package valve
+
+import (
+	"context"
+	"math"
+	"sync"
+	"time"
+
+	"scanrelay/configs/secret"
+	"scanrelay/configs/wait"
+	"scanrelay/wechat"
+)
+
+// States of WeChat, as status shows them.
+const (
+	StateOK          = "ok"
+	StateThrottled   = "throttled"
+	StateBlocked     = "blocked"
+	StateNoToken     = "no_token"
+	StateUnreachable = "unreachable"
+)
+
+// longWait is how long a call may wait for its place in the rate.
+const longWait = 20 * time.Second
+
+// Valve holds calls to WeChat back, or lets them through. It is safe for
+// concurrent use.
+type Valve struct {
+	mu      sync.Mutex
+	account breaker // blocked or unreachable: all calls
+	query   *limiter
+	notify  *limiter
+	lookups lookups
+	faults  int           // in a row
+	token   *token        // nil: none came yet, or it was refused
+	bad     string        // generation of the token that was refused; "" if none
+	changed chan struct{} // closed when anything opens or closes, or a token comes or goes
+}
+
+// New makes a valve without a token and with no limit to the rate.
+func New() *Valve {
+	return &Valve{query: newLimiter(wechat.APIUserQuery), notify: newLimiter(wechat.APIPathNotify), changed: make(chan struct{})}
+}
+
+// Held says that a call may not be made now.
+type Held struct {
+	// After is when to try again; 0: once the valve's window is open again.
+	After time.Duration
+}
+
+func (h *Held) Error() string { return "calls to WeChat are held" }
+
+// held is for a call of l that may not be made before a moment. The window shows
+// when pathnotify opens; what waits for userquery alone, or for its place in a
+// very low rate, must come back by itself.
+func held(l *limiter, until time.Time, slow bool) *Held {
+	if slow || l.api == wechat.APIUserQuery {
+		return &Held{max(0, time.Until(until)) + wait.UpTo(time.Second)}
+	}
+	return &Held{}
+}
+
+// SetRate sets the calls a second; 0 or less means unlimited.
+func (v *Valve) SetRate(perSecond float64) {
+	if perSecond <= 0 {
+		perSecond = math.Inf(1)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := time.Now()
+	v.query.allow(perSecond, now)
+	v.notify.allow(perSecond, now)
+}
+
+// Rate is the calls a second that pathnotify is allowed now; +Inf: unlimited.
+func (v *Valve) Rate() float64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.notify.rate(time.Now())
+}
+
+// Window is how many events may be under way: 0 until a moment, 1 while probing,
+// or any number (-1). It is looked at again after each Changed.
+func (v *Valve) Window() (n int, until time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := time.Now()
+	if v.tokenLocked() == nil {
+		return 0, now.Add(time.Second)
+	}
+	for _, b := range []*breaker{&v.account, &v.notify.breaker} {
+		if b.shut(now) {
+			return 0, b.until
+		}
+		if b.probing(now) {
+			n = 1
+		}
+	}
+	if n == 0 {
+		n = -1
+	}
+	return n, time.Time{}
+}
+
+// Changed returns a channel that is closed at the next change.
+func (v *Valve) Changed() <-chan struct{} {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.changed
+}
+
+func (v *Valve) changedLocked() {
+	close(v.changed)
+	v.changed = make(chan struct{})
+}
+
+// State is how WeChat stands, with the reason in an operator's words.
+func (v *Valve) State() (state, reason string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := time.Now()
+	switch {
+	case v.account.state == StateBlocked:
+		return StateBlocked, v.account.reason
+	case v.tokenLocked() == nil:
+		return StateNoToken, ""
+	}
+	for _, l := range []*limiter{v.notify, v.query} {
+		if l.breaker.shut(now) {
+			return l.breaker.state, l.breaker.reason
+		}
+	}
+	if v.account.state != "" {
+		return v.account.state, v.account.reason
+	}
+	return StateOK, ""
+}
+
+// Permit is the permission for one call. It must be handed back with Leave or
+// Refused.
+type Permit struct {
+	v              *Valve
+	token          *token
+	limiter        *limiter
+	began          time.Time
+	account, inAPI int  // closings of both breakers when it entered
+	probed         bool // it is the probe of a breaker
+}
+
+// Token is the access token to call with.
+func (p *Permit) Token() secret.Text { return p.token.value }
+
+// Enter waits until a call of api may be made. The error is a *Held when calls
+// are paused, or ctx's.
+func (v *Valve) Enter(ctx context.Context, api string) (*Permit, error) {
+	if v.awaitToken(ctx) == nil {
+		return nil, &Held{}
+	}
+	p, err := v.enter(ctx, api)
+	if err != nil {
+		return nil, err
+	}
+	if p.token = v.awaitToken(ctx); p.token == nil { // it may have changed while we waited for our place
+		p.leave()
+		return nil, &Held{}
+	}
+	return p, nil
+}
+
+// enter takes a place in the rate and waits for it.
+func (v *Valve) enter(ctx context.Context, api string) (*Permit, error) {
+	l := v.notify
+	if api == wechat.APIUserQuery {
+		l = v.query
+	}
+	for {
+		p, delay, changed, err := v.tryEnter(l)
+		if err != nil {
+			return nil, err
+		}
+		if p != nil {
+			return p, v.await(ctx, p, delay)
+		}
+		select { // a probe is out: its answer decides
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// tryEnter takes a permit and says how long to wait before using it; no permit
+// means that a probe is out.
+func (v *Valve) tryEnter(l *limiter) (p *Permit, delay time.Duration, changed <-chan struct{}, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := time.Now()
+	for _, b := range []*breaker{&v.account, &l.breaker} {
+		if b.shut(now) {
+			return nil, 0, nil, held(l, b.until, false)
+		}
+	}
+	inAccount, inAPI := v.account.probing(now), l.breaker.probing(now)
+	if (inAccount || inAPI) && (v.account.probe || l.breaker.probe) {
+		return nil, 0, v.changed, nil
+	}
+	r := l.reserve(now)
+	if delay = r.DelayFrom(now); delay > longWait {
+		r.CancelAt(now)
+		return nil, 0, nil, held(l, now.Add(delay), true)
+	}
+	if inAccount || inAPI {
+		v.account.probe, l.breaker.probe = inAccount, inAPI
+	}
+	return &Permit{
+		v: v, limiter: l, account: v.account.closed, inAPI: l.breaker.closed,
+		probed: inAccount || inAPI, began: now.Add(delay),
+	}, delay, nil, nil
+}
+
+// await waits for the place in the rate, unless calls are paused meanwhile: then
+// the permit is given back.
+func (v *Valve) await(ctx context.Context, p *Permit, delay time.Duration) error {
+	if delay == 0 {
+		return nil
+	}
+	t := time.NewTimer(delay)
+	defer t.Stop()
+	for {
+		v.mu.Lock()
+		changed, until := v.changed, v.shutUntilLocked(p)
+		v.mu.Unlock()
+		if !until.IsZero() {
+			p.leave()
+			return held(p.limiter, until, false)
+		}
+		select {
+		case <-t.C:
+			return nil
+		case <-changed:
+		case <-ctx.Done():
+			p.leave()
+			return ctx.Err()
+		}
+	}
+}
+
+// shutUntilLocked is when what closed after p entered opens; zero: nothing did.
+func (v *Valve) shutUntilLocked(p *Permit) time.Time {
+	now := time.Now()
+	switch {
+	case v.account.closed != p.account && v.account.shut(now):
+		return v.account.until
+	case p.limiter.breaker.closed != p.inAPI && p.limiter.breaker.shut(now):
+		return p.limiter.breaker.until
+	}
+	return time.Time{}
+}
