@@ -29,7 +29,7 @@ type row struct {
 	waits  func(met time.Time) (from, to time.Time)
 }
 
-// rows is errcodes.md, line by line, as an operator sees it happen.
+// rows is the error table of wechat/README.md as an operator sees it happen.
 func rows() []row {
 	var all []row
 	add := func(r row, codes ...int) {
@@ -68,7 +68,7 @@ func probes(met time.Time) (from, to time.Time) {
 	return met.Add(35 * time.Second), met.Add(45 * time.Second)
 }
 
-// TestEveryRow holds what errcodes.md says against everything at once: an event
+// TestEveryRow holds what that table says against everything at once: an event
 // meets each code at WeChat, once through pathnotify and once through userquery.
 // Its outcome, its attempts, its pauses, the state that status shows meanwhile,
 // and what trace and deadletter list show of it: errcode, rid and errmsg.

@@ -3,6 +3,7 @@ package uplink_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"testing"
@@ -29,7 +30,7 @@ func TestEverythingReal(t *testing.T) {
 		}
 		w.append(events...)
 	}
-	c := w.await(20 * time.Second)
+	c := w.await()
 	w.check(c, 196, 0)
 	if c.State[store.NotBound] != 4 {
 		t.Errorf("outcomes are %v, want 4 not_bound", c.State)
@@ -50,14 +51,14 @@ func TestWaybillDataFromCarrier(t *testing.T) {
 	later := scanOf(1, time.Now())
 	later.Data = nil
 	w.append(e, later)
-	for end := time.Now().Add(5 * time.Second); w.outbox.Counts().State[store.AwaitingWaybill] != 2; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(longest); w.outbox.Counts().State[store.AwaitingWaybill] != 2; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("states are %v", w.outbox.Counts().State)
 		}
 	}
 	party := `{"name":"n","phone":"13800138000","province":"p","city":"c","area":"a"}`
 	w.post("/v1/waybills", fmt.Sprintf(`{"waybill_id":"%s","create_time":%d,"sender":%s,"receiver":%s}`, e.Waybill, time.Now().Unix()-3600, party, party))
-	w.check(w.await(15*time.Second), 2, 0)
+	w.check(w.await(), 2, 0)
 	if got := w.wechat.Pushes()[0].Receiver.Name; got != "n" {
 		t.Errorf("pushed with receiver %q, want the carrier's data", got)
 	}
@@ -72,7 +73,7 @@ func TestTokenRotation(t *testing.T) {
 			w.wechat.RotateToken()
 		}
 	}
-	w.check(w.await(30*time.Second), 300, 0)
+	w.check(w.await(), 300, 0)
 }
 
 // The centre comes back from a backup: what it lost is sent again, nothing is
@@ -82,7 +83,7 @@ func TestCentreFromBackup(t *testing.T) {
 	for i := range 100 {
 		w.append(scanOf(i, time.Now()))
 	}
-	w.await(20 * time.Second)
+	w.await()
 	w.stopC()
 	backup := t.TempDir()
 	if err := os.CopyFS(backup, os.DirFS(w.dir)); err != nil {
@@ -92,7 +93,7 @@ func TestCentreFromBackup(t *testing.T) {
 	for i := range 100 {
 		w.append(scanOf(i+100, time.Now()))
 	}
-	w.await(40 * time.Second)
+	w.await()
 	w.stopC()
 	w.dir = backup
 	w.startCentral()
@@ -101,7 +102,7 @@ func TestCentreFromBackup(t *testing.T) {
 		e.Data = nil
 		w.append(e)
 	}
-	w.check(w.await(60*time.Second), 400, 0)
+	w.check(w.await(), 400, 0)
 	if d, _ := w.snap.Depots(t.Context()); len(d) != 1 || d[0].Have != 400 || len(d[0].Gaps) != 0 {
 		t.Errorf("the centre has %+v", d)
 	}
@@ -113,12 +114,12 @@ func TestCentreLostEverything(t *testing.T) {
 	for i := range 50 {
 		w.append(scanOf(i, time.Now()))
 	}
-	w.await(20 * time.Second)
+	w.await()
 	w.stopC()
 	w.dir = t.TempDir()
 	w.startCentral()
 	w.append(scanOf(7, time.Now().Add(time.Second)))
-	w.check(w.await(60*time.Second), 51, 0)
+	w.check(w.await(), 51, 0)
 	if d, _ := w.snap.Depots(t.Context()); len(d) != 1 || d[0].Have != 51 {
 		t.Errorf("the centre has %+v", d)
 	}
@@ -136,7 +137,7 @@ func TestFaults(t *testing.T) {
 	for i := range 400 {
 		w.append(scanOf(i, time.Now()))
 	}
-	w.check(w.await(60*time.Second), 400, 3)
+	w.check(w.await(), 400, 3)
 }
 
 // A stop and a new start go on where it was.
@@ -150,32 +151,37 @@ func TestRestart(t *testing.T) {
 		w.stopUp()
 		w.startUplink(n)
 	}
-	w.check(w.await(30*time.Second), 400, 0)
+	w.check(w.await(), 400, 0)
 }
 
-// design.md section 5: at the default concurrency p99 ≤ 250 ms at 100 events/s,
-// from the scan to WeChat's acceptance.
+// At the default concurrency 99 of 100 events are at WeChat within 250 ms of
+// their scan, at 100 a second. Time is the town's: it passes while something
+// waits, not while the machine works.
 func TestLatency(t *testing.T) {
-	w := newWorld(t, uplink.Notify{}, fake.Options{BoundByDefault: true})
-	const events = 300
-	start := time.Now()
-	for i := range events {
-		time.Sleep(time.Until(start.Add(time.Duration(i) * 10 * time.Millisecond)))
-		w.append(scanOf(i, time.Now()))
-	}
-	w.check(w.await(10*time.Second), events, 0)
-	var took []time.Duration
-	for _, p := range w.wechat.Pushes() {
-		var i int
-		fmt.Sscanf(p.WaybillID, "YT%d", &i)
-		took = append(took, p.At.Sub(start.Add(time.Duration(i)*10*time.Millisecond)))
-	}
-	slices.Sort(took)
-	p50, p99 := took[events/2], took[events*99/100]
-	t.Logf("p50 %v, p99 %v, longest %v", p50, p99, took[events-1])
-	if p99 > 250*time.Millisecond && !raceEnabled {
-		t.Errorf("p99 is %v, want at most 250 ms", p99)
-	}
+	inTown(t, 1, uplink.Notify{}, fake.Options{}, func(w *town) {
+		const events = 300
+		d, start := w.depots[0], time.Now()
+		at := func(i int) time.Time { return start.Add(time.Duration(i) * 10 * time.Millisecond) }
+		for i := range events {
+			time.Sleep(time.Until(at(i)))
+			d.scan(scanOf(i, time.Now()))
+		}
+		d.until(scanOf(events-1, start).Waybill, time.Minute, finished)
+		time.Sleep(time.Second)
+		var took []time.Duration
+		for _, p := range w.wechat.Pushes() {
+			var i int
+			fmt.Sscanf(p.WaybillID, "YT%d", &i)
+			took = append(took, p.At.Sub(at(i)))
+		}
+		slices.Sort(took)
+		if len(took) != events {
+			t.Fatalf("%d pushes of %d events", len(took), events)
+		}
+		if p99 := took[events*99/100]; p99 > 250*time.Millisecond {
+			t.Errorf("p99 is %v, want at most 250 ms", p99)
+		}
+	})
 }
 
 // BenchmarkScanToPush measures what leaves the outbox for WeChat, bindings
@@ -207,7 +213,7 @@ func scanToPush(b *testing.B, w *world) {
 		first = append(first, scanOf(i, time.Now().Add(-time.Hour)))
 	}
 	w.append(first...)
-	w.await(time.Minute)
+	w.await()
 	b.ResetTimer()
 	start := time.Now()
 	var batch []scan.Event
@@ -219,35 +225,41 @@ func scanToPush(b *testing.B, w *world) {
 			batch = nil
 		}
 	}
-	w.await(5 * time.Minute)
+	w.await()
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/w.since(start).Seconds(), "events/s")
 }
 
-// design.md section 5 in small: WeChat allows 200 a second, so does rate.
+// WeChat allows 200 a second, so does rate: 600 take three seconds, and next to
+// none is refused.
 func TestRateAgainstRealQuota(t *testing.T) {
-	w := newWorld(t, uplink.Notify{Rate: 200}, fake.Options{BoundByDefault: true, Quotas: map[fake.API]fake.Quota{fake.PathNotify: {PerSecond: 200}}})
-	learn := scanOf(0, time.Now())
-	w.append(learn)
-	w.await(5 * time.Second)
-	var events []scan.Event
-	for i := range 600 { // of one receiver, whose binding is known
-		e := scanOf(i+1, time.Now())
-		e.Data = learn.Data
-		events = append(events, e)
-	}
-	start := time.Now()
-	w.append(events...)
-	w.check(w.await(20*time.Second), 601, 0)
-	refused := 0
-	for _, c := range w.wechat.Calls() {
-		if c.Status == 429 {
-			refused++
+	o := fake.Options{Quotas: map[fake.API]fake.Quota{fake.PathNotify: {PerSecond: 200}}}
+	inTown(t, 1, uplink.Notify{Rate: 200}, o, func(w *town) {
+		d, learn := w.depots[0], scanOf(0, time.Now())
+		d.scan(learn)
+		d.until(learn.Waybill, time.Minute, finished)
+		var events []scan.Event
+		for i := range 600 { // of one receiver, whose binding is known
+			e := scanOf(i+1, time.Now())
+			e.Data = learn.Data
+			events = append(events, e)
 		}
-	}
-	took := w.since(start)
-	t.Logf("600 in %v, %d refused", took, refused)
-	if refused >= 5 || (took > 3600*time.Millisecond && !raceEnabled) {
-		t.Errorf("600 took %v with %d refused; want 3 s and fewer than 5", took, refused)
-	}
+		d.scan(events...)
+		time.Sleep(3600 * time.Millisecond)
+		if n := len(w.wechat.Pushes()); n != 601 {
+			t.Errorf("%d of 601 were pushed within 3.6 s", n)
+		}
+		if n := w.wechat.Count(fake.PathNotify, 0); n != 601 {
+			t.Errorf("%d calls were taken, want each event once", n)
+		}
+		refused := 0
+		for _, c := range w.calls(fake.PathNotify) {
+			if c.Status == http.StatusTooManyRequests {
+				refused++
+			}
+		}
+		if refused >= 5 {
+			t.Errorf("%d calls were refused, want fewer than 5", refused)
+		}
+	})
 }

@@ -241,7 +241,7 @@ func TestThrottledUserquery(t *testing.T) {
 	})
 }
 
-// design.md section 5: an API that allows 200 a second with 429, rate 200.
+// An API that allows 200 a second with 429, rate 200.
 func TestRateUnderQuota(t *testing.T) {
 	inBubble(t, uplink.Notify{Concurrency: 8, Rate: 200}, func(r *rig) {
 		quota := windowQuota{limit: 200}

@@ -202,17 +202,20 @@ func (w *world) append(events ...scan.Event) {
 	}
 }
 
+// longest bounds how long a test waits for what must happen, on any machine.
+const longest = 5 * time.Minute
+
 // await waits until every event has an outcome.
-func (w *world) await(limit time.Duration) store.Counts {
+func (w *world) await() store.Counts {
 	w.t.Helper()
-	end := time.Now().Add(limit)
+	end := time.Now().Add(longest)
 	for {
 		c := w.outbox.Counts()
 		if c.State[store.Unsynced]+c.State[store.ToPush]+c.State[store.AwaitingWaybill] == 0 {
 			return c
 		}
 		if time.Now().After(end) {
-			w.t.Fatalf("not all ended within %v: %v, status %+v", limit, c.State, w.up.Status())
+			w.t.Fatalf("not all ended within %v: %v, status %+v", longest, c.State, w.up.Status())
 		}
 		time.Sleep(2 * time.Millisecond)
 	}

@@ -1,5 +1,0 @@
-//go:build !race
-
-package uplink_test
-
-const raceEnabled = false
