@@ -16,6 +16,7 @@ import (
 	"scanrelay/agent/clock"
 	"scanrelay/agent/control"
 	"scanrelay/agent/intake"
+	"scanrelay/agent/intake/mapping"
 	"scanrelay/agent/intake/sparkplug"
 	"scanrelay/agent/scan"
 	"scanrelay/configs"
@@ -71,7 +72,7 @@ type Agent struct {
 	outbox  *store.Outbox
 	uplink  *uplink.Uplink
 	intake  intakePart
-	mapper  *intake.Mapper
+	mapper  *mapping.Mapper
 	births  *sparkplug.Births
 	metrics *metrics.Set
 	started time.Time
@@ -86,7 +87,7 @@ type Agent struct {
 type intakePart interface {
 	Run(ctx context.Context) error
 	Connected() bool
-	Update(cfg intake.MapperConfig, window time.Duration) error
+	Update(rules *mapping.Rules, window time.Duration)
 }
 
 // New opens the store and puts the parts together; nothing is taken or sent

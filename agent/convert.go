@@ -7,6 +7,7 @@ import (
 	"net"
 
 	"scanrelay/agent/intake"
+	"scanrelay/agent/intake/mapping"
 	"scanrelay/agent/scan"
 	"scanrelay/configs"
 	"scanrelay/store"
@@ -14,22 +15,6 @@ import (
 	"scanrelay/uplink/syncapi"
 	"scanrelay/wechat"
 )
-
-// MapperConfig converts what a configuration says about sources and stations.
-func MapperConfig(c *configs.Agent) intake.MapperConfig {
-	m := intake.MapperConfig{
-		Depot: scan.DepotID(c.Depot.ID), DepotName: c.Depot.Name,
-		WaybillPattern: c.WaybillPattern, WaybillPatternSet: c.WaybillPatternSet,
-		Stations: make(map[string]intake.Station, len(c.Stations)),
-	}
-	for _, s := range c.Sources {
-		m.Sources = append(m.Sources, intake.Mapping(s))
-	}
-	for id, s := range c.Stations {
-		m.Stations[id] = intake.Station(s)
-	}
-	return m
-}
 
 func storeOptions(c *configs.Agent) store.Options {
 	return store.Options{
@@ -69,13 +54,12 @@ func brokerUsers(c *configs.Agent) (users []intake.User) {
 
 // newIntake makes a Source, or a Broker that serves the MQTT listener.
 func newIntake(a *Agent) (intakePart, error) {
-	mc := MapperConfig(a.cfg)
-	a.births = a.loadBirths()
-	mc.Clock, mc.Births = a.clock, a.births
-	mapper, err := intake.NewMapper(mc)
-	if err != nil {
+	rules, problems := mapping.Compile(a.cfg.Mapping())
+	if err := problems.Err(); err != nil {
 		return nil, fmt.Errorf("configure intake: %w", err)
 	}
+	a.births = a.loadBirths()
+	mapper := mapping.New(rules, a.clock, a.births)
 	a.mapper = mapper
 	j := &journal{a.outbox, a.metrics, a.opts.Hooks.OnStored}
 	if !a.cfg.MQTT.IsEmbedded() {

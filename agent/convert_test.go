@@ -5,35 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"scanrelay/agent/intake"
 	"scanrelay/configs"
 	"scanrelay/configs/tlsfile"
 )
-
-// Every field and every decoder that the loader lets pass must be one that
-// intake knows.
-func TestIntakeTakesWhatTheLoaderLetsPass(t *testing.T) {
-	for _, name := range configs.Fields() {
-		cfg := configs.DefaultAgent()
-		cfg.Sources[0].Fields = map[string]string{name: "/x"}
-		if _, err := intake.NewMapper(MapperConfig(cfg)); err != nil {
-			t.Errorf("field %s: %v", name, err)
-		}
-	}
-	for _, name := range configs.Decoders() {
-		cfg := configs.DefaultAgent()
-		cfg.Sources[0].Decoder = name
-		if name == "csv" {
-			cfg.Sources[0].Columns = []string{"waybill_id"}
-		}
-		if _, err := intake.NewMapper(MapperConfig(cfg)); err != nil {
-			t.Errorf("decoder %s: %v", name, err)
-		}
-	}
-	if configs.DefaultWaybillPattern != intake.DefaultWaybillPattern || configs.DefaultTimezone != intake.DefaultTimezone {
-		t.Error("the defaults of configs and intake differ")
-	}
-}
 
 // fill sets every field of a struct to something that is not its zero value.
 func fill(v reflect.Value) {
@@ -90,14 +64,12 @@ func TestNothingIsForgottenOnTheWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, got := range map[string][]string{
-		"mapper":  zeros(reflect.ValueOf(MapperConfig(cfg)), "MaxPayload", "Clock", "Births"),
+		"mapping": zeros(reflect.ValueOf(cfg.Mapping()), "MaxPayload"),
 		"source":  zeros(reflect.ValueOf(SourceConfig(cfg)), "KeepAlive", "MaxPending", "Logger"),
 		"broker":  zeros(reflect.ValueOf(broker), "TLS", "MaxWaiting", "Hold", "HoldFor", "Logger"),
 		"user":    zeros(reflect.ValueOf(broker.Users[0])),
 		"store":   zeros(reflect.ValueOf(storeOptions(cfg)), "MachineID", "Logger", "Now", "OnCommit"),
 		"notify":  zeros(reflect.ValueOf(notify(cfg.Notify))),
-		"mapping": zeros(reflect.ValueOf(MapperConfig(cfg).Sources[0])),
-		"station": zeros(reflect.ValueOf(MapperConfig(cfg).Stations["x"])),
 	} {
 		if len(got) > 0 {
 			t.Errorf("%s: %v got nothing from the configuration", name, got)

@@ -12,6 +12,7 @@ import (
 
 	"scanrelay/agent/control"
 	"scanrelay/agent/intake"
+	"scanrelay/agent/intake/mapping"
 	"scanrelay/agent/scan"
 	"scanrelay/configs"
 	"scanrelay/store"
@@ -22,15 +23,16 @@ import (
 // users. restart names the keys of next that are different and need a restart.
 // After an error nothing has changed.
 func (a *Agent) Reload(next *configs.Agent) (restart []string, err error) {
-	users := brokerUsers(next)
-	if err := a.intake.Update(MapperConfig(next), next.DedupeWindow); err != nil {
+	rules, problems := mapping.Compile(next.Mapping())
+	if err := problems.Err(); err != nil {
 		return nil, err
 	}
 	if s, ok := a.intake.(*served); ok {
-		if err := s.SetUsers(users); err != nil {
+		if err := s.SetUsers(brokerUsers(next)); err != nil {
 			return nil, err
 		}
 	}
+	a.intake.Update(rules, next.DedupeWindow)
 	return needRestart(*a.cfg, *next), nil
 }
 

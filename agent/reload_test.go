@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"scanrelay/agent/control"
-	"scanrelay/agent/intake"
+	"scanrelay/agent/intake/mapping"
 	"scanrelay/agent/intake/sparkplug"
 	"scanrelay/agent/scan"
 	"scanrelay/configs"
@@ -24,7 +24,7 @@ func TestReload(t *testing.T) {
 	}
 	runs(t, a)
 	next := *a.cfg
-	next.Sources = []configs.Source{{Topic: "a", QoS: 1, Decoder: "json"}}
+	next.Sources = []mapping.Source{{Topic: "a", QoS: 1, Decoder: "json"}}
 	next.MQTT.Embedded.Users = []configs.User{{Username: "u", Password: "p"}}
 	next.Depot.Name, next.DedupeWindow, next.Log.Level = "other", time.Second, "debug"
 	if restart, err := a.Reload(&next); err != nil || restart != nil {
@@ -34,7 +34,7 @@ func TestReload(t *testing.T) {
 	if restart, err := a.Reload(&next); err != nil || !slices.Equal(restart, []string{"mqtt", "notify"}) {
 		t.Errorf("what needs a restart: %v, %v", restart, err)
 	}
-	next.Sources = []configs.Source{{Topic: "#/a"}}
+	next.Sources = []mapping.Source{{Topic: "#/a"}}
 	if _, err := a.Reload(&next); err == nil {
 		t.Error("a broken source was taken")
 	}
@@ -152,4 +152,4 @@ func TestReplayOfSomeEntries(t *testing.T) {
 	}
 }
 
-func messageNow() intake.MessageInfo { return intake.MessageInfo{ReceivedAt: time.Now()} }
+func messageNow() mapping.Info { return mapping.Info{ReceivedAt: time.Now()} }

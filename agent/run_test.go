@@ -13,7 +13,7 @@ import (
 
 	"scanrelay/agent/clock"
 	"scanrelay/agent/control"
-	"scanrelay/agent/intake"
+	"scanrelay/agent/intake/mapping"
 	"scanrelay/agent/scan"
 	"scanrelay/configs"
 	"scanrelay/store"
@@ -167,7 +167,7 @@ type ends struct{}
 func (ends) Run(context.Context) error { return errors.New("no more") }
 func (ends) Connected() bool           { return true }
 
-func (ends) Update(intake.MapperConfig, time.Duration) error { return nil }
+func (ends) Update(*mapping.Rules, time.Duration) {}
 
 // A part that hangs must not hang the stop when a second signal comes.
 func TestAbortCutsTheStopShort(t *testing.T) {
@@ -195,7 +195,7 @@ type hangs struct{ free, gone chan struct{} }
 func (h hangs) Run(context.Context) error { <-h.free; close(h.gone); return nil }
 func (hangs) Connected() bool             { return true }
 
-func (hangs) Update(intake.MapperConfig, time.Duration) error { return nil }
+func (hangs) Update(*mapping.Rules, time.Duration) {}
 
 // wall is a wall clock that the test sets.
 type wall struct {

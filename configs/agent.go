@@ -3,6 +3,8 @@ package configs
 import (
 	"time"
 
+	"scanrelay/agent/intake/mapping"
+	"scanrelay/agent/scan"
 	"scanrelay/configs/secret"
 	"scanrelay/configs/tlsfile"
 )
@@ -14,29 +16,26 @@ type Agent struct {
 	MQTT    MQTT   `yaml:"mqtt"`
 	// WaybillPattern is what a waybill number must match. Unless it was set,
 	// what looks like a phone number is none either.
-	WaybillPattern    string             `yaml:"waybill_pattern"`
-	WaybillPatternSet bool               `yaml:"-"`
-	DedupeWindow      time.Duration      `yaml:"dedupe_window"`
-	Quarantine        Quarantine         `yaml:"quarantine"`
-	Sources           []Source           `yaml:"sources"`
-	Stations          map[string]Station `yaml:"stations"`
-	Central           CentralLink        `yaml:"central"`
-	WeChat            WeChatLink         `yaml:"wechat"`
-	Notify            Notify             `yaml:"notify"`
-	Store             OutboxStore        `yaml:"store"`
-	HTTP              HTTP               `yaml:"http"`
-	Log               Log                `yaml:"log"`
-
-	places map[string]place
-	file   string
+	WaybillPattern    string                     `yaml:"waybill_pattern"`
+	WaybillPatternSet bool                       `yaml:"-"`
+	DedupeWindow      time.Duration              `yaml:"dedupe_window"`
+	Quarantine        Quarantine                 `yaml:"quarantine"`
+	Sources           []mapping.Source           `yaml:"sources"`
+	Stations          map[string]mapping.Station `yaml:"stations"`
+	Central           CentralLink                `yaml:"central"`
+	WeChat            WeChatLink                 `yaml:"wechat"`
+	Notify            Notify                     `yaml:"notify"`
+	Store             OutboxStore                `yaml:"store"`
+	HTTP              HTTP                       `yaml:"http"`
+	Log               Log                        `yaml:"log"`
 }
 
-// Problem says what is wrong with a key at the place where it was given, for
-// what only the parts themselves find out.
-func (a *Agent) Problem(key, text string) Problem {
-	d := decoder{file: a.file, places: a.places}
-	p := d.placeOf(key)
-	return Problem{File: p.file, Line: p.line, Key: key, Text: text}
+// Mapping is what the configuration says of sources and stations.
+func (a *Agent) Mapping() mapping.Config {
+	return mapping.Config{
+		Depot: scan.DepotID(a.Depot.ID), DepotName: a.Depot.Name, Sources: a.Sources, Stations: a.Stations,
+		WaybillPattern: a.WaybillPattern, WaybillPatternSet: a.WaybillPatternSet,
+	}
 }
 
 // Depot names the agent's site.
@@ -134,14 +133,9 @@ const (
 	WeChatFallbackURL = "https://api2.weixin.qq.com"
 )
 
-// DefaultWaybillPattern is waybill_pattern unless it is set.
-const DefaultWaybillPattern = "^[A-Za-z0-9-]{6,35}$"
-
 // DefaultAgent returns an agent's configuration as an empty file gives it.
 // Complete must be called once the depot is known.
 func DefaultAgent() *Agent {
-	source := Source{Topic: "scans/#"}
-	source.setDefaults()
 	return &Agent{
 		DataDir: "/var/lib/scanrelay",
 		MQTT: MQTT{
@@ -149,9 +143,9 @@ func DefaultAgent() *Agent {
 			Listen:   "127.0.0.1:1883",
 			Embedded: Embedded{MaxPacket: 256 * KiB, MaxClients: 1000},
 		},
-		WaybillPattern: DefaultWaybillPattern,
+		WaybillPattern: mapping.DefaultWaybillPattern,
 		Quarantine:     Quarantine{MaxSize: 64 * MiB, MaxCount: 10000},
-		Sources:        []Source{source},
+		Sources:        mapping.DefaultSources(),
 		Central:        CentralLink{URL: "http://127.0.0.1:8080"},
 		WeChat:         WeChatLink{BaseURL: WeChatURL},
 		Notify: Notify{

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"scanrelay/configs/nearest"
 	"scanrelay/configs/secret"
 	"scanrelay/configs/tlsfile"
 )
@@ -58,7 +59,7 @@ func (c *checker) required(key, s string) bool {
 
 func (c *checker) oneOf(key, value string, known []string) {
 	if !slices.Contains(known, value) {
-		c.bad(key, "%s; it may be %s", unknown("value", value, known), strings.Join(known, ", "))
+		c.bad(key, "%s; it may be %s", nearest.Unknown("value", value, known), strings.Join(known, ", "))
 	}
 }
 
@@ -90,7 +91,7 @@ func (c *checker) url(key, text string, schemes ...string) *url.URL {
 	case err != nil || u.Scheme == "" || u.Host == "" && u.Opaque != "":
 		c.bad(key, "is no address; write one as %s://host:port", schemes[0])
 	case !slices.Contains(schemes, u.Scheme):
-		c.bad(key, "%s; it may be %s", unknown("scheme", u.Scheme, schemes), strings.Join(schemes, ", "))
+		c.bad(key, "%s; it may be %s", nearest.Unknown("scheme", u.Scheme, schemes), strings.Join(schemes, ", "))
 	case u.Hostname() == "":
 		c.bad(key, "has no host; write one as %s://host:port", schemes[0])
 	case !portOK(u.Port()):

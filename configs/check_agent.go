@@ -5,10 +5,11 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
+	"scanrelay/agent/intake/mapping"
+	"scanrelay/agent/intake/topic"
 	"scanrelay/agent/scan"
 	"scanrelay/configs/tlsfile"
 )
@@ -26,11 +27,10 @@ func (c *checker) agent(a *Agent) {
 	}
 	c.dataDir(a.DataDir)
 	c.mqtt(a.MQTT)
-	c.regexp("waybill_pattern", a.WaybillPattern)
 	c.atLeast("dedupe_window", a.DedupeWindow, 0)
 	c.number("quarantine.max_count", a.Quarantine.MaxCount, 1, 10_000_000)
 	c.size("quarantine.max_size", a.Quarantine.MaxSize, 64*KiB)
-	c.sources(a)
+	c.mapping(a)
 	c.centralLink(a.Central)
 	c.wechatLink(a.WeChat)
 	c.notify(a.Notify)
@@ -138,7 +138,9 @@ func (c *checker) embedded(m MQTT) {
 		seen[u.Username] = true
 		c.required(key+".password", u.Password.Reveal())
 		for j, f := range u.Publish {
-			c.filter(fmt.Sprintf("%s.publish[%d]", key, j), f)
+			if _, err := topic.Parse(f); err != nil {
+				c.bad(fmt.Sprintf("%s.publish[%d]", key, j), "%s", err)
+			}
 		}
 	}
 	host, _, err := net.SplitHostPort(m.Listen)
@@ -176,7 +178,7 @@ func (c *checker) notify(n Notify) {
 		c.bad("notify.rate", "must not be negative (0: the share that the centre gives)")
 	}
 	for i, a := range n.Actions {
-		c.action(fmt.Sprintf("notify.actions[%d]", i), a)
+		c.action(fmt.Sprintf("notify.actions[%d]", i), scan.ActionType(a))
 	}
 	c.atLeast("notify.fresh_for", n.FreshFor, 0)
 	c.atLeast("notify.max_age", n.MaxAge, time.Second)
@@ -184,13 +186,25 @@ func (c *checker) notify(n Notify) {
 	c.atLeast("notify.binding_ttl.unbound", n.BindingTTL.Unbound, 0)
 }
 
-func (c *checker) action(key string, code int) {
-	if scan.ActionType(code).Known() {
-		return
+func (c *checker) action(key string, a scan.ActionType) {
+	if err := a.Check(); err != nil {
+		c.bad(key, "%s", err)
 	}
-	var names []string
-	for _, k := range scan.ActionTypes() {
-		names = append(names, strconv.Itoa(int(k)))
+}
+
+// mapping says of sources and stations what stands in the way of compiling them.
+func (c *checker) mapping(a *Agent) {
+	_, problems := mapping.Compile(a.Mapping())
+	for _, p := range problems {
+		if p.Warning {
+			c.warn(p.Key, "%s", p.Text)
+		} else {
+			c.bad(p.Key, "%s", p.Text)
+		}
 	}
-	c.bad(key, "%d is none of WeChat's action types; they are %s", code, strings.Join(names, ", "))
+	for id, s := range a.Stations {
+		if key := "stations." + id + ".action_type"; s.ActionType == 0 && c.given(key) {
+			c.action(key, 0)
+		}
+	}
 }

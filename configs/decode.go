@@ -30,7 +30,7 @@ type place struct {
 }
 
 // element is a list element or map value with defaults of its own.
-type element interface{ setDefaults() }
+type element interface{ SetDefaults() }
 
 func newDecoder(file string) *decoder {
 	return &decoder{file: file, places: map[string]place{}, wrong: map[string]bool{}}
@@ -248,7 +248,7 @@ func (d *decoder) decodeSlice(n ast.Node, v reflect.Value, key string, depth int
 	for i, value := range seq.Values {
 		elem := reflect.New(v.Type().Elem())
 		if e, ok := elem.Interface().(element); ok {
-			e.setDefaults()
+			e.SetDefaults()
 		}
 		at := fmt.Sprintf("%s[%d]", key, i)
 		d.places[at] = d.at(value)

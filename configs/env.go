@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"scanrelay/configs/nearest"
 )
 
 // EnvPrefix begins the environment variables that override keys.
@@ -64,7 +66,7 @@ func (d *decoder) override(v reflect.Value, environ []string) {
 			names[i] = k.name
 		}
 		d.found = append(d.found, Problem{File: "environment", Key: name, Warning: true,
-			Text: "is ignored: " + unknown("variable", name, names)})
+			Text: "is ignored: " + nearest.Unknown("variable", name, names)})
 	}
 	slices.SortStableFunc(settings, func(a, b setting) int {
 		return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.name, b.name))

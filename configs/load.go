@@ -25,7 +25,6 @@ func ReadAgent(name string, data []byte, environ []string) (*Agent, Problems) {
 	a := DefaultAgent()
 	problems := load(name, data, environ, a, func(c *checker) {
 		a.WaybillPatternSet = c.given("waybill_pattern")
-		a.places, a.file = c.places, name
 		c.agent(a)
 		a.Complete()
 	})

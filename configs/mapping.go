@@ -3,11 +3,11 @@ package configs
 import (
 	"os"
 	"reflect"
-	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 
+	"scanrelay/configs/nearest"
 	"scanrelay/configs/secret"
 )
 
@@ -90,7 +90,7 @@ func (d *decoder) decodeMap(n ast.Node, v reflect.Value, key string, depth int) 
 		d.places[at] = p.at
 		elem := reflect.New(v.Type().Elem())
 		if e, ok := elem.Interface().(element); ok {
-			e.setDefaults()
+			e.SetDefaults()
 		}
 		d.decode(p.value, elem.Elem(), at, depth+1)
 		m.SetMapIndex(reflect.ValueOf(p.key), elem.Elem())
@@ -112,7 +112,7 @@ func (d *decoder) decodeStruct(n ast.Node, v reflect.Value, key string, depth in
 			d.secretFile(p, field, at)
 			continue
 		}
-		d.fail(p.at, at, "%s", unknown("key", p.key, fieldNames(v)))
+		d.fail(p.at, at, "%s", nearest.Unknown("key", p.key, fieldNames(v)))
 	}
 	d.bothGiven(v, key)
 }
@@ -195,13 +195,4 @@ func readable(path string) error {
 		return err
 	}
 	return f.Close()
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

@@ -33,9 +33,3 @@ func TestParseQuota(t *testing.T) {
 		}
 	}
 }
-
-func TestNearest(t *testing.T) {
-	if got := nearest("brocker", []string{"listen", "broker", "brokers"}); got != "broker" {
-		t.Error(got)
-	}
-}

@@ -13,6 +13,7 @@ import (
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"scanrelay/agent/intake/mapping"
 	"scanrelay/agent/intake/sparkplug"
 	"scanrelay/agent/intake/topic"
 	"scanrelay/configs/limit"
@@ -65,7 +66,7 @@ type BrokerStatus struct {
 }
 
 // NewBroker returns a Broker; Run starts it, once.
-func NewBroker(cfg BrokerConfig, m *Mapper, j Journal) (*Broker, error) {
+func NewBroker(cfg BrokerConfig, m *mapping.Mapper, j Journal) (*Broker, error) {
 	cfg.setDefaults()
 	b := &Broker{
 		cfg: cfg, funnel: newFunnel(m, j, cfg.DedupeWindow), log: cfg.Logger,
@@ -78,37 +79,31 @@ func NewBroker(cfg BrokerConfig, m *Mapper, j Journal) (*Broker, error) {
 	return b, b.SetUsers(cfg.Users)
 }
 
-// Update puts another mapping and another dedupe window in the place of the ones
-// before, between two messages. After an error nothing has changed.
-func (b *Broker) Update(cfg MapperConfig, window time.Duration) error {
-	return b.funnel.update(cfg, window)
-}
+// Update puts other rules and another dedupe window in the place of the ones
+// before, between two messages.
+func (b *Broker) Update(rules *mapping.Rules, window time.Duration) { b.funnel.update(rules, window) }
 
 // SetUsers replaces those who may log in; none: nobody has to. Who is connected
 // stays, with the rights of the new list. After an error nothing has changed.
 func (b *Broker) SetUsers(list []User) error {
 	users := make(map[string]user)
-	var p problems
 	for i, u := range list {
-		key := fmt.Sprintf("mqtt.embedded.users.%d.", i)
+		key := fmt.Sprintf("mqtt.embedded.users[%d].", i)
 		if _, twice := users[u.Username]; twice || u.Username == "" {
-			p.add(key+"username", "%q is empty or given twice", u.Username)
+			return fmt.Errorf("%susername: %q is empty or given twice", key, u.Username)
 		}
 		if u.Password == "" {
-			p.add(key+"password", "is empty")
+			return fmt.Errorf("%spassword is empty", key)
 		}
 		known := user{password: sha256.Sum256([]byte(u.Password))}
 		for k, text := range u.Publish {
 			f, err := topic.Parse(text)
 			if err != nil {
-				p.add(fmt.Sprintf("%spublish.%d", key, k), "%q %w", text, err)
+				return fmt.Errorf("%spublish[%d]: %q %w", key, k, text, err)
 			}
 			known.publish = append(known.publish, f)
 		}
 		users[u.Username] = known
-	}
-	if err := p.err(); err != nil {
-		return err
 	}
 	b.users.Store(&users)
 	return nil
@@ -206,7 +201,7 @@ func (b *Broker) refusing() bool {
 
 // watchBirths asks edge nodes for their rebirth until ctx ends.
 func (b *Broker) watchBirths(ctx context.Context, server *mochi.Server) {
-	births := b.funnel.mapper.births
+	births := b.funnel.mapper.Births()
 	tick := time.NewTicker(rebirthEvery)
 	defer tick.Stop()
 	for {

@@ -14,6 +14,7 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 	"github.com/eclipse/paho.mqtt.golang/packets"
 
+	"scanrelay/agent/intake/mapping"
 	"scanrelay/agent/scan"
 )
 
@@ -22,20 +23,29 @@ func payload(waybill string) string {
 	return fmt.Sprintf(`{"waybill_id":%q,"action_type":200001,"action_msg":"到达","event_id":"e-%s"}`, waybill, waybill)
 }
 
-func testMapper(t testing.TB, cfg MapperConfig) *Mapper {
+// testMapper makes a Mapper; without sources it has the default one.
+func testMapper(t testing.TB, cfg mapping.Config) *mapping.Mapper {
 	t.Helper()
-	m, err := NewMapper(cfg)
-	if err != nil {
+	return mapping.New(rulesOf(t, cfg), nil, nil)
+}
+
+func rulesOf(t testing.TB, cfg mapping.Config) *mapping.Rules {
+	t.Helper()
+	if len(cfg.Sources) == 0 {
+		cfg.Sources = mapping.DefaultSources()
+	}
+	rules, problems := mapping.Compile(cfg)
+	if err := problems.Err(); err != nil {
 		t.Fatal(err)
 	}
-	return m
+	return rules
 }
 
 // startBroker runs an embedded broker until the test ends and returns it with
 // its address.
 func startBroker(t testing.TB, cfg BrokerConfig, j Journal) (*Broker, string) {
 	t.Helper()
-	b, err := NewBroker(cfg, testMapper(t, MapperConfig{}), j)
+	b, err := NewBroker(cfg, testMapper(t, mapping.Config{}), j)
 	if err != nil {
 		t.Fatal(err)
 	}

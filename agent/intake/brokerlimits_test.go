@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"scanrelay/agent/intake/mapping"
 )
 
 func TestBrokerLimits(t *testing.T) {
@@ -89,7 +91,7 @@ func TestBrokerCutsWhoDoesNotRead(t *testing.T) {
 	log := &syncBuffer{}
 	j := newFakeJournal(t, 0)
 	cfg := BrokerConfig{slow: 50 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(log, nil))}
-	b, err := NewBroker(cfg, canonical(t), j)
+	b, err := NewBroker(cfg, testMapper(t, mapping.Config{}), j)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +140,7 @@ func TestBrokerRate(t *testing.T) {
 // A stop acknowledges what is committed, also what is committed just then.
 func TestBrokerStopsInOrder(t *testing.T) {
 	j := newFakeJournal(t, 100*time.Millisecond)
-	b, err := NewBroker(BrokerConfig{}, testMapper(t, MapperConfig{}), j)
+	b, err := NewBroker(BrokerConfig{}, testMapper(t, mapping.Config{}), j)
 	if err != nil {
 		t.Fatal(err)
 	}

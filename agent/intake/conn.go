@@ -165,7 +165,7 @@ func (a *acceptor) ended(c *conn, err error) {
 	}
 	switch code.Code {
 	case packetTooLarge:
-		err = fmt.Errorf("a packet of more than max_packet, which is %s", sized(a.b.cfg.MaxPacket))
+		err = fmt.Errorf("a packet of more than max_packet, which is %d bytes", a.b.cfg.MaxPacket)
 	case malformedPacket, protocolViolation:
 	default:
 		return

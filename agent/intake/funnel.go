@@ -4,20 +4,21 @@ import (
 	"sync/atomic"
 	"time"
 
+	"scanrelay/agent/intake/mapping"
 	"scanrelay/agent/scan"
 )
 
 // funnel is what Source and Broker have in common: message in, batch to the
 // Journal.
 type funnel struct {
-	mapper  *Mapper
+	mapper  *mapping.Mapper
 	journal Journal
 	dedupe  atomic.Pointer[dedupe] // nil: off
 	serial  atomic.Uint64
 	ears    ears
 }
 
-func newFunnel(m *Mapper, j Journal, window time.Duration) *funnel {
+func newFunnel(m *mapping.Mapper, j Journal, window time.Duration) *funnel {
 	f := &funnel{mapper: m, journal: j}
 	f.setWindow(window)
 	return f
@@ -34,18 +35,15 @@ func (f *funnel) setWindow(window time.Duration) {
 	f.dedupe.Store(d)
 }
 
-// update puts another mapping in place, all or nothing.
-func (f *funnel) update(cfg MapperConfig, window time.Duration) error {
-	if err := f.mapper.Update(cfg); err != nil {
-		return err
-	}
+// update puts other rules and another dedupe window in place.
+func (f *funnel) update(rules *mapping.Rules, window time.Duration) {
+	f.mapper.Update(rules)
 	f.setWindow(window)
-	return nil
 }
 
 // take maps a message that has just come.
 func (f *funnel) take(h Heard) scan.Batch {
-	h.ReceivedAt = f.mapper.clock.Now()
+	h.ReceivedAt = f.mapper.Now()
 	f.ears.hear(h)
 	info := h.Info()
 	info.Serial = f.serial.Add(1)

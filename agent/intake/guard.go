@@ -14,8 +14,8 @@ import (
 // What a guard lets through of a message that is too large, and of a packet that
 // is no message.
 const (
-	keptOfLarge = 64 << 10
-	maxControl  = 64 << 10
+	passedOfLarge = 64 << 10
+	maxControl    = 64 << 10
 )
 
 // MQTT's packet types that a guard knows, and its own answer to a ping.
@@ -55,7 +55,7 @@ type guard struct {
 	pinged atomic.Bool // a ping is not answered yet
 
 	mu    sync.Mutex
-	sizes []int64 // of payloads that are keptOfLarge long here; guarded by mu
+	sizes []int64 // of payloads that are passedOfLarge long here; guarded by mu
 }
 
 func newGuard(conn net.Conn, most int64) *guard {
@@ -65,13 +65,13 @@ func newGuard(conn net.Conn, most int64) *guard {
 // size returns how large a payload was before it was cut. It must be called once
 // for each message, in the order in which they come.
 func (g *guard) size(payload []byte) int64 {
-	if len(payload) != keptOfLarge {
+	if len(payload) != passedOfLarge {
 		return int64(len(payload))
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.sizes) == 0 {
-		return keptOfLarge
+		return passedOfLarge
 	}
 	n := g.sizes[0]
 	g.sizes = g.sizes[1:]
@@ -135,7 +135,7 @@ func (g *guard) begin() error {
 	}
 	head := binary.AppendUvarint([]byte{first}, length) // MQTT's lengths are these
 	switch kind := first >> 4; {
-	case kind == packetPublish && length >= keptOfLarge:
+	case kind == packetPublish && length >= passedOfLarge:
 		return g.publish(first, int64(length))
 	case kind != packetPublish && length > maxControl:
 		return fmt.Errorf("%w: a packet of type %d with %d bytes", errPacket, kind, length)
@@ -174,10 +174,10 @@ func (g *guard) publish(first byte, length int64) error {
 	switch {
 	case payload < 0:
 		return fmt.Errorf("%w: a topic longer than its packet", errPacket)
-	case payload > max(g.most, keptOfLarge):
-		g.skip = payload - keptOfLarge
+	case payload > max(g.most, passedOfLarge):
+		g.skip = payload - passedOfLarge
 	}
-	if kept := payload - g.skip; kept == keptOfLarge {
+	if kept := payload - g.skip; kept == passedOfLarge {
 		g.mu.Lock()
 		g.sizes = append(g.sizes, payload)
 		g.mu.Unlock()

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"scanrelay/agent/intake/mapping"
 )
 
 // stream is a connection that holds what the other side sent.
@@ -47,13 +49,13 @@ func TestGuard(t *testing.T) {
 	chance := rand.New(rand.NewPCG(1, 2))
 	var sent bytes.Buffer
 	var wants []want
-	for i, n := range []int{0, 5, keptOfLarge - 5, keptOfLarge - 4, keptOfLarge - 1, keptOfLarge, keptOfLarge + 1, most, most + 1, 3_000_000, keptOfLarge, 7, most + 1} {
+	for i, n := range []int{0, 5, passedOfLarge - 5, passedOfLarge - 4, passedOfLarge - 1, passedOfLarge, passedOfLarge + 1, most, most + 1, 3_000_000, passedOfLarge, 7, most + 1} {
 		qos := byte(i % 3)
 		sent.Write(bytesOf(t, publishPacket("scans/g", qos, uint16(i+1), i%2 == 0, strings.Repeat("x", n))))
 		sent.Write(bytesOf(t, packets.NewControlPacket(packets.Pingresp)))
 		kept := n
 		if n > most {
-			kept = keptOfLarge
+			kept = passedOfLarge
 		}
 		wants = append(wants, want{kept, n, qos})
 	}
@@ -103,7 +105,7 @@ func TestGuardRefusesWhatIsNoMQTT(t *testing.T) {
 		"the end within a large message's head": "\x32\xff\xff\xff\x7f\x00",
 		"the end within a large message":        "\x32\xff\xff\xff\x7f\x00\x01a\x00\x01yyy",
 	} {
-		cp, err := packets.ReadPacket(newGuard(stream{Reader: strings.NewReader(sent)}, DefaultMaxPayload))
+		cp, err := packets.ReadPacket(newGuard(stream{Reader: strings.NewReader(sent)}, mapping.DefaultMaxPayload))
 		if err == nil || !strings.HasPrefix(name, "the end") && !errors.Is(err, errPacket) || errors.Is(err, io.EOF) {
 			t.Errorf("%s: %v, %v", name, cp, err)
 		}
@@ -120,7 +122,7 @@ func FuzzGuard(f *testing.F) {
 			body := append(sent[2:min(len(sent), 12):min(len(sent), 12)], make([]byte, int(blown)*8)...)
 			sent = slices.Concat(sent[:1], lengthOf(len(body)), body, sent[min(len(sent), 12):])
 		}
-		g := newGuard(stream{Reader: bytes.NewReader(sent)}, keptOfLarge)
+		g := newGuard(stream{Reader: bytes.NewReader(sent)}, passedOfLarge)
 		plain := bytes.NewReader(sent)
 		for {
 			got, err := packets.ReadPacket(g)
@@ -136,7 +138,7 @@ func FuzzGuard(f *testing.F) {
 				continue
 			}
 			w := want.(*packets.PublishPacket)
-			if len(p.Payload) > keptOfLarge || !bytes.HasPrefix(w.Payload, p.Payload) || g.size(p.Payload) != int64(len(w.Payload)) ||
+			if len(p.Payload) > passedOfLarge || !bytes.HasPrefix(w.Payload, p.Payload) || g.size(p.Payload) != int64(len(w.Payload)) ||
 				p.TopicName != w.TopicName || p.MessageID != w.MessageID {
 				t.Errorf("got %s with %d bytes, want %s with %d", p.FixedHeader, len(p.Payload), w.FixedHeader, len(w.Payload))
 			}
@@ -156,7 +158,7 @@ func lengthOf(n int) (b []byte) {
 func TestSourceStaysWhileALargeMessageComes(t *testing.T) {
 	st := newStub(t)
 	j := newFakeJournal(t, 0)
-	s, _ := startSource(t, SourceConfig{Brokers: []string{st.addr()}, KeepAlive: time.Second, pings: 2 * time.Second}, canonical(t), j)
+	s, _ := startSource(t, SourceConfig{Brokers: []string{st.addr()}, KeepAlive: time.Second, pings: 2 * time.Second}, testMapper(t, mapping.Config{}), j)
 	w, _ := st.accept(0)
 	w.subscribed(1)
 	large := bytesOf(t, publishPacket("scans/g", 1, 7, false, strings.Repeat("x", 5<<20)))
@@ -197,7 +199,7 @@ func TestSourceStaysWhileALargeMessageComes(t *testing.T) {
 func TestSourceCutsLargeMessagesShort(t *testing.T) {
 	mq := startMosquitto(t)
 	j := newFakeJournal(t, 0)
-	m := testMapper(t, MapperConfig{Sources: []Mapping{{Topic: "scans/#", QoS: 2}}})
+	m := testMapper(t, mapping.Config{Sources: []mapping.Source{{Topic: "scans/#", QoS: 2}}})
 	s, stop := startSource(t, SourceConfig{Brokers: []string{mq.addr()}}, m, j)
 	eventually(t, "connected", s.Connected)
 	const large = 40 << 20
@@ -222,7 +224,7 @@ func TestSourceCutsLargeMessagesShort(t *testing.T) {
 	j.mu.Lock()
 	for _, b := range j.stored {
 		for _, r := range b.Rejects {
-			if r.Code != "too_large" || !strings.HasPrefix(r.Topic, "scans/large/") || !strings.HasPrefix(r.Reason, "40.0 MiB, more than 1.0 MiB: the first 64 KiB are kept") || len(r.Payload) != keptOfLarge {
+			if r.Code != "too_large" || !strings.HasPrefix(r.Topic, "scans/large/") || !strings.HasPrefix(r.Reason, "40.0 MiB, more than 1.0 MiB: the first 64 KiB are kept") || len(r.Payload) != passedOfLarge {
 				t.Errorf("%s: %s: %s, %d bytes", r.Topic, r.Code, r.Reason, len(r.Payload))
 			}
 		}

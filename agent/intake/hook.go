@@ -73,7 +73,7 @@ func (h *hook) OnSessionEstablish(cl *mochi.Client, _ packets.Packet) {
 	if !ok {
 		return
 	}
-	c.who = clip(cl.ID, 64)
+	c.who = strings.ToValidUTF8(cl.ID[:min(len(cl.ID), 64)], "")
 	if h.b.rates != nil {
 		c.limit = h.b.rates.Of(c.who)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"scanrelay/agent/intake/mapping"
 	"scanrelay/agent/scan"
 )
 
@@ -13,7 +14,7 @@ func TestSourceRejectsWhatIsRetainedOnce(t *testing.T) {
 	mq := startMosquitto(t)
 	mq.pub("-t", "scans/g", "-q", "1", "-r", "-m", "nonsense")
 	j := newFakeJournal(t, 0)
-	s, _ := startSource(t, SourceConfig{Brokers: []string{mq.addr()}}, testMapper(t, MapperConfig{}), j)
+	s, _ := startSource(t, SourceConfig{Brokers: []string{mq.addr()}}, testMapper(t, mapping.Config{}), j)
 	counted := func(rejects, ignored int) func() bool {
 		return func() bool {
 			_, r, i := j.totals()

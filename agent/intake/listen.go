@@ -13,6 +13,7 @@ import (
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
+	"scanrelay/agent/intake/mapping"
 	"scanrelay/agent/intake/topic"
 )
 
@@ -44,8 +45,8 @@ type ear struct {
 }
 
 // Info is what a Mapper has to know of it.
-func (h *Heard) Info() MessageInfo {
-	return MessageInfo{DUP: h.DUP, Retained: h.Retained, ReceivedAt: h.ReceivedAt, Size: h.Size}
+func (h *Heard) Info() mapping.Info {
+	return mapping.Info{DUP: h.DUP, Retained: h.Retained, ReceivedAt: h.ReceivedAt, Size: h.Size}
 }
 
 func (e *ears) hear(h Heard) {
@@ -175,7 +176,7 @@ func (v visitor) visit(ctx context.Context, cfg SourceConfig, broker string) (cl
 		return nil, false, err
 	}
 	s := &Source{cfg: cfg}
-	s.cfg.silence, s.cfg.maxPayload = time.Minute, DefaultMaxPayload
+	s.cfg.silence, s.cfg.maxPayload = time.Minute, mapping.DefaultMaxPayload
 	var g *guard
 	o := mqtt.NewClientOptions()
 	o.Servers = []*url.URL{u}

@@ -11,6 +11,7 @@ import (
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
+	"scanrelay/agent/intake/mapping"
 	"scanrelay/agent/intake/topic"
 	"scanrelay/configs/wait"
 )
@@ -50,12 +51,12 @@ type probe struct {
 // client id cfg.ClientID, which must not be the agent's, and publishes to a topic
 // scanrelay-check/<client id> that no source takes. At the end nothing of it is
 // left at the broker.
-func Probe(ctx context.Context, cfg SourceConfig, broker string, m *Mapper) []Finding {
+func Probe(ctx context.Context, cfg SourceConfig, broker string, m *mapping.Mapper) []Finding {
 	p := &probe{cfg: cfg, broker: broker, topic: "scanrelay-check/" + cfg.ClientID}
 	if !p.connects(ctx, m.Subscriptions()) {
 		return p.findings
 	}
-	if m.takes(p.topic) {
+	if m.Takes(p.topic) {
 		p.add("queue, window, retained", ProbeUnknown, "not tried: a source takes the topic %s on which it would be", p.topic)
 	} else {
 		if err := p.away(ctx); err != nil {
@@ -85,7 +86,7 @@ func (p *probe) judge(ok bool, what, good, bad string) {
 }
 
 // connects looks at what a first connection shows. False: there is none.
-func (p *probe) connects(ctx context.Context, subs []Subscription) bool {
+func (p *probe) connects(ctx context.Context, subs []mapping.Subscription) bool {
 	version := make(chan string, 1)
 	c, _, err := visitor{handle: func(m mqtt.Message, _ int64) {
 		if m.Topic() == "$SYS/broker/version" {

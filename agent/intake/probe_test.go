@@ -11,6 +11,8 @@ import (
 	"github.com/mochi-mqtt/server/v2/hooks/auth"
 	"github.com/mochi-mqtt/server/v2/listeners"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"scanrelay/agent/intake/mapping"
 )
 
 func verdicts(list []Finding) map[string]string {
@@ -22,8 +24,8 @@ func verdicts(list []Finding) map[string]string {
 }
 
 func TestProbe(t *testing.T) {
-	sources := []Mapping{{Topic: "$share/g/scans/#", QoS: 1}}
-	m := testMapper(t, MapperConfig{Sources: sources})
+	sources := []mapping.Source{{Topic: "$share/g/scans/#", QoS: 1}}
+	m := testMapper(t, mapping.Config{Sources: sources})
 	for name, row := range map[string]struct {
 		conf  string
 		risks string
@@ -38,7 +40,7 @@ func TestProbe(t *testing.T) {
 		mq := startMosquitto(t, row.conf)
 		mapper := m
 		if row.all {
-			mapper = testMapper(t, MapperConfig{Sources: []Mapping{{Topic: "#", QoS: 1}}})
+			mapper = testMapper(t, mapping.Config{Sources: []mapping.Source{{Topic: "#", QoS: 1}}})
 		}
 		list := Probe(t.Context(), SourceConfig{ClientID: "probe"}, mq.addr(), mapper)
 		got := verdicts(list)

@@ -11,6 +11,7 @@ import (
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
+	"scanrelay/agent/intake/mapping"
 	"scanrelay/configs/tlsfile"
 	"scanrelay/configs/wait"
 )
@@ -84,17 +85,17 @@ type SourceStatus struct {
 }
 
 // NewSource returns a Source; Run starts it.
-func NewSource(cfg SourceConfig, m *Mapper, j Journal) (*Source, error) {
+func NewSource(cfg SourceConfig, m *mapping.Mapper, j Journal) (*Source, error) {
 	if len(cfg.Brokers) == 0 {
-		return nil, &ConfigError{"mqtt.broker", errors.New("no broker given")}
+		return nil, errors.New("mqtt.broker: no broker given")
 	}
 	for _, b := range cfg.Brokers {
 		if _, err := parseBroker(b); err != nil {
-			return nil, &ConfigError{"mqtt.broker", err}
+			return nil, fmt.Errorf("mqtt.broker: %w", err)
 		}
 	}
 	if cfg.ClientID == "" {
-		return nil, &ConfigError{"mqtt.client_id", errors.New("is empty: a persistent session needs a fixed one")}
+		return nil, errors.New("mqtt.client_id is empty: a persistent session needs a fixed one")
 	}
 	if cfg.KeepAlive <= 0 {
 		cfg.KeepAlive = 30 * time.Second
@@ -108,7 +109,7 @@ func NewSource(cfg SourceConfig, m *Mapper, j Journal) (*Source, error) {
 	if cfg.returns <= 0 {
 		cfg.returns = returnAfter
 	}
-	cfg.maxPayload = int64(m.rules.Load().maxPayload)
+	cfg.maxPayload = m.MaxPayload()
 	if cfg.MaxPending <= 0 {
 		cfg.MaxPending = 16 << 20
 	}
@@ -122,15 +123,11 @@ func NewSource(cfg SourceConfig, m *Mapper, j Journal) (*Source, error) {
 	}, nil
 }
 
-// Update puts another mapping and another dedupe window in the place of the ones
+// Update puts other rules and another dedupe window in the place of the ones
 // before, between two messages, and renews the subscriptions without losing one.
-// After an error nothing has changed.
-func (s *Source) Update(cfg MapperConfig, window time.Duration) error {
-	if err := s.funnel.update(cfg, window); err != nil {
-		return err
-	}
+func (s *Source) Update(rules *mapping.Rules, window time.Duration) {
+	s.funnel.update(rules, window)
 	signal(s.renew)
-	return nil
 }
 
 // Connected reports whether it is subscribed at a broker.
@@ -277,7 +274,7 @@ func (s *Source) stay(ctx context.Context, ss *session, over func(), i int) erro
 	defer watched() // after the stop
 	defer stop()
 	s.sessions.Add(1)
-	births := s.funnel.mapper.births
+	births := s.funnel.mapper.Births()
 	tick := time.NewTicker(rebirthEvery)
 	defer tick.Stop()
 	for ended := false; !ended; {

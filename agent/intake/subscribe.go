@@ -10,6 +10,7 @@ import (
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
+	"scanrelay/agent/intake/mapping"
 	"scanrelay/agent/intake/topic"
 )
 
@@ -130,7 +131,7 @@ func asked(want map[string]byte, filter string) string {
 
 // filters leaves out filters that another one covers: some brokers deliver a
 // message once for each filter that matches.
-func filters(subs []Subscription) map[string]byte {
+func filters(subs []mapping.Subscription) map[string]byte {
 	want := make(map[string]byte)
 	for _, a := range subs {
 		name, qos := a.Filter, a.QoS

@@ -18,6 +18,7 @@ import (
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
+	"scanrelay/agent/intake/mapping"
 	"scanrelay/configs/tlsfile"
 )
 
@@ -94,7 +95,7 @@ func TestSourceTLS(t *testing.T) {
 	crt, key := a.issue("server", "127.0.0.1")
 	mq := startMosquitto(t, "listener %d 127.0.0.1", "cafile "+a.file("ca.crt"), "certfile "+crt, "keyfile "+key, "require_certificate true", "tls_version tlsv1.2")
 	addr := strings.Replace(mq.addr(), "tcp://", "ssl://", 1)
-	j, m := newFakeJournal(t, 0), testMapper(t, MapperConfig{})
+	j, m := newFakeJournal(t, 0), testMapper(t, mapping.Config{})
 	s, _ := startSource(t, SourceConfig{
 		Brokers: []string{addr}, TLS: tlsfile.Client{CAFile: a.file("ca.crt"), CertFile: a.file("depot.crt"), KeyFile: a.file("depot.key")},
 	}, m, j)

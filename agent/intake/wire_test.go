@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"scanrelay/agent/intake/mapping"
 )
 
 // wire speaks MQTT packet by packet.
@@ -138,7 +140,7 @@ func (w wire) subscribed(codes ...byte) *packets.SubscribePacket {
 func TestSourceAcknowledgesInOrderAfterCommit(t *testing.T) {
 	st := newStub(t)
 	j := newFakeJournal(t, 5*time.Millisecond)
-	startSource(t, SourceConfig{Brokers: []string{st.addr()}}, testMapper(t, MapperConfig{}), j)
+	startSource(t, SourceConfig{Brokers: []string{st.addr()}}, testMapper(t, mapping.Config{}), j)
 	w, c := st.accept(packets.Accepted)
 	if c.CleanSession || c.ClientIdentifier != "scanrelay-test" || c.ProtocolVersion != 4 {
 		t.Errorf("CONNECT %s", c)
@@ -184,7 +186,7 @@ func TestSourceAcknowledgesInOrderAfterCommit(t *testing.T) {
 
 func TestSourceSubscriptionRefused(t *testing.T) {
 	st := newStub(t)
-	m := testMapper(t, MapperConfig{Sources: []Mapping{{Topic: "a/#", QoS: 1}, {Topic: "a/b", QoS: 2}, {Topic: "b", QoS: 1}}})
+	m := testMapper(t, mapping.Config{Sources: []mapping.Source{{Topic: "a/#", QoS: 1}, {Topic: "a/b", QoS: 2}, {Topic: "b", QoS: 1}}})
 	s, _ := startSource(t, SourceConfig{Brokers: []string{st.addr()}}, m, newFakeJournal(t, 0))
 	w, _ := st.accept(packets.Accepted)
 	sub := expect[*packets.SubscribePacket](w)
@@ -217,7 +219,7 @@ func TestSourceRefusals(t *testing.T) {
 		packets.ErrRefusedNotAuthorised: "check mqtt.username", packets.ErrRefusedBadProtocolVersion: "3.1.1",
 	} {
 		st := newStub(t)
-		s, stop := startSource(t, SourceConfig{Brokers: []string{st.addr()}}, testMapper(t, MapperConfig{}), newFakeJournal(t, 0))
+		s, stop := startSource(t, SourceConfig{Brokers: []string{st.addr()}}, testMapper(t, mapping.Config{}), newFakeJournal(t, 0))
 		st.accept(code)
 		eventually(t, want, func() bool { return strings.Contains(s.Status().Problem, want) })
 		stop()
@@ -243,7 +245,7 @@ func TestSourceWatchdog(t *testing.T) {
 func TestSourceHungBroker(t *testing.T) {
 	st := newStub(t)
 	s, _ := startSource(t, SourceConfig{Brokers: []string{st.addr()}, KeepAlive: time.Second, silence: 1500 * time.Millisecond},
-		testMapper(t, MapperConfig{}), newFakeJournal(t, 0))
+		testMapper(t, mapping.Config{}), newFakeJournal(t, 0))
 	w, _ := st.accept(packets.Accepted)
 	w.subscribed(1)
 	eventually(t, "connected", s.Connected)
@@ -257,7 +259,7 @@ func TestSourceHungBroker(t *testing.T) {
 func TestSourceMemoryIsBounded(t *testing.T) {
 	st := newStub(t)
 	j := &stepJournal{}
-	s, _ := startSource(t, SourceConfig{Brokers: []string{st.addr()}, MaxPending: 10_000}, testMapper(t, MapperConfig{}), openJournal{j})
+	s, _ := startSource(t, SourceConfig{Brokers: []string{st.addr()}, MaxPending: 10_000}, testMapper(t, mapping.Config{}), openJournal{j})
 	w, _ := st.accept(packets.Accepted)
 	w.subscribed(1)
 	for i := 1; i <= 100; i++ {

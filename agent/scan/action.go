@@ -1,9 +1,11 @@
 package scan
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // ActionType is one of WeChat's twenty codes for what happened to a parcel.
@@ -48,6 +50,18 @@ func ActionTypes() []ActionType { return slices.Sorted(maps.Keys(actionNames)) }
 
 // Known reports whether a is one of WeChat's codes.
 func (a ActionType) Known() bool { _, ok := actionNames[a]; return ok }
+
+// Check says that a is none of WeChat's codes, and which there are; nil if it is.
+func (a ActionType) Check() error {
+	if a.Known() {
+		return nil
+	}
+	var known []string
+	for _, k := range ActionTypes() {
+		known = append(known, strconv.Itoa(int(k)))
+	}
+	return fmt.Errorf("%d is none of WeChat's action types; they are %s", int(a), strings.Join(known, ", "))
+}
 
 // English returns the meaning in English, or the number of an unknown code.
 func (a ActionType) English() string { return a.name(0) }

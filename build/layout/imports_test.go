@@ -48,7 +48,16 @@ var arrows = []row{
 	{pkg: "configs/limit", libraries: []string{xTime}},
 	{pkg: "configs/wait"},
 
-	{pkg: "configs", uses: []string{"agent/scan", "configs/secret", "configs/tlsfile"}, libraries: []string{yaml}},
+	{pkg: "configs/nearest"},
+
+	{
+		pkg: "configs",
+		uses: []string{
+			"agent/scan", "agent/intake/mapping", "agent/intake/topic", // which know what is right
+			"configs/nearest", "configs/secret", "configs/tlsfile",
+		},
+		libraries: []string{yaml},
+	},
 	{pkg: "wechat", uses: []string{"configs/secret"}}, // else the standard library only: anyone may take it over
 
 	{pkg: "wechat/callback", uses: []string{"wechat", "configs/secret"}},
@@ -85,9 +94,14 @@ var arrows = []row{
 	{pkg: "agent/intake/decode", libraries: []string{xText}},
 	{pkg: "agent/intake/sparkplug", uses: []string{"agent/intake/decode"}},
 	{
+		pkg:   "agent/intake/mapping",
+		uses:  []string{"agent/scan", "agent/intake/topic", "agent/intake/decode", "agent/intake/sparkplug", "configs/nearest"},
+		tests: []string{yaml},
+	},
+	{
 		pkg:       "agent/intake",
-		uses:      []string{"agent/scan", "agent/intake/topic", "agent/intake/decode", "agent/intake/sparkplug", "configs/limit", "configs/tlsfile", "configs/wait"},
-		libraries: []string{paho, mochi, xTime, xSys}, tests: []string{yaml},
+		uses:      []string{"agent/scan", "agent/intake/topic", "agent/intake/mapping", "agent/intake/sparkplug", "configs/limit", "configs/tlsfile", "configs/wait"},
+		libraries: []string{paho, mochi, xTime, xSys},
 	},
 	{pkg: "agent/control", uses: []string{"store", "agent/scan"}, libraries: []string{metrics, xSys}},
 
@@ -131,7 +145,7 @@ var arrows = []row{
 	{
 		pkg: "agent",
 		uses: []string{
-			"agent/scan", "agent/clock", "agent/intake", "agent/intake/sparkplug", "agent/control", "store",
+			"agent/scan", "agent/clock", "agent/intake", "agent/intake/mapping", "agent/intake/sparkplug", "agent/control", "store",
 			"uplink", "uplink/syncapi", "wechat", "configs",
 		},
 		libraries: []string{metrics, xSync, xSys},

@@ -21,7 +21,6 @@ func (a *app) agentCommand() *command {
 		args:  noArgs,
 		run: func(ctx context.Context, _ []string) error {
 			cfg, problems := configs.LoadAgent(config, a.env)
-			_, problems = mapperOf(cfg, problems)
 			if err := a.problems(problems); err != nil {
 				return err
 			}
@@ -60,7 +59,6 @@ func (a *app) runAgent(ctx context.Context, file string, cfg *configs.Agent, log
 func (a *app) reloadAgent(ag *agent.Agent, file string, logger *slog.Logger) {
 	const kept = "configuration not reloaded: the one before stays in use"
 	cfg, problems := configs.LoadAgent(file, a.env)
-	_, problems = mapperOf(cfg, problems)
 	if problems.Failed() {
 		for _, p := range problems.Errors() {
 			logger.Error(kept, "problem", p.String())

@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"strconv"
 
 	"scanrelay/agent"
 	"scanrelay/agent/intake"
+	"scanrelay/agent/intake/mapping"
+	"scanrelay/agent/intake/sparkplug"
 	"scanrelay/agent/scan"
 	"scanrelay/configs"
 )
@@ -65,19 +66,18 @@ func (c *checker) run(ctx context.Context) error {
 		return c.finish(role, problems)
 	}
 	cfg, problems := configs.LoadAgent(c.config, c.env)
-	mapper, problems := mapperOf(cfg, problems)
 	switch {
 	case problems.Failed():
 	case c.payload != "":
-		return c.explain(mapper)
+		return c.explain(mapperOf(cfg, nil))
 	case c.broker:
-		return c.probe(ctx, cfg, mapper)
+		return c.probe(ctx, cfg, mapperOf(cfg, nil))
 	}
 	return c.finish(role, problems)
 }
 
 // probe tries each external broker. It fails when one of them loses scans.
-func (c *checker) probe(ctx context.Context, cfg *configs.Agent, m *intake.Mapper) error {
+func (c *checker) probe(ctx context.Context, cfg *configs.Agent, m *mapping.Mapper) error {
 	if cfg.MQTT.IsEmbedded() {
 		_, err := fmt.Fprintln(c.out, "mqtt.broker is embedded: an acknowledgement means that the scan is on disk; there is nothing to try")
 		return err
@@ -111,34 +111,10 @@ func (c *checker) probe(ctx context.Context, cfg *configs.Agent, m *intake.Mappe
 	return nil
 }
 
-// mapperOf compiles the sources once more the way the agent will: some mistakes
-// only the mapper finds.
-func mapperOf(cfg *configs.Agent, problems configs.Problems) (*intake.Mapper, configs.Problems) {
-	if problems.Failed() {
-		return nil, problems
-	}
-	m, err := intake.NewMapper(agent.MapperConfig(cfg))
-	return m, append(problems, mapperProblems(cfg, err)...)
-}
-
-// index is how the mapper writes a place in a list.
-var index = regexp.MustCompile(`\.([0-9]+)(\.|$)`)
-
-// mapperProblems gives the mapper's errors the lines of their keys.
-func mapperProblems(cfg *configs.Agent, err error) (ps configs.Problems) {
-	var one *intake.ConfigError
-	switch many, ok := err.(interface{ Unwrap() []error }); {
-	case err == nil:
-	case ok:
-		for _, e := range many.Unwrap() {
-			ps = append(ps, mapperProblems(cfg, e)...)
-		}
-	case errors.As(err, &one):
-		ps = append(ps, cfg.Problem(index.ReplaceAllString(one.Key, "[$1]$2"), oneLine(one.Err)))
-	default:
-		ps = append(ps, cfg.Problem("sources", oneLine(err)))
-	}
-	return ps
+// mapperOf returns what maps messages as the agent will.
+func mapperOf(cfg *configs.Agent, births *sparkplug.Births) *mapping.Mapper {
+	rules, _ := mapping.Compile(cfg.Mapping()) // loading it has said what is wrong
+	return mapping.New(rules, nil, births)
 }
 
 func (c *checker) finish(role configs.Role, problems configs.Problems) error {
@@ -166,12 +142,12 @@ func (c *checker) report(problems configs.Problems) error {
 
 // explain shows what a payload becomes. It fails when something in it could not
 // be understood.
-func (c *checker) explain(m *intake.Mapper) error {
+func (c *checker) explain(m *mapping.Mapper) error {
 	payload, err := c.read()
 	if err != nil {
 		return err
 	}
-	e := m.Explain(c.topic, payload, intake.MessageInfo{})
+	e := m.Explain(c.topic, payload, mapping.Info{})
 	if c.json {
 		err = c.explainJSON(e)
 	} else {
@@ -201,7 +177,7 @@ func (c *checker) read() ([]byte, error) {
 	return data, err
 }
 
-func (c *checker) explainText(e *intake.Explanation) error {
+func (c *checker) explainText(e *mapping.Explanation) error {
 	if e.Source < 0 {
 		_, err := fmt.Fprintf(c.out, "topic %s: no source matches; the message is acknowledged, not stored, and counted as ignored\n", visible(e.Topic))
 		return err
@@ -217,7 +193,7 @@ func (c *checker) explainText(e *intake.Explanation) error {
 }
 
 // read1 shows one read: where each field came from and what became of it.
-func (c *checker) read1(r intake.ReadExplanation) error {
+func (c *checker) read1(r mapping.ReadExplanation) error {
 	name := "message"
 	if r.Index >= 0 {
 		name = "read " + strconv.Itoa(r.Index)
@@ -268,7 +244,7 @@ type explained struct {
 	Ignored  int             `json:"ignored"`
 }
 
-func explanation(e *intake.Explanation) explained {
+func explanation(e *mapping.Explanation) explained {
 	out := explained{e.Topic, e.Source, e.Filter, []explainedRead{}, len(e.Batch.Events), len(e.Batch.Rejects), e.Batch.Ignored}
 	for _, r := range e.Reads {
 		read := explainedRead{Index: r.Index, Outcome: r.Outcome, Reason: r.Reason, Fields: []explainedField{}}
@@ -283,7 +259,7 @@ func explanation(e *intake.Explanation) explained {
 	return out
 }
 
-func (c *checker) explainJSON(e *intake.Explanation) error { return c.encode(explanation(e)) }
+func (c *checker) explainJSON(e *mapping.Explanation) error { return c.encode(explanation(e)) }
 
 func (c *checker) encode(v any) error {
 	enc := json.NewEncoder(c.out)

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"scanrelay/configs"
+	"scanrelay/configs/nearest"
 )
 
 // helpCommand is "help COMMAND", the same as "COMMAND --help".
@@ -70,7 +70,7 @@ func (c *command) list() string {
 func (c *command) hint(name string) string {
 	var near []string
 	for _, s := range c.subs {
-		if !s.hidden && (strings.HasPrefix(s.name(), name) || configs.Edits(name, s.name()) <= 2) {
+		if !s.hidden && (strings.HasPrefix(s.name(), name) || nearest.Edits(name, s.name()) <= 2) {
 			near = append(near, s.name())
 		}
 	}

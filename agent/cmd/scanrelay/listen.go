@@ -16,6 +16,7 @@ import (
 	"scanrelay/agent/control"
 	"scanrelay/agent/intake"
 	"scanrelay/agent/intake/decode"
+	"scanrelay/agent/intake/mapping"
 	"scanrelay/agent/intake/sparkplug"
 	"scanrelay/agent/intake/topic"
 	"scanrelay/agent/scan"
@@ -28,7 +29,7 @@ type ear struct {
 	looker looker
 	filter string
 	count  int
-	mapper *intake.Mapper
+	mapper *mapping.Mapper
 }
 
 func (a *app) listenCommand() *command {
@@ -53,19 +54,14 @@ var errEnough = errors.New("that was enough")
 
 func (l *ear) listen(ctx context.Context) error {
 	cfg, problems := configs.LoadAgent(l.looker.config, l.env)
-	mapper, problems := mapperOf(cfg, problems)
 	if err := l.problems(problems); err != nil {
 		return err
 	}
-	l.json, l.mapper = l.looker.json, mapper
+	var births *sparkplug.Births // without them births are waited for
 	if data, err := os.ReadFile(filepath.Join(cfg.DataDir, agent.BirthsName)); err == nil {
-		mc := agent.MapperConfig(cfg)
-		mc.Births, _ = sparkplug.NewBirths(data) // without them births are waited for
-		l.mapper, err = intake.NewMapper(mc)
-		if err != nil {
-			return err
-		}
+		births, _ = sparkplug.NewBirths(data)
 	}
+	l.json, l.mapper = l.looker.json, mapperOf(cfg, births)
 	filters := []string{l.filter}
 	if l.filter == "" {
 		filters = nil
@@ -132,7 +128,7 @@ func (l *ear) show(h intake.Heard) error {
 	return err
 }
 
-func (l *ear) showText(h intake.Heard, e *intake.Explanation) error {
+func (l *ear) showText(h intake.Heard, e *mapping.Explanation) error {
 	if h.Missed > 0 {
 		fmt.Fprintf(l.out, "(%d messages came too fast to be shown)\n", h.Missed)
 	}
@@ -182,7 +178,7 @@ func plainly(text string) string {
 	return b.String()
 }
 
-func (l *ear) showJSON(h intake.Heard, e *intake.Explanation) error {
+func (l *ear) showJSON(h intake.Heard, e *mapping.Explanation) error {
 	if !l.looker.reveal {
 		h.Payload = []byte(scan.MaskDigitRuns(string(h.Payload)))
 	}

@@ -7,15 +7,13 @@ import (
 	"time"
 
 	"scanrelay/agent/intake"
+	"scanrelay/configs"
 )
 
 // What a device sends is shown so that whoever maps it sees its framing, that it is
 // not UTF-8, and that it was cut short.
 func TestListenShowsWhatADeviceSends(t *testing.T) {
-	m, err := intake.NewMapper(intake.MapperConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := mapperOf(configs.DefaultAgent(), nil)
 	for _, row := range []struct {
 		heard intake.Heard
 		want  string

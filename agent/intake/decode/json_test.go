@@ -67,8 +67,8 @@ func TestFind(t *testing.T) {
 	for pointer, want := range map[string]string{
 		"/a/b~1c/0": "x", "/a/b~1c/1/~0": "y", "/com.x": "z", "/num": "3160000261634", "/t": "true", "/dup": "2", "/esc": "中\n",
 	} {
-		p, ok := ParsePointer(pointer)
-		if !ok || p.String() != pointer {
+		p, err := ParsePointer(pointer)
+		if err != nil || p.String() != pointer {
 			t.Fatalf("pointer %s reads as %s", pointer, p)
 		}
 		found, ok := n.Find(p)
@@ -86,8 +86,10 @@ func TestFind(t *testing.T) {
 			t.Errorf("%s finds %s", pointer, found.Raw())
 		}
 	}
-	if _, ok := ParsePointer("a"); ok {
-		t.Error("a pointer without a slash was read")
+	for _, bad := range []string{"a", "/a~", "/~2", "/~~01"} {
+		if _, err := ParsePointer(bad); err == nil {
+			t.Errorf("%s was read", bad)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package decode
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -159,20 +160,26 @@ func unquote(raw []byte) string {
 type Pointer []string
 
 // ParsePointer reads a JSON pointer: "" is the whole value, any other begins
-// with a slash. False if it does not.
-func ParsePointer(s string) (Pointer, bool) {
+// with a slash. The error says what is wrong with it as a predicate.
+func ParsePointer(s string) (Pointer, error) {
 	if s == "" {
-		return Pointer{}, true
+		return Pointer{}, nil
 	}
 	if s[0] != '/' {
-		return nil, false
+		return nil, fmt.Errorf("%q is no JSON pointer; begin it with /, as in /data/barcode", s)
 	}
 	tokens := strings.Split(s[1:], "/")
 	for i, t := range tokens {
+		if strings.Contains(escapes.Replace(t), "~") {
+			return nil, fmt.Errorf("%q is no JSON pointer: ~ must be written ~0 and a / within a name ~1", s)
+		}
 		tokens[i] = strings.ReplaceAll(strings.ReplaceAll(t, "~1", "/"), "~0", "~")
 	}
-	return tokens, true
+	return tokens, nil
 }
+
+// escapes takes what a token may have after ~ out of it.
+var escapes = strings.NewReplacer("~0", "", "~1", "")
 
 // String returns the pointer as it is written.
 func (p Pointer) String() string {

@@ -1,4 +1,4 @@
-package intake
+package mapping
 
 // field is one of the canonical fields of a scan event, or the station.
 type field int

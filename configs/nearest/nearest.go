@@ -1,12 +1,12 @@
-package configs
+package nearest
 
 import (
 	"fmt"
 	"strings"
 )
 
-// unknown says that word is not among known, and which of them is nearest.
-func unknown(what, word string, known []string) string {
+// Unknown says that word is not among known, and which of them is nearest.
+func Unknown(what, word string, known []string) string {
 	if len(known) == 0 {
 		return fmt.Sprintf("unknown %s %q", what, word)
 	}

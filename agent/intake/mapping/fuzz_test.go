@@ -1,4 +1,4 @@
-package intake
+package mapping
 
 import (
 	"os"
@@ -25,7 +25,7 @@ func FuzzMap(f *testing.F) {
 	f.Add("lines/1", []byte("YT6900634716900;NOREAD\tYT6900634716901\r\n"), true)
 	m := everySource(f)
 	f.Fuzz(func(t *testing.T, topic string, payload []byte, flag bool) {
-		info := MessageInfo{ReceivedAt: noon, DUP: flag, Retained: flag}
+		info := Info{ReceivedAt: noon, DUP: flag, Retained: flag}
 		e := m.Explain(topic, payload, info)
 		b := m.Map(topic, payload, info)
 		if len(b.Events)+len(b.Rejects)+b.Ignored == 0 {
@@ -70,7 +70,7 @@ func checkEvent(t *testing.T, ev *scan.Event) {
 
 // everySource maps the topics of all ready-made sources, and the default one.
 func everySource(t testing.TB) *Mapper {
-	cfg := MapperConfig{Depot: "hz-01", Clock: &testClock{now: noon, believable: true}, Stations: map[string]Station{}}
+	cfg := Config{Depot: "hz-01", Stations: map[string]Station{}}
 	files, err := filepath.Glob(filepath.Join(snippets, "*.yaml"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no snippets: %v", err)
@@ -85,9 +85,9 @@ func everySource(t testing.TB) *Mapper {
 			cfg.Stations[id] = st
 		}
 	}
-	cfg.Sources = append(cfg.Sources, Mapping{Topic: "gbk/#", Encoding: "gbk", Base64: []string{"device_id"}},
-		Mapping{Topic: "wrapped/#", Split: "/payload", Fields: map[string]string{"waybill_id": "/code", "action_time": "/inner/at", "action_type": "=200001", "action_msg": "=x"}},
-		Mapping{Topic: "lines/#", Decoder: "text", Separator: `[;\t]`, Fields: map[string]string{"action_type": "=200001", "action_msg": "=x"}},
-		Mapping{Topic: "#"})
-	return testMapper(t, cfg)
+	cfg.Sources = append(cfg.Sources, Source{Topic: "gbk/#", Encoding: "gbk", Base64: []string{"device_id"}},
+		Source{Topic: "wrapped/#", Split: "/payload", Fields: map[string]string{"waybill_id": "/code", "action_time": "/inner/at", "action_type": "=200001", "action_msg": "=x"}},
+		Source{Topic: "lines/#", Decoder: "text", Separator: `[;\t]`, Fields: map[string]string{"action_type": "=200001", "action_msg": "=x"}},
+		Source{Topic: "#"})
+	return testMapper(t, cfg, noon)
 }

@@ -1,4 +1,4 @@
-package intake
+package mapping
 
 import (
 	"scanrelay/agent/intake/decode"
@@ -13,7 +13,7 @@ func (b *builder) data() {
 		return
 	}
 	if v.node.Kind != decode.Object {
-		if !b.src.rules[fieldData].implied || len(b.src.mapping.Fields) == 0 {
+		if !b.src.rules[fieldData].implied || len(b.src.cfg.Fields) == 0 {
 			b.dropData("it is no object")
 		}
 		return

@@ -1,10 +1,9 @@
-package intake
+package mapping
 
 import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -99,9 +98,9 @@ func (b *builder) action() {
 	switch {
 	case b.bad != nil:
 	case text != "":
-		a, err := parseAction(text)
-		if err != nil {
-			b.fail("bad_action_type", "%s: translate it under values.action_type of %s", err, b.src.name())
+		a, ok := actionType(text)
+		if !ok || !a.Known() {
+			b.fail("bad_action_type", "action_type %q is none of WeChat's 20 codes: translate it under values.action_type of %s", shown(text), b.src.name())
 		}
 		b.ev.ActionType = a
 	case b.station != nil && b.station.cfg.ActionType != 0:
@@ -112,13 +111,11 @@ func (b *builder) action() {
 	}
 }
 
-// parseAction reads one of WeChat's codes.
-func parseAction(text string) (scan.ActionType, error) {
+// actionType reads a code as devices and configurations write it; false if it is
+// no number.
+func actionType(text string) (scan.ActionType, bool) {
 	n, err := strconv.Atoi(decode.Digits(text))
-	if err != nil || !scan.ActionType(n).Known() {
-		return 0, fmt.Errorf("action_type %q is none of WeChat's 20 codes", shown(text))
-	}
-	return scan.ActionType(n), nil
+	return scan.ActionType(n), err == nil
 }
 
 // supplied notes what the station gave.

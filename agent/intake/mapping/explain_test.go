@@ -1,4 +1,4 @@
-package intake
+package mapping
 
 import (
 	"fmt"
@@ -8,8 +8,8 @@ import (
 
 func TestExplain(t *testing.T) {
 	cfg := loadSnippet(t, "star-cloudprnt.yaml")
-	m := testMapper(t, cfg)
-	e := m.Explain("client-status", payloadOf(t, "@star-cloudprnt-barcode.json"), MessageInfo{})
+	m := testMapper(t, cfg, noon)
+	e := m.Explain("client-status", payloadOf(t, "@star-cloudprnt-barcode.json"), Info{})
 	if e.Source != 0 || e.Filter != "client-status" || e.Decoder != "json" || len(e.Reads) != 1 || len(e.Batch.Events) != 1 {
 		t.Fatalf("explanation %+v", e)
 	}
@@ -29,17 +29,17 @@ func TestExplain(t *testing.T) {
 	if e.Reads[0].Outcome != "event" || e.Reads[0].Event == nil {
 		t.Errorf("read %+v", e.Reads[0])
 	}
-	e = m.Explain("client-status", []byte(`{"barcodeReader":[{"scan":[{"data":"?"}]}]}`), MessageInfo{})
+	e = m.Explain("client-status", []byte(`{"barcodeReader":[{"scan":[{"data":"?"}]}]}`), Info{})
 	if r := e.Reads[len(e.Reads)-1]; r.Outcome != "rejected" || !strings.Contains(r.Reason, "base64") {
 		t.Errorf("read %+v", r)
 	}
-	if e = m.Explain("nowhere", []byte("x"), MessageInfo{}); e.Source != -1 || e.Reads[0].Outcome != "ignored" || e.Reads[0].Index != -1 {
+	if e = m.Explain("nowhere", []byte("x"), Info{}); e.Source != -1 || e.Reads[0].Outcome != "ignored" || e.Reads[0].Index != -1 {
 		t.Errorf("explanation %+v", e)
 	}
 	// What stands around the number is shown without what may be a person's.
-	line := canonical(t, func(c *MapperConfig) {
-		c.Sources = []Mapping{{Topic: "#", Decoder: "text", Pattern: `^(?P<waybill_id>YT[0-9]+) `, Fields: map[string]string{"action_type": "=200001", "action_msg": "=x"}}}
-	}).Explain("a", []byte("nothing\r\nYT6900634716900 13800138000"), MessageInfo{})
+	line := canonical(t, func(c *Config) {
+		c.Sources = []Source{{Topic: "#", Decoder: "text", Pattern: `^(?P<waybill_id>YT[0-9]+) `, Fields: map[string]string{"action_type": "=200001", "action_msg": "=x"}}}
+	}).Explain("a", []byte("nothing\r\nYT6900634716900 13800138000"), Info{})
 	if line.Reads[0].Index != 0 || line.Reads[0].Outcome != "rejected" {
 		t.Errorf("not in the order of the message: %+v", line.Reads)
 	}
@@ -47,7 +47,7 @@ func TestExplain(t *testing.T) {
 		t.Errorf("waybill_id %+v", f)
 	}
 	// Personal data is masked.
-	e = canonical(t).Explain("scans/a", []byte(fields(`"delivery_courier_name":"王五","delivery_courier_phone":"13800138000","action_msg":"电话13800138000"`)), MessageInfo{})
+	e = canonical(t).Explain("scans/a", []byte(fields(`"delivery_courier_name":"王五","delivery_courier_phone":"13800138000","action_msg":"电话13800138000"`)), Info{})
 	if text := fmt.Sprintf("%+v", e.Reads[0].Fields); strings.Contains(text, "王五") || strings.Contains(text, "13800138000") {
 		t.Errorf("personal data shows: %s", text)
 	}

@@ -1,7 +1,8 @@
-package configs
+package mapping
 
-// Source maps one kind of device's messages to scan events (interfaces.md,
-// Intake).
+// Source maps one kind of device's messages to scan events, as it stands in the
+// configuration; README.md of agent/intake explains each key. What is empty has
+// its default, but for QoS.
 type Source struct {
 	Topic       string                       `yaml:"topic"`
 	QoS         int                          `yaml:"qos"`
@@ -19,36 +20,31 @@ type Source struct {
 	Separator   string                       `yaml:"separator"`
 }
 
-// DefaultTimezone is the zone of device times that have none.
-const DefaultTimezone = "Asia/Shanghai"
-
-func (s *Source) setDefaults() {
-	s.QoS, s.Decoder, s.Timezone, s.Encoding = 1, "json", DefaultTimezone, "utf-8"
-}
-
-// Station supplies what the scanner can't know.
+// Station supplies what a scanner can't know.
 type Station struct {
 	Name                 string `yaml:"name"`
-	ActionType           int    `yaml:"action_type"`
-	ActionMsg            string `yaml:"action_msg"`
+	ActionType           int    `yaml:"action_type"` // 0: none
+	ActionMsg            string `yaml:"action_msg"`  // a template
 	PickupCourierName    string `yaml:"pickup_courier_name"`
 	PickupCourierPhone   string `yaml:"pickup_courier_phone"`
 	DeliveryCourierName  string `yaml:"delivery_courier_name"`
 	DeliveryCourierPhone string `yaml:"delivery_courier_phone"`
 }
 
-// Decoders lists what a source's decoder may be.
-func Decoders() []string { return []string{"json", "text", "csv", "sparkplug"} }
+// What a source and a waybill number are unless configured.
+const (
+	DefaultWaybillPattern = "^[A-Za-z0-9-]{6,35}$"
+	DefaultTimezone       = "Asia/Shanghai" // of device times that have no zone
+)
 
-// Encodings lists what a source's encoding may be.
-func Encodings() []string { return []string{"utf-8", "gbk"} }
+// SetDefaults gives a source what it has unless it is configured.
+func (s *Source) SetDefaults() {
+	s.QoS, s.Decoder, s.Timezone, s.Encoding = 1, "json", DefaultTimezone, "utf-8"
+}
 
-// Fields lists the names that a source's fields may have: the canonical ones
-// and station.
-func Fields() []string {
-	return []string{
-		"waybill_id", "action_type", "action_time", "action_msg", "device_id", "event_id",
-		"pickup_courier_name", "pickup_courier_phone", "delivery_courier_name", "delivery_courier_phone",
-		"waybill", "station",
-	}
+// DefaultSources is what takes scans where no source is configured.
+func DefaultSources() []Source {
+	s := Source{Topic: "scans/#"}
+	s.SetDefaults()
+	return []Source{s}
 }

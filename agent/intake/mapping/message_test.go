@@ -1,12 +1,11 @@
-package configs
+package mapping
 
 import "testing"
 
 func TestMessageTemplates(t *testing.T) {
 	wrong := func(text string) bool {
-		c := &checker{newDecoder("c.yaml"), nil}
-		c.message("stations.a.action_msg", text)
-		return c.found.Failed()
+		_, problems := Compile(Config{Sources: DefaultSources(), Stations: map[string]Station{"a": {ActionMsg: text}}})
+		return problems.Err() != nil
 	}
 	for _, text := range []string{
 		"", "plain", "{{.Depot.Name}}", "快件到达 【{{ .Depot.Name }}】{{.Station.ID}}",

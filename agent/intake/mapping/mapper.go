@@ -1,9 +1,8 @@
-package intake
+package mapping
 
 import (
 	"bytes"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -18,108 +17,80 @@ import (
 // births said it keeps no state: what comes out depends on topic, payload, info
 // and the clock alone. It is safe for concurrent use.
 type Mapper struct {
-	rules  atomic.Pointer[rules]
+	rules  atomic.Pointer[Rules]
 	clock  Clock
 	births *sparkplug.Births
 }
 
-// rules is a compiled configuration; it never changes.
-type rules struct {
-	depot      templatePlace
-	sources    []*source
-	stations   map[string]*station
-	waybill    *regexp.Regexp
-	phones     bool // a phone number may be a waybill number
-	maxPayload int
+// New returns a Mapper by these rules. Without a clock it believes the machine's,
+// without births it remembers them until it is forgotten.
+func New(rules *Rules, clock Clock, births *sparkplug.Births) *Mapper {
+	if clock == nil {
+		clock = systemClock{}
+	}
+	if births == nil {
+		births, _ = sparkplug.NewBirths(nil) // nothing saved is never wrong
+	}
+	m := &Mapper{clock: clock, births: births}
+	m.Update(rules)
+	return m
 }
 
-// NewMapper compiles a configuration. The error joins a *ConfigError for
-// everything that is wrong with it.
-func NewMapper(cfg MapperConfig) (*Mapper, error) {
-	m := &Mapper{clock: cfg.Clock, births: cfg.Births}
-	if m.clock == nil {
-		m.clock = systemClock{}
-	}
-	if m.births == nil {
-		m.births, _ = sparkplug.NewBirths(nil) // nothing saved is never wrong
-	}
-	return m, m.Update(cfg)
+// Update puts other rules in the place of these, between two messages.
+func (m *Mapper) Update(rules *Rules) { m.rules.Store(rules) }
+
+// Births remembers what Sparkplug's births said, and whom to ask for new ones.
+func (m *Mapper) Births() *sparkplug.Births { return m.births }
+
+// Now is the clock's time.
+func (m *Mapper) Now() time.Time { return m.clock.Now() }
+
+// MaxPayload is the largest payload that is decoded, in bytes.
+func (m *Mapper) MaxPayload() int64 { return int64(m.rules.Load().maxPayload) }
+
+// Subscription is a filter that a Source has to subscribe to.
+type Subscription struct {
+	Filter string
+	QoS    byte
 }
 
-// Update puts another configuration in the place of this one, between two
-// messages; Clock and Births stay. After an error the old one stays.
-func (m *Mapper) Update(cfg MapperConfig) error {
-	r, err := compile(cfg)
-	if err != nil {
-		return err
-	}
-	m.rules.Store(r)
-	return nil
-}
-
-func compile(cfg MapperConfig) (*rules, error) {
-	var p problems
-	r := &rules{
-		depot:      templatePlace{string(cfg.Depot), cfg.DepotName},
-		stations:   compileStations(cfg.Stations, &p),
-		phones:     cfg.WaybillPatternSet,
-		maxPayload: cfg.MaxPayload,
-	}
-	if r.maxPayload <= 0 {
-		r.maxPayload = DefaultMaxPayload
-	}
-	pattern := cfg.WaybillPattern
-	if pattern == "" {
-		pattern, r.phones = DefaultWaybillPattern, false
-	}
-	var err error
-	if r.waybill, err = regexp.Compile(pattern); err != nil {
-		p.add("waybill_pattern", "%w", err)
-	}
-	sources := cfg.Sources
-	if len(sources) == 0 {
-		sources = []Mapping{{Topic: "scans/#", QoS: 1}}
-	}
-	for i, mapping := range sources {
-		r.sources = append(r.sources, compileSource(i, mapping, &p))
-	}
-	return r, p.err()
-}
+// maxReads bounds how many reads one message may hold.
+const maxReads = 4096
 
 // Subscriptions lists what a Source has to subscribe to.
 func (m *Mapper) Subscriptions() []Subscription {
 	var subs []Subscription
 	for _, s := range m.rules.Load().sources {
-		subs = append(subs, Subscription{s.mapping.Topic, byte(s.mapping.QoS)})
+		subs = append(subs, Subscription{s.cfg.Topic, byte(s.cfg.QoS)})
 	}
 	return subs
 }
 
 // Map turns one message into a batch. Whatever the message is, the batch has at
 // least one event, reject or ignored read.
-func (m *Mapper) Map(topic string, payload []byte, info MessageInfo) scan.Batch {
+func (m *Mapper) Map(topic string, payload []byte, info Info) scan.Batch {
 	return m.run(topic, payload, info, nil)
 }
 
 // job is the mapping of one message.
 type job struct {
-	*rules
+	*Rules
 	m        *Mapper
 	src      *source
 	topic    string
 	levels   []string
 	sent     []byte // the payload as it came
 	payload  []byte // in UTF-8
-	info     MessageInfo
+	info     Info
 	received time.Time
 	batch    scan.Batch
 	around   int          // bytes kept around rejected elements
 	trace    *Explanation // nil: nobody asks
 }
 
-func (m *Mapper) run(topic string, payload []byte, info MessageInfo, trace *Explanation) scan.Batch {
+func (m *Mapper) run(topic string, payload []byte, info Info, trace *Explanation) scan.Batch {
 	j := &job{
-		rules: m.rules.Load(), m: m, topic: topic, levels: strings.Split(topic, "/"),
+		Rules: m.rules.Load(), m: m, topic: topic, levels: strings.Split(topic, "/"),
 		sent: payload, payload: payload, info: info, received: info.ReceivedAt, trace: trace,
 	}
 	if j.received.IsZero() {
@@ -181,6 +152,9 @@ func (j *job) message() {
 
 // empty reports whether nothing was counted yet.
 func (j *job) empty() bool { return j.batch.Ignored == 0 && len(j.batch.Rejects) == 0 }
+
+// keptOfLarge is how much is kept of a payload that is too large.
+const keptOfLarge = 64 << 10
 
 // tooLarge keeps the beginning of a payload that is not decoded: enough to tell
 // what it is, and so little that a device that sends many of them does not take
@@ -251,10 +225,10 @@ func (j *job) apart(el *element) []byte {
 // comes to have the same identity each time. False: no source takes it, or it
 // is not whole.
 func (m *Mapper) Again(r scan.Reject, serial uint64) (scan.Batch, bool) {
-	if r.Code == "too_large" || len(r.Payload) == 0 || !m.takes(r.Topic) {
+	if r.Code == "too_large" || len(r.Payload) == 0 || !m.Takes(r.Topic) {
 		return scan.Batch{}, false
 	}
-	b := m.Map(r.Topic, r.Payload, MessageInfo{ReceivedAt: r.ReceivedAt, Serial: serial, again: true})
+	b := m.Map(r.Topic, r.Payload, Info{ReceivedAt: r.ReceivedAt, Serial: serial, again: true})
 	for i := range b.Events {
 		b.Events[i].Weak = scan.WeakKey{} // nobody sends it once more
 	}
@@ -266,8 +240,8 @@ func (m *Mapper) Again(r scan.Reject, serial uint64) (scan.Batch, bool) {
 	return b, true
 }
 
-// takes reports whether a source takes messages of a topic.
-func (m *Mapper) takes(topic string) bool {
+// Takes reports whether a source takes messages of a topic.
+func (m *Mapper) Takes(topic string) bool {
 	levels := strings.Split(topic, "/")
 	return slices.ContainsFunc(m.rules.Load().sources, func(s *source) bool { return s.filter.Match(levels) })
 }

@@ -1,4 +1,4 @@
-package intake
+package mapping
 
 import (
 	"cmp"
@@ -41,7 +41,7 @@ type FieldExplanation struct {
 
 // Explain maps a message as Map does and says where each value came from. It
 // changes nothing: a birth message is not remembered.
-func (m *Mapper) Explain(topic string, payload []byte, info MessageInfo) *Explanation {
+func (m *Mapper) Explain(topic string, payload []byte, info Info) *Explanation {
 	e := &Explanation{Source: -1, current: -1}
 	e.Batch = m.run(topic, payload, info, e)
 	slices.SortStableFunc(e.Reads, func(a, b ReadExplanation) int { return cmp.Compare(a.Index, b.Index) })
@@ -56,7 +56,7 @@ func (e *Explanation) start(topic string, s *source) {
 	}
 	e.Topic = topic
 	if s != nil {
-		e.Source, e.Filter, e.Decoder = s.index, s.mapping.Topic, s.decoder
+		e.Source, e.Filter, e.Decoder = s.index, s.cfg.Topic, s.decoder
 	}
 }
 

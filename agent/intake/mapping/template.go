@@ -1,19 +1,21 @@
-package intake
+package mapping
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"text/template/parse"
 	"time"
+
+	"scanrelay/configs/nearest"
 )
 
 // template is a station's action_msg. It has the syntax of package
 // text/template, read by that package's own parser, and evaluates what a message
-// needs of it: the fields that interfaces.md lists, .Event.ActionTime.Format with
-// a layout, .Event.ActionType.Chinese and .English, constants, variables,
-// comments, trimming, if, else, else if, with, parentheses, pipes and the
-// functions of templateFuncs. What is left out (range, define, template, block,
+// needs of it: the fields below, constants, variables, comments, trimming, if,
+// else, else if, with, parentheses, pipes and the functions of templateFuncs. What is left out (range, define, template, block,
 // index, slice, len, call, html, js, urlquery, println and other methods) is an
 // error when the configuration is read, never a wrong message. Executing
 // text/template itself would make the linker keep every exported method of the
@@ -192,10 +194,40 @@ func (e *evaluation) value(n parse.Node, args []any) (any, error) {
 	return nil, errUse(n)
 }
 
+// templateField is one field of the whole data.
+type templateField struct {
+	name  string
+	value func(*templateData) any
+}
+
+var templateFields = []templateField{
+	{".Depot.ID", func(d *templateData) any { return d.Depot.ID }},
+	{".Depot.Name", func(d *templateData) any { return d.Depot.Name }},
+	{".Station.ID", func(d *templateData) any { return d.Station.ID }},
+	{".Station.Name", func(d *templateData) any { return d.Station.Name }},
+	{".Event.WaybillID", func(d *templateData) any { return d.Event.WaybillID }},
+	{".Event.ActionType", func(d *templateData) any { return int64(d.Event.ActionType) }},
+	{".Event.ActionTime", func(d *templateData) any { return d.Event.ActionTime }},
+	{".Event.DeviceID", func(d *templateData) any { return d.Event.DeviceID }},
+	{".Event.ActionType.Chinese", func(d *templateData) any { return d.Event.ActionType.Chinese() }},
+	{".Event.ActionType.English", func(d *templateData) any { return d.Event.ActionType.English() }},
+}
+
+// format is the one that takes an argument.
+const formatField = ".Event.ActionTime.Format"
+
+// templateFieldNames are the names of all of them.
+func templateFieldNames() (names []string) {
+	for _, f := range templateFields {
+		names = append(names, f.name)
+	}
+	return append(names, formatField)
+}
+
 // field returns a field of the whole data; n is how it was written.
 func (e *evaluation) field(n parse.Node, ident []string, args []any) (any, error) {
-	name := strings.Join(ident, ".")
-	if name == "Event.ActionTime.Format" {
+	name := "." + strings.Join(ident, ".")
+	if name == formatField {
 		layout, ok := "", len(args) == 1
 		if ok {
 			layout, ok = args[0].(string)
@@ -205,32 +237,14 @@ func (e *evaluation) field(n parse.Node, ident []string, args []any) (any, error
 		}
 		return e.data.Event.ActionTime.Format(layout), nil
 	}
-	if len(args) > 0 {
+	i := slices.IndexFunc(templateFields, func(f templateField) bool { return f.name == name })
+	switch {
+	case i < 0:
+		return nil, errors.New(nearest.Unknown("field", n.String(), templateFieldNames()))
+	case len(args) > 0:
 		return nil, fmt.Errorf("%s takes no argument", n)
 	}
-	switch name {
-	case "Depot.ID":
-		return e.data.Depot.ID, nil
-	case "Depot.Name":
-		return e.data.Depot.Name, nil
-	case "Station.ID":
-		return e.data.Station.ID, nil
-	case "Station.Name":
-		return e.data.Station.Name, nil
-	case "Event.WaybillID":
-		return e.data.Event.WaybillID, nil
-	case "Event.ActionType":
-		return int64(e.data.Event.ActionType), nil
-	case "Event.ActionType.Chinese":
-		return e.data.Event.ActionType.Chinese(), nil
-	case "Event.ActionType.English":
-		return e.data.Event.ActionType.English(), nil
-	case "Event.ActionTime":
-		return e.data.Event.ActionTime, nil
-	case "Event.DeviceID":
-		return e.data.Event.DeviceID, nil
-	}
-	return nil, fmt.Errorf("there is no field %s: use .Depot.{ID,Name}, .Station.{ID,Name} or .Event.{WaybillID,ActionType,ActionTime,DeviceID}", n)
+	return templateFields[i].value(&e.data), nil
 }
 
 // call calls one of templateFuncs as text/template does.

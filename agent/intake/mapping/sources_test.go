@@ -1,4 +1,4 @@
-package intake
+package mapping
 
 import (
 	"os"
@@ -13,56 +13,23 @@ import (
 	"scanrelay/agent/scan"
 )
 
-// snippet is a file of configs/sources. Its types mirror package configs, which
-// this package does not import.
-type snippet struct {
-	Sources []struct {
-		Topic       string                       `yaml:"topic"`
-		QoS         int                          `yaml:"qos"`
-		Decoder     string                       `yaml:"decoder"`
-		Fields      map[string]string            `yaml:"fields"`
-		Split       string                       `yaml:"split"`
-		Values      map[string]map[string]string `yaml:"values"`
-		Base64      []string                     `yaml:"base64"`
-		Pattern     string                       `yaml:"pattern"`
-		Ignore      []string                     `yaml:"ignore"`
-		Columns     []string                     `yaml:"columns"`
-		TimeFormats []string                     `yaml:"time_formats"`
-		Timezone    string                       `yaml:"timezone"`
-		Encoding    string                       `yaml:"encoding"`
-		Separator   string                       `yaml:"separator"`
-	} `yaml:"sources"`
-	Stations map[string]struct {
-		Name                 string `yaml:"name"`
-		ActionType           int    `yaml:"action_type"`
-		ActionMsg            string `yaml:"action_msg"`
-		PickupCourierName    string `yaml:"pickup_courier_name"`
-		PickupCourierPhone   string `yaml:"pickup_courier_phone"`
-		DeliveryCourierName  string `yaml:"delivery_courier_name"`
-		DeliveryCourierPhone string `yaml:"delivery_courier_phone"`
-	} `yaml:"stations"`
-}
+const snippets = "../../../configs/sources"
 
-const snippets = "../../configs/sources"
-
-func loadSnippet(t testing.TB, file string) MapperConfig {
+// loadSnippet reads a file of configs/sources.
+func loadSnippet(t testing.TB, file string) Config {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join(snippets, file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var s snippet
+	var s struct {
+		Sources  []Source           `yaml:"sources"`
+		Stations map[string]Station `yaml:"stations"`
+	}
 	if err := yaml.UnmarshalWithOptions(raw, &s, yaml.Strict()); err != nil {
 		t.Fatalf("%s: %v", file, err)
 	}
-	cfg := MapperConfig{Depot: "hz-01", DepotName: "杭州转运中心", Stations: make(map[string]Station)}
-	for _, src := range s.Sources {
-		cfg.Sources = append(cfg.Sources, Mapping(src))
-	}
-	for id, st := range s.Stations {
-		cfg.Stations[id] = Station(st)
-	}
-	return cfg
+	return Config{Depot: "hz-01", DepotName: "杭州转运中心", Sources: s.Sources, Stations: s.Stations}
 }
 
 // deviceCase is one message of one device and what it becomes.
@@ -196,9 +163,7 @@ func TestEveryDevice(t *testing.T) {
 			if c.now != "" {
 				now = mustTime(t, c.now)
 			}
-			cfg := loadSnippet(t, c.file)
-			cfg.Clock = &testClock{now: now, believable: true}
-			b := testMapper(t, cfg).Map(c.topic, payloadOf(t, c.payload), MessageInfo{})
+			b := testMapper(t, loadSnippet(t, c.file), now).Map(c.topic, payloadOf(t, c.payload), Info{})
 			if c.file == "kuaidi100-trace.yaml" { // twelve nodes; the first three are looked at closely
 				if len(b.Events) != 12 {
 					t.Fatalf("%d nodes of 12", len(b.Events))
@@ -256,7 +221,7 @@ func TestEveryFileHasACase(t *testing.T) {
 	for _, f := range []string{"sparkplug.yaml", "sparkplug-dbirth.bin", "sparkplug-ddata.bin"} {
 		covered[f] = true // TestSparkplugDevice
 	}
-	for _, dir := range []string{snippets, "testdata"} {
+	for _, dir := range []string{snippets, "../testdata"} {
 		files, err := os.ReadDir(dir)
 		if err != nil {
 			t.Fatal(err)
@@ -275,7 +240,7 @@ func payloadOf(t testing.TB, payload string) []byte {
 	if !isFile {
 		return []byte(payload)
 	}
-	raw, err := os.ReadFile(filepath.Join("testdata", file))
+	raw, err := os.ReadFile(filepath.Join("../testdata", file))
 	if err != nil {
 		t.Fatal(err)
 	}

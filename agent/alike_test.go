@@ -1,0 +1,111 @@
+package agent
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"scanrelay/configs"
+)
+
+// source is a configuration with these keys in its one source; users and the like
+// follow.
+func source(keys, more string) string {
+	return "mqtt: {broker: embedded}\nsources: [{" + keys + "}]\n" + more + "\n"
+}
+
+// alike are configurations, and whether they are right.
+var alike = []struct {
+	name, text string
+	right      bool
+}{
+	{"nothing at all", "", true},
+	{"an offset as time zone", source(`topic: a, timezone: "+08:00"`, ""), true},
+	{"empty is the default", source(`topic: a, decoder: "", encoding: "", timezone: ""`, ""), true},
+	{"a shared filter", source(`topic: $share/g/a/#`, ""), true},
+	{"a right of a user", "mqtt: {broker: embedded, embedded: {users: [{username: u, password: p, publish: [a/+]}]}}\n", true},
+	{"a station's template", source("topic: a", "stations: {x: {action_type: 200001, action_msg: '{{if .Event.DeviceID}}a{{end}}'}}"), true},
+
+	{"no source", "sources: []\n", false},
+	{"a group without a filter", source("topic: $share/g", ""), false},
+	{"a filter that is none", source("topic: a/#/b", ""), false},
+	{"no filter", source("qos: 1", ""), false},
+	{"a right that is no filter", "mqtt: {broker: embedded, embedded: {users: [{username: u, password: p, publish: [$share/g]}]}}\n", false},
+	{"a user twice", "mqtt: {broker: embedded, embedded: {users: [{username: u, password: p}, {username: u, password: p}]}}\n", false},
+	{"a user without a password", "mqtt: {broker: embedded, embedded: {users: [{username: u}]}}\n", false},
+	{"a pattern without groups", source(`topic: a, pattern: "[0-9]+"`, ""), false},
+	{"a group that is an object", source(`topic: a, pattern: "(?P<waybill>x)"`, ""), false},
+	{"a group that is no field", source(`topic: a, pattern: "(?P<code>x)"`, ""), false},
+	{"a broken pattern", source(`topic: a, pattern: "("`, ""), false},
+	{"an unknown zone", source("topic: a, timezone: Mars/Olympus", ""), false},
+	{"an unknown decoder", source("topic: a, decoder: xml", ""), false},
+	{"an unknown encoding", source("topic: a, encoding: latin1", ""), false},
+	{"QoS 3", source("topic: a, qos: 3", ""), false},
+	{"csv without columns", source("topic: a, decoder: csv", ""), false},
+	{"a column twice", source("topic: a, decoder: csv, columns: [a, a]", ""), false},
+	{"a pointer into a text", source("topic: a, decoder: text, fields: {device_id: /x}", ""), false},
+	{"a pointer with a bad escape", source("topic: a, fields: {device_id: /x~2}", ""), false},
+	{"no pointer", source("topic: a, fields: {device_id: x}", ""), false},
+	{"no topic level", source(`topic: a, fields: {device_id: "topic[x]"}`, ""), false},
+	{"an unknown field", source("topic: a, fields: {code: /x}", ""), false},
+	{"split of a text", source("topic: a, decoder: text, split: /x", ""), false},
+	{"a separator of JSON", source(`topic: a, separator: ";"`, ""), false},
+	{"a separator that is nothing", source(`topic: a, decoder: text, separator: ";*"`, ""), false},
+	{"a layout that is none", source("topic: a, time_formats: [yyyy-MM-dd]", ""), false},
+	{"a broken ignore", source(`topic: a, ignore: ["["]`, ""), false},
+	{"base64 of nothing", source("topic: a, base64: [code]", ""), false},
+	{"a value that is no action", source(`topic: a, values: {action_type: {GOT: "7"}}`, ""), false},
+	{"a station's action", source("topic: a", "stations: {x: {action_type: 7}}"), false},
+	{"a broken template", source("topic: a", "stations: {x: {action_msg: '{{range .Depot.ID}}{{end}}'}}"), false},
+	{"a phone of 33 bytes", source("topic: a", "stations: {x: {pickup_courier_phone: 电话电话电话电话电话电话}}"), false},
+	{"a broken waybill_pattern", "waybill_pattern: (\n", false},
+}
+
+// What check says of sources, stations and users is what a start and a reload
+// say, for every example and for all that can be wrong.
+func TestCheckStartAndReloadAreAlike(t *testing.T) {
+	rows := alike
+	files, err := filepath.Glob("../configs/sources/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no sources: %v", err)
+	}
+	for _, file := range append(files, "../configs/agent.example.yaml") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows = append(rows, struct {
+			name, text string
+			right      bool
+		}{file, string(text), true})
+	}
+	running, err := New(config(t), Options{Listeners: Listeners{MQTT: mqttListener(t)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs(t, running)
+	for _, row := range rows {
+		text := row.text
+		if !strings.Contains(text, "\ndepot:") {
+			text = "depot: {id: hz-01}\ncentral: {token: x}\n" + text
+		}
+		cfg, problems := configs.ReadAgent("agent.yaml", []byte(text), nil)
+		if problems.Failed() == row.right {
+			t.Errorf("%s: check says %v", row.name, problems)
+		}
+		cfg.DataDir = t.TempDir()
+		a, err := New(cfg, Options{Listeners: Listeners{MQTT: mqttListener(t)}})
+		if (err == nil) != row.right {
+			t.Errorf("%s: the start says %v", row.name, err)
+		}
+		if err == nil {
+			if err := a.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := running.Reload(cfg); (err == nil) != row.right {
+			t.Errorf("%s: a reload says %v", row.name, err)
+		}
+	}
+}
