@@ -15,7 +15,6 @@ import (
 
 	"scanrelay/agent/clock"
 	"scanrelay/agent/control"
-	"scanrelay/agent/intake"
 	"scanrelay/agent/intake/mapping"
 	"scanrelay/agent/intake/sparkplug"
 	"scanrelay/agent/scan"
@@ -179,51 +178,3 @@ func (a *Agent) hosts() []string {
 	}
 	return []string{host}
 }
-
-// journal is the outbox as intake sees it; what was rejected is counted by
-// reason, and the hook hears what was stored.
-type journal struct {
-	outbox   *store.Outbox
-	set      *metrics.Set
-	onStored func(scan.Batch, scan.Stored)
-}
-
-var _ intake.Journal = (*journal)(nil)
-
-// Submit implements intake.Journal.
-func (j *journal) Submit(b scan.Batch, done func(scan.Stored, error)) error {
-	if len(b.Rejects) == 0 && j.onStored == nil {
-		return j.outbox.Submit(b, done)
-	}
-	return j.outbox.Submit(b, func(s scan.Stored, err error) {
-		if err == nil {
-			j.stored(b, s)
-		}
-		done(s, err)
-	})
-}
-
-func (j *journal) stored(b scan.Batch, s scan.Stored) {
-	for _, r := range b.Rejects {
-		j.set.GetOrCreateCounter(`scanrelay_events_rejected_total{reason="` + label(r.Code) + `"}`).Inc()
-	}
-	if j.onStored != nil {
-		j.onStored(b, s)
-	}
-}
-
-// label keeps a reject's code to what a label may hold.
-func label(code string) string {
-	for _, r := range code {
-		if (r < 'a' || r > 'z') && r != '_' && (r < '0' || r > '9') {
-			return "other"
-		}
-	}
-	if code == "" {
-		return "other"
-	}
-	return code
-}
-
-// Room implements intake.Journal.
-func (j *journal) Room() <-chan struct{} { return j.outbox.Room() }

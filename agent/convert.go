@@ -61,7 +61,7 @@ func newIntake(a *Agent) (intakePart, error) {
 	a.births = a.loadBirths()
 	mapper := mapping.New(rules, a.clock, a.births)
 	a.mapper = mapper
-	j := &journal{a.outbox, a.metrics, a.opts.Hooks.OnStored}
+	j := &meteredOutbox{a.outbox, a.metrics, a.opts.Hooks.OnStored}
 	if !a.cfg.MQTT.IsEmbedded() {
 		sc := SourceConfig(a.cfg)
 		sc.Logger = a.log

@@ -253,7 +253,7 @@ func TestRejectsAreCountedByReason(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := &journal{a.outbox, a.metrics, a.opts.Hooks.OnStored}
+	j := &meteredOutbox{a.outbox, a.metrics, a.opts.Hooks.OnStored}
 	done := make(chan error, 1)
 	b := scan.Batch{Rejects: []scan.Reject{
 		{Code: "not_json", Reason: "x", ReceivedAt: time.Now()}, {Code: `a"b`, Reason: "x", ReceivedAt: time.Now()},

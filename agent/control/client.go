@@ -12,9 +12,25 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"syscall"
 	"time"
+
+	"scanrelay/configs"
 )
+
+// ErrNotRunning: no agent answers at the socket.
+var ErrNotRunning = errors.New("the agent is not running")
+
+// SocketPath returns the control socket of a data folder; an error if no socket
+// can have that path.
+func SocketPath(dataDir string) (string, error) {
+	path := filepath.Join(dataDir, configs.SocketName)
+	if len(path) > configs.MaxSocketPath {
+		return "", fmt.Errorf("%s: a socket's path has at most %d bytes, this one would have %d; choose a shorter data_dir", path, configs.MaxSocketPath, len(path))
+	}
+	return path, nil
+}
 
 // Client talks to a running agent over its control socket.
 type Client struct {

@@ -14,11 +14,13 @@ import (
 	"testing"
 	"time"
 
+	"scanrelay/configs"
+	"scanrelay/configs/serve"
 	"scanrelay/store"
 )
 
-// serve runs the local API on a socket and returns its data folder.
-func serve(t *testing.T, o Outbox) string {
+// serving runs the local API on a socket and returns its data folder.
+func serving(t *testing.T, o Outbox) string {
 	t.Helper()
 	return serveOptions(t, options(o))
 }
@@ -26,13 +28,13 @@ func serve(t *testing.T, o Outbox) string {
 func serveOptions(t *testing.T, o Options) string {
 	t.Helper()
 	dir := t.TempDir()
-	ln, err := Listen(dir)
+	ln, err := net.Listen("unix", filepath.Join(dir, configs.SocketName))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- Serve(ctx, ln, Local(o), slog.New(slog.DiscardHandler), time.Second) }()
+	go func() { ended <- serve.HTTP(ctx, ln, Local(o), slog.New(slog.DiscardHandler), time.Second) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -62,7 +64,7 @@ func lines(t *testing.T, ask func(func(json.RawMessage) error) error) string {
 }
 
 func TestEventsOverTheSocket(t *testing.T) {
-	c := dial(t, serve(t, sample()))
+	c := dial(t, serving(t, sample()))
 	for _, row := range []struct {
 		name, state string
 		reveal      bool
@@ -92,7 +94,7 @@ func TestEventsOverTheSocket(t *testing.T) {
 }
 
 func TestTraceOverTheSocket(t *testing.T) {
-	c := dial(t, serve(t, sample()))
+	c := dial(t, serving(t, sample()))
 	tr, err := c.Trace(t.Context(), " yt1234567890123 ", false)
 	if err != nil {
 		t.Fatal(err)
@@ -110,7 +112,7 @@ func TestTraceOverTheSocket(t *testing.T) {
 
 func TestDeadLettersOverTheSocket(t *testing.T) {
 	box := sample()
-	c := dial(t, serve(t, box))
+	c := dial(t, serving(t, box))
 	got := lines(t, func(fn func(json.RawMessage) error) error { return c.DeadLetters(t.Context(), false, fn) })
 	if !strings.Contains(got, `"errcode":932003,"rid":"5f-1"`) || strings.Count(got, "\n") != 1 {
 		t.Errorf("dead letters: %s", got)
@@ -139,7 +141,7 @@ func TestDeadLettersOverTheSocket(t *testing.T) {
 func TestAStreamThatBreaksOffIsAnError(t *testing.T) {
 	box := sample()
 	box.breaks = errors.New("segment 3 can't be read")
-	c := dial(t, serve(t, box))
+	c := dial(t, serving(t, box))
 	err := c.Events(t.Context(), "", false, func(json.RawMessage) error { return nil })
 	if err == nil || err.Error() != "segment 3 can't be read" {
 		t.Errorf("err = %v", err)
@@ -235,44 +237,5 @@ func TestReplayOverTheSocket(t *testing.T) {
 	}
 	if len(asked) != 2 || asked[0] != nil || !slices.Equal(asked[1], []uint64{7, 9}) {
 		t.Errorf("asked for %v", asked)
-	}
-}
-
-func TestListen(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, SocketName)
-
-	// A killed agent leaves its socket behind.
-	ln, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln.(*net.UnixListener).SetUnlinkOnClose(false)
-	_ = ln.Close()
-	if ln, err = Listen(dir); err != nil {
-		t.Fatalf("over a stale socket: %v", err)
-	}
-	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o660 {
-		t.Errorf("mode: %v %v", info.Mode(), err)
-	}
-	if _, err := Listen(dir); !errors.Is(err, ErrRunning) {
-		t.Errorf("over a live socket: %v", err)
-	}
-	_ = ln.Close()
-	if _, err := Dial(t.Context(), dir); !errors.Is(err, ErrNotRunning) {
-		t.Errorf("dial when nobody listens: %v", err)
-	}
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Listen(dir); err == nil || !strings.Contains(err.Error(), "in the way") {
-		t.Errorf("over a file: %v", err)
-	}
-	long := "/" + strings.Repeat("x", 120)
-	if _, err := Listen(long); err == nil || !strings.Contains(err.Error(), "at most 107 bytes") {
-		t.Errorf("long path: %v", err)
-	}
-	if _, err := Dial(t.Context(), long); err == nil || !strings.Contains(err.Error(), "shorter data_dir") {
-		t.Errorf("dial of a long path: %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"scanrelay/agent"
 	"scanrelay/agent/control"
 	"scanrelay/agent/scan"
+	"scanrelay/configs/serve"
 	"scanrelay/store"
 	"scanrelay/wechat/fake"
 )
@@ -43,7 +44,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	d := newDemo(o, filepath.Clean(dir))
-	defer func() { err = errors.Join(err, d.site.services.stop()) }()
+	defer func() { err = errors.Join(err, d.site.parts.Stop(nil)) }()
 	if err := d.start(); err != nil {
 		return fmt.Errorf("run demo: %w", err)
 	}
@@ -55,7 +56,7 @@ func newDemo(o Options, dir string) *demo {
 	d.gate = newGate()
 	d.parcels = makeParcels(o.Parcels, 1, time.Now().Unix())
 	d.board = newBoard(d.parcels, time.Now)
-	d.site = &site{o: o, dir: dir, log: o.Logger, services: newServices(), gate: d.gate}
+	d.site = &site{o: o, dir: dir, log: o.Logger, parts: serve.NewGroup(), gate: d.gate}
 	return d
 }
 
@@ -66,18 +67,18 @@ func (d *demo) start() error {
 	if err != nil {
 		return errors.Join(err, d.o.Listen.Close())
 	}
-	services := d.site.services
-	services.start("page", func(ctx context.Context) error {
-		return control.Serve(ctx, d.o.Listen, page, d.o.Logger, 100*time.Millisecond)
+	parts := d.site.parts
+	parts.Start("page", func(ctx context.Context) error {
+		return serve.HTTP(ctx, d.o.Listen, page, d.o.Logger, 100*time.Millisecond)
 	})
-	services.start("gate", func(ctx context.Context) error { d.gate.run(ctx); return nil })
+	parts.Start("gate", func(ctx context.Context) error { d.gate.run(ctx); return nil })
 	if err := d.site.start(d.hooks(), d.wechatOptions()); err != nil {
 		return err
 	}
 	for _, p := range d.parcels {
 		d.site.wechat.Bind(p.data.Receiver.Phone, !unbound(p.data.Receiver.Phone))
 	}
-	services.start("page's news", func(ctx context.Context) error { h.run(ctx); return nil })
+	parts.Start("page's news", func(ctx context.Context) error { h.run(ctx); return nil })
 	d.carrier = newCarrier(d.site.centralURL, d.site.adminToken, d.o.pace().travel/3, len(d.parcels))
 	return nil
 }
@@ -113,7 +114,7 @@ func (d *demo) course(ctx context.Context) error {
 	fell := make(chan error, 1)
 	go func() { // ends with ctx
 		select {
-		case err := <-d.site.services.failed:
+		case err := <-d.site.parts.Fell():
 			cancel()
 			fell <- err
 		case <-ctx.Done():
@@ -142,7 +143,7 @@ func (d *demo) scanAndDrain(ctx context.Context) error {
 	if err := d.carrier.early(ctx, d.parcels); err != nil {
 		return ignoreStop(ctx, err)
 	}
-	d.site.services.start("carrier", d.carrier.run)
+	d.site.parts.Start("carrier", d.carrier.run)
 	d.scan(ctx)
 	if ctx.Err() != nil {
 		d.summary("stopped")
@@ -184,7 +185,7 @@ func (d *demo) scan(ctx context.Context) {
 			d.ledger.noteAcked(j.key)
 			s.acked(j)
 		}}
-	d.site.services.start("scanners", func(ctx context.Context) error { return scanners.run(ctx, d.site.broker) })
+	d.site.parts.Start("scanners", func(ctx context.Context) error { return scanners.run(ctx, d.site.broker) })
 	d.board.setPhase("scanning")
 	if d.o.Duration > 0 {
 		limited, cancel := context.WithTimeout(ctx, d.o.Duration)

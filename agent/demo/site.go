@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"scanrelay/agent"
-	"scanrelay/agent/control"
 	"scanrelay/configs"
 	"scanrelay/configs/secret"
+	"scanrelay/configs/serve"
 	"scanrelay/store/snapshot/bolt"
 	"scanrelay/uplink/central"
 	"scanrelay/wechat"
@@ -31,7 +31,7 @@ type site struct {
 	o          Options
 	dir        string
 	log        *slog.Logger
-	services   *services
+	parts      *serve.Group
 	gate       *gate
 	wechat     *fake.Server
 	agent      *agent.Agent
@@ -51,8 +51,8 @@ func (s *site) serve(name string, h http.Handler) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("listen for %s: %w", name, err)
 	}
-	s.services.start(name, func(ctx context.Context) error {
-		return control.Serve(ctx, ln, h, s.log, grace)
+	s.parts.Start(name, func(ctx context.Context) error {
+		return serve.HTTP(ctx, ln, h, s.log, grace)
 	})
 	return "http://" + ln.Addr().String(), nil
 }
@@ -83,7 +83,7 @@ func (s *site) startWeChat(o fake.Options) (direct, viaGate string, err error) {
 	if s.wechat, err = fake.New(o); err != nil {
 		return "", "", err
 	}
-	s.services.start("fake wechat", func(ctx context.Context) error {
+	s.parts.Start("fake wechat", func(ctx context.Context) error {
 		<-ctx.Done()
 		s.wechat.Close()
 		return nil
@@ -101,7 +101,7 @@ func (s *site) startCentral(wechatURL string) (viaGate string, err error) {
 	if err != nil {
 		return "", err
 	}
-	s.services.start("snapshot", func(ctx context.Context) error {
+	s.parts.Start("snapshot", func(ctx context.Context) error {
 		<-ctx.Done()
 		return snap.Close()
 	})
@@ -120,7 +120,7 @@ func (s *site) startCentral(wechatURL string) (viaGate string, err error) {
 	if err != nil {
 		return "", err
 	}
-	s.services.start("centre", func(ctx context.Context) error {
+	s.parts.Start("centre", func(ctx context.Context) error {
 		defer client.CloseIdleConnections()
 		return c.Run(ctx)
 	})
@@ -146,7 +146,7 @@ func (s *site) startAgent(hooks agent.Hooks, centralURL, wechatURL string) error
 	if err != nil {
 		return fmt.Errorf("start agent: %w", err)
 	}
-	s.services.start("agent", s.agent.Run)
+	s.parts.Start("agent", s.agent.Run)
 	return nil
 }
 

@@ -47,6 +47,7 @@ var arrows = []row{
 	{pkg: "configs/tlsfile"},
 	{pkg: "configs/limit", libraries: []string{xTime}},
 	{pkg: "configs/wait"},
+	{pkg: "configs/serve"},
 
 	{pkg: "configs/nearest"},
 
@@ -103,7 +104,7 @@ var arrows = []row{
 		uses:      []string{"agent/scan", "agent/intake/topic", "agent/intake/mapping", "agent/intake/sparkplug", "configs/limit", "configs/tlsfile", "configs/wait"},
 		libraries: []string{paho, mochi, xTime, xSys},
 	},
-	{pkg: "agent/control", uses: []string{"store", "agent/scan"}, libraries: []string{metrics, xSys}},
+	{pkg: "agent/control", uses: []string{"store", "agent/scan", "configs"}, libraries: []string{metrics}, tests: []string{"configs/serve"}},
 
 	{pkg: "uplink/syncapi", uses: []string{"agent/scan", "configs/tlsfile"}},
 	{pkg: "uplink/policy", uses: []string{"store", "wechat", "uplink/syncapi", "agent/scan", "configs/wait"}},
@@ -146,9 +147,9 @@ var arrows = []row{
 		pkg: "agent",
 		uses: []string{
 			"agent/scan", "agent/clock", "agent/intake", "agent/intake/mapping", "agent/intake/sparkplug", "agent/control", "store",
-			"uplink", "uplink/syncapi", "wechat", "configs",
+			"uplink", "uplink/syncapi", "wechat", "configs", "configs/serve",
 		},
-		libraries: []string{metrics, xSync, xSys},
+		libraries: []string{metrics},
 		tests:     []string{"wechat/fake", "configs/tlsfile", paho}, // devices that publish
 	},
 	{pkg: "agent/demo", uses: []string{all}, libraries: []string{paho, xSync}, tests: []string{browser}},

@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"scanrelay/agent"
-	"scanrelay/agent/control"
 	"scanrelay/configs"
 )
 
@@ -86,7 +85,7 @@ func listenAgent(cfg *configs.Agent) (ls agent.Listeners, err error) {
 			ls = agent.Listeners{}
 		}
 	}()
-	if ls.Control, err = control.Listen(cfg.DataDir); err != nil {
+	if ls.Control, err = listenControl(cfg.DataDir); err != nil {
 		return ls, err
 	}
 	if cfg.HTTP.Listen != "" {

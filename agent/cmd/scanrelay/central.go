@@ -13,10 +13,10 @@ import (
 	"os"
 	"time"
 
-	"scanrelay/agent/control"
 	"scanrelay/agent/scan"
 	"scanrelay/configs"
 	"scanrelay/configs/secret"
+	"scanrelay/configs/serve"
 	"scanrelay/store/snapshot"
 	"scanrelay/store/snapshot/bolt"
 	"scanrelay/uplink/central"
@@ -68,7 +68,12 @@ func (a *app) runCentral(ctx context.Context, cfg *configs.Central, logger *slog
 	close(ready)
 	logger.Info("central runs", "listen", ln.Addr().String(), "version", thisBuild().Version, "data_dir", cfg.DataDir)
 	return a.serve(ctx, logger, ready, func() error { return snap.Health(ctx) }, func(ctx context.Context) error {
-		return runBoth(ctx, c, ln, logger)
+		parts := serve.NewGroup()
+		parts.Start("centre", c.Run)
+		parts.Start("http", func(ctx context.Context) error {
+			return serve.HTTP(ctx, ln, c.Handler(), logger, centralGrace)
+		})
+		return parts.Run(ctx)
 	})
 }
 
@@ -88,20 +93,6 @@ func (a *app) listenCentral(cfg *configs.Central) (net.Listener, error) {
 // centralGrace is how long requests may go on after the stop began; it leaves
 // the rest of ten seconds to the store.
 const centralGrace = 6 * time.Second
-
-// runBoth serves and runs the centre; when one ends so does the other.
-func runBoth(ctx context.Context, c *central.Central, ln net.Listener, logger *slog.Logger) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	served := make(chan error, 1)
-	go func() {
-		defer cancel()
-		served <- control.Serve(ctx, ln, c.Handler(), logger, centralGrace)
-	}()
-	err := c.Run(ctx)
-	cancel()
-	return errors.Join(err, <-served)
-}
 
 func newCentral(cfg *configs.Central, snap snapshot.Store, logger *slog.Logger) (*central.Central, error) {
 	we, err := wechat.NewClient(wechat.Options{BaseURL: cfg.WeChat.BaseURL, Logger: logger})

@@ -5,7 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"os"
+	"path/filepath"
 	"syscall"
+	"time"
+
+	"scanrelay/agent/control"
 )
 
 // listen opens a TCP listener; key is the configuration's, for the message.
@@ -22,4 +27,50 @@ func listen(key, addr string) (net.Listener, error) {
 		return nil, fmt.Errorf("%s: this machine has no address %s", key, addr)
 	}
 	return nil, fmt.Errorf("%s: listen on %s: %w", key, addr, err)
+}
+
+// errRunning: another agent answers at the socket.
+var errRunning = errors.New("another agent is running on this data folder")
+
+// listenControl opens the control socket of a data folder with mode 0660. A
+// socket that a killed agent left is replaced; one that answers is errRunning.
+// Call it only while holding the data folder's lock.
+func listenControl(dataDir string) (net.Listener, error) {
+	path, err := control.SocketPath(dataDir)
+	if err != nil {
+		return nil, err
+	}
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("open control socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o660); err != nil {
+		_ = ln.Close()
+		return nil, fmt.Errorf("open control socket: %w", err)
+	}
+	return ln, nil
+}
+
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("open control socket: %w", err)
+	case info.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("open control socket: %s is in the way and no socket; move it", path)
+	}
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		_ = conn.Close()
+		return fmt.Errorf("%s: %w", filepath.Dir(path), errRunning)
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("open control socket: %w", err)
+	}
+	return os.Remove(path)
 }

@@ -1,4 +1,4 @@
-package control
+package serve
 
 import (
 	"context"
@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// NewHTTPServer returns a server with every timeout set. A handler that streams
-// moves its own write deadline on.
-func NewHTTPServer(h http.Handler, logger *slog.Logger) *http.Server {
+// newServer sets every timeout. A handler that streams moves its own write
+// deadline on.
+func newServer(h http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -33,10 +33,10 @@ func (q quiet) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Serve serves h on ln until ctx is done, then lets running requests end for at
+// HTTP serves h on ln until ctx is done, then lets running requests end for at
 // most grace. It closes ln.
-func Serve(ctx context.Context, ln net.Listener, h http.Handler, logger *slog.Logger, grace time.Duration) error {
-	server := NewHTTPServer(h, logger)
+func HTTP(ctx context.Context, ln net.Listener, h http.Handler, logger *slog.Logger, grace time.Duration) error {
+	server := newServer(h, logger)
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
