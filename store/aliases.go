@@ -1,6 +1,7 @@
 package store
 
 import (
+	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
 	"scanrelay/store/event"
 )
@@ -48,4 +49,5 @@ var (
 	ErrInUse     = durable.ErrInUse
 	ErrNewer     = durable.ErrNewer
 	ErrDamaged   = durable.ErrDamaged
+	ErrKey       = crypt.ErrKey
 )

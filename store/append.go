@@ -157,7 +157,7 @@ func (o *Outbox) received(s *segment, seq uint64, e *scan.Event) {
 // unix32 is t in unix seconds; what lies outside of 1970 to 2106 is cut.
 func unix32(t time.Time) uint32 { return uint32(min(max(t.Unix(), 0), 1<<32-1)) }
 
-func (a *appendOp) finish(err error) {
+func (a *appendOp) Finish(err error) {
 	b := a.batch
 	if err != nil && b.err == nil {
 		b.err = err

@@ -10,6 +10,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/event"
+	"scanrelay/store/internal/storetest"
 )
 
 // I1: when Append has returned, another process finds the event on disk.
@@ -17,7 +18,7 @@ func TestAppendedIsOnDisk(t *testing.T) {
 	dir := t.TempDir()
 	c := newTestClock()
 	o := open(t, dir, small(c))
-	want := fullEvent()
+	want := storetest.FullEvent()
 	want.Clockless, want.Weak = nil, scan.WeakKey{}
 	mustAppend(t, o, want)
 	if err := o.Close(context.Background()); err != nil {

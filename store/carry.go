@@ -7,6 +7,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/codec"
+	"scanrelay/store/crypt"
 	"scanrelay/store/event"
 )
 
@@ -101,16 +102,16 @@ func (o *Outbox) noteCargo(c *cargo, seqs []uint64) error {
 
 // write puts the cargo into the newest segment.
 func (c *cargo) write(tx *bolt.Tx, to *segment) error {
-	salt := newSalt()
+	salt := crypt.NewSalt()
 	for _, e := range c.events {
 		key := codec.Key(e.seq)
-		if err := tx.Bucket(bucketCarried).Put(key, to.sealer.seal(kindCarried, key, salt, e.framed)); err != nil {
+		if err := tx.Bucket(bucketCarried).Put(key, to.cipher.Encrypt(crypt.CarriedRecord, key, salt, e.framed)); err != nil {
 			return fmt.Errorf("carry event: %w", err)
 		}
 	}
 	for i := range c.notes {
 		key := codec.Key(to.notes + uint64(i) + 1)
-		if err := tx.Bucket(bucketNotes).Put(key, to.sealer.encodeNote(key, &c.notes[i])); err != nil {
+		if err := tx.Bucket(bucketNotes).Put(key, to.cipher.EncodeNote(key, &c.notes[i])); err != nil {
 			return fmt.Errorf("carry note: %w", err)
 		}
 	}

@@ -46,7 +46,7 @@ func (c *changeOp) Apply(_ *Outbox, g *group) {
 	}
 }
 
-func (c *changeOp) finish(err error) {
+func (c *changeOp) Finish(err error) {
 	if err != nil && c.revert != nil {
 		c.revert()
 	}

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"scanrelay/store/codec"
+	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
 )
 
@@ -63,20 +64,20 @@ func (r *CheckReport) files(dir string) error {
 	if err != nil {
 		return err
 	}
-	keys, err := openRing(dir, true, !durable.Exists(filepath.Join(dir, ringName)))
+	keys, err := crypt.Open(dir, true, !crypt.Exists(dir))
 	if err != nil {
 		return err
 	}
-	if !keys.whole {
-		r.problem("one of the two copies in %s is damaged, or there is none", ringName)
+	if !keys.Whole() {
+		r.problem("one of the two copies in %s is damaged, or there is none", crypt.FileName)
 	}
 	for _, n := range numbers {
-		if err := r.file(dir, segmentName(n), keys.sealer(n)); err != nil {
+		if err := r.file(dir, segmentName(n), keys.Cipher(n)); err != nil {
 			return err
 		}
 	}
 	if durable.Exists(filepath.Join(dir, quarantineName)) {
-		if err := r.file(dir, quarantineName, keys.sealer(quarantineKey)); err != nil {
+		if err := r.file(dir, quarantineName, keys.Cipher(crypt.QuarantineKey)); err != nil {
 			return err
 		}
 	}
@@ -87,7 +88,7 @@ func (r *CheckReport) files(dir string) error {
 	return err
 }
 
-func (r *CheckReport) file(dir, name string, key *sealer) error {
+func (r *CheckReport) file(dir, name string, key *crypt.Cipher) error {
 	f, err := inspectSegment(filepath.Join(dir, name), key)
 	if err != nil {
 		return err

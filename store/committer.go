@@ -75,7 +75,7 @@ func (o *Outbox) commit(ops []op) {
 		o.withoutIntake(ops, results)
 	}
 	for i, p := range ops {
-		p.finish(results[i])
+		p.Finish(results[i])
 	}
 }
 

@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
 	"log/slog"
 	"maps"
@@ -11,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
 )
 
@@ -27,8 +27,7 @@ func credentialWorld(t *testing.T) (dir, creds string, c *testClock) {
 // giveCredential makes a new key the credential, as a person does it.
 func giveCredential(t *testing.T, creds string) {
 	t.Helper()
-	line := append(hex.AppendEncode(nil, randomKey().reveal()[:]), '\n')
-	if err := os.WriteFile(filepath.Join(creds, credentialName), line, 0o400); err != nil {
+	if err := os.WriteFile(filepath.Join(creds, credentialFile), randomKeyLine(), 0o400); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -55,7 +54,7 @@ func read(t *testing.T, path string) []byte {
 // between, the next start goes on.
 func TestMoveToCredential(t *testing.T) {
 	dir, creds, c := credentialWorld(t)
-	ringPath, keyPath := filepath.Join(dir, ringName), filepath.Join(dir, keyName)
+	ringPath, keyPath := filepath.Join(dir, crypt.FileName), filepath.Join(dir, keyFile)
 	oldRing, oldKey := read(t, ringPath), read(t, keyPath)
 	giveCredential(t, creds)
 	r, err := OpenReadOnly(dir)
@@ -89,7 +88,7 @@ func TestMoveToCredential(t *testing.T) {
 		ring := make([]byte, len(oldRing))
 		for i, from := range slots {
 			if from != nil {
-				copy(ring[i*ringSlot:min((i+1)*ringSlot, len(ring))], from[i*ringSlot:])
+				copy(ring[i<<20:min((i+1)<<20, len(ring))], from[i<<20:])
 			}
 		}
 		err := errors.Join(os.WriteFile(ringPath, ring, 0o600), os.WriteFile(keyPath, oldKey, 0o600))
@@ -99,10 +98,10 @@ func TestMoveToCredential(t *testing.T) {
 		moved(what)
 	}
 	// The old key opens nothing any more.
-	if err := errors.Join(os.Remove(filepath.Join(creds, credentialName)), os.WriteFile(keyPath, oldKey, 0o600)); err != nil {
+	if err := errors.Join(os.Remove(filepath.Join(creds, credentialFile)), os.WriteFile(keyPath, oldKey, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(dir, small(c)); !errors.Is(err, ErrKey) {
+	if _, err := Open(dir, small(c)); !errors.Is(err, crypt.ErrKey) {
 		t.Errorf("with the old key: %v", err)
 	}
 }
@@ -111,8 +110,8 @@ func TestMoveToCredential(t *testing.T) {
 // is removed, and it is said at each start.
 func TestCredentialIsACopy(t *testing.T) {
 	dir, creds, c := credentialWorld(t)
-	keyPath := filepath.Join(dir, keyName)
-	if err := os.WriteFile(filepath.Join(creds, credentialName), read(t, keyPath), 0o400); err != nil {
+	keyPath := filepath.Join(dir, keyFile)
+	if err := os.WriteFile(filepath.Join(creds, credentialFile), read(t, keyPath), 0o400); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -134,19 +133,19 @@ func TestWrongCredential(t *testing.T) {
 	refused := func(name string) {
 		t.Helper()
 		before := contents(t, dir)
-		if _, err := Open(dir, small(c)); !errors.Is(err, ErrKey) {
+		if _, err := Open(dir, small(c)); !errors.Is(err, crypt.ErrKey) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if !maps.Equal(before, contents(t, dir)) {
 			t.Errorf("%s: something was changed", name)
 		}
 	}
-	credential := filepath.Join(creds, credentialName)
+	credential := filepath.Join(creds, credentialFile)
 	if err := os.WriteFile(credential, []byte("secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	refused("no key")
-	if err := errors.Join(os.Remove(filepath.Join(dir, keyName)), os.Remove(credential)); err != nil {
+	if err := errors.Join(os.Remove(filepath.Join(dir, keyFile)), os.Remove(credential)); err != nil {
 		t.Fatal(err)
 	}
 	giveCredential(t, creds)

@@ -15,6 +15,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"scanrelay/store/boltpage"
+	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
 	"scanrelay/store/event"
 	"scanrelay/store/internal/storetest"
@@ -233,12 +234,8 @@ func TestPagesAgreeWithBolt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	masters, err := masterKeys(w.dir, false)
+	keys, err := crypt.Open(w.dir, true, false)
 	if err != nil {
-		t.Fatal(err)
-	}
-	keys := &ring{path: filepath.Join(w.dir, ringName), keys: map[uint64]key{}}
-	if err := keys.load(masters.keys); err != nil {
 		t.Fatal(err)
 	}
 	refused, accepted := 0, 0
@@ -250,7 +247,7 @@ func TestPagesAgreeWithBolt(t *testing.T) {
 		if i > 0 {
 			what = spoil(t, path, rnd, i)
 		}
-		r, err := inspectSegment(path, keys.sealer(3))
+		r, err := inspectSegment(path, keys.Cipher(3))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,17 +10,24 @@ import (
 	"time"
 
 	"scanrelay/store/boltpage"
+	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
 	"scanrelay/store/event"
 )
 
-// ringElsewhere has the segments' keys saved to another path.
-func ringElsewhere(o *Outbox, path string) (before string) {
-	r := o.journal.keys
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	before, r.path = r.path, path
-	return before
+// fillDisk has the keys' file refuse every byte, until the returned function is
+// called.
+func fillDisk(t *testing.T, dir string) (free func()) {
+	t.Helper()
+	path := filepath.Join(dir, crypt.FileName)
+	if err := errors.Join(os.Rename(path, path+".kept"), os.Symlink("/dev/full", path)); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := errors.Join(os.Remove(path), os.Rename(path+".kept", path)); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // There are file systems that need room even to overwrite: where a key cannot
@@ -33,29 +40,25 @@ func TestKeysWithoutRoom(t *testing.T) {
 	appendN(t, o, 3)
 	syncAll(t, o)
 	pushAll(t, o)
-	path := ringElsewhere(o, "/dev/full")
+	free := fillDisk(t, dir)
 	if err := o.roll(false); !errors.Is(err, errNoSpace) || o.Err() != nil {
 		t.Fatalf("roll: %v, %v", err, o.Err())
 	}
-	ringElsewhere(o, path)
+	free()
 	roll(t, o)
 	c.advance(200 * time.Hour)
-	ringElsewhere(o, "/dev/full")
+	free = fillDisk(t, dir)
 	o.retire()
 	if o.Err() != nil || segmentFiles(t, dir) != 1 {
 		t.Fatalf("retire: %v, %d segments", o.Err(), segmentFiles(t, dir))
 	}
-	ringElsewhere(o, path)
-	if err := o.journal.keys.finish(); err != nil {
+	free()
+	if err := o.journal.keys.Finish(); err != nil {
 		t.Fatal(err)
 	}
-	m, err := masterKeys(dir, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &ring{path: path, keys: map[uint64]key{}}
-	if err := r.load(m.keys); err != nil || !r.whole || len(r.keys) != 2 || r.sealer(1) != nil {
-		t.Errorf("%d keys, whole %t: %v", len(r.keys), r.whole, err)
+	r, err := crypt.Open(dir, true, false)
+	if err != nil || !r.Whole() || r.Cipher(1) != nil || r.Cipher(2) == nil {
+		t.Errorf("the first segment's key is there: %v", err)
 	}
 }
 

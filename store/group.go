@@ -9,6 +9,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
+	"scanrelay/store/crypt"
 	"scanrelay/store/event"
 )
 
@@ -75,7 +76,7 @@ func (g *group) addNote(n event.Note) {
 // eventWeight is what an event takes in a segment, about. A large record does
 // not share its pages well.
 func eventWeight(framed []byte) int {
-	n := len(framed) + sealOverhead + recordOverhead
+	n := len(framed) + crypt.Overhead + recordOverhead
 	if n > boltpage.PageSize/4 {
 		n = (n/boltpage.PageSize + 2) * boltpage.PageSize
 	}
@@ -83,7 +84,7 @@ func eventWeight(framed []byte) int {
 }
 
 func noteWeight(n *event.Note) int {
-	return 40 + reasonWeight(n) + min(len(n.Last.RID), codec.MaxReason) + recordOverhead
+	return 40 + crypt.ReasonSize(n) + min(len(n.Last.RID), codec.MaxReason) + recordOverhead
 }
 
 // empty reports whether nothing has to be on disk before the ops are answered.
@@ -119,10 +120,10 @@ func (s *segment) limit(intake bool) int64 {
 func (g *group) write(tx *bolt.Tx) error {
 	events := tx.Bucket(bucketEvents)
 	events.FillPercent = 1 // keys only rise; bbolt does not remember it
-	salt := newSalt()
+	salt := crypt.NewSalt()
 	for _, e := range g.events {
 		key := codec.Key(e.seq)
-		if err := events.Put(key, g.segment.sealer.seal(kindEvent, key, salt, e.framed)); err != nil {
+		if err := events.Put(key, g.segment.cipher.Encrypt(crypt.EventRecord, key, salt, e.framed)); err != nil {
 			return fmt.Errorf("put event: %w", err)
 		}
 	}
@@ -130,7 +131,7 @@ func (g *group) write(tx *bolt.Tx) error {
 	notes.FillPercent = 1
 	for i := range g.notes {
 		key := codec.Key(g.segment.notes + uint64(i) + 1)
-		if err := notes.Put(key, g.segment.sealer.encodeNote(key, &g.notes[i])); err != nil {
+		if err := notes.Put(key, g.segment.cipher.EncodeNote(key, &g.notes[i])); err != nil {
 			return fmt.Errorf("put note: %w", err)
 		}
 	}

@@ -92,7 +92,7 @@ func (o *Outbox) noteAt(ref noteRef) (n event.Note, err error) {
 		n, err = codec.DecodeNote(key, tx.Bucket(bucketNotes).Get(key))
 		return err
 	})
-	_ = all[i].sealer.openReason(uint64(ref.key), &n) // then the reason says so
+	_ = all[i].cipher.DecryptReason(uint64(ref.key), &n) // then the reason says so
 	return n, err
 }
 
@@ -120,7 +120,7 @@ func (o *Outbox) describeFinished(records []event.Record) ([]event.Record, error
 	}
 	err := o.eachNote(from, func(in *segment, key uint64, n *event.Note) {
 		if r := finished[n.Seq]; r != nil {
-			_ = in.sealer.openReason(key, n) // then the reason says so
+			_ = in.cipher.DecryptReason(key, n) // then the reason says so
 			r.Apply(n)
 		}
 	})

@@ -26,7 +26,7 @@ func (o *Outbox) housekeep() time.Duration {
 	}
 	if !now.Before(o.nextRetire) {
 		o.retire()
-		if err := o.journal.keys.finish(); err != nil {
+		if err := o.journal.keys.Finish(); err != nil {
 			o.fail(err)
 		}
 		o.nextRetire = now.Add(retireEvery)

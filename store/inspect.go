@@ -6,6 +6,7 @@ import (
 
 	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
+	"scanrelay/store/crypt"
 )
 
 // FileReport is what an inspection of one file found.
@@ -42,7 +43,7 @@ func (r *FileReport) problem(format string, args ...any) {
 // inspector reads all of a file, without bbolt, and checks every record.
 type inspector struct {
 	r       *FileReport
-	key     *sealer
+	key     *crypt.Cipher
 	scratch []byte
 	next    uint64 // number of the next event; 0: not known yet
 	state   state
@@ -50,7 +51,7 @@ type inspector struct {
 }
 
 // inspectSegment checks every page and record of a segment or a quarantine.
-func inspectSegment(path string, key *sealer) (*FileReport, error) {
+func inspectSegment(path string, key *crypt.Cipher) (*FileReport, error) {
 	in := &inspector{r: &FileReport{}, key: key}
 	p, err := boltpage.Open(path)
 	if err != nil {
@@ -114,7 +115,7 @@ func (in *inspector) note(key, value []byte) error {
 	if n.Foreign {
 		in.r.Later++
 	}
-	return in.key.openReason(codec.Seq(key), &n)
+	return in.key.DecryptReason(codec.Seq(key), &n)
 }
 
 // record checks an event or a reject; an empty event marks one that was lost
@@ -123,25 +124,25 @@ func (in *inspector) record(bucket string, key, value []byte) error {
 	if len(key) != 8 {
 		return ErrDamaged
 	}
-	kind, n := byte(kindEvent), &in.r.Events
+	kind, n := crypt.EventRecord, &in.r.Events
 	switch bucket {
 	case string(bucketCarried):
-		kind, n = kindCarried, &in.r.Carried
+		kind, n = crypt.CarriedRecord, &in.r.Carried
 	case string(bucketRejects):
-		kind, n = kindReject, &in.r.Rejects
+		kind, n = crypt.RejectRecord, &in.r.Rejects
 	default:
 		in.sequence(codec.Seq(key))
 	}
-	if len(value) == 0 && kind != kindReject {
+	if len(value) == 0 && kind != crypt.RejectRecord {
 		return nil
 	}
 	*n++
-	body, err := in.key.open(kind, key, value, in.scratch)
+	body, err := in.key.Decrypt(kind, key, value, in.scratch)
 	if err != nil {
 		return err
 	}
 	in.scratch = keepScratch(in.scratch, body)
-	if kind == kindReject {
+	if kind == crypt.RejectRecord {
 		_, err = decodeReject(body)
 	} else {
 		_, err = codec.DecodeEvent(body)

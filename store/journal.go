@@ -12,6 +12,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"scanrelay/store/boltpage"
+	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
 	"scanrelay/store/event"
 )
@@ -32,7 +33,7 @@ func maxMapped() int {
 // files of a bounded count of them open.
 type journal struct {
 	dir  string
-	keys *ring
+	keys *crypt.Ring
 	// mu guards segments and carried; the committer alone changes them.
 	mu       sync.RWMutex
 	segments []*segment              // rising; the last one is written to
@@ -357,7 +358,7 @@ func (j *journal) drop(s *segment) error {
 	if err := durable.SyncDir(j.dir); err != nil {
 		return err
 	}
-	return j.keys.keep(func(n uint64) bool { return n != s.number })
+	return j.keys.Keep(func(n uint64) bool { return n != s.number })
 }
 
 // close closes all files; reads that run end first.

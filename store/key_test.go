@@ -4,7 +4,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"encoding/json"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -18,15 +19,29 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
-	"scanrelay/store/codec"
+	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
 	"scanrelay/store/event"
+	"scanrelay/store/internal/storetest"
 )
+
+// The master key, by the names that people know.
+const (
+	keyFile        = "outbox.key"
+	credentialFile = "scanrelay-store-key"
+)
+
+// randomKeyLine is a master key as a person makes one.
+func randomKeyLine() []byte {
+	secret := make([]byte, 32)
+	_, _ = rand.Read(secret) // never returns an error
+	return append(hex.AppendEncode(nil, secret), '\n')
+}
 
 // secretEvent is an event full of what must not stand on the disk in clear, and
 // secrets are these things.
 func secretEvent(id string) (e scan.Event, secrets []string) {
-	e = fullEvent()
+	e = storetest.FullEvent()
 	e.EventID, e.Clockless, e.Weak = id, nil, scan.WeakKey{}
 	return e, []string{"SF1234567890123", "13800138000", "13800138001", "13800138002", "李四", "张三", "王五", "纺都路", "杭州转运"}
 }
@@ -122,44 +137,25 @@ func TestKeyIsDestroyedWithItsSegment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secret := *o.journal.keys.keys[first.number].reveal()
 	roll(t, o)
-	oldRing, err := os.ReadFile(filepath.Join(dir, ringName))
+	oldRing, err := os.ReadFile(filepath.Join(dir, crypt.FileName))
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.advance(200 * time.Hour)
 	o.retire()
-	if o.journal.keys.sealer(first.number) != nil {
+	if o.journal.keys.Cipher(first.number) != nil {
 		t.Error("the key is still in memory")
 	}
 	closeChecked(t, o)
-	now, err := os.ReadFile(filepath.Join(dir, ringName))
+	now, err := os.ReadFile(filepath.Join(dir, crypt.FileName))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, slot := range []int{0, ringSlot} {
-		if bytes.Contains(now, oldRing[slot+ringHead+12:slot+ringHead+12+ringEntry]) {
+	for _, slot := range []int{0, 1 << 20} {
+		begin := slot + 16 + 12 // behind the head and the nonce
+		if bytes.Contains(now, oldRing[begin:begin+40]) {
 			t.Errorf("the slot at %d still holds what was encrypted before", slot)
-		}
-	}
-	masters, err := masterKeys(dir, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for at := range []int{0, 1} {
-		slot, err := readSlot(bytes.NewReader(now), int64(at)*ringSlot)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := &ring{keys: map[uint64]key{}, master: masters.keys[0].aead()}
-		if err := r.decode(slot); err != nil {
-			t.Fatal(err)
-		}
-		for n, k := range r.keys {
-			if n == first.number || *k.reveal() == secret {
-				t.Errorf("slot %d still has the key", at)
-			}
 		}
 	}
 	if err := os.WriteFile(first.path, kept, 0o600); err != nil {
@@ -177,17 +173,17 @@ func TestKeyIsDestroyedWithItsSegment(t *testing.T) {
 
 // A wrong or missing key is said, with what to do, and nothing is changed.
 func TestWrongOrMissingKey(t *testing.T) {
-	key := func(dir string) string { return filepath.Join(dir, keyName) }
+	key := func(dir string) string { return filepath.Join(dir, keyFile) }
 	for name, spoil := range map[string]func(dir string) error{
 		"no key":    func(dir string) error { return os.Remove(key(dir)) },
 		"empty key": func(dir string) error { return os.WriteFile(key(dir), nil, 0o600) },
 		"no hex":    func(dir string) error { return os.WriteFile(key(dir), []byte(strings.Repeat("x", 64)), 0o600) },
 		"another key": func(dir string) error {
-			return errors.Join(os.Remove(key(dir)), makeKeyFile(key(dir)))
+			return os.WriteFile(key(dir), randomKeyLine(), 0o600)
 		},
-		"no keys": func(dir string) error { return os.Remove(filepath.Join(dir, ringName)) },
+		"no keys": func(dir string) error { return os.Remove(filepath.Join(dir, crypt.FileName)) },
 		"no keys but segments": func(dir string) error {
-			return errors.Join(os.Remove(filepath.Join(dir, ringName)), os.Remove(key(dir)))
+			return errors.Join(os.Remove(filepath.Join(dir, crypt.FileName)), os.Remove(key(dir)))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -200,10 +196,10 @@ func TestWrongOrMissingKey(t *testing.T) {
 			}
 			before := contents(t, dir)
 			_, err := Open(dir, small(newTestClock()))
-			if !errors.Is(err, ErrKey) || !strings.Contains(fmt.Sprint(err), dir) {
+			if !errors.Is(err, crypt.ErrKey) || !strings.Contains(fmt.Sprint(err), dir) {
 				t.Errorf("open: %v", err)
 			}
-			if _, err := OpenReadOnly(dir); !errors.Is(err, ErrKey) {
+			if _, err := OpenReadOnly(dir); !errors.Is(err, crypt.ErrKey) {
 				t.Errorf("read: %v", err)
 			}
 			after := contents(t, dir)
@@ -220,7 +216,7 @@ func TestKeysOlderThanSegments(t *testing.T) {
 	dir := t.TempDir()
 	o := open(t, dir, small(newTestClock()))
 	mustAppend(t, o, newEvent("W", "e", 1))
-	path := filepath.Join(dir, ringName)
+	path := filepath.Join(dir, crypt.FileName)
 	old, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -230,7 +226,7 @@ func TestKeysOlderThanSegments(t *testing.T) {
 	if err := os.WriteFile(path, old, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(dir, small(newTestClock())); !errors.Is(err, ErrKey) {
+	if _, err := Open(dir, small(newTestClock())); !errors.Is(err, crypt.ErrKey) {
 		t.Errorf("got %v", err)
 	}
 	if n := segmentFiles(t, dir); n != 2 {
@@ -249,22 +245,22 @@ func TestKeysSurviveDamage(t *testing.T) {
 		name  string
 		at, n int64
 	}{
-		{ringName, 0, boltpage.PageSize}, {ringName, 20, 1}, {ringName, ringSlot, boltpage.PageSize}, {ringName, ringSlot + 70, 3},
-		{keyName, 0, boltpage.PageSize}, {keyName, keyCopy, 65}, {keyName, keyCopy + 5, 4},
+		{crypt.FileName, 0, boltpage.PageSize}, {crypt.FileName, 20, 1}, {crypt.FileName, 1 << 20, boltpage.PageSize}, {crypt.FileName, 1<<20 + 70, 3},
+		{keyFile, 0, boltpage.PageSize}, {keyFile, 2 * boltpage.PageSize, 65}, {keyFile, 2*boltpage.PageSize + 5, 4},
 	} {
-		if hit.name == keyName { // a key file is not mended: put it back
-			good, err := os.ReadFile(filepath.Join(dir, keyName))
+		if hit.name == keyFile { // a key file is not mended: put it back
+			good, err := os.ReadFile(filepath.Join(dir, keyFile))
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer func() { _ = os.WriteFile(filepath.Join(dir, keyName), good, 0o600) }()
-			overwrite(t, filepath.Join(dir, keyName), hit.at, int(hit.n))
+			defer func() { _ = os.WriteFile(filepath.Join(dir, keyFile), good, 0o600) }()
+			overwrite(t, filepath.Join(dir, keyFile), hit.at, int(hit.n))
 			o = open(t, dir, small(c))
 			if n := len(all(t, o, Filter{})); n != 1 {
 				t.Errorf("%+v: %d records", hit, n)
 			}
 			closeChecked(t, o)
-			if err := os.WriteFile(filepath.Join(dir, keyName), good, 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, keyFile), good, 0o600); err != nil {
 				t.Fatal(err)
 			}
 			continue
@@ -275,12 +271,7 @@ func TestKeysSurviveDamage(t *testing.T) {
 			t.Errorf("%+v: %+v", hit, got)
 		}
 		closeChecked(t, o)
-		masters, err := masterKeys(dir, false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := &ring{path: filepath.Join(dir, ringName), keys: map[uint64]key{}}
-		if err := r.load(masters.keys); err != nil || !r.whole {
+		if keys, err := crypt.Open(dir, true, false); err != nil || !keys.Whole() {
 			t.Errorf("%+v: not mended: %v", hit, err)
 		}
 	}
@@ -293,12 +284,12 @@ func TestCredential(t *testing.T) {
 	o := open(t, dir, small(newTestClock()))
 	mustAppend(t, o, newEvent("W", "e", 1))
 	closeChecked(t, o)
-	path := filepath.Join(dir, keyName)
+	path := filepath.Join(dir, keyFile)
 	info, err := os.Stat(path)
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Fatal(info, err)
 	}
-	if err := os.Rename(path, filepath.Join(creds, credentialName)); err != nil {
+	if err := os.Rename(path, filepath.Join(creds, credentialFile)); err != nil {
 		t.Fatal(err)
 	}
 	o = open(t, dir, small(newTestClock()))
@@ -307,50 +298,6 @@ func TestCredential(t *testing.T) {
 	}
 	if durable.Exists(path) {
 		t.Error("a key file was made beside the credential")
-	}
-}
-
-// Keys must not show, however they are printed.
-func TestKeysDontPrint(t *testing.T) {
-	k := randomKey()
-	bytesOf := fmt.Sprint(k.reveal()[:4])
-	hexOf := fmt.Sprintf("%x", k.reveal()[:4])
-	r := &ring{keys: map[uint64]key{1: k}, master: k.aead()}
-	inside := struct {
-		k    key
-		r    *ring
-		kept map[uint64]key
-	}{k, r, r.keys}
-	for _, v := range []any{k, &k, r, inside, &inside, []key{k}, newSealer(k)} {
-		for _, verb := range []string{"%v", "%+v", "%#v", "%x", "%s", "%d"} {
-			got := fmt.Sprintf(verb, v)
-			if strings.Contains(got, strings.Trim(bytesOf, "[]")) || strings.Contains(got, hexOf) {
-				t.Errorf("%s of %T shows the key", verb, v)
-			}
-		}
-	}
-	if b, err := json.Marshal(map[string]any{"k": k}); err != nil || strings.Contains(string(b), "[") {
-		t.Errorf("json: %s %v", b, err)
-	}
-}
-
-// A lost transaction gives its numbers to other events: the nonces must differ.
-func TestNoncesDiffer(t *testing.T) {
-	seen := map[string]bool{}
-	for _, kind := range []byte{kindEvent, kindCarried, kindReject} {
-		for seq := range uint64(300) {
-			seen[string(nonce(kind, codec.Key(seq), []byte{1, 2, 3, 4}))] = true
-		}
-	}
-	if len(seen) != 900 {
-		t.Errorf("%d nonces", len(seen))
-	}
-	a, b := testSealer.seal(kindEvent, codec.Key(1), newSalt(), []byte("\x02same")), testSealer.seal(kindEvent, codec.Key(1), newSalt(), []byte("\x02same"))
-	if bytes.Equal(a, b) {
-		t.Error("two commits used one nonce")
-	}
-	if _, err := testSealer.open(kindCarried, codec.Key(1), a, nil); !errors.Is(err, ErrDamaged) {
-		t.Errorf("an event passes for a carried one: %v", err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"scanrelay/store/codec"
+	"scanrelay/store/crypt"
 	"scanrelay/store/event"
 )
 
@@ -79,7 +80,7 @@ func (l *loader) bounds(s *segment, tx *bolt.Tx) error {
 // waybillOf returns the index's key of a carried event's waybill; one of its own
 // where it cannot be read.
 func (l *loader) waybillOf(s *segment, key, value []byte) uint64 {
-	body, err := s.sealer.open(kindCarried, key, value, nil)
+	body, err := s.cipher.Decrypt(crypt.CarriedRecord, key, value, nil)
 	if err == nil {
 		var h codec.Head
 		if h, err = codec.PeekEvent(body); err == nil {
@@ -110,7 +111,7 @@ func (l *loader) notes(s *segment, tx *bolt.Tx) error {
 			return err
 		}
 		if n.Kind != event.NoteOutcome {
-			_ = s.sealer.openReason(codec.Seq(k), &n) // then the reason says so
+			_ = s.cipher.DecryptReason(codec.Seq(k), &n) // then the reason says so
 		}
 		l.note(s, &n)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
+	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
 )
 
@@ -77,7 +78,7 @@ func (o *Outbox) start() error {
 	if err := o.loadRebuilding(); err != nil {
 		return err
 	}
-	if o.suspect, err = openQuarantine(o.dir, &o.opts, o.journal.keys.sealer(quarantineKey)); err != nil {
+	if o.suspect, err = openQuarantine(o.dir, &o.opts, o.journal.keys.Cipher(crypt.QuarantineKey)); err != nil {
 		return err
 	}
 	if o.suspect.aside != "" {
@@ -124,8 +125,8 @@ func (o *Outbox) openSegments() error {
 	if err != nil {
 		return err
 	}
-	if durable.Exists(filepath.Join(o.dir, ringName)) {
-		if o.journal.keys, err = openRing(o.dir, false, false); err != nil {
+	if crypt.Exists(o.dir) {
+		if o.journal.keys, err = crypt.Open(o.dir, false, false); err != nil {
 			return err
 		}
 	}
@@ -165,17 +166,17 @@ func (o *Outbox) openSegments() error {
 // whole is a matter for a person: nothing is changed.
 func (o *Outbox) openKeys(readOnly, fresh bool) (err error) {
 	if o.journal.keys == nil {
-		if o.journal.keys, err = openRing(o.dir, readOnly, fresh); err != nil {
+		if o.journal.keys, err = crypt.Open(o.dir, readOnly, fresh); err != nil {
 			return err
 		}
 	}
-	if w := o.journal.keys.warning; w != "" {
+	if w := o.journal.keys.Warning(); w != "" {
 		o.opts.Logger.Warn("store's key", "what", w)
 	}
 	for _, s := range o.journal.segments {
-		s.sealer = o.journal.keys.sealer(s.number)
-		if s.sealer == nil && s.format > 1 && s.number > o.state.dropped && o.journal.keys.whole {
-			return fmt.Errorf("%w: %s is older than %s: put the newer one back", ErrKey, ringName, filepath.Base(s.path))
+		s.cipher = o.journal.keys.Cipher(s.number)
+		if s.cipher == nil && s.format > 1 && s.number > o.state.dropped && o.journal.keys.Whole() {
+			return fmt.Errorf("%w: %s is older than %s: put the newer one back", crypt.ErrKey, crypt.FileName, filepath.Base(s.path))
 		}
 	}
 	return nil
@@ -184,7 +185,7 @@ func (o *Outbox) openKeys(readOnly, fresh bool) (err error) {
 // forgetKeys destroys the keys of segments that are gone. What was set aside
 // keeps its key until a person removes it.
 func (o *Outbox) forgetKeys() error {
-	return o.journal.keys.keep(func(number uint64) bool {
+	return o.journal.keys.Keep(func(number uint64) bool {
 		kept, err := filepath.Glob(filepath.Join(o.dir, segmentName(number)+"*"))
 		return err != nil || len(kept) > 0
 	})
@@ -194,7 +195,7 @@ func (o *Outbox) firstSegment() error {
 	o.state = state{nextSeq: 1, machine: o.opts.MachineID}
 	o.state.relabel(1, randomEpoch())
 	m := codec.FileMeta{Format: codec.Version, Number: o.lastAside + 1, First: 1, Size: o.opts.segmentSize, Begun: o.opts.Now()}
-	key, err := o.journal.keys.add(m.Number)
+	key, err := o.journal.keys.Add(m.Number)
 	if err != nil {
 		return err
 	}
@@ -203,7 +204,7 @@ func (o *Outbox) firstSegment() error {
 		return err
 	}
 	path := filepath.Join(o.dir, segmentName(m.Number))
-	o.journal.append(&segment{number: m.Number, path: path, first: 1, format: codec.Version, sealer: key, size: size, begun: m.Begun, sealed: true})
+	o.journal.append(&segment{number: m.Number, path: path, first: 1, format: codec.Version, cipher: key, size: size, begun: m.Begun, sealed: true})
 	return nil
 }
 
@@ -289,7 +290,7 @@ func (o *Outbox) openNewest(clean bool) (doubt string, err error) {
 			return "", err
 		}
 	}
-	if !suspect && !s.rebuilt && s.number >= o.lastAside && s.format == codec.Version && s.sealer != nil {
+	if !suspect && !s.rebuilt && s.number >= o.lastAside && s.format == codec.Version && s.cipher != nil {
 		err := o.journal.reopenForWriting(s)
 		if err == nil || !setAside(err) {
 			return doubt, err

@@ -11,6 +11,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
+	"scanrelay/store/crypt"
 )
 
 var (
@@ -31,7 +32,7 @@ type quarantine struct {
 	maxCount int
 	log      *slog.Logger
 	commit   func(*bolt.Tx) error
-	sealer   *sealer
+	cipher   *crypt.Cipher
 	aside    string // what a damaged one was renamed to at this start
 
 	db *bolt.DB // nil in a Reader without the file
@@ -101,10 +102,10 @@ func (q *quarantine) tryAdd(rejects []scan.Reject, size int64) (err error) {
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
 	counts := q.counts()
 	b := tx.Bucket(bucketRejects)
-	salt := newSalt()
+	salt := crypt.NewSalt()
 	for i := range rejects {
 		key := codec.Key(counts.next)
-		value := q.sealer.seal(kindReject, key, salt, encodeReject(&rejects[i]))
+		value := q.cipher.Encrypt(crypt.RejectRecord, key, salt, encodeReject(&rejects[i]))
 		if err := b.Put(key, value); err != nil {
 			return fmt.Errorf("put reject: %w", err)
 		}
@@ -188,7 +189,7 @@ func (q *quarantine) part(from uint64) (part []Quarantined, err error) {
 			bytes := 0
 			for k, v := c.Seek(codec.Key(from)); k != nil && bytes < 1<<20; k, v = c.Next() {
 				var r scan.Reject
-				body, err := q.sealer.open(kindReject, k, v, nil)
+				body, err := q.cipher.Decrypt(crypt.RejectRecord, k, v, nil)
 				if err == nil {
 					r, err = decodeReject(body)
 				}

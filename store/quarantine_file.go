@@ -12,14 +12,15 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
+	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
 )
 
 // openQuarantine opens or makes the file. A damaged one is set aside.
-func openQuarantine(dir string, o *Options, key *sealer) (*quarantine, error) {
+func openQuarantine(dir string, o *Options, key *crypt.Cipher) (*quarantine, error) {
 	q := &quarantine{
 		path: filepath.Join(dir, quarantineName), size: max(o.QuarantineSize, minQuarantine),
-		maxCount: o.QuarantineCount, log: o.Logger, commit: o.commit, sealer: key,
+		maxCount: o.QuarantineCount, log: o.Logger, commit: o.commit, cipher: key,
 	}
 	err := q.open(false)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -37,8 +38,8 @@ func openQuarantine(dir string, o *Options, key *sealer) (*quarantine, error) {
 }
 
 // openQuarantineReadOnly opens the file if it is there.
-func openQuarantineReadOnly(dir string, o *Options, key *sealer) (*quarantine, error) {
-	q := &quarantine{path: filepath.Join(dir, quarantineName), log: o.Logger, sealer: key, quarantineCounts: quarantineCounts{next: 1}}
+func openQuarantineReadOnly(dir string, o *Options, key *crypt.Cipher) (*quarantine, error) {
+	q := &quarantine{path: filepath.Join(dir, quarantineName), log: o.Logger, cipher: key, quarantineCounts: quarantineCounts{next: 1}}
 	if err := q.open(true); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("open quarantine: %w", err)
 	}

@@ -17,8 +17,8 @@ type op interface {
 	stage(g *group) error
 	// Apply takes into memory what is on disk now. Outbox.mu is held.
 	Apply(o *Outbox, g *group)
-	// finish hears the result, outside of all locks, in order of submission.
-	finish(err error)
+	// Finish hears the result, outside of all locks, in order of submission.
+	Finish(err error)
 	// weight is how many bytes the op adds to a segment, about.
 	weight() int
 	// patient reports whether the op may wait a little for others to share a

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
 	"scanrelay/store/event"
 )
@@ -76,7 +77,7 @@ func (o *Outbox) startReading() (err error) {
 	if err := o.readAll(fresh); err != nil {
 		return err
 	}
-	o.suspect, err = openQuarantineReadOnly(o.dir, &o.opts, o.journal.keys.sealer(quarantineKey))
+	o.suspect, err = openQuarantineReadOnly(o.dir, &o.opts, o.journal.keys.Cipher(crypt.QuarantineKey))
 	return err
 }
 

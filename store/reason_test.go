@@ -13,6 +13,7 @@ import (
 
 	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
+	"scanrelay/store/crypt"
 	"scanrelay/store/event"
 )
 
@@ -69,7 +70,7 @@ func TestReasonIsRebuilt(t *testing.T) {
 	}
 	var got event.Reply
 	err := o.eachNote(o.journal.oldest(), func(in *segment, key uint64, n *event.Note) {
-		if n.Outcome == event.Discarded && in.sealer.openReason(key, n) == nil {
+		if n.Outcome == event.Discarded && in.cipher.DecryptReason(key, n) == nil {
 			got = n.Last
 		}
 	})
@@ -109,11 +110,7 @@ func TestReasonInClearIsRead(t *testing.T) {
 			if err != nil || n.Outcome != event.Discarded {
 				return errors.Join(err, errors.New("not the note"))
 			}
-			n.Last.Reason, n.Outcome = clear, event.NotBound // which is written in clear
-			framed := testSealer.encodeNote(key, &n)
-			framed = framed[:len(framed)-codec.CRCSize]
-			framed[2] = byte(event.Discarded)
-			return b.Put(bytes.Clone(key), codec.Frame(key, framed))
+			return b.Put(bytes.Clone(key), codec.EncodeNote(key, &n, clear))
 		})
 		o := open(t, dir, small(c))
 		if got := reasonOf(t, o, 1); got != clear {
@@ -126,7 +123,17 @@ func TestReasonInClearIsRead(t *testing.T) {
 	}
 }
 
-// A sealed reason that cannot be decrypted is said, and Check finds it.
+// otherCipher returns one under a key of another outbox.
+func otherCipher(t testing.TB) *crypt.Cipher {
+	t.Helper()
+	keys, err := crypt.Open(t.TempDir(), false, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys.Cipher(crypt.QuarantineKey)
+}
+
+// An encrypted reason that cannot be decrypted is said, and Check finds it.
 func TestReasonOfAnotherKey(t *testing.T) {
 	dir := t.TempDir()
 	c := newTestClock()
@@ -135,13 +142,13 @@ func TestReasonOfAnotherKey(t *testing.T) {
 		b := tx.Bucket(bucketNotes)
 		key, _ := b.Cursor().Last()
 		n := event.Note{Kind: event.NoteOutcome, Seq: 1, Outcome: event.Discarded, At: c.Now(), Last: event.Reply{Reason: "secret"}}
-		return b.Put(bytes.Clone(key), testSealer.encodeNote(key, &n))
+		return b.Put(bytes.Clone(key), otherCipher(t).EncodeNote(key, &n))
 	})
-	if r := mustCheck(t, dir); !strings.Contains(r.text(), reasonGone) {
+	if r := mustCheck(t, dir); !strings.Contains(r.text(), "the reason cannot be decrypted") {
 		t.Errorf("check: %s", r.text())
 	}
 	o := open(t, dir, small(c))
-	if got := reasonOf(t, o, 1); got != reasonGone {
+	if got := reasonOf(t, o, 1); got != "the reason cannot be decrypted" {
 		t.Errorf("reason %q", got)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
+	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
 )
 
@@ -68,7 +69,7 @@ func (o *Outbox) unload() {
 
 // checkSegment reads everything in a segment and says what is wrong first.
 func (o *Outbox) checkSegment(s *segment) (bad error) {
-	r, err := inspectSegment(s.path, s.sealer)
+	r, err := inspectSegment(s.path, s.cipher)
 	if err != nil {
 		return err
 	}
@@ -89,10 +90,10 @@ func (o *Outbox) checkShape(s *segment) error {
 // returns its state; nil if nothing at all could be read.
 func (o *Outbox) rebuildUnread(s *segment, cause error) (*state, error) {
 	if o.journal.keys == nil { // without the keys nothing may be given up
-		_, err := openRing(o.dir, false, false)
+		_, err := crypt.Open(o.dir, false, false)
 		return nil, errors.Join(err, cause)
 	}
-	s.sealer = o.journal.keys.sealer(s.number)
+	s.cipher = o.journal.keys.Cipher(s.number)
 	if err := o.rebuild(s, cause); err != nil {
 		return nil, err
 	}
@@ -245,9 +246,9 @@ func (b *rebuilder) reached(bucket string, key, value []byte) {
 		b.takeMeta(key, value)
 	case len(key) != 8:
 	case bucket == string(bucketEvents):
-		b.take(kindEvent, key, value)
+		b.take(crypt.EventRecord, key, value)
 	case bucket == string(bucketCarried):
-		b.take(kindCarried, key, value)
+		b.take(crypt.CarriedRecord, key, value)
 	case bucket == string(bucketNotes):
 		b.takeNote(key, value)
 	}
@@ -268,8 +269,8 @@ func (b *rebuilder) stray(bucket bool, key, value []byte) {
 	if b.heads && codec.Seq(key) >= max(b.state.nextSeq, b.until) {
 		return
 	}
-	if (top || b.broken[string(bucketEvents)]) && b.take(kindEvent, key, value) ||
-		(top || b.broken[string(bucketCarried)]) && b.take(kindCarried, key, value) {
+	if (top || b.broken[string(bucketEvents)]) && b.take(crypt.EventRecord, key, value) ||
+		(top || b.broken[string(bucketCarried)]) && b.take(crypt.CarriedRecord, key, value) {
 		return
 	}
 	if top || b.broken[string(bucketNotes)] {
@@ -293,8 +294,8 @@ func (b *rebuilder) strayState(bucket bool, key, value []byte) {
 }
 
 // take keeps an event that can be read and is not there yet.
-func (b *rebuilder) take(kind byte, key, value []byte) bool {
-	body, err := b.s.sealer.open(kind, key, value, nil)
+func (b *rebuilder) take(kind crypt.RecordKind, key, value []byte) bool {
+	body, err := b.s.cipher.Decrypt(kind, key, value, nil)
 	if err == nil {
 		_, err = codec.PeekEvent(body)
 	}
@@ -302,7 +303,7 @@ func (b *rebuilder) take(kind byte, key, value []byte) bool {
 		return false
 	}
 	name, n := bucketEvents, &b.events
-	if kind == kindCarried {
+	if kind == crypt.CarriedRecord {
 		name, n = bucketCarried, &b.carried
 	}
 	b.put(name, n, key, value)

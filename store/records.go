@@ -10,6 +10,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
+	"scanrelay/store/crypt"
 	"scanrelay/store/event"
 )
 
@@ -18,9 +19,9 @@ import (
 func (s *segment) event(tx *bolt.Tx, seq uint64, scratch []byte) ([]byte, error) {
 	key := codec.Key(seq)
 	if v := tx.Bucket(bucketEvents).Get(key); v != nil {
-		return s.sealer.open(kindEvent, key, v, scratch)
+		return s.cipher.Decrypt(crypt.EventRecord, key, v, scratch)
 	}
-	return s.sealer.open(kindCarried, key, tx.Bucket(bucketCarried).Get(key), scratch)
+	return s.cipher.Decrypt(crypt.CarriedRecord, key, tx.Bucket(bucketCarried).Get(key), scratch)
 }
 
 // keepScratch returns the larger of two buffers, to be used again.
@@ -204,7 +205,7 @@ func (s *segment) peekRun(tx *bolt.Tx, from uint64, fn func(uint64, *codec.Head)
 		if n++; n > peekChunk {
 			return codec.Seq(k), true
 		}
-		body, err := s.sealer.open(kindEvent, k, v, scratch)
+		body, err := s.cipher.Decrypt(crypt.EventRecord, k, v, scratch)
 		if err != nil {
 			continue
 		}

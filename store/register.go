@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/crypt"
 )
 
 // register says which events of one segment are of a waybill, without reading
@@ -42,8 +43,8 @@ const (
 )
 
 // newRegister makes the register of a segment that has the slots below end.
-func newRegister(path string, s *sealer, end uint64) *register {
-	mac := s.mac("scanrelay register")
+func newRegister(path string, s *crypt.Cipher, end uint64) *register {
+	mac := s.MAC("scanrelay register")
 	return &register{path: path, mac: func() hash.Hash { return mac }, from: end, end: end}
 }
 

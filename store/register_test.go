@@ -14,15 +14,17 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
+	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
 )
 
 // A register against a plain map, in memory, in a file, and in both.
 func TestRegisterAgainstMap(t *testing.T) {
+	cipher := otherCipher(t)
 	rnd := rand.New(rand.NewPCG(5, 6))
 	for range 8 {
 		path := filepath.Join(t.TempDir(), "x"+registerSuffix)
-		r := newRegister(path, testSealer, 0)
+		r := newRegister(path, cipher, 0)
 		want := map[scan.WaybillID][]uint64{}
 		waybills := 1 + rnd.IntN(4000)
 		for slot := range uint64(rnd.IntN(9000)) {
@@ -40,7 +42,7 @@ func TestRegisterAgainstMap(t *testing.T) {
 			t.Fatal(err)
 		}
 		compareRegister(t, r, want)
-		again := newRegister(path, testSealer, r.end)
+		again := newRegister(path, cipher, r.end)
 		if err := again.open(7); err != nil {
 			t.Fatal(err)
 		}
@@ -198,9 +200,10 @@ func truncate(t *testing.T, path string, size int64) {
 // The tag is 40 bits of an HMAC: without the segment's key it tells nothing, and
 // under another key it is another.
 func TestRegisterTellsNothing(t *testing.T) {
-	tag := func(s *sealer) uint64 { return newRegister("", s, 0).tagLocked([]byte("YT6900634716900")) }
-	a := tag(testSealer)
-	if a != tag(testSealer) || a == tag(newSealer(randomKey())) || a&slotMask != 0 {
+	cipher := otherCipher(t)
+	tag := func(s *crypt.Cipher) uint64 { return newRegister("", s, 0).tagLocked([]byte("YT6900634716900")) }
+	a := tag(cipher)
+	if a != tag(cipher) || a == tag(otherCipher(t)) || a&slotMask != 0 {
 		t.Error("the tag is not one of the key")
 	}
 	if b := binary.BigEndian.AppendUint64(nil, a); slices.Contains(b[:5], 'Y') && slices.Contains(b[:5], 'T') {
@@ -261,7 +264,8 @@ func TestRebuiltSegmentHasNoRegister(t *testing.T) {
 // One who gives up a register's file, since a page of it is damaged, does not make
 // another one who reads it believe that the segment is gone.
 func TestRegisterIsGivenUpWhileItIsRead(t *testing.T) {
-	r := newRegister(filepath.Join(t.TempDir(), "x"+registerSuffix), testSealer, 0)
+	cipher := otherCipher(t)
+	r := newRegister(filepath.Join(t.TempDir(), "x"+registerSuffix), cipher, 0)
 	r.append("W")
 	if err := r.save(7); err != nil {
 		t.Fatal(err)
@@ -277,13 +281,14 @@ func TestRegisterIsGivenUpWhileItIsRead(t *testing.T) {
 // A register that was filled from where its file ended, and lost the file
 // meanwhile, is not written as if it had all.
 func TestRegisterWithoutItsFileIsNotSaved(t *testing.T) {
+	cipher := otherCipher(t)
 	path := filepath.Join(t.TempDir(), "x"+registerSuffix)
-	r := newRegister(path, testSealer, 0)
+	r := newRegister(path, cipher, 0)
 	r.append("W0")
 	if err := r.save(7); err != nil {
 		t.Fatal(err)
 	}
-	r = newRegister(path, testSealer, 2)
+	r = newRegister(path, cipher, 2)
 	if err := r.open(7); err != nil {
 		t.Fatal(err)
 	}
@@ -295,7 +300,7 @@ func TestRegisterWithoutItsFileIsNotSaved(t *testing.T) {
 	if err := r.save(7); err != nil {
 		t.Fatal(err)
 	}
-	again := newRegister(path, testSealer, 2)
+	again := newRegister(path, cipher, 2)
 	if err := again.open(7); err != nil {
 		t.Fatal(err)
 	}
@@ -308,7 +313,8 @@ func TestRegisterWithoutItsFileIsNotSaved(t *testing.T) {
 // Of two who fill a register at once the later one adds nothing, even if it was
 // saved in between.
 func TestRegisterIsFilledOnce(t *testing.T) {
-	r := newRegister(filepath.Join(t.TempDir(), "x"+registerSuffix), testSealer, 1)
+	cipher := otherCipher(t)
+	r := newRegister(filepath.Join(t.TempDir(), "x"+registerSuffix), cipher, 1)
 	from, to := r.lacks()
 	first, second := &filler{r: r, from: from, to: to}, &filler{r: r, from: from, to: to}
 	first.add(0, []byte("W"))

@@ -127,10 +127,10 @@ func (o *Outbox) openRegisters() error {
 	for _, s := range o.journal.list() {
 		s.register.close()
 		s.register = nil
-		if s.sealer == nil || s.format < codec.Version {
+		if s.cipher == nil || s.format < codec.Version {
 			continue
 		}
-		s.register = newRegister(registerPath(s.path), s.sealer, s.last+1-s.first)
+		s.register = newRegister(registerPath(s.path), s.cipher, s.last+1-s.first)
 		if err := s.register.open(s.number); err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
+	"scanrelay/store/crypt"
 )
 
 // Replayed tells what became of the quarantine's entries in a Replay.
@@ -135,7 +136,7 @@ func (q *quarantine) move(moves []move) (err error) {
 	counts := q.counts()
 	b := tx.Bucket(bucketRejects)
 	for _, m := range moves {
-		if err := counts.move(b, m, q.sealer); err != nil {
+		if err := counts.move(b, m, q.cipher); err != nil {
 			return err
 		}
 	}
@@ -156,7 +157,7 @@ func (q *quarantine) move(moves []move) (err error) {
 
 // move takes one entry out. One that made way for newer ones meanwhile is gone
 // already, and counted.
-func (q *quarantineCounts) move(b *bolt.Bucket, m move, sealer *sealer) error {
+func (q *quarantineCounts) move(b *bolt.Bucket, m move, cipher *crypt.Cipher) error {
 	old := b.Get(codec.Key(m.seq))
 	if old == nil {
 		return nil
@@ -173,7 +174,7 @@ func (q *quarantineCounts) move(b *bolt.Bucket, m move, sealer *sealer) error {
 			q.next++
 		}
 		key := codec.Key(seq)
-		value := sealer.seal(kindReject, key, newSalt(), encodeReject(&m.rest[i]))
+		value := cipher.Encrypt(crypt.RejectRecord, key, crypt.NewSalt(), encodeReject(&m.rest[i]))
 		if err := b.Put(key, value); err != nil {
 			return fmt.Errorf("put reject: %w", err)
 		}

@@ -71,7 +71,7 @@ func (o *Outbox) begins(size int64) error {
 	s := &segment{number: newest.number + 1, format: codec.Version, first: st.nextSeq, last: st.nextSeq - 1, begun: o.opts.Now()}
 	s.path = filepath.Join(o.dir, segmentName(s.number))
 	var err error
-	if s.sealer, err = o.journal.keys.add(s.number); durable.NoSpace(err) {
+	if s.cipher, err = o.journal.keys.Add(s.number); durable.NoSpace(err) {
 		return fmt.Errorf("%w: %w", errNoSpace, err)
 	} else if err != nil {
 		return err
@@ -85,7 +85,7 @@ func (o *Outbox) begins(size int64) error {
 	if s.db, err = boltpage.OpenDB(s.path, s.size, false); err != nil {
 		return fmt.Errorf("begin segment: %w", err)
 	}
-	s.register = newRegister(registerPath(s.path), s.sealer, 0)
+	s.register = newRegister(registerPath(s.path), s.cipher, 0)
 	if !newest.sealed {
 		o.journal.sealNewest()
 	}

@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"scanrelay/store/durable"
+	"scanrelay/store/crypt"
 )
 
 // OpenDamaged opens the outbox in dir for reading, whatever can be read of it:
@@ -41,8 +41,8 @@ func (o *Outbox) startSalvage(scratch string) (err error) {
 	if len(numbers) == 0 {
 		return fmt.Errorf("no segments in %s: %w", o.dir, fs.ErrNotExist)
 	}
-	fresh := !durable.Exists(filepath.Join(o.dir, ringName))
-	if o.journal.keys, err = openRing(o.dir, true, fresh); err != nil {
+	fresh := !crypt.Exists(o.dir)
+	if o.journal.keys, err = crypt.Open(o.dir, true, fresh); err != nil {
 		return err
 	}
 	for _, n := range numbers {
@@ -53,7 +53,7 @@ func (o *Outbox) startSalvage(scratch string) (err error) {
 	if err := o.readAll(fresh); err != nil {
 		return err
 	}
-	key := o.journal.keys.sealer(quarantineKey)
+	key := o.journal.keys.Cipher(crypt.QuarantineKey)
 	o.suspect, err = openQuarantineReadOnly(o.dir, &o.opts, key)
 	if err != nil && !errors.Is(err, ErrNewer) && !errors.Is(err, fs.ErrPermission) {
 		o.damage = append(o.damage, "the quarantine cannot be read: "+err.Error())
@@ -65,7 +65,7 @@ func (o *Outbox) startSalvage(scratch string) (err error) {
 // salvage takes a segment into the journal, or the mended copy of one.
 func (o *Outbox) salvage(number uint64, scratch string) error {
 	s := &segment{number: number, path: filepath.Join(o.dir, segmentName(number)), sealed: true}
-	s.sealer = o.journal.keys.sealer(number)
+	s.cipher = o.journal.keys.Cipher(number)
 	st, err := o.openSegment(s)
 	if err == nil && number <= st.dropped {
 		return nil // only its unlinking was missing

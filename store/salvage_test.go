@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"scanrelay/store/crypt"
 )
 
 // Whatever is damaged, all that is left is read, what is not is told, and not a
@@ -87,10 +89,10 @@ func TestOpenDamagedRefuses(t *testing.T) {
 		t.Errorf("nothing can be read: %v", err)
 	}
 	w.copyTo(t, dir, true)
-	if err := os.Remove(filepath.Join(dir, keyName)); err != nil {
+	if err := os.Remove(filepath.Join(dir, keyFile)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenDamaged(dir); !errors.Is(err, ErrKey) {
+	if _, err := OpenDamaged(dir); !errors.Is(err, crypt.ErrKey) {
 		t.Errorf("without its key: %v", err)
 	}
 	// A quarantine that is none: the events are there all the same.

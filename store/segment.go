@@ -11,6 +11,7 @@ import (
 
 	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
+	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
 )
 
@@ -22,8 +23,8 @@ type segment struct {
 	path   string
 	first  uint64 // number of its first event, once it has one
 	begun  time.Time
-	format uint64  // version of the file
-	sealer *sealer // of its events; nil: their key is gone
+	format uint64        // version of the file
+	cipher *crypt.Cipher // of its events; nil: their key is gone
 	// register finds its events by waybill; nil: they must be read for that.
 	register *register
 	size     int64  // of the file; it never grows

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
 )
 
@@ -29,13 +30,13 @@ var faultCalls = []struct {
 	{"pwrite64", []string{"EIO", "ENOSPC", "EROFS", "EDQUOT"}, 500, ""},
 	{"fdatasync", []string{"EIO", "ENOSPC"}, 250, ""},
 	{"fsync", []string{"EIO", "ENOSPC"}, 40, ""},
-	{"write", []string{"EIO", "ENOSPC", "EROFS"}, 4, keyName + durable.TempSuffix},
+	{"write", []string{"EIO", "ENOSPC", "EROFS"}, 4, keyFile + durable.TempSuffix},
 	{"ftruncate", []string{"EIO", "ENOSPC", "EROFS"}, 8, ""},
 	{"fallocate", []string{"EIO", "ENOSPC", "EOPNOTSUPP"}, 8, ""},
 	{"renameat", []string{"EIO", "ENOSPC", "EROFS"}, 8, ""},
 	{"unlinkat", []string{"EIO", "EROFS"}, 6, ""},
-	{"pwrite64", []string{"EIO", "ENOSPC", "EROFS", "EDQUOT"}, 16, ringName},
-	{"openat", []string{"EIO", "EMFILE", "EROFS"}, 12, ringName},
+	{"pwrite64", []string{"EIO", "ENOSPC", "EROFS", "EDQUOT"}, 16, crypt.FileName},
+	{"openat", []string{"EIO", "EMFILE", "EROFS"}, 12, crypt.FileName},
 }
 
 // Each call that changes a file fails at some moment, once or from then on

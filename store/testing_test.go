@@ -14,6 +14,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/event"
+	"scanrelay/store/internal/storetest"
 )
 
 // testClock is a clock that a test moves.
@@ -146,12 +147,9 @@ func comparable(c Counts) Counts {
 	return c
 }
 
-// event makes a scan event received a second after its action.
+// newEvent makes a scan event received a second after its action.
 func newEvent(waybill, id string, action int64) scan.Event {
-	return scan.Event{
-		EventID: id, Waybill: scan.WaybillID(waybill), ActionType: 200001, ActionTime: action,
-		ActionMsg: "快件到达 【杭州转运中心】", DeviceID: "gate-3", ReceivedAt: time.Unix(action+1, 0).UTC(),
-	}
+	return storetest.Event(waybill, id, action)
 }
 
 // padded makes an event whose record takes about size bytes.

@@ -68,12 +68,19 @@ var arrows = []row{
 	{pkg: "store/durable", libraries: []string{xSys}},
 	{pkg: "store/boltpage", uses: []string{"store/durable"}, libraries: []string{bbolt}},
 	{pkg: "store/event", uses: []string{"agent/scan"}},
-	{pkg: "store/codec", uses: []string{"store/event", "store/durable", "agent/scan"}},
-	{pkg: "store/internal/storetest"},
+	{
+		pkg: "store/codec", uses: []string{"store/event", "store/durable", "agent/scan"},
+		tests: []string{"store/internal/storetest"},
+	},
+	{
+		pkg: "store/crypt", uses: []string{"store/event", "store/codec", "store/durable"},
+		tests: []string{"store/internal/storetest", "agent/scan"},
+	},
+	{pkg: "store/internal/storetest", uses: []string{"agent/scan"}},
 
 	{
 		pkg:       "store",
-		uses:      []string{"store/event", "store/codec", "store/boltpage", "store/durable", "agent/scan"},
+		uses:      []string{"store/event", "store/codec", "store/crypt", "store/boltpage", "store/durable", "agent/scan"},
 		libraries: []string{bbolt, xSys},
 		tests:     []string{"store/internal/storetest"},
 	},

@@ -1,24 +1,18 @@
-package store
+package crypt
 
 import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
-	"scanrelay/store/boltpage"
-	"scanrelay/store/codec"
 	"scanrelay/store/durable"
 )
 
@@ -66,7 +60,7 @@ func (k key) aead() func() cipher.AEAD {
 
 // keyCopy is where the second copy of the key stands in its file: one bad page
 // must not take everything with it.
-const keyCopy = 2 * boltpage.PageSize
+const keyCopy = 8 << 10
 
 // masters are the candidates for the master key: those of the credential, then
 // those of the key file.
@@ -144,76 +138,4 @@ func makeKeyFile(path string) error {
 	line := append(hex.AppendEncode(nil, randomKey().reveal()[:]), '\n')
 	b := append(bytes.Clone(line), bytes.Repeat([]byte{'\n'}, keyCopy-len(line))...)
 	return durable.Create(path, append(b, line...))
-}
-
-// What a sealed record is; part of its nonce, so that none passes for another.
-const (
-	kindEvent = 1 + iota
-	kindCarried
-	kindReject
-	kindReason // of a note, under the note's number
-)
-
-const (
-	saltSize = 4
-	tagSize  = 16
-	// sealOverhead is what a sealed record has beside its fields.
-	sealOverhead = 1 + saltSize + tagSize + codec.CRCSize
-)
-
-// sealer encrypts the records of one file.
-type sealer struct {
-	aead func() cipher.AEAD
-	mac  func(purpose string) hash.Hash // under a key derived for the purpose
-}
-
-func newSealer(k key) *sealer {
-	return &sealer{aead: k.aead(), mac: func(purpose string) hash.Hash {
-		derived := hmac.New(sha256.New, k.reveal()[:])
-		derived.Write([]byte(purpose)) // never fails
-		return hmac.New(sha256.New, derived.Sum(nil))
-	}}
-}
-
-// newSalt makes the nonces of a commit its own: a number may be given twice,
-// when a commit failed or was lost in a power cut, and no nonce must be.
-func newSalt() (salt [saltSize]byte) {
-	_, _ = rand.Read(salt[:]) // never returns an error
-	return salt
-}
-
-// seal encrypts a frame that was begun with its version byte and closes it:
-//
-//	version | salt (4 bytes) | AES-GCM of the body, and its tag (16) | CRC32C
-//
-// The nonce is the salt, the record's kind and its number, which is its key.
-func (s *sealer) seal(kind byte, key []byte, salt [saltSize]byte, framed []byte) []byte {
-	out := make([]byte, 0, len(framed)+sealOverhead-1)
-	out = append(append(out, framed[0]), salt[:]...)
-	out = s.aead().Seal(out, nonce(kind, key, salt[:]), framed[1:], framed[:1])
-	return codec.Frame(key, out)
-}
-
-// open checks and decrypts what seal made, into scratch if it is large enough.
-// Records of format 1 were in clear.
-func (s *sealer) open(kind byte, key, value, scratch []byte) ([]byte, error) {
-	sealed, err := codec.Unframe(key, value)
-	if err != nil || value[0] == 1 {
-		return sealed, err
-	}
-	if s == nil || len(sealed) < saltSize+tagSize {
-		return nil, fmt.Errorf("%w: it cannot be decrypted", ErrDamaged)
-	}
-	body, err := s.aead().Open(scratch[:0], nonce(kind, key, sealed[:saltSize]), sealed[saltSize:], value[:1])
-	if err != nil {
-		return nil, fmt.Errorf("%w: it cannot be decrypted", ErrDamaged)
-	}
-	return body, nil
-}
-
-func nonce(kind byte, key, salt []byte) []byte {
-	n := append(make([]byte, 0, 12), salt...)
-	n = binary.BigEndian.AppendUint64(n, codec.Seq(key))
-	n[saltSize] ^= kind // numbers stay below 2⁵⁶
-	return n
 }

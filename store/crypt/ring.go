@@ -1,4 +1,4 @@
-package store
+package crypt
 
 import (
 	"crypto/cipher"
@@ -17,14 +17,14 @@ import (
 	"scanrelay/store/durable"
 )
 
-// ringName is the file of the segments' keys, encrypted under the master key.
-const ringName = "outbox.keys"
+// FileName is the file of the segments' keys, encrypted under the master key.
+const FileName = "outbox.keys"
 
-// quarantineKey is the number under which the quarantine's key is kept;
+// QuarantineKey is the number under which the quarantine's key is kept;
 // segments begin at 1.
-const quarantineKey = 0
+const QuarantineKey = 0
 
-// ring keeps a key for each segment, apart from it, so that destroying a few
+// Ring keeps a key for each segment, apart from it, so that destroying a few
 // bytes makes the segment's blocks, which an unlink leaves as they are on the
 // flash, unreadable. Its file holds everything twice, in two slots that are
 // overwritten in place one after the other: at each moment one of them is
@@ -33,7 +33,7 @@ const quarantineKey = 0
 //
 // A slot: "SRK", format, generation (8 bytes), length (4), nonce (12), AES-GCM
 // of number and key (8 and 32 bytes) of each segment, tag, CRC32C of all that.
-type ring struct {
+type Ring struct {
 	path     string
 	readOnly bool
 	mu       sync.Mutex
@@ -41,10 +41,10 @@ type ring struct {
 	gen      uint64
 	keys     map[uint64]key
 	taken    [2]int // bytes that the slots' contents take, old ones included
-	whole    bool   // when opened both slots were good and equal
+	whole    bool   // when it was opened both slots were good and equal
 	behind   bool   // the file is: saving it failed
 	opener   int    // which of the masters opened it
-	warning  string // for whoever runs it: what is not as safe as it seems
+	warning  string // see Warning
 }
 
 const (
@@ -54,10 +54,22 @@ const (
 	ringBlocks = 64 << 10
 )
 
-// openRing opens the keys of the outbox in dir. fresh: nothing is stored yet,
-// so keys are made where there are none.
-func openRing(dir string, readOnly, fresh bool) (*ring, error) {
-	r := &ring{path: filepath.Join(dir, ringName), readOnly: readOnly, keys: map[uint64]key{}}
+// Exists reports whether there is a file of keys in dir.
+func Exists(dir string) bool { return durable.Exists(filepath.Join(dir, FileName)) }
+
+// Whole reports whether both copies of the keys were good when they were opened.
+func (r *Ring) Whole() bool { return r.whole }
+
+// Warning says, for whoever runs the outbox, what is not as safe as it seems; ""
+// if nothing.
+func (r *Ring) Warning() string { return r.warning }
+
+// Open opens the keys of the outbox in dir. fresh: nothing is stored yet,
+// so keys are made where there are none. Unless readOnly, a store with a key file
+// moves to the credential that it is given, and a copy that is damaged is mended.
+// ErrKey: the master key, or the keys, are wrong or gone; nothing was changed.
+func Open(dir string, readOnly, fresh bool) (*Ring, error) {
+	r := &Ring{path: filepath.Join(dir, FileName), readOnly: readOnly, keys: map[uint64]key{}}
 	there := durable.Exists(r.path)
 	if readOnly && fresh && !there {
 		return r, nil // format 1: nothing is encrypted
@@ -93,8 +105,8 @@ func openRing(dir string, readOnly, fresh bool) (*ring, error) {
 
 // create makes the file with room for both slots, so that removing a key never
 // lacks it.
-func (r *ring) create() error {
-	r.keys[quarantineKey] = randomKey()
+func (r *Ring) create() error {
+	r.keys[QuarantineKey] = randomKey()
 	r.gen = 1
 	slot := r.encode()
 	temp := r.path + durable.TempSuffix
@@ -127,7 +139,7 @@ func (r *ring) create() error {
 }
 
 // load takes the newest slot that is good.
-func (r *ring) load(masters []key) error {
+func (r *Ring) load(masters []key) error {
 	f, err := os.Open(r.path)
 	if err != nil {
 		return fmt.Errorf("open keys: %w", err)
@@ -137,7 +149,7 @@ func (r *ring) load(masters []key) error {
 	var gens [2]uint64
 	newest := -1
 	for i := range slots {
-		if slots[i], err = readSlot(f, int64(i)*ringSlot); errors.Is(err, ErrNewer) {
+		if slots[i], err = readSlot(f, int64(i)*ringSlot); errors.Is(err, durable.ErrNewer) {
 			return fmt.Errorf("%s: %w", r.path, err)
 		} else if err != nil {
 			r.taken[i] = ringBlocks // whatever is there gets overwritten
@@ -172,7 +184,7 @@ func readSlot(f io.ReaderAt, at int64) ([]byte, error) {
 	}
 	n := int64(binary.BigEndian.Uint32(head[12:]))
 	if string(head[:3]) != "SRK" || n > ringSlot-ringHead || n < codec.CRCSize {
-		return nil, ErrDamaged
+		return nil, durable.ErrDamaged
 	}
 	slot := make([]byte, ringHead+n)
 	if _, err := f.ReadAt(slot, at); err != nil {
@@ -180,15 +192,15 @@ func readSlot(f io.ReaderAt, at int64) ([]byte, error) {
 	}
 	sum := len(slot) - codec.CRCSize
 	if codec.CRC(slot[:sum]) != binary.BigEndian.Uint32(slot[sum:]) {
-		return nil, ErrDamaged
+		return nil, durable.ErrDamaged
 	}
 	if v := slot[3]; v > codec.Version {
-		return nil, fmt.Errorf("%w (format %d, this one knows %d)", ErrNewer, v, codec.Version)
+		return nil, fmt.Errorf("%w (format %d, this one knows %d)", durable.ErrNewer, v, codec.Version)
 	}
 	return slot, nil
 }
 
-func (r *ring) encode() []byte {
+func (r *Ring) encode() []byte {
 	plain := make([]byte, 0, len(r.keys)*ringEntry)
 	for _, n := range slices.Sorted(maps.Keys(r.keys)) {
 		plain = append(binary.BigEndian.AppendUint64(plain, n), r.keys[n].reveal()[:]...)
@@ -203,9 +215,9 @@ func (r *ring) encode() []byte {
 	return binary.BigEndian.AppendUint32(b, codec.CRC(b))
 }
 
-func (r *ring) decode(slot []byte) error {
+func (r *Ring) decode(slot []byte) error {
 	if len(slot) < ringHead+12+tagSize+codec.CRCSize {
-		return ErrDamaged
+		return durable.ErrDamaged
 	}
 	sealed := slot[ringHead+12 : len(slot)-codec.CRCSize]
 	plain, err := r.master().Open(nil, slot[ringHead:ringHead+12], sealed, slot[:ringHead])
@@ -219,7 +231,7 @@ func (r *ring) decode(slot []byte) error {
 }
 
 // save overwrites both slots, one behind the other.
-func (r *ring) save() error {
+func (r *Ring) save() error {
 	r.behind = true
 	r.gen++
 	slot := r.encode()
@@ -253,8 +265,8 @@ func (r *ring) save() error {
 	return nil
 }
 
-// add makes the key of a new segment; it is on disk when this returns.
-func (r *ring) add(number uint64) (*sealer, error) {
+// Add makes the key of a new segment; it is on disk when this returns.
+func (r *Ring) Add(number uint64) (*Cipher, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	k := randomKey()
@@ -263,25 +275,25 @@ func (r *ring) add(number uint64) (*sealer, error) {
 		delete(r.keys, number)
 		return nil, err
 	}
-	return newSealer(k), nil
+	return newCipher(k), nil
 }
 
-// sealer returns the one of a segment, nil if its key is gone.
-func (r *ring) sealer(number uint64) *sealer {
+// Cipher returns the one of a segment, nil if its key is gone.
+func (r *Ring) Cipher(number uint64) *Cipher {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if k, ok := r.keys[number]; ok {
-		return newSealer(k)
+		return newCipher(k)
 	}
 	return nil
 }
 
-// keep destroys all keys but those that want says, and the quarantine's.
-func (r *ring) keep(want func(number uint64) bool) error {
+// Keep destroys all keys but those that want says, and the quarantine's.
+func (r *Ring) Keep(want func(number uint64) bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := len(r.keys)
-	maps.DeleteFunc(r.keys, func(number uint64, _ key) bool { return number != quarantineKey && !want(number) })
+	maps.DeleteFunc(r.keys, func(number uint64, _ key) bool { return number != QuarantineKey && !want(number) })
 	if len(r.keys) == n && !r.behind {
 		return nil
 	}
@@ -292,6 +304,6 @@ func (r *ring) keep(want func(number uint64) bool) error {
 	return err
 }
 
-// finish destroys the keys that could not be for lack of room: there are file
+// Finish destroys the keys that could not be for lack of room: there are file
 // systems that need some even to overwrite.
-func (r *ring) finish() error { return r.keep(func(uint64) bool { return true }) }
+func (r *Ring) Finish() error { return r.Keep(func(uint64) bool { return true }) }

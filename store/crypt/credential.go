@@ -1,4 +1,4 @@
-package store
+package crypt
 
 import (
 	"fmt"
@@ -16,7 +16,7 @@ import (
 //
 // A credential that is a copy of the key file protects nothing, since what was
 // once on the flash may stay there; so nothing is removed, and it is said.
-func (r *ring) takeCredential(m *masters) error {
+func (r *Ring) takeCredential(m *masters) error {
 	path := filepath.Join(filepath.Dir(r.path), keyName)
 	if m.credential == 0 || !durable.Exists(path) {
 		return nil
