@@ -1,4 +1,4 @@
-package wechat
+package wechat_test
 
 import (
 	"context"
@@ -14,7 +14,11 @@ import (
 	"time"
 
 	"scanrelay/configs/secret"
+	"scanrelay/wechat"
 )
+
+// maxAnswer bounds an answer in bytes.
+const maxAnswer = 64 << 10
 
 const testSecret secret.Text = "s3cr3t+/=& 秘密"
 
@@ -34,9 +38,9 @@ func answering(status int, body string, header ...string) roundTrip {
 	}
 }
 
-func newTestClient(t testing.TB, base string, transport http.RoundTripper) *Client {
+func newTestClient(t testing.TB, base string, transport http.RoundTripper) *wechat.Client {
 	t.Helper()
-	c, err := NewClient(Options{BaseURL: base, Transport: transport})
+	c, err := wechat.NewClient(wechat.Options{BaseURL: base, Transport: transport})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,22 +49,22 @@ func newTestClient(t testing.TB, base string, transport http.RoundTripper) *Clie
 }
 
 // apis is every call, with what it returned in words.
-func apis(n Notification) map[string]func(context.Context, *Client) (string, error) {
-	return map[string]func(context.Context, *Client) (string, error){
-		APIStableToken: func(ctx context.Context, c *Client) (string, error) {
+func apis(n wechat.Notification) map[string]func(context.Context, *wechat.Client) (string, error) {
+	return map[string]func(context.Context, *wechat.Client) (string, error){
+		wechat.APIStableToken: func(ctx context.Context, c *wechat.Client) (string, error) {
 			a, err := c.StableToken(ctx, "wx1", testSecret, false)
 			return fmt.Sprint(a.Value.Reveal(), " ", a.ExpiresIn), err
 		},
-		APIUserQuery: func(ctx context.Context, c *Client) (string, error) {
+		wechat.APIUserQuery: func(ctx context.Context, c *wechat.Client) (string, error) {
 			exist, err := c.UserQuery(ctx, testSecret, "13800138000")
 			return fmt.Sprint(exist), err
 		},
-		APIPathNotify: func(ctx context.Context, c *Client) (string, error) {
+		wechat.APIPathNotify: func(ctx context.Context, c *wechat.Client) (string, error) {
 			exist, err := c.PathNotify(ctx, testSecret, n)
 			return fmt.Sprint(exist), err
 		},
-		APIQuota: func(ctx context.Context, c *Client) (string, error) {
-			q, err := c.Quota(ctx, testSecret, PathNotifyPath)
+		wechat.APIQuota: func(ctx context.Context, c *wechat.Client) (string, error) {
+			q, err := c.Quota(ctx, testSecret, wechat.PathNotifyPath)
 			return fmt.Sprintf("%d %d %d, %d in %v", q.Daily, q.Used, q.Remain, q.RateCalls, q.RatePeriod), err
 		},
 	}
@@ -68,16 +72,16 @@ func apis(n Notification) map[string]func(context.Context, *Client) (string, err
 
 // What each call puts on the wire, to the byte.
 func TestRequests(t *testing.T) {
-	n := sampleNotification(t)
-	body, err := encodeJSON(n)
+	n := wechat.SampleNotification(t)
+	body, err := json.Marshal(n) // there is nothing in it to escape
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]struct{ path, body string }{
-		APIStableToken: {StableTokenPath, `{"grant_type":"client_credential","appid":"wx1","secret":"` + testSecret.Reveal() + `","force_refresh":false}`},
-		APIUserQuery:   {UserQueryPath, `{"phone":"13800138000"}`},
-		APIPathNotify:  {PathNotifyPath, string(body)},
-		APIQuota:       {QuotaPath, `{"cgi_path":"/cgi-bin/express/delivery/pathnotify"}`},
+		wechat.APIStableToken: {wechat.StableTokenPath, `{"grant_type":"client_credential","appid":"wx1","secret":"` + testSecret.Reveal() + `","force_refresh":false}`},
+		wechat.APIUserQuery:   {wechat.UserQueryPath, `{"phone":"13800138000"}`},
+		wechat.APIPathNotify:  {wechat.PathNotifyPath, string(body)},
+		wechat.APIQuota:       {wechat.QuotaPath, `{"cgi_path":"/cgi-bin/express/delivery/pathnotify"}`},
 	}
 	for api, call := range apis(n) {
 		t.Run(api, func(t *testing.T) {
@@ -87,7 +91,7 @@ func TestRequests(t *testing.T) {
 					t.Errorf("%s %s %s %s", r.Method, r.URL.Path, r.Header.Get("Content-Type"), got)
 				}
 				token := []string{testSecret.Reveal()}
-				if api == APIStableToken {
+				if api == wechat.APIStableToken {
 					token = nil
 				}
 				if q := r.URL.Query(); fmt.Sprint(q["access_token"]) != fmt.Sprint(token) || len(q) != len(token) {
@@ -97,7 +101,7 @@ func TestRequests(t *testing.T) {
 			}))
 			defer server.Close()
 			got, err := call(t.Context(), newTestClient(t, server.URL+"/", nil))
-			if want := map[string]string{APIStableToken: "T2 2h0m0s", APIUserQuery: "true", APIPathNotify: "true", APIQuota: "3 1 2, 600 in 1m0s"}[api]; err != nil || got != want {
+			if want := map[string]string{wechat.APIStableToken: "T2 2h0m0s", wechat.APIUserQuery: "true", wechat.APIPathNotify: "true", wechat.APIQuota: "3 1 2, 600 in 1m0s"}[api]; err != nil || got != want {
 				t.Errorf("got %s, %v; want %s", got, err, want)
 			}
 		})
@@ -105,56 +109,56 @@ func TestRequests(t *testing.T) {
 }
 
 func TestAnswers(t *testing.T) {
-	n := sampleNotification(t)
+	n := wechat.SampleNotification(t)
 	for _, k := range []struct {
 		api, answer, want string
-		class             Class // Success: no error
+		class             wechat.Class // Success: no error
 	}{
-		{APIPathNotify, `{"errcode":0,"errmsg":"ok","exist":1}`, "true", Success},
-		{APIPathNotify, `{"errcode":0,"errmsg":"ok","exist":0}`, "false", Success},
-		{APIPathNotify, `{"errcode":0,"errmsg":"ok"}`, "true", Success},
-		{APIPathNotify, `{"exist":0}`, "false", Success},
-		{APIPathNotify, " \r\n{\"exist\":1}\n", "true", Success},
-		{APIPathNotify, `{}`, "", Transient},
-		{APIPathNotify, `{"errcode":932001,"exist":0}`, "", Transient},
-		{APIPathNotify, `{"errcode":932002,"exist":"odd"}`, "", Mismatch},
-		{APIPathNotify, `{"errcode":40097}`, "", Permanent},
-		{APIPathNotify, `{"errcode":40097,"errmsg":{"odd":1}}`, "", Permanent},
-		{APIPathNotify, `{"errcode":4711}`, "", Unknown},
-		{APIPathNotify, `{"errcode":45009}`, "", Throttled},
-		{APIPathNotify, `{"errcode":150004}`, "", Blocked},
-		{APIPathNotify, `{"errcode":0,"exist":"1"}`, "", Transient},
-		{APIPathNotify, `{"errcode":"0"}`, "", Transient},
-		{APIPathNotify, `{"errcode":99999999999999999999}`, "", Transient},
-		{APIUserQuery, `{"errcode":0,"exist":1}`, "true", Success},
-		{APIUserQuery, `{"errcode":0,"exist":0}`, "false", Success},
-		{APIUserQuery, `{"errcode":0}`, "", Transient}, // never "not bound" by omission
-		{APIUserQuery, `{"errcode":42001}`, "", BadToken},
-		{APIStableToken, `{"access_token":"T","expires_in":300}`, "T 5m0s", Success},
-		{APIStableToken, `{"access_token":"T","expires_in":99999999999999}`, "T 24h0m0s", Success},
-		{APIStableToken, `{"access_token":"T"}`, "", Transient},
-		{APIStableToken, `{"expires_in":7200}`, "", Transient},
-		{APIStableToken, `{"access_token":"T","expires_in":-1}`, "", Transient},
-		{APIStableToken, `{"errcode":40125}`, "", Blocked},
-		{APIStableToken, `{"errcode":40001}`, "", Blocked},
-		{APIQuota, `{"errcode":0,"quota":{"daily_limit":9,"used":4,"remain":5}}`, "9 4 5, 0 in 0s", Success},
-		{APIQuota, `{"errcode":0}`, "", Transient},
-		{APIQuota, `{"errcode":48001}`, "", Blocked},
-		{APIUserQuery, ``, "", Transient},
-		{APIUserQuery, `null`, "", Transient},
-		{APIUserQuery, `[{"exist":1}]`, "", Transient},
-		{APIUserQuery, `{"exist":1}{"exist":0}`, "", Transient},
-		{APIUserQuery, `{"exist":1`, "", Transient},
-		{APIUserQuery, `<html>502</html>`, "", Transient},
+		{wechat.APIPathNotify, `{"errcode":0,"errmsg":"ok","exist":1}`, "true", wechat.Success},
+		{wechat.APIPathNotify, `{"errcode":0,"errmsg":"ok","exist":0}`, "false", wechat.Success},
+		{wechat.APIPathNotify, `{"errcode":0,"errmsg":"ok"}`, "true", wechat.Success},
+		{wechat.APIPathNotify, `{"exist":0}`, "false", wechat.Success},
+		{wechat.APIPathNotify, " \r\n{\"exist\":1}\n", "true", wechat.Success},
+		{wechat.APIPathNotify, `{}`, "", wechat.Transient},
+		{wechat.APIPathNotify, `{"errcode":932001,"exist":0}`, "", wechat.Transient},
+		{wechat.APIPathNotify, `{"errcode":932002,"exist":"odd"}`, "", wechat.Mismatch},
+		{wechat.APIPathNotify, `{"errcode":40097}`, "", wechat.Permanent},
+		{wechat.APIPathNotify, `{"errcode":40097,"errmsg":{"odd":1}}`, "", wechat.Permanent},
+		{wechat.APIPathNotify, `{"errcode":4711}`, "", wechat.Unknown},
+		{wechat.APIPathNotify, `{"errcode":45009}`, "", wechat.Throttled},
+		{wechat.APIPathNotify, `{"errcode":150004}`, "", wechat.Blocked},
+		{wechat.APIPathNotify, `{"errcode":0,"exist":"1"}`, "", wechat.Transient},
+		{wechat.APIPathNotify, `{"errcode":"0"}`, "", wechat.Transient},
+		{wechat.APIPathNotify, `{"errcode":99999999999999999999}`, "", wechat.Transient},
+		{wechat.APIUserQuery, `{"errcode":0,"exist":1}`, "true", wechat.Success},
+		{wechat.APIUserQuery, `{"errcode":0,"exist":0}`, "false", wechat.Success},
+		{wechat.APIUserQuery, `{"errcode":0}`, "", wechat.Transient}, // never "not bound" by omission
+		{wechat.APIUserQuery, `{"errcode":42001}`, "", wechat.BadToken},
+		{wechat.APIStableToken, `{"access_token":"T","expires_in":300}`, "T 5m0s", wechat.Success},
+		{wechat.APIStableToken, `{"access_token":"T","expires_in":99999999999999}`, "T 24h0m0s", wechat.Success},
+		{wechat.APIStableToken, `{"access_token":"T"}`, "", wechat.Transient},
+		{wechat.APIStableToken, `{"expires_in":7200}`, "", wechat.Transient},
+		{wechat.APIStableToken, `{"access_token":"T","expires_in":-1}`, "", wechat.Transient},
+		{wechat.APIStableToken, `{"errcode":40125}`, "", wechat.Blocked},
+		{wechat.APIStableToken, `{"errcode":40001}`, "", wechat.Blocked},
+		{wechat.APIQuota, `{"errcode":0,"quota":{"daily_limit":9,"used":4,"remain":5}}`, "9 4 5, 0 in 0s", wechat.Success},
+		{wechat.APIQuota, `{"errcode":0}`, "", wechat.Transient},
+		{wechat.APIQuota, `{"errcode":48001}`, "", wechat.Blocked},
+		{wechat.APIUserQuery, ``, "", wechat.Transient},
+		{wechat.APIUserQuery, `null`, "", wechat.Transient},
+		{wechat.APIUserQuery, `[{"exist":1}]`, "", wechat.Transient},
+		{wechat.APIUserQuery, `{"exist":1}{"exist":0}`, "", wechat.Transient},
+		{wechat.APIUserQuery, `{"exist":1`, "", wechat.Transient},
+		{wechat.APIUserQuery, `<html>502</html>`, "", wechat.Transient},
 	} {
 		got, err := apis(n)[k.api](t.Context(), newTestClient(t, "http://wechat.test", answering(200, k.answer)))
-		if k.class == Success {
+		if k.class == wechat.Success {
 			if err != nil || got != k.want {
 				t.Errorf("%s %s: %s, %v; want %s", k.api, k.answer, got, err, k.want)
 			}
 			continue
 		}
-		var e *Error
+		var e *wechat.Error
 		if !errors.As(err, &e) || e.Class() != k.class || e.API != k.api || e.Status != 200 || !e.Sent {
 			t.Errorf("%s %s: %s, %#v; want class %v", k.api, k.answer, got, err, k.class)
 		}
@@ -164,18 +168,18 @@ func TestAnswers(t *testing.T) {
 func TestErrorFields(t *testing.T) {
 	const answer = `{"errcode":40164,"errmsg":"invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist rid: 5f9a1b2c-3d4e5f60-7a8b9c0d"}`
 	_, err := newTestClient(t, "http://wechat.test", answering(200, answer)).StableToken(t.Context(), "wx1", testSecret, false)
-	want := Error{API: APIStableToken, Status: 200, Code: 40164, Msg: "invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist", RID: "5f9a1b2c-3d4e5f60-7a8b9c0d", Sent: true}
-	var e *Error
+	want := wechat.Error{API: wechat.APIStableToken, Status: 200, Code: 40164, Msg: "invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist", RID: "5f9a1b2c-3d4e5f60-7a8b9c0d", Sent: true}
+	var e *wechat.Error
 	if !errors.As(err, &e) || *e != want {
 		t.Errorf("got  %+v\nwant %+v", err, want)
 	}
 }
 
 func TestStatusIsATransportFault(t *testing.T) {
-	for status, want := range map[int]Class{301: Transient, 400: Transient, 401: Transient, 404: Transient, 429: Throttled, 500: Transient, 502: Transient, 503: Transient} {
+	for status, want := range map[int]wechat.Class{301: wechat.Transient, 400: wechat.Transient, 401: wechat.Transient, 404: wechat.Transient, 429: wechat.Throttled, 500: wechat.Transient, 502: wechat.Transient, 503: wechat.Transient} {
 		// Whatever stands in the body: it need not be WeChat's.
 		_, err := newTestClient(t, "http://wechat.test", answering(status, `{"errcode":40097}`)).UserQuery(t.Context(), testSecret, "1")
-		var e *Error
+		var e *wechat.Error
 		if !errors.As(err, &e) || e.Status != status || e.Code != 0 || e.Class() != want {
 			t.Errorf("status %d: %v", status, err)
 		}
@@ -194,15 +198,15 @@ func TestRetryAfter(t *testing.T) {
 		{[]string{"Retry-After", "-5"}, 0},
 		{[]string{"Retry-After", "1.5"}, 0},
 		{[]string{"Retry-After", "soon"}, 0},
-		{[]string{"Retry-After", "999999999"}, maxRetryAfter},
+		{[]string{"Retry-After", "999999999"}, 24 * time.Hour},
 		{[]string{"Retry-After", "99999999999999999999"}, 0},
 		{[]string{"Retry-After", "Mon, 23 Nov 2026 08:01:30 GMT", "Date", date}, 90 * time.Second},
 		{[]string{"Retry-After", "Mon, 23 Nov 2026 07:00:00 GMT", "Date", date}, 0},
-		{[]string{"Retry-After", "Mon, 23 Nov 2099 07:00:00 GMT", "Date", date}, maxRetryAfter},
+		{[]string{"Retry-After", "Mon, 23 Nov 2099 07:00:00 GMT", "Date", date}, 24 * time.Hour},
 	} {
 		_, err := newTestClient(t, "http://wechat.test", answering(429, "", k.header...)).UserQuery(t.Context(), testSecret, "1")
-		var e *Error
-		if !errors.As(err, &e) || e.RetryAfter != k.want || e.Class() != Throttled {
+		var e *wechat.Error
+		if !errors.As(err, &e) || e.RetryAfter != k.want || e.Class() != wechat.Throttled {
 			t.Errorf("%q: %v after %v, want %v", k.header, err, e.RetryAfter, k.want)
 		}
 	}
@@ -214,19 +218,19 @@ func TestNothingIsSentInVain(t *testing.T) {
 		t.Error("a request was sent")
 		return nil, errors.New("no")
 	}))
-	var e *Error
-	if _, err := c.PathNotify(t.Context(), testSecret, Notification{}); !errors.As(err, &e) || e.Class() != Permanent || e.Sent || !errors.Is(err, ErrInvalid) {
+	var e *wechat.Error
+	if _, err := c.PathNotify(t.Context(), testSecret, wechat.Notification{}); !errors.As(err, &e) || e.Class() != wechat.Permanent || e.Sent || !errors.Is(err, wechat.ErrInvalid) {
 		t.Errorf("invalid notification: %v", err)
 	}
-	if _, err := c.UserQuery(t.Context(), testSecret, ""); !errors.As(err, &e) || e.Class() != Permanent || e.Sent {
+	if _, err := c.UserQuery(t.Context(), testSecret, ""); !errors.As(err, &e) || e.Class() != wechat.Permanent || e.Sent {
 		t.Errorf("no phone: %v", err)
 	}
 	for api, call := range map[string]func() error{
-		APIUserQuery:  func() error { _, err := c.UserQuery(t.Context(), "", "1"); return err },
-		APIPathNotify: func() error { _, err := c.PathNotify(t.Context(), "", sampleNotification(t)); return err },
-		APIQuota:      func() error { _, err := c.Quota(t.Context(), "", PathNotifyPath); return err },
+		wechat.APIUserQuery:  func() error { _, err := c.UserQuery(t.Context(), "", "1"); return err },
+		wechat.APIPathNotify: func() error { _, err := c.PathNotify(t.Context(), "", wechat.SampleNotification(t)); return err },
+		wechat.APIQuota:      func() error { _, err := c.Quota(t.Context(), "", wechat.PathNotifyPath); return err },
 	} {
-		if err := call(); !errors.As(err, &e) || e.Class() != BadToken || !errors.Is(err, ErrNoToken) || e.API != api || e.Sent {
+		if err := call(); !errors.As(err, &e) || e.Class() != wechat.BadToken || !errors.Is(err, wechat.ErrNoToken) || e.API != api || e.Sent {
 			t.Errorf("%s without token: %v", api, err)
 		}
 	}
@@ -238,13 +242,13 @@ func TestLimits(t *testing.T) {
 		<-r.Context().Done()
 		return nil, r.Context().Err()
 	})
-	limits := map[string]time.Duration{APIStableToken: TokenLimit, APIUserQuery: UserQueryLimit, APIPathNotify: PathNotifyLimit, APIQuota: QuotaLimit}
-	for api, call := range apis(sampleNotification(t)) {
+	limits := map[string]time.Duration{wechat.APIStableToken: wechat.TokenLimit, wechat.APIUserQuery: wechat.UserQueryLimit, wechat.APIPathNotify: wechat.PathNotifyLimit, wechat.APIQuota: wechat.QuotaLimit}
+	for api, call := range apis(wechat.SampleNotification(t)) {
 		synctest.Test(t, func(t *testing.T) {
 			started := time.Now()
 			_, err := call(t.Context(), newTestClient(t, "http://wechat.test", hang))
-			var e *Error
-			if took := time.Since(started); took != limits[api] || !errors.As(err, &e) || e.Class() != Transient || !errors.Is(err, context.DeadlineExceeded) || !e.Sent {
+			var e *wechat.Error
+			if took := time.Since(started); took != limits[api] || !errors.As(err, &e) || e.Class() != wechat.Transient || !errors.Is(err, context.DeadlineExceeded) || !e.Sent {
 				t.Errorf("%s: %v after %v", api, err, took)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -255,7 +259,7 @@ func TestLimits(t *testing.T) {
 			}
 		})
 	}
-	if UserQueryLimit != 10*time.Second || PathNotifyLimit != 25*time.Second {
+	if wechat.UserQueryLimit != 10*time.Second || wechat.PathNotifyLimit != 25*time.Second {
 		t.Error("limits differ from the README")
 	}
 }
@@ -282,8 +286,8 @@ func TestNoRedirect(t *testing.T) {
 		}))
 		_, err := newTestClient(t, server.URL, nil).UserQuery(t.Context(), testSecret, "1")
 		server.Close()
-		var e *Error
-		if !errors.As(err, &e) || e.Status != status || e.Class() != Transient {
+		var e *wechat.Error
+		if !errors.As(err, &e) || e.Status != status || e.Class() != wechat.Transient {
 			t.Errorf("%d: %v", status, err)
 		}
 	}
@@ -306,60 +310,10 @@ func TestSent(t *testing.T) {
 	closed := httptest.NewServer(nil)
 	closed.Close()
 	for url, want := range map[string]bool{cut.URL: true, closed.URL: false} {
-		_, err := newTestClient(t, url, nil).PathNotify(t.Context(), testSecret, sampleNotification(t))
-		var e *Error
-		if !errors.As(err, &e) || e.Sent != want || e.Class() != Transient || strings.Contains(err.Error(), PathNotifyPath) {
+		_, err := newTestClient(t, url, nil).PathNotify(t.Context(), testSecret, wechat.SampleNotification(t))
+		var e *wechat.Error
+		if !errors.As(err, &e) || e.Sent != want || e.Class() != wechat.Transient || strings.Contains(err.Error(), wechat.PathNotifyPath) {
 			t.Errorf("sent %v, want %v: %v", e.Sent, want, err)
 		}
 	}
-}
-
-func TestNewClient(t *testing.T) {
-	for _, k := range []struct{ base, fallback, wantBase, wantFallback, err string }{
-		{"", "", DefaultBaseURL, DefaultFallbackURL, ""},
-		{DefaultBaseURL + "/", "", DefaultBaseURL, DefaultFallbackURL, ""},
-		{"http://127.0.0.1:1", "", "http://127.0.0.1:1", "", ""},
-		{"https://a.test/wx/", "https://b.test/", "https://a.test/wx", "https://b.test", ""},
-		{"ftp://a.test", "", "", "", "base_url must look like"},
-		{"a.test", "", "", "", "base_url must look like"},
-		{"https://", "", "", "", "base_url must look like"},
-		{"https://u:s3cr3t@a.test", "", "", "", "base_url must have no user"},
-		{"https://a.test?access_token=s3cr3t", "", "", "", "base_url must have no user"},
-		{"https://u:s3cr3t@a.test:x", "", "", "", "base_url is no URL"},
-		{"https://a.test", "b.test", "", "", "fallback_url must look like"},
-	} {
-		c, err := NewClient(Options{BaseURL: k.base, FallbackURL: k.fallback})
-		if k.err != "" {
-			if err == nil || !strings.Contains(err.Error(), k.err) || strings.Contains(err.Error(), "s3cr3t") {
-				t.Errorf("%s: %v, want %q", k.base, err, k.err)
-			}
-			continue
-		}
-		if err != nil || c.domains.base != k.wantBase || c.domains.fallback != k.wantFallback {
-			t.Errorf("%s: %v, %v", k.base, c, err)
-		}
-	}
-}
-
-// FuzzDecode reads any answer: it is an error or an answer, never a panic, and
-// no refusal reads as success.
-func FuzzDecode(f *testing.F) {
-	for _, s := range []string{`{"errcode":0,"errmsg":"ok","exist":1}`, `{"errcode":-1}`, `{"errcode":null}`, `{"errcode":40001,"errmsg":"x rid: 5f9a1b2c-3d4e5f60-7a8b9c0d"}`, `{}`, `[]`, ``, `{"ERRCODE":1}`, `{"errcode":1e3}`} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, answer []byte) {
-		var out struct {
-			Exist *int `json:"exist"`
-		}
-		e := decode(answer, &out)
-		var v struct {
-			Code any `json:"errcode"`
-		}
-		if e == nil && (json.Unmarshal(answer, &v) != nil || v.Code != nil && v.Code != 0.0) {
-			t.Errorf("%q reads as success", answer)
-		}
-		if e != nil && (e.Class() == Success || len(cleanMsg(e.Msg)) > maxMsg+len("…")) {
-			t.Errorf("%q: %v", answer, e)
-		}
-	})
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 )
@@ -105,11 +106,11 @@ func TestClientFallsBack(t *testing.T) {
 	defer c.CloseIdleConnections()
 	for i := range switchAfter {
 		var e *Error
-		if _, err := c.UserQuery(t.Context(), testSecret, "1"); !errors.As(err, &e) || e.Class() != Transient || e.Sent {
+		if _, err := c.UserQuery(t.Context(), "token", "1"); !errors.As(err, &e) || e.Class() != Transient || e.Sent {
 			t.Fatalf("call %d: %v", i, err)
 		}
 	}
-	if exist, err := c.UserQuery(t.Context(), testSecret, "1"); err != nil || !exist || served != 1 {
+	if exist, err := c.UserQuery(t.Context(), "token", "1"); err != nil || !exist || served != 1 {
 		t.Errorf("at the second domain: %v, %v, served %d", exist, err, served)
 	}
 }
@@ -127,7 +128,7 @@ func TestOnlyConnectFailuresSwitch(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range switchAfter {
-			if _, err := c.UserQuery(t.Context(), testSecret, "1"); err == nil {
+			if _, err := c.UserQuery(t.Context(), "token", "1"); err == nil {
 				t.Errorf("%s: no error", name)
 			}
 		}
@@ -160,11 +161,38 @@ func TestCancelDoesNotSwitch(t *testing.T) {
 			cancel()
 		}()
 		var e *Error
-		if _, err := c.UserQuery(ctx, testSecret, "1"); !errors.As(err, &e) || !errors.Is(err, context.Canceled) || e.Sent {
+		if _, err := c.UserQuery(ctx, "token", "1"); !errors.As(err, &e) || !errors.Is(err, context.Canceled) || e.Sent {
 			t.Errorf("%v, want a cancelled call that was not sent", err)
 		}
 	}
 	if c.domains.pick() != first {
 		t.Error("switched")
+	}
+}
+
+func TestNewClient(t *testing.T) {
+	for _, k := range []struct{ base, fallback, wantBase, wantFallback, err string }{
+		{"", "", DefaultBaseURL, DefaultFallbackURL, ""},
+		{DefaultBaseURL + "/", "", DefaultBaseURL, DefaultFallbackURL, ""},
+		{"http://127.0.0.1:1", "", "http://127.0.0.1:1", "", ""},
+		{"https://a.test/wx/", "https://b.test/", "https://a.test/wx", "https://b.test", ""},
+		{"ftp://a.test", "", "", "", "base_url must look like"},
+		{"a.test", "", "", "", "base_url must look like"},
+		{"https://", "", "", "", "base_url must look like"},
+		{"https://u:s3cr3t@a.test", "", "", "", "base_url must have no user"},
+		{"https://a.test?access_token=s3cr3t", "", "", "", "base_url must have no user"},
+		{"https://u:s3cr3t@a.test:x", "", "", "", "base_url is no URL"},
+		{"https://a.test", "b.test", "", "", "fallback_url must look like"},
+	} {
+		c, err := NewClient(Options{BaseURL: k.base, FallbackURL: k.fallback})
+		if k.err != "" {
+			if err == nil || !strings.Contains(err.Error(), k.err) || strings.Contains(err.Error(), "s3cr3t") {
+				t.Errorf("%s: %v, want %q", k.base, err, k.err)
+			}
+			continue
+		}
+		if err != nil || c.domains.base != k.wantBase || c.domains.fallback != k.wantFallback {
+			t.Errorf("%s: %v, %v", k.base, c, err)
+		}
 	}
 }

@@ -17,7 +17,8 @@ const sample = `{"path":{"action_time":1597396101,"action_type":200001,"action_m
  "sender":{"area":"柯桥区","address":"纺都路137号","province":"浙江省","city":"绍兴市","phone":"13800138001","name":"张三"},
  "waybill_id":"1234567890"}`
 
-func sampleNotification(t testing.TB) Notification {
+// SampleNotification is WeChat's sample, with the create_time that it lacks.
+func SampleNotification(t testing.TB) Notification {
 	t.Helper()
 	var n Notification
 	d := json.NewDecoder(strings.NewReader(sample))
@@ -36,21 +37,21 @@ func TestSampleRoundTrip(t *testing.T) {
 	if err := json.Compact(&want, []byte(sample)); err != nil {
 		t.Fatal(err)
 	}
-	got, err := encodeJSON(sampleNotification(t))
+	got, err := encodeJSON(SampleNotification(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if want := strings.TrimSuffix(want.String(), "}") + `,"create_time":1597300000}`; string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if err := sampleNotification(t).Validate(); err != nil {
+	if err := SampleNotification(t).Validate(); err != nil {
 		t.Errorf("Validate = %v", err)
 	}
 }
 
 // Optional fields of a party are left out when empty; all others are sent.
 func TestFieldsOnTheWire(t *testing.T) {
-	n := sampleNotification(t)
+	n := SampleNotification(t)
 	n.CreateTime = 0
 	n.Sender = Party{Province: "浙江省", City: "绍兴市", Area: "柯桥区", Street: "a", ID: "b"}
 	n.Receiver.Address = "<&>"
@@ -91,7 +92,7 @@ func TestValidate(t *testing.T) {
 		{"no sender province", func(n *Notification) { n.Sender.Province = "" }, "sender.province is missing"},
 		{"no sender city", func(n *Notification) { n.Sender.City = "" }, "sender.city is missing"},
 	} {
-		n := sampleNotification(t)
+		n := SampleNotification(t)
 		k.change(&n)
 		err := n.Validate()
 		switch {
@@ -125,7 +126,7 @@ func TestKnownAction(t *testing.T) {
 
 // Nobody's data is printed, under any verb and by any logger.
 func TestNotificationPrintsMasked(t *testing.T) {
-	n := sampleNotification(t)
+	n := SampleNotification(t)
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))
 	logger.Info("x", "n", n, "p", &n, "party", n.Sender, "node", n.Path, "all", []any{n, n.Receiver})

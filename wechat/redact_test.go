@@ -1,4 +1,4 @@
-package wechat
+package wechat_test
 
 import (
 	"bytes"
@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"scanrelay/wechat"
 )
 
 // faults is every way in which a call can go wrong, each of which tries to
@@ -104,7 +106,7 @@ func TestNoSecretInAnyError(t *testing.T) {
 	dead.Close()
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	for api, call := range apis(sampleNotification(t)) {
+	for api, call := range apis(wechat.SampleNotification(t)) {
 		for name, f := range faults {
 			t.Run(api+" "+name, func(t *testing.T) {
 				base, transport := "http://wechat.test", http.RoundTripper(f.transport)
@@ -121,11 +123,11 @@ func TestNoSecretInAnyError(t *testing.T) {
 	}
 }
 
-func failWithoutSecret(t *testing.T, ctx context.Context, base string, transport http.RoundTripper, call func(context.Context, *Client) (string, error)) {
+func failWithoutSecret(t *testing.T, ctx context.Context, base string, transport http.RoundTripper, call func(context.Context, *wechat.Client) (string, error)) {
 	t.Helper()
 	var log bytes.Buffer
 	logger := slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	c, err := NewClient(Options{BaseURL: base, Transport: transport, Logger: logger})
+	c, err := wechat.NewClient(wechat.Options{BaseURL: base, Transport: transport, Logger: logger})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +136,7 @@ func failWithoutSecret(t *testing.T, ctx context.Context, base string, transport
 	if err == nil {
 		t.Fatal("no error")
 	}
-	var e *Error
+	var e *wechat.Error
 	if !errors.As(err, &e) {
 		t.Errorf("%T is no *Error", err)
 	}
@@ -194,24 +196,24 @@ func TestRedactURL(t *testing.T) {
 		"no secret here": "no secret here",
 		"":               "",
 	} {
-		if got := RedactURL(in); got != want {
+		if got := wechat.RedactURL(in); got != want {
 			t.Errorf("RedactURL(%s)\n got %s\nwant %s", in, got, want)
 		}
 	}
 }
 
 func TestRedact(t *testing.T) {
-	if Redact(nil) != nil {
+	if wechat.Redact(nil) != nil {
 		t.Error("Redact(nil) is an error")
 	}
-	inner := &Error{API: APIQuota, Code: 40001}
-	if got := Redact(inner); got != error(inner) {
+	inner := &wechat.Error{API: wechat.APIQuota, Code: 40001}
+	if got := wechat.Redact(inner); got != error(inner) {
 		t.Errorf("an *Error became %#v", got)
 	}
 	whole := &url.Error{Op: "Post", URL: "https://a/b?access_token=" + url.QueryEscape(testSecret.Reveal()), Err: errors.Join(context.DeadlineExceeded, inner)}
-	err := Redact(fmt.Errorf("sync: %w", whole))
+	err := wechat.Redact(fmt.Errorf("sync: %w", whole))
 	assertNoSecret(t, err)
-	var e *Error
+	var e *wechat.Error
 	if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) || !errors.As(err, &e) || e != inner {
 		t.Errorf("Is or As is lost: %v", err)
 	}

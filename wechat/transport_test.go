@@ -1,4 +1,4 @@
-package wechat
+package wechat_test
 
 import (
 	"crypto/x509"
@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"scanrelay/wechat"
 )
 
 // HTTP/2 is used where offered, and one connection serves call after call.
@@ -30,7 +32,7 @@ func TestTransportKeepsConnections(t *testing.T) {
 			}
 		}
 		server.StartTLS()
-		transport := NewTransport()
+		transport := wechat.NewTransport()
 		transport.TLSClientConfig.RootCAs = x509.NewCertPool()
 		transport.TLSClientConfig.RootCAs.AddCert(server.Certificate())
 		c := newTestClient(t, server.URL, transport)
@@ -59,7 +61,7 @@ func TestTransportChecksCertificates(t *testing.T) {
 }
 
 func TestTransportLimits(t *testing.T) {
-	tr := NewTransport()
+	tr := wechat.NewTransport()
 	for name, d := range map[string]time.Duration{
 		"TLS": tr.TLSHandshakeTimeout, "headers": tr.ResponseHeaderTimeout, "idle": tr.IdleConnTimeout,
 		"HTTP/2 silence": tr.HTTP2.SendPingTimeout, "HTTP/2 ping": tr.HTTP2.PingTimeout,
@@ -68,7 +70,7 @@ func TestTransportLimits(t *testing.T) {
 			t.Errorf("no limit for %s", name)
 		}
 	}
-	if tr.ResponseHeaderTimeout < PathNotifyLimit {
+	if tr.ResponseHeaderTimeout < wechat.PathNotifyLimit {
 		t.Error("headers are waited for less than pathnotify may take")
 	}
 }
@@ -82,7 +84,7 @@ func TestTransportUsesProxy(t *testing.T) {
 		_, _ = w.Write([]byte(`{"exist":1}`))
 	}))
 	defer proxy.Close()
-	tr := NewTransport()
+	tr := wechat.NewTransport()
 	if tr.Proxy == nil {
 		t.Fatal("no proxy function")
 	}

@@ -39,10 +39,10 @@ func frameOf(size uint32, msg, appid string) []byte {
 
 func TestOfficialVectors(t *testing.T) {
 	c := officialCrypt(t)
-	in, out := official.SecureRequest, official.SecureReply
+	in, out := Official.SecureRequest, Official.SecureReply
 	for _, v := range []struct{ what, got, want string }{
-		{"url check signature", c.Sign(official.URLCheck.Timestamp, official.URLCheck.Nonce), official.URLCheck.Signature},
-		{"plain signature", c.Sign(official.Plain.Timestamp, official.Plain.Nonce), official.Plain.Signature},
+		{"url check signature", c.Sign(Official.URLCheck.Timestamp, Official.URLCheck.Nonce), Official.URLCheck.Signature},
+		{"plain signature", c.Sign(Official.Plain.Timestamp, Official.Plain.Nonce), Official.Plain.Signature},
 		{"secure signature", c.Sign(in.Timestamp, in.Nonce), in.Signature},
 		{"secure msg_signature", c.Sign(in.Timestamp, in.Nonce, in.Encrypt), in.MsgSignature},
 		{"request", c.Encrypt(random16(t, in.Random), []byte(in.Message)), in.Encrypt},
@@ -154,14 +154,14 @@ func TestWrongFrames(t *testing.T) {
 
 func TestWrongCiphertext(t *testing.T) {
 	c := officialCrypt(t)
-	data, err := base64.StdEncoding.DecodeString(official.SecureRequest.Encrypt)
+	data, err := base64.StdEncoding.DecodeString(Official.SecureRequest.Encrypt)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, s := range map[string]string{
 		"empty":      "",
 		"no base64":  "§§§§",
-		"URL base64": strings.ReplaceAll(official.SecureRequest.Encrypt, "+", "-"),
+		"URL base64": strings.ReplaceAll(Official.SecureRequest.Encrypt, "+", "-"),
 		"15 bytes":   base64.StdEncoding.EncodeToString(data[:15]),
 		"16 bytes":   base64.StdEncoding.EncodeToString(data[:16]),
 		"48 bytes":   base64.StdEncoding.EncodeToString(data[:48]),
@@ -190,7 +190,7 @@ func TestStrayKeyBits(t *testing.T) {
 }
 
 func TestNewCryptRefuses(t *testing.T) {
-	good := secret.Text(official.EncodingAESKey)
+	good := secret.Text(Official.EncodingAESKey)
 	for _, k := range []struct {
 		name       string
 		token, key secret.Text
@@ -216,7 +216,7 @@ func TestNewCryptRefuses(t *testing.T) {
 
 // fmt does not ask unexported fields for their Format method.
 func TestNothingPrintsASecret(t *testing.T) {
-	c, err := NewCrypt("s3cr3t-token", secret.Text(official.EncodingAESKey), "wx1")
+	c, err := NewCrypt("s3cr3t-token", secret.Text(Official.EncodingAESKey), "wx1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +236,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 
 func BenchmarkEncrypt(b *testing.B) {
 	c := officialCrypt(b)
-	msg := []byte(official.SecureRequest.Message)
+	msg := []byte(Official.SecureRequest.Message)
 	b.ReportAllocs()
 	for b.Loop() {
 		c.Encrypt([16]byte{}, msg)
@@ -247,7 +247,7 @@ func BenchmarkDecrypt(b *testing.B) {
 	c := officialCrypt(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := c.Decrypt(official.SecureRequest.Encrypt); err != nil {
+		if _, err := c.Decrypt(Official.SecureRequest.Encrypt); err != nil {
 			b.Fatal(err)
 		}
 	}

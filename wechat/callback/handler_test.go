@@ -1,4 +1,4 @@
-package callback
+package callback_test
 
 import (
 	"context"
@@ -11,29 +11,30 @@ import (
 	"time"
 
 	"scanrelay/configs/secret"
+	"scanrelay/wechat/callback"
 )
 
 // oneParcel knows one parcel and asserts nothing.
-func oneParcel(_ context.Context, q Query) Answer {
+func oneParcel(_ context.Context, q callback.Query) callback.Answer {
 	switch {
 	case q.WaybillID != "YT1":
-		return Answer{Code: CodeNoWaybill}
+		return callback.Answer{Code: callback.CodeNoWaybill}
 	case q.ReceiverPhone != "13800138000":
-		return Answer{Code: CodeWrongPhone}
+		return callback.Answer{Code: callback.CodeWrongPhone}
 	}
-	return twoNodes
+	return callback.TwoNodes
 }
 
 func TestLookupEveryWay(t *testing.T) {
 	everyWay(t, func(t *testing.T, s sender) {
-		var got Query
-		h := newTestHandler(t, s.mode, func(ctx context.Context, q Query) Answer {
+		var got callback.Query
+		h := newTestHandler(t, s.mode, func(ctx context.Context, q callback.Query) callback.Answer {
 			got = q
 			return oneParcel(ctx, q)
 		})
 		w := serve(h, s.request(lookupOf("waybill_notify_query", "YT1")))
 		r := s.read(t, w)
-		if want := (Query{"YT1", "13800138001", "13800138000"}); got.WaybillID != want.WaybillID || got.SenderPhone != want.SenderPhone || got.ReceiverPhone != want.ReceiverPhone {
+		if want := (callback.Query{"YT1", "13800138001", "13800138000"}); got.WaybillID != want.WaybillID || got.SenderPhone != want.SenderPhone || got.ReceiverPhone != want.ReceiverPhone {
 			t.Errorf("lookup got %s %s %s", got.WaybillID, got.SenderPhone, got.ReceiverPhone)
 		}
 		if r.ToUserName != "o9AgO5Kd5ggOC" || r.FromUserName != "gh_97417a04a28d" {
@@ -45,7 +46,7 @@ func TestLookupEveryWay(t *testing.T) {
 		if len(r.Path) != 2 || r.Path[0].ActionTime != 1714000200 || r.Path[0].ActionMsg != "派件中]]>" || r.Path[1].PickupCourierPhone != "13800138002" {
 			t.Errorf("path %+v", r.Path)
 		}
-		if want := map[format]string{formatJSON: typeJSON, formatXML: typeXML}[s.form]; w.Header().Get("Content-Type") != want {
+		if want := "application/" + string(s.form) + "; charset=utf-8"; w.Header().Get("Content-Type") != want {
 			t.Errorf("content type %s", w.Header().Get("Content-Type"))
 		}
 	})
@@ -53,12 +54,14 @@ func TestLookupEveryWay(t *testing.T) {
 
 func TestResultCodesEveryWay(t *testing.T) {
 	everyWay(t, func(t *testing.T, s sender) {
-		for _, code := range []int{CodeNoWaybill, CodeWrongPhone, CodeTryAgain} {
-			h := newTestHandler(t, s.mode, func(context.Context, Query) Answer {
-				return Answer{Code: code, CreateTime: 7, Path: twoNodes.Path} // more than may be told
+		for code, msg := range map[int]string{
+			callback.CodeNoWaybill: "no such waybill", callback.CodeWrongPhone: "phone does not belong to this waybill", callback.CodeTryAgain: "try again later",
+		} {
+			h := newTestHandler(t, s.mode, func(context.Context, callback.Query) callback.Answer {
+				return callback.Answer{Code: code, CreateTime: 7, Path: callback.TwoNodes.Path} // more than may be told
 			})
 			r := s.read(t, serve(h, s.request(lookupOf("waybill_notify_query", "YT1"))))
-			if r.ResultCode != code || r.ResultMsg != resultMsgs[code] || r.WaybillCreateTime != 0 || len(r.Path) != 0 {
+			if r.ResultCode != code || r.ResultMsg != msg || r.WaybillCreateTime != 0 || len(r.Path) != 0 {
 				t.Errorf("code %d: reply %+v", code, r)
 			}
 		}
@@ -79,7 +82,7 @@ func TestEvents(t *testing.T) {
 			{"ToUserName", "gh_1", "FromUserName", "o1", "MsgType", "text", "Content", "hello"},
 		} {
 			w := serve(h, s.request(p))
-			if w.Code != http.StatusOK || w.Body.String() != "success" || w.Header().Get("Content-Type") != typeText {
+			if w.Code != http.StatusOK || w.Body.String() != "success" || w.Header().Get("Content-Type") != "text/plain; charset=utf-8" {
 				t.Errorf("other event: %d %q %s", w.Code, w.Body, w.Header().Get("Content-Type"))
 			}
 		}
@@ -87,8 +90,8 @@ func TestEvents(t *testing.T) {
 }
 
 func TestSwapNames(t *testing.T) {
-	s := newSender(t, Secure, formatXML)
-	h := newTestHandler(t, Secure, oneParcel, func(c *Config) { c.SwapNames = false })
+	s := newSender(t, callback.Secure, formatXML)
+	h := newTestHandler(t, callback.Secure, oneParcel, func(c *callback.Config) { c.SwapNames = false })
 	r := s.read(t, serve(h, s.request(lookupOf("waybill_notify_query", "YT1"))))
 	if r.ToUserName != "gh_97417a04a28d" || r.FromUserName != "o9AgO5Kd5ggOC" {
 		t.Errorf("names %s, %s did not stay as they came", r.ToUserName, r.FromUserName)
@@ -97,8 +100,8 @@ func TestSwapNames(t *testing.T) {
 
 // A retry carries the same signature and is answered again.
 func TestRepeat(t *testing.T) {
-	s := newSender(t, Secure, formatJSON)
-	h := newTestHandler(t, Secure, oneParcel)
+	s := newSender(t, callback.Secure, formatJSON)
+	h := newTestHandler(t, callback.Secure, oneParcel)
 	for range 3 {
 		if r := s.read(t, serve(h, s.request(lookupOf("waybill_notify_query", "YT1")))); len(r.Path) != 2 {
 			t.Errorf("reply %+v", r)
@@ -107,13 +110,13 @@ func TestRepeat(t *testing.T) {
 }
 
 func TestSillyWaybillIsNotLookedUp(t *testing.T) {
-	s := newSender(t, Plain, formatJSON)
-	h := newTestHandler(t, Plain, func(context.Context, Query) Answer {
+	s := newSender(t, callback.Plain, formatJSON)
+	h := newTestHandler(t, callback.Plain, func(context.Context, callback.Query) callback.Answer {
 		t.Error("looked up")
-		return Answer{}
+		return callback.Answer{}
 	})
 	for _, id := range []string{"", "  ", strings.Repeat("9", maxWaybill+1)} {
-		if r := s.read(t, serve(h, s.request(lookupOf("waybill_notify_query", id)))); r.ResultCode != CodeNoWaybill {
+		if r := s.read(t, serve(h, s.request(lookupOf("waybill_notify_query", id)))); r.ResultCode != callback.CodeNoWaybill {
 			t.Errorf("%q: reply %+v", id, r)
 		}
 	}
@@ -121,10 +124,10 @@ func TestSillyWaybillIsNotLookedUp(t *testing.T) {
 
 // WeChat's published examples against a whole handler.
 func TestOfficialCalls(t *testing.T) {
-	config := func(m Mode) Config {
-		return Config{Token: secret.Text(official.Token), EncodingAESKey: secret.Text(official.EncodingAESKey), AppID: official.AppID, Mode: m}
+	config := func(m callback.Mode) callback.Config {
+		return callback.Config{Token: secret.Text(callback.Official.Token), EncodingAESKey: secret.Text(callback.Official.EncodingAESKey), AppID: callback.Official.AppID, Mode: m}
 	}
-	query := func(v officialRequest) url.Values {
+	query := func(v callback.OfficialRequest) url.Values {
 		q := url.Values{"signature": {v.Signature}, "timestamp": {v.Timestamp}, "nonce": {v.Nonce}}
 		for name, value := range map[string]string{"echostr": v.Echostr, "openid": v.OpenID, "encrypt_type": v.EncryptType, "msg_signature": v.MsgSignature} {
 			if value != "" {
@@ -133,24 +136,24 @@ func TestOfficialCalls(t *testing.T) {
 		}
 		return q
 	}
-	secure := official.SecureRequest
+	secure := callback.Official.SecureRequest
 	for _, k := range []struct {
 		name string
-		mode Mode
+		mode callback.Mode
 		r    *http.Request
 		want string
 	}{
-		{"url check", Secure, httptest.NewRequest(http.MethodGet, "/?"+query(official.URLCheck).Encode(), nil), official.URLCheck.Echostr},
-		{"plain", Plain, post(query(official.Plain), string(official.Plain.Body)), "success"},
-		{"secure JSON", Secure, post(query(secure), `{"ToUserName":"gh_97417a04a28d","Encrypt":"`+secure.Encrypt+`"}`), "success"},
-		{"secure XML", Secure, post(query(secure), `<xml><ToUserName><![CDATA[gh_97417a04a28d]]></ToUserName><Encrypt><![CDATA[`+secure.Encrypt+`]]></Encrypt></xml>`), "success"},
-		{"compat", Compat, post(query(secure), strings.TrimSuffix(secure.Message, "}")+`,"Encrypt":"`+secure.Encrypt+`"}`), "success"},
+		{"url check", callback.Secure, httptest.NewRequest(http.MethodGet, "/?"+query(callback.Official.URLCheck).Encode(), nil), callback.Official.URLCheck.Echostr},
+		{"plain", callback.Plain, post(query(callback.Official.Plain), string(callback.Official.Plain.Body)), "success"},
+		{"secure JSON", callback.Secure, post(query(secure), `{"ToUserName":"gh_97417a04a28d","Encrypt":"`+secure.Encrypt+`"}`), "success"},
+		{"secure XML", callback.Secure, post(query(secure), `<xml><ToUserName><![CDATA[gh_97417a04a28d]]></ToUserName><Encrypt><![CDATA[`+secure.Encrypt+`]]></Encrypt></xml>`), "success"},
+		{"compat", callback.Compat, post(query(secure), strings.TrimSuffix(secure.Message, "}")+`,"Encrypt":"`+secure.Encrypt+`"}`), "success"},
 	} {
-		h, err := NewHandler(config(k.mode), nothing)
+		h, err := callback.NewHandler(config(k.mode), nothing)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if w := serve(h, k.r); w.Code != http.StatusOK || w.Body.String() != k.want || w.Header().Get("Content-Type") != typeText {
+		if w := serve(h, k.r); w.Code != http.StatusOK || w.Body.String() != k.want || w.Header().Get("Content-Type") != "text/plain; charset=utf-8" {
 			t.Errorf("%s: %d %q", k.name, w.Code, w.Body)
 		}
 	}
@@ -158,7 +161,7 @@ func TestOfficialCalls(t *testing.T) {
 
 func TestObserve(t *testing.T) {
 	var seen []string
-	observe := func(c *Config) {
+	observe := func(c *callback.Config) {
 		c.Observe = func(kind string, code int, took time.Duration) {
 			seen = append(seen, fmt.Sprintf("%s %d", kind, code))
 			if took < 0 {
@@ -166,8 +169,8 @@ func TestObserve(t *testing.T) {
 			}
 		}
 	}
-	s := newSender(t, Secure, formatJSON)
-	h := newTestHandler(t, Secure, oneParcel, observe)
+	s := newSender(t, callback.Secure, formatJSON)
+	h := newTestHandler(t, callback.Secure, oneParcel, observe)
 	check := s.query("")
 	check.Set("echostr", "1")
 	serve(h, httptest.NewRequest(http.MethodGet, "/?"+check.Encode(), nil))
@@ -176,7 +179,7 @@ func TestObserve(t *testing.T) {
 	serve(h, s.request(lookupOf("debug_demo", "YT1")))
 	serve(h, httptest.NewRequest(http.MethodPost, "/", nil))
 	serve(h, httptest.NewRequest(http.MethodPut, "/", nil))
-	broken := newTestHandler(t, Secure, oneParcel, observe, func(c *Config) { c.Rand = strings.NewReader("") })
+	broken := newTestHandler(t, callback.Secure, oneParcel, observe, func(c *callback.Config) { c.Rand = strings.NewReader("") })
 	if w := serve(broken, s.request(lookupOf("waybill_notify_query", "YT1"))); w.Code != http.StatusInternalServerError || w.Body.Len() != 0 {
 		t.Errorf("without random bytes: %d %q", w.Code, w.Body)
 	}
@@ -187,31 +190,57 @@ func TestObserve(t *testing.T) {
 }
 
 func TestNewHandlerRefuses(t *testing.T) {
-	good := Config{Token: testToken, EncodingAESKey: testKey, AppID: testAppID, Mode: Secure}
+	good := callback.Config{Token: testToken, EncodingAESKey: testKey, AppID: testAppID, Mode: callback.Secure}
 	for _, k := range []struct {
 		name   string
-		change func(*Config)
+		change func(*callback.Config)
 		want   []string
 	}{
-		{"no token", func(c *Config) { c.Token = "" }, []string{"token is missing"}},
-		{"unknown mode", func(c *Config) { c.Mode = "safe" }, []string{`mode is "safe", want secure, compat or plain`}},
-		{"several at once", func(c *Config) { c.Token, c.Mode, c.MaxSkew, c.MaxInFlight = "", "", -1, -1 }, []string{"token", "mode", "max_skew", "in flight"}},
-		{"no key", func(c *Config) { c.EncodingAESKey = "" }, []string{"encoding_aes_key has 0 characters"}},
-		{"no appid", func(c *Config) { c.AppID = "" }, []string{"appid is missing"}},
+		{"no token", func(c *callback.Config) { c.Token = "" }, []string{"token is missing"}},
+		{"unknown mode", func(c *callback.Config) { c.Mode = "safe" }, []string{`mode is "safe", want secure, compat or plain`}},
+		{"several at once", func(c *callback.Config) { c.Token, c.Mode, c.MaxSkew, c.MaxInFlight = "", "", -1, -1 }, []string{"token", "mode", "max_skew", "in flight"}},
+		{"no key", func(c *callback.Config) { c.EncodingAESKey = "" }, []string{"encoding_aes_key has 0 characters"}},
+		{"no appid", func(c *callback.Config) { c.AppID = "" }, []string{"appid is missing"}},
 	} {
 		c := good
 		k.change(&c)
-		_, err := NewHandler(c, nothing)
+		_, err := callback.NewHandler(c, nothing)
 		for _, want := range k.want {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v, want %q", k.name, err, want)
 			}
 		}
 	}
-	if _, err := NewHandler(good, nil); err == nil {
+	if _, err := callback.NewHandler(good, nil); err == nil {
 		t.Error("no lookup: no error")
 	}
-	if _, err := NewHandler(Config{Token: testToken, Mode: Plain}, nothing); err != nil {
+	if _, err := callback.NewHandler(callback.Config{Token: testToken, Mode: callback.Plain}, nothing); err != nil {
 		t.Errorf("plain mode needs neither key nor appid: %v", err)
 	}
+}
+
+// FuzzHandler sends any body, rightly signed as far as the URL goes: it is
+// answered, never with a 5xx.
+func FuzzHandler(f *testing.F) {
+	for _, form := range []format{formatJSON, formatXML} {
+		f.Add([]byte(newSender(f, callback.Plain, form).write(lookupOf("waybill_notify_query", "YT1"))))
+	}
+	f.Add([]byte(`{"Encrypt":"a"}`))
+	f.Add([]byte(`<xml><Encrypt>a</Encrypt></xml>`))
+	handlers := map[callback.Mode]*callback.Handler{}
+	for _, m := range []callback.Mode{callback.Plain, callback.Compat, callback.Secure} {
+		handlers[m] = newTestHandler(f, m, oneParcel)
+	}
+	s := newSender(f, callback.Plain, formatJSON)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		for m, h := range handlers {
+			w := serve(h, post(s.query(""), string(body)))
+			if w.Code != http.StatusOK && w.Code != http.StatusForbidden {
+				t.Errorf("%s: %d", m, w.Code)
+			}
+			if m != callback.Plain && w.Code != http.StatusForbidden {
+				t.Errorf("%s: took a body without msg_signature", m)
+			}
+		}
+	})
 }

@@ -1,4 +1,4 @@
-package callback
+package callback_test
 
 import (
 	"bufio"
@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"scanrelay/wechat/callback"
 )
 
 // When MaxInFlight lookups are under way, one more is told to try again at
@@ -21,16 +23,16 @@ func TestOverload(t *testing.T) {
 		const room = 2
 		started, release := make(chan bool), make(chan bool)
 		var kinds []string
-		h := newTestHandler(t, s.mode, func(ctx context.Context, q Query) Answer {
+		h := newTestHandler(t, s.mode, func(ctx context.Context, q callback.Query) callback.Answer {
 			if q.WaybillID == "SLOW" {
 				started <- true
 				<-release
 			}
-			return twoNodes
-		}, func(c *Config) {
+			return callback.TwoNodes
+		}, func(c *callback.Config) {
 			c.MaxInFlight = room
 			c.Observe = func(kind string, code int, _ time.Duration) {
-				if kind == KindShed {
+				if kind == callback.KindShed {
 					kinds = append(kinds, fmt.Sprint(kind, code)) // only ever called from this goroutine
 				}
 			}
@@ -41,7 +43,7 @@ func TestOverload(t *testing.T) {
 			<-started
 		}
 		r := s.read(t, serve(h, s.request(lookupOf("waybill_notify_query", "YT1"))))
-		if r.ResultCode != CodeTryAgain || len(r.Path) != 0 || r.WaybillCreateTime != 0 {
+		if r.ResultCode != callback.CodeTryAgain || len(r.Path) != 0 || r.WaybillCreateTime != 0 {
 			t.Errorf("beyond the limit: %+v", r)
 		}
 		if len(kinds) != 1 || kinds[0] != "shed3" {
@@ -49,11 +51,11 @@ func TestOverload(t *testing.T) {
 		}
 		for range room {
 			release <- true
-			if r := s.read(t, <-done); r.ResultCode != CodeOK {
+			if r := s.read(t, <-done); r.ResultCode != callback.CodeOK {
 				t.Errorf("within the limit: %+v", r)
 			}
 		}
-		if r := s.read(t, serve(h, s.request(lookupOf("waybill_notify_query", "YT1")))); r.ResultCode != CodeOK {
+		if r := s.read(t, serve(h, s.request(lookupOf("waybill_notify_query", "YT1")))); r.ResultCode != callback.CodeOK {
 			t.Errorf("after: %+v", r)
 		}
 	})
@@ -61,20 +63,20 @@ func TestOverload(t *testing.T) {
 
 // A lookup that panics gives its place back.
 func TestPanicFreesItsPlace(t *testing.T) {
-	s := newSender(t, Plain, formatJSON)
+	s := newSender(t, callback.Plain, formatJSON)
 	fail := true
-	h := newTestHandler(t, Plain, func(context.Context, Query) Answer {
+	h := newTestHandler(t, callback.Plain, func(context.Context, callback.Query) callback.Answer {
 		if fail {
 			panic("lookup is broken")
 		}
-		return twoNodes
-	}, func(c *Config) { c.MaxInFlight = 1 })
+		return callback.TwoNodes
+	}, func(c *callback.Config) { c.MaxInFlight = 1 })
 	func() {
 		defer func() { _ = recover() }()
 		serve(h, s.request(lookupOf("waybill_notify_query", "YT1")))
 	}()
 	fail = false
-	if r := s.read(t, serve(h, s.request(lookupOf("waybill_notify_query", "YT1")))); r.ResultCode != CodeOK {
+	if r := s.read(t, serve(h, s.request(lookupOf("waybill_notify_query", "YT1")))); r.ResultCode != callback.CodeOK {
 		t.Errorf("after a panic: %+v", r)
 	}
 }
@@ -83,14 +85,14 @@ func TestPanicFreesItsPlace(t *testing.T) {
 // long before WeChat's 5 s.
 func TestSlowLookup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSender(t, Secure, formatXML)
-		h := newTestHandler(t, Secure, func(ctx context.Context, _ Query) Answer {
+		s := newSender(t, callback.Secure, formatXML)
+		h := newTestHandler(t, callback.Secure, func(ctx context.Context, _ callback.Query) callback.Answer {
 			<-ctx.Done()
-			return Answer{} // a careless one: code 0 and no path
+			return callback.Answer{} // a careless one: code 0 and no path
 		})
 		started := time.Now()
 		r := s.read(t, serve(h, s.request(lookupOf("waybill_notify_query", "YT1"))))
-		if took := time.Since(started); r.ResultCode != CodeTryAgain || took != lookupLimit {
+		if took := time.Since(started); r.ResultCode != callback.CodeTryAgain || took != lookupLimit {
 			t.Errorf("after %v: %+v", took, r)
 		}
 	})
@@ -133,7 +135,7 @@ func overPipe(t *testing.T, h http.Handler) net.Conn {
 // A client that stops in the middle of its body is refused after bodyLimit,
 // whether or not its signature is right, although the server has no limits.
 func TestSlowBody(t *testing.T) {
-	for _, m := range []Mode{Plain, Secure} {
+	for _, m := range []callback.Mode{callback.Plain, callback.Secure} {
 		for _, signed := range []bool{true, false} {
 			synctest.Test(t, func(t *testing.T) {
 				conn := overPipe(t, newTestHandler(t, m, neverAsked(t)))
@@ -160,13 +162,13 @@ func TestSlowBody(t *testing.T) {
 func TestBodyLimitEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const almost = lookupLimit - time.Millisecond
-		s := newSender(t, Plain, formatJSON)
-		conn := overPipe(t, newTestHandler(t, Plain, func(ctx context.Context, _ Query) Answer {
+		s := newSender(t, callback.Plain, formatJSON)
+		conn := overPipe(t, newTestHandler(t, callback.Plain, func(ctx context.Context, _ callback.Query) callback.Answer {
 			time.Sleep(almost)
 			if ctx.Err() != nil {
 				t.Error("the lookup was cancelled")
 			}
-			return twoNodes
+			return callback.TwoNodes
 		}))
 		in := bufio.NewReader(conn)
 		for range 3 {

@@ -11,16 +11,16 @@ import (
 //go:embed testdata/wechat-official.json
 var officialJSON []byte
 
-// official is WeChat's published worked examples.
-var official = readOfficial()
+// Official is WeChat's published worked examples.
+var Official = readOfficial()
 
 type officialExamples struct {
 	Token          string          `json:"token"`
 	EncodingAESKey string          `json:"encoding_aes_key"`
 	AppID          string          `json:"appid"`
-	URLCheck       officialRequest `json:"url_check"`
-	Plain          officialRequest `json:"plain"`
-	SecureRequest  officialRequest `json:"secure_request"`
+	URLCheck       OfficialRequest `json:"url_check"`
+	Plain          OfficialRequest `json:"plain"`
+	SecureRequest  OfficialRequest `json:"secure_request"`
 	SecureReply    struct {
 		Random       string `json:"random"`
 		Message      string `json:"message"`
@@ -31,7 +31,8 @@ type officialExamples struct {
 	} `json:"secure_reply"`
 }
 
-type officialRequest struct {
+// OfficialRequest is a call of WeChat.
+type OfficialRequest struct {
 	Signature    string          `json:"signature"`
 	MsgSignature string          `json:"msg_signature"`
 	Timestamp    string          `json:"timestamp"`
@@ -55,7 +56,7 @@ func readOfficial() (v officialExamples) {
 
 func officialCrypt(t testing.TB) *Crypt {
 	t.Helper()
-	c, err := NewCrypt(secret.Text(official.Token), secret.Text(official.EncodingAESKey), official.AppID)
+	c, err := NewCrypt(secret.Text(Official.Token), secret.Text(Official.EncodingAESKey), Official.AppID)
 	if err != nil {
 		t.Fatal(err)
 	}

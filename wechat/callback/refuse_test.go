@@ -1,4 +1,4 @@
-package callback
+package callback_test
 
 import (
 	"bytes"
@@ -11,13 +11,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"scanrelay/wechat/callback"
 )
 
 // neverAsked fails the test when a call gets as far as the lookup.
-func neverAsked(t *testing.T) Lookup {
-	return func(context.Context, Query) Answer {
+func neverAsked(t *testing.T) callback.Lookup {
+	return func(context.Context, callback.Query) callback.Answer {
 		t.Error("the lookup was asked")
-		return Answer{}
+		return callback.Answer{}
 	}
 }
 
@@ -30,17 +32,17 @@ func wantRefused(t *testing.T, name string, w *httptest.ResponseRecorder) {
 
 func TestURLCheck(t *testing.T) {
 	good := func() url.Values {
-		q := newSender(t, Plain, formatJSON).query("")
+		q := newSender(t, callback.Plain, formatJSON).query("")
 		q.Set("echostr", "4375120948345356249<b>")
 		return q
 	}
-	for _, m := range []Mode{Plain, Compat, Secure} {
+	for _, m := range []callback.Mode{callback.Plain, callback.Compat, callback.Secure} {
 		h := newTestHandler(t, m, neverAsked(t))
 		get := func(rawQuery string) *httptest.ResponseRecorder {
 			return serve(h, httptest.NewRequest(http.MethodGet, "/wechat/callback?"+rawQuery, nil))
 		}
 		w := get(good().Encode())
-		if w.Code != http.StatusOK || w.Body.String() != "4375120948345356249<b>" || w.Header().Get("Content-Type") != typeText || w.Header().Get("X-Content-Type-Options") != "nosniff" {
+		if w.Code != http.StatusOK || w.Body.String() != "4375120948345356249<b>" || w.Header().Get("Content-Type") != "text/plain; charset=utf-8" || w.Header().Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: %d %q", m, w.Code, w.Body)
 		}
 		for name, change := range map[string]func(url.Values){
@@ -54,8 +56,8 @@ func TestURLCheck(t *testing.T) {
 			"two signatures":           func(q url.Values) { q.Add("signature", q.Get("signature")) },
 			"two nonces":               func(q url.Values) { q.Add("nonce", "1") },
 			"no echostr":               func(q url.Values) { q.Del("echostr") },
-			"token of another carrier": func(q url.Values) { q.Set("signature", Sign("other", q.Get("timestamp"), q.Get("nonce"))) },
-			"no token":                 func(q url.Values) { q.Set("signature", Sign("", q.Get("timestamp"), q.Get("nonce"))) },
+			"token of another carrier": func(q url.Values) { q.Set("signature", callback.Sign("other", q.Get("timestamp"), q.Get("nonce"))) },
+			"no token":                 func(q url.Values) { q.Set("signature", callback.Sign("", q.Get("timestamp"), q.Get("nonce"))) },
 		} {
 			q := good()
 			change(q)
@@ -68,7 +70,7 @@ func TestURLCheck(t *testing.T) {
 }
 
 func TestMethods(t *testing.T) {
-	h := newTestHandler(t, Plain, neverAsked(t))
+	h := newTestHandler(t, callback.Plain, neverAsked(t))
 	for _, m := range []string{http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodOptions} {
 		w := serve(h, httptest.NewRequest(m, "/", nil))
 		if w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, POST" || w.Body.Len() != 0 {
@@ -95,7 +97,7 @@ func TestMaxSkew(t *testing.T) {
 		} {
 			s := s
 			s.at = testTime.Add(k.off)
-			h := newTestHandler(t, s.mode, nothing, func(c *Config) { c.MaxSkew = k.skew })
+			h := newTestHandler(t, s.mode, nothing, func(c *callback.Config) { c.MaxSkew = k.skew })
 			q := s.query("")
 			q.Set("echostr", "1")
 			get := serve(h, httptest.NewRequest(http.MethodGet, "/?"+q.Encode(), nil))
@@ -108,20 +110,20 @@ func TestMaxSkew(t *testing.T) {
 }
 
 func TestOddTimestamps(t *testing.T) {
-	h := newTestHandler(t, Plain, neverAsked(t))
+	h := newTestHandler(t, callback.Plain, neverAsked(t))
 	for _, stamp := range []string{"", "now", "1714037059.0", "0x662A1C03", "9223372036854775807", "-9223372036854775808", "99999999999999999999", "1714037059000"} {
-		q := url.Values{"timestamp": {stamp}, "nonce": {"1"}, "echostr": {"1"}, "signature": {Sign(testToken, stamp, "1")}}
+		q := url.Values{"timestamp": {stamp}, "nonce": {"1"}, "echostr": {"1"}, "signature": {callback.Sign(testToken, stamp, "1")}}
 		wantRefused(t, stamp, serve(h, httptest.NewRequest(http.MethodGet, "/?"+q.Encode(), nil)))
 	}
 }
 
 // Each mode refuses the forms of the others, although they are signed.
 func TestFormsOfOtherModes(t *testing.T) {
-	modes := []Mode{Plain, Compat, Secure}
+	modes := []callback.Mode{callback.Plain, callback.Compat, callback.Secure}
 	for _, configured := range modes {
 		for _, sent := range modes {
 			for _, f := range []format{formatJSON, formatXML} {
-				l := Lookup(oneParcel)
+				l := callback.Lookup(oneParcel)
 				if sent != configured {
 					l = neverAsked(t)
 				}
@@ -140,12 +142,12 @@ func TestFormsOfOtherModes(t *testing.T) {
 
 func TestEncryptType(t *testing.T) {
 	for _, k := range []struct {
-		mode Mode
+		mode callback.Mode
 		kind string
 		ok   bool
 	}{
-		{Plain, "", true}, {Plain, "raw", true}, {Plain, "aes", false},
-		{Secure, "", true}, {Secure, "aes", true}, {Secure, "raw", false}, {Compat, "raw", false},
+		{callback.Plain, "", true}, {callback.Plain, "raw", true}, {callback.Plain, "aes", false},
+		{callback.Secure, "", true}, {callback.Secure, "aes", true}, {callback.Secure, "raw", false}, {callback.Compat, "raw", false},
 	} {
 		s := newSender(t, k.mode, formatJSON)
 		r := s.request(lookupOf("waybill_notify_query", "YT1"))
@@ -171,7 +173,7 @@ func TestForgeries(t *testing.T) {
 			wantRefused(t, name, serve(h, r))
 		}
 		which := "signature"
-		if s.mode.encrypted() {
+		if s.mode != callback.Plain {
 			which = "msg_signature"
 			forge("signature in place of msg_signature", func(q url.Values) { q.Set(which, q.Get("signature")) })
 			forge("signature only", func(q url.Values) { q.Del(which) })
@@ -191,13 +193,13 @@ func TestForgeries(t *testing.T) {
 
 // Signed, yet wrong inside: as if the token were known but not the key.
 func TestWrongInside(t *testing.T) {
-	s := newSender(t, Secure, formatJSON)
-	h := newTestHandler(t, Secure, neverAsked(t))
+	s := newSender(t, callback.Secure, formatJSON)
+	h := newTestHandler(t, callback.Secure, neverAsked(t))
 	send := func(name, encrypted string) {
 		wantRefused(t, name, serve(h, post(s.query(encrypted), s.write(pairs{"ToUserName", "gh_1", "Encrypt", encrypted}))))
 	}
 	random := [16]byte([]byte("0123456789abcdef"))
-	other, err := NewCrypt(testToken, testKey, testAppID+"x")
+	other, err := callback.NewCrypt(testToken, testKey, testAppID+"x")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,8 +236,8 @@ func TestOddBodies(t *testing.T) {
 }
 
 func TestLargestBody(t *testing.T) {
-	s := newSender(t, Plain, formatJSON)
-	h := newTestHandler(t, Plain, neverAsked(t))
+	s := newSender(t, callback.Plain, formatJSON)
+	h := newTestHandler(t, callback.Plain, neverAsked(t))
 	body := `{"a":"` + strings.Repeat("x", maxBody-len(`{"a":""}`)) + `"}`
 	if w := serve(h, post(s.query(""), body)); w.Code != http.StatusOK || w.Body.String() != "success" {
 		t.Errorf("%d %q", w.Code, w.Body)
@@ -245,8 +247,8 @@ func TestLargestBody(t *testing.T) {
 // Logs of refused calls say why, at most once a second, and show no content.
 func TestRefusalsAreLoggedSparingly(t *testing.T) {
 	var log bytes.Buffer
-	h := newTestHandler(t, Secure, nothing, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
-	s := newSender(t, Plain, formatJSON)
+	h := newTestHandler(t, callback.Secure, nothing, func(c *callback.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	s := newSender(t, callback.Plain, formatJSON)
 	for range 500 {
 		serve(h, s.request(lookupOf("waybill_notify_query", "s3cr3t")))
 	}

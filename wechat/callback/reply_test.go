@@ -1,6 +1,7 @@
 package callback
 
 import (
+	"context"
 	"encoding/xml"
 	"io"
 	"strings"
@@ -14,7 +15,7 @@ func plainHandler(t testing.TB, c Config) *Handler {
 	t.Helper()
 	c.Token, c.Mode = "t", Plain
 	c.Now = func() time.Time { return time.Unix(1714037060, 0) }
-	h, err := NewHandler(c, nothing)
+	h, err := NewHandler(c, func(context.Context, Query) Answer { return Answer{} })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,7 +24,8 @@ func plainHandler(t testing.TB, c Config) *Handler {
 
 var asked = message{"ToUserName": "gh_1", "FromUserName": "o1", "MsgType": "event", "Event": "WAYBILL_notify_query", "WaybillId": "YT1"}
 
-var twoNodes = Answer{CreateTime: 1714000000, Path: []wechat.Node{
+// TwoNodes is an answer that has all there can be.
+var TwoNodes = Answer{CreateTime: 1714000000, Path: []wechat.Node{
 	{ActionTime: 1714000100, ActionType: 100001, ActionMsg: "已收件 <&>", PickupCourierName: "王五", PickupCourierPhone: "13800138002"},
 	{ActionTime: 1714000200, ActionType: 300002, ActionMsg: "派件中]]>", DeliveryCourierName: "赵六", DeliveryCourierPhone: "13800138003"},
 }}
@@ -35,11 +37,11 @@ func TestReplyJSON(t *testing.T) {
 		answer Answer
 		want   string
 	}{
-		{"found", twoNodes, `{"ToUserName":"o1","FromUserName":"gh_1","CreateTime":1714037060,"MsgType":"event","Event":"WAYBILL_notify_query","ResultCode":0,"ResultMsg":"OK","WaybillCreateTime":1714000000,"Path":[` +
+		{"found", TwoNodes, `{"ToUserName":"o1","FromUserName":"gh_1","CreateTime":1714037060,"MsgType":"event","Event":"WAYBILL_notify_query","ResultCode":0,"ResultMsg":"OK","WaybillCreateTime":1714000000,"Path":[` +
 			`{"ActionTime":1714000200,"ActionType":300002,"ActionMsg":"派件中]]>","DeliveryCourierName":"赵六","DeliveryCourierPhone":"13800138003"},` +
 			`{"ActionTime":1714000100,"ActionType":100001,"ActionMsg":"已收件 <&>","PickupCourierName":"王五","PickupCourierPhone":"13800138002"}]}`},
 		{"no nodes", Answer{CreateTime: 5}, `{"ToUserName":"o1","FromUserName":"gh_1","CreateTime":1714037060,"MsgType":"event","Event":"WAYBILL_notify_query","ResultCode":0,"ResultMsg":"OK","WaybillCreateTime":5,"Path":[]}`},
-		{"wrong phone, and a lookup that tells too much", Answer{Code: CodeWrongPhone, CreateTime: 5, Path: twoNodes.Path}, `{"ToUserName":"o1","FromUserName":"gh_1","CreateTime":1714037060,"MsgType":"event","Event":"WAYBILL_notify_query","ResultCode":2,"ResultMsg":"phone does not belong to this waybill","WaybillCreateTime":0,"Path":[]}`},
+		{"wrong phone, and a lookup that tells too much", Answer{Code: CodeWrongPhone, CreateTime: 5, Path: TwoNodes.Path}, `{"ToUserName":"o1","FromUserName":"gh_1","CreateTime":1714037060,"MsgType":"event","Event":"WAYBILL_notify_query","ResultCode":2,"ResultMsg":"phone does not belong to this waybill","WaybillCreateTime":0,"Path":[]}`},
 	} {
 		got, err := h.encode(h.newReply(asked, k.answer), formatJSON, "")
 		if err != nil || string(got) != k.want {
@@ -56,7 +58,7 @@ func TestReplyXML(t *testing.T) {
 		answer Answer
 		want   string
 	}{
-		{"found", twoNodes, head + `<ResultCode>0</ResultCode><ResultMsg><![CDATA[OK]]></ResultMsg><WaybillCreateTime>1714000000</WaybillCreateTime>` +
+		{"found", TwoNodes, head + `<ResultCode>0</ResultCode><ResultMsg><![CDATA[OK]]></ResultMsg><WaybillCreateTime>1714000000</WaybillCreateTime>` +
 			`<Path><ActionTime>1714000200</ActionTime><ActionType>300002</ActionType><ActionMsg><![CDATA[派件中]]]]><![CDATA[>]]></ActionMsg><DeliveryCourierName><![CDATA[赵六]]></DeliveryCourierName><DeliveryCourierPhone><![CDATA[13800138003]]></DeliveryCourierPhone></Path>` +
 			`<Path><ActionTime>1714000100</ActionTime><ActionType>100001</ActionType><ActionMsg><![CDATA[已收件 <&>]]></ActionMsg><PickupCourierName><![CDATA[王五]]></PickupCourierName><PickupCourierPhone><![CDATA[13800138002]]></PickupCourierPhone></Path></xml>`},
 		{"try again", Answer{Code: CodeTryAgain, CreateTime: 9}, head + `<ResultCode>3</ResultCode><ResultMsg><![CDATA[try again later]]></ResultMsg><WaybillCreateTime>0</WaybillCreateTime></xml>`},
@@ -110,7 +112,7 @@ func TestNewestFirst(t *testing.T) {
 
 // The envelope of WeChat's published reply, byte for byte in both formats.
 func TestOfficialEnvelope(t *testing.T) {
-	v := official.SecureReply
+	v := Official.SecureReply
 	e := wrap(officialCrypt(t), random16(t, v.Random), []byte(v.Message), v.Timestamp, v.Nonce)
 	for f, want := range map[format]string{
 		formatJSON: `{"Encrypt":"` + v.Encrypt + `","MsgSignature":"` + v.MsgSignature + `","TimeStamp":1713424427,"Nonce":"415670741"}`,
@@ -125,7 +127,8 @@ func TestOfficialEnvelope(t *testing.T) {
 // Without random bytes nothing is encrypted: a constant would show which
 // answers are alike.
 func TestNoRandomNoReply(t *testing.T) {
-	h := newTestHandler(t, Secure, nothing, func(c *Config) { c.Rand = strings.NewReader("too short") })
+	h := plainHandler(t, Config{Rand: strings.NewReader("too short")})
+	h.c.Mode, h.crypt = Secure, officialCrypt(t)
 	_, err := h.encode(reply{}, formatJSON, "1")
 	if err == nil || !strings.Contains(err.Error(), io.ErrUnexpectedEOF.Error()) {
 		t.Errorf("encode = %v, want an error", err)

@@ -1,4 +1,4 @@
-package callback
+package callback_test
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"scanrelay/configs/secret"
+	"scanrelay/wechat/callback"
 )
 
 // What the tests' WeChat and its callback agree on.
@@ -23,20 +24,38 @@ const (
 	testNonce = "486452656"
 )
 
+// Limits that WeChat and strangers meet.
+const (
+	bodyLimit   = 3 * time.Second // for a body to arrive
+	lookupLimit = 2 * time.Second // for a Lookup to answer
+	maxBody     = 64 << 10        // bytes
+	maxWaybill  = 128             // bytes of a number that is looked up
+)
+
+// format is a message's data format.
+type format string
+
+const (
+	formatJSON format = "json"
+	formatXML  format = "xml"
+)
+
 var testTime = time.Unix(1714037059, 0)
 
-func nothing(context.Context, Query) Answer { return Answer{Code: CodeNoWaybill} }
+func nothing(context.Context, callback.Query) callback.Answer {
+	return callback.Answer{Code: callback.CodeNoWaybill}
+}
 
-func newTestHandler(t testing.TB, m Mode, l Lookup, change ...func(*Config)) *Handler {
+func newTestHandler(t testing.TB, m callback.Mode, l callback.Lookup, change ...func(*callback.Config)) *callback.Handler {
 	t.Helper()
-	c := Config{
+	c := callback.Config{
 		Token: testToken, EncodingAESKey: testKey, AppID: testAppID, Mode: m,
 		SwapNames: true, MaxSkew: 10 * time.Minute, Now: func() time.Time { return testTime },
 	}
 	for _, f := range change {
 		f(&c)
 	}
-	h, err := NewHandler(c, l)
+	h, err := callback.NewHandler(c, l)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,16 +65,16 @@ func newTestHandler(t testing.TB, m Mode, l Lookup, change ...func(*Config)) *Ha
 // sender plays WeChat: it sends messages in one mode and format and reads the
 // replies with decoders that are not ours.
 type sender struct {
-	mode  Mode
+	mode  callback.Mode
 	form  format
 	token secret.Text
 	at    time.Time
-	crypt *Crypt
+	crypt *callback.Crypt
 }
 
-func newSender(t testing.TB, m Mode, f format) sender {
+func newSender(t testing.TB, m callback.Mode, f format) sender {
 	t.Helper()
-	c, err := NewCrypt(testToken, testKey, testAppID)
+	c, err := callback.NewCrypt(testToken, testKey, testAppID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +86,7 @@ func (s sender) String() string { return fmt.Sprintf("%s %s", s.mode, s.form) }
 // everyWay is all six combinations.
 func everyWay(t *testing.T, f func(t *testing.T, s sender)) {
 	t.Helper()
-	for _, m := range []Mode{Plain, Compat, Secure} {
+	for _, m := range []callback.Mode{callback.Plain, callback.Compat, callback.Secure} {
 		for _, form := range []format{formatJSON, formatXML} {
 			t.Run(string(m)+" "+string(form), func(t *testing.T) { f(t, newSender(t, m, form)) })
 		}
@@ -108,23 +127,23 @@ func (s sender) write(p pairs) string {
 func (s sender) query(encrypted string) url.Values {
 	stamp := fmt.Sprint(s.at.Unix())
 	v := url.Values{
-		"signature": {Sign(s.token.Reveal(), stamp, testNonce)}, "timestamp": {stamp}, "nonce": {testNonce}, "openid": {"o9AgO5Kd5ggOC"},
+		"signature": {callback.Sign(s.token.Reveal(), stamp, testNonce)}, "timestamp": {stamp}, "nonce": {testNonce}, "openid": {"o9AgO5Kd5ggOC"},
 	}
 	if encrypted != "" {
 		v.Set("encrypt_type", "aes")
-		v.Set("msg_signature", Sign(s.token.Reveal(), stamp, testNonce, encrypted))
+		v.Set("msg_signature", callback.Sign(s.token.Reveal(), stamp, testNonce, encrypted))
 	}
 	return v
 }
 
 // request is a whole POST of the message as the sender's mode has it.
 func (s sender) request(p pairs) *http.Request {
-	if s.mode == Plain {
+	if s.mode == callback.Plain {
 		return post(s.query(""), s.write(p))
 	}
 	encrypted := s.crypt.Encrypt([16]byte([]byte("0123456789abcdef")), []byte(s.write(p)))
 	outer := pairs{"ToUserName", "gh_97417a04a28d", "Encrypt", encrypted}
-	if s.mode == Compat {
+	if s.mode == callback.Compat {
 		outer = append(p[:len(p):len(p)], "Encrypt", encrypted)
 	}
 	return post(s.query(encrypted), s.write(outer))
@@ -167,7 +186,7 @@ func (s sender) read(t *testing.T, w *httptest.ResponseRecorder) strictReply {
 		t.Fatalf("%v: status %d", s, w.Code)
 	}
 	body := w.Body.String()
-	if s.mode != Plain {
+	if s.mode != callback.Plain {
 		body = s.openEnvelope(t, body)
 	}
 	var r strictReply
@@ -187,7 +206,7 @@ func (s sender) openEnvelope(t *testing.T, body string) string {
 	if e.Nonce != testNonce {
 		t.Errorf("%v: nonce %s does not echo the URL's", s, e.Nonce)
 	}
-	if want := Sign(s.token.Reveal(), fmt.Sprint(e.TimeStamp), e.Nonce, e.Encrypt); e.MsgSignature != want {
+	if want := callback.Sign(s.token.Reveal(), fmt.Sprint(e.TimeStamp), e.Nonce, e.Encrypt); e.MsgSignature != want {
 		t.Errorf("%v: msg_signature %s, want %s", s, e.MsgSignature, want)
 	}
 	clear, err := s.crypt.Decrypt(e.Encrypt)

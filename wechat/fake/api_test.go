@@ -1,4 +1,4 @@
-package fake
+package fake_test
 
 import (
 	"maps"
@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"scanrelay/wechat/fake"
 )
 
 func TestFieldsAreRequired(t *testing.T) {
@@ -34,7 +36,7 @@ func TestFieldsAreRequired(t *testing.T) {
 		{"path", "action_msg", nil}, {"path", "action_msg", ""}, {"path", "action_msg", "电话139******00"},
 		{"path", "delivery_courier_name", 5},
 	} {
-		s, front, _ := newPair(t, Options{BoundByDefault: true})
+		s, front, _ := newPair(t, fake.Options{BoundByDefault: true})
 		push := goodPush()
 		m := in(c.at)(push)
 		if m[c.key] = c.value; c.value == nil {
@@ -46,7 +48,7 @@ func TestFieldsAreRequired(t *testing.T) {
 		}
 	}
 	// What is not required may be missing.
-	s, front, c := newPair(t, Options{BoundByDefault: true})
+	s, front, c := newPair(t, fake.Options{BoundByDefault: true})
 	push := goodPush()
 	maps.DeleteFunc(push["sender"].(map[string]any), func(k string, _ any) bool { return k == "name" || k == "phone" })
 	if a, err := notify(t, front, push); err != nil || a.Errcode != 0 || c.asked[0]["SenderPhone"] != "" {
@@ -55,7 +57,7 @@ func TestFieldsAreRequired(t *testing.T) {
 }
 
 func TestHTTPForm(t *testing.T) {
-	s, front, _ := newPair(t, Options{})
+	s, front, _ := newPair(t, fake.Options{})
 	token := getToken(t, front, false).AccessToken
 	url := front.URL + "/cgi-bin/express/delivery/userquery?access_token=" + token
 	for _, c := range []struct {
@@ -83,13 +85,13 @@ func TestHTTPForm(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
-	if s.Count(UserQuery, 43002) != 1 {
+	if s.Count(fake.UserQuery, 43002) != 1 {
 		t.Error("GET was not refused with 43002")
 	}
 }
 
 func TestUserQuery(t *testing.T) {
-	s, front, _ := newPair(t, Options{})
+	s, front, _ := newPair(t, fake.Options{})
 	s.Bind("13900139000", true)
 	url := front.URL + "/cgi-bin/express/delivery/userquery?access_token=" + getToken(t, front, false).AccessToken
 	for phone, want := range map[string]int{"13900139000": 1, "13800138000": 0} {
@@ -108,7 +110,7 @@ func TestUserQuery(t *testing.T) {
 
 func TestTokenLife(t *testing.T) {
 	now := time.Unix(testTime, 0)
-	s, front, _ := newPair(t, Options{BoundByDefault: true, Now: func() time.Time { return now }})
+	s, front, _ := newPair(t, fake.Options{BoundByDefault: true, Now: func() time.Time { return now }})
 	check := func(token string, want int) {
 		t.Helper()
 		a, err := call(t, front.URL+"/cgi-bin/express/delivery/userquery?access_token="+token, "application/json", map[string]string{"phone": testPhone})
@@ -147,7 +149,7 @@ func TestTokenLife(t *testing.T) {
 
 func TestForceRefresh(t *testing.T) {
 	now := time.Unix(testTime, 0)
-	_, front, _ := newPair(t, Options{Now: func() time.Time { return now }})
+	_, front, _ := newPair(t, fake.Options{Now: func() time.Time { return now }})
 	old := getToken(t, front, false).AccessToken
 	forced := getToken(t, front, true)
 	if forced.AccessToken == "" || forced.AccessToken == old {
@@ -173,16 +175,16 @@ func TestForceRefresh(t *testing.T) {
 }
 
 func TestTokenRefusals(t *testing.T) {
-	_, front, _ := newPair(t, Options{})
+	_, front, _ := newPair(t, fake.Options{})
 	for _, c := range []struct {
 		grant, appid, secret string
 		code                 int
 	}{
-		{"client_credential", DefaultAppID, "wrong", 40125},
-		{"client_credential", "wx0", DefaultSecret, 40013},
-		{"client_credential", "", DefaultSecret, 41002},
-		{"client_credential", DefaultAppID, "", 41004},
-		{"password", DefaultAppID, DefaultSecret, 40002},
+		{"client_credential", fake.DefaultAppID, "wrong", 40125},
+		{"client_credential", "wx0", fake.DefaultSecret, 40013},
+		{"client_credential", "", fake.DefaultSecret, 41002},
+		{"client_credential", fake.DefaultAppID, "", 41004},
+		{"password", fake.DefaultAppID, fake.DefaultSecret, 40002},
 	} {
 		a, err := call(t, front.URL+"/cgi-bin/stable_token", "application/json",
 			map[string]any{"grant_type": c.grant, "appid": c.appid, "secret": c.secret})
@@ -194,8 +196,8 @@ func TestTokenRefusals(t *testing.T) {
 
 func TestQuotas(t *testing.T) {
 	now := time.Date(2026, 11, 23, 15, 59, 30, 0, time.UTC) // 23:59:30 in Beijing
-	_, front, _ := newPair(t, Options{Now: func() time.Time { return now },
-		Quotas: map[API]Quota{UserQuery: {PerSecond: 2, PerMinute: 3, PerDay: 4}}})
+	_, front, _ := newPair(t, fake.Options{Now: func() time.Time { return now },
+		Quotas: map[fake.API]fake.Quota{fake.UserQuery: {PerSecond: 2, PerMinute: 3, PerDay: 4}}})
 	token := getToken(t, front, false).AccessToken
 	ask := func() answerOf {
 		t.Helper()
@@ -232,7 +234,7 @@ func TestQuotas(t *testing.T) {
 }
 
 func TestPageMasks(t *testing.T) {
-	_, front, _ := newPair(t, Options{BoundByDefault: true})
+	_, front, _ := newPair(t, fake.Options{BoundByDefault: true})
 	if a, err := notify(t, front, goodPush()); err != nil || a.Errcode != 0 {
 		t.Fatalf("%+v, %v", a, err)
 	}

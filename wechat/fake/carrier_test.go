@@ -1,7 +1,10 @@
-package fake
+package fake_test
 
 import (
+	"bytes"
+	"crypto/rand"
 	"encoding/json"
+	"encoding/xml"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +16,7 @@ import (
 
 	"scanrelay/configs/secret"
 	"scanrelay/wechat/callback"
+	"scanrelay/wechat/fake"
 )
 
 // carrier is the other side in tests: a small callback endpoint that is right
@@ -37,17 +41,17 @@ const (
 )
 
 // newPair makes a fake WeChat behind HTTP and a carrier that knows one waybill.
-func newPair(t *testing.T, o Options) (*Server, *httptest.Server, *carrier) {
+func newPair(t *testing.T, o fake.Options) (*fake.Server, *httptest.Server, *carrier) {
 	t.Helper()
 	if o.Now == nil {
 		o.Now = func() time.Time { return time.Unix(testTime+100, 0) }
 	}
-	s, err := New(o)
+	s, err := fake.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := &carrier{reply: goodReply()}
-	if c.crypt, err = callback.NewCrypt(secret.Text(DefaultToken), secret.Text(DefaultAESKey), DefaultAppID); err != nil {
+	if c.crypt, err = callback.NewCrypt(secret.Text(fake.DefaultToken), secret.Text(fake.DefaultAESKey), fake.DefaultAppID); err != nil {
 		t.Fatal(err)
 	}
 	c.Server = httptest.NewServer(c)
@@ -87,7 +91,7 @@ func (c *carrier) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	q := r.URL.Query()
 	if r.Method == http.MethodGet {
-		if callback.Sign(DefaultToken, q.Get("timestamp"), q.Get("nonce")) != q.Get("signature") {
+		if callback.Sign(fake.DefaultToken, q.Get("timestamp"), q.Get("nonce")) != q.Get("signature") {
 			w.WriteHeader(http.StatusForbidden)
 			return
 		}
@@ -101,14 +105,14 @@ func (c *carrier) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (c *carrier) answer(w http.ResponseWriter, r *http.Request, body []byte) {
 	q := r.URL.Query()
-	f := JSON
+	f := fake.JSON
 	if strings.HasPrefix(string(body), "<") {
-		f = XML
+		f = fake.XML
 	}
 	outer := readAll(f, body)
 	encrypted := outer["Encrypt"]
 	if encrypted != "" {
-		if q.Get("msg_signature") != callback.Sign(DefaultToken, q.Get("timestamp"), q.Get("nonce"), encrypted) {
+		if q.Get("msg_signature") != callback.Sign(fake.DefaultToken, q.Get("timestamp"), q.Get("nonce"), encrypted) {
 			w.WriteHeader(http.StatusForbidden)
 			return
 		}
@@ -133,10 +137,12 @@ func (c *carrier) answer(w http.ResponseWriter, r *http.Request, body []byte) {
 	}
 	out := encode(f, reply)
 	if encrypted != "" {
-		e := c.crypt.Encrypt(random16(), out)
+		var random [16]byte
+		rand.Read(random[:])
+		e := c.crypt.Encrypt(random, out)
 		ts := fmt.Sprint(testTime + 100)
 		env := map[string]any{"Encrypt": e, "TimeStamp": testTime + 100, "Nonce": q.Get("nonce"),
-			"MsgSignature": callback.Sign(DefaultToken, ts, q.Get("nonce"), e)}
+			"MsgSignature": callback.Sign(fake.DefaultToken, ts, q.Get("nonce"), e)}
 		if c.seal != nil {
 			c.seal(env)
 		}
@@ -146,20 +152,37 @@ func (c *carrier) answer(w http.ResponseWriter, r *http.Request, body []byte) {
 }
 
 // readAll reads a flat message into a map of texts.
-func readAll(f Format, body []byte) map[string]string {
+func readAll(f fake.Format, body []byte) map[string]string {
 	out := map[string]string{}
-	o, err := readFields(f, body)
-	if err != nil {
+	if f == fake.XML {
+		var m struct {
+			Fields []struct {
+				XMLName xml.Name
+				Text    string `xml:",chardata"`
+			} `xml:",any"`
+		}
+		if err := xml.Unmarshal(body, &m); err != nil {
+			panic(err)
+		}
+		for _, field := range m.Fields {
+			out[field.XMLName.Local] = field.Text
+		}
+		return out
+	}
+	var m map[string]any
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	if err := d.Decode(&m); err != nil {
 		panic(err)
 	}
-	for k, v := range o.fields {
+	for k, v := range m {
 		out[k] = fmt.Sprint(v)
 	}
 	return out
 }
 
-func encode(f Format, m map[string]any) []byte {
-	if f == JSON {
+func encode(f fake.Format, m map[string]any) []byte {
+	if f == fake.JSON {
 		b, err := json.Marshal(m)
 		if err != nil {
 			panic(err)
@@ -184,7 +207,7 @@ func xmlFields(b *strings.Builder, m map[string]any) {
 			if in, ok := n.(map[string]any); ok {
 				xmlFields(b, in)
 			} else if text, ok := n.(string); ok {
-				b.WriteString(cdata(text))
+				xml.EscapeText(b, []byte(text))
 			} else {
 				fmt.Fprint(b, n)
 			}
@@ -243,7 +266,7 @@ func (c *carrier) lie(f func(map[string]any)) {
 func getToken(t *testing.T, front *httptest.Server, force bool) answerOf {
 	t.Helper()
 	a, err := call(t, front.URL+"/cgi-bin/stable_token", "application/json", map[string]any{
-		"grant_type": "client_credential", "appid": DefaultAppID, "secret": DefaultSecret, "force_refresh": force})
+		"grant_type": "client_credential", "appid": fake.DefaultAppID, "secret": fake.DefaultSecret, "force_refresh": force})
 	if err != nil {
 		t.Fatal(err)
 	}

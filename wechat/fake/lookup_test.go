@@ -1,4 +1,4 @@
-package fake
+package fake_test
 
 import (
 	"context"
@@ -8,12 +8,14 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"scanrelay/wechat/fake"
 )
 
-var modes = []Mode{Plain, Compat, Secure}
-var formats = []Format{JSON, XML}
+var modes = []fake.Mode{fake.Plain, fake.Compat, fake.Secure}
+var formats = []fake.Format{fake.JSON, fake.XML}
 
-func eachWay(t *testing.T, f func(t *testing.T, m Mode, fm Format)) {
+func eachWay(t *testing.T, f func(t *testing.T, m fake.Mode, fm fake.Format)) {
 	for _, m := range modes {
 		for _, fm := range formats {
 			t.Run(string(m)+"/"+string(fm), func(t *testing.T) { f(t, m, fm) })
@@ -22,8 +24,8 @@ func eachWay(t *testing.T, f func(t *testing.T, m Mode, fm Format)) {
 }
 
 func TestPushEveryWay(t *testing.T) {
-	eachWay(t, func(t *testing.T, m Mode, fm Format) {
-		s, front, c := newPair(t, Options{Mode: m, Format: fm, BoundByDefault: true})
+	eachWay(t, func(t *testing.T, m fake.Mode, fm fake.Format) {
+		s, front, c := newPair(t, fake.Options{Mode: m, Format: fm, BoundByDefault: true})
 		a, err := notify(t, front, goodPush())
 		if err != nil || a.Errcode != 0 || a.Errmsg != "ok" || *a.Exist != 1 {
 			t.Fatalf("answer %+v, %v; lookups %+v", a, err, s.Lookups())
@@ -34,7 +36,7 @@ func TestPushEveryWay(t *testing.T) {
 		}
 		asked := c.asked[0]
 		for k, v := range map[string]string{"WaybillId": testWaybill, "ReceiverPhone": testPhone, "SenderPhone": "13800138001",
-			"ToUserName": DefaultUserName, "FromUserName": TeamOpenID, "MsgType": "event", "Event": "waybill_notify_query"} {
+			"ToUserName": fake.DefaultUserName, "FromUserName": fake.TeamOpenID, "MsgType": "event", "Event": "waybill_notify_query"} {
 			if asked[k] != v {
 				t.Errorf("asked %s=%q, want %q", k, asked[k], v)
 			}
@@ -46,8 +48,8 @@ func TestPushEveryWay(t *testing.T) {
 }
 
 func TestURLCheckAndTestEvent(t *testing.T) {
-	eachWay(t, func(t *testing.T, m Mode, fm Format) {
-		s, _, _ := newPair(t, Options{Mode: m, Format: fm})
+	eachWay(t, func(t *testing.T, m fake.Mode, fm fake.Format) {
+		s, _, _ := newPair(t, fake.Options{Mode: m, Format: fm})
 		if err := s.CheckURL(context.Background()); err != nil {
 			t.Error(err)
 		}
@@ -58,7 +60,7 @@ func TestURLCheckAndTestEvent(t *testing.T) {
 }
 
 func TestURLCheckRefusesWhatAcceptsAnything(t *testing.T) {
-	s, _, c := newPair(t, Options{})
+	s, _, c := newPair(t, fake.Options{})
 	c.serve = func(w http.ResponseWriter, r *http.Request) bool {
 		w.Header().Set("Content-Type", "text/plain")
 		w.Write([]byte(r.URL.Query().Get("echostr")))
@@ -113,8 +115,8 @@ func TestLiesAreFound(t *testing.T) {
 		{"time in milliseconds", 932003, setNode("ActionTime", testTime*1000)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			eachWay(t, func(t *testing.T, m Mode, fm Format) {
-				s, front, c := newPair(t, Options{Mode: m, Format: fm, BoundByDefault: true})
+			eachWay(t, func(t *testing.T, m fake.Mode, fm fake.Format) {
+				s, front, c := newPair(t, fake.Options{Mode: m, Format: fm, BoundByDefault: true})
 				c.lie(tc.lie)
 				checkRefused(t, s, front.URL, tc.code, 1)
 			})
@@ -122,10 +124,10 @@ func TestLiesAreFound(t *testing.T) {
 	}
 }
 
-func checkRefused(t *testing.T, s *Server, url string, code, tries int) {
+func checkRefused(t *testing.T, s *fake.Server, url string, code, tries int) {
 	t.Helper()
 	tok, err := call(t, url+"/cgi-bin/stable_token", "application/json", map[string]any{
-		"grant_type": "client_credential", "appid": DefaultAppID, "secret": DefaultSecret})
+		"grant_type": "client_credential", "appid": fake.DefaultAppID, "secret": fake.DefaultSecret})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +157,7 @@ func TestJSONRepliesAreReadStrictly(t *testing.T) {
 		"a node that is a text": func(r map[string]any) { r["Path"] = []any{"x"} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, front, c := newPair(t, Options{BoundByDefault: true})
+			s, front, c := newPair(t, fake.Options{BoundByDefault: true})
 			c.lie(lie)
 			checkRefused(t, s, front.URL, 932002, 1)
 		})
@@ -172,8 +174,8 @@ func TestSealsAreChecked(t *testing.T) {
 		"no Encrypt":     func(e map[string]any) { delete(e, "Encrypt") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, m := range []Mode{Compat, Secure} {
-				s, front, c := newPair(t, Options{Mode: m, BoundByDefault: true})
+			for _, m := range []fake.Mode{fake.Compat, fake.Secure} {
+				s, front, c := newPair(t, fake.Options{Mode: m, BoundByDefault: true})
 				c.seal = seal
 				checkRefused(t, s, front.URL, 932002, 1)
 			}
@@ -182,8 +184,8 @@ func TestSealsAreChecked(t *testing.T) {
 }
 
 func TestClearReplyInSecureModeIsRefused(t *testing.T) {
-	s, front, c := newPair(t, Options{BoundByDefault: true})
-	c.serve = func(w http.ResponseWriter, r *http.Request) bool { w.Write(encode(JSON, c.reply)); return true }
+	s, front, c := newPair(t, fake.Options{BoundByDefault: true})
+	c.serve = func(w http.ResponseWriter, r *http.Request) bool { w.Write(encode(fake.JSON, c.reply)); return true }
 	checkRefused(t, s, front.URL, 932002, 1)
 }
 
@@ -203,7 +205,7 @@ func TestUnreachable(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, front, c := newPair(t, Options{BoundByDefault: true, Lookup: LookupRules{Timeout: 100 * time.Millisecond}, Now: time.Now})
+			s, front, c := newPair(t, fake.Options{BoundByDefault: true, Lookup: fake.LookupRules{Timeout: 100 * time.Millisecond}, Now: time.Now})
 			c.serve = serve
 			checkRefused(t, s, front.URL, 932001, 3)
 		})
@@ -211,7 +213,7 @@ func TestUnreachable(t *testing.T) {
 }
 
 func TestThirdTryIsEnough(t *testing.T) {
-	s, front, c := newPair(t, Options{BoundByDefault: true})
+	s, front, c := newPair(t, fake.Options{BoundByDefault: true})
 	c.serve = func(w http.ResponseWriter, r *http.Request) bool {
 		if c.hits < 3 {
 			w.WriteHeader(500)
@@ -226,7 +228,7 @@ func TestThirdTryIsEnough(t *testing.T) {
 
 func TestMarkFail(t *testing.T) {
 	now := time.Unix(testTime+100, 0)
-	s, front, c := newPair(t, Options{BoundByDefault: true, Lookup: LookupRules{MarkFailAfter: 2}, Now: func() time.Time { return now }})
+	s, front, c := newPair(t, fake.Options{BoundByDefault: true, Lookup: fake.LookupRules{MarkFailAfter: 2}, Now: func() time.Time { return now }})
 	c.serve = func(w http.ResponseWriter, r *http.Request) bool { w.WriteHeader(500); return true }
 	for range 3 {
 		notify(t, front, goodPush())
@@ -245,7 +247,7 @@ func TestMarkFail(t *testing.T) {
 // is 932001. It waits for nothing real: this is WeChat's own pace.
 func TestThreeTimesFiveSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, err := New(Options{BoundByDefault: true, Callback: "http://central/wechat/callback", Now: time.Now, Transport: silent{}})
+		s, err := fake.New(fake.Options{BoundByDefault: true, Callback: "http://central/wechat/callback", Now: time.Now, Transport: silent{}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -268,7 +270,7 @@ func (silent) RoundTrip(r *http.Request) (*http.Response, error) {
 // A script sets the lookup's pace and MarkFail, and can be changed on the way.
 func TestScriptedMarkFail(t *testing.T) {
 	now := time.Unix(testTime+100, 0)
-	s, front, c := newPair(t, Options{BoundByDefault: true, Now: func() time.Time { return now },
+	s, front, c := newPair(t, fake.Options{BoundByDefault: true, Now: func() time.Time { return now },
 		Script: parse(t, "lookup: {tries: 2, mark_fail_after: 1, mark_fail_for: 10s}")})
 	c.serve = func(w http.ResponseWriter, r *http.Request) bool { w.WriteHeader(500); return true }
 	for range 3 {
@@ -281,7 +283,7 @@ func TestScriptedMarkFail(t *testing.T) {
 	}
 	c.serve = nil
 	now = now.Add(10 * time.Second)
-	if err := s.SetScript(Script{}); err != nil {
+	if err := s.SetScript(fake.Script{}); err != nil {
 		t.Fatal(err)
 	}
 	if a, err := notify(t, front, goodPush()); err != nil || a.Errcode != 0 {
@@ -291,7 +293,7 @@ func TestScriptedMarkFail(t *testing.T) {
 
 func TestUnboundIsLookedUpToo(t *testing.T) {
 	for _, skip := range []bool{false, true} {
-		s, front, c := newPair(t, Options{SkipUnbound: skip})
+		s, front, c := newPair(t, fake.Options{SkipUnbound: skip})
 		a, err := notify(t, front, goodPush())
 		if err != nil || a.Errcode != 0 || *a.Exist != 0 || len(s.Pushes()) != 0 {
 			t.Errorf("answer %+v, %v", a, err)
@@ -303,7 +305,7 @@ func TestUnboundIsLookedUpToo(t *testing.T) {
 }
 
 func TestAsk(t *testing.T) {
-	s, _, c := newPair(t, Options{Format: XML})
+	s, _, c := newPair(t, fake.Options{Format: fake.XML})
 	if l := s.Ask(testWaybill, "", testPhone); l.Errcode != 0 || len(l.Reply.Path) != 2 || c.asked[0]["SenderPhone"] != "" {
 		t.Errorf("%+v", l)
 	}

@@ -1,4 +1,4 @@
-package fake
+package fake_test
 
 import (
 	"context"
@@ -9,13 +9,14 @@ import (
 
 	"scanrelay/wechat"
 	"scanrelay/wechat/callback"
+	"scanrelay/wechat/fake"
 )
 
 // The real client and the real callback against this WeChat: what the product
 // runs must pass what the documents ask for, in every mode and format.
 func TestRealClientAndCallback(t *testing.T) {
-	eachWay(t, func(t *testing.T, m Mode, fm Format) {
-		s, err := New(Options{Mode: m, Format: fm, BoundByDefault: true, KeepNames: m == Compat})
+	eachWay(t, func(t *testing.T, m fake.Mode, fm fake.Format) {
+		s, err := fake.New(fake.Options{Mode: m, Format: fm, BoundByDefault: true, KeepNames: m == fake.Compat})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -25,8 +26,8 @@ func TestRealClientAndCallback(t *testing.T) {
 			{ActionTime: now - 60, ActionType: 100001, ActionMsg: "【网点】已收件 <&> ]]> \"'"},
 			{ActionTime: now, ActionType: 300002, ActionMsg: "派件中", DeliveryCourierName: "王五", DeliveryCourierPhone: "13900139000"},
 		}
-		h, err := callback.NewHandler(callback.Config{Token: DefaultToken, EncodingAESKey: DefaultAESKey, AppID: DefaultAppID,
-			Mode: m, SwapNames: m != Compat, MaxSkew: time.Minute}, func(_ context.Context, q callback.Query) callback.Answer {
+		h, err := callback.NewHandler(callback.Config{Token: fake.DefaultToken, EncodingAESKey: fake.DefaultAESKey, AppID: fake.DefaultAppID,
+			Mode: m, SwapNames: m != fake.Compat, MaxSkew: time.Minute}, func(_ context.Context, q callback.Query) callback.Answer {
 			if q.WaybillID != testWaybill {
 				return callback.Answer{Code: callback.CodeNoWaybill}
 			}
@@ -43,7 +44,7 @@ func TestRealClientAndCallback(t *testing.T) {
 	})
 }
 
-func pushWithRealClient(t *testing.T, s *Server, url string, now int64, path []wechat.Node) {
+func pushWithRealClient(t *testing.T, s *fake.Server, url string, now int64, path []wechat.Node) {
 	ctx := context.Background()
 	if err := errors.Join(s.CheckURL(ctx), s.SendTest()); err != nil {
 		t.Error(err)
@@ -53,7 +54,7 @@ func pushWithRealClient(t *testing.T, s *Server, url string, now int64, path []w
 		t.Fatal(err)
 	}
 	defer c.CloseIdleConnections()
-	token, err := c.StableToken(ctx, DefaultAppID, DefaultSecret, false)
+	token, err := c.StableToken(ctx, fake.DefaultAppID, fake.DefaultSecret, false)
 	if err != nil {
 		t.Fatal(err)
 	}

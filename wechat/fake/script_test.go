@@ -1,14 +1,16 @@
-package fake
+package fake_test
 
 import (
 	"strings"
 	"testing"
 	"time"
+
+	"scanrelay/wechat/fake"
 )
 
-func parse(t *testing.T, text string) Script {
+func parse(t *testing.T, text string) fake.Script {
 	t.Helper()
-	s, err := ParseScript([]byte(text))
+	s, err := fake.ParseScript([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -16,7 +18,7 @@ func parse(t *testing.T, text string) Script {
 }
 
 func TestScriptByCount(t *testing.T) {
-	s, front, _ := newPair(t, Options{BoundByDefault: true, Script: parse(t, `
+	s, front, _ := newPair(t, fake.Options{BoundByDefault: true, Script: parse(t, `
 faults:
   - {api: pathnotify, skip: 1, count: 2, errcode: -1}
   - {api: pathnotify, skip: 3, count: 1, status: 503, retry_after: 2s}
@@ -44,43 +46,8 @@ faults:
 			t.Errorf("errmsg %q lacks the address", a.Errmsg)
 		}
 	}
-	if n := s.Count(PathNotify, Unanswered); n != 2 {
+	if n := s.Count(fake.PathNotify, fake.Unanswered); n != 2 {
 		t.Errorf("%d unanswered, want 2", n)
-	}
-}
-
-func TestSharesRepeat(t *testing.T) {
-	run := func(seed uint64) (codes []int) {
-		b := newFaultBook(Script{Seed: seed, Faults: []Fault{{API: PathNotify, Share: 0.3, Errcode: -1}, {API: "*", Share: 0.1, Errcode: 45011}}})
-		for range 1000 {
-			b.next(UserQuery) // others do not disturb
-			codes = append(codes, b.next(PathNotify).before.Errcode)
-		}
-		return codes
-	}
-	a, b, c := run(1), run(1), run(2)
-	hits, same := 0, 0
-	for i := range a {
-		if a[i] != b[i] {
-			t.Fatal("the same seed gave another course")
-		}
-		if a[i] == -1 {
-			hits++
-		}
-		if a[i] == c[i] {
-			same++
-		}
-	}
-	if hits < 250 || hits > 350 || same == len(a) {
-		t.Errorf("%d of 1000 hit, want about 300; %d same with another seed", hits, same)
-	}
-}
-
-func TestDelaysAddUp(t *testing.T) {
-	b := newFaultBook(Script{Faults: []Fault{
-		{API: PathNotify, Delay: time.Second}, {API: PathNotify, Delay: time.Second, After: true}, {API: PathNotify, Delay: time.Second, Errcode: -1}}})
-	if p := b.next(PathNotify); p.before.Delay != 2*time.Second || p.after.Delay != time.Second || p.before.Errcode != -1 {
-		t.Errorf("%+v", p)
 	}
 }
 
@@ -90,7 +57,7 @@ func TestScriptIsChecked(t *testing.T) {
 		"fault: []", "quotas: {all: {per_day: 1}}", "faults: [{api: pathnotify, errcod: 1}]",
 		"lookup: {tries: -1}", "lookup: {retries: 1}",
 	} {
-		if _, err := ParseScript([]byte(text)); err == nil {
+		if _, err := fake.ParseScript([]byte(text)); err == nil {
 			t.Errorf("%s: taken", text)
 		}
 	}
@@ -101,20 +68,20 @@ func TestScriptIsChecked(t *testing.T) {
 
 // The script that is shipped for the demo.
 func TestExampleScript(t *testing.T) {
-	s, err := LoadScript("../../configs/wechat-faults.example.yaml")
+	s, err := fake.LoadScript("../../configs/wechat-faults.example.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(s.Faults) < 10 || s.Lookup == nil || s.Quotas[PathNotify].PerSecond != 200 {
+	if len(s.Faults) < 10 || s.Lookup == nil || s.Quotas[fake.PathNotify].PerSecond != 200 {
 		t.Errorf("%+v", s)
 	}
-	if _, err := New(Options{Script: s}); err != nil {
+	if _, err := fake.New(fake.Options{Script: s}); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestDownAndSlow(t *testing.T) {
-	s, front, _ := newPair(t, Options{BoundByDefault: true, Script: parse(t, "faults: [{api: stable_token, slow: 1ms}]")})
+	s, front, _ := newPair(t, fake.Options{BoundByDefault: true, Script: parse(t, "faults: [{api: stable_token, slow: 1ms}]")})
 	s.SetDown(true)
 	if _, err := call(t, front.URL+"/cgi-bin/stable_token", "application/json", "{}"); err == nil {
 		t.Error("a fake that is down answered")
