@@ -170,19 +170,19 @@ func (c *centre) set(fn func(c *centre)) {
 	fn(c)
 }
 
-func (c *centre) Sync(ctx context.Context, r *syncapi.Request) (*syncapi.Response, syncapi.Exchange, error) {
+func (c *centre) Sync(ctx context.Context, r *syncapi.Request) (*syncapi.Response, error) {
 	c.mu.Lock()
 	delay := c.delay
 	c.mu.Unlock()
 	if !wait.Sleep(ctx, delay) {
-		return nil, syncapi.Exchange{}, &syncapi.Error{Err: ctx.Err()}
+		return nil, &syncapi.Error{Err: ctx.Err()}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.requests = append(c.requests, *r)
 	if c.fault != nil {
 		if err := c.fault(r); err != nil {
-			return nil, syncapi.Exchange{}, err
+			return nil, err
 		}
 	}
 	resp := c.resp
@@ -226,7 +226,7 @@ func (c *centre) Sync(ctx context.Context, r *syncapi.Request) (*syncapi.Respons
 	if c.adjust != nil {
 		c.adjust(r, &resp)
 	}
-	return &resp, syncapi.Exchange{}, nil
+	return &resp, nil
 }
 
 // last returns the requests for which want holds.

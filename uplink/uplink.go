@@ -58,7 +58,7 @@ type Config struct {
 	Client  sync.Centre
 	Outbox  Outbox
 	WeChat  push.WeChat
-	Clock   sync.Clock
+	Clock   shared.Clock
 	Notify  Notify
 	Version string // scanrelay's, told to the centre
 	Logger  *slog.Logger
@@ -95,23 +95,19 @@ func New(c Config) (*Uplink, error) {
 }
 
 func assemble(c Config) *Uplink {
-	n := c.Notify
-	gate := &policy.Gate{Actions: n.Actions, FreshFor: n.FreshFor, MaxAge: n.MaxAge}
-	answers, bindings, questions := shared.NewAnswers(), shared.NewBindings(n.BindingBound, n.BindingUnbound), shared.NewQuestions()
-	v := valve.New()
+	n, v := c.Notify, valve.New()
+	parts := shared.Parts{
+		Clock: c.Clock, Gate: &policy.Gate{Actions: n.Actions, FreshFor: n.FreshFor, MaxAge: n.MaxAge},
+		Answers: shared.NewAnswers(), Bindings: shared.NewBindings(n.BindingBound, n.BindingUnbound),
+		Questions: shared.NewQuestions(), Log: c.Logger, Metrics: c.Metrics, OnEnded: c.Hooks.OnOutcome,
+	}
 	return &Uplink{
-		valve: v,
 		sync: sync.New(sync.Config{
-			Centre: c.Client, Outbox: c.Outbox, Clock: c.Clock, Valve: v, Gate: gate,
-			Answers: answers, Bindings: bindings, Questions: questions, Log: c.Logger, Metrics: c.Metrics,
-			Version: c.Version, Rate: n.Rate, Spread: max(0, cmp.Or(c.StartSpread, 2*time.Second)),
-			OnSynced: c.Hooks.OnSynced, OnEnded: c.Hooks.OnOutcome,
+			Parts: parts, Centre: c.Client, Outbox: c.Outbox, Valve: v, Version: c.Version, Rate: n.Rate,
+			Spread: max(0, cmp.Or(c.StartSpread, 2*time.Second)), OnSynced: c.Hooks.OnSynced,
 		}),
-		push: push.New(push.Config{
-			Outbox: c.Outbox, WeChat: c.WeChat, Clock: c.Clock, Valve: v, Gate: gate,
-			Answers: answers, Bindings: bindings, Questions: questions, Log: c.Logger, Metrics: c.Metrics,
-			Concurrency: n.Concurrency, OnEnded: c.Hooks.OnOutcome,
-		}),
+		push:  push.New(push.Config{Parts: parts, Outbox: c.Outbox, WeChat: c.WeChat, Valve: v, Concurrency: n.Concurrency}),
+		valve: v,
 	}
 }
 
@@ -129,10 +125,9 @@ func (u *Uplink) Run(ctx context.Context) error {
 // Status is how the relays stand.
 type Status struct {
 	CentralConnected bool
-	CentralReason    string        // why not connected; "" before the first try
-	LastSync         time.Time     // zero: never
-	CentralOffset    time.Duration // how far our clock is ahead of the centre's
-	WeChatState      string        // ok, throttled, blocked, no_token, unreachable
+	CentralReason    string    // why not connected; "" before the first try
+	LastSync         time.Time // zero: never
+	WeChatState      string    // ok, throttled, blocked, no_token, unreachable
 	WeChatReason     string
 	SyncLag          time.Duration // age of the oldest unsynced event
 }
@@ -140,9 +135,7 @@ type Status struct {
 // Status may be called at any time.
 func (u *Uplink) Status() Status {
 	c := u.sync.Status()
-	st := Status{
-		CentralConnected: c.Connected, CentralReason: c.Reason, LastSync: c.LastSync, CentralOffset: c.Offset, SyncLag: c.Lag,
-	}
+	st := Status{CentralConnected: c.Connected, CentralReason: c.Reason, LastSync: c.LastSync, SyncLag: c.Lag}
 	if st.WeChatState, st.WeChatReason = u.valve.State(); st.WeChatState == valve.StateNoToken {
 		st.WeChatState, st.WeChatReason = tokenless(c)
 	}

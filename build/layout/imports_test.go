@@ -119,7 +119,7 @@ var arrows = []row{
 		pkg: "uplink/valve", uses: []string{"wechat", "uplink/policy", "uplink/syncapi", "configs/secret", "configs/wait"},
 		libraries: []string{xTime},
 	},
-	{pkg: "uplink/shared", uses: []string{"store", "uplink/policy", "uplink/syncapi", "agent/scan"}},
+	{pkg: "uplink/shared", uses: []string{"store", "uplink/policy", "uplink/syncapi", "agent/scan"}, libraries: []string{metrics}},
 	{ // knows nothing of WeChat; of the valve only what it declares itself
 		pkg: "uplink/sync", uses: []string{"store", "uplink/policy", "uplink/shared", "uplink/syncapi", "agent/scan", "configs/wait"},
 		libraries: []string{metrics},

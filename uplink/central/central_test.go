@@ -168,7 +168,7 @@ func (b *bench) trySync(token string, r syncapi.Request) (*syncapi.Response, err
 		}
 		r.NextSeq = max(r.NextSeq, r.Events[n-1].Seq+1)
 	}
-	resp, _, err := client.Sync(context.Background(), &r)
+	resp, err := client.Sync(context.Background(), &r)
 	return resp, err
 }
 

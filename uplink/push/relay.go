@@ -2,12 +2,10 @@ package push
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/VictoriaMetrics/metrics"
 	"golang.org/x/sync/singleflight"
 
 	"scanrelay/configs/secret"
@@ -57,26 +55,13 @@ type WeChat interface {
 	PathNotify(ctx context.Context, token secret.Text, n wechat.Notification) (exist bool, err error)
 }
 
-// Clock is the gateway's clock. While it is not believable nothing is pushed.
-type Clock interface {
-	Now() time.Time
-	Believable() bool
-}
-
 // Config is what the relay is made of.
 type Config struct {
+	shared.Parts
 	Outbox      Outbox
 	WeChat      WeChat
-	Clock       Clock
 	Valve       *valve.Valve
-	Gate        *policy.Gate
-	Answers     *shared.Answers
-	Bindings    *shared.Bindings
-	Questions   *shared.Questions
-	Log         *slog.Logger
-	Metrics     *metrics.Set
 	Concurrency int // workers
-	OnEnded     func(store.Record)
 }
 
 // Relay is the push relay.

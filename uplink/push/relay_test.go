@@ -11,6 +11,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store"
+	"scanrelay/uplink/shared"
 	"scanrelay/wechat"
 )
 
@@ -27,16 +28,19 @@ func (o *givenBack) Release(all ...store.Retry) error {
 	return nil
 }
 
-type wallClock struct{}
+// wallClock is a shared.Clock.
+type wallClock struct{ shared.Clock }
 
-func (wallClock) Now() time.Time   { return time.Now() }
-func (wallClock) Believable() bool { return true }
+func (wallClock) Now() time.Time { return time.Now() }
 
 // Workers end although the dispatcher, which counts what they finish, has ended
 // before them.
 func TestStopWithUncountedWork(t *testing.T) {
 	out := &givenBack{}
-	p := New(Config{Outbox: out, Clock: wallClock{}, Metrics: metrics.NewSet(), Log: slog.New(slog.DiscardHandler), Concurrency: 1})
+	p := New(Config{
+		Parts:  shared.Parts{Clock: wallClock{}, Metrics: metrics.NewSet(), Log: slog.New(slog.DiscardHandler)},
+		Outbox: out, Concurrency: 1,
+	})
 	ended, end := context.WithCancel(t.Context())
 	end()
 	p.taking, p.calling, p.ending = ended, t.Context(), t.Context()

@@ -47,13 +47,10 @@ func (p *Relay) commit(ended []policy.Ending) error {
 	if err := p.Outbox.Settle(p.ending, policy.Settlements(ended)); err != nil {
 		return err
 	}
-	now := p.Clock.Now()
 	for _, e := range ended {
 		p.Answers.Forget(e.Record.Event.Waybill, e.Seq)
-		if p.OnEnded != nil {
-			p.OnEnded(e.Finished(now))
-		}
 	}
+	p.Ended(ended)
 	return nil
 }
 

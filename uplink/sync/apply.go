@@ -169,12 +169,7 @@ func (s *Relay) pass(upTo uint64, ended []policy.Ending, waiting []store.Record)
 	for _, r := range waiting {
 		s.Questions.Declare(r.Event.Waybill)
 	}
-	if s.OnEnded != nil {
-		now := s.Clock.Now()
-		for _, e := range ended {
-			s.OnEnded(e.Finished(now))
-		}
-	}
+	s.Ended(ended)
 	return nil
 }
 

@@ -3,16 +3,12 @@ package sync
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync/atomic"
 	"time"
-
-	"github.com/VictoriaMetrics/metrics"
 
 	"scanrelay/agent/scan"
 	"scanrelay/configs/wait"
 	"scanrelay/store"
-	"scanrelay/uplink/policy"
 	"scanrelay/uplink/shared"
 	"scanrelay/uplink/syncapi"
 )
@@ -53,7 +49,7 @@ type Outbox interface {
 
 // Centre is the centre; *syncapi.Client is one.
 type Centre interface {
-	Sync(ctx context.Context, r *syncapi.Request) (*syncapi.Response, syncapi.Exchange, error)
+	Sync(ctx context.Context, r *syncapi.Request) (*syncapi.Response, error)
 }
 
 // Valve is what the push relay's calls go through.
@@ -64,39 +60,23 @@ type Valve interface {
 	BadToken() string
 }
 
-// Clock is the gateway's clock. While it is not believable nothing is synced.
-type Clock interface {
-	Now() time.Time
-	Believable() bool
-	// Heard tells the centre's clock as it was a moment ago, off by at most
-	// about slack.
-	Heard(centre time.Time, slack time.Duration)
-}
-
 // Config is what the relay is made of.
 type Config struct {
-	Centre    Centre
-	Outbox    Outbox
-	Clock     Clock
-	Valve     Valve
-	Gate      *policy.Gate
-	Answers   *shared.Answers
-	Bindings  *shared.Bindings
-	Questions *shared.Questions
-	Log       *slog.Logger
-	Metrics   *metrics.Set
-	Version   string        // scanrelay's, told to the centre
-	Rate      float64       // notify.rate; 0: the centre's share alone
-	Spread    time.Duration // bounds the random wait before the first call
-	OnSynced  func([]store.Record)
-	OnEnded   func(store.Record)
+	shared.Parts
+	Centre   Centre
+	Outbox   Outbox
+	Valve    Valve
+	Version  string        // scanrelay's, told to the centre
+	Rate     float64       // notify.rate; 0: the centre's share alone
+	Spread   time.Duration // bounds the random wait before the first call
+	OnSynced func([]store.Record)
 }
 
 // Relay is the sync relay. Only its own goroutine uses the fields below oldest.
 type Relay struct {
 	Config
 	meters *meters
-	view   view
+	status atomic.Pointer[Status]
 	oldest atomic.Int64 // received_at of the oldest unsynced event, unix nanoseconds; 0: none
 
 	declarations declarations
@@ -111,6 +91,7 @@ func New(c Config) *Relay {
 	s := &Relay{Config: c, pace: wait.Backoff{Base: syncBase, Limit: syncCap}}
 	s.declarations = declarations{outbox: c.Outbox, questions: c.Questions, log: c.Log}
 	s.meters = newMeters(c.Metrics, s.lag)
+	s.status.Store(&Status{})
 	c.Valve.SetRate(c.Rate)
 	return s
 }
@@ -157,15 +138,16 @@ func (s *Relay) turn(ctx context.Context) (more bool, err error) {
 // call makes one call of the centre and takes from its answer what holds
 // whatever else is in it.
 func (s *Relay) call(ctx context.Context, req *syncapi.Request) (*syncapi.Response, error) {
-	resp, x, err := s.Centre.Sync(ctx, req)
-	e := asError(err)
+	start := time.Now()
+	resp, err := s.Centre.Sync(ctx, req)
+	e, took := asError(err), time.Since(start)
 	if ctx.Err() == nil {
-		s.meters.count(e, x.Took)
+		s.meters.count(e, took)
 	}
 	if e != nil {
 		return nil, e
 	}
-	s.contact(resp, x)
+	s.contact(resp, took)
 	return resp, nil
 }
 
@@ -180,11 +162,10 @@ func asError(err error) *syncapi.Error {
 
 // contact takes what every answer carries: the centre's clock, the token, the
 // rate, the state of WeChat as the centre sees it.
-func (s *Relay) contact(resp *syncapi.Response, x syncapi.Exchange) {
+func (s *Relay) contact(resp *syncapi.Response, took time.Duration) {
 	s.pace.Reset()
-	centre := time.Unix(resp.Time, 0)
-	s.Clock.Heard(centre, x.Took+time.Second)
-	if s.view.reached(s.Clock.Now(), centre, resp.WeChat) {
+	s.Clock.Heard(time.Unix(resp.Time, 0), took+time.Second)
+	if before := s.status.Swap(&Status{Connected: true, LastSync: s.Clock.Now(), WeChat: resp.WeChat}); !before.Connected {
 		s.Log.Info("central reached")
 	}
 	s.Valve.Offer(resp.Token)
@@ -212,9 +193,12 @@ func (s *Relay) failed(err error) time.Duration {
 		reason = "central does not accept this depot's credential (" + reason + "); everything is kept"
 		pause += denyBase
 	}
-	if s.view.lost(reason) {
+	st := *s.status.Load()
+	if st.Connected || st.Reason != reason {
 		s.Log.Warn("central not reached", "reason", reason)
 	}
+	st.Connected, st.Reason = false, reason
+	s.status.Store(&st)
 	if e.RetryAfter > 0 {
 		pause = max(pause, e.RetryAfter+wait.UpTo(e.RetryAfter/10))
 	}
@@ -241,4 +225,29 @@ func (s *Relay) wait(ctx context.Context) {
 	case <-idle.C:
 	case <-ctx.Done():
 	}
+}
+
+// Status is how the centre stands.
+type Status struct {
+	Connected bool
+	Reason    string             // why not connected; "" before the first try
+	LastSync  time.Time          // zero: never
+	WeChat    syncapi.WeChatView // as the centre sees it
+	Lag       time.Duration      // age of the oldest unsynced event
+}
+
+// Status may be called at any time.
+func (s *Relay) Status() Status {
+	st := *s.status.Load()
+	st.Lag = s.lag()
+	return st
+}
+
+// lag is the age of the oldest unsynced event.
+func (s *Relay) lag() time.Duration {
+	at := s.oldest.Load()
+	if at == 0 {
+		return 0
+	}
+	return max(0, s.Clock.Now().Sub(time.Unix(0, at)))
 }

@@ -17,7 +17,7 @@ import (
 
 // Limits of one call.
 const (
-	// Timeout is how long a whole sync may take (design.md section 2, Numbers).
+	// Timeout is how long a whole sync may take.
 	Timeout = 30 * time.Second
 	// maxAnswer bounds an answer after gunzip: fifteen hundred events or asks,
 	// each with the largest waybill data that scan.Waybill.Validate lets pass,
@@ -34,9 +34,6 @@ type Options struct {
 	TLS   tlsfile.Client // central.tls
 	// Transport replaces the client's own, in tests; TLS is then unused.
 	Transport http.RoundTripper
-	// Now is used to measure a call and to read dates in Retry-After; nil is
-	// time.Now.
-	Now func() time.Time
 }
 
 // Client calls the centre. It may be used by several goroutines at once.
@@ -44,15 +41,6 @@ type Client struct {
 	url   string
 	token string
 	http  *http.Client
-	now   func() time.Time
-}
-
-// Exchange tells about the call beside its content.
-type Exchange struct {
-	// Date is the centre's clock by the HTTP header; zero if it sent none. It
-	// is known for answers that are no 200 as well.
-	Date time.Time
-	Took time.Duration // from sending to the last byte of the answer
 }
 
 // NewClient makes a client. An error says which option is wrong.
@@ -73,15 +61,10 @@ func NewClient(o Options) (*Client, error) {
 			return nil, err
 		}
 	}
-	now := o.Now
-	if now == nil {
-		now = time.Now
-	}
 	return &Client{
 		url:   u.JoinPath(Path).String(),
 		token: o.Token,
 		http:  &http.Client{Transport: transport, CheckRedirect: keepRedirect},
-		now:   now,
 	}, nil
 }
 
@@ -115,30 +98,22 @@ func newTransport(files tlsfile.Client) (*http.Transport, error) {
 	}, nil
 }
 
-// CloseIdleConnections closes the connections that no call uses.
-func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
-
 // Sync makes one call. It is idempotent, and is made again once by the HTTP
 // client where a kept connection turned out to be dead. Every error is an
-// *Error; the Exchange is valid with an error too, as far as it is known.
-func (c *Client) Sync(ctx context.Context, r *Request) (*Response, Exchange, error) {
+// *Error.
+func (c *Client) Sync(ctx context.Context, r *Request) (*Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
 	body, err := encodeRequest(r)
 	if err != nil {
-		return nil, Exchange{}, &Error{Err: fmt.Errorf("encode sync request: %w", err)}
+		return nil, &Error{Err: fmt.Errorf("encode sync request: %w", err)}
 	}
-	start := c.now()
 	resp, err := c.post(ctx, body)
 	if err != nil {
-		return nil, Exchange{Took: c.now().Sub(start)}, &Error{Err: c.redact(err)}
+		return nil, &Error{Err: c.redact(err)}
 	}
 	defer resp.Body.Close()
-	var x Exchange
-	x.Date, _ = http.ParseTime(resp.Header.Get("Date"))
-	answer, err := c.read(resp)
-	x.Took = c.now().Sub(start)
-	return answer, x, err
+	return c.read(resp)
 }
 
 func (c *Client) post(ctx context.Context, body io.Reader) (*http.Response, error) {
@@ -175,7 +150,7 @@ func (c *Client) read(resp *http.Response) (*Response, error) {
 // failure reads an answer that is no 200; a body that is no Failure is told by
 // its status alone.
 func (c *Client) failure(resp *http.Response) *Error {
-	e := &Error{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header.Get("Retry-After"), c.now())}
+	e := &Error{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now())}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxFailure))
 	var f Failure
 	if err == nil && json.Unmarshal(body, &f) == nil {

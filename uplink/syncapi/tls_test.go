@@ -74,7 +74,7 @@ func TestClientCertificateIsReadAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if _, _, err := c.Sync(t.Context(), &Request{}); err != nil {
+		if _, err := c.Sync(t.Context(), &Request{}); err != nil {
 			t.Fatal(err)
 		}
 		certificate(t, dir, "depot")
@@ -89,7 +89,7 @@ func TestUnknownAuthorityIsRefused(t *testing.T) {
 	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, answerOK) }))
 	t.Cleanup(s.Close)
 	s.Config.ErrorLog = nil
-	if _, _, err := dial(t, s.URL).Sync(t.Context(), &Request{}); err == nil {
+	if _, err := dial(t, s.URL).Sync(t.Context(), &Request{}); err == nil {
 		t.Error("a certificate of nobody was accepted")
 	}
 }

@@ -64,7 +64,7 @@ type Waybill struct {
 	Receiver   Party `json:"receiver"`
 }
 
-// Party has pathnotify's field names (wechat.md section 2.3).
+// Party has pathnotify's field names.
 type Party struct {
 	Name     string `json:"name,omitempty"`
 	Phone    string `json:"phone,omitempty"`
@@ -115,7 +115,7 @@ type Response struct {
 // Result is the centre's answer to one event.
 type Result string
 
-// The results of design.md section 2. Conflict: the same number came before
+// What the centre can answer. Conflict: the same number came before
 // with another identity; the agent takes a new epoch. Unknown: an asked event
 // that this centre has never taken; the agent syncs the waybill again.
 const (

@@ -1,0 +1,43 @@
+package shared
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"scanrelay/store"
+	"scanrelay/uplink/policy"
+)
+
+// Clock is the gateway's clock. While it is not believable nothing is synced or
+// pushed.
+type Clock interface {
+	Now() time.Time
+	Believable() bool
+	// Heard tells the centre's clock as it was a moment ago, off by at most
+	// about slack.
+	Heard(centre time.Time, slack time.Duration)
+}
+
+// Parts are what both relays are made of.
+type Parts struct {
+	Clock     Clock
+	Gate      *policy.Gate
+	Answers   *Answers
+	Bindings  *Bindings
+	Questions *Questions
+	Log       *slog.Logger
+	Metrics   *metrics.Set
+	OnEnded   func(store.Record) // an event ended, durably; nil: nobody asks
+}
+
+// Ended tells OnEnded.
+func (p *Parts) Ended(ended []policy.Ending) {
+	if p.OnEnded == nil {
+		return
+	}
+	for _, e := range ended {
+		p.OnEnded(e.Finished(p.Clock.Now()))
+	}
+}
