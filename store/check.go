@@ -7,6 +7,7 @@ import (
 	"scanrelay/store/codec"
 	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
+	"scanrelay/store/quarantine"
 )
 
 // CheckReport is what Check found.
@@ -76,8 +77,8 @@ func (r *CheckReport) files(dir string) error {
 			return err
 		}
 	}
-	if durable.Exists(filepath.Join(dir, quarantineName)) {
-		if err := r.file(dir, quarantineName, keys.Cipher(crypt.QuarantineKey)); err != nil {
+	if durable.Exists(filepath.Join(dir, quarantine.FileName)) {
+		if err := r.file(dir, quarantine.FileName, keys.Cipher(crypt.QuarantineKey)); err != nil {
 			return err
 		}
 	}
@@ -104,7 +105,7 @@ func (r *CheckReport) file(dir, name string, key *crypt.Cipher) error {
 func (r *CheckReport) sequence() {
 	next := uint64(0)
 	for _, f := range r.Files {
-		if f.Name == quarantineName {
+		if f.Name == quarantine.FileName {
 			continue
 		}
 		if next != 0 && f.First > next {
@@ -137,7 +138,7 @@ func (r *CheckReport) counts(o *Outbox) {
 		r.problem("the epoch of the oldest events is not known")
 	}
 	for _, f := range r.Files {
-		if f.Name == quarantineName && f.Rejects != c.Quarantined {
+		if f.Name == quarantine.FileName && f.Rejects != c.Quarantined {
 			r.problem("the quarantine says %d entries and holds %d", c.Quarantined, f.Rejects)
 		}
 	}

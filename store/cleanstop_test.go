@@ -20,6 +20,7 @@ import (
 	"scanrelay/store/codec"
 	"scanrelay/store/event"
 	"scanrelay/store/internal/storetest"
+	"scanrelay/store/quarantine"
 )
 
 // boltFlips names a file with a line for each bit that the child process is to
@@ -318,14 +319,14 @@ func TestBadQuarantineIsSetAside(t *testing.T) {
 		t.Fatal(err)
 	}
 	closeChecked(t, o)
-	pages := storetest.PagesOf(t, filepath.Join(w.dir, quarantineName))
+	pages := storetest.PagesOf(t, filepath.Join(w.dir, quarantine.FileName))
 	for page := range pages.High {
 		if page < 2 || slices.Contains(pages.Kinds["free"], page) {
 			continue
 		}
 		dir := fastDir(t)
 		w.copyTo(t, dir, true)
-		overwrite(t, filepath.Join(dir, quarantineName), page*boltpage.PageSize, boltpage.PageSize)
+		overwrite(t, filepath.Join(dir, quarantine.FileName), page*boltpage.PageSize, boltpage.PageSize)
 		o := open(t, dir, small(w.clock))
 		whole := 0
 		err := o.Quarantine(context.Background(), func(q Quarantined) error {
@@ -350,6 +351,6 @@ func mustCheckGood(t *testing.T, w *damagedWorld, page int64) bool {
 	t.Helper()
 	dir := fastDir(t)
 	w.copyTo(t, dir, true)
-	overwrite(t, filepath.Join(dir, quarantineName), page*boltpage.PageSize, boltpage.PageSize)
+	overwrite(t, filepath.Join(dir, quarantine.FileName), page*boltpage.PageSize, boltpage.PageSize)
 	return mustCheck(t, dir).Good()
 }

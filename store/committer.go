@@ -139,7 +139,7 @@ func (o *Outbox) commitOnce(ops []op, results []error) error {
 func (o *Outbox) store(g *group, flush bool) error {
 	g.segment = o.journal.newest()
 	if g.empty() && !flush {
-		return o.suspect.add(g.rejects)
+		return o.quarantine.Add(g.rejects)
 	}
 	err := o.writeGroup(g)
 	if !errors.Is(err, errNoSpace) {
@@ -161,7 +161,7 @@ func (o *Outbox) writeGroup(g *group) (err error) {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
-	if err := o.suspect.add(g.rejects); err != nil {
+	if err := o.quarantine.Add(g.rejects); err != nil {
 		return err
 	}
 	g.rejects = nil // kept now, whatever becomes of the rest
@@ -279,7 +279,7 @@ func (o *Outbox) shutdown() error {
 	if from, to := o.journal.newest().register.lacks(); from == to {
 		o.saveRegister(o.journal.newest())
 	}
-	err := errors.Join(o.Err(), o.journal.close(), o.suspect.close())
+	err := errors.Join(o.Err(), o.journal.close(), o.quarantine.Close())
 	if err == nil {
 		err = o.markClean()
 	}

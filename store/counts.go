@@ -11,15 +11,15 @@ import (
 // Counts returns the outbox at this moment.
 func (o *Outbox) Counts() Counts {
 	files, oldest := o.fileBytes(), o.oldest()
-	q := o.suspect.counts()
+	q := o.quarantine.Counts()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	x := o.index
 	c := Counts{
 		Received: o.totals.received, Duplicate: o.state.duplicate, Ignored: o.state.ignored,
-		Rejected: q.next - 1, Requeued: o.totals.requeued,
+		Rejected: q.Rejected, Requeued: o.totals.requeued,
 		State: o.totals.outcome, Settled: o.totals.settled,
-		Quarantined: uint64(q.count), Forgotten: q.forgotten,
+		Quarantined: q.Kept, Forgotten: q.Forgotten,
 		Oldest: oldest, FileBytes: files, LiveBytes: o.liveBytes(),
 		Full: !o.room.open(), Watermark: x.watermark,
 		NextSeq: o.state.nextSeq, Epoch: o.state.epochOf(o.state.nextSeq), Damaged: o.state.damage,
@@ -65,7 +65,7 @@ func (o *Outbox) oldest() time.Time {
 
 // fileBytes is what all files take on disk.
 func (o *Outbox) fileBytes() (n int64) {
-	paths := []string{o.suspect.path}
+	paths := []string{o.quarantine.Path()}
 	for _, s := range o.journal.list() {
 		paths = append(paths, s.path, registerPath(s.path))
 	}

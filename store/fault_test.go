@@ -19,6 +19,7 @@ import (
 	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
 	"scanrelay/store/event"
+	"scanrelay/store/quarantine"
 )
 
 // faulty makes commits fail on demand.
@@ -290,10 +291,16 @@ func overwrite(t *testing.T, path string, at int64, n int) {
 
 // A quarantine that cannot be written does not stop intake.
 func TestQuarantineWithoutRoom(t *testing.T) {
-	o := open(t, t.TempDir(), small(newTestClock()))
 	full := &faulty{}
 	full.set(&fs.PathError{Op: "write", Err: syscall.ENOSPC})
-	o.suspect.commit = full.commit
+	opts := small(newTestClock())
+	opts.commit = func(tx *bolt.Tx) error {
+		if filepath.Base(tx.DB().Path()) == quarantine.FileName {
+			return full.commit(tx)
+		}
+		return tx.Commit()
+	}
+	o := open(t, t.TempDir(), opts)
 	b := scan.Batch{Events: []scan.Event{newEvent("W", "e", 1)}, Rejects: []scan.Reject{{Topic: "t", Payload: []byte("?"), Index: 1}}}
 	got, err := o.Append(context.Background(), b)
 	if err != nil || got.Events != 1 || got.Rejected != 1 {

@@ -7,6 +7,7 @@ import (
 	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
 	"scanrelay/store/crypt"
+	"scanrelay/store/quarantine"
 )
 
 // FileReport is what an inspection of one file found.
@@ -78,10 +79,10 @@ func (in *inspector) visit(bucket string, key, value []byte) {
 		err = in.head(key, value)
 	case string(bucketState):
 		var d *codec.Decoder
-		if d, err = codec.Decode(key, value); err == nil && string(key) != string(keyCounts) {
+		if d, err = codec.Decode(key, value); err == nil && string(key) != string(quarantine.KeyCounts) {
 			err = in.state.decode(string(key), d)
 		}
-	case string(bucketEvents), string(bucketCarried), string(bucketRejects):
+	case string(bucketEvents), string(bucketCarried), string(quarantine.BucketRejects):
 		err = in.record(bucket, key, value)
 	case string(bucketNotes):
 		in.r.Notes++
@@ -126,14 +127,16 @@ func (in *inspector) record(bucket string, key, value []byte) error {
 	}
 	kind, n := crypt.EventRecord, &in.r.Events
 	switch bucket {
+	case string(quarantine.BucketRejects):
+		in.r.Rejects++
+		_, err := quarantine.Decrypt(in.key, key, value)
+		return err
 	case string(bucketCarried):
 		kind, n = crypt.CarriedRecord, &in.r.Carried
-	case string(bucketRejects):
-		kind, n = crypt.RejectRecord, &in.r.Rejects
 	default:
 		in.sequence(codec.Seq(key))
 	}
-	if len(value) == 0 && kind != crypt.RejectRecord {
+	if len(value) == 0 {
 		return nil
 	}
 	*n++
@@ -142,11 +145,7 @@ func (in *inspector) record(bucket string, key, value []byte) error {
 		return err
 	}
 	in.scratch = keepScratch(in.scratch, body)
-	if kind == crypt.RejectRecord {
-		_, err = decodeReject(body)
-	} else {
-		_, err = codec.DecodeEvent(body)
-	}
+	_, err = codec.DecodeEvent(body)
 	return err
 }
 

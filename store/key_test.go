@@ -23,6 +23,7 @@ import (
 	"scanrelay/store/durable"
 	"scanrelay/store/event"
 	"scanrelay/store/internal/storetest"
+	"scanrelay/store/quarantine"
 )
 
 // The master key, by the names that people know.
@@ -305,7 +306,7 @@ func TestCredential(t *testing.T) {
 // goes into a segment of today's.
 func TestFormat1IsRead(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{segmentName(1), quarantineName} {
+	for _, name := range []string{segmentName(1), quarantine.FileName} {
 		unzip(t, filepath.Join("testdata", "format1-"+name+".gz"), filepath.Join(dir, name))
 	}
 	if err := os.WriteFile(filepath.Join(dir, lockName), nil, 0o600); err != nil {

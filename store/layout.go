@@ -16,7 +16,6 @@ const (
 	suspectName    = "suspect"
 	unreadableName = "unreadable"
 	cleanName      = "outbox.clean"
-	quarantineName = "quarantine.db"
 	segmentPrefix  = "segment-"
 	segmentSuffix  = ".db"
 	registerSuffix = ".register"

@@ -78,17 +78,14 @@ func (o *Outbox) start() error {
 	if err := o.loadRebuilding(); err != nil {
 		return err
 	}
-	if o.suspect, err = openQuarantine(o.dir, &o.opts, o.journal.keys.Cipher(crypt.QuarantineKey)); err != nil {
+	if err := o.openQuarantine(); err != nil {
 		return err
 	}
-	if o.suspect.aside != "" {
-		o.damage = append(o.damage, "the quarantine was damaged; kept as "+o.suspect.aside)
-	}
 	if err := o.settleEpoch(doubt); err != nil {
-		return errors.Join(err, o.suspect.close())
+		return errors.Join(err, o.quarantine.Close())
 	}
 	if err := o.forgetUnreadable(); err != nil {
-		return errors.Join(err, o.suspect.close())
+		return errors.Join(err, o.quarantine.Close())
 	}
 	signal(o.arrived)
 	signal(o.pushable)

@@ -14,6 +14,7 @@ import (
 	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
 	"scanrelay/store/durable"
+	"scanrelay/store/quarantine"
 )
 
 func TestFolderInUse(t *testing.T) {
@@ -96,7 +97,7 @@ func contents(t *testing.T, dir string) map[string]string {
 // A file of a newer version is refused with its own sentinel, and not set aside
 // as damaged.
 func TestNewerFileIsRefused(t *testing.T) {
-	for _, name := range []string{segmentName(1), quarantineName} {
+	for _, name := range []string{segmentName(1), quarantine.FileName} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			o := open(t, dir, small(newTestClock()))

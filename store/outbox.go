@@ -12,6 +12,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/store/durable"
 	"scanrelay/store/event"
+	"scanrelay/store/quarantine"
 )
 
 // Options of an outbox; every zero value has a default.
@@ -74,9 +75,9 @@ type Outbox struct {
 	dir  string
 	lock *durable.Lock
 	// readOnly: nothing may be written; see Reader.
-	readOnly bool
-	journal  *journal
-	suspect  *quarantine
+	readOnly   bool
+	journal    *journal
+	quarantine *quarantine.Quarantine
 
 	dedupe     *dedupe   // the committer's, as the two times are
 	nextRoom   time.Time // when to look for room again

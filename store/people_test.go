@@ -10,6 +10,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/event"
+	"scanrelay/store/quarantine"
 )
 
 // dieOne makes the event with number 1 a dead letter.
@@ -173,7 +174,7 @@ func TestQuarantineIsBounded(t *testing.T) {
 	}{
 		{"count", 10, 100, 20, 20},
 		{"size", 9000, 100, 5, 20},
-		{"larger than the file", minQuarantine, 3, 0, 1},
+		{"larger than the file", quarantine.MinSize, 3, 0, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -12,6 +12,7 @@ import (
 	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
 	"scanrelay/store/event"
+	"scanrelay/store/quarantine"
 )
 
 // Reader reads an outbox that no agent holds. It changes nothing.
@@ -77,7 +78,7 @@ func (o *Outbox) startReading() (err error) {
 	if err := o.readAll(fresh); err != nil {
 		return err
 	}
-	o.suspect, err = openQuarantineReadOnly(o.dir, &o.opts, o.journal.keys.Cipher(crypt.QuarantineKey))
+	o.quarantine, err = quarantine.OpenReadOnly(o.dir, o.journal.keys.Cipher(crypt.QuarantineKey))
 	return err
 }
 
@@ -119,7 +120,7 @@ func (r *Reader) DeadIDs() []event.ID { return r.o.DeadIDs() }
 
 // Close closes the files.
 func (r *Reader) Close() error {
-	err := errors.Join(r.o.journal.close(), r.o.suspect.close())
+	err := errors.Join(r.o.journal.close(), r.o.quarantine.Close())
 	if r.scratch != "" {
 		err = errors.Join(err, os.RemoveAll(r.scratch))
 	}

@@ -12,6 +12,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/quarantine"
 )
 
 // heal understands payloads of words: one that begins with YT is an event, "-"
@@ -96,7 +97,7 @@ func TestReplayAfterAFailedMove(t *testing.T) {
 	opts := small(c)
 	broken := false
 	opts.commit = func(tx *bolt.Tx) error {
-		if broken && strings.HasSuffix(tx.DB().Path(), quarantineName) {
+		if broken && strings.HasSuffix(tx.DB().Path(), quarantine.FileName) {
 			return &fs.PathError{Op: "write", Err: syscall.ENOSPC}
 		}
 		return tx.Commit()

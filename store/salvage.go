@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"scanrelay/store/crypt"
+	"scanrelay/store/quarantine"
 )
 
 // OpenDamaged opens the outbox in dir for reading, whatever can be read of it:
@@ -54,10 +55,10 @@ func (o *Outbox) startSalvage(scratch string) (err error) {
 		return err
 	}
 	key := o.journal.keys.Cipher(crypt.QuarantineKey)
-	o.suspect, err = openQuarantineReadOnly(o.dir, &o.opts, key)
+	o.quarantine, err = quarantine.OpenReadOnly(o.dir, key)
 	if err != nil && !errors.Is(err, ErrNewer) && !errors.Is(err, fs.ErrPermission) {
 		o.damage = append(o.damage, "the quarantine cannot be read: "+err.Error())
-		o.suspect, err = &quarantine{log: o.opts.Logger}, nil
+		o.quarantine, err = &quarantine.Quarantine{}, nil
 	}
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"scanrelay/store/crypt"
+	"scanrelay/store/quarantine"
 )
 
 // Whatever is damaged, all that is left is read, what is not is told, and not a
@@ -97,7 +98,7 @@ func TestOpenDamagedRefuses(t *testing.T) {
 	}
 	// A quarantine that is none: the events are there all the same.
 	w.copyTo(t, dir, true)
-	if err := os.WriteFile(filepath.Join(dir, quarantineName), []byte("junk"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, quarantine.FileName), []byte("junk"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r, err := OpenDamaged(dir)

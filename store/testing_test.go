@@ -15,6 +15,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/store/event"
 	"scanrelay/store/internal/storetest"
+	"scanrelay/store/quarantine"
 )
 
 // testClock is a clock that a test moves.
@@ -43,7 +44,7 @@ func (c *testClock) advance(d time.Duration) { c.set(c.Now().Add(d)) }
 
 // small are options whose segments are as small as they get.
 func small(c *testClock) Options {
-	return Options{MaxSize: 64 << 20, segmentSize: minSegmentSize, QuarantineSize: minQuarantine, Now: c.Now}
+	return Options{MaxSize: 64 << 20, segmentSize: minSegmentSize, QuarantineSize: quarantine.MinSize, Now: c.Now}
 }
 
 // fastDir is a folder in memory where there is one: thousands of runs would

@@ -3,15 +3,8 @@ package store
 import (
 	"time"
 
-	"scanrelay/agent/scan"
 	"scanrelay/store/event"
 )
-
-// Quarantined is one entry of the quarantine.
-type Quarantined struct {
-	Seq uint64
-	scan.Reject
-}
 
 // Counts is the outbox at one moment. Received always equals the pending
 // states plus the outcomes.

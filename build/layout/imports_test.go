@@ -76,11 +76,15 @@ var arrows = []row{
 		pkg: "store/crypt", uses: []string{"store/event", "store/codec", "store/durable"},
 		tests: []string{"store/internal/storetest", "agent/scan"},
 	},
+	{
+		pkg: "store/quarantine", uses: []string{"store/codec", "store/crypt", "store/boltpage", "store/durable", "agent/scan"},
+		libraries: []string{bbolt},
+	},
 	{pkg: "store/internal/storetest", uses: []string{"agent/scan"}},
 
 	{
 		pkg:       "store",
-		uses:      []string{"store/event", "store/codec", "store/crypt", "store/boltpage", "store/durable", "agent/scan"},
+		uses:      []string{"store/event", "store/codec", "store/crypt", "store/quarantine", "store/boltpage", "store/durable", "agent/scan"},
 		libraries: []string{bbolt, xSys},
 		tests:     []string{"store/internal/storetest"},
 	},
