@@ -164,8 +164,9 @@ var arrows = []row{
 		tests:     []string{"wechat/fake", "configs/tlsfile", paho}, // devices that publish
 	},
 	{pkg: "agent/demo", uses: []string{all}, libraries: []string{paho, xSync}, tests: []string{browser}},
+	{pkg: "agent/cmd/cli", uses: []string{"configs/nearest"}, libraries: []string{pflag, xTerm}},
 	{
-		pkg: "agent/cmd/scanrelay", uses: []string{all}, libraries: []string{pflag, xTerm, xSys},
+		pkg: "agent/cmd/scanrelay", uses: []string{all},
 		tests: []string{script, paho},
 	},
 

@@ -9,17 +9,19 @@ import (
 	"sync"
 
 	"scanrelay/agent"
+	"scanrelay/agent/cmd/cli"
 	"scanrelay/configs"
+	"scanrelay/configs/serve"
 )
 
-func (a *app) agentCommand() *command {
+func (a *app) agentCommand() *cli.Command {
 	var config string
-	cmd := &command{
-		use:   "agent -c FILE",
-		short: "Run the depot agent",
-		args:  noArgs,
-		run: func(ctx context.Context, _ []string) error {
-			cfg, problems := configs.LoadAgent(config, a.env)
+	cmd := &cli.Command{
+		Use:   "agent -c FILE",
+		Short: "Run the depot agent",
+		Args:  cli.NoArgs,
+		Run: func(ctx context.Context, _ []string) error {
+			cfg, problems := configs.LoadAgent(config, a.Env)
 			if err := a.problems(problems); err != nil {
 				return err
 			}
@@ -28,7 +30,7 @@ func (a *app) agentCommand() *command {
 			return a.runAgent(ctx, config, cfg, logger)
 		},
 	}
-	cmd.flags().StringVarP(&config, "config", "c", defaultConfig, "the configuration `FILE`")
+	cmd.Flags().StringVarP(&config, "config", "c", defaultConfig, "the configuration `FILE`")
 	return cmd
 }
 
@@ -57,7 +59,7 @@ func (a *app) runAgent(ctx context.Context, file string, cfg *configs.Agent, log
 // restart. One with errors changes nothing.
 func (a *app) reloadAgent(ag *agent.Agent, file string, logger *slog.Logger) {
 	const kept = "configuration not reloaded: the one before stays in use"
-	cfg, problems := configs.LoadAgent(file, a.env)
+	cfg, problems := configs.LoadAgent(file, a.Env)
 	if problems.Failed() {
 		for _, p := range problems.Errors() {
 			logger.Error(kept, "problem", p.String())
@@ -102,7 +104,7 @@ func listenAgent(cfg *configs.Agent) (ls agent.Listeners, err error) {
 // serve runs a role as a service: systemd hears when it is ready, alive and
 // stopping; a SIGHUP reloads or does nothing.
 func (a *app) serve(ctx context.Context, logger *slog.Logger, ready <-chan struct{}, live func() error, run func(context.Context) error) error {
-	systemd := a.notifier(logger)
+	systemd := serve.NewNotifier(a.Env, logger)
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
 	hangup, release := hangups()
 	var side sync.WaitGroup
@@ -114,8 +116,8 @@ func (a *app) serve(ctx context.Context, logger *slog.Logger, ready <-chan struc
 	side.Go(func() {
 		select {
 		case <-ready:
-			systemd.tell("READY=1")
-			systemd.watch(watch, live)
+			systemd.Tell("READY=1")
+			systemd.Watch(watch, live)
 		case <-watch.Done():
 		}
 	})
@@ -136,7 +138,7 @@ func (a *app) serve(ctx context.Context, logger *slog.Logger, ready <-chan struc
 	side.Go(func() {
 		select {
 		case <-ctx.Done():
-			systemd.tell("STOPPING=1")
+			systemd.Tell("STOPPING=1")
 		case <-watch.Done():
 		}
 	})
@@ -149,9 +151,9 @@ func (a *app) problems(ps configs.Problems) error {
 		return nil
 	}
 	for _, p := range ps {
-		fmt.Fprintln(a.err, p)
+		fmt.Fprintln(a.Err, p)
 	}
-	return errShown
+	return cli.ErrShown
 }
 
 // warn logs what is suspicious in a configuration that is used.

@@ -13,6 +13,7 @@ import (
 	"os"
 	"time"
 
+	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/scan"
 	"scanrelay/configs"
 	"scanrelay/configs/secret"
@@ -24,14 +25,14 @@ import (
 	"scanrelay/wechat/callback"
 )
 
-func (a *app) centralCommand() *command {
+func (a *app) centralCommand() *cli.Command {
 	var config string
-	cmd := &command{
-		use:   "central -c FILE",
-		short: "Run the centre",
-		args:  noArgs,
-		run: func(ctx context.Context, _ []string) error {
-			cfg, problems := configs.LoadCentral(config, a.env)
+	cmd := &cli.Command{
+		Use:   "central -c FILE",
+		Short: "Run the centre",
+		Args:  cli.NoArgs,
+		Run: func(ctx context.Context, _ []string) error {
+			cfg, problems := configs.LoadCentral(config, a.Env)
 			if err := a.problems(problems); err != nil {
 				return err
 			}
@@ -40,7 +41,7 @@ func (a *app) centralCommand() *command {
 			return a.runCentral(ctx, cfg, logger)
 		},
 	}
-	cmd.flags().StringVarP(&config, "config", "c", "/etc/scanrelay/central.yaml", "the configuration `FILE`")
+	cmd.Flags().StringVarP(&config, "config", "c", "/etc/scanrelay/central.yaml", "the configuration `FILE`")
 	return cmd
 }
 

@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"scanrelay/agent"
+	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/intake"
 	"scanrelay/agent/intake/mapping"
 	"scanrelay/agent/intake/sparkplug"
@@ -24,16 +25,16 @@ type checker struct {
 	json, broker                 bool
 }
 
-func (a *app) checkCommand() *command {
+func (a *app) checkCommand() *cli.Command {
 	c := &checker{app: a}
-	cmd := &command{
-		use:   "check -c FILE",
-		short: "Say what is wrong with a configuration, or what a payload becomes",
-		long:  "Check a configuration: every problem in one run, each as file:line: key: what is\nwrong. With --payload and --topic: show what a device's message becomes, without\npublishing anything. With --broker: what the external broker does not promise.",
-		args:  noArgs,
-		run:   func(ctx context.Context, _ []string) error { return c.run(ctx) },
+	cmd := &cli.Command{
+		Use:   "check -c FILE",
+		Short: "Say what is wrong with a configuration, or what a payload becomes",
+		Long:  "Check a configuration: every problem in one run, each as file:line: key: what is\nwrong. With --payload and --topic: show what a device's message becomes, without\npublishing anything. With --broker: what the external broker does not promise.",
+		Args:  cli.NoArgs,
+		Run:   func(ctx context.Context, _ []string) error { return c.run(ctx) },
 	}
-	f := cmd.flags()
+	f := cmd.Flags()
 	f.StringVarP(&c.config, "config", "c", defaultConfig, "the configuration `FILE`")
 	f.StringVar(&c.role, "role", "", "whose configuration it is: agent or central; unless given, the file tells")
 	f.StringVar(&c.payload, "payload", "", "a `FILE` with one message of a device; - reads it from stdin")
@@ -45,7 +46,7 @@ func (a *app) checkCommand() *command {
 
 func (c *checker) run(ctx context.Context) error {
 	if (c.payload == "") != (c.topic == "") {
-		return usagef("--payload and --topic belong together")
+		return cli.Usagef("--payload and --topic belong together")
 	}
 	role := configs.Role(c.role)
 	switch role {
@@ -56,16 +57,16 @@ func (c *checker) run(ctx context.Context) error {
 			return c.report(problems)
 		}
 	default:
-		return usagef("--role must be agent or central, not %q", c.role)
+		return cli.Usagef("--role must be agent or central, not %q", c.role)
 	}
 	if role == configs.RoleCentral {
 		if c.payload != "" {
-			return usagef("--payload needs an agent's configuration; %s is a centre's", c.config)
+			return cli.Usagef("--payload needs an agent's configuration; %s is a centre's", c.config)
 		}
-		_, problems := configs.LoadCentral(c.config, c.env)
+		_, problems := configs.LoadCentral(c.config, c.Env)
 		return c.finish(role, problems)
 	}
-	cfg, problems := configs.LoadAgent(c.config, c.env)
+	cfg, problems := configs.LoadAgent(c.config, c.Env)
 	switch {
 	case problems.Failed():
 	case c.payload != "":
@@ -79,7 +80,7 @@ func (c *checker) run(ctx context.Context) error {
 // probe tries each external broker. It fails when one of them loses scans.
 func (c *checker) probe(ctx context.Context, cfg *configs.Agent, m *mapping.Mapper) error {
 	if cfg.MQTT.IsEmbedded() {
-		_, err := fmt.Fprintln(c.out, "mqtt.broker is embedded: an acknowledgement means that the scan is on disk; there is nothing to try")
+		_, err := fmt.Fprintln(c.Out, "mqtt.broker is embedded: an acknowledgement means that the scan is on disk; there is nothing to try")
 		return err
 	}
 	sc := agent.SourceConfig(cfg)
@@ -96,12 +97,12 @@ func (c *checker) probe(ctx context.Context, cfg *configs.Agent, m *mapping.Mapp
 			}
 			continue
 		}
-		fmt.Fprintln(c.out, intake.Redacted(broker))
-		t := &table{head: []string{"  WHAT", "VERDICT", "WHY"}}
+		fmt.Fprintln(c.Out, intake.Redacted(broker))
+		t := &cli.Table{Head: []string{"  WHAT", "VERDICT", "WHY"}}
 		for _, f := range list {
-			t.add("  "+f.What, f.Verdict, f.Text)
+			t.Add("  "+f.What, f.Verdict, f.Text)
 		}
-		if err := t.print(c.stdio); err != nil {
+		if err := t.Print(c.IO); err != nil {
 			return err
 		}
 	}
@@ -122,16 +123,16 @@ func (c *checker) finish(role configs.Role, problems configs.Problems) error {
 		return c.report(problems)
 	}
 	for _, p := range problems {
-		fmt.Fprintln(c.out, p)
+		fmt.Fprintln(c.Out, p)
 	}
-	_, err := fmt.Fprintf(c.out, "%s: ok (%s)\n", c.config, role)
+	_, err := fmt.Fprintf(c.Out, "%s: ok (%s)\n", c.config, role)
 	return err
 }
 
 // report prints the problems; how many they are goes to stderr.
 func (c *checker) report(problems configs.Problems) error {
 	for _, p := range problems {
-		fmt.Fprintln(c.out, p)
+		fmt.Fprintln(c.Out, p)
 	}
 	n := len(problems.Errors())
 	if n == 1 {
@@ -161,7 +162,7 @@ func (c *checker) explain(m *mapping.Mapper) error {
 
 func (c *checker) read() ([]byte, error) {
 	const most = 4 << 20
-	in := c.in
+	in := c.In
 	if c.payload != "-" {
 		f, err := os.Open(c.payload)
 		if err != nil {
@@ -179,16 +180,16 @@ func (c *checker) read() ([]byte, error) {
 
 func (c *checker) explainText(e *mapping.Explanation) error {
 	if e.Source < 0 {
-		_, err := fmt.Fprintf(c.out, "topic %s: no source matches; the message is acknowledged, not stored, and counted as ignored\n", visible(e.Topic))
+		_, err := fmt.Fprintf(c.Out, "topic %s: no source matches; the message is acknowledged, not stored, and counted as ignored\n", cli.Visible(e.Topic))
 		return err
 	}
-	fmt.Fprintf(c.out, "topic %s: sources[%d] (%s, decoder %s)\n", visible(e.Topic), e.Source, e.Filter, e.Decoder)
+	fmt.Fprintf(c.Out, "topic %s: sources[%d] (%s, decoder %s)\n", cli.Visible(e.Topic), e.Source, e.Filter, e.Decoder)
 	for _, r := range e.Reads {
 		if err := c.read1(r); err != nil {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(c.out, "%d events, %d rejected, %d ignored\n", len(e.Batch.Events), len(e.Batch.Rejects), e.Batch.Ignored)
+	_, err := fmt.Fprintf(c.Out, "%d events, %d rejected, %d ignored\n", len(e.Batch.Events), len(e.Batch.Rejects), e.Batch.Ignored)
 	return err
 }
 
@@ -202,19 +203,19 @@ func (c *checker) read1(r mapping.ReadExplanation) error {
 	if r.Reason != "" {
 		outcome += ": " + r.Reason
 	}
-	fmt.Fprintf(c.out, "%s: %s\n", name, visible(outcome))
-	t := &table{head: []string{"  FIELD", "VALUE", "FROM", "SENT"}}
+	fmt.Fprintf(c.Out, "%s: %s\n", name, cli.Visible(outcome))
+	t := &cli.Table{Head: []string{"  FIELD", "VALUE", "FROM", "SENT"}}
 	for _, f := range r.Fields {
-		t.add("  "+f.Field, f.Value, dash(f.From), dash(f.Sent))
+		t.Add("  "+f.Field, f.Value, dash(f.From), dash(f.Sent))
 	}
 	if ev := r.Event; ev != nil {
-		t.add("  = event_id", ev.EventID, word(ev.Marks.Has(scan.MarkDerivedID), "derived", "sent"), "-")
-		t.add("  = action_time", clockTime(ev.ActionTime), word(ev.Marks.Has(scan.MarkClock), "time of arrival", "sent"), "-")
+		t.Add("  = event_id", ev.EventID, word(ev.Marks.Has(scan.MarkDerivedID), "derived", "sent"), "-")
+		t.Add("  = action_time", clockTime(ev.ActionTime), word(ev.Marks.Has(scan.MarkClock), "time of arrival", "sent"), "-")
 	}
-	if len(t.rows) == 0 {
+	if len(t.Rows) == 0 {
 		return nil
 	}
-	return t.print(c.stdio)
+	return t.Print(c.IO)
 }
 
 // explainedField and the like are check --payload --json.
@@ -262,7 +263,7 @@ func explanation(e *mapping.Explanation) explained {
 func (c *checker) explainJSON(e *mapping.Explanation) error { return c.encode(explanation(e)) }
 
 func (c *checker) encode(v any) error {
-	enc := json.NewEncoder(c.out)
+	enc := json.NewEncoder(c.Out)
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
 }

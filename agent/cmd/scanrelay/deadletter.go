@@ -6,25 +6,26 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/control"
 )
 
-func (a *app) deadletterCommand() *command {
-	cmd := &command{
-		use:   "deadletter",
-		short: "Work on dead letters: what no retry could deliver",
+func (a *app) deadletterCommand() *cli.Command {
+	cmd := &cli.Command{
+		Use:   "deadletter",
+		Short: "Work on dead letters: what no retry could deliver",
 	}
-	cmd.add(a.deadletterList(), a.deadletterRetry(), a.deadletterDiscard())
+	cmd.Add(a.deadletterList(), a.deadletterRetry(), a.deadletterDiscard())
 	return cmd
 }
 
-func (a *app) deadletterList() *command {
+func (a *app) deadletterList() *cli.Command {
 	l := &looker{app: a}
-	cmd := &command{
-		use:   "list",
-		short: "List the dead letters with the last answer of each",
-		args:  noArgs,
-		run: func(ctx context.Context, _ []string) error {
+	cmd := &cli.Command{
+		Use:   "list",
+		Short: "List the dead letters with the last answer of each",
+		Args:  cli.NoArgs,
+		Run: func(ctx context.Context, _ []string) error {
 			v, err := l.look(ctx)
 			if err != nil {
 				return err
@@ -40,7 +41,7 @@ func (a *app) deadletterList() *command {
 
 func (l *looker) listDead(ctx context.Context, v control.View) error {
 	if l.json {
-		out := bufio.NewWriter(l.out)
+		out := bufio.NewWriter(l.Out)
 		err := v.DeadLetters(ctx, l.reveal, func(line json.RawMessage) error {
 			_, err := out.Write(append(line, '\n'))
 			return err
@@ -60,66 +61,66 @@ func (l *looker) listDead(ctx context.Context, v control.View) error {
 		return err
 	}
 	t := deadTable(nodes)
-	if len(nodes) == 0 && l.terminal {
-		_, err := fmt.Fprintln(l.out, "no dead letters")
+	if len(nodes) == 0 && l.Terminal {
+		_, err := fmt.Fprintln(l.Out, "no dead letters")
 		return err
 	}
-	return t.print(l.stdio)
+	return t.Print(l.IO)
 }
 
 // deadTable is nodeTable with the waybill in the place of the state.
-func deadTable(nodes []control.Node) *table {
+func deadTable(nodes []control.Node) *cli.Table {
 	t := nodeTable(nodes)
-	t.head[3] = "WAYBILL"
+	t.Head[3] = "WAYBILL"
 	for i := range nodes {
-		t.rows[i][3] = nodes[i].WaybillID
+		t.Rows[i][3] = nodes[i].WaybillID
 	}
 	return t
 }
 
-func (a *app) deadletterRetry() *command {
+func (a *app) deadletterRetry() *cli.Command {
 	l := &looker{app: a}
 	var all bool
-	cmd := &command{
-		use:   "retry ID… | --all",
-		short: "Put dead letters back to be pushed",
-		run: func(ctx context.Context, ids []string) error {
+	cmd := &cli.Command{
+		Use:   "retry ID… | --all",
+		Short: "Put dead letters back to be pushed",
+		Run: func(ctx context.Context, ids []string) error {
 			if all == (len(ids) > 0) {
-				return usagef("retry needs the IDs of dead letters, or --all")
+				return cli.Usagef("retry needs the IDs of dead letters, or --all")
 			}
 			return l.change(ctx, ids, "put back", func(c *control.Client) (int, error) { return c.Retry(ctx, all, ids...) })
 		},
 	}
 	l.flags(cmd, false)
-	cmd.flags().BoolVar(&all, "all", false, "every dead letter")
+	cmd.Flags().BoolVar(&all, "all", false, "every dead letter")
 	return cmd
 }
 
-func (a *app) deadletterDiscard() *command {
+func (a *app) deadletterDiscard() *cli.Command {
 	l := &looker{app: a}
 	var why string
-	cmd := &command{
-		use:   "discard ID… --reason TEXT",
-		short: "End dead letters for good; the reason is recorded",
-		run: func(ctx context.Context, ids []string) error {
+	cmd := &cli.Command{
+		Use:   "discard ID… --reason TEXT",
+		Short: "End dead letters for good; the reason is recorded",
+		Run: func(ctx context.Context, ids []string) error {
 			switch {
 			case len(ids) == 0:
-				return usagef("discard needs the IDs of dead letters")
+				return cli.Usagef("discard needs the IDs of dead letters")
 			case why == "":
-				return usagef("discard needs --reason TEXT: it is recorded with the event")
+				return cli.Usagef("discard needs --reason TEXT: it is recorded with the event")
 			}
 			return l.change(ctx, ids, "discarded", func(c *control.Client) (int, error) { return c.Discard(ctx, why, ids...) })
 		},
 	}
 	l.flags(cmd, false)
-	cmd.flags().StringVar(&why, "reason", "", "why, in a few words")
+	cmd.Flags().StringVar(&why, "reason", "", "why, in a few words")
 	return cmd
 }
 
 // change checks the ids, does it, and says how many it were.
 func (l *looker) change(ctx context.Context, ids []string, done string, do func(*control.Client) (int, error)) error {
 	if err := control.CheckIDs(ids); err != nil {
-		return usageError{err}
+		return cli.UsageError{Err: err}
 	}
 	c, err := l.dial(ctx)
 	if err != nil {
@@ -131,8 +132,8 @@ func (l *looker) change(ctx context.Context, ids []string, done string, do func(
 		return err
 	}
 	if l.json {
-		return json.NewEncoder(l.out).Encode(map[string]int{"count": n})
+		return json.NewEncoder(l.Out).Encode(map[string]int{"count": n})
 	}
-	_, err = fmt.Fprintf(l.out, "%d %s\n", n, done)
+	_, err = fmt.Fprintf(l.Out, "%d %s\n", n, done)
 	return err
 }

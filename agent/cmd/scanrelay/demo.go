@@ -5,20 +5,21 @@ package main
 import (
 	"context"
 
+	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/demo"
 	"scanrelay/wechat/fake"
 )
 
-func (a *app) demoCommand() *command {
+func (a *app) demoCommand() *cli.Command {
 	var o demo.Options
 	var addr, faults string
-	cmd := &command{
-		use:   "demo",
-		short: "Run everything on this machine, with a simulated WeChat and scanners",
-		args:  noArgs,
-		run: func(ctx context.Context, _ []string) error {
+	cmd := &cli.Command{
+		Use:   "demo",
+		Short: "Run everything on this machine, with a simulated WeChat and scanners",
+		Args:  cli.NoArgs,
+		Run: func(ctx context.Context, _ []string) error {
 			if o.Duration < 0 || o.Offline < 0 || o.Parcels < 1 {
-				return usagef("--duration and --offline must not be negative, --parcels must be at least 1")
+				return cli.Usagef("--duration and --offline must not be negative, --parcels must be at least 1")
 			}
 			if faults != "" {
 				script, err := fake.LoadScript(faults)
@@ -31,11 +32,11 @@ func (a *app) demoCommand() *command {
 			if err != nil {
 				return err
 			}
-			o.Listen, o.Out, o.Version = ln, a.out, thisBuild().Version
+			o.Listen, o.Out, o.Version = ln, a.Out, thisBuild().Version
 			return demo.Run(ctx, o)
 		},
 	}
-	f := cmd.flags()
+	f := cmd.Flags()
 	f.DurationVar(&o.Duration, "duration", 0, "scan for this long, then drain for at most 30s and end; 0: until Ctrl-C")
 	f.IntVar(&o.Parcels, "parcels", 200, "how many parcels in all")
 	f.DurationVar(&o.Offline, "offline", 0, "cut the uplink for this long")

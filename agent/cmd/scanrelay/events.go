@@ -7,26 +7,27 @@ import (
 	"fmt"
 	"strconv"
 
+	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/control"
 )
 
-func (a *app) eventsCommand() *command {
+func (a *app) eventsCommand() *cli.Command {
 	l := &looker{app: a}
 	var state string
-	cmd := &command{
-		use:   "events",
-		short: "List the stored events, one a line",
-		long:  "List the stored events, one a line, in the order in which they came. With\n--state rejected: what could not be understood, with its reason.",
-		args:  noArgs,
-		run: func(ctx context.Context, _ []string) error {
+	cmd := &cli.Command{
+		Use:   "events",
+		Short: "List the stored events, one a line",
+		Long:  "List the stored events, one a line, in the order in which they came. With\n--state rejected: what could not be understood, with its reason.",
+		Args:  cli.NoArgs,
+		Run: func(ctx context.Context, _ []string) error {
 			if err := control.CheckState(state); err != nil {
-				return usageError{err}
+				return cli.UsageError{Err: err}
 			}
 			return l.listEvents(ctx, state)
 		},
 	}
 	l.flags(cmd, true)
-	cmd.flags().StringVar(&state, "state", "", "only events in this `STATE`, as to_push, dead or rejected")
+	cmd.Flags().StringVar(&state, "state", "", "only events in this `STATE`, as to_push, dead or rejected")
 	return cmd
 }
 
@@ -38,7 +39,7 @@ func (l *looker) listEvents(ctx context.Context, state string) error {
 	}
 	defer v.Close()
 	l.note(v)
-	out := bufio.NewWriter(l.out)
+	out := bufio.NewWriter(l.Out)
 	err = v.Events(ctx, state, l.reveal, func(line json.RawMessage) error { return l.eventLine(out, state, line) })
 	if err != nil {
 		return err
@@ -69,10 +70,10 @@ func (l *looker) eventLine(out *bufio.Writer, state string, line json.RawMessage
 // columns prints cells: padded on a terminal, tab-separated in a pipe.
 func (l *looker) columns(out *bufio.Writer, cols []string, widths []int) error {
 	for i, c := range cols {
-		c = visible(c)
+		c = cli.Visible(c)
 		if i < len(cols)-1 {
-			if l.terminal {
-				c = pad(c, widths[i]) + "  "
+			if l.Terminal {
+				c = cli.Pad(c, widths[i]) + "  "
 			} else {
 				c += "\t"
 			}
@@ -82,11 +83,4 @@ func (l *looker) columns(out *bufio.Writer, cols []string, widths []int) error {
 		}
 	}
 	return out.WriteByte('\n')
-}
-
-func pad(s string, width int) string {
-	for n := cells(s); n < width; n++ {
-		s += " "
-	}
-	return s
 }

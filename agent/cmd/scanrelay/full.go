@@ -2,7 +2,9 @@
 
 package main
 
+import "scanrelay/agent/cmd/cli"
+
 // fullCommands are those that the gateway build leaves out.
-func (a *app) fullCommands() []*command {
-	return []*command{a.centralCommand(), a.demoCommand()}
+func (a *app) fullCommands() []*cli.Command {
+	return []*cli.Command{a.centralCommand(), a.demoCommand()}
 }

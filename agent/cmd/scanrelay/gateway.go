@@ -2,18 +2,22 @@
 
 package main
 
-import "context"
+import (
+	"context"
+
+	"scanrelay/agent/cmd/cli"
+)
 
 // fullCommands is empty in what depots install; central and demo are in the
 // full build.
-func (a *app) fullCommands() []*command {
-	missing := func(name string) *command {
-		return &command{
-			use: name, hidden: true, raw: true,
-			run: func(context.Context, []string) error {
-				return usagef("this is the gateway build, which has no %s; the full build has it", name)
+func (a *app) fullCommands() []*cli.Command {
+	missing := func(name string) *cli.Command {
+		return &cli.Command{
+			Use: name, Hidden: true, Raw: true,
+			Run: func(context.Context, []string) error {
+				return cli.Usagef("this is the gateway build, which has no %s; the full build has it", name)
 			},
 		}
 	}
-	return []*command{missing("central"), missing("demo")}
+	return []*cli.Command{missing("central"), missing("demo")}
 }

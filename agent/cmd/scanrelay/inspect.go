@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/control"
 	"scanrelay/configs"
 )
@@ -22,11 +23,11 @@ type looker struct {
 	reveal bool
 }
 
-func (l *looker) flags(cmd *command, reveal bool) {
-	cmd.flags().StringVarP(&l.config, "config", "c", defaultConfig, "the agent's configuration `FILE`")
-	cmd.flags().BoolVar(&l.json, "json", false, "print JSON")
+func (l *looker) flags(cmd *cli.Command, reveal bool) {
+	cmd.Flags().StringVarP(&l.config, "config", "c", defaultConfig, "the agent's configuration `FILE`")
+	cmd.Flags().BoolVar(&l.json, "json", false, "print JSON")
 	if reveal {
-		cmd.flags().BoolVar(&l.reveal, "reveal", false, "show personal data unmasked")
+		cmd.Flags().BoolVar(&l.reveal, "reveal", false, "show personal data unmasked")
 	}
 }
 
@@ -34,7 +35,7 @@ func (l *looker) flags(cmd *command, reveal bool) {
 // configuration doesn't matter here: secrets may be unreadable for a person who
 // may well look.
 func (l *looker) agentOf() (*configs.Agent, error) {
-	cfg, problems := configs.LoadAgent(l.config, l.env)
+	cfg, problems := configs.LoadAgent(l.config, l.Env)
 	for _, p := range problems.Errors() {
 		if p.Key == "" || p.Key == "data_dir" || strings.HasPrefix(p.Key, "data_dir.") {
 			return nil, errors.New(p.String())
@@ -64,7 +65,7 @@ func (l *looker) dial(ctx context.Context) (*control.Client, error) {
 // note tells on stderr, when a person reads, that no agent runs.
 func (l *looker) note(v control.View) {
 	if !v.Running() && !l.json {
-		fmt.Fprintln(l.err, "(the agent is not running; this is what its store holds)")
+		fmt.Fprintln(l.Err, "(the agent is not running; this is what its store holds)")
 	}
 }
 

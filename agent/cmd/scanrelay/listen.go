@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"scanrelay/agent"
+	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/control"
 	"scanrelay/agent/intake"
 	"scanrelay/agent/intake/decode"
@@ -32,28 +33,28 @@ type ear struct {
 	mapper *mapping.Mapper
 }
 
-func (a *app) listenCommand() *command {
+func (a *app) listenCommand() *cli.Command {
 	l := &ear{checker: &checker{app: a}, looker: looker{app: a}}
-	cmd := &command{
-		use:   "listen -c FILE",
-		short: "Show live what devices publish and what it becomes, storing nothing",
-		long: "Show live what devices publish and what it becomes with the sources of FILE, which\n" +
+	cmd := &cli.Command{
+		Use:   "listen -c FILE",
+		Short: "Show live what devices publish and what it becomes, storing nothing",
+		Long: "Show live what devices publish and what it becomes with the sources of FILE, which\n" +
 			"need not be those that the agent uses: nothing is stored, and nothing is taken\n" +
 			"away from the agent. With mqtt.broker: embedded the running agent is asked; else\n" +
 			"listen has a session of its own at the broker.",
-		args: noArgs,
-		run:  func(ctx context.Context, _ []string) error { return l.listen(ctx) },
+		Args: cli.NoArgs,
+		Run:  func(ctx context.Context, _ []string) error { return l.listen(ctx) },
 	}
 	l.looker.flags(cmd, true)
-	cmd.flags().StringVar(&l.filter, "topic", "", "only topics that this `FILTER` matches, also ones of no source; unless given, those of the sources")
-	cmd.flags().IntVar(&l.count, "count", 0, "end after `N` messages; 0: at Ctrl-C")
+	cmd.Flags().StringVar(&l.filter, "topic", "", "only topics that this `FILTER` matches, also ones of no source; unless given, those of the sources")
+	cmd.Flags().IntVar(&l.count, "count", 0, "end after `N` messages; 0: at Ctrl-C")
 	return cmd
 }
 
 var errEnough = errors.New("that was enough")
 
 func (l *ear) listen(ctx context.Context) error {
-	cfg, problems := configs.LoadAgent(l.looker.config, l.env)
+	cfg, problems := configs.LoadAgent(l.looker.config, l.Env)
 	if err := l.problems(problems); err != nil {
 		return err
 	}
@@ -81,7 +82,7 @@ func (l *ear) hear(ctx context.Context, cfg *configs.Agent, filters []string) er
 	if cfg.MQTT.IsEmbedded() {
 		matches, err := topic.Matcher(filters)
 		if err != nil {
-			return usagef("--topic: %s", err)
+			return cli.Usagef("--topic: %s", err)
 		}
 		c, err := control.Dial(ctx, cfg.DataDir)
 		if err != nil {
@@ -106,7 +107,7 @@ func (l *ear) hear(ctx context.Context, cfg *configs.Agent, filters []string) er
 
 // begun tells people that it listens.
 func (l *ear) begun(where string) {
-	fmt.Fprintf(l.err, "listening at %s; nothing is stored; Ctrl-C ends it\n", where)
+	fmt.Fprintf(l.Err, "listening at %s; nothing is stored; Ctrl-C ends it\n", where)
 }
 
 // show shows one message. A birth is taken to heart, as the agent does.
@@ -130,18 +131,18 @@ func (l *ear) show(h intake.Heard) error {
 
 func (l *ear) showText(h intake.Heard, e *mapping.Explanation) error {
 	if h.Missed > 0 {
-		fmt.Fprintf(l.out, "(%d messages came too fast to be shown)\n", h.Missed)
+		fmt.Fprintf(l.Out, "(%d messages came too fast to be shown)\n", h.Missed)
 	}
 	flags := word(h.Retained, " retained", "") + word(h.DUP, " dup", "")
 	if e.Decoder != "sparkplug" && !utf8.Valid(h.Payload) {
 		_, gbk := decode.GBK(h.Payload)
 		flags += word(gbk, " (not UTF-8; it may be GBK)", " (not UTF-8)")
 	}
-	fmt.Fprintf(l.out, "%s %d bytes%s: %s\n", h.ReceivedAt.Format("15:04:05.000"), max(int64(len(h.Payload)), h.Size), flags, l.payloadText(h.Payload, 2000))
+	fmt.Fprintf(l.Out, "%s %d bytes%s: %s\n", h.ReceivedAt.Format("15:04:05.000"), max(int64(len(h.Payload)), h.Size), flags, l.payloadText(h.Payload, 2000))
 	if err := l.explainText(e); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintln(l.out)
+	_, err := fmt.Fprintln(l.Out)
 	return err
 }
 
@@ -169,7 +170,7 @@ func plainly(text string) string {
 			b.WriteByte(' ')
 		case r == utf8.RuneError && !strings.HasPrefix(text[i:], "\ufffd"):
 			fmt.Fprintf(&b, `\x%02x`, text[i])
-		case visible(string(r)) != string(r):
+		case cli.Visible(string(r)) != string(r):
 			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
 		default:
 			b.WriteRune(r)

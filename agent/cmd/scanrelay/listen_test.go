@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/intake"
 	"scanrelay/configs"
 )
@@ -23,13 +24,24 @@ func TestListenShowsWhatADeviceSends(t *testing.T) {
 		{intake.Heard{Topic: "scans/a", Payload: []byte("YT1"), Size: 3 << 20, Retained: true}, "3145728 bytes retained: YT1\n"},
 	} {
 		var out bytes.Buffer
-		l := &ear{checker: &checker{app: &app{stdio: stdio{out: &out}}}, mapper: m}
+		l := &ear{checker: &checker{app: &app{IO: cli.IO{Out: &out}}}, mapper: m}
 		row.heard.ReceivedAt = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 		if err := l.show(row.heard); err != nil {
 			t.Fatal(err)
 		}
 		if !strings.HasPrefix(out.String(), "08:00:00.000 "+row.want) {
 			t.Errorf("got %s, want %s", out.String(), row.want)
+		}
+	}
+}
+
+func TestPayloadsShowTheirFraming(t *testing.T) {
+	for in, want := range map[string]string{
+		"\x02YT1;YT2\x03\r\n": `\x02YT1;YT2\x03\r\n`, "YT1\tYT2\x1d": `YT1\tYT2\x1d`, "\ufeffYT1": `\ufeffYT1`, "\xba\xbcYT1\ufffd": `\xba\xbcYT1` + "\ufffd",
+		"{\r\n\t\"a\": 1}\x00": `{   "a": 1}\x00`, "杭州'\"\\": `杭州'"\`,
+	} {
+		if got := plainly(in); got != want {
+			t.Errorf("%q is shown as %s, want %s", in, got, want)
 		}
 	}
 }

@@ -11,10 +11,10 @@ import (
 func (a *app) logger(c configs.Log) *slog.Logger {
 	a.setLevel(c)
 	o := &slog.HandlerOptions{Level: &a.level, ReplaceAttr: readable}
-	if c.Format == "json" || c.Format != "text" && !a.errTTY {
-		return slog.New(slog.NewJSONHandler(a.err, o))
+	if c.Format == "json" || c.Format != "text" && !a.ErrTerminal {
+		return slog.New(slog.NewJSONHandler(a.Err, o))
 	}
-	return slog.New(slog.NewTextHandler(a.err, o))
+	return slog.New(slog.NewTextHandler(a.Err, o))
 }
 
 // setLevel changes what the logger lets through.

@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
+	"scanrelay/agent/cmd/cli"
 	"scanrelay/configs"
 )
 
@@ -13,7 +15,7 @@ import (
 func TestLogIsReadable(t *testing.T) {
 	for _, format := range []string{"json", "text"} {
 		var out bytes.Buffer
-		a := &app{stdio: stdio{err: &out}}
+		a := &app{IO: cli.IO{Err: &out}}
 		at := time.Date(2026, 11, 23, 16, 0, 0, 0, time.FixedZone("Asia/Shanghai", 8*3600))
 		a.logger(configs.Log{Level: "info", Format: format}).Info("x", "again_in", 90*time.Second, "at", at)
 		for _, want := range []string{"1m30s", "2026-11-23T08:00:00"} {
@@ -23,6 +25,25 @@ func TestLogIsReadable(t *testing.T) {
 		}
 		if format == "json" && !json.Valid(out.Bytes()) {
 			t.Errorf("no JSON: %s", out.String())
+		}
+	}
+}
+
+func TestLogFormats(t *testing.T) {
+	for _, row := range []struct {
+		format string
+		tty    bool
+		want   string
+	}{
+		{"auto", false, `"msg":"m","took":"1.5s"}`}, {"auto", true, "msg=m took=1.5s"},
+		{"json", true, `"msg":"m","took":"1.5s"}`}, {"text", false, "msg=m took=1.5s"},
+	} {
+		var b bytes.Buffer
+		l := (&app{IO: cli.IO{Err: &b, ErrTerminal: row.tty}}).logger(configs.Log{Level: "warn", Format: row.format})
+		l.Info("hidden")
+		l.Warn("m", "took", 1500*time.Millisecond)
+		if !strings.Contains(b.String(), row.want) || strings.Contains(b.String(), "hidden") || !strings.Contains(b.String(), "Z") {
+			t.Errorf("%s, terminal %v: %s", row.format, row.tty, b.String())
 		}
 	}
 }

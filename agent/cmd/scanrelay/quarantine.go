@@ -5,46 +5,47 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/control"
 )
 
-func (a *app) quarantineCommand() *command {
-	cmd := &command{
-		use:   "quarantine",
-		short: "Work on what could not be understood",
+func (a *app) quarantineCommand() *cli.Command {
+	cmd := &cli.Command{
+		Use:   "quarantine",
+		Short: "Work on what could not be understood",
 	}
-	cmd.add(a.quarantineList(), a.quarantineReplay())
+	cmd.Add(a.quarantineList(), a.quarantineReplay())
 	return cmd
 }
 
-func (a *app) quarantineList() *command {
+func (a *app) quarantineList() *cli.Command {
 	l := &looker{app: a}
-	cmd := &command{
-		use:   "list",
-		short: "List what is in quarantine, as events --state rejected does",
-		args:  noArgs,
-		run:   func(ctx context.Context, _ []string) error { return l.listEvents(ctx, control.StateRejected) },
+	cmd := &cli.Command{
+		Use:   "list",
+		Short: "List what is in quarantine, as events --state rejected does",
+		Args:  cli.NoArgs,
+		Run:   func(ctx context.Context, _ []string) error { return l.listEvents(ctx, control.StateRejected) },
 	}
 	l.flags(cmd, true)
 	return cmd
 }
 
-func (a *app) quarantineReplay() *command {
+func (a *app) quarantineReplay() *cli.Command {
 	l := &looker{app: a}
 	var all bool
-	cmd := &command{
-		use:   "replay [ID… | --all]",
-		short: "Put the quarantine through the mapping that the agent uses now",
-		long: "Put the quarantine through the mapping that the agent uses now: mend the\n" +
+	cmd := &cli.Command{
+		Use:   "replay [ID… | --all]",
+		Short: "Put the quarantine through the mapping that the agent uses now",
+		Long: "Put the quarantine through the mapping that the agent uses now: mend the\n" +
 			"configuration, reload it (SIGHUP), then replay. What is understood is stored and\n" +
 			"leaves the quarantine; the rest stays. Nothing is stored twice. With IDs, as\n" +
 			"quarantine list shows them, only these entries; without, or with --all, every one.",
-		run: func(ctx context.Context, ids []string) error {
+		Run: func(ctx context.Context, ids []string) error {
 			if all && len(ids) > 0 {
-				return usagef("replay takes the IDs of entries, or --all")
+				return cli.Usagef("replay takes the IDs of entries, or --all")
 			}
 			if err := control.CheckRejected(ids); err != nil {
-				return usageError{err}
+				return cli.UsageError{Err: err}
 			}
 			c, err := l.dial(ctx)
 			if err != nil {
@@ -56,14 +57,14 @@ func (a *app) quarantineReplay() *command {
 				return err
 			}
 			if l.json {
-				return json.NewEncoder(a.out).Encode(r)
+				return json.NewEncoder(a.Out).Encode(r)
 			}
-			_, err = fmt.Fprintf(a.out, "%d entries: %d left the quarantine, %d remain; %d events stored, %d duplicate, %d ignored\n",
+			_, err = fmt.Fprintf(a.Out, "%d entries: %d left the quarantine, %d remain; %d events stored, %d duplicate, %d ignored\n",
 				r.Entries, r.Left, r.Remaining, r.Events, r.Duplicate, r.Ignored)
 			return err
 		},
 	}
 	l.flags(cmd, false)
-	cmd.flags().BoolVar(&all, "all", false, "every entry, as without IDs")
+	cmd.Flags().BoolVar(&all, "all", false, "every entry, as without IDs")
 	return cmd
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"scanrelay/agent"
+	"scanrelay/agent/cmd/cli"
 	"scanrelay/configs"
 )
 
@@ -25,7 +26,7 @@ func TestReloadKeepsTheOldConfiguration(t *testing.T) {
 	}
 	write(good + "data_dir: " + dir + "/data\n")
 	var log bytes.Buffer
-	a := &app{stdio: stdio{err: &log}}
+	a := &app{IO: cli.IO{Err: &log}}
 	cfg, problems := configs.LoadAgent(file, nil)
 	if problems.Failed() {
 		t.Fatal(problems)

@@ -7,17 +7,18 @@ import (
 	"strconv"
 	"time"
 
+	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/control"
 	"scanrelay/configs"
 )
 
-func (a *app) statusCommand() *command {
+func (a *app) statusCommand() *cli.Command {
 	l := &looker{app: a}
-	cmd := &command{
-		use:   "status",
-		short: "Show what the agent is doing now",
-		args:  noArgs,
-		run: func(ctx context.Context, _ []string) error {
+	cmd := &cli.Command{
+		Use:   "status",
+		Short: "Show what the agent is doing now",
+		Args:  cli.NoArgs,
+		Run: func(ctx context.Context, _ []string) error {
 			v, err := l.look(ctx)
 			if err != nil {
 				return err
@@ -28,7 +29,7 @@ func (a *app) statusCommand() *command {
 				return err
 			}
 			if l.json {
-				return json.NewEncoder(a.out).Encode(s)
+				return json.NewEncoder(a.Out).Encode(s)
 			}
 			return a.printStatus(s, v.Running())
 		},
@@ -39,46 +40,46 @@ func (a *app) statusCommand() *command {
 
 // printStatus is for people: what matters first, what is wrong in words.
 func (a *app) printStatus(s control.Status, running bool) error {
-	t := &table{head: []string{"", ""}}
-	t.add("depot", s.Depot)
+	t := &cli.Table{Head: []string{"", ""}}
+	t.Add("depot", s.Depot)
 	if running {
-		t.add("agent", "running for "+age(int64(s.UptimeSeconds))+", version "+s.Version)
-		t.add("scanners", reason(word(s.MQTT.Connected, "connected", "NOT CONNECTED"), s.MQTT.Problem))
+		t.Add("agent", "running for "+age(int64(s.UptimeSeconds))+", version "+s.Version)
+		t.Add("scanners", reason(word(s.MQTT.Connected, "connected", "NOT CONNECTED"), s.MQTT.Problem))
 		if s.MQTT.QoS0 > 0 {
-			t.add("at risk", fmt.Sprintf("%d messages came with QoS 0, %d of them were lost for want of room", s.MQTT.QoS0, s.MQTT.Lost))
+			t.Add("at risk", fmt.Sprintf("%d messages came with QoS 0, %d of them were lost for want of room", s.MQTT.QoS0, s.MQTT.Lost))
 		}
 		last := "never"
 		if !s.Central.LastSync.IsZero() {
 			last = s.Central.LastSync.String()
 		}
-		t.add("centre", word(s.Central.Connected, "connected", "NOT CONNECTED")+", last sync "+last)
-		t.add("WeChat", reason(s.WeChat.State, s.WeChat.Reason))
-		t.add("clock", word(s.Clock == control.ClockOK, "ok", "UNKNOWN: events wait until it can be believed"))
+		t.Add("centre", word(s.Central.Connected, "connected", "NOT CONNECTED")+", last sync "+last)
+		t.Add("WeChat", reason(s.WeChat.State, s.WeChat.Reason))
+		t.Add("clock", word(s.Clock == control.ClockOK, "ok", "UNKNOWN: events wait until it can be believed"))
 	} else {
-		t.add("agent", "NOT RUNNING; this is what its store holds")
+		t.Add("agent", "NOT RUNNING; this is what its store holds")
 	}
 	n := func(v uint64) string { return strconv.FormatUint(v, 10) }
-	t.add("intake", fmt.Sprintf("%d received, %d duplicate, %d ignored, %d rejected",
+	t.Add("intake", fmt.Sprintf("%d received, %d duplicate, %d ignored, %d rejected",
 		s.Intake.Received, s.Intake.Duplicate, s.Intake.Ignored, s.Intake.Rejected))
 	if n := s.Intake.Forgotten; n > 0 {
-		t.add("quarantine", fmt.Sprintf("%d older messages made way for newer ones (scanrelay quarantine list)", n))
+		t.Add("quarantine", fmt.Sprintf("%d older messages made way for newer ones (scanrelay quarantine list)", n))
 	}
-	t.add("pending", fmt.Sprintf("%d unsynced, %d awaiting waybill data, %d to push; the oldest for %s",
+	t.Add("pending", fmt.Sprintf("%d unsynced, %d awaiting waybill data, %d to push; the oldest for %s",
 		s.Pending.Unsynced, s.Pending.AwaitingWaybill, s.Pending.ToPush, age(s.Pending.OldestSeconds)))
-	t.add("pushed", n(s.Outcome.Pushed))
-	t.add("not pushed", fmt.Sprintf("%d not bound, %d superseded, %d expired, %d muted, %d discarded",
+	t.Add("pushed", n(s.Outcome.Pushed))
+	t.Add("not pushed", fmt.Sprintf("%d not bound, %d superseded, %d expired, %d muted, %d discarded",
 		s.Outcome.NotBound, s.Outcome.Superseded, s.Outcome.Expired, s.Outcome.Muted, s.Outcome.Discarded))
 	dead := n(s.Outcome.Dead)
 	if s.Outcome.Dead > 0 {
 		dead += "  (scanrelay deadletter list)"
 	}
-	t.add("dead letters", dead)
-	t.add("store", fmt.Sprintf("%s on disk, about %s in use%s", size(s.Store.FileBytes), size(s.Store.LiveBytes),
+	t.Add("dead letters", dead)
+	t.Add("store", fmt.Sprintf("%s on disk, about %s in use%s", size(s.Store.FileBytes), size(s.Store.LiveBytes),
 		word(s.Store.Full, "; FULL: scans are not acknowledged until there is room", "")))
 	if s.Store.Damaged != "" {
-		t.add("DAMAGE", s.Store.Damaged)
+		t.Add("DAMAGE", s.Store.Damaged)
 	}
-	return t.print(a.stdio)
+	return t.Print(a.IO)
 }
 
 func word(b bool, yes, no string) string {

@@ -9,40 +9,41 @@ import (
 	"io/fs"
 	"strings"
 
+	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/control"
 	"scanrelay/agent/scan"
 	"scanrelay/store"
 )
 
-func (a *app) storeCommand() *command {
-	cmd := &command{
-		use:   "store",
-		short: "Check or export the store of an agent that does not run",
+func (a *app) storeCommand() *cli.Command {
+	cmd := &cli.Command{
+		Use:   "store",
+		Short: "Check or export the store of an agent that does not run",
 	}
 	check, export := &looker{app: a}, &looker{app: a}
-	c := &command{
-		use:   "check",
-		short: "Verify every page, record and count of the store",
-		long:  "Verify every page, checksum and count of the store, and that all of it can be\ndecrypted. Nothing is changed. Exit code 1 if anything is wrong.",
-		args:  noArgs,
-		run:   func(context.Context, []string) error { return check.checkStore() },
+	c := &cli.Command{
+		Use:   "check",
+		Short: "Verify every page, record and count of the store",
+		Long:  "Verify every page, checksum and count of the store, and that all of it can be\ndecrypted. Nothing is changed. Exit code 1 if anything is wrong.",
+		Args:  cli.NoArgs,
+		Run:   func(context.Context, []string) error { return check.checkStore() },
 	}
-	e := &command{
-		use:   "export",
-		short: "Write all records as JSON lines",
-		long: "Write all records and what is in quarantine as JSON lines. Phones, names and\n" +
+	e := &cli.Command{
+		Use:   "export",
+		Short: "Write all records as JSON lines",
+		Long: "Write all records and what is in quarantine as JSON lines. Phones, names and\n" +
 			"addresses are masked unless --reveal; in free text, which messages, reasons,\n" +
 			"topics and payloads are, every run of seven or more digits. Of a damaged store\n" +
 			"all is written that can be read, and exit code 1 says that it is not all.",
-		args: noArgs,
-		run:  func(ctx context.Context, _ []string) error { return export.exportStore(ctx) },
+		Args: cli.NoArgs,
+		Run:  func(ctx context.Context, _ []string) error { return export.exportStore(ctx) },
 	}
 	check.flags(c, false)
 	export.flags(e, true)
-	if err := e.flags().MarkHidden("json"); err != nil { // it writes nothing else
+	if err := e.Flags().MarkHidden("json"); err != nil { // it writes nothing else
 		panic(err)
 	}
-	cmd.add(c, e)
+	cmd.Add(c, e)
 	return cmd
 }
 
@@ -67,17 +68,17 @@ func (l *looker) checkStore() error {
 		return storeError(cfg.DataDir, err)
 	}
 	if l.json {
-		err = json.NewEncoder(l.out).Encode(struct {
+		err = json.NewEncoder(l.Out).Encode(struct {
 			Good     bool                `json:"good"`
 			Files    []*store.FileReport `json:"files"`
 			Aside    []string            `json:"aside"`
 			Problems []string            `json:"problems"`
 		}{r.Good(), r.Files, r.Aside, r.Problems})
 	} else {
-		_, err = l.out.Write([]byte(checkText(r)))
+		_, err = l.Out.Write([]byte(checkText(r)))
 	}
 	if err == nil && !r.Good() {
-		return errShown
+		return cli.ErrShown
 	}
 	return err
 }
@@ -144,16 +145,16 @@ func (l *looker) exportStore(ctx context.Context) error {
 	}
 	err = errors.Join(l.export(ctx, r), r.Close())
 	for _, what := range r.Damage() {
-		fmt.Fprintln(l.app.err, "scanrelay: not all could be read: "+what)
+		fmt.Fprintln(l.app.Err, "scanrelay: not all could be read: "+what)
 	}
 	if err == nil && len(r.Damage()) > 0 {
-		return errShown
+		return cli.ErrShown
 	}
 	return err
 }
 
 func (l *looker) export(ctx context.Context, r *store.Reader) error {
-	out := bufio.NewWriter(l.out)
+	out := bufio.NewWriter(l.Out)
 	enc := json.NewEncoder(out)
 	err := r.Scan(ctx, store.Filter{}, func(rec store.Record) error { return enc.Encode(l.exported(&rec)) })
 	if err == nil {

@@ -11,7 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"scanrelay/configs"
+	"scanrelay/agent/cmd/cli"
+	"scanrelay/configs/serve"
 )
 
 // systemd is a notify socket; read returns the next state it was told.
@@ -39,7 +40,7 @@ func systemd(t *testing.T) (path string, read func() string) {
 
 func TestSystemdHearsOfTheService(t *testing.T) {
 	path, read := systemd(t)
-	a := &app{stdio: stdio{env: []string{"NOTIFY_SOCKET=" + path, "WATCHDOG_USEC=20000"}}}
+	a := &app{IO: cli.IO{Env: []string{"NOTIFY_SOCKET=" + path, "WATCHDOG_USEC=20000"}}}
 	ctx, stop := context.WithCancel(t.Context())
 	ready, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
@@ -67,39 +68,20 @@ func TestSystemdHearsOfTheService(t *testing.T) {
 func TestWatchdogIsWithheld(t *testing.T) {
 	path, read := systemd(t)
 	var log bytes.Buffer
-	n := (&app{stdio: stdio{env: []string{"NOTIFY_SOCKET=" + path, "WATCHDOG_USEC=2000"}}}).notifier(slog.New(slog.NewTextHandler(&log, nil)))
+	n := serve.NewNotifier([]string{"NOTIFY_SOCKET=" + path, "WATCHDOG_USEC=2000"}, slog.New(slog.NewTextHandler(&log, nil)))
 	ctx, cancel := context.WithCancel(t.Context())
 	tries := 0
-	n.watch(ctx, func() error {
+	n.Watch(ctx, func() error {
 		if tries++; tries == 5 {
 			cancel()
 		}
 		return errors.New("hung")
 	})
-	n.tell("END")
+	n.Tell("END")
 	if got := read(); got != "END" {
 		t.Errorf("systemd was told %q while the agent hung", got)
 	}
 	if !strings.Contains(log.String(), "watchdog withheld") {
 		t.Error("nothing was logged")
-	}
-}
-
-func TestLogFormats(t *testing.T) {
-	for _, row := range []struct {
-		format string
-		tty    bool
-		want   string
-	}{
-		{"auto", false, `"msg":"m","took":"1.5s"}`}, {"auto", true, "msg=m took=1.5s"},
-		{"json", true, `"msg":"m","took":"1.5s"}`}, {"text", false, "msg=m took=1.5s"},
-	} {
-		var b bytes.Buffer
-		l := (&app{stdio: stdio{err: &b, errTTY: row.tty}}).logger(configs.Log{Level: "warn", Format: row.format})
-		l.Info("hidden")
-		l.Warn("m", "took", 1500*time.Millisecond)
-		if !strings.Contains(b.String(), row.want) || strings.Contains(b.String(), "hidden") || !strings.Contains(b.String(), "Z") {
-			t.Errorf("%s, terminal %v: %s", row.format, row.tty, b.String())
-		}
 	}
 }

@@ -7,17 +7,18 @@ import (
 	"fmt"
 	"strconv"
 
+	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/control"
 	"scanrelay/agent/scan"
 )
 
-func (a *app) traceCommand() *command {
+func (a *app) traceCommand() *cli.Command {
 	l := &looker{app: a}
-	cmd := &command{
-		use:   "trace WAYBILL",
-		short: "Show a waybill's nodes at this depot, with states and errors",
-		args:  exactly(1, "one WAYBILL"),
-		run: func(ctx context.Context, args []string) error {
+	cmd := &cli.Command{
+		Use:   "trace WAYBILL",
+		Short: "Show a waybill's nodes at this depot, with states and errors",
+		Args:  cli.Exactly(1, "one WAYBILL"),
+		Run: func(ctx context.Context, args []string) error {
 			v, err := l.look(ctx)
 			if err != nil {
 				return err
@@ -32,25 +33,25 @@ func (a *app) traceCommand() *command {
 				return err
 			}
 			if l.json {
-				e := json.NewEncoder(a.out)
+				e := json.NewEncoder(a.Out)
 				e.SetEscapeHTML(false)
 				return e.Encode(t)
 			}
-			return nodeTable(t.Nodes).print(a.stdio)
+			return nodeTable(t.Nodes).Print(a.IO)
 		},
 	}
 	l.flags(cmd, true)
 	return cmd
 }
 
-func nodeTable(nodes []control.Node) *table {
-	t := &table{head: []string{"ID", "WHEN", "WHAT", "STATE", "TRIES", "ERRCODE", "TEXT", "LAST ERROR", "RID"}}
+func nodeTable(nodes []control.Node) *cli.Table {
+	t := &cli.Table{Head: []string{"ID", "WHEN", "WHAT", "STATE", "TRIES", "ERRCODE", "TEXT", "LAST ERROR", "RID"}}
 	for _, n := range nodes {
 		code := "-"
 		if n.ErrCode != 0 {
 			code = strconv.Itoa(n.ErrCode)
 		}
-		t.add(n.ID, clockTime(n.ActionTime), strconv.Itoa(n.ActionType)+" "+scan.ActionType(n.ActionType).English(),
+		t.Add(n.ID, clockTime(n.ActionTime), strconv.Itoa(n.ActionType)+" "+scan.ActionType(n.ActionType).English(),
 			n.State, strconv.Itoa(n.Attempts), code, n.ActionMsg, dash(n.LastError), dash(n.RID))
 	}
 	return t

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"time"
+
+	"scanrelay/agent/cmd/cli"
 )
 
 // Set by -ldflags -X; what is left empty comes from the build information.
@@ -57,21 +59,21 @@ func (b build) built() time.Time {
 	return t
 }
 
-func (a *app) versionCommand() *command {
+func (a *app) versionCommand() *cli.Command {
 	var asJSON bool
-	cmd := &command{
-		use:   "version",
-		short: "Say what this program is",
-		args:  noArgs,
-		run: func(context.Context, []string) error {
+	cmd := &cli.Command{
+		Use:   "version",
+		Short: "Say what this program is",
+		Args:  cli.NoArgs,
+		Run: func(context.Context, []string) error {
 			b := thisBuild()
 			if asJSON {
-				return json.NewEncoder(a.out).Encode(b)
+				return json.NewEncoder(a.Out).Encode(b)
 			}
-			_, err := fmt.Fprintf(a.out, "scanrelay %s\ncommit %s\nbuilt %s\n%s %s/%s\n", b.Version, b.Commit, b.Date, b.Go, b.OS, b.Arch)
+			_, err := fmt.Fprintf(a.Out, "scanrelay %s\ncommit %s\nbuilt %s\n%s %s/%s\n", b.Version, b.Commit, b.Date, b.Go, b.OS, b.Arch)
 			return err
 		},
 	}
-	cmd.flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }

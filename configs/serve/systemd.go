@@ -1,4 +1,4 @@
-package main
+package serve
 
 import (
 	"context"
@@ -9,17 +9,18 @@ import (
 	"time"
 )
 
-// notifier tells systemd how a Type=notify service is doing (sd_notify(3)). It
+// Notifier tells systemd how a Type=notify service is doing (sd_notify(3)). It
 // does nothing where no systemd asks.
-type notifier struct {
+type Notifier struct {
 	socket   string
 	interval time.Duration // of WATCHDOG=1; 0: none wanted
 	logger   *slog.Logger
 }
 
-func (a *app) notifier(logger *slog.Logger) *notifier {
-	n := &notifier{logger: logger}
-	for _, entry := range a.env {
+// NewNotifier finds in the environment what systemd asks for.
+func NewNotifier(env []string, logger *slog.Logger) *Notifier {
+	n := &Notifier{logger: logger}
+	for _, entry := range env {
 		name, value, _ := strings.Cut(entry, "=")
 		switch name {
 		case "NOTIFY_SOCKET":
@@ -33,8 +34,8 @@ func (a *app) notifier(logger *slog.Logger) *notifier {
 	return n
 }
 
-// tell sends one state, as READY=1.
-func (n *notifier) tell(state string) {
+// Tell sends one state, as READY=1.
+func (n *Notifier) Tell(state string) {
 	if n.socket == "" {
 		return
 	}
@@ -52,8 +53,8 @@ func (n *notifier) tell(state string) {
 	}
 }
 
-// watch keeps systemd's watchdog quiet while live says nil, until ctx is done.
-func (n *notifier) watch(ctx context.Context, live func() error) {
+// Watch keeps systemd's watchdog quiet while live says nil, until ctx is done.
+func (n *Notifier) Watch(ctx context.Context, live func() error) {
 	if n.socket == "" || n.interval == 0 {
 		return
 	}
@@ -68,7 +69,7 @@ func (n *notifier) watch(ctx context.Context, live func() error) {
 				n.logger.Error("watchdog withheld", "error", err)
 				continue
 			}
-			n.tell("WATCHDOG=1")
+			n.Tell("WATCHDOG=1")
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -7,31 +7,33 @@ import (
 	"unicode"
 )
 
-// table prints rows in columns: aligned and cut to the width on a terminal,
+// Table prints rows in columns: aligned and cut to the width on a terminal,
 // tab-separated in a pipe.
-type table struct {
-	head []string
-	rows [][]string
+type Table struct {
+	Head []string
+	Rows [][]string
 }
 
-func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+// Add adds a row.
+func (t *Table) Add(cells ...string) { t.Rows = append(t.Rows, cells) }
 
-func (t *table) print(s stdio) error {
-	if !s.terminal {
-		return t.plain(s.out)
+// Print writes the table to Out.
+func (t *Table) Print(s IO) error {
+	if !s.Terminal {
+		return t.plain(s.Out)
 	}
-	widths := make([]int, len(t.head))
-	for _, row := range append([][]string{t.head}, t.rows...) {
+	widths := make([]int, len(t.Head))
+	for _, row := range append([][]string{t.Head}, t.Rows...) {
 		for i, cell := range row {
 			widths[i] = max(widths[i], cells(cell))
 		}
 	}
-	if strings.Join(t.head, "") != "" {
-		if err := t.line(s, t.head, widths, true); err != nil {
+	if strings.Join(t.Head, "") != "" {
+		if err := t.line(s, t.Head, widths, true); err != nil {
 			return err
 		}
 	}
-	for _, row := range t.rows {
+	for _, row := range t.Rows {
 		if err := t.line(s, row, widths, false); err != nil {
 			return err
 		}
@@ -39,27 +41,27 @@ func (t *table) print(s stdio) error {
 	return nil
 }
 
-func (t *table) line(s stdio, row []string, widths []int, head bool) error {
+func (t *Table) line(s IO, row []string, widths []int, head bool) error {
 	var b strings.Builder
 	for i, cell := range row {
-		cell = visible(cell)
+		cell = Visible(cell)
 		b.WriteString(cell)
 		if i < len(row)-1 {
 			b.WriteString(strings.Repeat(" ", widths[i]-cells(cell)+2))
 		}
 	}
-	text := strings.TrimRight(cut(b.String(), s.width), " ")
+	text := strings.TrimRight(cut(b.String(), s.Width), " ")
 	if head {
 		text = "\x1b[1m" + text + "\x1b[0m"
 	}
-	_, err := fmt.Fprintln(s.out, text)
+	_, err := fmt.Fprintln(s.Out, text)
 	return err
 }
 
-func (t *table) plain(w io.Writer) error {
-	for _, row := range t.rows {
+func (t *Table) plain(w io.Writer) error {
+	for _, row := range t.Rows {
 		for i := range row {
-			row[i] = visible(row[i])
+			row[i] = Visible(row[i])
 		}
 		if _, err := fmt.Fprintln(w, strings.Join(row, "\t")); err != nil {
 			return err
@@ -68,9 +70,9 @@ func (t *table) plain(w io.Writer) error {
 	return nil
 }
 
-// visible puts a blank in the place of what would move the cursor: texts come
+// Visible puts a blank in the place of what would move the cursor: texts come
 // from scanners and from WeChat.
-func visible(s string) string {
+func Visible(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || unicode.In(r, unicode.Cf) {
 			return ' '
@@ -114,6 +116,14 @@ func cut(s string, width int) string {
 			return s[:i] + "…"
 		}
 		n += cellsOf(r)
+	}
+	return s
+}
+
+// Pad fills a text up to width cells.
+func Pad(s string, width int) string {
+	for n := cells(s); n < width; n++ {
+		s += " "
 	}
 	return s
 }

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -10,10 +10,10 @@ import (
 )
 
 // smallTree has one of each kind of command; what runs says so on out.
-func smallTree(a *app) *command {
-	say := func(c *command, more func() string) *command {
-		c.run = func(_ context.Context, args []string) error {
-			_, err := fmt.Fprintf(a.out, "%s %q%s\n", c.name(), args, more())
+func smallTree(a IO) *Command {
+	say := func(c *Command, more func() string) *Command {
+		c.Run = func(_ context.Context, args []string) error {
+			_, err := fmt.Fprintf(a.Out, "%s %q%s\n", c.name(), args, more())
 			return err
 		}
 		return c
@@ -21,15 +21,15 @@ func smallTree(a *app) *command {
 	nothing := func() string { return "" }
 	var file string
 	var all bool
-	get := say(&command{use: "get ID", short: "Get one", args: exactly(1, "one ID")},
+	get := say(&Command{Use: "get ID", Short: "Get one", Args: Exactly(1, "one ID")},
 		func() string { return fmt.Sprintf(" %s %t", file, all) })
-	get.flags().StringVarP(&file, "config", "c", "none", "the `FILE`")
-	get.flags().BoolVar(&all, "all", false, "all of it")
-	box := &command{use: "box", short: "Work on boxes"}
-	box.add(get, say(&command{use: "empty", short: "Empty it", args: noArgs}, nothing))
-	root := &command{use: "tree", short: "A tree"}
-	root.add(say(&command{use: "any", short: "Takes anything"}, nothing), box,
-		say(&command{use: "gone", hidden: true, raw: true}, nothing), a.helpCommand(root))
+	get.Flags().StringVarP(&file, "config", "c", "none", "the `FILE`")
+	get.Flags().BoolVar(&all, "all", false, "all of it")
+	box := &Command{Use: "box", Short: "Work on boxes"}
+	box.Add(get, say(&Command{Use: "empty", Short: "Empty it", Args: NoArgs}, nothing))
+	root := &Command{Use: "tree", Short: "A tree"}
+	root.Add(say(&Command{Use: "any", Short: "Takes anything"}, nothing), box,
+		say(&Command{Use: "gone", Hidden: true, Raw: true}, nothing), a.HelpCommand(root))
 	return root
 }
 
@@ -59,9 +59,9 @@ func TestCommands(t *testing.T) {
 	} {
 		t.Run(c.line, func(t *testing.T) {
 			var out bytes.Buffer
-			a := &app{stdio: stdio{out: &out}}
+			a := IO{Out: &out}
 			cmd, err := a.execute(t.Context(), smallTree(a), strings.Fields(c.line))
-			var usage usageError
+			var usage UsageError
 			switch {
 			case c.wrong == "" && err != nil:
 				t.Fatal(err)
@@ -89,7 +89,7 @@ func TestHelp(t *testing.T) {
 		"help box get": get, "box get --help": get, "-h box get": get, "box get 1 2 -h": get,
 	} {
 		var out bytes.Buffer
-		a := &app{stdio: stdio{out: &out}}
+		a := IO{Out: &out}
 		if _, err := a.execute(t.Context(), smallTree(a), strings.Fields(line)); err != nil || out.String() != want {
 			t.Errorf("%s: %v\n%s\nwant\n%s", line, err, out.String(), want)
 		}

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -8,10 +8,10 @@ import (
 
 func TestTableOnATerminal(t *testing.T) {
 	var b bytes.Buffer
-	tb := &table{head: []string{"WHAT", "TEXT"}}
-	tb.add("到件", "一二三四五六七八九十")
-	tb.add("push", "a\x1b[2Jb\nc")
-	if err := tb.print(stdio{out: &b, terminal: true, width: 20}); err != nil {
+	tb := &Table{Head: []string{"WHAT", "TEXT"}}
+	tb.Add("到件", "一二三四五六七八九十")
+	tb.Add("push", "a\x1b[2Jb\nc")
+	if err := tb.Print(IO{Out: &b, Terminal: true, Width: 20}); err != nil {
 		t.Fatal(err)
 	}
 	want := "\x1b[1mWHAT  TEXT\x1b[0m\n到件  一二三四五六…\npush  a [2Jb c\n"
@@ -27,24 +27,13 @@ func TestTableOnATerminal(t *testing.T) {
 
 func TestTableInAPipe(t *testing.T) {
 	var b bytes.Buffer
-	tb := &table{head: []string{"WHAT", "TEXT"}}
-	tb.add("到件", "tab\tand\nline")
-	if err := tb.print(stdio{out: &b}); err != nil {
+	tb := &Table{Head: []string{"WHAT", "TEXT"}}
+	tb.Add("到件", "tab\tand\nline")
+	if err := tb.Print(IO{Out: &b}); err != nil {
 		t.Fatal(err)
 	}
 	if b.String() != "到件\ttab and line\n" {
 		t.Errorf("%q", b.String())
-	}
-}
-
-func TestPayloadsShowTheirFraming(t *testing.T) {
-	for in, want := range map[string]string{
-		"\x02YT1;YT2\x03\r\n": `\x02YT1;YT2\x03\r\n`, "YT1\tYT2\x1d": `YT1\tYT2\x1d`, "\ufeffYT1": `\ufeffYT1`, "\xba\xbcYT1\ufffd": `\xba\xbcYT1` + "\ufffd",
-		"{\r\n\t\"a\": 1}\x00": `{   "a": 1}\x00`, "杭州'\"\\": `杭州'"\`,
-	} {
-		if got := plainly(in); got != want {
-			t.Errorf("%q is shown as %s, want %s", in, got, want)
-		}
 	}
 }
 
