@@ -62,14 +62,16 @@ func eventOf(r *store.Record, reveal bool) Event {
 	}
 }
 
-func nodeOf(r *store.Record, reveal bool) Node {
+// NodeOf shows a record; reveal shows its personal data.
+func NodeOf(r *store.Record, reveal bool) Node {
 	return Node{
 		Event: eventOf(r, reveal), ActionMsg: text(r.Event.ActionMsg.Reveal(), reveal),
 		ErrCode: r.Last.ErrCode, RID: r.Last.RID,
 	}
 }
 
-func rejectedOf(q *store.Quarantined, reveal bool) Rejected {
+// RejectedOf shows what is in quarantine; reveal shows its personal data.
+func RejectedOf(q *store.Quarantined, reveal bool) Rejected {
 	reason := q.Reason
 	if q.Index >= 0 {
 		reason = "element " + strconv.Itoa(q.Index) + ": " + reason

@@ -56,7 +56,7 @@ func CheckState(name string) error {
 // events calls fn for each stored event in that state, or each Rejected.
 func events(ctx context.Context, r Reader, state string, reveal bool, fn func(any) error) error {
 	if state == StateRejected {
-		return r.Quarantine(ctx, func(q store.Quarantined) error { return fn(rejectedOf(&q, reveal)) })
+		return r.Quarantine(ctx, func(q store.Quarantined) error { return fn(RejectedOf(&q, reveal)) })
 	}
 	var f store.Filter
 	if s, ok := store.ParseState(state); ok {
@@ -68,7 +68,7 @@ func events(ctx context.Context, r Reader, state string, reveal bool, fn func(an
 // deadLetters calls fn for each dead letter.
 func deadLetters(ctx context.Context, r Reader, reveal bool, fn func(any) error) error {
 	dead := store.Dead
-	return r.Scan(ctx, store.Filter{State: &dead}, func(rec store.Record) error { return fn(nodeOf(&rec, reveal)) })
+	return r.Scan(ctx, store.Filter{State: &dead}, func(rec store.Record) error { return fn(NodeOf(&rec, reveal)) })
 }
 
 // deadIDs returns the ids of all dead letters.
@@ -87,7 +87,7 @@ func trace(ctx context.Context, r Reader, waybill string, reveal bool) (Trace, e
 	t := Trace{WaybillID: string(id), Nodes: []Node{}}
 	err := r.Scan(ctx, store.Filter{Waybill: id}, func(rec store.Record) error {
 		if len(t.Nodes) < maxNodes {
-			t.Nodes = append(t.Nodes, nodeOf(&rec, reveal))
+			t.Nodes = append(t.Nodes, NodeOf(&rec, reveal))
 		}
 		return nil
 	})

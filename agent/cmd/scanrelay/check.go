@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -92,7 +91,7 @@ func (c *checker) probe(ctx context.Context, cfg *configs.Agent, m *mapping.Mapp
 			risky++
 		}
 		if c.json {
-			if err := c.encode(map[string]any{"broker": intake.Redacted(broker), "findings": list}); err != nil {
+			if err := c.JSON(map[string]any{"broker": intake.Redacted(broker), "findings": list}); err != nil {
 				return err
 			}
 			continue
@@ -150,7 +149,7 @@ func (c *checker) explain(m *mapping.Mapper) error {
 	}
 	e := m.Explain(c.topic, payload, mapping.Info{})
 	if c.json {
-		err = c.explainJSON(e)
+		err = c.JSON(explanation(e))
 	} else {
 		err = c.explainText(e)
 	}
@@ -218,52 +217,14 @@ func (c *checker) read1(r mapping.ReadExplanation) error {
 	return t.Print(c.IO)
 }
 
-// explainedField and the like are check --payload --json.
-type explainedField struct {
-	Field string `json:"field"`
-	Value string `json:"value"`
-	From  string `json:"from"`
-	Sent  string `json:"sent,omitempty"`
-}
-
-type explainedRead struct {
-	Index   int              `json:"index"`
-	Outcome string           `json:"outcome"`
-	Reason  string           `json:"reason"`
-	EventID string           `json:"event_id,omitempty"`
-	Fields  []explainedField `json:"fields"`
-}
-
-// explained is what a payload becomes.
+// explained is check --payload --json.
 type explained struct {
-	Topic    string          `json:"topic"`
-	Source   int             `json:"source"`
-	Filter   string          `json:"filter"`
-	Reads    []explainedRead `json:"reads"`
-	Events   int             `json:"events"`
-	Rejected int             `json:"rejected"`
-	Ignored  int             `json:"ignored"`
+	*mapping.Explanation
+	Events   int `json:"events"`
+	Rejected int `json:"rejected"`
+	Ignored  int `json:"ignored"`
 }
 
 func explanation(e *mapping.Explanation) explained {
-	out := explained{e.Topic, e.Source, e.Filter, []explainedRead{}, len(e.Batch.Events), len(e.Batch.Rejects), e.Batch.Ignored}
-	for _, r := range e.Reads {
-		read := explainedRead{Index: r.Index, Outcome: r.Outcome, Reason: r.Reason, Fields: []explainedField{}}
-		if r.Event != nil {
-			read.EventID = r.Event.EventID
-		}
-		for _, f := range r.Fields {
-			read.Fields = append(read.Fields, explainedField{f.Field, f.Value, f.From, f.Sent})
-		}
-		out.Reads = append(out.Reads, read)
-	}
-	return out
-}
-
-func (c *checker) explainJSON(e *mapping.Explanation) error { return c.encode(explanation(e)) }
-
-func (c *checker) encode(v any) error {
-	enc := json.NewEncoder(c.Out)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
+	return explained{e, len(e.Batch.Events), len(e.Batch.Rejects), e.Batch.Ignored}
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"scanrelay/agent/cmd/cli"
@@ -26,13 +27,10 @@ func (a *app) deadletterList() *cli.Command {
 		Short: "List the dead letters with the last answer of each",
 		Args:  cli.NoArgs,
 		Run: func(ctx context.Context, _ []string) error {
-			v, err := l.look(ctx)
-			if err != nil {
-				return err
-			}
-			defer v.Close()
-			l.note(v)
-			return l.listDead(ctx, v)
+			return l.look(ctx, func(v control.View) error {
+				l.note(v)
+				return l.listDead(ctx, v)
+			})
 		},
 	}
 	l.flags(cmd, true)
@@ -46,10 +44,7 @@ func (l *looker) listDead(ctx context.Context, v control.View) error {
 			_, err := out.Write(append(line, '\n'))
 			return err
 		})
-		if err != nil {
-			return err
-		}
-		return out.Flush()
+		return errors.Join(err, out.Flush())
 	}
 	var nodes []control.Node
 	err := v.DeadLetters(ctx, l.reveal, func(line json.RawMessage) error {
@@ -122,18 +117,15 @@ func (l *looker) change(ctx context.Context, ids []string, done string, do func(
 	if err := control.CheckIDs(ids); err != nil {
 		return cli.UsageError{Err: err}
 	}
-	c, err := l.dial(ctx)
-	if err != nil {
+	return l.dial(ctx, func(c *control.Client) error {
+		n, err := do(c)
+		switch {
+		case err != nil:
+			return err
+		case l.json:
+			return l.JSON(map[string]int{"count": n})
+		}
+		_, err = fmt.Fprintf(l.Out, "%d %s\n", n, done)
 		return err
-	}
-	defer c.Close()
-	n, err := do(c)
-	if err != nil {
-		return err
-	}
-	if l.json {
-		return json.NewEncoder(l.Out).Encode(map[string]int{"count": n})
-	}
-	_, err = fmt.Fprintf(l.Out, "%d %s\n", n, done)
-	return err
+	})
 }

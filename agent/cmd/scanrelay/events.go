@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -33,18 +34,12 @@ func (a *app) eventsCommand() *cli.Command {
 
 // listEvents prints the events in a state, "" for all.
 func (l *looker) listEvents(ctx context.Context, state string) error {
-	v, err := l.look(ctx)
-	if err != nil {
-		return err
-	}
-	defer v.Close()
-	l.note(v)
-	out := bufio.NewWriter(l.Out)
-	err = v.Events(ctx, state, l.reveal, func(line json.RawMessage) error { return l.eventLine(out, state, line) })
-	if err != nil {
-		return err
-	}
-	return out.Flush()
+	return l.look(ctx, func(v control.View) error {
+		l.note(v)
+		out := bufio.NewWriter(l.Out)
+		err := v.Events(ctx, state, l.reveal, func(line json.RawMessage) error { return l.eventLine(out, state, line) })
+		return errors.Join(err, out.Flush())
+	})
 }
 
 // eventLine prints one event: as it came with --json, else in fixed columns, so

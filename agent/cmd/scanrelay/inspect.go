@@ -44,22 +44,33 @@ func (l *looker) agentOf() (*configs.Agent, error) {
 	return cfg, nil
 }
 
-// look opens the agent, running or not.
-func (l *looker) look(ctx context.Context) (control.View, error) {
+// look opens the agent, running or not, for as long as show takes.
+func (l *looker) look(ctx context.Context, show func(control.View) error) error {
 	cfg, err := l.agentOf()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return control.Open(ctx, cfg.DataDir, cfg.Depot.ID, thisBuild().Version)
+	v, err := control.Open(ctx, cfg.DataDir, cfg.Depot.ID, thisBuild().Version)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	return show(v)
 }
 
-// dial reaches the running agent; changing something needs one.
-func (l *looker) dial(ctx context.Context) (*control.Client, error) {
+// dial reaches the running agent for as long as do takes; changing something
+// needs one.
+func (l *looker) dial(ctx context.Context, do func(*control.Client) error) error {
 	cfg, err := l.agentOf()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return control.Dial(ctx, cfg.DataDir)
+	c, err := control.Dial(ctx, cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return do(c)
 }
 
 // note tells on stderr, when a person reads, that no agent runs.

@@ -183,7 +183,7 @@ func (l *ear) showJSON(h intake.Heard, e *mapping.Explanation) error {
 	if !l.looker.reveal {
 		h.Payload = []byte(scan.MaskDigitRuns(string(h.Payload)))
 	}
-	return l.encode(struct {
+	return l.JSON(struct {
 		intake.Heard
 		Becomes explained `json:"becomes"`
 	}{h, explanation(e)})

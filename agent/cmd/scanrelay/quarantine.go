@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"scanrelay/agent/cmd/cli"
@@ -47,21 +46,18 @@ func (a *app) quarantineReplay() *cli.Command {
 			if err := control.CheckRejected(ids); err != nil {
 				return cli.UsageError{Err: err}
 			}
-			c, err := l.dial(ctx)
-			if err != nil {
+			return l.dial(ctx, func(c *control.Client) error {
+				r, err := c.Replay(ctx, ids...)
+				switch {
+				case err != nil:
+					return err
+				case l.json:
+					return a.JSON(r)
+				}
+				_, err = fmt.Fprintf(a.Out, "%d entries: %d left the quarantine, %d remain; %d events stored, %d duplicate, %d ignored\n",
+					r.Entries, r.Left, r.Remaining, r.Events, r.Duplicate, r.Ignored)
 				return err
-			}
-			defer c.Close()
-			r, err := c.Replay(ctx, ids...)
-			if err != nil {
-				return err
-			}
-			if l.json {
-				return json.NewEncoder(a.Out).Encode(r)
-			}
-			_, err = fmt.Fprintf(a.Out, "%d entries: %d left the quarantine, %d remain; %d events stored, %d duplicate, %d ignored\n",
-				r.Entries, r.Left, r.Remaining, r.Events, r.Duplicate, r.Ignored)
-			return err
+			})
 		},
 	}
 	l.flags(cmd, false)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"time"
@@ -19,19 +18,16 @@ func (a *app) statusCommand() *cli.Command {
 		Short: "Show what the agent is doing now",
 		Args:  cli.NoArgs,
 		Run: func(ctx context.Context, _ []string) error {
-			v, err := l.look(ctx)
-			if err != nil {
-				return err
-			}
-			defer v.Close()
-			s, err := v.Status(ctx)
-			if err != nil {
-				return err
-			}
-			if l.json {
-				return json.NewEncoder(a.Out).Encode(s)
-			}
-			return a.printStatus(s, v.Running())
+			return l.look(ctx, func(v control.View) error {
+				s, err := v.Status(ctx)
+				switch {
+				case err != nil:
+					return err
+				case l.json:
+					return a.JSON(s)
+				}
+				return a.printStatus(s, v.Running())
+			})
 		},
 	}
 	l.flags(cmd, false)

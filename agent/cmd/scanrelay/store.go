@@ -68,7 +68,7 @@ func (l *looker) checkStore() error {
 		return storeError(cfg.DataDir, err)
 	}
 	if l.json {
-		err = json.NewEncoder(l.Out).Encode(struct {
+		err = l.JSON(struct {
 			Good     bool                `json:"good"`
 			Files    []*store.FileReport `json:"files"`
 			Aside    []string            `json:"aside"`
@@ -159,17 +159,9 @@ func (l *looker) export(ctx context.Context, r *store.Reader) error {
 	err := r.Scan(ctx, store.Filter{}, func(rec store.Record) error { return enc.Encode(l.exported(&rec)) })
 	if err == nil {
 		err = r.Quarantine(ctx, func(q store.Quarantined) error {
-			payload := string(q.Payload)
-			if !l.reveal {
-				payload = scan.MaskDigitRuns(payload)
-			}
-			return enc.Encode(control.Rejected{
-				Event: control.Event{
-					ID: fmt.Sprint("rejected-", q.Seq), ReceivedAt: control.Stamp{Time: q.ReceivedAt},
-					State: control.StateRejected, LastError: l.text(scan.Text(q.Reason)),
-				},
-				Topic: l.text(scan.Text(q.Topic)), Payload: []byte(payload),
-			})
+			x := control.RejectedOf(&q, l.reveal)
+			x.LastError = l.text(scan.Text(q.Reason))
+			return enc.Encode(x)
 		})
 	}
 	return errors.Join(err, out.Flush())
@@ -177,13 +169,7 @@ func (l *looker) export(ctx context.Context, r *store.Reader) error {
 
 func (l *looker) exported(r *store.Record) *exportedEvent {
 	e := &r.Event
-	x := &exportedEvent{DeviceID: e.DeviceID, Pickup: l.courier(e.Pickup), Delivery: l.courier(e.Delivery)}
-	x.Event = control.Event{
-		ID: r.ID.String(), EventID: e.EventID, WaybillID: string(e.Waybill), ActionType: int(e.ActionType),
-		ActionTime: e.ActionTime, ReceivedAt: control.Stamp{Time: e.ReceivedAt}, State: r.State.String(),
-		Attempts: r.Attempts, LastError: l.text(scan.Text(r.Last.Reason)), FinishedAt: control.Stamp{Time: r.FinishedAt},
-	}
-	x.ActionMsg, x.ErrCode, x.RID = l.text(e.ActionMsg), r.Last.ErrCode, r.Last.RID
+	x := &exportedEvent{Node: control.NodeOf(r, l.reveal), DeviceID: e.DeviceID, Pickup: l.courier(e.Pickup), Delivery: l.courier(e.Delivery)}
 	if w := e.Data; w != nil {
 		x.Waybill = &exportedWaybill{w.CreateTime, l.party(&w.Sender), l.party(&w.Receiver)}
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -19,25 +18,19 @@ func (a *app) traceCommand() *cli.Command {
 		Short: "Show a waybill's nodes at this depot, with states and errors",
 		Args:  cli.Exactly(1, "one WAYBILL"),
 		Run: func(ctx context.Context, args []string) error {
-			v, err := l.look(ctx)
-			if err != nil {
-				return err
-			}
-			defer v.Close()
-			l.note(v)
-			t, err := v.Trace(ctx, args[0], l.reveal)
-			if errors.Is(err, control.ErrUnknownWaybill) {
-				return fmt.Errorf("%s: %w", scan.NormalizeWaybill(args[0]), err)
-			}
-			if err != nil {
-				return err
-			}
-			if l.json {
-				e := json.NewEncoder(a.Out)
-				e.SetEscapeHTML(false)
-				return e.Encode(t)
-			}
-			return nodeTable(t.Nodes).Print(a.IO)
+			return l.look(ctx, func(v control.View) error {
+				l.note(v)
+				t, err := v.Trace(ctx, args[0], l.reveal)
+				switch {
+				case errors.Is(err, control.ErrUnknownWaybill):
+					return fmt.Errorf("%s: %w", scan.NormalizeWaybill(args[0]), err)
+				case err != nil:
+					return err
+				case l.json:
+					return a.JSON(t)
+				}
+				return nodeTable(t.Nodes).Print(a.IO)
+			})
 		},
 	}
 	l.flags(cmd, true)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -68,7 +67,7 @@ func (a *app) versionCommand() *cli.Command {
 		Run: func(context.Context, []string) error {
 			b := thisBuild()
 			if asJSON {
-				return json.NewEncoder(a.Out).Encode(b)
+				return a.JSON(b)
 			}
 			_, err := fmt.Fprintf(a.Out, "scanrelay %s\ncommit %s\nbuilt %s\n%s %s/%s\n", b.Version, b.Commit, b.Date, b.Go, b.OS, b.Arch)
 			return err

@@ -10,39 +10,40 @@ import (
 // Explanation shows what a payload becomes and why, for `scanrelay check
 // --payload`.
 type Explanation struct {
-	Topic string
+	Topic string `json:"topic"`
 	// Source is the place of the source that takes the message, 0 the first;
 	// -1: none does.
-	Source  int
-	Filter  string
-	Decoder string
-	Reads   []ReadExplanation
-	Batch   scan.Batch
-	current int // the read whose fields come now; -1: none
+	Source  int               `json:"source"`
+	Filter  string            `json:"filter"`
+	Decoder string            `json:"-"`
+	Reads   []ReadExplanation `json:"reads"`
+	Batch   scan.Batch        `json:"-"`
+	current int               // the read whose fields come now; -1: none
 }
 
 // ReadExplanation is one read, or with Index -1 the whole message.
 type ReadExplanation struct {
-	Index   int
-	Fields  []FieldExplanation
-	Outcome string // event, ignored or rejected
-	Reason  string // why, where it is no event
-	Event   *scan.Event
+	Index   int                `json:"index"`
+	Outcome string             `json:"outcome"` // event, ignored or rejected
+	Reason  string             `json:"reason"`  // why, where it is no event
+	EventID string             `json:"event_id,omitempty"`
+	Fields  []FieldExplanation `json:"fields"`
+	Event   *scan.Event        `json:"-"`
 }
 
 // FieldExplanation tells where one field's value came from. What is about a
 // person is masked; the Event has the content.
 type FieldExplanation struct {
-	Field string
-	From  string // the place, and what was done with it
-	Sent  string // as the device sent it, where that differs
-	Value string
+	Field string `json:"field"`
+	Value string `json:"value"`
+	From  string `json:"from"`           // the place, and what was done with it
+	Sent  string `json:"sent,omitempty"` // as the device sent it, where that differs
 }
 
 // Explain maps a message as Map does and says where each value came from. It
 // changes nothing: a birth message is not remembered.
 func (m *Mapper) Explain(topic string, payload []byte, info Info) *Explanation {
-	e := &Explanation{Source: -1, current: -1}
+	e := &Explanation{Source: -1, Reads: []ReadExplanation{}, current: -1}
 	e.Batch = m.run(topic, payload, info, e)
 	slices.SortStableFunc(e.Reads, func(a, b ReadExplanation) int { return cmp.Compare(a.Index, b.Index) })
 	return e
@@ -65,7 +66,11 @@ func (e *Explanation) read(el *element) {
 	if e == nil {
 		return
 	}
-	e.Reads = append(e.Reads, ReadExplanation{Index: el.index})
+	e.begin(el.index)
+}
+
+func (e *Explanation) begin(index int) {
+	e.Reads = append(e.Reads, ReadExplanation{Index: index, Fields: []FieldExplanation{}})
 	e.current = len(e.Reads) - 1
 }
 
@@ -77,7 +82,7 @@ func (e *Explanation) field(f field, from, sent, value string) {
 		sent = ""
 	}
 	r := &e.Reads[e.current]
-	shown := FieldExplanation{f.String(), from, masked(f, sent), masked(f, value)}
+	shown := FieldExplanation{Field: f.String(), Value: masked(f, value), From: from, Sent: masked(f, sent)}
 	if last := len(r.Fields) - 1; last >= 0 && r.Fields[last].Field == shown.Field {
 		r.Fields[last] = shown // what was found was then judged
 		return
@@ -119,14 +124,13 @@ func (e *Explanation) end(el *element, outcome, reason string, ev *scan.Event) {
 		if el != nil {
 			index = el.index
 		}
-		e.Reads = append(e.Reads, ReadExplanation{Index: index})
-		e.current = len(e.Reads) - 1
+		e.begin(index)
 	}
 	r := &e.Reads[e.current]
 	r.Outcome, r.Reason = outcome, reason
 	if ev != nil {
 		copied := *ev
-		r.Event = &copied
+		r.Event, r.EventID = &copied, ev.EventID
 	}
 	e.current = -1
 }

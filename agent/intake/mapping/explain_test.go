@@ -43,7 +43,7 @@ func TestExplain(t *testing.T) {
 	if line.Reads[0].Index != 0 || line.Reads[0].Outcome != "rejected" {
 		t.Errorf("not in the order of the message: %+v", line.Reads)
 	}
-	if f := line.Reads[1].Fields[0]; f != (FieldExplanation{"waybill_id", "the text, pattern", "YT690********00 138******00", "YT6900634716900"}) {
+	if f := line.Reads[1].Fields[0]; f != (FieldExplanation{"waybill_id", "YT6900634716900", "the text, pattern", "YT690********00 138******00"}) {
 		t.Errorf("waybill_id %+v", f)
 	}
 	// Personal data is masked.
