@@ -36,7 +36,7 @@ func (b *bench) site(o rig.Options) *rig.Site {
 func (b *bench) idle() {
 	site := b.site(rig.Options{})
 	site.Start()
-	site.AwaitStatus(30*time.Second, "a sync", func(st rig.Status) bool { return st.Central.Connected })
+	site.AwaitStatus("a sync", func(st rig.Status) bool { return st.Central.Connected })
 	b.add("RssAnon, idle", "<= 16 MiB", "%.1f MiB", proc{site.Agent.PID()}.anon())
 }
 
@@ -107,12 +107,12 @@ func (b *bench) push() {
 	parcels, all := scans("YT", b.pushes)
 	site.Import(parcels)
 	publish(b, site, earlier(parcels), 10, 50)
-	site.Drain(3 * time.Minute)
+	site.Drain()
 	p := proc{site.Agent.PID()}
 	before, peak := p.written(), p.watch()
 	begin := time.Now()
 	publish(b, site, all, 10, 50)
-	site.Drain(10 * time.Minute)
+	site.Drain()
 	took := time.Since(begin)
 	b.add("scan to pathnotify, concurrency 64", ">= 5,000 events/s", "%.0f events/s", rate(len(all), took))
 	b.add("bytes written per event, scan to outcome", "", "%d", (p.written()-before)/int64(len(all)))
@@ -138,7 +138,7 @@ func (b *bench) latency() {
 	parcels, all := scans("YT", max(n, 4))
 	site.Import(parcels)
 	publish(b, site, earlier(parcels), 10, 50)
-	site.Drain(3 * time.Minute)
+	site.Drain()
 	p := proc{site.Agent.PID()}
 	before := p.written()
 	scanner := site.Scanner("steady")
@@ -151,7 +151,7 @@ func (b *bench) latency() {
 	if err := scanner.Publish(b.Context(), all); err != nil {
 		b.Fatalf("publish: %v", err)
 	}
-	site.Drain(time.Minute)
+	site.Drain()
 	b.add("bytes written per event at 100 events/s, scan to outcome", "", "%d", (p.written()-before)/int64(len(all)))
 	lock.Lock()
 	defer lock.Unlock()

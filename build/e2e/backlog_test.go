@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"testing"
-	"time"
 
 	"scanrelay/build/rig"
 )
@@ -19,16 +18,16 @@ func TestBacklogLargerThanMemory(t *testing.T) {
 	site.Import(parcels[:parcelCount/2])
 	site.WeChat.Cut()
 	publish(t, site.Scanner("line-1"), rig.Scans(parcels, perNode, "line-1"))
-	site.AwaitStatus(2*time.Minute, "everything to be synced", func(st rig.Status) bool {
+	site.AwaitStatus("everything to be synced", func(st rig.Status) bool {
 		return st.Pending.Unsynced == 0 && st.Pending.AwaitingWaybill == parcelCount/2*perNode
 	})
-	kills := []rig.Kill{site.KillAgent()}
+	site.KillAgent()
 	site.WeChat.Open()
-	site.AwaitStatus(2*time.Minute, "a part to be pushed", func(st rig.Status) bool {
+	site.AwaitStatus("a part to be pushed", func(st rig.Status) bool {
 		return st.Outcome["pushed"]+st.Outcome["not_bound"] > parcelCount/4
 	})
-	kills = append(kills, site.KillAgent())
+	site.KillAgent()
 	site.Import(parcels[parcelCount/2:])
-	site.Drain(4 * time.Minute)
-	site.Audit(rig.Allow{Kills: kills, PerKill: concurrency, Lost: concurrency})
+	site.Drain()
+	site.Audit(rig.Allow{PerKill: concurrency, Lost: concurrency})
 }

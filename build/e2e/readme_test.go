@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"scanrelay/build/rig"
 	"scanrelay/wechat/fake"
@@ -69,7 +68,7 @@ func TestReadme(t *testing.T) {
 			awaitAnswer(t, name, "http://"+ready[name]+"/readyz")
 		}
 	}
-	rig.Await(t, 2*time.Minute, "the scan to be pushed", func() (bool, string) {
+	rig.Await(t, "the scan to be pushed", func() (bool, string) {
 		return len(wechat.Pushes()) == 1, fmt.Sprintf("%+v", wechat.Calls())
 	})
 	if p := wechat.Pushes()[0]; p.WaybillID != "YT6900634716900" || p.Node.ActionMsg != "快件到达 【杭州转运中心】" {
@@ -93,7 +92,7 @@ func bash(t *testing.T, commands string) {
 
 func awaitAnswer(t *testing.T, name, url string) {
 	t.Helper()
-	rig.Await(t, time.Minute, name+" to be ready", func() (bool, string) {
+	rig.Await(t, name+" to be ready", func() (bool, string) {
 		resp, err := http.Get(url)
 		if err != nil {
 			return false, err.Error()

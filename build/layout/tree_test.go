@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"bytes"
 	"go/ast"
 	"go/build/constraint"
 	"go/parser"
@@ -25,13 +26,14 @@ type file struct {
 	path    string // from the top of the tree
 	pkg     string // its folder, from the top of the tree
 	test    bool
+	lines   int
 	imports []string // module-internal ones without the module path and slash
 	syntax  *ast.File
 	when    constraint.Expr // its build constraint; nil if none
 }
 
-// readTree parses the import lines of every Go file itself: a test that asked
-// the go command for them would be served from the cache and see nothing.
+// readTree parses every Go file itself: a test that asked the go command would
+// be served from the cache and see nothing.
 func readTree(t *testing.T) []file {
 	t.Helper()
 	var files []file
@@ -76,7 +78,11 @@ func skipFolder(path, name string) error {
 
 func readFile(t *testing.T, path string) file {
 	t.Helper()
-	syntax, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly|parser.ParseComments)
+	source, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	syntax, err := parser.ParseFile(token.NewFileSet(), path, source, parser.ParseComments|parser.SkipObjectResolution)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +92,8 @@ func readFile(t *testing.T, path string) file {
 	}
 	f := file{
 		path: filepath.ToSlash(rel), pkg: filepath.ToSlash(filepath.Dir(rel)),
-		test: strings.HasSuffix(path, "_test.go"), syntax: syntax, when: buildLine(t, syntax),
+		test: strings.HasSuffix(path, "_test.go"), lines: bytes.Count(source, []byte("\n")),
+		syntax: syntax, when: buildLine(t, syntax),
 	}
 	for _, spec := range syntax.Imports {
 		name, err := strconv.Unquote(spec.Path.Value)

@@ -2,9 +2,7 @@ package rig
 
 import (
 	"fmt"
-	"slices"
 	"strings"
-	"time"
 
 	"scanrelay/wechat/fake"
 )
@@ -12,9 +10,7 @@ import (
 // Allow is what an audit lets pass, because something was done to the site.
 // The zero value lets nothing pass.
 type Allow struct {
-	// Kills are the kills of the agent; each may have cost PerKill double
-	// pushes.
-	Kills   []Kill
+	// PerKill is how many double pushes each kill of the agent may have cost.
 	PerKill int
 	// Lost is how many double pushes answers of WeChat that were lost on the
 	// way, or abandoned calls, may have cost.
@@ -22,32 +18,18 @@ type Allow struct {
 	// Unreachable: central was away, so reverse lookups may have failed
 	// with 932001.
 	Unreachable bool
-	// Superseded: events may have been overtaken by newer ones.
-	Superseded bool
 }
 
-// Kill is a kill of the agent: nothing that was sent before Back is from the
-// next agent.
-type Kill struct{ Back time.Time }
-
-// KillAgent kills the agent and starts it again at once.
-func (s *Site) KillAgent() Kill {
-	s.t.Helper()
-	s.Agent.Kill()
-	k := Kill{Back: time.Now()}
-	s.StartAgent()
-	return k
-}
-
-// Evidence is all that is known about a site after everything has drained:
+// evidence is all that is known about a site after everything has drained:
 // what scanners, agent and WeChat say, each on its own.
-type Evidence struct {
-	Sent, Acked map[Key]Scan
-	Lines       []Line
-	Status      Status
-	Pushes      []fake.Push
-	Lookups     []fake.Lookup
-	Calls       []fake.Call
+type evidence struct {
+	sent, acked map[key]Scan
+	lines       []Line
+	status      Status
+	pushes      []fake.Push
+	lookups     []fake.Lookup
+	calls       []fake.Call
+	kills       int // of the agent
 }
 
 // Audit gathers the evidence, reports every contradiction in it and what of
@@ -58,22 +40,23 @@ func (s *Site) Audit(allow Allow) {
 	if err != nil {
 		s.t.Errorf("ask for the status: %v", err)
 	}
-	e := Evidence{
-		Sent: s.Ledger.Sent(), Acked: s.Ledger.Acked(), Lines: s.Events(), Status: st,
-		Pushes: s.WeChat.Pushes(), Lookups: s.WeChat.Lookups(), Calls: s.WeChat.Calls(),
+	e := evidence{
+		lines: s.Events(), status: st, kills: s.kills,
+		pushes: s.WeChat.Pushes(), lookups: s.WeChat.Lookups(), calls: s.WeChat.Calls(),
 	}
-	wrong, twice := e.Check(allow)
+	e.sent, e.acked = s.Ledger.entries()
+	wrong, twice := e.check(allow)
 	for _, w := range wrong {
 		s.t.Errorf("%s", w)
 	}
-	s.t.Logf("%d events, pushed twice: %s", len(e.Lines), twice)
+	s.t.Logf("%d events, pushed twice: %s", len(e.lines), twice)
 	s.CheckLogs()
 }
 
-// Check returns every contradiction, the first few of each kind, and tells what
+// check returns every contradiction, the first few of each kind, and tells what
 // was pushed twice.
-func (e Evidence) Check(allow Allow) (wrong []string, twice string) {
-	a := &audit{Evidence: e, allow: allow, shown: map[string]int{}}
+func (e evidence) check(allow Allow) (wrong []string, twice string) {
+	a := &audit{evidence: e, allow: allow, shown: map[string]int{}}
 	lines := a.checkOutcomes()
 	a.checkPushes(lines)
 	a.checkOrder()
@@ -91,7 +74,7 @@ func (e Evidence) Check(allow Allow) (wrong []string, twice string) {
 const shownOfAKind = 5
 
 type audit struct {
-	Evidence
+	evidence
 	allow Allow
 	shown map[string]int
 	found []string
@@ -106,15 +89,15 @@ func (a *audit) wrong(kind, format string, args ...any) {
 
 // checkOutcomes holds that every acknowledged event is stored once and ended as
 // its parcel's binding asks for, and that nothing is stored that nobody sent.
-func (a *audit) checkOutcomes() map[Key]Line {
-	lines := map[Key]Line{}
-	for _, l := range a.Lines {
+func (a *audit) checkOutcomes() map[key]Line {
+	lines := map[key]Line{}
+	for _, l := range a.lines {
 		if l.State == "rejected" {
 			a.wrong("rejected", "%s on topic %s", l.LastError, l.Topic)
 			continue
 		}
-		key := Key{l.WaybillID, l.EventID}
-		if _, ok := a.Sent[key]; !ok {
+		key := key{l.WaybillID, l.EventID}
+		if _, ok := a.sent[key]; !ok {
 			a.wrong("never sent", "%s holds %v", l.ID, key)
 		}
 		if other, twice := lines[key]; twice {
@@ -122,28 +105,25 @@ func (a *audit) checkOutcomes() map[Key]Line {
 		}
 		lines[key] = l
 	}
-	for key, scan := range a.Acked {
+	for key, scan := range a.acked {
 		l, ok := lines[key]
 		if !ok {
 			a.wrong("lost", "%v was acknowledged and is not stored", key)
 			continue
 		}
-		if want := a.wanted(scan); !slices.Contains(want, l.State) {
-			a.wrong("outcome", "%v (%s) is %s after %d attempts, want %v: %s", key, l.ID, l.State, l.Attempts, want, l.LastError)
+		if want := wanted(scan); l.State != want {
+			a.wrong("outcome", "%v (%s) is %s after %d attempts, want %s: %s", key, l.ID, l.State, l.Attempts, want, l.LastError)
 		}
 	}
 	return lines
 }
 
-func (a *audit) wanted(scan Scan) []string {
-	want := []string{"not_bound"}
+// wanted is how an event must end.
+func wanted(scan Scan) string {
 	if scan.Parcel.Bound {
-		want = []string{"pushed"}
+		return "pushed"
 	}
-	if a.allow.Superseded {
-		want = append(want, "superseded")
-	}
-	return want
+	return "not_bound"
 }
 
 // node is what identifies an event at WeChat.
@@ -162,13 +142,13 @@ func nodeOfPush(p fake.Push) node {
 
 // checkPushes holds that WeChat showed exactly what the agent calls pushed,
 // with the parcel's data.
-func (a *audit) checkPushes(lines map[Key]Line) {
+func (a *audit) checkPushes(lines map[key]Line) {
 	byNode := map[node]Scan{}
-	for _, s := range a.Sent {
+	for _, s := range a.sent {
 		byNode[nodeOf(s)] = s
 	}
 	got := map[node]bool{}
-	for _, p := range a.Pushes {
+	for _, p := range a.pushes {
 		n := nodeOfPush(p)
 		got[n] = true
 		s, ok := byNode[n]
@@ -176,27 +156,36 @@ func (a *audit) checkPushes(lines map[Key]Line) {
 		case !ok:
 			a.wrong("foreign push", "WeChat was told %v, which nobody sent", n)
 		case p.CreateTime != s.Parcel.CreateTime || p.Receiver.Phone != s.Parcel.Receiver.Phone || p.Receiver.Name != s.Parcel.Receiver.Name:
-			a.wrong("wrong data", "the push of %v does not carry its waybill's data", s.Key())
-		case lines[s.Key()].State != "pushed":
-			a.wrong("outcome is not the truth", "WeChat showed %v, the agent says %s", s.Key(), lines[s.Key()].State)
+			a.wrong("wrong data", "the push of %v does not carry its waybill's data", s.key())
+		case lines[s.key()].State != "pushed":
+			a.wrong("outcome is not the truth", "WeChat showed %v, the agent says %s", s.key(), lines[s.key()].State)
 		}
 	}
 	for n, s := range byNode {
-		if lines[s.Key()].State == "pushed" && !got[n] {
-			a.wrong("not pushed", "%v is pushed, says the agent; WeChat never heard of it", s.Key())
+		if lines[s.key()].State == "pushed" && !got[n] {
+			a.wrong("not pushed", "%v is pushed, says the agent; WeChat never heard of it", s.key())
 		}
 	}
 }
 
 // checkOrder holds that WeChat showed each waybill's nodes in the order in
-// which they were scanned; the same one again is checkTwice's.
+// which they were scanned; the same one again is checkTwice's. What a killed agent
+// had sent may be worked on after what the next one sends.
 func (a *audit) checkOrder() {
-	latest := map[string]int64{}
-	for _, p := range a.Pushes {
-		if p.Node.ActionTime < latest[p.WaybillID] {
-			a.wrong("order", "%s: node of %d came after that of %d", p.WaybillID, p.Node.ActionTime, latest[p.WaybillID])
+	type latest struct {
+		time int64
+		life int
+	}
+	seen, lives := map[string]latest{}, a.lives()
+	for _, p := range a.pushes {
+		last, now := seen[p.WaybillID], latest{p.Node.ActionTime, lives[p.CallSeq]}
+		if now.life < last.life {
+			continue
 		}
-		latest[p.WaybillID] = p.Node.ActionTime
+		if now.time < last.time {
+			a.wrong("order", "%s: node of %d came after that of %d", p.WaybillID, now.time, last.time)
+		}
+		seen[p.WaybillID] = now
 	}
 }
 
@@ -204,16 +193,16 @@ func (a *audit) checkOrder() {
 // the agent that made the first.
 func (a *audit) checkTwice() string {
 	lives := a.lives()
-	first, perKill, unexplained, total := map[node]int{}, make([]int, len(a.allow.Kills)), 0, 0
-	for _, p := range a.Pushes {
+	first, perKill, unexplained, total := map[node]int{}, make([]int, a.kills), 0, 0
+	for _, p := range a.pushes {
 		n, life := nodeOfPush(p), lives[p.CallSeq]
 		before, again := first[n]
 		first[n] = life
 		switch {
 		case !again:
 			continue
-		case before < life:
-			perKill[before]++ // the second push may come many kills later
+		case before != life: // in whichever order both were worked on
+			perKill[min(before, life)]++
 		default:
 			unexplained++
 		}
@@ -231,22 +220,11 @@ func (a *audit) checkTwice() string {
 }
 
 // lives tells for each call by its number in which of the agent's lives, from
-// 0, it was made. A connection belongs to the life in which it was first used:
-// what a killed agent had sent may be worked on long after its end.
+// 0, it was made.
 func (a *audit) lives() map[int]int {
-	born := map[string]time.Time{}
-	for _, c := range a.Calls {
-		if at, ok := born[c.Remote]; !ok || c.At.Before(at) {
-			born[c.Remote] = c.At
-		}
-	}
 	lives := map[int]int{}
-	for _, c := range a.Calls {
-		for _, k := range a.allow.Kills {
-			if k.Back.Before(born[c.Remote]) {
-				lives[c.Seq]++
-			}
-		}
+	for _, c := range a.calls {
+		lives[c.Seq] = lifeOf(c.Remote)
 	}
 	return lives
 }
@@ -254,7 +232,7 @@ func (a *audit) lives() map[int]int {
 // checkLookups holds that WeChat always found at central what it was told by
 // the agent: a push before central had the node would be refused (932002/3).
 func (a *audit) checkLookups() {
-	for _, l := range a.Lookups {
+	for _, l := range a.lookups {
 		if l.Errcode == 0 || a.allow.Unreachable && l.Errcode == 932001 {
 			continue
 		}
@@ -264,7 +242,7 @@ func (a *audit) checkLookups() {
 
 // checkCounts holds that the counts are those of the stored events.
 func (a *audit) checkCounts(stored int) {
-	st := a.Status
+	st := a.status
 	if st.Intake.Received != uint64(stored) || st.Waiting()+st.Finished() != st.Intake.Received {
 		a.wrong("counts", "%d events are stored; received %d, waiting %d, outcomes %v", stored, st.Intake.Received, st.Waiting(), st.Outcome)
 	}

@@ -13,7 +13,7 @@ import (
 // and returns the path. With race, the race detector is in it: a race makes the
 // process print it and exit with 66.
 func Build(dir string, race bool) (string, error) {
-	top, err := Top()
+	folder, err := top()
 	if err != nil {
 		return "", err
 	}
@@ -24,15 +24,15 @@ func Build(dir string, race bool) (string, error) {
 		env = append(os.Environ(), "CGO_ENABLED=1")
 	}
 	cmd := exec.Command("go", append(args, "-buildvcs=false", "-o", path, "./agent/cmd/scanrelay")...)
-	cmd.Dir, cmd.Env = top, env
+	cmd.Dir, cmd.Env = folder, env
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build scanrelay: %w\n%s", err, out)
 	}
 	return path, nil
 }
 
-// Top returns the folder of the module's go.mod.
-func Top() (string, error) {
+// top returns the folder of the module's go.mod.
+func top() (string, error) {
 	out, err := exec.Command("go", "env", "GOMOD").Output()
 	if err != nil {
 		return "", fmt.Errorf("ask go for the module: %w", err)

@@ -1,44 +1,39 @@
 package rig
 
-import "sync"
+import (
+	"maps"
+	"sync"
+)
 
 // Ledger holds what the scanners know: what they sent, and what was
 // acknowledged to them. It is kept outside of everything under test.
 type Ledger struct {
 	mu    sync.Mutex // guards both
-	sent  map[Key]Scan
-	acked map[Key]Scan
+	sent  map[key]Scan
+	acked map[key]Scan
 }
 
-// NewLedger returns an empty one.
-func NewLedger() *Ledger { return &Ledger{sent: map[Key]Scan{}, acked: map[Key]Scan{}} }
+// newLedger returns an empty one.
+func newLedger() *Ledger { return &Ledger{sent: map[key]Scan{}, acked: map[key]Scan{}} }
 
 func (l *Ledger) send(s Scan) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.sent[s.Key()] = s
+	l.sent[s.key()] = s
 }
 
 func (l *Ledger) ack(s Scan) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.acked[s.Key()] = s
+	l.acked[s.key()] = s
 }
 
-// Acked returns a copy of what was acknowledged.
-func (l *Ledger) Acked() map[Key]Scan { return l.copied(l.acked) }
-
-// Sent returns a copy of what was sent, acknowledged or not.
-func (l *Ledger) Sent() map[Key]Scan { return l.copied(l.sent) }
-
-func (l *Ledger) copied(from map[Key]Scan) map[Key]Scan {
+// entries returns copies of what was sent, acknowledged or not, and of what was
+// acknowledged.
+func (l *Ledger) entries() (sent, acked map[key]Scan) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	to := make(map[Key]Scan, len(from))
-	for k, s := range from {
-		to[k] = s
-	}
-	return to
+	return maps.Clone(l.sent), maps.Clone(l.acked)
 }
 
 // Len returns how many different scans were acknowledged.

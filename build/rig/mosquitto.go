@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"time"
 )
 
 // Mosquitto is a real broker with a configuration that keeps what it accepted
@@ -65,11 +64,11 @@ func findMosquitto() (string, error) {
 // awaitListening waits until somebody takes connections at addr.
 func awaitListening(t T, r *Role, addr string) {
 	t.Helper()
-	Await(t, 20*time.Second, r.Name+" to listen on "+addr, func() (bool, string) {
-		if !r.Running() {
+	Await(t, r.Name+" to listen on "+addr, func() (bool, string) {
+		if !r.running() {
 			t.Fatalf("%s ended instead of listening: %v\n%s", r.Name, r.ended(), tail(r.Log(), 20))
 		}
-		c, err := net.DialTimeout("tcp", addr, time.Second)
+		c, err := net.DialTimeout("tcp", addr, Limit)
 		if err != nil {
 			return false, err.Error()
 		}

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Status is `scanrelay status --json` as interfaces.md lays it down.
+// Status is `scanrelay status --json` as the agent shows it.
 type Status struct {
 	Depot         string  `json:"depot"`
 	Version       string  `json:"version"`
@@ -97,10 +97,10 @@ func (s *Site) Status() (Status, error) {
 }
 
 // AwaitStatus waits until the agent's status is as done wants it.
-func (s *Site) AwaitStatus(within time.Duration, what string, done func(Status) bool) Status {
+func (s *Site) AwaitStatus(what string, done func(Status) bool) Status {
 	s.t.Helper()
 	var last Status
-	Await(s.t, within, what, func() (bool, string) {
+	Await(s.t, what, func() (bool, string) {
 		st, err := s.Status()
 		if err != nil {
 			return false, err.Error()
@@ -114,10 +114,10 @@ func (s *Site) AwaitStatus(within time.Duration, what string, done func(Status) 
 
 // Drain waits until the agent has stored at least as many events as the ledger
 // has acknowledgements and each has an outcome.
-func (s *Site) Drain(within time.Duration) Status {
+func (s *Site) Drain() Status {
 	s.t.Helper()
 	want := uint64(s.Ledger.Len())
-	return s.AwaitStatus(within, fmt.Sprintf("%d events to end", want), func(st Status) bool {
+	return s.AwaitStatus(fmt.Sprintf("%d events to end", want), func(st Status) bool {
 		return st.Intake.Received >= want && st.Waiting() == 0
 	})
 }
@@ -146,7 +146,7 @@ func (s *Site) Events(args ...string) []Line {
 // Run runs a command of the binary to its end.
 func (s *Site) Run(args ...string) (stdout, stderr string, code int) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(s.t.Context(), Limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, s.binary, args...)
 	var out, errs bytes.Buffer

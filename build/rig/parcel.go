@@ -55,13 +55,13 @@ type Scan struct {
 	Device  string
 }
 
-// Key identifies the scan in the ledger and in `scanrelay events`.
-type Key struct{ Waybill, Event string }
+// key identifies the scan in the ledger and in `scanrelay events`.
+type key struct{ Waybill, Event string }
 
-// Key returns the scan's identity.
-func (s Scan) Key() Key { return Key{s.Parcel.ID, s.EventID} }
+// key returns the scan's identity.
+func (s Scan) key() key { return key{s.Parcel.ID, s.EventID} }
 
-// Payload returns the canonical JSON of interfaces.md.
+// Payload returns the JSON that scanrelay takes without a mapping.
 func (s Scan) Payload() []byte {
 	m := map[string]any{
 		"waybill_id": s.Parcel.ID, "event_id": s.EventID, "action_type": s.Action,

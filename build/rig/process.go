@@ -35,7 +35,7 @@ func NewRole(t T, name string, argv []string, env ...string) *Role {
 	t.Helper()
 	r := &Role{Name: name, t: t, argv: argv, env: env, log: filepath.Join(t.TempDir(), name+".log")}
 	t.Cleanup(func() {
-		if r.Running() {
+		if r.running() {
 			r.Kill()
 		}
 		if t.Failed() {
@@ -57,7 +57,7 @@ func tail(text string, n int) string {
 // Start starts it; it must not be running.
 func (r *Role) Start() {
 	r.t.Helper()
-	if r.Running() {
+	if r.running() {
 		r.t.Fatalf("%s runs already", r.Name)
 	}
 	out, err := os.OpenFile(r.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -80,8 +80,8 @@ func (r *Role) Start() {
 	r.life = l
 }
 
-// Running reports whether it was started and has not ended.
-func (r *Role) Running() bool {
+// running reports whether it was started and has not ended.
+func (r *Role) running() bool {
 	if r.life == nil {
 		return false
 	}
@@ -100,16 +100,19 @@ func (r *Role) PID() int { return r.life.cmd.Process.Pid }
 func (r *Role) Kill() {
 	r.t.Helper()
 	r.signal(syscall.SIGKILL)
-	r.wait(10 * time.Second)
+	r.ExitCode()
 }
 
-// Stop asks it by SIGTERM to end and returns its exit code and how long it
-// took. It fails the test when within passes.
-func (r *Role) Stop(within time.Duration) (code int, took time.Duration) {
+// Stop asks it by SIGTERM to end, which it must do with exit code 0, and returns
+// how long it took.
+func (r *Role) Stop() time.Duration {
 	r.t.Helper()
 	begin := time.Now()
 	r.signal(syscall.SIGTERM)
-	return r.wait(within), time.Since(begin)
+	if code := r.ExitCode(); code != 0 {
+		r.t.Errorf("%s ended by SIGTERM with exit code %d, want 0", r.Name, code)
+	}
+	return time.Since(begin)
 }
 
 // Pause stops it in its tracks (SIGSTOP): it holds its ports and answers
@@ -121,7 +124,7 @@ func (r *Role) Resume() { r.t.Helper(); r.signal(syscall.SIGCONT) }
 
 func (r *Role) signal(s syscall.Signal) {
 	r.t.Helper()
-	if !r.Running() {
+	if !r.running() {
 		r.t.Fatalf("%s is not running (it ended: %v)", r.Name, r.ended())
 	}
 	if err := syscall.Kill(-r.PID(), s); err != nil && !errors.Is(err, syscall.ESRCH) {
@@ -137,16 +140,14 @@ func (r *Role) ended() error {
 	return r.life.err
 }
 
-// ExitCode waits for it to end by itself and returns its exit code.
-func (r *Role) ExitCode(within time.Duration) int { r.t.Helper(); return r.wait(within) }
-
-func (r *Role) wait(within time.Duration) int {
+// ExitCode waits for it to end and returns its exit code.
+func (r *Role) ExitCode() int {
 	r.t.Helper()
 	select {
 	case <-r.life.done:
 		return r.life.cmd.ProcessState.ExitCode()
-	case <-time.After(within):
-		r.t.Fatalf("%s did not end within %v; what it does:\n%s", r.Name, within, r.goroutines())
+	case <-time.After(Limit):
+		r.t.Fatalf("%s did not end within %v; what it does:\n%s", r.Name, Limit, r.goroutines())
 		return -1
 	}
 }
@@ -160,7 +161,7 @@ func (r *Role) goroutines() string {
 	}
 	select {
 	case <-r.life.done:
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 	}
 	return r.Log()[before:]
 }

@@ -2,7 +2,6 @@ package rig
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -49,30 +48,26 @@ func Chance(seed uint64, purpose string) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, h))
 }
 
-// Await polls until done returns true. state says for the failure how far it
-// came. It fails the test when within has passed.
-func Await(t T, within time.Duration, what string, done func() (ok bool, state string)) {
-	t.Helper()
-	if err := poll(t.Context(), within, what, done); err != nil {
-		t.Fatalf("%v", err)
-	}
-}
+// Limit is how long the rig waits for anything: what has not come by then will
+// not, however slow the machine is.
+const Limit = 10 * time.Minute
 
-func poll(ctx context.Context, within time.Duration, what string, done func() (bool, string)) error {
-	begin := time.Now()
+// Await polls until done returns true. state says for the failure how far it
+// came. It fails the test when Limit has passed.
+func Await(t T, what string, done func() (ok bool, state string)) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), Limit)
+	defer cancel()
 	tick := time.NewTicker(30 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		ok, state := done()
 		if ok {
-			return nil
-		}
-		if time.Since(begin) > within {
-			return fmt.Errorf("waited %v for %s: %s", within, what, state)
+			return
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for %s: %w", what, ctx.Err())
+			t.Fatalf("wait for %s: %v: %s", what, ctx.Err(), state)
 		case <-tick.C:
 		}
 	}

@@ -2,7 +2,9 @@ package rig
 
 import (
 	"context"
+	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -14,30 +16,30 @@ import (
 )
 
 // sound makes the evidence of a run in which nothing went wrong.
-func sound() Evidence {
-	e := Evidence{Sent: map[Key]Scan{}}
+func sound() evidence {
+	e := evidence{sent: map[key]Scan{}}
 	at := time.Unix(1_800_000_000, 0)
 	for _, s := range Scans(Traffic(Chance(1, "rig"), "YT", 20), 3, "d") {
-		e.Sent[s.Key()] = s
+		e.sent[s.key()] = s
 		state := "not_bound"
 		if s.Parcel.Bound {
 			state = "pushed"
 			at = at.Add(time.Millisecond)
-			e.push(pushOf(s, at), "life 0")
+			e.push(pushOf(s, at), "127.0.0.1:6"+lifePath+"0")
 		}
-		e.Lines = append(e.Lines, Line{ID: "0-1", WaybillID: s.Parcel.ID, EventID: s.EventID, State: state})
+		e.lines = append(e.lines, Line{ID: "0-1", WaybillID: s.Parcel.ID, EventID: s.EventID, State: state})
 	}
-	e.Acked = maps.Clone(e.Sent)
-	e.Status.Intake.Received = uint64(len(e.Lines))
-	e.Status.Outcome = map[string]uint64{"pushed": uint64(len(e.Pushes)), "not_bound": uint64(len(e.Lines) - len(e.Pushes))}
+	e.acked = maps.Clone(e.sent)
+	e.status.Intake.Received = uint64(len(e.lines))
+	e.status.Outcome = map[string]uint64{"pushed": uint64(len(e.pushes)), "not_bound": uint64(len(e.lines) - len(e.pushes))}
 	return e
 }
 
 // push adds a push, made over a connection.
-func (e *Evidence) push(p fake.Push, remote string) {
-	p.CallSeq = len(e.Calls) + 1
-	e.Calls = append(e.Calls, fake.Call{Seq: p.CallSeq, At: p.At, Remote: remote})
-	e.Pushes = append(e.Pushes, p)
+func (e *evidence) push(p fake.Push, remote string) {
+	p.CallSeq = len(e.calls) + 1
+	e.calls = append(e.calls, fake.Call{Seq: p.CallSeq, At: p.At, Remote: remote})
+	e.pushes = append(e.pushes, p)
 }
 
 func pushOf(s Scan, at time.Time) fake.Push {
@@ -51,35 +53,35 @@ func pushOf(s Scan, at time.Time) fake.Push {
 // TestAuditFindsEachFault spoils sound evidence in one way at a time: an audit
 // that cannot fail proves nothing.
 func TestAuditFindsEachFault(t *testing.T) {
-	if wrong, _ := sound().Check(Allow{}); len(wrong) != 0 {
+	if wrong, _ := sound().check(Allow{}); len(wrong) != 0 {
 		t.Fatalf("sound evidence is called wrong: %v", wrong)
 	}
-	for kind, spoil := range map[string]func(*Evidence){
-		"lost":         func(e *Evidence) { e.Lines = e.Lines[1:]; e.Status.Intake.Received-- },
-		"stored twice": func(e *Evidence) { e.Lines = append(e.Lines, e.Lines[0]) },
-		"never sent":   func(e *Evidence) { e.Lines[0].EventID = "other" },
-		"outcome":      func(e *Evidence) { e.Lines[0].State = "dead" },
-		"rejected":     func(e *Evidence) { e.Lines = append(e.Lines, Line{State: "rejected"}) },
-		"not pushed":   func(e *Evidence) { e.Pushes = e.Pushes[1:] },
-		"foreign push": func(e *Evidence) { e.Pushes[0].WaybillID = "YTNOBODY" },
-		"wrong data":   func(e *Evidence) { e.Pushes[0].CreateTime++ },
-		"outcome is not the truth": func(e *Evidence) {
-			i := slices.IndexFunc(e.Lines, func(l Line) bool { return l.WaybillID == e.Pushes[0].WaybillID })
-			e.Lines[i].State = "not_bound"
+	for kind, spoil := range map[string]func(*evidence){
+		"lost":         func(e *evidence) { e.lines = e.lines[1:]; e.status.Intake.Received-- },
+		"stored twice": func(e *evidence) { e.lines = append(e.lines, e.lines[0]) },
+		"never sent":   func(e *evidence) { e.lines[0].EventID = "other" },
+		"outcome":      func(e *evidence) { e.lines[0].State = "dead" },
+		"rejected":     func(e *evidence) { e.lines = append(e.lines, Line{State: "rejected"}) },
+		"not pushed":   func(e *evidence) { e.pushes = e.pushes[1:] },
+		"foreign push": func(e *evidence) { e.pushes[0].WaybillID = "YTNOBODY" },
+		"wrong data":   func(e *evidence) { e.pushes[0].CreateTime++ },
+		"outcome is not the truth": func(e *evidence) {
+			i := slices.IndexFunc(e.lines, func(l Line) bool { return l.WaybillID == e.pushes[0].WaybillID })
+			e.lines[i].State = "not_bound"
 		},
-		"order": func(e *Evidence) {
-			last := len(e.Pushes) - 1
-			i := slices.IndexFunc(e.Pushes, func(p fake.Push) bool { return p.WaybillID == e.Pushes[last].WaybillID })
-			e.Pushes[i], e.Pushes[last] = e.Pushes[last], e.Pushes[i]
+		"order": func(e *evidence) {
+			last := len(e.pushes) - 1
+			i := slices.IndexFunc(e.pushes, func(p fake.Push) bool { return p.WaybillID == e.pushes[last].WaybillID })
+			e.pushes[i], e.pushes[last] = e.pushes[last], e.pushes[i]
 		},
-		"pushed twice":   func(e *Evidence) { e.Pushes = slices.Insert(e.Pushes, 1, e.Pushes[0]) },
-		"reverse lookup": func(e *Evidence) { e.Lookups = []fake.Lookup{{Errcode: 932003}} },
-		"counts":         func(e *Evidence) { e.Status.Outcome["pushed"]-- },
+		"pushed twice":   func(e *evidence) { e.pushes = slices.Insert(e.pushes, 1, e.pushes[0]) },
+		"reverse lookup": func(e *evidence) { e.lookups = []fake.Lookup{{Errcode: 932003}} },
+		"counts":         func(e *evidence) { e.status.Outcome["pushed"]-- },
 	} {
 		t.Run(kind, func(t *testing.T) {
 			e := sound()
 			spoil(&e)
-			wrong, _ := e.Check(Allow{})
+			wrong, _ := e.check(Allow{})
 			if !slices.ContainsFunc(wrong, func(w string) bool { return strings.HasPrefix(w, kind+":") }) {
 				t.Errorf("not found; the audit says %v", wrong)
 			}
@@ -87,35 +89,50 @@ func TestAuditFindsEachFault(t *testing.T) {
 	}
 }
 
+// twoTwice makes the evidence of two answers that were lost, with a kill or without
+// one. After a kill the first agent's request is worked on late for one of them.
+func twoTwice(kills int) evidence {
+	e := sound()
+	e.kills = kills
+	again := fmt.Sprint("127.0.0.1:7", lifePath, kills)
+	last := len(e.pushes) - 1
+	e.push(e.pushes[last-1], again)
+	e.push(e.pushes[last], e.calls[last].Remote)
+	e.calls[last].Remote = again
+	return e
+}
+
+// TestCallsTellTheirLife makes a call as the agent does after its third kill.
+func TestCallsTellTheirLife(t *testing.T) {
+	w := NewWeChat(t, fake.Options{})
+	resp, err := http.Post(w.lifeURL(3)+"/cgi-bin/stable_token", "application/json", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	calls := w.Calls()
+	if len(calls) != 1 || calls[0].API != fake.StableToken || lifeOf(calls[0].Remote) != 3 {
+		t.Errorf("%+v", calls)
+	}
+}
+
 // TestTwiceIsExplainedByKills lets a double push pass only with a kill between
 // both, and only so many a kill.
 func TestTwiceIsExplainedByKills(t *testing.T) {
-	start := time.Unix(1_800_000_000, 0)
-	// Two answers are lost by a kill, and the second agent pushes again; of one
-	// push the first agent's request is worked on after the second's start.
-	e := sound()
-	again := func(i int, at time.Time, remote string) {
-		p := e.Pushes[i]
-		p.At = at
-		e.push(p, remote)
-	}
-	last := len(e.Pushes) - 1
-	e.Pushes[last].At = start.Add(11 * time.Second)
-	kill, late := Kill{start.Add(10 * time.Second)}, Kill{start.Add(time.Hour)}
-	again(last-1, start.Add(12*time.Second), "life 1")
-	again(last, start.Add(13*time.Second), "life 1")
 	for _, c := range []struct {
+		kills int
 		allow Allow
 		wrong int
 	}{
-		{Allow{Kills: []Kill{kill}, PerKill: 2}, 0},
-		{Allow{Kills: []Kill{kill}, PerKill: 1}, 1},
-		{Allow{Kills: []Kill{late}, PerKill: 2}, 1},
-		{Allow{Lost: 2}, 0},
-		{Allow{Lost: 1}, 1},
+		{1, Allow{PerKill: 2}, 0},
+		{1, Allow{PerKill: 1}, 1},
+		{0, Allow{PerKill: 2}, 1},
+		{0, Allow{Lost: 2}, 0},
+		{0, Allow{Lost: 1}, 1},
 	} {
+		e := twoTwice(c.kills)
 		var wrong []string
-		all, _ := e.Check(c.allow)
+		all, _ := e.check(c.allow)
 		for _, w := range all {
 			if strings.HasPrefix(w, "pushed twice") {
 				wrong = append(wrong, w)
@@ -147,13 +164,13 @@ func TestLeaks(t *testing.T) {
 func TestScannerGoesOn(t *testing.T) {
 	m := NewMosquitto(t)
 	m.Start()
-	s := &Scanner{Addr: m.Addr, ID: "line", Ledger: NewLedger(), Rate: 400}
+	s := &Scanner{Addr: m.Addr, ID: "line", Ledger: newLedger(), Rate: 400}
 	scans := Scans(Traffic(Chance(2, "line"), "YT", 100), 4, "line")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), Limit)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- s.Publish(ctx, scans) }()
-	Await(t, 30*time.Second, "half of the scans", func() (bool, string) { return s.Ledger.Len() >= 200, "" })
+	Await(t, "half of the scans", func() (bool, string) { return s.Ledger.Len() >= 200, "" })
 	m.Kill()
 	m.Start()
 	if err := <-done; err != nil {
@@ -179,7 +196,7 @@ func TestScannerKeepsOrder(t *testing.T) {
 		t.Fatal(token.Error())
 	}
 	scans := Scans(Traffic(Chance(3, "order"), "YT", 50), 4, "line")
-	s := &Scanner{Addr: m.Addr, ID: "line", Ledger: NewLedger(), Window: 200}
+	s := &Scanner{Addr: m.Addr, ID: "line", Ledger: newLedger(), Window: 200}
 	if err := s.Publish(t.Context(), scans); err != nil {
 		t.Fatal(err)
 	}

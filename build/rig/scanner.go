@@ -138,7 +138,7 @@ func (s *Scanner) connect(ctx context.Context) (mqtt.Client, <-chan struct{}, er
 		lost := make(chan struct{})
 		o := mqtt.NewClientOptions().AddBroker("tcp://" + s.Addr).SetClientID(s.ID).
 			SetProtocolVersion(4).SetCleanSession(true).SetAutoReconnect(false).
-			SetConnectTimeout(2 * time.Second).SetKeepAlive(5 * time.Second).SetPingTimeout(5 * time.Second).
+			SetConnectTimeout(Limit).SetKeepAlive(time.Minute).SetPingTimeout(Limit).
 			SetConnectionLostHandler(func(mqtt.Client, error) { close(lost) })
 		client := mqtt.NewClient(o)
 		token := client.Connect()

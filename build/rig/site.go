@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,15 +48,19 @@ type Site struct {
 	binary string
 	env    []string
 	http   *http.Client
+	kills  int // of the agent
 }
 
 // NewSite makes a site; WeChat is open, nothing else runs yet.
 func NewSite(t T, o Options) *Site {
 	t.Helper()
+	if o.WeChat.Lookup.Timeout == 0 {
+		o.WeChat.Lookup.Timeout = 20 * time.Second // a slow machine is no fault of central's
+	}
 	s := &Site{
-		t: t, WeChat: NewWeChat(t, o.WeChat), Ledger: NewLedger(), binary: o.Binary, env: o.Env,
+		t: t, WeChat: NewWeChat(t, o.WeChat), Ledger: newLedger(), binary: o.Binary, env: o.Env,
 		AgentHTTP: FreeAddr(t), CentralHTTP: FreeAddr(t), AgentData: t.TempDir(), CentralData: t.TempDir(),
-		http: &http.Client{Timeout: 20 * time.Second},
+		http: &http.Client{Timeout: Limit},
 	}
 	s.WeChat.SetCallback("http://" + s.CentralHTTP + "/wechat/callback")
 	broker := "embedded"
@@ -151,8 +156,8 @@ func (s *Site) StartAgent() {
 
 func (s *Site) awaitReady(r *Role, addr string) {
 	s.t.Helper()
-	Await(s.t, 30*time.Second, r.Name+" to be ready", func() (bool, string) {
-		if !r.Running() {
+	Await(s.t, r.Name+" to be ready", func() (bool, string) {
+		if !r.running() {
 			s.t.Fatalf("%s ended instead of becoming ready: %v\n%s", r.Name, r.ended(), tail(r.Log(), 20))
 		}
 		status, body, err := s.get("http://" + addr + "/readyz")
@@ -161,6 +166,16 @@ func (s *Site) awaitReady(r *Role, addr string) {
 		}
 		return status == http.StatusOK, fmt.Sprintf("HTTP %d: %.200s", status, body)
 	})
+}
+
+// KillAgent kills the agent and starts it again at once. From then on its calls
+// tell WeChat that they are of its next life.
+func (s *Site) KillAgent() {
+	s.t.Helper()
+	s.Agent.Kill()
+	s.kills++
+	s.Agent.env = append(slices.Clip(s.env), "SCANRELAY_WECHAT_BASE_URL="+s.WeChat.lifeURL(s.kills))
+	s.StartAgent()
 }
 
 // Scanner returns a scanner of this site's broker and ledger.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,27 +34,51 @@ func NewWeChat(t T, o fake.Options) *WeChat {
 	w := &WeChat{Server: f, Addr: FreeAddr(t), t: t}
 	w.Open()
 	t.Cleanup(func() {
-		w.Shut()
+		w.shut()
 		f.Close()
 	})
 	return w
 }
 
+// lifePath is the start of each path in an agent's calls, before its life's number.
+const lifePath = "/life-"
+
 // URL returns the base URL of its APIs.
 func (w *WeChat) URL() string { return "http://" + w.Addr }
+
+// lifeURL returns it for the agent in a life: what a killed agent had sent may be
+// worked on long after its successor has begun.
+func (w *WeChat) lifeURL(life int) string { return w.URL() + lifePath + strconv.Itoa(life) }
+
+// ServeHTTP notes the life in which a call was made behind the address it came from.
+func (w *WeChat) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	if rest, ok := strings.CutPrefix(r.URL.Path, lifePath); ok {
+		life, path, _ := strings.Cut(rest, "/")
+		r = r.Clone(r.Context())
+		r.URL.Path, r.RemoteAddr = "/"+path, r.RemoteAddr+lifePath+life
+	}
+	w.Server.ServeHTTP(rw, r)
+}
+
+// lifeOf returns the life in which a call was made, from the address noted.
+func lifeOf(remote string) int {
+	_, text, _ := strings.Cut(remote, lifePath)
+	life, _ := strconv.Atoi(text) // central has no lives: 0
+	return life
+}
 
 // Open takes connections (again).
 func (w *WeChat) Open() {
 	w.t.Helper()
 	var l net.Listener
-	Await(w.t, 10*time.Second, "wechat's address to be free", func() (bool, string) {
+	Await(w.t, "wechat's address to be free", func() (bool, string) {
 		var err error
 		if l, err = net.Listen("tcp", w.Addr); err != nil {
 			return false, err.Error()
 		}
 		return true, ""
 	})
-	s := &http.Server{Handler: w.Server, ReadHeaderTimeout: 10 * time.Second}
+	s := &http.Server{Handler: w, ReadHeaderTimeout: 10 * time.Second}
 	w.mu.Lock()
 	w.server = s
 	w.mu.Unlock()
@@ -63,9 +89,9 @@ func (w *WeChat) Open() {
 	}()
 }
 
-// Shut refuses connections and ends those that are open once what is under way
+// shut refuses connections and ends those that are open once what is under way
 // was answered; an answer that takes longer than a second is lost.
-func (w *WeChat) Shut() {
+func (w *WeChat) shut() {
 	w.mu.Lock()
 	s := w.server
 	w.mu.Unlock()
@@ -76,7 +102,7 @@ func (w *WeChat) Shut() {
 	}
 }
 
-// Cut is Shut in the middle of whatever is under way: answers are lost.
+// Cut refuses connections, too, in the middle of whatever is under way: answers are lost.
 func (w *WeChat) Cut() {
 	w.mu.Lock()
 	s := w.server
