@@ -82,12 +82,14 @@ func pageKinds(t *testing.T, path string) map[string][]int64 {
 func TestBadPageAfterCleanStop(t *testing.T) {
 	w := newDeepWorld(t)
 	good := filepath.Join(w.dir, segmentName(2))
-	rnd := rand.New(rand.NewPCG(9, uint64(time.Now().UnixNano())))
+	rnd := storetest.Rand(t)
 	runs, rebuilt, lost, each := 0, 0, 0, 5
 	if testing.Short() {
 		each = 2
 	}
-	for kind, pages := range pageKinds(t, good) {
+	kinds := pageKinds(t, good)
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+		pages := kinds[kind]
 		ways := pageDamage(rnd)
 		names := slices.Sorted(maps.Keys(ways))
 		rnd.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"scanrelay/store/event"
+	"scanrelay/store/internal/storetest"
 )
 
 // crashDir names the outbox of the child process that is going to be killed.
@@ -134,7 +135,8 @@ type crashLedger struct {
 	misordered   []string
 }
 
-func (l *crashLedger) read(out io.Reader) {
+// read takes what a victim says, and calls acknowledged after each event.
+func (l *crashLedger) read(out io.Reader, acknowledged func()) {
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		f := strings.Fields(lines.Text())
@@ -145,6 +147,7 @@ func (l *crashLedger) read(out io.Reader) {
 		switch {
 		case len(f) == 2 && f[0] == "A":
 			l.acknowledged[f[1]] = true
+			acknowledged()
 		case len(f) == 2 && f[0] == "S":
 			l.settled[seq] = true
 		case len(f) == 3 && f[0] == "P":
@@ -162,14 +165,14 @@ func (l *crashLedger) read(out io.Reader) {
 // when a kill came is pushed again.
 func TestKill(t *testing.T) {
 	const kills = 12
-	dir := t.TempDir()
+	dir, rnd := t.TempDir(), storetest.Rand(t)
 	l := &crashLedger{acknowledged: map[string]bool{}, settled: map[uint64]bool{}, pushes: map[uint64]int{}, last: map[string]uint64{}}
 	for range kills {
-		killOne(t, dir, l)
+		killOne(t, dir, l, rnd)
 	}
 	o := open(t, dir, Options{MaxSize: 64 << 20, segmentSize: minSegmentSize})
 	c := o.Counts()
-	if c.Received < uint64(len(l.acknowledged)) || len(l.acknowledged) < 100 {
+	if c.Received < uint64(len(l.acknowledged)) || len(l.acknowledged) == 0 {
 		t.Errorf("%d acknowledged, %d received", len(l.acknowledged), c.Received)
 	}
 	finished := map[uint64]bool{}
@@ -197,7 +200,9 @@ func TestKill(t *testing.T) {
 	}
 }
 
-func killOne(t *testing.T, dir string, l *crashLedger) {
+// killOne has a victim live until it has acknowledged some events, or for a
+// moment, in which it may still be opening the outbox.
+func killOne(t *testing.T, dir string, l *crashLedger, rnd *rand.Rand) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), crashDir+"="+dir)
@@ -209,14 +214,27 @@ func killOne(t *testing.T, dir string, l *crashLedger) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	kill := time.AfterFunc(time.Duration(30+rand.IntN(250))*time.Millisecond, func() {
-		if err := cmd.Process.Kill(); err != nil {
+	kill := func() {
+		if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			t.Error(err)
 		}
+	}
+	wait, events := 5*time.Minute, 20+rnd.IntN(100)
+	if rnd.IntN(5) == 0 {
+		wait, events = time.Duration(rnd.IntN(100))*time.Millisecond, 0
+	}
+	late := time.AfterFunc(wait, kill)
+	defer late.Stop()
+	seen := len(l.acknowledged)
+	l.read(out, func() {
+		if events > 0 && len(l.acknowledged) == seen+events {
+			time.AfterFunc(time.Duration(rnd.IntN(5000))*time.Microsecond, kill)
+		}
 	})
-	defer kill.Stop()
-	l.read(out)
 	if err := cmd.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
 		t.Fatalf("the victim was not killed: %v", err)
+	}
+	if events > 0 && len(l.acknowledged) < seen+events {
+		t.Fatalf("%d events acknowledged in %v, not %d", len(l.acknowledged)-seen, wait, events)
 	}
 }

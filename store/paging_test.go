@@ -191,7 +191,7 @@ func TestPagedPark(t *testing.T) {
 func TestPagedUnderLoad(t *testing.T) {
 	o := open(t, fastDir(t), paged(newTestClock(), 128))
 	const n = 4000
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	failed := make(chan error, 2)
 	go func() {

@@ -28,7 +28,7 @@ func TestOutcomesWaitForCompany(t *testing.T) {
 	}
 	queued := func(n int) {
 		t.Helper()
-		for end := time.Now().Add(time.Minute); o.queue.len() < n; time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(5*time.Minute); o.queue.len() < n; time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatal("an outcome did not wait")
 			}

@@ -23,6 +23,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
 	"scanrelay/store/event"
+	"scanrelay/store/internal/storetest"
 )
 
 var powerImages = flag.Int("powercut.images", 300, "crash images of the power-cut test")
@@ -381,7 +382,7 @@ func TestPowerCut(t *testing.T) {
 	if kinds["say"] < 100 || kinds["sync"] < 100 || kinds["write"] < 500 || kinds["rename"] < 5 || kinds["unlink"] < 2 || kinds["syncdir"] < 10 {
 		t.Fatalf("recorded too little: %v", kinds)
 	}
-	rnd := rand.New(rand.NewPCG(7, uint64(time.Now().UnixNano())))
+	rnd := storetest.Rand(t)
 	cuts := make([]int, *powerImages)
 	for i := range cuts {
 		cuts[i] = rnd.IntN(len(ops) + 1)

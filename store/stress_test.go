@@ -44,7 +44,7 @@ func runStress(t *testing.T, seed uint64) {
 	c := newTestClock()
 	s := &stress{T: t, clock: c, n: 1500, over: map[uint64]bool{}, of: map[scan.WaybillID][]uint64{}}
 	s.o = open(t, fastDir(t), paged(c, 8+int(seed)%10*8))
-	ctx, stop := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, stop := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer stop()
 	var others sync.WaitGroup
 	others.Go(func() { s.appends(ctx, rand.New(rand.NewPCG(seed, 1))) })

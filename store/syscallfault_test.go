@@ -5,16 +5,15 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
+	"scanrelay/store/internal/storetest"
 )
 
 var faultRuns = flag.Int("faults.runs", 40, "runs with a failing system call")
@@ -43,7 +42,7 @@ var faultCalls = []struct {
 // ("EROFS+": the file system became read-only). Whatever the process made of it,
 // nothing that was acknowledged is lost, and the next start goes on.
 func TestFailingSystemCalls(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(8, uint64(time.Now().UnixNano())))
+	rnd := storetest.Rand(t)
 	ended := map[string]int{}
 	for i := range *faultRuns {
 		f := faultCalls[i%len(faultCalls)]

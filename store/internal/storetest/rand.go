@@ -1,0 +1,20 @@
+package storetest
+
+import (
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+)
+
+// Rand returns a source of randomness whose seed a failing test prints;
+// SCANRELAY_SEED gives it the same one again.
+func Rand(t testing.TB) *rand.Rand {
+	t.Helper()
+	seed := rand.Uint64()
+	if s, err := strconv.ParseUint(os.Getenv("SCANRELAY_SEED"), 10, 64); err == nil {
+		seed = s
+	}
+	t.Logf("SCANRELAY_SEED=%d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
