@@ -19,7 +19,7 @@ func (a *Agent) Status() control.Status {
 	s.UptimeSeconds = math.Round(time.Since(a.started).Seconds()*10) / 10
 	s.MQTT = a.mqttStatus()
 	up := a.uplink.Status()
-	s.Central.Connected, s.Central.LastSync = up.CentralConnected, control.Stamp{Time: up.LastSync}
+	s.Central.Connected, s.Central.LastSync = up.Central.Connected, control.Stamp{Time: up.Central.LastSync}
 	s.WeChat.State, s.WeChat.Reason = up.WeChatState, up.WeChatReason
 	s.Clock = control.ClockUnknown
 	if a.clock.Believable() {

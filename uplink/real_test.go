@@ -38,7 +38,7 @@ func TestEverythingReal(t *testing.T) {
 	if n := w.wechat.Count(fake.UserQuery, 0); n != 50 {
 		t.Errorf("%d userqueries for 50 phones", n)
 	}
-	if st := w.up.Status(); st.WeChatState != valve.StateOK || !st.CentralConnected {
+	if st := w.up.Status(); st.WeChatState != valve.StateOK || !st.Central.Connected {
 		t.Errorf("status is %+v", st)
 	}
 }

@@ -189,13 +189,13 @@ func TestUnauthorizedKeepsEverything(t *testing.T) {
 			t.Errorf("%d calls in an hour of being refused", n)
 		}
 		st := r.up.Status()
-		if st.CentralConnected || !strings.Contains(st.CentralReason, "credential") || st.SyncLag < 50*time.Minute {
+		if st.Central.Connected || !strings.Contains(st.Central.Reason, "credential") || st.Central.Lag < 50*time.Minute {
 			t.Errorf("status is %+v", st)
 		}
 		r.centre.set(func(c *centre) { c.fault = nil })
 		r.sleep(66 * time.Second)
 		r.wantStates(store.Pushed)
-		if lag := r.up.Status().SyncLag; lag != 0 {
+		if lag := r.up.Status().Central.Lag; lag != 0 {
 			t.Errorf("the lag is %v with nothing unsynced", lag)
 		}
 	})

@@ -124,20 +124,16 @@ func (u *Uplink) Run(ctx context.Context) error {
 
 // Status is how the relays stand.
 type Status struct {
-	CentralConnected bool
-	CentralReason    string    // why not connected; "" before the first try
-	LastSync         time.Time // zero: never
-	WeChatState      string    // ok, throttled, blocked, no_token, unreachable
-	WeChatReason     string
-	SyncLag          time.Duration // age of the oldest unsynced event
+	Central      sync.Status
+	WeChatState  string // ok, throttled, blocked, no_token, unreachable
+	WeChatReason string
 }
 
 // Status may be called at any time.
 func (u *Uplink) Status() Status {
-	c := u.sync.Status()
-	st := Status{CentralConnected: c.Connected, CentralReason: c.Reason, LastSync: c.LastSync, SyncLag: c.Lag}
+	st := Status{Central: u.sync.Status()}
 	if st.WeChatState, st.WeChatReason = u.valve.State(); st.WeChatState == valve.StateNoToken {
-		st.WeChatState, st.WeChatReason = tokenless(c)
+		st.WeChatState, st.WeChatReason = tokenless(st.Central)
 	}
 	return st
 }

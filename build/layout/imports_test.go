@@ -118,20 +118,21 @@ var arrows = []row{
 	{pkg: "agent/control", uses: []string{"store", "agent/scan", "configs"}, libraries: []string{metrics}, tests: []string{"configs/serve"}},
 
 	{pkg: "uplink/syncapi", uses: []string{"agent/scan", "configs/tlsfile"}},
-	{pkg: "uplink/policy", uses: []string{"store", "wechat", "uplink/syncapi", "agent/scan", "configs/wait"}},
+	{pkg: "uplink/policy", uses: []string{"store/event", "wechat", "uplink/syncapi", "agent/scan", "configs/wait"}},
 	{
 		pkg: "uplink/valve", uses: []string{"wechat", "uplink/policy", "uplink/syncapi", "configs/secret", "configs/wait"},
-		libraries: []string{xTime},
+		libraries: []string{xTime}, tests: []string{"store/event"},
 	},
-	{pkg: "uplink/shared", uses: []string{"store", "uplink/policy", "uplink/syncapi", "agent/scan"}, libraries: []string{metrics}},
+	{pkg: "uplink/shared", uses: []string{"store/event", "uplink/policy", "uplink/syncapi", "agent/scan"}, libraries: []string{metrics}},
 	{ // knows nothing of WeChat; of the valve only what it declares itself
-		pkg: "uplink/sync", uses: []string{"store", "uplink/policy", "uplink/shared", "uplink/syncapi", "agent/scan", "configs/wait"},
+		pkg:       "uplink/sync",
+		uses:      []string{"store", "store/event", "uplink/policy", "uplink/shared", "uplink/syncapi", "agent/scan", "configs/wait"},
 		libraries: []string{metrics},
 	},
 	{
 		pkg: "uplink/push",
 		uses: []string{
-			"store", "wechat", "uplink/policy", "uplink/shared", "uplink/valve", "uplink/syncapi", "agent/scan",
+			"store/event", "wechat", "uplink/policy", "uplink/shared", "uplink/valve", "uplink/syncapi", "agent/scan",
 			"configs/secret", "configs/wait",
 		},
 		libraries: []string{metrics, xSync},

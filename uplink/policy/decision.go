@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"scanrelay/configs/wait"
-	"scanrelay/store"
+	"scanrelay/store/event"
 	"scanrelay/wechat"
 )
 
@@ -41,49 +41,24 @@ const (
 	Hold               // when calls may be made; this was no attempt
 )
 
-// Decision is what an answer of WeChat means: for the event, and for the valve.
+// Decision is what an answer of WeChat means. Class and Pause are for the valve.
 type Decision struct {
 	Next    Next
-	Outcome store.State
+	Outcome event.State
 	Delay   time.Duration
-	Reply   store.Reply
+	Reply   event.Reply
 	Class   wechat.Class
-	Signal  Signal
+	Pause   time.Duration // of wechat.Throttled: how long the API rests
 	// Unsure: the call may have had its effect although no answer came.
 	Unsure bool
 }
 
-// Mismatch reports whether WeChat's answer disagrees with the centre's: the
-// waybill is synced again before the next try.
-func (d *Decision) Mismatch() bool { return mismatch(d.Class) }
-
-func mismatch(c wechat.Class) bool { return c == wechat.Mismatch || c == wechat.Unknown }
-
-// WantsResync is Mismatch of what WeChat said last, as it was kept.
-func WantsResync(last store.Reply) bool {
-	return last.ErrCode != 0 && mismatch(wechat.ClassOf(last.ErrCode))
+// Mismatch reports whether WeChat's last word about an event disagrees with the
+// centre's: its waybill is synced again before the next try.
+func Mismatch(last event.Reply) bool {
+	c := wechat.ClassOf(last.ErrCode)
+	return last.ErrCode != 0 && (c == wechat.Mismatch || c == wechat.Unknown)
 }
-
-// Signal is what the valve learns from an answer.
-type Signal struct {
-	Kind   SignalKind
-	Pause  time.Duration // of Throttled: how long
-	Reason string        // for operators
-}
-
-// SignalKind is what an answer says about WeChat.
-type SignalKind int
-
-// What an answer can say about WeChat.
-const (
-	Nothing      SignalKind = iota // of its health
-	Works                          // the account and the way to WeChat work
-	Answered                       // WeChat answered; whether the account works is open
-	Fault                          // no answer, or WeChat is busy
-	LookupFailed                   // WeChat could not reach the centre
-	Throttled                      // pause this API
-	Blocked                        // the account or the network is set up wrongly
-)
 
 // Decide is the one place where an answer of WeChat becomes an outcome, a retry
 // or a pause.
@@ -97,24 +72,17 @@ func Decide(c Call) Decision {
 	case wechat.BadToken:
 		d.Next = Again
 	case wechat.Throttled:
-		d.Next, d.Unsure = Hold, false
-		d.Signal = Signal{Kind: Throttled, Pause: pauseOf(e, c.Now), Reason: throttleReason(e)}
+		d.Next, d.Pause, d.Unsure = Hold, pauseOf(e, c.Now), false
 	case wechat.Blocked:
-		d.Next, d.Signal = Hold, Signal{Kind: Blocked, Reason: d.Reply.Reason}
+		d.Next = Hold
 	case wechat.Permanent:
-		d.Next, d.Outcome, d.Signal.Kind = Settle, store.Dead, Answered
-	case wechat.Mismatch: // it looked the waybill up for this account
-		d.again(c.Mismatches)
-		d.Signal.Kind = Works
-	case wechat.Unknown:
-		d.again(c.Mismatches)
-		d.Signal.Kind = Answered
+		d.Next, d.Outcome = Settle, event.Dead
+	case wechat.Mismatch, wechat.Unknown: // bounded: WeChat refuses the event by itself
+		if d.Next, d.Delay = Retry, wait.Jitter(c.Mismatches, mismatchBase, mismatchCap); c.Mismatches+1 >= maxMismatches {
+			d.Next, d.Delay, d.Outcome = Settle, 0, event.Dead
+		}
 	default: // Transient, and whatever a later table may add
 		d.Next, d.Delay = Retry, TransientDelay(c.Attempts)
-		d.Signal = Signal{Kind: Fault, Reason: d.Reply.Reason}
-		if e.Code == wechat.CodeLookupFailed {
-			d.Signal.Kind = LookupFailed
-		}
 	}
 	return d
 }
@@ -136,22 +104,13 @@ func asWeChat(err error) *wechat.Error {
 
 // decideSuccess looks at exist: an unbound phone is an outcome, not an error.
 func decideSuccess(c Call) Decision {
-	d := Decision{Class: wechat.Success, Signal: Signal{Kind: Works}}
+	d := Decision{Class: wechat.Success}
 	switch {
 	case !c.Exist:
-		d.Next, d.Outcome = Settle, store.NotBound
+		d.Next, d.Outcome = Settle, event.NotBound
 		d.Reply.Reason = "the receiver's phone is not bound in WeChat"
 	case c.API == wechat.APIPathNotify:
-		d.Next, d.Outcome = Settle, store.Pushed
+		d.Next, d.Outcome = Settle, event.Pushed
 	}
 	return d
-}
-
-// again bounds the retries of an event that WeChat refuses by itself.
-func (d *Decision) again(mismatches int) {
-	if mismatches+1 >= maxMismatches {
-		d.Next, d.Outcome = Settle, store.Dead
-		return
-	}
-	d.Next, d.Delay = Retry, wait.Jitter(mismatches, mismatchBase, mismatchCap)
 }

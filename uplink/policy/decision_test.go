@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"scanrelay/store"
+	"scanrelay/store/event"
 	"scanrelay/wechat"
 )
 
@@ -32,28 +32,28 @@ func TestErrcodes(t *testing.T) {
 		},
 	}
 	want := map[int]Decision{
-		token:     {Next: Again, Signal: Signal{Kind: Nothing}},
-		transient: {Next: Retry, Signal: Signal{Kind: Fault}},
-		mismatch:  {Next: Retry, Signal: Signal{Kind: Works}},
-		throttled: {Next: Hold, Signal: Signal{Kind: Throttled}},
-		permanent: {Next: Settle, Outcome: store.Dead, Signal: Signal{Kind: Answered}},
-		blocked:   {Next: Hold, Signal: Signal{Kind: Blocked}},
+		token:     {Next: Again, Class: wechat.BadToken},
+		transient: {Next: Retry, Class: wechat.Transient},
+		mismatch:  {Next: Retry, Class: wechat.Mismatch},
+		throttled: {Next: Hold, Class: wechat.Throttled},
+		permanent: {Next: Settle, Outcome: event.Dead, Class: wechat.Permanent},
+		blocked:   {Next: Hold, Class: wechat.Blocked},
 	}
 	for group, codes := range rows {
 		for _, n := range codes {
 			w := want[group]
-			switch n {
-			case 932001:
-				w.Signal.Kind = LookupFailed
-			case 12345, 87009:
-				w.Signal.Kind = Answered
+			if n == 12345 || n == 87009 {
+				w.Class = wechat.Unknown
 			}
 			v := Decide(Call{API: wechat.APIPathNotify, Err: code(wechat.APIPathNotify, n), Now: time.Now()})
-			if v.Next != w.Next || v.Outcome != w.Outcome || v.Signal.Kind != w.Signal.Kind {
-				t.Errorf("errcode %d: next %d, outcome %v, signal %d; want %d, %v, %d", n, v.Next, v.Outcome, v.Signal.Kind, w.Next, w.Outcome, w.Signal.Kind)
+			if v.Next != w.Next || v.Outcome != w.Outcome || v.Class != w.Class {
+				t.Errorf("errcode %d: next %d, outcome %v, class %v; want %d, %v, %v", n, v.Next, v.Outcome, v.Class, w.Next, w.Outcome, w.Class)
 			}
 			if v.Reply.ErrCode != n || v.Reply.RID != "rid-1" || !strings.Contains(v.Reply.Reason, "some words") {
 				t.Errorf("errcode %d: kept %+v", n, v.Reply)
+			}
+			if Mismatch(v.Reply) != (group == mismatch) || (v.Pause > 0) != (group == throttled) {
+				t.Errorf("errcode %d: a mismatch %v, pause %v", n, Mismatch(v.Reply), v.Pause)
 			}
 			if v.Unsure {
 				t.Errorf("errcode %d: an answer came, so nothing is unsure", n)
@@ -67,15 +67,15 @@ func TestSuccess(t *testing.T) {
 		api     string
 		exist   bool
 		next    Next
-		outcome store.State
+		outcome event.State
 	}{
-		{wechat.APIPathNotify, true, Settle, store.Pushed},
-		{wechat.APIPathNotify, false, Settle, store.NotBound},
+		{wechat.APIPathNotify, true, Settle, event.Pushed},
+		{wechat.APIPathNotify, false, Settle, event.NotBound},
 		{wechat.APIUserQuery, true, GoOn, 0},
-		{wechat.APIUserQuery, false, Settle, store.NotBound},
+		{wechat.APIUserQuery, false, Settle, event.NotBound},
 	} {
 		v := Decide(Call{API: c.api, Exist: c.exist})
-		if v.Next != c.next || v.Outcome != c.outcome || v.Signal.Kind != Works {
+		if v.Next != c.next || v.Outcome != c.outcome || v.Class != wechat.Success {
 			t.Errorf("%s, exist %v: %+v", c.api, c.exist, v)
 		}
 	}
@@ -114,7 +114,7 @@ func TestFaultsOnTheWay(t *testing.T) {
 func TestDisagreedFiveTimes(t *testing.T) {
 	for times := 1; times <= 5; times++ {
 		v := Decide(Call{API: "pathnotify", Err: code("pathnotify", 932003), Mismatches: times - 1})
-		if dead := v.Next == Settle && v.Outcome == store.Dead; dead != (times == 5) {
+		if dead := v.Next == Settle && v.Outcome == event.Dead; dead != (times == 5) {
 			t.Errorf("after %d: %+v", times, v)
 		}
 		if v.Delay > mismatchBase<<(times-1) || v.Delay > mismatchCap {

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"scanrelay/configs/wait"
-	"scanrelay/store"
+	"scanrelay/store/event"
 	"scanrelay/wechat"
 )
 
@@ -36,20 +36,15 @@ func pauseOf(e *wechat.Error, now time.Time) time.Duration {
 	return time.Second
 }
 
-func throttleReason(e *wechat.Error) string {
-	if e.Status == http.StatusTooManyRequests {
-		return e.API + ": WeChat asks to call less often (HTTP 429)"
-	}
-	return e.API + ": " + meaning(e)
-}
-
 // reply is what is kept with the event: a reason in an operator's words,
 // WeChat's errcode and its request id.
-func reply(e *wechat.Error) store.Reply {
-	r := store.Reply{ErrCode: e.Code, RID: e.RID}
+func reply(e *wechat.Error) event.Reply {
+	r := event.Reply{ErrCode: e.Code, RID: e.RID}
 	switch {
 	case e.Code != 0:
 		r.Reason = e.API + ": " + meaning(e)
+	case e.Status == http.StatusTooManyRequests:
+		r.Reason = e.API + ": WeChat asks to call less often (HTTP 429)"
 	case e.Err != nil:
 		r.Reason = e.API + ": " + e.Err.Error()
 	default:

@@ -6,7 +6,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/configs/wait"
-	"scanrelay/store"
+	"scanrelay/store/event"
 	"scanrelay/uplink/policy"
 	"scanrelay/uplink/shared"
 	"scanrelay/uplink/syncapi"
@@ -19,7 +19,7 @@ const unknownRest = 16 * time.Second
 // admit takes leased records through the gate as far as it needs no call:
 // muted, expired, superseded; then awaiting_waybill, for which the centre is
 // asked where its answer is not fresh.
-func (d *dispatcher) admit(recs []store.Record) {
+func (d *dispatcher) admit(recs []event.Record) {
 	now, leased := d.Clock.Now(), time.Now()
 	var ended []policy.Ending
 	for _, r := range recs {
@@ -38,7 +38,7 @@ func (d *dispatcher) admit(recs []store.Record) {
 }
 
 // consult looks whether the centre's answer about the record may be used.
-func (d *dispatcher) consult(r store.Record, leased time.Time) {
+func (d *dispatcher) consult(r event.Record, leased time.Time) {
 	it := item{rec: r, leased: leased}
 	switch data, advice := d.Answers.About(r); advice {
 	case shared.Push:
@@ -101,8 +101,8 @@ func (d *dispatcher) takeReply(it item, v shared.Reply) {
 }
 
 // park gives a record back until its waybill's data comes.
-func (d *dispatcher) park(r store.Record) {
-	if err := d.Outbox.Park(r); err != nil && !errors.Is(err, store.ErrNotLeased) {
+func (d *dispatcher) park(r event.Record) {
+	if err := d.Outbox.Park(r); err != nil && !errors.Is(err, event.ErrNotLeased) {
 		d.Log.Error("park event without waybill data", "id", r.ID.String(), "error", err)
 	}
 	d.left.Count(time.Now())

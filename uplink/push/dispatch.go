@@ -6,7 +6,7 @@ import (
 	"math"
 	"time"
 
-	"scanrelay/store"
+	"scanrelay/store/event"
 	"scanrelay/uplink/shared"
 	"scanrelay/uplink/valve"
 )
@@ -114,7 +114,7 @@ func (d *dispatcher) refill(window int) error {
 		return nil
 	}
 	recs, err := d.Outbox.Lease(want, leaseLife)
-	if errors.Is(err, store.ErrClosed) || errors.Is(err, store.ErrFailed) {
+	if errors.Is(err, event.ErrClosed) || errors.Is(err, event.ErrFailed) {
 		return err
 	}
 	if err != nil {

@@ -37,7 +37,7 @@ func (p *Relay) follow(ctx context.Context, it *item, d policy.Decision) policy.
 		return policy.Decision{Next: policy.Hold}
 	case d.Class == wechat.Success:
 		return d
-	case d.Next == policy.Settle || d.Mismatch():
+	case d.Next == policy.Settle || policy.Mismatch(d.Reply):
 		return p.bound(ctx, it)
 	case d.Next == policy.Retry:
 		it.tried = true

@@ -10,7 +10,7 @@ import (
 
 	"scanrelay/configs/secret"
 	"scanrelay/configs/wait"
-	"scanrelay/store"
+	"scanrelay/store/event"
 	"scanrelay/uplink/policy"
 	"scanrelay/uplink/shared"
 	"scanrelay/uplink/valve"
@@ -24,29 +24,43 @@ const (
 	settling  = 9500 * time.Millisecond
 )
 
-// Outbox hands records out and takes back what became of them; *store.Outbox is
-// one.
+// Outbox is what the relay needs of the outbox; *store.Outbox has it.
 type Outbox interface {
+	Leaser
+	Settler
+	Waiter
+	policy.History
+}
+
+// Leaser hands records out.
+type Leaser interface {
 	// Lease claims up to max records that are due, at most one of each
 	// waybill, until they are settled, released, parked or ttl is over.
-	Lease(max int, ttl time.Duration) ([]store.Record, error)
+	Lease(max int, ttl time.Duration) ([]event.Record, error)
 	// Due is when the next record becomes due.
 	Due() (time.Time, bool)
 	// Pushable receives when there may be something to lease.
 	Pushable() <-chan struct{}
+}
+
+// Settler ends leases.
+type Settler interface {
 	// Settle commits outcomes; at return they are durable. ErrNotLeased: some
 	// were not leased any more, the others are settled.
-	Settle(ctx context.Context, s []store.Settlement) error
+	Settle(ctx context.Context, s []event.Settlement) error
 	// Release gives leases back, each due at its At.
-	Release(r ...store.Retry) error
+	Release(r ...event.Retry) error
 	// Park gives leases back to wait for waybill data.
-	Park(records ...store.Record) error
-	// Waiting returns records that wait for data, in sequence order, after the
-	// given number; none: there are no more.
-	Waiting(max int, after uint64) ([]store.Record, error)
-	// WakeEvents makes waiting records leasable.
+	Park(records ...event.Record) error
+}
+
+// Waiter keeps what waits for waybill data.
+type Waiter interface {
+	// Waiting returns waiting records in sequence order, after the given
+	// number; none: there are no more.
+	Waiting(max int, after uint64) ([]event.Record, error)
+	// WakeEvents makes some leasable.
 	WakeEvents(seqs ...uint64)
-	policy.History
 }
 
 // WeChat is WeChat; *wechat.Client is one. Both calls bound their own time.

@@ -10,7 +10,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"scanrelay/agent/scan"
-	"scanrelay/store"
+	"scanrelay/store/event"
 	"scanrelay/uplink/shared"
 	"scanrelay/wechat"
 )
@@ -21,7 +21,7 @@ type givenBack struct {
 	seqs []uint64
 }
 
-func (o *givenBack) Release(all ...store.Retry) error {
+func (o *givenBack) Release(all ...event.Retry) error {
 	for _, r := range all {
 		o.seqs = append(o.seqs, r.Seq)
 	}
@@ -45,8 +45,8 @@ func TestStopWithUncountedWork(t *testing.T) {
 	end()
 	p.taking, p.calling, p.ending = ended, t.Context(), t.Context()
 	p.work = make(chan item, 2)
-	p.work <- item{rec: store.Record{ID: store.ID{Seq: 1}}} // a lease too old to call under: given back
-	p.work <- item{rec: store.Record{ID: store.ID{Seq: 2}}}
+	p.work <- item{rec: event.Record{ID: event.ID{Seq: 1}}} // a lease too old to call under: given back
+	p.work <- item{rec: event.Record{ID: event.ID{Seq: 2}}}
 	close(p.work)
 	p.serve()
 	if !slices.Equal(out.seqs, []uint64{1, 2}) {

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"scanrelay/configs/wait"
-	"scanrelay/store"
+	"scanrelay/store/event"
 	"scanrelay/uplink/policy"
 )
 
@@ -26,13 +26,13 @@ func (p *Relay) end(ended ...policy.Ending) {
 		switch {
 		case err == nil:
 			return
-		case errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrFailed):
+		case errors.Is(err, event.ErrClosed), errors.Is(err, event.ErrFailed):
 			select {
 			case p.failed <- err:
 			default:
 			}
 			return
-		case errors.Is(err, store.ErrNotLeased): // the others are settled
+		case errors.Is(err, event.ErrNotLeased): // the others are settled
 			p.Log.Warn("an outcome came after its lease had ended", "error", err)
 			return
 		}
@@ -55,13 +55,13 @@ func (p *Relay) commit(ended []policy.Ending) error {
 }
 
 // again gives a record back as it was, due at a moment.
-func again(r store.Record, at time.Time) store.Retry {
-	return store.Retry{Seq: r.ID.Seq, Lease: r.Lease, At: at, Attempts: r.Attempts, Last: r.Last}
+func again(r event.Record, at time.Time) event.Retry {
+	return event.Retry{Seq: r.ID.Seq, Lease: r.Lease, At: at, Attempts: r.Attempts, Last: r.Last}
 }
 
 // release gives leases back. Where that fails they end by themselves.
-func (p *Relay) release(r store.Retry) {
-	if err := p.Outbox.Release(r); err != nil && !errors.Is(err, store.ErrNotLeased) {
+func (p *Relay) release(r event.Retry) {
+	if err := p.Outbox.Release(r); err != nil && !errors.Is(err, event.ErrNotLeased) {
 		p.Log.Error("release event", "seq", r.Seq, "error", err)
 	}
 }

@@ -2,12 +2,11 @@ package push
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"scanrelay/agent/scan"
 	"scanrelay/configs/secret"
-	"scanrelay/store"
+	"scanrelay/store/event"
 	"scanrelay/uplink/policy"
 	"scanrelay/uplink/shared"
 	"scanrelay/uplink/valve"
@@ -19,7 +18,7 @@ const leaseUse = 3 * time.Minute
 
 // item is one record on its way through a worker.
 type item struct {
-	rec    store.Record
+	rec    event.Record
 	data   scan.Waybill
 	leased time.Time
 	since  time.Time // when its answer was last found fresh
@@ -63,9 +62,9 @@ func (p *Relay) deliver(ctx context.Context, it *item) policy.Decision {
 // call makes one call, again with a fresh token where the first was refused.
 func (p *Relay) call(it *item, api string, do func(secret.Text) (bool, error)) policy.Decision {
 	for {
-		permit, err := p.Valve.Enter(p.taking, api)
-		if err != nil {
-			return held(err)
+		permit, after := p.Valve.Enter(p.taking, api)
+		if permit == nil {
+			return policy.Decision{Next: policy.Hold, Delay: after}
 		}
 		d := p.once(it, api, func() (bool, error) { return do(permit.Token()) })
 		if d.Next != policy.Again {
@@ -96,33 +95,20 @@ func (p *Relay) once(it *item, api string, do func() (bool, error)) policy.Decis
 	if d.Unsure {
 		p.meters.unsure.Inc()
 	}
-	if err != nil && p.calling.Err() != nil { // abandoned by the stop: says nothing about WeChat
-		d.Signal = policy.Signal{}
-	}
 	return d
 }
 
 // learn keeps what a call taught and hands its permit back.
 func (p *Relay) learn(it *item, permit *valve.Permit, d policy.Decision) {
-	if d.Class == wechat.Success || d.Reply.ErrCode != 0 {
-		permit.Accepted()
+	if d.Class != wechat.Success && p.calling.Err() != nil { // abandoned by the stop: says nothing about WeChat
+		permit.Release()
+	} else {
+		permit.Leave(d)
 	}
-	permit.Leave(d.Signal)
-	if d.Mismatch() {
+	if policy.Mismatch(d.Reply) {
 		p.Answers.Mismatched(it.rec.Event.Waybill, it.rec.ID.Seq)
 	}
 	it.tried = it.tried || d.Next == policy.Retry || d.Next == policy.Settle
-}
-
-// held gives an event back whose call may not be made now. The dispatcher itself
-// waits for the valve, unless it says when.
-func held(err error) policy.Decision {
-	d := policy.Decision{Next: policy.Hold}
-	var h *valve.Held
-	if errors.As(err, &h) {
-		d.Delay = h.After
-	}
-	return d
 }
 
 // finish commits what became of the record.
@@ -132,7 +118,7 @@ func (p *Relay) finish(it *item, d policy.Decision) {
 	case policy.Settle:
 		// While no other record waits for the worker, the commit may wait for
 		// company.
-		p.end(policy.Ending{Record: it.rec, Settlement: store.Settlement{
+		p.end(policy.Ending{Record: it.rec, Settlement: event.Settlement{
 			Seq: it.rec.ID.Seq, Lease: it.rec.Lease, Outcome: d.Outcome, Last: d.Reply, Attempts: it.attempts(),
 			NoHurry: !p.crowded.Load(),
 		}})

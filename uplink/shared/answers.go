@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
-	"scanrelay/store"
+	"scanrelay/store/event"
 	"scanrelay/uplink/policy"
 )
 
@@ -94,12 +94,12 @@ func (a *Answers) setResynced(id scan.WaybillID, done bool) {
 }
 
 // About says what to do about a record, and with which waybill data.
-func (a *Answers) About(r store.Record) (scan.Waybill, Advice) {
+func (a *Answers) About(r event.Record) (scan.Waybill, Advice) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	k, ok := a.known.get(r.Event.Waybill)
 	switch {
-	case policy.WantsResync(r.Last) && (!ok || !k.resynced):
+	case policy.Mismatch(r.Last) && (!ok || !k.resynced):
 		return scan.Waybill{}, Resync
 	case ok && slices.ContainsFunc(k.taken, func(s stamp) bool { return s.seq == r.ID.Seq && time.Since(s.at) < AnswerLife }):
 		return k.data, Push

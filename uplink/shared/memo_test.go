@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
-	"scanrelay/store"
+	"scanrelay/store/event"
 )
 
 func TestRecentIsBounded(t *testing.T) {
@@ -105,7 +105,7 @@ func TestAnswersAreBounded(t *testing.T) {
 	if a.known.len() > 2*maxKnown || a.mismatched.len() > 2*maxMismatched {
 		t.Errorf("%d waybills and %d counts of mismatches are kept", a.known.len(), a.mismatched.len())
 	}
-	if _, advice := a.About(store.Record{ID: store.ID{Seq: 1}, Event: scan.Event{Waybill: "W1"}}); advice != Ask {
+	if _, advice := a.About(event.Record{ID: event.ID{Seq: 1}, Event: scan.Event{Waybill: "W1"}}); advice != Ask {
 		t.Error("a forgotten answer is not asked again")
 	}
 }
@@ -114,8 +114,8 @@ func TestAnswersAreBounded(t *testing.T) {
 func TestAnswersAgeByEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := NewAnswers()
-		rec := func(seq uint64) store.Record {
-			return store.Record{ID: store.ID{Seq: seq}, Event: scan.Event{Waybill: "A"}}
+		rec := func(seq uint64) event.Record {
+			return event.Record{ID: event.ID{Seq: seq}, Event: scan.Event{Waybill: "A"}}
 		}
 		a.Tell("A", scan.Waybill{CreateTime: 7})
 		a.Taken("A", 1)

@@ -6,7 +6,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
-	"scanrelay/store"
+	"scanrelay/store/event"
 	"scanrelay/uplink/policy"
 )
 
@@ -29,7 +29,7 @@ type Parts struct {
 	Questions *Questions
 	Log       *slog.Logger
 	Metrics   *metrics.Set
-	OnEnded   func(store.Record) // an event ended, durably; nil: nobody asks
+	OnEnded   func(event.Record) // an event ended, durably; nil: nobody asks
 }
 
 // Ended tells OnEnded.

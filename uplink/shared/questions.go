@@ -4,7 +4,7 @@ import (
 	"sync"
 
 	"scanrelay/agent/scan"
-	"scanrelay/store"
+	"scanrelay/store/event"
 	"scanrelay/uplink/syncapi"
 )
 
@@ -15,8 +15,8 @@ const maxDeclared = 4 * syncapi.MaxWaiting
 // the replies.
 type Questions struct {
 	mu       sync.Mutex
-	asks     []store.Record   // whose answer grew old
-	resyncs  []store.Record   // whose waybill WeChat and the centre disagree about
+	asks     []event.Record   // whose answer grew old
+	resyncs  []event.Record   // whose waybill WeChat and the centre disagree about
 	declare  []scan.WaybillID // that wait for data
 	overflow bool             // there were more than declare holds
 	replies  []Reply
@@ -54,12 +54,12 @@ func (q *Questions) Nudge() { poke(q.asked) }
 func (q *Questions) Asked() <-chan struct{} { return q.asked }
 
 // Ask asks for a record's answer anew.
-func (q *Questions) Ask(r store.Record) { q.add(&q.asks, r) }
+func (q *Questions) Ask(r event.Record) { q.add(&q.asks, r) }
 
 // Resync asks for all nodes of a record's waybill to be sent again.
-func (q *Questions) Resync(r store.Record) { q.add(&q.resyncs, r) }
+func (q *Questions) Resync(r event.Record) { q.add(&q.resyncs, r) }
 
-func (q *Questions) add(to *[]store.Record, r store.Record) {
+func (q *Questions) add(to *[]event.Record, r event.Record) {
 	q.mu.Lock()
 	*to = append(*to, r)
 	q.mu.Unlock()
@@ -78,10 +78,10 @@ func (q *Questions) Declare(id scan.WaybillID) {
 }
 
 // TakeAsks takes up to n records to ask about.
-func (q *Questions) TakeAsks(n int) []store.Record { return take(q, &q.asks, n) }
+func (q *Questions) TakeAsks(n int) []event.Record { return take(q, &q.asks, n) }
 
 // TakeResyncs takes up to n records whose waybills are to be sent again.
-func (q *Questions) TakeResyncs(n int) []store.Record { return take(q, &q.resyncs, n) }
+func (q *Questions) TakeResyncs(n int) []event.Record { return take(q, &q.resyncs, n) }
 
 // TakeDeclared takes up to n waybills to declare. overflow is true once when some
 // were dropped: then everything that waits is to be declared.
@@ -131,7 +131,7 @@ func (q *Questions) Reply(r ...Reply) {
 }
 
 // Fail answers questions that could not be put.
-func (q *Questions) Fail(recs []store.Record, err error) {
+func (q *Questions) Fail(recs []event.Record, err error) {
 	for _, r := range recs {
 		q.Reply(Reply{Seq: r.ID.Seq, Err: err})
 	}

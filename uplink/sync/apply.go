@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
-	"scanrelay/store"
+	"scanrelay/store/event"
 	"scanrelay/uplink/policy"
 	"scanrelay/uplink/shared"
 	"scanrelay/uplink/syncapi"
@@ -40,7 +40,7 @@ func (res results) add(resp *syncapi.Response) {
 }
 
 // of is the answer about a record.
-func (res results) of(r store.Record) (syncapi.Answer, bool) {
+func (res results) of(r event.Record) (syncapi.Answer, bool) {
 	a, ok := res[number{epochText(r.ID.Epoch), r.ID.Seq}]
 	return a, ok
 }
@@ -112,53 +112,59 @@ func (s *Relay) know(resp *syncapi.Response) {
 	}
 }
 
-// applyEvents ends what ended and lifts the watermark over what was answered,
-// up to the first conflict.
+// sorted is what answers mean for the events of a batch, up to the first that
+// was not answered or is in conflict.
+type sorted struct {
+	recs     []event.Record // answered
+	ended    []policy.Ending
+	waiting  []event.Record // without waybill data
+	conflict bool
+}
+
+// applyEvents ends what ended and lifts the watermark over what was answered.
 func (s *Relay) applyEvents(b *batch, res results) (conflict bool, err error) {
-	if len(b.recs) == 0 {
-		return false, nil
+	a := s.sort(b.recs, res)
+	switch n := len(a.recs); {
+	case n == 0 && len(b.recs) > 0 && !a.conflict:
+		return false, fmt.Errorf("central answered none of %d events", len(b.recs))
+	case n > 0:
+		if err := s.pass(a.recs[n-1].ID.Seq, a.ended, a.waiting); err != nil {
+			return false, err
+		}
+		if s.OnSynced != nil {
+			s.OnSynced(slices.Clone(a.recs))
+		}
 	}
+	return a.conflict, nil
+}
+
+func (s *Relay) sort(recs []event.Record, res results) (a sorted) {
 	now := s.Clock.Now()
-	var ended []policy.Ending
-	var waiting []store.Record
-	done := 0
-	for _, r := range b.recs {
-		a, ok := res.of(r)
-		if !ok || a.Result == syncapi.Conflict {
-			conflict = ok
+	for i, r := range recs {
+		answer, ok := res.of(r)
+		if !ok || answer.Result == syncapi.Conflict {
+			a.conflict = ok
 			break
 		}
-		done++
-		switch e, over := s.Gate.Answered(r, a.Result, a.Reason, now); {
+		a.recs = recs[:i+1]
+		switch e, over := s.Gate.Answered(r, answer.Result, answer.Reason, now); {
 		case r.State.Finished(): // sent again after the centre lost it
 		case over:
-			ended = append(ended, e)
-		case !s.pushable(r, a):
-			waiting = append(waiting, r)
+			a.ended = append(a.ended, e)
+		case !s.pushable(r, answer):
+			a.waiting = append(a.waiting, r)
 		}
 	}
-	if done == 0 {
-		if conflict {
-			return true, nil
-		}
-		return false, fmt.Errorf("central answered none of %d events", len(b.recs))
-	}
-	if err := s.pass(b.recs[done-1].ID.Seq, ended, waiting); err != nil {
-		return false, err
-	}
-	if s.OnSynced != nil {
-		s.OnSynced(slices.Clone(b.recs[:done]))
-	}
-	return conflict, nil
+	return a
 }
 
 // pushable keeps a taken event's answer; false where its waybill has no data.
-func (s *Relay) pushable(r store.Record, a syncapi.Answer) bool {
+func (s *Relay) pushable(r event.Record, a syncapi.Answer) bool {
 	return a.Result == syncapi.Taken && s.Answers.Taken(r.Event.Waybill, r.ID.Seq)
 }
 
 // pass lifts the watermark and settles what ended, in one commit.
-func (s *Relay) pass(upTo uint64, ended []policy.Ending, waiting []store.Record) error {
+func (s *Relay) pass(upTo uint64, ended []policy.Ending, waiting []event.Record) error {
 	seqs := make([]uint64, len(waiting))
 	for i, r := range waiting {
 		seqs[i] = r.ID.Seq
@@ -174,7 +180,7 @@ func (s *Relay) pass(upTo uint64, ended []policy.Ending, waiting []store.Record)
 }
 
 // reply answers the push relay's questions.
-func (s *Relay) reply(asked []store.Record, res results, resynced bool) {
+func (s *Relay) reply(asked []event.Record, res results, resynced bool) {
 	replies := make([]shared.Reply, len(asked))
 	for i, r := range asked {
 		a, ok := res.of(r)

@@ -13,7 +13,7 @@ import (
 // declarations knows which waybills without data the centre has still to be told
 // of: those that began to wait, and all of them where the centre forgot them.
 type declarations struct {
-	outbox    Outbox // Waiting and Wake
+	outbox    Waiter
 	questions *shared.Questions
 	log       *slog.Logger
 

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"math"
 
-	"scanrelay/store"
+	"scanrelay/store/event"
 	"scanrelay/uplink/policy"
 	"scanrelay/uplink/syncapi"
 )
@@ -96,11 +96,11 @@ func (s *Relay) refused(b *batch, e *syncapi.Error) (more bool, _ error) {
 }
 
 // bury ends the one event that the centre refuses a batch for.
-func (s *Relay) bury(r store.Record, e *syncapi.Error) error {
+func (s *Relay) bury(r event.Record, e *syncapi.Error) error {
 	s.Log.Warn("central refuses a batch because of one event, which becomes a dead letter", "id", r.ID.String(), "reason", e.Error())
 	var ended []policy.Ending
 	if !r.State.Finished() {
-		ended = append(ended, policy.Buried(r, "central refuses the batch because of this event: "+e.Error()))
+		ended = append(ended, policy.End(r, event.Dead, "central refuses the batch because of this event: "+e.Error()))
 	}
 	return s.pass(r.ID.Seq, ended, nil)
 }

@@ -9,6 +9,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/configs/wait"
 	"scanrelay/store"
+	"scanrelay/store/event"
 	"scanrelay/uplink/shared"
 	"scanrelay/uplink/syncapi"
 )
@@ -22,29 +23,39 @@ const (
 	denyBase   = 5 * time.Second // at least, when the centre does not accept our credential
 )
 
-// Outbox is the outbox as the sync relay drains it; *store.Outbox is one.
+// Outbox is what the relay needs of the outbox; *store.Outbox has it.
 type Outbox interface {
-	// Unsynced returns records after the watermark in sequence order, at most
-	// max and about maxBytes.
-	Unsynced(max, maxBytes int) ([]store.Record, error)
-	// Arrived receives when something new is unsynced.
-	Arrived() <-chan struct{}
-	// Synced lifts the watermark to upTo. In the same commit ended events get
-	// their outcome; waiting ones begin to wait for waybill data, the others
-	// can be leased.
-	Synced(upTo uint64, ended []store.Settlement, waiting []uint64) error
+	Drain
+	Waiter
 	// Rewind moves the watermark back.
 	Rewind(have uint64) error
 	// NewEpoch begins a new epoch, under which what is unsynced is sent.
 	NewEpoch(why string) error
 	// OfWaybills returns all records of the waybills in sequence order.
-	OfWaybills(ids []scan.WaybillID, max int) ([]store.Record, error)
-	// Waiting returns records that wait for data, in sequence order, after the
-	// given number; none: there are no more.
-	Waiting(max int, after uint64) ([]store.Record, error)
+	OfWaybills(ids []scan.WaybillID, max int) ([]event.Record, error)
+	Counts() store.Counts
+}
+
+// Drain empties the outbox up to its watermark.
+type Drain interface {
+	// Unsynced returns records after the watermark in sequence order, at most
+	// max and about maxBytes.
+	Unsynced(max, maxBytes int) ([]event.Record, error)
+	// Arrived receives when something new is unsynced.
+	Arrived() <-chan struct{}
+	// Synced lifts the watermark to upTo. In the same commit ended events get
+	// their outcome; waiting ones begin to wait for waybill data, the others
+	// can be leased.
+	Synced(upTo uint64, ended []event.Settlement, waiting []uint64) error
+}
+
+// Waiter keeps what waits for waybill data.
+type Waiter interface {
+	// Waiting returns waiting records in sequence order, after the given
+	// number; none: there are no more.
+	Waiting(max int, after uint64) ([]event.Record, error)
 	// Wake makes all records of the waybills leasable.
 	Wake(ids ...scan.WaybillID) error
-	Counts() store.Counts
 }
 
 // Centre is the centre; *syncapi.Client is one.
@@ -69,7 +80,7 @@ type Config struct {
 	Version  string        // scanrelay's, told to the centre
 	Rate     float64       // notify.rate; 0: the centre's share alone
 	Spread   time.Duration // bounds the random wait before the first call
-	OnSynced func([]store.Record)
+	OnSynced func([]event.Record)
 }
 
 // Relay is the sync relay. Only its own goroutine uses the fields below oldest.
@@ -103,7 +114,7 @@ func (s *Relay) Run(ctx context.Context) error {
 		more, err := s.turn(ctx)
 		switch {
 		case ctx.Err() != nil:
-		case errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrFailed):
+		case errors.Is(err, event.ErrClosed), errors.Is(err, event.ErrFailed):
 			return err
 		case err != nil:
 			wait.Sleep(ctx, s.failed(err))

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"scanrelay/agent/scan"
-	"scanrelay/store"
+	"scanrelay/store/event"
 	"scanrelay/uplink/shared"
 	"scanrelay/uplink/syncapi"
 )
@@ -20,17 +20,17 @@ func TestTheSmallerRateHolds(t *testing.T) {
 }
 
 func TestByEpoch(t *testing.T) {
-	rec := func(epoch, seq uint64) store.Record { return store.Record{ID: store.ID{Epoch: epoch, Seq: seq}} }
-	parts := byEpoch([]store.Record{rec(1, 3), rec(1, 5), rec(2, 9), rec(2, 12)}, 9)
+	rec := func(epoch, seq uint64) event.Record { return event.Record{ID: event.ID{Epoch: epoch, Seq: seq}} }
+	parts := byEpoch([]event.Record{rec(1, 3), rec(1, 5), rec(2, 9), rec(2, 12)}, 9)
 	if len(parts) != 2 || len(parts[0]) != 2 || len(parts[1]) != 1 {
 		t.Errorf("parts are %v", parts)
 	}
 }
 
 // nothingWaits is an outbox in which nothing waits for waybill data.
-type nothingWaits struct{ Outbox }
+type nothingWaits struct{ Waiter }
 
-func (nothingWaits) Waiting(int, uint64) ([]store.Record, error) { return nil, nil }
+func (nothingWaits) Waiting(int, uint64) ([]event.Record, error) { return nil, nil }
 
 func TestWaitsOverflowDeclaresAll(t *testing.T) {
 	q := shared.NewQuestions()

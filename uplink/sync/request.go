@@ -7,6 +7,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store"
+	"scanrelay/store/event"
 	"scanrelay/uplink/shared"
 	"scanrelay/uplink/syncapi"
 )
@@ -22,9 +23,9 @@ const (
 // batch is one request and what it is made of.
 type batch struct {
 	req         syncapi.Request
-	recs        []store.Record
+	recs        []event.Record
 	full        bool // there may be more unsynced events
-	asks        []store.Record
+	asks        []event.Record
 	news        map[scan.WaybillID]shared.Binding
 	declaration declaration
 	counts      store.Counts
@@ -58,7 +59,7 @@ func (s *Relay) build() (*batch, error) {
 func (s *Relay) header(epoch uint64, c store.Counts) syncapi.Request {
 	return syncapi.Request{
 		V: syncapi.Version, Agent: s.Version, Epoch: epochText(epoch), NextSeq: c.NextSeq,
-		BadToken: s.Valve.BadToken(), Backlog: int64(c.State[store.ToPush]),
+		BadToken: s.Valve.BadToken(), Backlog: int64(c.State[event.ToPush]),
 	}
 }
 
@@ -78,17 +79,17 @@ func (s *Relay) addEvents(b *batch) error {
 	}
 	s.oldest.Store(recs[0].Event.ReceivedAt.UnixNano())
 	epoch := recs[0].ID.Epoch
-	if i := slices.IndexFunc(recs, func(r store.Record) bool { return r.ID.Epoch != epoch }); i > 0 {
+	if i := slices.IndexFunc(recs, func(r event.Record) bool { return r.ID.Epoch != epoch }); i > 0 {
 		recs = recs[:i]
 	}
-	b.full, b.recs = uint64(len(recs)) < b.counts.State[store.Unsynced], recs
+	b.full, b.recs = uint64(len(recs)) < b.counts.State[event.Unsynced], recs
 	b.req.Epoch, b.req.From = epochText(epoch), b.counts.Watermark+1
 	b.req.Events = s.wire(recs)
 	return nil
 }
 
 // wire puts records on the wire, each with whether it is muted here.
-func (s *Relay) wire(recs []store.Record) []syncapi.Event {
+func (s *Relay) wire(recs []event.Record) []syncapi.Event {
 	events := make([]syncapi.Event, len(recs))
 	for i, r := range recs {
 		events[i] = syncapi.FromEvent(r.ID.Seq, r.Event, s.Gate.Muted(r.Event.ActionType))

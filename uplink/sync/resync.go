@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"scanrelay/agent/scan"
-	"scanrelay/store"
+	"scanrelay/store/event"
 	"scanrelay/uplink/policy"
 )
 
@@ -34,7 +34,7 @@ func (s *Relay) resync(ctx context.Context) error {
 }
 
 // resend makes one call for each epoch that the waybills' records are of.
-func (s *Relay) resend(ctx context.Context, asked []store.Record) (results, error) {
+func (s *Relay) resend(ctx context.Context, asked []event.Record) (results, error) {
 	var ids []scan.WaybillID
 	for _, r := range asked {
 		ids = append(ids, r.Event.Waybill)
@@ -63,7 +63,7 @@ func (s *Relay) resend(ctx context.Context, asked []store.Record) (results, erro
 
 // byEpoch splits records up to the watermark, which are in sequence order, into
 // runs of one epoch.
-func byEpoch(recs []store.Record, watermark uint64) (parts [][]store.Record) {
+func byEpoch(recs []event.Record, watermark uint64) (parts [][]event.Record) {
 	for i, r := range recs {
 		if r.ID.Seq > watermark {
 			break

@@ -2,12 +2,13 @@
 // calls may be made, how fast, with which access token, and why not.
 //
 // A call begins with Enter, which waits for a token and for its place in the
-// rate of its API, and ends with Leave or Refused, by which the valve learns what
-// the call taught. Three things hold calls back: a breaker for the whole account
-// (blocked, unreachable), a breaker and a rate for each API (throttled), and the
-// lack of a token. A breaker that was closed lets one probe at a time through.
+// rate of its API, and ends with Leave, by which the valve learns what the answer
+// means, with Refused, or with Release. Three things hold calls back: a breaker for
+// the whole account (blocked, unreachable), a breaker and a rate for each API
+// (throttled), and the lack of a token. A breaker that was closed lets one probe
+// at a time through.
 //
-// A call that may not be made now ends in a *Held at once rather than in a long
+// A call that may not be made now gets no permit, at once, rather than a long
 // wait. Calls that were under way together count once: answers to calls that
 // began before the last closing decide nothing about it.
 //

@@ -19,11 +19,22 @@ const (
 	faultCap    = time.Minute
 )
 
-// Accepted tells that WeChat took the permit's token.
-func (p *Permit) Accepted() {
+// Leave hands the permit back with what the answer means.
+func (p *Permit) Leave(d policy.Decision) {
 	p.v.mu.Lock()
 	defer p.v.mu.Unlock()
-	p.token.trial = false
+	if d.Class == wechat.Success || d.Reply.ErrCode != 0 { // it took the token
+		p.token.trial = false
+	}
+	p.backLocked()
+	p.learnLocked(d)
+}
+
+// Release hands back a permit that taught nothing.
+func (p *Permit) Release() {
+	p.v.mu.Lock()
+	defer p.v.mu.Unlock()
+	p.backLocked()
 }
 
 // Refused hands the permit back because WeChat did not accept its token. All
@@ -34,82 +45,79 @@ func (p *Permit) Refused(reason string) (again bool) {
 	v := p.v
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	p.backLocked()
 	if v.token == p.token {
 		v.token, v.bad = nil, p.token.generation
 		v.changedLocked()
 	}
-	if !p.token.trial {
-		p.leaveLocked(policy.Signal{})
-		return true
+	if p.token.trial && p.account == v.account.closed {
+		v.blockLocked("WeChat refuses a fresh access_token as well: someone else refreshes this token, or the secret changed ("+reason+")", time.Now())
 	}
-	p.leaveLocked(policy.Signal{Kind: policy.Blocked, Reason: "WeChat refuses a fresh access_token as well: someone else refreshes this token, or the secret changed (" + reason + ")"})
-	return false
+	return !p.token.trial
 }
 
-// Leave hands the permit back with what the call taught.
-func (p *Permit) Leave(s policy.Signal) {
-	p.v.mu.Lock()
-	defer p.v.mu.Unlock()
-	p.leaveLocked(s)
+// backLocked lets the next probe through if this was one.
+func (p *Permit) backLocked() {
+	if p.probed {
+		p.v.account.probe, p.limiter.breaker.probe = false, false
+		p.v.changedLocked()
+	}
 }
 
-// leave hands back a permit that was not used.
-func (p *Permit) leave() { p.Leave(policy.Signal{}) }
-
-// leaveLocked learns from a signal. Only calls that began after the last closing
-// decide about it: those that were under way together count once.
-func (p *Permit) leaveLocked(s policy.Signal) {
+// learnLocked opens and closes breakers. Only calls that began after the last
+// closing decide about it: those that were under way together count once.
+func (p *Permit) learnLocked(d policy.Decision) {
 	v, now := p.v, time.Now()
 	current := p.account == v.account.closed
-	if p.probed {
-		v.account.probe, p.limiter.breaker.probe = false, false
-		defer v.changedLocked()
-	}
-	v.lookedUpLocked(p, s, current)
-	switch s.Kind {
-	case policy.Works, policy.Answered:
-		v.recoveredLocked(p, s, now)
-	case policy.Throttled:
-		v.throttledLocked(p, s, now)
-	case policy.Blocked:
+	lookup := d.Reply.ErrCode == wechat.CodeLookupFailed
+	switch d.Class {
+	case wechat.Success, wechat.Mismatch, wechat.Permanent, wechat.Unknown:
+		v.countLocked(p, lookup)
+		// After a mismatch as well: it looked the waybill up for this account.
+		v.recoveredLocked(p, d.Class == wechat.Success || d.Class == wechat.Mismatch, now)
+	case wechat.Throttled:
+		v.throttledLocked(p, d, now)
+	case wechat.Blocked:
 		if current {
-			v.blockLocked(s.Reason, now)
+			v.blockLocked(d.Reply.Reason, now)
 		}
-	case policy.LookupFailed:
-		v.faults = 0
-		if current {
-			v.lookupFailedLocked(s, now)
-		}
-	case policy.Fault:
-		if current {
-			v.faultLocked(s, now)
+	default: // transient
+		switch {
+		case lookup:
+			v.countLocked(p, lookup)
+			v.faults = 0
+			if current {
+				v.lookupFailedLocked(d.Reply.Reason, now)
+			}
+		case current:
+			v.faultLocked(d.Reply.Reason, now)
 		}
 	}
 }
 
-// lookedUpLocked counts a call in which WeChat looked the waybill up, or tried.
-func (v *Valve) lookedUpLocked(p *Permit, s policy.Signal, current bool) {
-	looked := s.Kind == policy.Works || s.Kind == policy.Answered || s.Kind == policy.LookupFailed
-	if looked && current && p.limiter.api == wechat.APIPathNotify {
-		v.lookups.add(s.Kind == policy.LookupFailed)
+// countLocked counts a call in which WeChat looked the waybill up, or tried.
+func (v *Valve) countLocked(p *Permit, failed bool) {
+	if p.limiter.api == wechat.APIPathNotify && p.account == v.account.closed {
+		v.lookups.add(failed)
 	}
 }
 
 // lookupFailedLocked pauses all calls when WeChat too often cannot reach the
 // centre.
-func (v *Valve) lookupFailedLocked(s policy.Signal, now time.Time) {
+func (v *Valve) lookupFailedLocked(reason string, now time.Time) {
 	if v.account.state == StateBlocked { // it looks waybills up for this account again
 		v.account.open(now)
 		v.changedLocked()
 	}
 	if v.lookups.count >= lookupShare || v.account.state == StateUnreachable {
 		v.lookups = lookups{}
-		v.closeLocked(&v.account, StateUnreachable, "reverse lookup fails: "+s.Reason, now, lookupPause)
+		v.closeLocked(&v.account, StateUnreachable, "reverse lookup fails: "+reason, now, lookupPause)
 	}
 }
 
-// recoveredLocked opens what the call was a probe of.
-func (v *Valve) recoveredLocked(p *Permit, s policy.Signal, now time.Time) {
+// recoveredLocked opens what the call was a probe of. An answer about one event
+// alone does not say that a blocked account works.
+func (v *Valve) recoveredLocked(p *Permit, works bool, now time.Time) {
 	v.faults = 0
 	if b := &p.limiter.breaker; p.inAPI == b.closed && b.probing(now) {
 		b.open(now)
@@ -118,8 +126,7 @@ func (v *Valve) recoveredLocked(p *Permit, s policy.Signal, now time.Time) {
 	if p.account != v.account.closed || !v.account.probing(now) {
 		return
 	}
-	if v.account.state == StateBlocked && s.Kind != policy.Works {
-		// WeChat answered this event, but nothing says that the account works.
+	if v.account.state == StateBlocked && !works {
 		v.blockLocked(v.account.reason, now)
 		return
 	}
@@ -128,25 +135,25 @@ func (v *Valve) recoveredLocked(p *Permit, s policy.Signal, now time.Time) {
 }
 
 // throttledLocked pauses the API and lowers its rate. A longer pause wins.
-func (v *Valve) throttledLocked(p *Permit, s policy.Signal, now time.Time) {
+func (v *Valve) throttledLocked(p *Permit, d policy.Decision, now time.Time) {
 	v.faults = 0
 	l := p.limiter
 	l.slower(p.began, now)
-	if !l.breaker.shut(now) || now.Add(s.Pause).After(l.breaker.until) {
-		v.closeLocked(&l.breaker, StateThrottled, s.Reason, now, s.Pause)
+	if !l.breaker.shut(now) || now.Add(d.Pause).After(l.breaker.until) {
+		v.closeLocked(&l.breaker, StateThrottled, d.Reply.Reason, now, d.Pause)
 	}
 	l.rest(now, l.breaker.until)
 }
 
 // faultLocked counts calls without an answer: after some in a row every further
 // one would only fail as well.
-func (v *Valve) faultLocked(s policy.Signal, now time.Time) {
+func (v *Valve) faultLocked(reason string, now time.Time) {
 	v.faults++
 	switch {
 	case v.account.state == StateBlocked:
 		v.blockLocked(v.account.reason, now)
 	case v.faults >= faultRun || v.account.state != "":
-		v.closeLocked(&v.account, StateUnreachable, s.Reason, now, wait.Jitter(v.account.failures(now), faultBase, faultCap))
+		v.closeLocked(&v.account, StateUnreachable, reason, now, wait.Jitter(v.account.failures(now), faultBase, faultCap))
 	}
 }
 

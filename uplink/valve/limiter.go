@@ -5,6 +5,9 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"scanrelay/configs/wait"
+	"scanrelay/wechat"
 )
 
 const (
@@ -98,6 +101,16 @@ func (l *limiter) reserve(now time.Time) *rate.Reservation {
 		l.pace(now)
 	}
 	return l.places.ReserveN(now, 1)
+}
+
+// after is how long a call waits that may not be made before a moment. The window
+// shows when pathnotify opens; what waits for userquery alone, or for its place in
+// a very low rate, must come back by itself.
+func (l *limiter) after(until time.Time, slow bool) time.Duration {
+	if slow || l.api == wechat.APIUserQuery {
+		return max(0, time.Until(until)) + wait.UpTo(time.Second)
+	}
+	return 0
 }
 
 // Meter measures how much happens in a second. It is not for concurrent use.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"scanrelay/configs/secret"
-	"scanrelay/configs/wait"
 	"scanrelay/wechat"
 )
 
@@ -40,24 +39,6 @@ type Valve struct {
 // New makes a valve without a token and with no limit to the rate.
 func New() *Valve {
 	return &Valve{query: newLimiter(wechat.APIUserQuery), notify: newLimiter(wechat.APIPathNotify), changed: make(chan struct{})}
-}
-
-// Held says that a call may not be made now.
-type Held struct {
-	// After is when to try again; 0: once the valve's window is open again.
-	After time.Duration
-}
-
-func (h *Held) Error() string { return "calls to WeChat are held" }
-
-// held is for a call of l that may not be made before a moment. The window shows
-// when pathnotify opens; what waits for userquery alone, or for its place in a
-// very low rate, must come back by itself.
-func held(l *limiter, until time.Time, slow bool) *Held {
-	if slow || l.api == wechat.APIUserQuery {
-		return &Held{max(0, time.Until(until)) + wait.UpTo(time.Second)}
-	}
-	return &Held{}
 }
 
 // SetRate sets the calls a second; 0 or less means unlimited.
@@ -136,8 +117,8 @@ func (v *Valve) State() (state, reason string) {
 	return StateOK, ""
 }
 
-// Permit is the permission for one call. It must be handed back with Leave or
-// Refused.
+// Permit is the permission for one call. It must be handed back, once, with
+// Leave, Refused or Release.
 type Permit struct {
 	v              *Valve
 	token          *token
@@ -150,64 +131,67 @@ type Permit struct {
 // Token is the access token to call with.
 func (p *Permit) Token() secret.Text { return p.token.value }
 
-// Enter waits until a call of api may be made. The error is a *Held when calls
-// are paused, or ctx's.
-func (v *Valve) Enter(ctx context.Context, api string) (*Permit, error) {
+// Enter waits until a call of api may be made. Without a permit calls are held,
+// or ctx ended: try again after that time or, if it is 0, once the window is open.
+func (v *Valve) Enter(ctx context.Context, api string) (_ *Permit, after time.Duration) {
 	if v.awaitToken(ctx) == nil {
-		return nil, &Held{}
+		return nil, 0
 	}
-	p, err := v.enter(ctx, api)
-	if err != nil {
-		return nil, err
+	p, after := v.enter(ctx, api)
+	if p == nil {
+		return nil, after
 	}
 	if p.token = v.awaitToken(ctx); p.token == nil { // it may have changed while we waited for our place
-		p.leave()
-		return nil, &Held{}
+		p.Release()
+		return nil, 0
 	}
-	return p, nil
+	return p, 0
 }
 
 // enter takes a place in the rate and waits for it.
-func (v *Valve) enter(ctx context.Context, api string) (*Permit, error) {
+func (v *Valve) enter(ctx context.Context, api string) (*Permit, time.Duration) {
 	l := v.notify
 	if api == wechat.APIUserQuery {
 		l = v.query
 	}
-	for {
-		p, delay, changed, err := v.tryEnter(l)
-		if err != nil {
-			return nil, err
-		}
-		if p != nil {
-			return p, v.await(ctx, p, delay)
-		}
-		select { // a probe is out: its answer decides
-		case <-changed:
-		case <-ctx.Done():
-			return nil, ctx.Err()
+	for ctx.Err() == nil {
+		p, delay, changed := v.tryEnter(l)
+		switch {
+		case p != nil && v.await(ctx, p, delay):
+			return p, 0
+		case p != nil: // paused meanwhile
+			p.Release()
+		case changed == nil:
+			return nil, delay
+		default: // a probe is out: its answer decides
+			select {
+			case <-changed:
+			case <-ctx.Done():
+			}
 		}
 	}
+	return nil, 0
 }
 
-// tryEnter takes a permit and says how long to wait before using it; no permit
-// means that a probe is out.
-func (v *Valve) tryEnter(l *limiter) (p *Permit, delay time.Duration, changed <-chan struct{}, err error) {
+// tryEnter takes a permit and says how long to wait before using it. Without one
+// either a probe is out and changed tells of its answer, or calls are held so long.
+func (v *Valve) tryEnter(l *limiter) (p *Permit, delay time.Duration, changed <-chan struct{}) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	now := time.Now()
 	for _, b := range []*breaker{&v.account, &l.breaker} {
 		if b.shut(now) {
-			return nil, 0, nil, held(l, b.until, false)
+			return nil, l.after(b.until, false), nil
 		}
 	}
 	inAccount, inAPI := v.account.probing(now), l.breaker.probing(now)
 	if (inAccount || inAPI) && (v.account.probe || l.breaker.probe) {
-		return nil, 0, v.changed, nil
+		return nil, 0, v.changed
 	}
 	r := l.reserve(now)
 	if delay = r.DelayFrom(now); delay > longWait {
 		r.CancelAt(now)
-		return nil, 0, nil, held(l, now.Add(delay), true)
+		return nil, l.after(now.Add(delay), true), nil
 	}
 	if inAccount || inAPI {
 		v.account.probe, l.breaker.probe = inAccount, inAPI
@@ -215,44 +199,35 @@ func (v *Valve) tryEnter(l *limiter) (p *Permit, delay time.Duration, changed <-
 	return &Permit{
 		v: v, limiter: l, account: v.account.closed, inAPI: l.breaker.closed,
 		probed: inAccount || inAPI, began: now.Add(delay),
-	}, delay, nil, nil
+	}, delay, nil
 }
 
-// await waits for the place in the rate, unless calls are paused meanwhile: then
-// the permit is given back.
-func (v *Valve) await(ctx context.Context, p *Permit, delay time.Duration) error {
+// await waits for the place in the rate; false if calls are paused meanwhile.
+func (v *Valve) await(ctx context.Context, p *Permit, delay time.Duration) bool {
 	if delay == 0 {
-		return nil
+		return true
 	}
 	t := time.NewTimer(delay)
 	defer t.Stop()
 	for {
 		v.mu.Lock()
-		changed, until := v.changed, v.shutUntilLocked(p)
+		changed, shut := v.changed, v.shutLocked(p)
 		v.mu.Unlock()
-		if !until.IsZero() {
-			p.leave()
-			return held(p.limiter, until, false)
+		if shut {
+			return false
 		}
 		select {
 		case <-t.C:
-			return nil
+			return true
 		case <-changed:
 		case <-ctx.Done():
-			p.leave()
-			return ctx.Err()
+			return false
 		}
 	}
 }
 
-// shutUntilLocked is when what closed after p entered opens; zero: nothing did.
-func (v *Valve) shutUntilLocked(p *Permit) time.Time {
-	now := time.Now()
-	switch {
-	case v.account.closed != p.account && v.account.shut(now):
-		return v.account.until
-	case p.limiter.breaker.closed != p.inAPI && p.limiter.breaker.shut(now):
-		return p.limiter.breaker.until
-	}
-	return time.Time{}
+// shutLocked reports whether something closed after p entered.
+func (v *Valve) shutLocked(p *Permit) bool {
+	now, b := time.Now(), &p.limiter.breaker
+	return v.account.closed != p.account && v.account.shut(now) || b.closed != p.inAPI && b.shut(now)
 }

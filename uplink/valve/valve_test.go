@@ -1,7 +1,6 @@
 package valve
 
 import (
-	"errors"
 	"math"
 	"strings"
 	"sync/atomic"
@@ -9,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"scanrelay/store/event"
 	"scanrelay/uplink/policy"
 	"scanrelay/uplink/syncapi"
 	"scanrelay/wechat"
@@ -21,15 +21,32 @@ func newOpen() *Valve {
 	return v
 }
 
-// callOnce makes one call through the valve.
-func callOnce(t *testing.T, v *Valve, api string, s policy.Signal) error {
+// Answers of WeChat, as package policy understands them.
+var (
+	success   = policy.Decision{Class: wechat.Success}
+	mismatch  = policy.Decision{Class: wechat.Mismatch, Reply: event.Reply{ErrCode: 932003}}
+	permanent = policy.Decision{Class: wechat.Permanent, Reply: event.Reply{ErrCode: 47001}}
+	unknown   = policy.Decision{Class: wechat.Unknown, Reply: event.Reply{ErrCode: 12345}}
+	fault     = policy.Decision{Class: wechat.Transient}
+	noLookup  = policy.Decision{Class: wechat.Transient, Reply: event.Reply{ErrCode: wechat.CodeLookupFailed}}
+)
+
+func throttled(pause time.Duration) policy.Decision {
+	return policy.Decision{Class: wechat.Throttled, Pause: pause}
+}
+
+func blocked(reason string) policy.Decision {
+	return policy.Decision{Class: wechat.Blocked, Reply: event.Reply{ErrCode: 50002, Reason: reason}}
+}
+
+// callOnce makes one call through the valve; false if it was held.
+func callOnce(t *testing.T, v *Valve, api string, d policy.Decision) bool {
 	t.Helper()
-	p, err := v.Enter(t.Context(), api)
-	if err != nil {
-		return err
+	p, _ := v.Enter(t.Context(), api)
+	if p != nil {
+		p.Leave(d)
 	}
-	p.Leave(s)
-	return nil
+	return p != nil
 }
 
 func TestRateIsHeld(t *testing.T) {
@@ -38,8 +55,8 @@ func TestRateIsHeld(t *testing.T) {
 		v.SetRate(100)
 		start := time.Now()
 		for range 101 {
-			if err := callOnce(t, v, wechat.APIPathNotify, policy.Signal{Kind: policy.Works}); err != nil {
-				t.Fatal(err)
+			if !callOnce(t, v, wechat.APIPathNotify, success) {
+				t.Fatal("the call was held")
 			}
 		}
 		perfect := float64(time.Second)
@@ -57,10 +74,10 @@ func TestRateGrowsBack(t *testing.T) {
 		v := newOpen()
 		v.SetRate(100)
 		for range 200 {
-			_ = callOnce(t, v, wechat.APIPathNotify, policy.Signal{Kind: policy.Works})
+			callOnce(t, v, wechat.APIPathNotify, success)
 		}
-		if err := callOnce(t, v, wechat.APIPathNotify, policy.Signal{Kind: policy.Throttled, Pause: time.Second}); err != nil {
-			t.Fatal(err)
+		if !callOnce(t, v, wechat.APIPathNotify, throttled(time.Second)) {
+			t.Fatal("the call was held")
 		}
 		if r := v.Rate(); r < 45 || r > 55 {
 			t.Errorf("after a refusal the rate is %v, want half of 100", r)
@@ -83,10 +100,10 @@ func TestRateStaysLowAfterAMinutesPause(t *testing.T) {
 		v := newOpen()
 		v.SetRate(100)
 		for range 200 {
-			_ = callOnce(t, v, wechat.APIPathNotify, policy.Signal{Kind: policy.Works})
+			callOnce(t, v, wechat.APIPathNotify, success)
 		}
-		if err := callOnce(t, v, wechat.APIPathNotify, policy.Signal{Kind: policy.Throttled, Pause: 50 * time.Second}); err != nil {
-			t.Fatal(err)
+		if !callOnce(t, v, wechat.APIPathNotify, throttled(50*time.Second)) {
+			t.Fatal("the call was held")
 		}
 		for _, c := range []struct {
 			after    time.Duration
@@ -111,7 +128,7 @@ func TestRefusedTogetherCountOnce(t *testing.T) {
 		}
 		before := v.notify.meter.Rate(time.Now())
 		for _, p := range permits {
-			p.Leave(policy.Signal{Kind: policy.Throttled, Pause: time.Second})
+			p.Leave(throttled(time.Second))
 		}
 		if r := v.Rate(); r != before/2 {
 			t.Errorf("the rate is %v after %v calls", r, before)
@@ -123,16 +140,15 @@ func TestVeryLowRateGivesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newOpen()
 		v.SetRate(0.01)
-		if err := callOnce(t, v, wechat.APIPathNotify, policy.Signal{Kind: policy.Works}); err != nil {
-			t.Fatal(err)
+		if !callOnce(t, v, wechat.APIPathNotify, success) {
+			t.Fatal("the call was held")
 		}
-		var h *Held
-		if err := callOnce(t, v, wechat.APIPathNotify, policy.Signal{}); !errors.As(err, &h) || h.After < 90*time.Second {
-			t.Errorf("error is %v", err)
+		if p, after := v.Enter(t.Context(), wechat.APIPathNotify); p != nil || after < 90*time.Second {
+			t.Errorf("held for %v, want 100 s", after)
 		}
 		time.Sleep(103 * time.Second)
-		if err := callOnce(t, v, wechat.APIPathNotify, policy.Signal{}); err != nil {
-			t.Error(err)
+		if !callOnce(t, v, wechat.APIPathNotify, success) {
+			t.Error("the call was held")
 		}
 	})
 }
@@ -143,13 +159,12 @@ func TestPauseWhileWaiting(t *testing.T) {
 		v := newOpen()
 		v.SetRate(0.2)
 		first := enter(t, v)
-		got := make(chan error, 1)
-		go func() { got <- callOnce(t, v, wechat.APIPathNotify, policy.Signal{}) }()
+		passed := make(chan bool, 1)
+		go func() { passed <- callOnce(t, v, wechat.APIPathNotify, success) }()
 		synctest.Wait()
-		first.Leave(policy.Signal{Kind: policy.Blocked, Reason: "test"})
-		var h *Held
-		if err := <-got; !errors.As(err, &h) {
-			t.Errorf("the waiting call got %v", err)
+		first.Leave(blocked("test"))
+		if <-passed {
+			t.Error("the waiting call was made")
 		}
 	})
 }
@@ -158,7 +173,7 @@ func TestPauseWhileWaiting(t *testing.T) {
 func TestOneProbeAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newOpen()
-		_ = callOnce(t, v, wechat.APIPathNotify, policy.Signal{Kind: policy.Blocked, Reason: "test"})
+		callOnce(t, v, wechat.APIPathNotify, blocked("test"))
 		if n, until := v.Window(); n != 0 || time.Until(until) < 5*time.Second {
 			t.Errorf("window is %d until %v", n, until)
 		}
@@ -166,14 +181,11 @@ func TestOneProbeAtATime(t *testing.T) {
 		if n, _ := v.Window(); n != 1 {
 			t.Errorf("window is %d while probing", n)
 		}
-		probe, err := v.Enter(t.Context(), wechat.APIUserQuery)
-		if err != nil {
-			t.Fatal(err)
-		}
+		probe, _ := v.Enter(t.Context(), wechat.APIUserQuery)
 		var passed atomic.Int32
 		for range 3 {
 			go func() {
-				if callOnce(t, v, wechat.APIPathNotify, policy.Signal{Kind: policy.Works}) == nil {
+				if callOnce(t, v, wechat.APIPathNotify, success) {
 					passed.Add(1)
 				}
 			}()
@@ -182,7 +194,7 @@ func TestOneProbeAtATime(t *testing.T) {
 		if n := passed.Load(); n != 0 {
 			t.Errorf("%d calls passed beside the probe", n)
 		}
-		probe.Leave(policy.Signal{Kind: policy.Works})
+		probe.Leave(success)
 		synctest.Wait()
 		if n, _ := v.Window(); passed.Load() != 3 || n != -1 {
 			t.Errorf("%d calls passed after the probe, window %d", passed.Load(), n)
@@ -198,10 +210,10 @@ func TestOldAnswersDecideNothing(t *testing.T) {
 		for range 3 {
 			permits = append(permits, enter(t, v))
 		}
-		permits[0].Leave(policy.Signal{Kind: policy.Blocked, Reason: "first"})
+		permits[0].Leave(blocked("first"))
 		until := v.account.until
-		permits[1].Leave(policy.Signal{Kind: policy.Works})
-		permits[2].Leave(policy.Signal{Kind: policy.Blocked, Reason: "second"})
+		permits[1].Leave(success)
+		permits[2].Leave(blocked("second"))
 		if s, reason := v.State(); s != StateBlocked || reason != "first" || !v.account.until.Equal(until) {
 			t.Errorf("state is %s (%s) until %v", s, reason, v.account.until)
 		}
@@ -213,18 +225,72 @@ func TestFlappingKeepsDoubling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newOpen()
 		for want := probeBase; want <= 40*time.Second; want *= 2 {
-			_ = callOnce(t, v, wechat.APIPathNotify, policy.Signal{Kind: policy.Blocked, Reason: "test"})
+			callOnce(t, v, wechat.APIPathNotify, blocked("test"))
 			_, until := v.Window()
 			if d := time.Until(until); d < want || d > want+want/10 {
 				t.Errorf("closed for %v, want %v", d, want)
 			}
 			time.Sleep(time.Until(until))
-			_ = callOnce(t, v, wechat.APIPathNotify, policy.Signal{Kind: policy.Works})
+			callOnce(t, v, wechat.APIPathNotify, success)
 		}
 		time.Sleep(2 * time.Minute)
-		_ = callOnce(t, v, wechat.APIPathNotify, policy.Signal{Kind: policy.Blocked, Reason: "test"})
+		callOnce(t, v, wechat.APIPathNotify, blocked("test"))
 		if _, until := v.Window(); time.Until(until) > 6*time.Second {
 			t.Errorf("after two good minutes it is closed until %v", time.Until(until))
+		}
+	})
+}
+
+// What the probe of a blocked account is answered tells whether it works again.
+func TestProbesOfABlockedAccount(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer policy.Decision
+		state  string
+	}{
+		"success":                           {success, StateOK},
+		"it looked the waybill up":          {mismatch, StateOK},
+		"it tried to look the waybill up":   {noLookup, StateOK},
+		"one event refused":                 {permanent, StateBlocked},
+		"one event refused, code unknown":   {unknown, StateBlocked},
+		"no answer":                         {fault, StateBlocked},
+		"blocked":                           {blocked("again"), StateBlocked},
+		"throttled, which is another pause": {throttled(time.Minute), StateBlocked},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			v := newOpen()
+			callOnce(t, v, wechat.APIPathNotify, blocked("test"))
+			time.Sleep(6 * time.Second)
+			callOnce(t, v, wechat.APIPathNotify, c.answer)
+			if s, reason := v.State(); s != c.state {
+				t.Errorf("%s: WeChat is %s (%s), want %s", name, s, reason, c.state)
+			}
+		})
+	}
+}
+
+// Faults in a row close the account, failed lookups when they are many.
+func TestFaultsInARow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newOpen()
+		for _, answer := range []policy.Decision{fault, fault, fault, fault, unknown, fault, fault, fault, fault} {
+			callOnce(t, v, wechat.APIPathNotify, answer)
+		}
+		if s, _ := v.State(); s != StateOK {
+			t.Errorf("after four in a row WeChat is %s", s)
+		}
+		callOnce(t, v, wechat.APIPathNotify, fault)
+		if s, _ := v.State(); s != StateUnreachable {
+			t.Errorf("after five in a row WeChat is %s", s)
+		}
+		w := newOpen()
+		for i := range 2*lookupShare - 1 {
+			if s, _ := w.State(); s != StateOK {
+				t.Fatalf("after %d calls WeChat is %s", i, s)
+			}
+			callOnce(t, w, wechat.APIPathNotify, []policy.Decision{noLookup, success}[i%2])
+		}
+		if s, reason := w.State(); s != StateUnreachable || !strings.Contains(reason, "reverse lookup fails") {
+			t.Errorf("after ten failed lookups of twenty WeChat is %s: %s", s, reason)
 		}
 	})
 }
@@ -253,8 +319,8 @@ func TestUnlimited(t *testing.T) {
 		t.Errorf("the rate is %v", v.Rate())
 	}
 	for range 1000 {
-		if err := callOnce(t, v, wechat.APIPathNotify, policy.Signal{Kind: policy.Works}); err != nil {
-			t.Fatal(err)
+		if !callOnce(t, v, wechat.APIPathNotify, success) {
+			t.Fatal("the call was held")
 		}
 	}
 }
@@ -301,8 +367,8 @@ func TestTokenOffers(t *testing.T) {
 		}
 		offer("c", 300, false)
 		time.Sleep(6 * time.Second)
+		enter(t, v).Leave(success)
 		third := enter(t, v)
-		third.Accepted()
 		if again := third.Refused("test"); !again {
 			t.Error("after a success a refusal counts as the first again")
 		}
@@ -312,9 +378,9 @@ func TestTokenOffers(t *testing.T) {
 // enter takes a permit for pathnotify.
 func enter(t *testing.T, v *Valve) *Permit {
 	t.Helper()
-	p, err := v.Enter(t.Context(), wechat.APIPathNotify)
-	if err != nil {
-		t.Fatal(err)
+	p, after := v.Enter(t.Context(), wechat.APIPathNotify)
+	if p == nil {
+		t.Fatalf("the call is held for %v", after)
 	}
 	return p
 }
