@@ -8,7 +8,6 @@ import (
 
 	"scanrelay/agent/intake"
 	"scanrelay/agent/intake/mapping"
-	"scanrelay/agent/scan"
 	"scanrelay/configs"
 	"scanrelay/store"
 	"scanrelay/uplink"
@@ -111,12 +110,8 @@ func newUplink(a *Agent) (*uplink.Uplink, error) {
 }
 
 func notify(n configs.Notify) uplink.Notify {
-	out := uplink.Notify{
-		Concurrency: n.Concurrency, Rate: n.Rate, FreshFor: n.FreshFor, MaxAge: n.MaxAge,
+	return uplink.Notify{
+		Concurrency: n.Concurrency, Rate: n.Rate, Actions: n.Actions, FreshFor: n.FreshFor, MaxAge: n.MaxAge,
 		BindingBound: n.BindingTTL.Bound, BindingUnbound: n.BindingTTL.Unbound,
 	}
-	for _, code := range n.Actions {
-		out.Actions = append(out.Actions, scan.ActionType(code))
-	}
-	return out
 }

@@ -207,7 +207,7 @@ func (w *wall) get() time.Time  { w.mu.Lock(); defer w.mu.Unlock(); return w.now
 func (w *wall) set(t time.Time) { w.mu.Lock(); defer w.mu.Unlock(); w.now = t }
 
 // Events that came under an unbelievable clock get their times when it becomes
-// known (design.md section 2, Clock rule).
+// known.
 func TestClocklessEventsAreResolved(t *testing.T) {
 	w := &wall{now: time.Unix(3600, 0)}
 	up := time.Hour

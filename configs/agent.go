@@ -9,7 +9,7 @@ import (
 	"scanrelay/configs/tlsfile"
 )
 
-// Agent is a depot agent's configuration (interfaces.md, Configuration).
+// Agent is a depot agent's configuration.
 type Agent struct {
 	Depot   Depot  `yaml:"depot"`
 	DataDir string `yaml:"data_dir"`
@@ -33,15 +33,15 @@ type Agent struct {
 // Mapping is what the configuration says of sources and stations.
 func (a *Agent) Mapping() mapping.Config {
 	return mapping.Config{
-		Depot: scan.DepotID(a.Depot.ID), DepotName: a.Depot.Name, Sources: a.Sources, Stations: a.Stations,
+		Depot: a.Depot.ID, DepotName: a.Depot.Name, Sources: a.Sources, Stations: a.Stations,
 		WaybillPattern: a.WaybillPattern, WaybillPatternSet: a.WaybillPatternSet,
 	}
 }
 
 // Depot names the agent's site.
 type Depot struct {
-	ID   string `yaml:"id"`
-	Name string `yaml:"name"`
+	ID   scan.DepotID `yaml:"id"`
+	Name string       `yaml:"name"`
 }
 
 // EmbeddedBroker as mqtt.broker makes the agent start a broker itself.
@@ -96,12 +96,12 @@ type WeChatLink struct {
 
 // Notify is what is pushed and how fast.
 type Notify struct {
-	Concurrency int           `yaml:"concurrency"` // calls in flight
-	Rate        float64       `yaml:"rate"`        // calls a second; 0: the centre's share
-	Actions     []int         `yaml:"actions"`     // none: push every action_type
-	FreshFor    time.Duration `yaml:"fresh_for"`
-	MaxAge      time.Duration `yaml:"max_age"`
-	BindingTTL  BindingTTL    `yaml:"binding_ttl"`
+	Concurrency int               `yaml:"concurrency"` // calls in flight
+	Rate        float64           `yaml:"rate"`        // calls a second; 0: the centre's share
+	Actions     []scan.ActionType `yaml:"actions"`     // none: push every action_type
+	FreshFor    time.Duration     `yaml:"fresh_for"`
+	MaxAge      time.Duration     `yaml:"max_age"`
+	BindingTTL  BindingTTL        `yaml:"binding_ttl"`
 }
 
 // BindingTTL is how long what WeChat said about a phone is believed.
@@ -127,7 +127,7 @@ type Log struct {
 	Format string `yaml:"format"`
 }
 
-// WeChat's two domains (errcodes.md, Domains).
+// WeChat's two domains.
 const (
 	WeChatURL         = "https://api.weixin.qq.com"
 	WeChatFallbackURL = "https://api2.weixin.qq.com"
@@ -161,7 +161,7 @@ func DefaultAgent() *Agent {
 // Complete fills in the defaults that follow from other values.
 func (a *Agent) Complete() {
 	if a.MQTT.ClientID == "" && a.Depot.ID != "" {
-		a.MQTT.ClientID = "scanrelay-" + a.Depot.ID
+		a.MQTT.ClientID = "scanrelay-" + string(a.Depot.ID)
 	}
 	if a.WeChat.FallbackURL == "" && a.WeChat.BaseURL == WeChatURL {
 		a.WeChat.FallbackURL = WeChatFallbackURL

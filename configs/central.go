@@ -1,13 +1,15 @@
 package configs
 
 import (
+	"net/netip"
 	"time"
 
+	"scanrelay/agent/scan"
 	"scanrelay/configs/secret"
 	"scanrelay/configs/tlsfile"
 )
 
-// Central is the centre's configuration (interfaces.md, Configuration).
+// Central is the centre's configuration.
 type Central struct {
 	Listen         string            `yaml:"listen"`
 	TLS            tlsfile.Server    `yaml:"tls"`
@@ -18,7 +20,7 @@ type Central struct {
 	AdminToken     secret.Text       `yaml:"admin_token"`
 	Cells          []Cell            `yaml:"cells"`
 	JSONP          JSONP             `yaml:"jsonp"`
-	TrustedProxies []string          `yaml:"trusted_proxies"` // addresses and prefixes
+	TrustedProxies []netip.Prefix    `yaml:"trusted_proxies"`
 	Retain         time.Duration     `yaml:"retain"`
 	Log            Log               `yaml:"log"`
 }
@@ -50,11 +52,11 @@ type Callback struct {
 
 // DepotCredential lets one depot sync.
 type DepotCredential struct {
-	ID    string      `yaml:"id"`
-	Token secret.Text `yaml:"token"`
+	ID    scan.DepotID `yaml:"id"`
+	Token secret.Text  `yaml:"token"`
 }
 
-// Cell is a link on WeChat's landing page (wechat.md section 3.7).
+// Cell is a link on WeChat's landing page.
 type Cell struct {
 	Key  string `yaml:"key"`
 	Name string `yaml:"name"`

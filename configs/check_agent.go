@@ -22,9 +22,7 @@ const (
 )
 
 func (c *checker) agent(a *Agent) {
-	if c.required("depot.id", a.Depot.ID) {
-		c.depotID("depot.id", a.Depot.ID)
-	}
+	c.depotID("depot.id", a.Depot.ID)
 	c.dataDir(a.DataDir)
 	c.mqtt(a.MQTT)
 	c.atLeast("dedupe_window", a.DedupeWindow, 0)
@@ -42,10 +40,15 @@ func (c *checker) agent(a *Agent) {
 	c.log(a.Log)
 }
 
-func (c *checker) depotID(key, id string) {
-	if !scan.DepotID(id).Valid() {
+// depotID reports whether there is an id; it may be a wrong one.
+func (c *checker) depotID(key string, id scan.DepotID) bool {
+	if !c.required(key, string(id)) {
+		return false
+	}
+	if !id.Valid() {
 		c.bad(key, "%q must match %s", id, scan.DepotPattern)
 	}
+	return true
 }
 
 func (c *checker) dataDir(dir string) {
@@ -178,7 +181,7 @@ func (c *checker) notify(n Notify) {
 		c.bad("notify.rate", "must not be negative (0: the share that the centre gives)")
 	}
 	for i, a := range n.Actions {
-		c.action(fmt.Sprintf("notify.actions[%d]", i), scan.ActionType(a))
+		c.action(fmt.Sprintf("notify.actions[%d]", i), a)
 	}
 	c.atLeast("notify.fresh_for", n.FreshFor, 0)
 	c.atLeast("notify.max_age", n.MaxAge, time.Second)

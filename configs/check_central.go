@@ -3,12 +3,12 @@ package configs
 import (
 	"encoding/base64"
 	"fmt"
-	"net/netip"
 	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"scanrelay/agent/scan"
 	"scanrelay/configs/secret"
 )
 
@@ -24,14 +24,6 @@ func (c *checker) central(a *Central) {
 		c.warn("admin_token", "is empty: waybill data can't be imported and the fleet page is closed")
 	}
 	c.cells(a.Cells)
-	for i, p := range a.TrustedProxies {
-		if _, err := netip.ParseAddr(p); err == nil {
-			continue
-		}
-		if _, err := netip.ParsePrefix(p); err != nil {
-			c.bad(fmt.Sprintf("trusted_proxies[%d]", i), "%q is no address or prefix; write one as 10.0.0.1 or 10.0.0.0/8", p)
-		}
-	}
 	c.atLeast("retain", a.Retain, time.Hour)
 	c.log(a.Log)
 }
@@ -82,7 +74,7 @@ func (c *checker) callback(b Callback) {
 }
 
 // aesKey checks WeChat's 43 characters of base64. Its last character may carry
-// stray bits (wechat.md 3.3).
+// stray bits (README of package wechat, Frame).
 func (c *checker) aesKey(key string, s secret.Text) {
 	if !c.required(key, s.Reveal()) {
 		return
@@ -98,11 +90,10 @@ func (c *checker) aesKey(key string, s secret.Text) {
 }
 
 func (c *checker) depots(a *Central) {
-	ids, tokens := map[string]int{}, map[secret.Text]int{}
+	ids, tokens := map[scan.DepotID]int{}, map[secret.Text]int{}
 	for i, d := range a.Depots {
 		key := fmt.Sprintf("depots[%d]", i)
-		if c.required(key+".id", d.ID) {
-			c.depotID(key+".id", d.ID)
+		if c.depotID(key+".id", d.ID) {
 			if j, ok := ids[d.ID]; ok {
 				c.bad(key+".id", "%q is depots[%d] already", d.ID, j)
 			} else {
@@ -110,19 +101,17 @@ func (c *checker) depots(a *Central) {
 			}
 		}
 		c.token(key+".token", d.Token)
-		if d.Token == "" {
-			if a.TLS.ClientCAFile == "" {
-				c.bad(key+".token", "is required unless depots show certificates (tls.client_ca_file)")
-			}
-			continue
-		}
-		if j, ok := tokens[d.Token]; ok {
+		j, ok := tokens[d.Token]
+		switch {
+		case d.Token == "" && a.TLS.ClientCAFile == "":
+			c.bad(key+".token", "is required unless depots show certificates (tls.client_ca_file)")
+		case d.Token == "":
+		case ok:
 			c.bad(key+".token", "is the token of depots[%d]; each depot has its own", j)
-		} else {
-			tokens[d.Token] = i
-		}
-		if d.Token == a.AdminToken {
+		case d.Token == a.AdminToken:
 			c.bad(key+".token", "is the admin_token; a depot has its own")
+		default:
+			tokens[d.Token] = i
 		}
 	}
 }

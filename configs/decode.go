@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"net/netip"
 	"reflect"
 	"strconv"
 	"strings"
@@ -149,15 +150,27 @@ func (d *decoder) decodeScalarType(n ast.Node, v reflect.Value, key string, p pl
 	return true
 }
 
+// words are the types that are written as one word of their own.
+var words = map[reflect.Type]struct {
+	name  string
+	parse func(string) (any, error)
+}{
+	reflect.TypeFor[time.Duration](): {"a duration as 30s", func(s string) (any, error) { return ParseDuration(s) }},
+	reflect.TypeFor[Size]():          {"a size as 64MiB", func(s string) (any, error) { return ParseSize(s) }},
+	reflect.TypeFor[Quota]():         {"a rate as 10/m", func(s string) (any, error) { return ParseQuota(s) }},
+	reflect.TypeFor[netip.Prefix]():  {"a text", func(s string) (any, error) { return parsePrefix(s) }},
+}
+
 // scalarParser returns what sets v from its text; nil if v is no scalar.
 func scalarParser(v reflect.Value) func(string) error {
-	switch v.Interface().(type) {
-	case time.Duration:
-		return func(s string) error { x, err := ParseDuration(s); return set(v, x, err) }
-	case Size:
-		return func(s string) error { x, err := ParseSize(s); return set(v, x, err) }
-	case Quota:
-		return func(s string) error { x, err := ParseQuota(s); return set(v, x, err) }
+	if w, ok := words[v.Type()]; ok {
+		return func(s string) error {
+			x, err := w.parse(s)
+			if err == nil { // else the default stays
+				v.Set(reflect.ValueOf(x))
+			}
+			return err
+		}
 	}
 	switch v.Kind() {
 	case reflect.String:
@@ -192,22 +205,9 @@ func scalarParser(v reflect.Value) func(string) error {
 	return nil
 }
 
-// set puts x into v unless there is an error: then the default stays.
-func set(v reflect.Value, x any, err error) error {
-	if err == nil {
-		v.Set(reflect.ValueOf(x))
-	}
-	return err
-}
-
 func kindName(v reflect.Value) string {
-	switch v.Interface().(type) {
-	case time.Duration:
-		return "a duration as 30s"
-	case Size:
-		return "a size as 64MiB"
-	case Quota:
-		return "a rate as 10/m"
+	if w, ok := words[v.Type()]; ok {
+		return w.name
 	}
 	switch v.Kind() {
 	case reflect.Int, reflect.Float64:

@@ -28,7 +28,7 @@ func envKeys(v reflect.Value, key string) (out []envKey) {
 		if isSecret(field) {
 			out = append(out, envKey{envName(at + "_file"), at + "_file", field, true})
 		}
-		if field.Kind() == reflect.Struct && field.Type() != reflect.TypeFor[Quota]() {
+		if field.Kind() == reflect.Struct && scalarParser(field) == nil {
 			out = append(out, envKeys(field, at)...)
 		}
 	}

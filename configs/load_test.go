@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"scanrelay/agent/scan"
 )
 
 // write puts a configuration into a file of its own.
@@ -124,7 +126,7 @@ log: {level: debug, format: json}
 			t.Errorf("%s = %v, want %v", name, got, want)
 		}
 	}
-	check("depot.id", a.Depot.ID, "007")
+	check("depot.id", a.Depot.ID, scan.DepotID("007"))
 	check("broker gets its port", a.MQTT.Broker, "ssl://b:8883")
 	check("brokers[1]", a.MQTT.Brokers[1], "wss://d:443/mqtt")
 	check("password", a.MQTT.Password.Reveal(), "p w")

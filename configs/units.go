@@ -3,6 +3,7 @@ package configs
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -63,6 +64,18 @@ func ParseDuration(text string) (time.Duration, error) {
 		return 0, fmt.Errorf("%q is no duration; write one as 30s, 15m or 24h", text)
 	}
 	return d, nil
+}
+
+// parsePrefix reads 10.0.0.0/8, or an address as the prefix that holds it alone.
+func parsePrefix(text string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(text); err == nil {
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return p, fmt.Errorf("%q is no address or prefix; write one as 10.0.0.1 or 10.0.0.0/8", text)
+	}
+	return p, nil
 }
 
 // Quota is so many in a time, written 10/m.

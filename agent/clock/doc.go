@@ -1,6 +1,6 @@
 // Package clock decides whether the gateway's wall clock can be believed, and
 // tells moments that need no wall clock: the kernel's boot id and the time since
-// that boot (design.md section 2, Clock rule).
+// that boot (uplink/README.md, Clock rule).
 //
 // Many gateways have no battery clock: they start in 1970 and jump to today when
 // the network comes. Until then events are stored with boot id and time since

@@ -176,7 +176,7 @@ func TestStatusJSON(t *testing.T) {
 	}
 }
 
-// What status --json and the metrics show of intake beyond interfaces.md.
+// What status --json and the metrics show of intake beyond the counts.
 func TestMQTTStatus(t *testing.T) {
 	m := MQTT{
 		Connected: true, Problem: "p", Full: true, Clients: 2, WaitingBytes: 3, QoS0: 4, Lost: 5, Redelivered: 6,

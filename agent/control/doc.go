@@ -3,7 +3,7 @@
 // the read-only HTTP side with health, metrics and a page.
 //
 // It owns the JSON that `scanrelay status`, `events`, `trace` and the agent's
-// HTTP answer with (interfaces.md, Status), and what is masked in it.
+// HTTP answer with, and what is masked in it.
 //
 //	scanrelay status ─► Client ──unix socket──► Local(Options)  ─┐
 //	                  └► offline: store.OpenReadOnly             ├─► store.Outbox

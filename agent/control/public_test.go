@@ -85,7 +85,7 @@ func TestPageNeedsNothingFromOutside(t *testing.T) {
 	}
 }
 
-// Each metric that interfaces.md names and this package writes.
+// Each metric that this package promises.
 func TestMetricsNames(t *testing.T) {
 	var b bytes.Buffer
 	c := store.Counts{Received: 3, Requeued: 1, Oldest: at.Add(-2 * time.Second), FileBytes: 9}

@@ -4,15 +4,16 @@ import (
 	"encoding/json"
 	"time"
 
+	"scanrelay/agent/scan"
 	"scanrelay/store"
 )
 
-// Status is what the agent is doing now; its JSON is interfaces.md's.
+// Status is what the agent is doing now; its JSON is promised to scripts.
 type Status struct {
-	Depot         string  `json:"depot"`
-	Version       string  `json:"version"`
-	UptimeSeconds float64 `json:"uptime_seconds"` // 0: no agent runs
-	MQTT          MQTT    `json:"mqtt"`
+	Depot         scan.DepotID `json:"depot"`
+	Version       string       `json:"version"`
+	UptimeSeconds float64      `json:"uptime_seconds"` // 0: no agent runs
+	MQTT          MQTT         `json:"mqtt"`
 	Central       struct {
 		Connected bool  `json:"connected"`
 		LastSync  Stamp `json:"last_sync"`

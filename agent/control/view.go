@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"scanrelay/agent/scan"
 	"scanrelay/store"
 )
 
@@ -24,7 +25,7 @@ type View interface {
 
 // Open looks into the agent of a data folder: by its socket, or into its store,
 // read-only, where no agent runs.
-func Open(ctx context.Context, dataDir, depot, version string) (View, error) {
+func Open(ctx context.Context, dataDir string, depot scan.DepotID, version string) (View, error) {
 	c, err := Dial(ctx, dataDir)
 	if err == nil {
 		return c, nil
@@ -45,7 +46,8 @@ func Open(ctx context.Context, dataDir, depot, version string) (View, error) {
 // offline looks into a store that no agent holds.
 type offline struct {
 	*store.Reader
-	depot, version string
+	depot   scan.DepotID
+	version string
 }
 
 func (o *offline) Running() bool { return false }

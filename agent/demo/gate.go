@@ -12,7 +12,7 @@ import (
 // gate is the depot's uplink: what the agent sends to the centre and to WeChat
 // passes through it, and it can be cut. The cut falls between two calls: one
 // that is under way gets its answer (an answer lost on the way may mean a
-// second push, design.md I7; the end-to-end tests provoke that, the demo does
+// second push; the end-to-end tests provoke that, the demo does
 // not). WeChat and the centre reach each other all the time.
 type gate struct {
 	cuts chan time.Duration

@@ -10,8 +10,8 @@ import (
 // WaybillID is a waybill number (运单号), normalised: trimmed, upper case.
 type WaybillID string
 
-// NormalizeWaybill trims s and puts it into upper case (depot.md, Waybill
-// numbers). Whether it is a waybill number at all is configuration.
+// NormalizeWaybill trims s and puts it into upper case. Whether it is a waybill
+// number at all is configuration.
 func NormalizeWaybill(s string) WaybillID {
 	return WaybillID(strings.ToUpper(strings.TrimSpace(s)))
 }
@@ -33,7 +33,7 @@ type Courier struct {
 	Phone Phone
 }
 
-// Party is the sender or receiver of a waybill (wechat.md section 2.3).
+// Party is the sender or receiver of a waybill.
 type Party struct {
 	Name     Private
 	Phone    Phone
@@ -57,7 +57,7 @@ type Marks uint8
 
 const (
 	// MarkClock: action_time was missing, no time or implausible and became
-	// the time of arrival (design.md section 2, Clock rule).
+	// the time of arrival (uplink/README.md, Clock rule).
 	MarkClock Marks = 1 << iota
 	// MarkCut: action_msg was longer than MaxMessage and was cut.
 	MarkCut
@@ -73,7 +73,7 @@ func (m Marks) Has(m2 Marks) bool { return m&m2 == m2 }
 
 // BootTime is a moment on a clock that cannot be believed: the time since a
 // boot, with that boot's id. It becomes a wall time once the clock is known
-// (design.md section 2, Clock rule).
+// (uplink/README.md, Clock rule).
 type BootTime struct {
 	Boot  string        // the kernel's boot id
 	Since time.Duration // since that boot, suspended time included
@@ -118,7 +118,7 @@ type PathNode struct {
 	// Muted: the depot's notify.actions leaves this node out of pushes; such
 	// a node makes no other late.
 	Muted bool
-	// Late: when it came the fleet already had a newer node (design.md I5).
+	// Late: when it came the fleet already had a newer node.
 	Late bool
 }
 

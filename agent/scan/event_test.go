@@ -81,7 +81,7 @@ func wantProblem(t *testing.T, err error, want string) {
 
 func TestAllTwentyActionTypesAreKnown(t *testing.T) {
 	if len(actionNames) != 20 {
-		t.Errorf("%d action types, wechat.md section 4 lists 20", len(actionNames))
+		t.Errorf("%d action types, WeChat has 20", len(actionNames))
 	}
 	if ActionType(300001).Known() {
 		t.Error("300001 must never be sent")

@@ -10,7 +10,7 @@ import (
 
 // DeriveEventID makes the event_id of an event whose scanner sent none, from
 // waybill, action, device and the time as it was sent, before the clock rule
-// (design.md section 2, Identity). The same read delivered twice gets the same.
+// changes it. The same read delivered twice gets the same.
 func DeriveEventID(w WaybillID, a ActionType, sentTime, device string) string {
 	h := sha256.New()
 	for _, part := range []string{string(w), strconv.Itoa(int(a)), sentTime, device} {

@@ -7,7 +7,7 @@ import (
 )
 
 // Phone is a telephone number. It prints as 138******00: at least six digits
-// stay hidden, as the national e-waybill standard asks (depot.md, Law).
+// stay hidden, as the national e-waybill standard asks.
 type Phone string
 
 // Reveal returns the number itself.
@@ -50,7 +50,7 @@ func (p Private) LogValue() slog.Value { return slog.StringValue(p.String()) }
 func (p Private) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 // Text is what the receiver is shown (action_msg). It may hold phone numbers:
-// printed, every run of seven or more digits is masked (interfaces.md, Status).
+// printed, every run of seven or more digits is masked.
 type Text string
 
 // Reveal returns the text itself.

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of an event's fields. MaxMessage is interfaces.md's; the others keep
+// Bounds of an event's fields. MaxMessage is promised to devices; the others keep
 // one event small enough for a gateway and are far above what devices send.
 const (
 	MaxMessage = 500 // characters of action_msg
@@ -19,7 +19,7 @@ const (
 )
 
 // The window in which an action_time is plausible, around a clock that can be
-// believed (design.md section 2, Clock rule).
+// believed.
 const (
 	MaxAhead  = 10 * time.Minute
 	MaxBehind = 30 * 24 * time.Hour
@@ -36,7 +36,7 @@ func PlausibleTime(t int64, now time.Time) bool {
 var mobile = regexp.MustCompile(`^1[3-9][0-9]{9}$`)
 
 // LooksLikePhone reports whether s has the form of a Chinese mobile number,
-// which gets scanned by mistake (interfaces.md, Intake).
+// which gets scanned by mistake.
 func LooksLikePhone(s string) bool { return mobile.MatchString(s) }
 
 // Validate reports all that is wrong with the event, joined; nil if nothing is.
@@ -73,7 +73,7 @@ func (c Courier) problems(key string) (errs []error) {
 }
 
 // Validate reports all that pathnotify would refuse in the waybill data
-// (wechat.md section 2.3), joined; nil if nothing.
+// joined; nil if nothing.
 func (w *Waybill) Validate() error {
 	var errs []error
 	if w.CreateTime <= 0 {

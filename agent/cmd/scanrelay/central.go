@@ -9,14 +9,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"time"
 
 	"scanrelay/agent/cmd/cli"
-	"scanrelay/agent/scan"
 	"scanrelay/configs"
-	"scanrelay/configs/secret"
 	"scanrelay/configs/serve"
 	"scanrelay/store/snapshot"
 	"scanrelay/store/snapshot/bolt"
@@ -109,34 +106,19 @@ func newCentral(cfg *configs.Central, snap snapshot.Store, logger *slog.Logger) 
 func centralConfig(c *configs.Central) central.Config {
 	cb := c.WeChat.Callback
 	out := central.Config{
-		AppID: c.WeChat.AppID, Secret: secret.Text(c.WeChat.Secret), Rate: c.WeChat.Rate,
+		AppID: c.WeChat.AppID, Secret: c.WeChat.Secret, Rate: c.WeChat.Rate,
 		Callback: central.Callback{
-			Path: cb.Path, Token: secret.Text(cb.Token), EncodingAESKey: secret.Text(cb.EncodingAESKey),
+			Path: cb.Path, Token: cb.Token, EncodingAESKey: cb.EncodingAESKey,
 			Mode: callback.Mode(cb.Mode), SwapNames: cb.SwapNames, MaxSkew: cb.MaxSkew,
 		},
-		AdminToken: secret.Text(c.AdminToken), PerWaybill: central.Limit(c.JSONP.PerWaybill),
-		PerAddress: central.Limit(c.JSONP.PerAddress), Retain: c.Retain,
+		AdminToken: c.AdminToken, PerWaybill: central.Limit(c.JSONP.PerWaybill),
+		PerAddress: central.Limit(c.JSONP.PerAddress), Retain: c.Retain, TrustedProxies: c.TrustedProxies,
 	}
 	for _, d := range c.Depots {
-		out.Depots = append(out.Depots, central.Depot{ID: scan.DepotID(d.ID), Token: secret.Text(d.Token)})
+		out.Depots = append(out.Depots, central.Depot(d))
 	}
 	for _, cell := range c.Cells {
 		out.Cells = append(out.Cells, central.Cell(cell))
 	}
-	for _, p := range c.TrustedProxies {
-		out.TrustedProxies = append(out.TrustedProxies, prefix(p))
-	}
 	return out
-}
-
-// prefix reads an address or a prefix; the loader has checked it.
-func prefix(text string) netip.Prefix {
-	if addr, err := netip.ParseAddr(text); err == nil {
-		return netip.PrefixFrom(addr, addr.BitLen())
-	}
-	p, err := netip.ParsePrefix(text)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return p
 }

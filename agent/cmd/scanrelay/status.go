@@ -37,7 +37,7 @@ func (a *app) statusCommand() *cli.Command {
 // printStatus is for people: what matters first, what is wrong in words.
 func (a *app) printStatus(s control.Status, running bool) error {
 	t := &cli.Table{Head: []string{"", ""}}
-	t.Add("depot", s.Depot)
+	t.Add("depot", string(s.Depot))
 	if running {
 		t.Add("agent", "running for "+age(int64(s.UptimeSeconds))+", version "+s.Version)
 		t.Add("scanners", reason(word(s.MQTT.Connected, "connected", "NOT CONNECTED"), s.MQTT.Problem))
