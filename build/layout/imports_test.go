@@ -145,14 +145,60 @@ var arrows = []row{
 			"wechat", "wechat/fake", "uplink/central", "uplink/syncapi", "store/snapshot", "store/snapshot/bolt", "configs/secret", "configs/wait",
 		},
 	},
+	// The centre: what its processes would share, who calls, and each call.
+	{pkg: "uplink/central/reply", uses: []string{"uplink/syncapi"}},
+	{pkg: "uplink/central/caller", uses: []string{"uplink/central/reply", "agent/scan", "configs/secret"}},
+	{
+		pkg: "uplink/central/tokens", uses: []string{"uplink/syncapi", "wechat", "agent/scan", "configs/secret"},
+		libraries: []string{metrics}, tests: []string{"uplink/central/internal/account"},
+	},
+	{
+		pkg:       "uplink/central/quota",
+		uses:      []string{"uplink/central/tokens", "uplink/syncapi", "wechat", "configs/secret", "configs/wait"},
+		libraries: []string{metrics},
+		tests:     []string{"uplink/central/internal/account", "uplink/central/shares", "wechat/fake"},
+	},
+	{pkg: "uplink/central/shares", uses: []string{"agent/scan"}},
+	{pkg: "uplink/central/waiting", uses: []string{"store/snapshot", "agent/scan"}},
+	{pkg: "uplink/central/presence", uses: []string{"agent/scan", "configs/wait"}},
+	{
+		pkg:       "uplink/central/lookup",
+		uses:      []string{"uplink/central/caller", "store/snapshot", "wechat", "wechat/callback", "agent/scan", "configs/limit", "configs/wait"},
+		libraries: []string{metrics},
+		tests:     []string{"uplink/central", "uplink/central/internal/centraltest", "uplink/syncapi", "configs/secret"},
+	},
+	{
+		pkg:       "uplink/central/waybills",
+		uses:      []string{"uplink/central/reply", "uplink/syncapi", "store/snapshot", "agent/scan"},
+		libraries: []string{metrics},
+		tests:     []string{"uplink/central/internal/centraltest"},
+	},
+	{
+		pkg: "uplink/central/page",
+		uses: []string{
+			"uplink/central/caller", "uplink/central/presence", "uplink/central/quota", "uplink/syncapi", "store/snapshot",
+			"agent/scan", "configs/secret",
+		},
+		tests: []string{"uplink/central/internal/centraltest"},
+	},
 	{
 		pkg: "uplink/central",
 		uses: []string{
-			"store/snapshot", "wechat", "wechat/callback", "uplink/syncapi", "agent/scan",
-			"configs/secret", "configs/limit", "configs/wait",
+			"uplink/central/reply", "uplink/central/caller", "uplink/central/tokens", "uplink/central/quota", "uplink/central/shares",
+			"uplink/central/waiting", "uplink/central/presence", "uplink/central/lookup", "uplink/central/waybills", "uplink/central/page",
+			"store/snapshot", "wechat/callback", "uplink/syncapi", "agent/scan", "configs/secret", "configs/limit", "configs/wait",
 		},
-		libraries: []string{metrics, xSync},
-		tests:     []string{"wechat/fake", "store/snapshot/bolt"},
+		libraries: []string{metrics},
+		tests: []string{
+			"uplink/central/internal/account", "uplink/central/internal/centraltest", "store/snapshot/bolt", "wechat", "wechat/fake",
+		},
+	},
+	{pkg: "uplink/central/internal/account", uses: []string{"wechat", "configs/secret"}},
+	{
+		pkg: "uplink/central/internal/centraltest",
+		uses: []string{
+			"uplink/central", "uplink/central/internal/account", "uplink/syncapi", "store/snapshot", "store/snapshot/bolt", "wechat/callback",
+		},
 	},
 
 	{

@@ -1,4 +1,4 @@
-package central
+package central_test
 
 import (
 	"bytes"
@@ -14,15 +14,17 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/snapshot"
+	"scanrelay/uplink/central"
+	"scanrelay/uplink/central/internal/centraltest"
 	"scanrelay/uplink/syncapi"
 	"scanrelay/wechat/callback"
 )
 
 // fill stores that many waybills with three nodes each.
-func fill(b *testing.B, c *bench, waybills int) {
+func fill(b *testing.B, c *centraltest.Bench, waybills int) {
 	b.Helper()
-	var line importItem
-	if err := json.Unmarshal([]byte(waybillLine("X", 1e9)), &line); err != nil {
+	var line syncapi.Waybill
+	if err := json.Unmarshal([]byte(centraltest.Line("X", 1e9)), &line); err != nil {
 		b.Fatal(err)
 	}
 	const group = 2000
@@ -34,20 +36,20 @@ func fill(b *testing.B, c *bench, waybills int) {
 			id := scan.WaybillID(fmt.Sprintf("YT%013d", i))
 			imports = append(imports, snapshot.Import{Waybill: id, Data: line.Scan()})
 			for n := range 3 {
-				e := event(seq, string(id), 1e9+int64(n))
+				e := centraltest.Event(seq, string(id), 1e9+int64(n))
 				in.Events = append(in.Events, snapshot.Event{Seq: seq, Event: e.Event()})
 				seq++
 			}
 		}
 		in.NextSeq = seq
-		if _, err := c.store.Import(b.Context(), imports); err != nil {
+		if _, err := c.Store.Import(b.Context(), imports); err != nil {
 			b.Fatal(err)
 		}
-		if _, err := c.store.Merge(b.Context(), in); err != nil {
+		if _, err := c.Store.Merge(b.Context(), in); err != nil {
 			b.Fatal(err)
 		}
 	}
-	for c.stats().Tail > 0 {
+	for c.Stats().Tail > 0 {
 		time.Sleep(10 * time.Millisecond)
 	}
 }
@@ -56,7 +58,7 @@ func fill(b *testing.B, c *bench, waybills int) {
 func lookupRequest(b *testing.B, crypt *callback.Crypt, id string) (url string, body []byte) {
 	b.Helper()
 	msg := fmt.Sprintf(`{"ToUserName":"gh_1","FromUserName":"o1","CreateTime":%d,"MsgType":"event","Event":"waybill_notify_query","WaybillId":%q,"SenderPhone":%q,"ReceiverPhone":%q}`,
-		time.Now().Unix(), id, sender, receiver)
+		time.Now().Unix(), id, centraltest.Sender, centraltest.Receiver)
 	var random [16]byte
 	rand.Read(random[:])
 	sealed := crypt.Encrypt(random, []byte(msg))
@@ -64,7 +66,7 @@ func lookupRequest(b *testing.B, crypt *callback.Crypt, id string) (url string, 
 	if err != nil {
 		b.Fatal(err)
 	}
-	at, nonce := itoa(time.Now().Unix()), "415670741"
+	at, nonce := fmt.Sprint(time.Now().Unix()), "415670741"
 	return "/wechat/callback?timestamp=" + at + "&nonce=" + nonce + "&encrypt_type=aes&msg_signature=" + crypt.Sign(at, nonce, sealed), body
 }
 
@@ -72,10 +74,10 @@ func lookupRequest(b *testing.B, crypt *callback.Crypt, id string) (url string, 
 // waybills, all that is ours on the way but the network.
 func BenchmarkCallback(b *testing.B) {
 	const waybills = 100_000
-	c := newBench(b, func(o *Options) { o.Config.Callback.Mode = callback.Secure })
+	c := centraltest.New(b, func(o *central.Options) { o.Config.Callback.Mode = callback.Secure })
 	fill(b, c, waybills)
-	cb := testConfig().Callback
-	crypt, err := callback.NewCrypt(cb.Token, cb.EncodingAESKey, testConfig().AppID)
+	cb := centraltest.Config().Callback
+	crypt, err := callback.NewCrypt(cb.Token, cb.EncodingAESKey, centraltest.Config().AppID)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -123,12 +125,12 @@ func report(b *testing.B, took []time.Duration, unit string) {
 // BenchmarkStoreLookup is the store's part of it.
 func BenchmarkStoreLookup(b *testing.B) {
 	const waybills = 100_000
-	c := newBench(b, nil)
+	c := centraltest.New(b, nil)
 	fill(b, c, waybills)
 	b.ReportAllocs()
 	b.ResetTimer()
 	for i := range b.N {
-		if _, ok, err := c.store.Lookup(b.Context(), scan.WaybillID(fmt.Sprintf("YT%013d", i*7919%waybills))); !ok || err != nil {
+		if _, ok, err := c.Store.Lookup(b.Context(), scan.WaybillID(fmt.Sprintf("YT%013d", i*7919%waybills))); !ok || err != nil {
 			b.Fatal(ok, err)
 		}
 	}
@@ -139,23 +141,23 @@ func BenchmarkStoreLookup(b *testing.B) {
 // event of another waybill, synced to disk before it is answered.
 func BenchmarkSync(b *testing.B) {
 	const depots, each = 4, 500
-	c := newBench(b, func(o *Options) {
+	c := centraltest.New(b, func(o *central.Options) {
 		o.Config.Depots = nil
 		for d := range depots {
-			o.Config.Depots = append(o.Config.Depots, Depot{ID: scan.DepotID(fmt.Sprintf("d%d", d)), Token: secretOf(d)})
+			o.Config.Depots = append(o.Config.Depots, central.Depot{ID: scan.DepotID(fmt.Sprintf("d%d", d)), Token: secretOf(d)})
 		}
 	})
 	body := func(depot, round int) []byte {
-		r := syncapi.Request{V: 1, Epoch: epochA, From: uint64(round*each + 1), NextSeq: uint64((round+1)*each + 1)}
+		r := syncapi.Request{V: 1, Epoch: centraltest.EpochA, From: uint64(round*each + 1), NextSeq: uint64((round+1)*each + 1)}
 		for i := range each {
 			seq := uint64(round*each + i + 1)
-			r.Events = append(r.Events, event(seq, fmt.Sprintf("YT%02d%011d", depot, seq), 1e9))
+			r.Events = append(r.Events, centraltest.Event(seq, fmt.Sprintf("YT%02d%011d", depot, seq), 1e9))
 		}
 		out, err := json.Marshal(r)
 		if err != nil {
 			b.Fatal(err)
 		}
-		return []byte(zipped(string(out)))
+		return []byte(centraltest.Zipped(string(out)))
 	}
 	bodies := make([][][]byte, depots)
 	for d := range bodies {

@@ -9,8 +9,17 @@ import (
 	"sync"
 	"time"
 
-	"scanrelay/configs/limit"
+	"scanrelay/agent/scan"
 	"scanrelay/configs/wait"
+	"scanrelay/uplink/central/caller"
+	"scanrelay/uplink/central/lookup"
+	"scanrelay/uplink/central/page"
+	"scanrelay/uplink/central/presence"
+	"scanrelay/uplink/central/quota"
+	"scanrelay/uplink/central/shares"
+	"scanrelay/uplink/central/tokens"
+	"scanrelay/uplink/central/waiting"
+	"scanrelay/uplink/central/waybills"
 	"scanrelay/uplink/syncapi"
 	"scanrelay/wechat/callback"
 )
@@ -20,16 +29,17 @@ type Central struct {
 	o       Options
 	process string // changes with each start
 	started time.Time
-	keys    *keyring
-	broker  *broker
-	shares  *shares
-	quotas  *quotas
-	fleet   *fleet
-	waiting *waiting
+	keys    *caller.Keyring
+	proxies caller.Proxies
+
+	tokens   Tokens
+	shares   Shares
+	waiting  Waiting
+	presence Presence
+	quotas   *quota.Quotas
+
 	meters  *meters
-	pages   *pages
-	perID   *limit.Keyed // JSONP, by waybill
-	perIP   *limit.Keyed // JSONP, by client address
+	refused refusals
 	slots   chan struct{}
 	handler http.Handler
 }
@@ -45,20 +55,25 @@ func New(o Options) (*Central, error) {
 	}
 	id := make([]byte, 8)
 	rand.Read(id) // never fails
+	conf := &o.Config
+	depots := make([]scan.DepotID, len(conf.Depots))
+	for i, d := range conf.Depots {
+		depots[i] = d.ID
+	}
 	c := &Central{
-		o: o, process: hex.EncodeToString(id), started: o.Now(), keys: newKeyring(o.Config),
-		shares: newShares(o.Config.Rate), fleet: newFleet(o.Config.Depots), waiting: newWaiting(),
-		perID: o.Config.PerWaybill.keyed(), perIP: o.Config.PerAddress.keyed(),
+		o: o, process: hex.EncodeToString(id), started: o.Now(),
+		keys: caller.NewKeyring(conf.Depots, conf.AdminToken), proxies: conf.TrustedProxies,
+		tokens: tokens.New(tokens.Options{
+			Source: o.WeChat, AppID: conf.AppID, Secret: conf.Secret, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
+		}),
+		shares: shares.New(conf.Rate, o.Now), waiting: waiting.New(), presence: presence.New(depots, o.Now),
 		slots: make(chan struct{}, syncSlots),
 	}
+	c.quotas = quota.New(quota.Options{
+		Source: o.WeChat, Tokens: c.tokens, Shares: c.shares, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
+	})
 	c.meters = newMeters(c)
-	c.broker = newBroker(o, c.meters)
-	c.quotas = newQuotas(c)
-	pages, err := newPages()
-	if err != nil {
-		return nil, fmt.Errorf("read fleet page: %w", err)
-	}
-	c.pages = pages
+	var err error
 	if c.handler, err = c.routes(); err != nil {
 		return nil, fmt.Errorf("configure central: %w", err)
 	}
@@ -69,21 +84,35 @@ func New(o Options) (*Central, error) {
 func (c *Central) Handler() http.Handler { return c.handler }
 
 func (c *Central) routes() (http.Handler, error) {
+	o, conf := &c.o, &c.o.Config
+	carrier := waybills.New(waybills.Options{
+		Store: o.Snapshot, Waiting: c.waiting, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
+	})
+	fleet, err := page.New(page.Options{
+		Keys: c.keys, Version: o.Version, Started: c.started, Now: o.Now, Logger: o.Logger, Snapshot: o.Snapshot,
+		Tokens: c.tokens, Shares: c.shares, Waiting: c.waiting, Presence: c.presence, Quotas: c.quotas,
+		Events: func(r syncapi.Result) uint64 { return c.meters.events(r).Get() },
+	})
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+syncapi.Path, c.serveSync)
-	mux.HandleFunc("POST /v1/waybills", c.serveImport)
-	mux.HandleFunc("GET /v1/waybills/{id}", c.serveWaybill)
-	mux.HandleFunc("GET /jsonp/waybill", c.serveJSONP)
+	mux.HandleFunc("POST /v1/waybills", c.keys.Admins(carrier.Import))
+	mux.HandleFunc("GET /v1/waybills/{id}", c.keys.Admins(carrier.View))
+	mux.Handle("GET /jsonp/waybill", &lookup.Landing{
+		From: o.Snapshot, Cells: conf.Cells, PerWaybill: conf.PerWaybill.keyed(), PerAddress: conf.PerAddress.keyed(),
+		Proxies: c.proxies, Now: o.Now, Metrics: o.Metrics,
+	})
 	mux.HandleFunc("GET /healthz", c.serveHealth)
 	mux.HandleFunc("GET /readyz", c.serveReady)
 	mux.HandleFunc("GET /metrics", c.serveMetrics)
-	mux.HandleFunc("GET /{$}", c.servePage)
-	if cb := c.o.Config.Callback; cb.Token != "" {
+	mux.Handle("GET /{$}", fleet)
+	if cb := conf.Callback; cb.Token != "" {
 		h, err := callback.NewHandler(callback.Config{
-			Token: cb.Token, EncodingAESKey: cb.EncodingAESKey, AppID: c.o.Config.AppID, Mode: cb.Mode,
-			SwapNames: cb.SwapNames, MaxSkew: cb.MaxSkew, Now: c.o.Now, Logger: c.o.Logger,
-			Observe: c.meters.callback,
-		}, c.lookup)
+			Token: cb.Token, EncodingAESKey: cb.EncodingAESKey, AppID: conf.AppID, Mode: cb.Mode, SwapNames: cb.SwapNames,
+			MaxSkew: cb.MaxSkew, Now: o.Now, Logger: o.Logger, Observe: c.meters.callback,
+		}, lookup.Reverse(o.Snapshot))
 		if err != nil {
 			return nil, err
 		}
@@ -104,16 +133,16 @@ func plainHeaders(next http.Handler) http.Handler {
 	})
 }
 
-// Run keeps the access token fresh, watches the quotas and forgets old waybills until ctx ends or
-// the snapshot fails. Everything it started has ended when it returns.
+// Run keeps the access token fresh, watches quotas and depots, and forgets old
+// waybills, until ctx ends or the snapshot fails. Everything it started has ended
+// when it returns.
 func (c *Central) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	var loops sync.WaitGroup
-	loops.Go(func() { c.broker.run(ctx) })
-	loops.Go(func() { c.quotas.run(ctx) })
+	loops.Go(func() { c.tokens.Run(ctx) })
+	loops.Go(func() { c.quotas.Run(ctx) })
+	loops.Go(func() { c.presence.Watch(ctx, c.o.Logger) })
 	loops.Go(func() { c.forgetLoop(ctx) })
-	loops.Go(func() { c.watchLoop(ctx) })
 	err := c.o.Snapshot.Wait(ctx)
 	cancel()
 	loops.Wait()

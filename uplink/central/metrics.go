@@ -2,6 +2,8 @@ package central
 
 import (
 	"context"
+	"io"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -16,53 +18,55 @@ var (
 	lookupBuckets = []float64{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5}
 )
 
-// meters are the centre's metrics. No label carries anything of a waybill.
+// meters are metrics of the syncs, the callback and the store; other rooms count
+// for themselves. No label carries anything of a waybill.
 type meters struct {
 	set       *metrics.Set
 	syncTook  *metrics.PrometheusHistogram
 	lookTook  *metrics.PrometheusHistogram
 	gap       *metrics.Counter
 	dropped   *metrics.Counter
-	badTokens *metrics.Counter
 	forgotten *metrics.Counter
-	imported  *metrics.Counter
-	rejected  *metrics.Counter
 }
 
 func newMeters(c *Central) *meters {
 	set := c.o.Metrics
-	m := &meters{
+	c.gauges()
+	return &meters{
 		set:       set,
 		syncTook:  set.GetOrCreatePrometheusHistogramExt("scanrelay_central_sync_seconds", syncBuckets),
 		lookTook:  set.GetOrCreatePrometheusHistogramExt("scanrelay_central_lookup_seconds", lookupBuckets),
 		gap:       set.GetOrCreateCounter("scanrelay_central_gap_numbers_total"),
 		dropped:   set.GetOrCreateCounter("scanrelay_central_waybill_data_dropped_total"),
-		badTokens: set.GetOrCreateCounter("scanrelay_central_bad_tokens_total"),
 		forgotten: set.GetOrCreateCounter("scanrelay_central_waybills_forgotten_total"),
-		imported:  set.GetOrCreateCounter("scanrelay_central_waybills_imported_total"),
-		rejected:  set.GetOrCreateCounter("scanrelay_central_waybills_rejected_total"),
 	}
-	gauge := func(name string, f func() float64) { set.GetOrCreateGauge("scanrelay_central_"+name, f) }
-	stats := func() snapshot.Stats {
-		s, _ := c.o.Snapshot.Stats(context.Background()) // one that cannot tell shows nothing
-		return s
-	}
-	gauge("waybills", func() float64 { return float64(stats().Waybills) })
-	gauge("tail_records", func() float64 { return float64(stats().Tail) })
-	gauge("store_bytes", func() float64 { return float64(stats().FileBytes) })
-	gauge("damage", func() float64 { return float64(len(stats().Damage)) })
-	gauge("rate", func() float64 { return c.shares.total() })
-	gauge("depots_connected", func() float64 { return float64(c.fleet.connected(c.o.Now())) })
-	gauge("waiting_declared", func() float64 { n, _ := c.waiting.counts(); return float64(n) })
-	for _, state := range []string{stateOK, stateNoToken, stateBlocked, stateUnreachable} {
-		gauge(`wechat_state{state="`+state+`"}`, func() float64 {
-			if c.broker.view().State == state {
-				return 1
-			}
-			return 0
+}
+
+// gauges show what is asked for when they are read. What cannot be told shows 0.
+func (c *Central) gauges() {
+	ctx := context.Background()
+	gauge := func(name string, f func() float64) { c.o.Metrics.GetOrCreateGauge("scanrelay_central_"+name, f) }
+	stats := func(name string, pick func(*snapshot.Stats) float64) {
+		gauge(name, func() float64 {
+			s, _ := c.o.Snapshot.Stats(ctx)
+			return pick(&s)
 		})
 	}
-	return m
+	stats("waybills", func(s *snapshot.Stats) float64 { return float64(s.Waybills) })
+	stats("tail_records", func(s *snapshot.Stats) float64 { return float64(s.Tail) })
+	stats("store_bytes", func(s *snapshot.Stats) float64 { return float64(s.FileBytes) })
+	stats("damage", func(s *snapshot.Stats) float64 { return float64(len(s.Damage)) })
+	gauge("rate", func() float64 { rate, _ := c.shares.Total(ctx); return rate })
+	gauge("waiting_declared", func() float64 { n, _, _ := c.waiting.Counts(ctx); return float64(n) })
+	gauge("depots_connected", func() (n float64) {
+		members, _ := c.presence.Members(ctx)
+		for _, m := range members {
+			if !m.Away {
+				n++
+			}
+		}
+		return n
+	})
 }
 
 func (m *meters) sync(status int, start time.Time) {
@@ -85,29 +89,28 @@ func (m *meters) callback(kind string, code int, took time.Duration) {
 	m.lookTook.Update(took.Seconds())
 }
 
-func (m *meters) jsonp(code string) {
-	m.set.GetOrCreateCounter(`scanrelay_central_jsonp_total{code="` + code + `"}`).Inc()
-}
-
-// quota counts a request for a quota.
-func (m *meters) quota(errcode string) {
-	m.set.GetOrCreateCounter(`scanrelay_wechat_requests_total{api="quota",errcode="` + errcode + `"}`).Inc()
-}
-
-// quotaGauges shows an API's quota of today from when WeChat first told it.
-func (m *meters) quotaGauges(api string, view func(string) (quotaView, bool)) {
-	for name, pick := range map[string]func(quotaView) int64{
-		"daily":  func(v quotaView) int64 { return v.Daily },
-		"remain": func(v quotaView) int64 { return v.Remain },
-	} {
-		m.set.GetOrCreateGauge(`scanrelay_central_quota_`+name+`{api="`+api+`"}`, func() float64 {
-			v, _ := view(api)
-			return float64(pick(v))
-		})
+// serveHealth is GET /healthz: the process lives and its disk can be trusted.
+func (c *Central) serveHealth(w http.ResponseWriter, r *http.Request) {
+	if c.o.Snapshot.Health(r.Context()) != nil {
+		http.Error(w, "the snapshot has failed, see the log", http.StatusServiceUnavailable)
+		return
 	}
+	_, _ = io.WriteString(w, "ok\n")
 }
 
-// token counts a request for an access token.
-func (m *meters) token(errcode string) {
-	m.set.GetOrCreateCounter(`scanrelay_wechat_requests_total{api="stable_token",errcode="` + errcode + `"}`).Inc()
+// serveReady is GET /readyz: WeChat and depots can be answered. WeChat being
+// away doesn't matter.
+func (c *Central) serveReady(w http.ResponseWriter, r *http.Request) {
+	if _, _, err := c.o.Snapshot.Lookup(r.Context(), "0"); err != nil {
+		http.Error(w, "the snapshot cannot be read", http.StatusServiceUnavailable)
+		return
+	}
+	_, _ = io.WriteString(w, "ready\n")
+}
+
+// serveMetrics is GET /metrics.
+func (c *Central) serveMetrics(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	c.o.Metrics.WritePrometheus(w)
+	metrics.WriteProcessMetrics(w)
 }

@@ -1,7 +1,6 @@
 package central
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,7 +14,10 @@ import (
 	"scanrelay/configs/limit"
 	"scanrelay/configs/secret"
 	"scanrelay/store/snapshot"
-	"scanrelay/wechat"
+	"scanrelay/uplink/central/caller"
+	"scanrelay/uplink/central/lookup"
+	"scanrelay/uplink/central/quota"
+	"scanrelay/uplink/central/tokens"
 	"scanrelay/wechat/callback"
 )
 
@@ -23,20 +25,20 @@ import (
 type Options struct {
 	Config   Config
 	Snapshot snapshot.Store // the caller closes it after Run has returned
-	WeChat   TokenSource    // a *wechat.Client
+	WeChat   WeChat         // a *wechat.Client
 	Version  string
 	Logger   *slog.Logger     // nil: logs nothing
 	Now      func() time.Time // nil: time.Now
 	Metrics  *metrics.Set     // nil: a set of its own
 }
 
-// TokenSource is what the centre calls at WeChat.
-type TokenSource interface {
-	StableToken(ctx context.Context, appid string, secret secret.Text, force bool) (wechat.AccessToken, error)
-	Quota(ctx context.Context, token secret.Text, cgiPath string) (wechat.Quota, error)
+// WeChat is what the centre calls there.
+type WeChat interface {
+	tokens.Source
+	quota.Source
 }
 
-// Config is the centre's part of the configuration (interfaces.md).
+// Config is the centre's part of the configuration.
 type Config struct {
 	AppID          string
 	Secret         secret.Text
@@ -45,7 +47,7 @@ type Config struct {
 	Depots         []Depot
 	AdminToken     secret.Text // "": what needs it is closed
 	Cells          []Cell
-	PerWaybill     Limit // of JSONP; the zero value is interfaces.md's default
+	PerWaybill     Limit // of JSONP; the zero value: 10 and 60 a minute
 	PerAddress     Limit
 	TrustedProxies []netip.Prefix
 	Retain         time.Duration // 0: 720 h
@@ -62,13 +64,10 @@ type Callback struct {
 }
 
 // Depot is a depot's static credential. Without a token it needs a certificate.
-type Depot struct {
-	ID    scan.DepotID
-	Token secret.Text
-}
+type Depot = caller.Depot
 
 // Cell is an entry of WeChat's landing page; in Link {waybill_id} is replaced.
-type Cell struct{ Key, Name, Link string }
+type Cell = lookup.Cell
 
 // Limit allows Count calls in Per, and as many at once.
 type Limit struct {

@@ -1,83 +1,137 @@
-package central
+package central_test
 
 import (
-	"crypto/rand"
-	"encoding/json"
+	"bytes"
 	"fmt"
+	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
-	"scanrelay/configs/secret"
+	"scanrelay/uplink/central"
+	"scanrelay/uplink/central/internal/account"
+	"scanrelay/uplink/central/internal/centraltest"
+	"scanrelay/uplink/central/tokens"
 	"scanrelay/uplink/syncapi"
-	"scanrelay/wechat/callback"
+	"scanrelay/wechat"
 )
 
-// TestWrongPhoneLearnsNothing: to a phone that does not match, a waybill with
-// one node and one with a hundred answer in the same words and the same length,
-// in every mode: neither its data nor how much there is of it can be told.
-func TestWrongPhoneLearnsNothing(t *testing.T) {
-	for _, mode := range []callback.Mode{callback.Plain, callback.Compat, callback.Secure} {
-		t.Run(string(mode), func(t *testing.T) {
-			b := newBench(t, func(o *Options) { o.Config.Callback.Mode = mode })
-			now := time.Now().Unix()
-			b.importWaybills("SHORTWAY1", "LONGWAY01")
-			events := []syncapi.Event{event(1, "SHORTWAY1", now)}
-			for n := range 100 {
-				events = append(events, event(uint64(n+2), "LONGWAY01", now-int64(100-n)))
+// locked is a buffer that many goroutines write to.
+type locked struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *locked) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// TestNothingPrivate makes every kind of call, good and bad, and finds nothing
+// secret or personal in the log, the page, the metrics and the masked view.
+func TestNothingPrivate(t *testing.T) {
+	var log locked
+	calls := 0
+	b := centraltest.New(t, func(o *central.Options) {
+		o.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		o.WeChat = &account.Script{Answer: func(n int) (wechat.AccessToken, error) {
+			if calls = n; n%2 == 0 {
+				return wechat.AccessToken{}, &wechat.Error{API: "stable_token", Code: 40125, Msg: "invalid appsecret"}
 			}
-			b.sync(tokenHZ, syncapi.Request{Events: events})
-			for _, id := range []string{"SHORTWAY1", "LONGWAY01"} {
-				if a := b.askBack(mode, id, receiver); len(a) < 250 {
-					t.Errorf("%s: the right phone got %d bytes: %s", id, len(a), a)
-				}
+			return wechat.AccessToken{Value: "token-text-very-secret", ExpiresIn: time.Hour}, nil
+		}}
+	})
+	now := time.Now().Unix()
+	b.Import(centraltest.Parcel)
+	b.Admin("POST", "/v1/waybills", centraltest.Line(centraltest.Parcel, now*1000)+"\n{\"waybill_id\":\"x\"")
+	e := centraltest.Event(5, centraltest.Parcel, now)
+	e.ActionMsg, e.DeliverName, e.DeliverPhone = "派件中,派件人:王五,电话13700137000", "王五", "13700137000"
+	resp := b.Sync(centraltest.TokenHZ, syncapi.Request{From: 1, Events: []syncapi.Event{e}})
+	b.Sync(centraltest.TokenHZ, syncapi.Request{From: 1, Events: []syncapi.Event{e}, BadToken: tokens.Generation("token-text-very-secret")})
+	b.Sync(centraltest.TokenHZ, syncapi.Request{Events: []syncapi.Event{centraltest.Event(90, centraltest.Parcel, now)}})
+	_, _ = b.TrySync("wrong-token-13800138000", syncapi.Request{})
+	b.Call("POST", "/wechat/callback?signature=x&timestamp=1&nonce=2", `{"ReceiverPhone":"`+centraltest.Receiver+`"}`)
+	b.JSONP(centraltest.Parcel, centraltest.Receiver)
+	b.JSONP(centraltest.Parcel, "13800138001")
+	_, page := b.Admin("GET", "/", "")
+	_, metricsText := b.Call("GET", "/metrics", "")
+	code, view := b.Admin("GET", "/v1/waybills/"+centraltest.Parcel, "")
+	if resp.Have != 5 || code != 200 || calls == 0 {
+		t.Fatalf("%+v, %d", resp, code)
+	}
+	secrets := []string{
+		"app-secret-text", "cb-token", "abcdefghijklmnopqrstuvwxyz0123456789", centraltest.AdminToken, centraltest.TokenHZ, centraltest.TokenSH, "token-text", "wrong-token",
+		centraltest.Receiver, centraltest.Sender, "13700137000", "13800138001", "李四", "张三", "王五", "庄宅北区", "纺都路",
+	}
+	for what, text := range map[string]string{"log": log.String(), "page": page, "metrics": metricsText, "view": view} {
+		for _, s := range secrets {
+			if strings.Contains(text, s) && !(what == "view" && s == "王五") { // a name within a text cannot be told
+				t.Errorf("%s shows %q", what, s)
 			}
-			short, long := b.askBack(mode, "SHORTWAY1", "13900000000"), b.askBack(mode, "LONGWAY01", "13900000000")
-			if len(short) != len(long) {
-				t.Errorf("%d and %d bytes: %s %s", len(short), len(long), short, long)
-			}
-			if mode == callback.Plain && (!strings.Contains(long, `"ResultCode":2`) || !strings.Contains(long, `"Path":[]`) || !strings.Contains(long, `"WaybillCreateTime":0`)) {
-				t.Errorf("the wrong phone was told %s", long)
-			}
-		})
+		}
+		if strings.Contains(text, centraltest.Parcel) && what != "view" {
+			t.Errorf("%s shows a waybill number", what)
+		}
+	}
+	if !strings.Contains(log.String(), "from=1 to=4") {
+		t.Errorf("the log does not name the gap: %s", log.String())
 	}
 }
 
-// askBack makes one reverse lookup over HTTP.
-func (b *bench) askBack(mode callback.Mode, id, phone string) string {
-	b.t.Helper()
-	msg := fmt.Sprintf(`{"ToUserName":"gh_1","FromUserName":"o1","CreateTime":%d,"MsgType":"event","Event":"waybill_notify_query","WaybillId":%q,"SenderPhone":%q,"ReceiverPhone":%q}`,
-		time.Now().Unix(), id, sender, phone)
-	cb := testConfig().Callback
-	at, nonce := itoa(time.Now().Unix()), "415670741"
-	query := "timestamp=" + at + "&nonce=" + nonce + "&signature=" + callback.Sign(cb.Token.Reveal(), at, nonce)
-	if mode != callback.Plain {
-		sealed := seal(b.t, cb.Token, cb.EncodingAESKey, msg)
-		query += "&encrypt_type=aes&msg_signature=" + callback.Sign(cb.Token.Reveal(), at, nonce, sealed)
-		body := map[string]string{"ToUserName": "gh_1", "Encrypt": sealed}
-		out, err := json.Marshal(body)
-		if err != nil {
-			b.t.Fatal(err)
-		}
-		msg = string(out)
-		if mode == callback.Compat {
-			msg = strings.Replace(msg, "{", `{"MsgType":"event",`, 1)
+func TestHealth(t *testing.T) {
+	b := centraltest.New(t, nil)
+	for path, want := range map[string]string{"/healthz": "ok", "/readyz": "ready", "/metrics": "scanrelay_central_waybills 0"} {
+		if code, out := b.Call("GET", path, ""); code != 200 || !strings.Contains(out, want) {
+			t.Errorf("%s: %d %s", path, code, out)
 		}
 	}
-	code, out := b.call("POST", "/wechat/callback?"+query, msg)
-	if code != 200 {
-		b.t.Fatalf("HTTP %d: %s", code, out)
+	b.Import(centraltest.Parcel)
+	b.Sync(centraltest.TokenHZ, syncapi.Request{Events: []syncapi.Event{centraltest.Event(1, centraltest.Parcel, 1e9)}})
+	_, out := b.Call("GET", "/metrics", "")
+	for _, want := range []string{
+		`scanrelay_central_events_total{result="taken"} 1`, `scanrelay_central_sync_requests_total{code="200"} 1`,
+		"scanrelay_central_waybills_imported_total 1", "scanrelay_central_depots_connected 1", `scanrelay_central_wechat_state{state="ok"}`,
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("metrics lack %s", want)
+		}
 	}
-	return out
+	for _, line := range strings.Split(out, "\n") {
+		name := strings.FieldsFunc(line, func(r rune) bool { return r == '{' || r == ' ' })
+		if len(name) > 0 && name[0] != "#" && !strings.HasPrefix(name[0], "scanrelay_") && !strings.HasPrefix(name[0], "go_") && !strings.HasPrefix(name[0], "process_") {
+			t.Errorf("metric %s", name[0])
+		}
+	}
+	if code, _ := b.Call("GET", "/nothing", ""); code != 404 {
+		t.Errorf("/nothing: %d", code)
+	}
 }
 
-func seal(t testing.TB, token, key secret.Text, msg string) string {
-	t.Helper()
-	crypt, err := callback.NewCrypt(token, key, testConfig().AppID)
-	if err != nil {
-		t.Fatal(err)
+func TestProblems(t *testing.T) {
+	for says, change := range map[string]func(c *central.Config){
+		"no depot id":        func(c *central.Config) { c.Depots[0].ID = "Hz 01" },
+		"stands there twice": func(c *central.Config) { c.Depots[1].ID = "hz-01" },
+		"the same token":     func(c *central.Config) { c.Depots[1].Token = centraltest.TokenHZ },
+		"the admin token":    func(c *central.Config) { c.Depots[1].Token = centraltest.AdminToken },
+		"below 0":            func(c *central.Config) { c.Rate = -1 },
+		"begin with /":       func(c *central.Config) { c.Callback.Path = "callback" },
+		"is taken":           func(c *central.Config) { c.Callback.Path = "/v1/sync" },
+		"encoding_aes_key":   func(c *central.Config) { c.Callback.Mode, c.Callback.EncodingAESKey = "secure", "short" },
+	} {
+		o := central.Options{Config: centraltest.Config(), Snapshot: broken{}, WeChat: account.Always("x")}
+		change(&o.Config)
+		if _, err := central.New(o); err == nil || !strings.Contains(fmt.Sprint(err), says) {
+			t.Errorf("want %q: %v", says, err)
+		} else if strings.Contains(err.Error(), centraltest.TokenHZ) || strings.Contains(err.Error(), centraltest.AdminToken) {
+			t.Errorf("a token is shown: %v", err)
+		}
 	}
-	var random [16]byte
-	rand.Read(random[:])
-	return crypt.Encrypt(random, []byte(msg))
 }

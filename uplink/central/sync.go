@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/snapshot"
+	"scanrelay/uplink/central/reply"
 	"scanrelay/uplink/syncapi"
 )
 
@@ -18,11 +21,11 @@ const slotWait = 5 * time.Second
 // serveSync is POST /v1/sync.
 func (c *Central) serveSync(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	depot, status, why := c.keys.depot(r)
+	depot, status, why := c.keys.Depot(r)
 	if status != http.StatusOK {
 		c.meters.sync(status, start)
-		c.fleet.refuse(c.o.Logger, c.o.Now(), c.clientAddress(r).String(), why)
-		fail(w, status, why)
+		c.refused.log(c.o.Logger, c.o.Now(), c.proxies.Client(r).String(), why)
+		reply.Fail(w, status, why)
 		return
 	}
 	resp, err := c.sync(w, r, depot)
@@ -33,14 +36,31 @@ func (c *Central) serveSync(w http.ResponseWriter, r *http.Request) {
 		writeZipped(w, r, resp)
 	case errors.As(err, &refusal):
 		c.meters.sync(refusal.status, start)
-		fail(w, refusal.status, refusal.why)
+		reply.Fail(w, refusal.status, refusal.why)
 	case r.Context().Err() != nil:
 		c.meters.sync(499, start) // the depot went away; nobody reads an answer
 	default:
 		c.meters.sync(http.StatusServiceUnavailable, start)
 		c.o.Logger.Error("sync a depot", "depot", string(depot), "err", err)
 		w.Header().Set("Retry-After", "5")
-		fail(w, http.StatusServiceUnavailable, "the centre cannot take events now")
+		reply.Fail(w, http.StatusServiceUnavailable, "the centre cannot take events now")
+	}
+}
+
+// refusals of credentials are logged once a minute.
+type refusals struct {
+	mu     sync.Mutex
+	count  int       // since the last line in the log
+	logged time.Time // when that was
+}
+
+func (f *refusals) log(log *slog.Logger, now time.Time, address, why string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.count++
+	if now.Sub(f.logged) >= time.Minute {
+		log.Warn("refused a depot", "why", why, "address", address, "refused_since_last_line", f.count)
+		f.count, f.logged = 0, now
 	}
 }
 
@@ -85,64 +105,78 @@ func (c *Central) slot(ctx context.Context) (release func(), err error) {
 	}
 }
 
+// reportWait is how long the sync that reports a bad token waits for the next.
+const reportWait = 5 * time.Second
+
 // answerSync does what a sound request asks for.
 func (c *Central) answerSync(ctx context.Context, depot scan.DepotID, req *syncapi.Request) (*syncapi.Response, error) {
 	now := c.o.Now()
-	c.fleet.heard(depot, req, now)
-	refreshed := c.broker.report(depot, req.BadToken)
-	merged, err := c.merge(ctx, depot, req, now)
-	if err != nil {
-		return nil, err
+	resp := &syncapi.Response{V: syncapi.Version, Process: c.process, Time: now.Unix()}
+	var refreshed <-chan struct{}
+	for _, step := range []func() error{
+		func() error { return c.presence.Heard(ctx, depot, req.Agent, req.Epoch) },
+		func() (err error) { refreshed, err = c.tokens.Report(ctx, depot, req.BadToken); return },
+		func() (err error) { resp.StoreID, err = c.o.Snapshot.ID(ctx); return },
+		func() error { return c.merge(ctx, depot, req, resp, now) },
+		func() error { return c.answerAsks(ctx, depot, req, resp) },
+		func() error { return c.addKnown(ctx, req, resp, now) },
+		func() error { return c.addReady(ctx, depot, req, resp) },
+		func() error { waitFor(ctx, refreshed, reportWait); return nil },
+		func() (err error) { resp.Token, resp.WeChat, err = c.tokens.Give(ctx, depot); return },
+		func() (err error) { resp.Rate, err = c.shares.Share(ctx, depot, req.Backlog); return },
+	} {
+		if err := step(); err != nil {
+			return nil, err
+		}
 	}
-	store, err := c.o.Snapshot.ID(ctx)
-	if err != nil {
-		return nil, err
-	}
-	resp := &syncapi.Response{
-		V: syncapi.Version, StoreID: store, Process: c.process, Time: now.Unix(),
-		Have: merged.Have, Rewind: merged.Rewind,
-	}
-	for i, a := range merged.Answers {
-		resp.Answers = append(resp.Answers, answer(req.Epoch, req.Events[i].Seq, a))
-	}
-	if err := c.answerAsks(ctx, depot, req, resp); err != nil {
-		return nil, err
-	}
-	if err := c.addKnown(ctx, req, resp, now); err != nil {
-		return nil, err
-	}
-	if err := c.addReady(ctx, depot, req, resp); err != nil {
-		return nil, err
-	}
-	c.broker.wait(ctx, refreshed)
-	resp.Token, resp.WeChat = c.broker.give(depot)
-	resp.Rate = c.shares.share(depot, req.Backlog, now)
 	return resp, nil
 }
 
+// waitFor waits until done is closed, which it never is if nil, at most that long.
+func waitFor(ctx context.Context, done <-chan struct{}, most time.Duration) {
+	if done == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
 // merge puts the request's events and bindings into the snapshot.
-func (c *Central) merge(ctx context.Context, depot scan.DepotID, req *syncapi.Request, now time.Time) (snapshot.Merged, error) {
+func (c *Central) merge(ctx context.Context, depot scan.DepotID, req *syncapi.Request, resp *syncapi.Response, now time.Time) error {
 	epoch, err := parseEpoch(req.Epoch)
 	if err != nil {
-		return snapshot.Merged{}, err
+		return err
 	}
 	b := snapshot.Batch{Depot: depot, Epoch: epoch, NextSeq: req.NextSeq, From: req.From}
 	for i := range req.Events {
 		b.Events = append(b.Events, c.event(&req.Events[i], now))
 	}
 	for _, o := range req.Bindings {
-		b.Bindings = append(b.Bindings, snapshot.Observation{
-			Waybill: scan.WaybillID(o.WaybillID), Exist: o.Exist, At: now.Add(-time.Duration(max(0, min(o.Age, maxAge))) * time.Second),
-		})
+		age := time.Duration(max(0, min(o.Age, maxAge))) * time.Second
+		b.Bindings = append(b.Bindings, snapshot.Observation{Waybill: scan.WaybillID(o.WaybillID), Exist: o.Exist, At: now.Add(-age)})
 	}
 	merged, err := c.o.Snapshot.Merge(ctx, b)
+	if err == nil {
+		err = c.waiting.Arrived(ctx, merged.Gained...)
+	}
 	if err != nil {
-		return merged, err
+		return err
 	}
-	c.waiting.arrived(merged.Gained...)
-	for _, a := range merged.Answers {
-		c.meters.answer(a)
+	c.report(depot, &merged)
+	resp.Have, resp.Rewind = merged.Have, merged.Rewind
+	for i, a := range merged.Answers {
+		resp.Answers = append(resp.Answers, answer(req.Epoch, req.Events[i].Seq, a))
+		c.meters.events(resp.Answers[i].Result).Inc()
 	}
+	return nil
+}
+
+// report tells operators what a merge showed.
+func (c *Central) report(depot scan.DepotID, merged *snapshot.Merged) {
 	for _, g := range merged.Gaps {
 		c.meters.gap.Add(int(g.To - g.From + 1))
 		c.o.Logger.Error("gap in a depot's numbering: these events never came", "depot", string(g.Depot),
@@ -151,31 +185,21 @@ func (c *Central) merge(ctx context.Context, depot scan.DepotID, req *syncapi.Re
 	if merged.Rewind {
 		c.o.Logger.Warn("depot is ahead of this centre: asked to send again", "depot", string(depot), "from", merged.Have+1)
 	}
-	return merged, nil
 }
 
 // maxAge bounds what a depot says about the age of a binding, in seconds.
 const maxAge = 10 * 365 * 24 * 3600
 
+var results = map[snapshot.Result]syncapi.Result{
+	snapshot.Taken: syncapi.Taken, snapshot.Late: syncapi.Late, snapshot.Duplicate: syncapi.Duplicate,
+	snapshot.Refused: syncapi.Refused, snapshot.Conflict: syncapi.Conflict, snapshot.Unknown: syncapi.Unknown,
+}
+
 // answer puts an answer on the wire.
 func answer(epoch string, seq uint64, a snapshot.Answer) syncapi.Answer {
-	w := syncapi.Answer{Epoch: epoch, Seq: seq, Reason: a.Reason}
-	switch a.Result {
-	case snapshot.Taken:
-		w.Result = syncapi.Taken
-		if !a.HasData {
-			w.Result = syncapi.NoWaybillData
-		}
-	case snapshot.Late:
-		w.Result = syncapi.Late
-	case snapshot.Duplicate:
-		w.Result = syncapi.Duplicate
-	case snapshot.Refused:
-		w.Result = syncapi.Refused
-	case snapshot.Conflict:
-		w.Result = syncapi.Conflict
-	default:
-		w.Result = syncapi.Unknown
+	w := syncapi.Answer{Epoch: epoch, Seq: seq, Reason: a.Reason, Result: results[a.Result]}
+	if a.Result == snapshot.Taken && !a.HasData {
+		w.Result = syncapi.NoWaybillData
 	}
 	return w
 }
@@ -201,8 +225,7 @@ func (c *Central) answerAsks(ctx context.Context, depot scan.DepotID, req *synca
 	for i, a := range answers {
 		resp.Answers = append(resp.Answers, answer(req.Ask[i].Epoch, req.Ask[i].Seq, a))
 	}
-	c.waiting.woken(depot, asked)
-	return nil
+	return c.waiting.Woken(ctx, depot, asked)
 }
 
 // addKnown adds what is known of the waybills in events and asks, each once.
@@ -247,19 +270,32 @@ func knownWaybill(k *snapshot.Known, now time.Time) syncapi.Known {
 // up, so that data which comes in between is not missed.
 func (c *Central) addReady(ctx context.Context, depot scan.DepotID, req *syncapi.Request, resp *syncapi.Response) error {
 	if len(req.Waiting) > 0 {
-		ids := make([]scan.WaybillID, len(req.Waiting))
-		for i, id := range req.Waiting {
-			ids[i] = scan.WaybillID(id)
-		}
-		c.waiting.declare(depot, ids)
-		known, err := c.o.Snapshot.Known(ctx, ids)
-		if err != nil {
+		if err := c.declare(ctx, depot, req.Waiting); err != nil {
 			return err
 		}
-		for i := range known {
-			c.waiting.arrived(known[i].Waybill)
-		}
 	}
-	resp.Ready = c.waiting.ready(depot, syncapi.MaxWaiting)
-	return nil
+	ready, err := c.waiting.Ready(ctx, depot, syncapi.MaxWaiting)
+	for _, id := range ready {
+		resp.Ready = append(resp.Ready, string(id))
+	}
+	return err
+}
+
+func (c *Central) declare(ctx context.Context, depot scan.DepotID, waiting []string) error {
+	ids := make([]scan.WaybillID, len(waiting))
+	for i, id := range waiting {
+		ids[i] = scan.WaybillID(id)
+	}
+	if err := c.waiting.Declare(ctx, depot, ids); err != nil {
+		return err
+	}
+	known, err := c.o.Snapshot.Known(ctx, ids)
+	if err != nil {
+		return err
+	}
+	there := make([]scan.WaybillID, len(known))
+	for i := range known {
+		there[i] = known[i].Waybill
+	}
+	return c.waiting.Arrived(ctx, there...)
 }

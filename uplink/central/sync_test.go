@@ -1,32 +1,27 @@
-package central
+package central_test
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/http/httptest"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"scanrelay/agent/scan"
 	"scanrelay/configs/secret"
 	"scanrelay/store/snapshot"
+	"scanrelay/uplink/central"
+	"scanrelay/uplink/central/internal/centraltest"
+	"scanrelay/uplink/central/waiting"
+	"scanrelay/uplink/central/waybills"
 	"scanrelay/uplink/syncapi"
 )
-
-func itoa(n int64) string { return strconv.FormatInt(n, 10) }
 
 func results(resp *syncapi.Response) []syncapi.Result {
 	var out []syncapi.Result
@@ -43,39 +38,37 @@ func wantResults(t *testing.T, resp *syncapi.Response, want ...syncapi.Result) {
 	}
 }
 
-const parcel = "YT1234567890123"
-
 // TestOneParcel goes the whole way: an event without waybill data, the data,
 // ready, the ask before the push.
 func TestOneParcel(t *testing.T) {
-	b := newBench(t, nil)
+	b := centraltest.New(t, nil)
 	now := time.Now().Unix()
-	id, err := b.store.ID(t.Context())
+	id, err := b.Store.ID(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp := b.sync(tokenHZ, syncapi.Request{Events: []syncapi.Event{event(1, parcel, now)}, Backlog: 1})
+	resp := b.Sync(centraltest.TokenHZ, syncapi.Request{Events: []syncapi.Event{centraltest.Event(1, centraltest.Parcel, now)}, Backlog: 1})
 	wantResults(t, resp, syncapi.NoWaybillData)
 	if resp.Have != 1 || len(resp.Waybills) != 0 || resp.StoreID != id || resp.Process == "" {
 		t.Fatalf("first sync: %+v", resp)
 	}
-	resp = b.sync(tokenHZ, syncapi.Request{NextSeq: 2, Waiting: []string{parcel}})
+	resp = b.Sync(centraltest.TokenHZ, syncapi.Request{NextSeq: 2, Waiting: []string{centraltest.Parcel}})
 	if len(resp.Ready) != 0 {
 		t.Fatalf("ready before the data came: %v", resp.Ready)
 	}
-	b.importWaybills(" yt1234567890123 ")
+	b.Import(" yt1234567890123 ")
 	for range 2 { // told again until the depot asks: an answer may get lost
-		resp = b.sync(tokenHZ, syncapi.Request{NextSeq: 2})
-		if len(resp.Ready) != 1 || resp.Ready[0] != parcel {
+		resp = b.Sync(centraltest.TokenHZ, syncapi.Request{NextSeq: 2})
+		if len(resp.Ready) != 1 || resp.Ready[0] != centraltest.Parcel {
 			t.Fatalf("ready: %v", resp.Ready)
 		}
 	}
-	resp = b.sync(tokenHZ, syncapi.Request{NextSeq: 2, Ask: []syncapi.Ask{
-		{Epoch: epochA, Seq: 1, EventID: event(1, parcel, now).EventID, WaybillID: parcel},
-		{Epoch: epochA, Seq: 2, EventID: "never", WaybillID: parcel},
+	resp = b.Sync(centraltest.TokenHZ, syncapi.Request{NextSeq: 2, Ask: []syncapi.Ask{
+		{Epoch: centraltest.EpochA, Seq: 1, EventID: centraltest.Event(1, centraltest.Parcel, now).EventID, WaybillID: centraltest.Parcel},
+		{Epoch: centraltest.EpochA, Seq: 2, EventID: "never", WaybillID: centraltest.Parcel},
 	}})
 	wantResults(t, resp, syncapi.Taken, syncapi.Unknown)
-	if len(resp.Waybills) != 1 || resp.Waybills[0].Receiver.Phone != receiver || resp.Waybills[0].Binding != nil {
+	if len(resp.Waybills) != 1 || resp.Waybills[0].Receiver.Phone != centraltest.Receiver || resp.Waybills[0].Binding != nil {
 		t.Fatalf("waybills: %+v", resp.Waybills)
 	}
 	if len(resp.Ready) != 0 {
@@ -84,131 +77,79 @@ func TestOneParcel(t *testing.T) {
 	if resp.Rate != 500 {
 		t.Errorf("the only depot's share is %v", resp.Rate)
 	}
-	eventually(t, "a token", func() bool { return b.sync(tokenHZ, syncapi.Request{NextSeq: 2}).Token != nil })
+	centraltest.Eventually(t, "a token", func() bool { return b.Sync(centraltest.TokenHZ, syncapi.Request{NextSeq: 2}).Token != nil })
 }
 
 // TestReady: declared late, declared twice, by two depots, data from a scan.
 func TestReady(t *testing.T) {
-	b := newBench(t, nil)
+	b := centraltest.New(t, nil)
 	now := time.Now().Unix()
-	b.sync(tokenHZ, syncapi.Request{Events: []syncapi.Event{event(1, "SHARED01", now)}})
-	b.sync(tokenHZ, syncapi.Request{NextSeq: 2, Waiting: []string{"SHARED01", "SHARED01"}})
-	b.sync(tokenSH, syncapi.Request{NextSeq: 1, Waiting: []string{"SHARED01"}})
-	e := event(1, "SHARED01", now)
-	var line importItem
-	if err := json.Unmarshal([]byte(waybillLine("SHARED01", now-60)), &line); err != nil {
+	b.Sync(centraltest.TokenHZ, syncapi.Request{Events: []syncapi.Event{centraltest.Event(1, "SHARED01", now)}})
+	b.Sync(centraltest.TokenHZ, syncapi.Request{NextSeq: 2, Waiting: []string{"SHARED01", "SHARED01"}})
+	b.Sync(centraltest.TokenSH, syncapi.Request{NextSeq: 1, Waiting: []string{"SHARED01"}})
+	e := centraltest.Event(1, "SHARED01", now)
+	var line waybills.Item
+	if err := json.Unmarshal([]byte(centraltest.Line("SHARED01", now-60)), &line); err != nil {
 		t.Fatal(err)
 	}
 	e.Waybill = &line.Waybill
-	resp := b.sync(tokenSH, syncapi.Request{Events: []syncapi.Event{e}})
+	resp := b.Sync(centraltest.TokenSH, syncapi.Request{Events: []syncapi.Event{e}})
 	wantResults(t, resp, syncapi.Taken)
 	if len(resp.Ready) != 1 {
 		t.Fatalf("the depot whose scan brought it: %v", resp.Ready)
 	}
-	if resp = b.sync(tokenHZ, syncapi.Request{NextSeq: 2}); len(resp.Ready) != 1 {
+	if resp = b.Sync(centraltest.TokenHZ, syncapi.Request{NextSeq: 2}); len(resp.Ready) != 1 {
 		t.Fatalf("the other depot: %v", resp.Ready)
 	}
-	b.importWaybills("BEFORE01")
-	resp = b.sync(tokenHZ, syncapi.Request{NextSeq: 2, Waiting: []string{"BEFORE01"}})
+	b.Import("BEFORE01")
+	resp = b.Sync(centraltest.TokenHZ, syncapi.Request{NextSeq: 2, Waiting: []string{"BEFORE01"}})
 	if len(resp.Ready) != 2 {
 		t.Fatalf("declared when the data was there: %v", resp.Ready)
 	}
-	for range readyTimes {
-		resp = b.sync(tokenHZ, syncapi.Request{NextSeq: 2})
+	for range waiting.ReadyTimes {
+		resp = b.Sync(centraltest.TokenHZ, syncapi.Request{NextSeq: 2})
 	}
 	if len(resp.Ready) != 0 {
 		t.Fatalf("told for ever: %v", resp.Ready)
 	}
-	if declared, ready := b.waiting.counts(); declared != 0 || ready != 1 {
-		t.Errorf("%d declared, %d ready", declared, ready) // the other depot's
+	if n := b.Metric("scanrelay_central_waiting_declared"); n != "0" {
+		t.Errorf("%s declared", n)
+	}
+	if resp = b.Sync(centraltest.TokenSH, syncapi.Request{NextSeq: 2}); len(resp.Ready) != 1 {
+		t.Errorf("the other depot's: %v", resp.Ready)
 	}
 }
 
 // TestNotAsAnother: what a depot sends is filed under its own id, whatever it
 // writes into the request, and asks tell it of its own events only.
 func TestNotAsAnother(t *testing.T) {
-	b := newBench(t, nil)
+	b := centraltest.New(t, nil)
 	now := time.Now().Unix()
-	e := event(1, parcel, now)
-	b.sync(tokenSH, syncapi.Request{Events: []syncapi.Event{e}})
+	e := centraltest.Event(1, centraltest.Parcel, now)
+	b.Sync(centraltest.TokenSH, syncapi.Request{Events: []syncapi.Event{e}})
 	body := fmt.Sprintf(`{"v":1,"depot":"hz-01","depot_id":"hz-01","epoch":%q,"next_seq":3,"from":1,"events":[
-		{"seq":1,"depot":"hz-01","event_id":"forged","waybill_id":%q,"action_time":%d,"action_type":200001,"action_msg":"x"}]}`, epochA, "FORGED01", now)
-	code, out := b.call("POST", "/v1/sync", body, "Authorization", "Bearer "+tokenHZ, "X-Depot", "sh-01")
+		{"seq":1,"depot":"hz-01","event_id":"forged","waybill_id":%q,"action_time":%d,"action_type":200001,"action_msg":"x"}]}`, centraltest.EpochA, "FORGED01", now)
+	code, out := b.Call("POST", "/v1/sync", body, "Authorization", "Bearer "+centraltest.TokenHZ, "X-Depot", "sh-01")
 	if code != 200 {
 		t.Fatalf("%d %s", code, out)
 	}
-	wb, _, err := b.store.Lookup(t.Context(), "FORGED01")
+	wb, _, err := b.Store.Lookup(t.Context(), "FORGED01")
 	if err != nil || len(wb.Nodes) != 1 || wb.Nodes[0].Depot != "hz-01" {
 		t.Fatalf("filed under another depot: %+v, %v", wb.Nodes, err)
 	}
 	// The same epoch and numbers of two depots are two things.
-	wantResults(t, b.sync(tokenHZ, syncapi.Request{NextSeq: 2, Ask: []syncapi.Ask{{Epoch: epochA, Seq: 1, EventID: e.EventID, WaybillID: parcel}}}),
+	wantResults(t, b.Sync(centraltest.TokenHZ, syncapi.Request{NextSeq: 2, Ask: []syncapi.Ask{{Epoch: centraltest.EpochA, Seq: 1, EventID: e.EventID, WaybillID: centraltest.Parcel}}}),
 		syncapi.Unknown)
-	code, _ = b.call("POST", "/v1/sync", body, "Authorization", "Bearer "+tokenSH)
-	if wb, _, _ := b.store.Lookup(t.Context(), "FORGED01"); code != 200 || len(wb.Nodes) != 1 {
+	code, _ = b.Call("POST", "/v1/sync", body, "Authorization", "Bearer "+centraltest.TokenSH)
+	if wb, _, _ := b.Store.Lookup(t.Context(), "FORGED01"); code != 200 || len(wb.Nodes) != 1 {
 		t.Errorf("a conflict of another depot was merged: %d nodes", len(wb.Nodes)) // sh-01 has another event under 1
 	}
 }
 
-func TestCredentials(t *testing.T) {
-	k := newKeyring(testConfig())
-	chain := func(name string) *tls.ConnectionState {
-		cert := &x509.Certificate{Subject: pkix.Name{CommonName: name}}
-		return &tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}, VerifiedChains: [][]*x509.Certificate{{cert}}}
-	}
-	unverified := chain("hz-01")
-	unverified.VerifiedChains = nil
-	for _, c := range []struct {
-		name, authorization string
-		tls                 *tls.ConnectionState
-		status              int
-		depot               scan.DepotID
-	}{
-		{"a token", "Bearer " + tokenHZ, nil, 200, "hz-01"},
-		{"scheme in lower case", "bearer " + tokenSH, nil, 200, "sh-01"},
-		{"nothing", "", nil, 401, ""},
-		{"unknown token", "Bearer nobody", nil, 401, ""},
-		{"empty token", "Bearer ", nil, 401, ""},
-		{"token in part", "Bearer " + tokenHZ[:4], nil, 401, ""},
-		{"admin token", "Bearer " + adminToken, nil, 401, ""},
-		{"basic", "Basic aHotMDE6aHotc2VjcmV0", nil, 401, ""},
-		{"a certificate", "", chain("hz-01"), 200, "hz-01"},
-		{"a certificate of nobody", "", chain("xx-99"), 403, ""},
-		{"an unverified certificate", "", unverified, 401, ""},
-		{"both, alike", "Bearer " + tokenHZ, chain("hz-01"), 200, "hz-01"},
-		{"both, unlike", "Bearer " + tokenHZ, chain("sh-01"), 403, ""},
-		{"certificate with a wrong token", "Bearer nobody", chain("hz-01"), 401, ""},
-	} {
-		r := httptest.NewRequest("POST", "/v1/sync", nil)
-		r.TLS = c.tls
-		if c.authorization != "" {
-			r.Header.Set("Authorization", c.authorization)
-		}
-		if depot, status, why := k.depot(r); status != c.status || depot != c.depot || (why == "") != (status == 200) {
-			t.Errorf("%s: %q, %d, %q", c.name, depot, status, why)
-		}
-	}
-	none := testConfig()
-	none.AdminToken = ""
-	r := httptest.NewRequest("GET", "/", nil)
-	r.Header.Set("Authorization", "Bearer ")
-	if newKeyring(none).administrator(r) {
-		t.Error("no admin token is configured, and an empty one opens")
-	}
-}
-
-func zipped(s string) string {
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	_, _ = z.Write([]byte(s))
-	_ = z.Close()
-	return b.String()
-}
-
 func TestMalformed(t *testing.T) {
-	b := newBench(t, nil)
+	b := centraltest.New(t, nil)
 	request := func(change func(r *syncapi.Request)) string {
-		r := syncapi.Request{V: 1, Epoch: epochA, NextSeq: 10, From: 1, Events: []syncapi.Event{event(1, parcel, 1e9), event(2, parcel, 1e9)}}
+		r := syncapi.Request{V: 1, Epoch: centraltest.EpochA, NextSeq: 10, From: 1, Events: []syncapi.Event{centraltest.Event(1, centraltest.Parcel, 1e9), centraltest.Event(2, centraltest.Parcel, 1e9)}}
 		change(&r)
 		out, err := json.Marshal(r)
 		if err != nil {
@@ -218,7 +159,7 @@ func TestMalformed(t *testing.T) {
 	}
 	many := func(n int) (ids []string) {
 		for range n {
-			ids = append(ids, parcel)
+			ids = append(ids, centraltest.Parcel)
 		}
 		return ids
 	}
@@ -246,12 +187,12 @@ func TestMalformed(t *testing.T) {
 		{"too many asks", request(func(r *syncapi.Request) { r.Ask = make([]syncapi.Ask, syncapi.MaxAsk+1) }), "", 413, "ask"},
 		{"too many bindings", request(func(r *syncapi.Request) { r.Bindings = make([]syncapi.Binding, syncapi.MaxBindings+1) }), "", 413, "bindings"},
 		{"too large", strings.Repeat(" ", syncapi.MaxBodyBytes+1), "", 413, "bytes"},
-		{"a gzip bomb", zipped(strings.Repeat(" ", syncapi.MaxBodyBytes+1)), "gzip", 413, "bytes"},
+		{"a gzip bomb", centraltest.Zipped(strings.Repeat(" ", syncapi.MaxBodyBytes+1)), "gzip", 413, "bytes"},
 		{"no gzip", "hello", "gzip", 400, "gzip"},
-		{"half a gzip", zipped(request(func(*syncapi.Request) {}))[:60], "gzip", 400, "gzip"},
+		{"half a gzip", centraltest.Zipped(request(func(*syncapi.Request) {}))[:60], "gzip", 400, "gzip"},
 		{"another encoding", "hello", "br", 400, "Content-Encoding"},
 	} {
-		code, out := b.call("POST", "/v1/sync", c.body, "Authorization", "Bearer "+tokenHZ, "Content-Encoding", c.encoding)
+		code, out := b.Call("POST", "/v1/sync", c.body, "Authorization", "Bearer "+centraltest.TokenHZ, "Content-Encoding", c.encoding)
 		var f syncapi.Failure
 		if err := json.Unmarshal([]byte(out), &f); err != nil || code != c.status || !strings.Contains(f.Error, c.says) {
 			t.Errorf("%s: %d %s", c.name, code, out)
@@ -260,13 +201,13 @@ func TestMalformed(t *testing.T) {
 			t.Errorf("%s: the body is quoted: %s", c.name, out)
 		}
 	}
-	if b.stats().Tail+b.stats().Waybills > 0 {
+	if b.Stats().Tail+b.Stats().Waybills > 0 {
 		t.Error("something of a malformed request was stored")
 	}
-	if code, out := b.call("GET", "/v1/sync", ""); code != 405 {
+	if code, out := b.Call("GET", "/v1/sync", ""); code != 405 {
 		t.Errorf("GET: %d %s", code, out)
 	}
-	code, out := b.call("POST", "/v1/sync", zipped(request(func(*syncapi.Request) {})), "Authorization", "Bearer "+tokenHZ, "Content-Encoding", "gzip")
+	code, out := b.Call("POST", "/v1/sync", centraltest.Zipped(request(func(*syncapi.Request) {})), "Authorization", "Bearer "+centraltest.TokenHZ, "Content-Encoding", "gzip")
 	if code != 200 || !strings.Contains(out, `"have":2`) {
 		t.Errorf("a sound one: %d %s", code, out)
 	}
@@ -274,7 +215,7 @@ func TestMalformed(t *testing.T) {
 
 // TestUnsound: one bad event is refused with its reason, the others are taken.
 func TestUnsound(t *testing.T) {
-	b := newBench(t, nil)
+	b := centraltest.New(t, nil)
 	now := time.Now().Unix()
 	bad := []struct {
 		change func(e *syncapi.Event)
@@ -293,12 +234,12 @@ func TestUnsound(t *testing.T) {
 	}
 	var r syncapi.Request
 	for i, c := range bad {
-		e := event(uint64(i+1), parcel, now)
+		e := centraltest.Event(uint64(i+1), centraltest.Parcel, now)
 		c.change(&e)
 		r.Events = append(r.Events, e)
 	}
-	r.Events = append(r.Events, event(uint64(len(bad)+1), parcel, now))
-	resp := b.sync(tokenHZ, r)
+	r.Events = append(r.Events, centraltest.Event(uint64(len(bad)+1), centraltest.Parcel, now))
+	resp := b.Sync(centraltest.TokenHZ, r)
 	for i, c := range bad {
 		if a := resp.Answers[i]; a.Result != syncapi.Refused || !strings.Contains(a.Reason, c.says) {
 			t.Errorf("event %d: %+v, want %q", i, a, c.says)
@@ -312,38 +253,38 @@ func TestUnsound(t *testing.T) {
 // TestScanData: incomplete data with a scan is dropped and counted, the event
 // stays; complete data is taken.
 func TestScanData(t *testing.T) {
-	b := newBench(t, nil)
+	b := centraltest.New(t, nil)
 	now := time.Now().Unix()
-	var good importItem
-	if err := json.Unmarshal([]byte(waybillLine("X", now)), &good); err != nil {
+	var good waybills.Item
+	if err := json.Unmarshal([]byte(centraltest.Line("X", now)), &good); err != nil {
 		t.Fatal(err)
 	}
 	incomplete, future := good.Waybill, good.Waybill
 	incomplete.Receiver.City = ""
 	future.CreateTime *= 1000
-	r := syncapi.Request{Events: []syncapi.Event{event(1, "INCOMPLETE", now), event(2, "FUTURE", now), event(3, "COMPLETE", now)}}
+	r := syncapi.Request{Events: []syncapi.Event{centraltest.Event(1, "INCOMPLETE", now), centraltest.Event(2, "FUTURE", now), centraltest.Event(3, "COMPLETE", now)}}
 	r.Events[0].Waybill, r.Events[1].Waybill, r.Events[2].Waybill = &incomplete, &future, &good.Waybill
-	resp := b.sync(tokenHZ, r)
+	resp := b.Sync(centraltest.TokenHZ, r)
 	wantResults(t, resp, syncapi.NoWaybillData, syncapi.NoWaybillData, syncapi.Taken)
-	if len(resp.Waybills) != 1 || resp.Waybills[0].WaybillID != "COMPLETE" || b.meters.dropped.Get() != 2 {
-		t.Errorf("waybills %+v, %d dropped", resp.Waybills, b.meters.dropped.Get())
+	if len(resp.Waybills) != 1 || resp.Waybills[0].WaybillID != "COMPLETE" || b.Metric("scanrelay_central_waybill_data_dropped_total") != "2" {
+		t.Errorf("waybills %+v, %s dropped", resp.Waybills, b.Metric("scanrelay_central_waybill_data_dropped_total"))
 	}
 }
 
 // TestBindings: what one depot learned another is told, with its age.
 func TestBindings(t *testing.T) {
-	b := newBench(t, nil)
-	b.importWaybills("FIRST001", "SECOND01") // of one receiver
-	b.sync(tokenHZ, syncapi.Request{NextSeq: 1, Bindings: []syncapi.Binding{
+	b := centraltest.New(t, nil)
+	b.Import("FIRST001", "SECOND01") // of one centraltest.Receiver
+	b.Sync(centraltest.TokenHZ, syncapi.Request{NextSeq: 1, Bindings: []syncapi.Binding{
 		{WaybillID: "FIRST001", Exist: true, Age: 100}, {WaybillID: "UNKNOWN1", Exist: true, Age: -5},
 	}})
-	resp := b.sync(tokenSH, syncapi.Request{Events: []syncapi.Event{event(1, "SECOND01", time.Now().Unix())}})
+	resp := b.Sync(centraltest.TokenSH, syncapi.Request{Events: []syncapi.Event{centraltest.Event(1, "SECOND01", time.Now().Unix())}})
 	if k := resp.Waybills[0].Binding; k == nil || !k.Exist || k.Age < 100 || k.Age > 110 || k.WaybillID != "" {
 		t.Fatalf("binding %+v", k)
 	}
-	b.sync(tokenSH, syncapi.Request{NextSeq: 2, Bindings: []syncapi.Binding{{WaybillID: "SECOND01", Exist: false, Age: 1 << 62}}})
-	b.sync(tokenSH, syncapi.Request{NextSeq: 2, Bindings: []syncapi.Binding{{WaybillID: "SECOND01", Exist: false}}})
-	resp = b.sync(tokenHZ, syncapi.Request{Events: []syncapi.Event{event(1, "FIRST001", time.Now().Unix())}})
+	b.Sync(centraltest.TokenSH, syncapi.Request{NextSeq: 2, Bindings: []syncapi.Binding{{WaybillID: "SECOND01", Exist: false, Age: 1 << 62}}})
+	b.Sync(centraltest.TokenSH, syncapi.Request{NextSeq: 2, Bindings: []syncapi.Binding{{WaybillID: "SECOND01", Exist: false}}})
+	resp = b.Sync(centraltest.TokenHZ, syncapi.Request{Events: []syncapi.Event{centraltest.Event(1, "FIRST001", time.Now().Unix())}})
 	if k := resp.Waybills[0].Binding; k == nil || k.Exist || k.Age > 10 {
 		t.Fatalf("binding %+v", k)
 	}
@@ -351,41 +292,41 @@ func TestBindings(t *testing.T) {
 
 // TestNumbering: the protocol's own answers over HTTP.
 func TestNumbering(t *testing.T) {
-	b := newBench(t, nil)
+	b := centraltest.New(t, nil)
 	now := time.Now().Unix()
-	if resp := b.sync(tokenHZ, syncapi.Request{Events: []syncapi.Event{event(7, parcel, now)}}); !resp.Rewind || resp.Have != 0 || len(resp.Answers) != 0 {
+	if resp := b.Sync(centraltest.TokenHZ, syncapi.Request{Events: []syncapi.Event{centraltest.Event(7, centraltest.Parcel, now)}}); !resp.Rewind || resp.Have != 0 || len(resp.Answers) != 0 {
 		t.Fatalf("no rewind: %+v", resp)
 	}
-	r := syncapi.Request{From: 1, Events: []syncapi.Event{event(3, parcel, now), event(4, parcel, now-60)}}
-	first := b.sync(tokenHZ, r)
+	r := syncapi.Request{From: 1, Events: []syncapi.Event{centraltest.Event(3, centraltest.Parcel, now), centraltest.Event(4, centraltest.Parcel, now-60)}}
+	first := b.Sync(centraltest.TokenHZ, r)
 	wantResults(t, first, syncapi.NoWaybillData, syncapi.Late)
-	if n := b.meters.gap.Get(); n != 2 {
-		t.Errorf("%d numbers of a gap, want 2", n)
+	if n := b.Metric("scanrelay_central_gap_numbers_total"); n != "2" {
+		t.Errorf("%s numbers of a gap, want 2", n)
 	}
-	wantResults(t, b.sync(tokenHZ, r), results(first)...)
-	other := event(4, parcel, now)
+	wantResults(t, b.Sync(centraltest.TokenHZ, r), results(first)...)
+	other := centraltest.Event(4, centraltest.Parcel, now)
 	other.EventID = "other"
-	wantResults(t, b.sync(tokenHZ, syncapi.Request{Events: []syncapi.Event{other, event(5, parcel, now)}}), syncapi.Conflict, syncapi.Conflict)
-	dup := event(4, parcel, now-60)
+	wantResults(t, b.Sync(centraltest.TokenHZ, syncapi.Request{Events: []syncapi.Event{other, centraltest.Event(5, centraltest.Parcel, now)}}), syncapi.Conflict, syncapi.Conflict)
+	dup := centraltest.Event(4, centraltest.Parcel, now-60)
 	dup.Seq = 5
-	wantResults(t, b.sync(tokenHZ, syncapi.Request{Epoch: "00000000000000bb", Events: []syncapi.Event{dup}}), syncapi.Duplicate)
+	wantResults(t, b.Sync(centraltest.TokenHZ, syncapi.Request{Epoch: "00000000000000bb", Events: []syncapi.Event{dup}}), syncapi.Duplicate)
 }
 
 func TestZippedAnswer(t *testing.T) {
-	b := newBench(t, nil)
+	b := centraltest.New(t, nil)
 	var r syncapi.Request
 	for i := range 100 {
-		r.Events = append(r.Events, event(uint64(i+1), parcel, 1e9))
+		r.Events = append(r.Events, centraltest.Event(uint64(i+1), centraltest.Parcel, 1e9))
 	}
-	if resp := b.sync(tokenHZ, r); len(resp.Answers) != 100 { // the client asks for gzip
+	if resp := b.Sync(centraltest.TokenHZ, r); len(resp.Answers) != 100 { // the client asks for gzip
 		t.Fatalf("%d answers", len(resp.Answers))
 	}
-	body, err := json.Marshal(syncapi.Request{V: 1, Epoch: epochA, NextSeq: 101, From: 1, Events: r.Events})
+	body, err := json.Marshal(syncapi.Request{V: 1, Epoch: centraltest.EpochA, NextSeq: 101, From: 1, Events: r.Events})
 	if err != nil {
 		t.Fatal(err)
 	}
 	req := httptest.NewRequest("POST", "/v1/sync", bytes.NewReader(body))
-	req.Header.Set("Authorization", "Bearer "+tokenHZ)
+	req.Header.Set("Authorization", "Bearer "+centraltest.TokenHZ)
 	req.Header.Set("Accept-Encoding", "gzip")
 	w := httptest.NewRecorder()
 	b.Handler().ServeHTTP(w, req)
@@ -411,44 +352,24 @@ func (broken) Lookup(context.Context, scan.WaybillID) (snapshot.Waybill, bool, e
 
 // TestStoreFails: 503 and nothing answered; WeChat is told to try again.
 func TestStoreFails(t *testing.T) {
-	b := newBench(t, func(o *Options) { o.Snapshot = broken{o.Snapshot} })
-	_, err := b.trySync(tokenHZ, syncapi.Request{Events: []syncapi.Event{event(1, parcel, 1e9)}})
+	b := centraltest.New(t, func(o *central.Options) { o.Snapshot = broken{o.Snapshot} })
+	_, err := b.TrySync(centraltest.TokenHZ, syncapi.Request{Events: []syncapi.Event{centraltest.Event(1, centraltest.Parcel, 1e9)}})
 	var e *syncapi.Error
-	if status(err) != 503 || !errors.As(err, &e) || e.RetryAfter == 0 {
+	if centraltest.Status(err) != 503 || !errors.As(err, &e) || e.RetryAfter == 0 {
 		t.Errorf("sync: %v", err)
 	}
-	if code, out := b.admin("POST", "/v1/waybills", waybillLine(parcel, 1e9)); code != 503 || !strings.Contains(out, "error") {
+	if code, out := b.Admin("POST", "/v1/waybills", centraltest.Line(centraltest.Parcel, 1e9)); code != 503 || !strings.Contains(out, "error") {
 		t.Errorf("import: %d %s", code, out)
 	}
-	if code, _ := b.admin("GET", "/v1/waybills/X", ""); code != 503 {
+	if code, _ := b.Admin("GET", "/v1/waybills/X", ""); code != 503 {
 		t.Errorf("waybill: %d", code)
 	}
-	if code, _ := b.call("GET", "/readyz", ""); code != 503 {
+	if code, _ := b.Call("GET", "/readyz", ""); code != 503 {
 		t.Errorf("readyz: %d", code)
 	}
-	if code, out := b.call("GET", "/jsonp/waybill?waybill_id=X&phone=1&callback=f", ""); code != 200 || !strings.Contains(out, `"ResultCode":3`) {
+	if code, out := b.Call("GET", "/jsonp/waybill?waybill_id=X&phone=1&callback=f", ""); code != 200 || !strings.Contains(out, `"ResultCode":3`) {
 		t.Errorf("jsonp: %d %s", code, out)
 	}
-}
-
-// TestOverload: a sync that finds no place for long is told to come again.
-func TestOverload(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := &Central{slots: make(chan struct{}, 1)}
-		release, err := c.slot(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		start := time.Now()
-		var r *refusal
-		if _, err := c.slot(t.Context()); !errors.As(err, &r) || r.status != http.StatusServiceUnavailable || time.Since(start) != slotWait {
-			t.Fatalf("after %s: %v", time.Since(start), err)
-		}
-		release()
-		if _, err := c.slot(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	})
 }
 
 func secretOf(d int) secret.Text { return secret.Text(fmt.Sprintf("token-of-depot-%d", d)) }
@@ -457,10 +378,10 @@ func secretOf(d int) secret.Text { return secret.Text(fmt.Sprintf("token-of-depo
 // it is there.
 func TestManyDepots(t *testing.T) {
 	const depots, rounds, each = 12, 8, 20
-	b := newBench(t, func(o *Options) {
+	b := centraltest.New(t, func(o *central.Options) {
 		o.Config.Depots = nil
 		for d := range depots {
-			o.Config.Depots = append(o.Config.Depots, Depot{ID: scan.DepotID(fmt.Sprintf("d%d", d)), Token: secretOf(d)})
+			o.Config.Depots = append(o.Config.Depots, central.Depot{ID: scan.DepotID(fmt.Sprintf("d%d", d)), Token: secretOf(d)})
 		}
 	})
 	var all sync.WaitGroup
@@ -469,9 +390,9 @@ func TestManyDepots(t *testing.T) {
 			for round := range rounds {
 				var r syncapi.Request
 				for i := range each {
-					r.Events = append(r.Events, event(uint64(round*each+i+1), fmt.Sprintf("W%04d", i), 1e9+int64(round)))
+					r.Events = append(r.Events, centraltest.Event(uint64(round*each+i+1), fmt.Sprintf("W%04d", i), 1e9+int64(round)))
 				}
-				resp, err := b.trySync(secretOf(d).Reveal(), r)
+				resp, err := b.TrySync(secretOf(d).Reveal(), r)
 				if err != nil || resp.Have != uint64((round+1)*each) || len(resp.Answers) != each {
 					t.Errorf("depot %d: %+v, %v", d, resp, err)
 					return
@@ -481,7 +402,7 @@ func TestManyDepots(t *testing.T) {
 	}
 	all.Wait()
 	for i := range each {
-		wb, _, err := b.store.Lookup(t.Context(), scan.WaybillID(fmt.Sprintf("W%04d", i)))
+		wb, _, err := b.Store.Lookup(t.Context(), scan.WaybillID(fmt.Sprintf("W%04d", i)))
 		if err != nil || len(wb.Nodes) != depots*rounds {
 			t.Fatalf("waybill %d has %d nodes, %v", i, len(wb.Nodes), err)
 		}

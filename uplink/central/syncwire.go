@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"scanrelay/uplink/central/reply"
 	"scanrelay/uplink/syncapi"
 )
 
@@ -145,7 +146,7 @@ const zipFrom = 1024
 func writeZipped(w http.ResponseWriter, r *http.Request, resp *syncapi.Response) {
 	body, err := json.Marshal(resp)
 	if err != nil {
-		fail(w, http.StatusInternalServerError, "the answer cannot be written")
+		reply.Fail(w, http.StatusInternalServerError, "the answer cannot be written")
 		return
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")

@@ -1,0 +1,49 @@
+package central
+
+import (
+	"context"
+	"log/slog"
+
+	"scanrelay/agent/scan"
+	"scanrelay/configs/secret"
+	"scanrelay/uplink/central/presence"
+	"scanrelay/uplink/syncapi"
+)
+
+// What several processes of one centre would share. Each piece is kept in the
+// memory of this process by the room of its name.
+
+// Tokens own the fleet's access token.
+type Tokens interface {
+	// Report takes a depot's word that WeChat refused a generation. The channel
+	// is closed when the next one is there; nil if there is none to wait for.
+	Report(ctx context.Context, depot scan.DepotID, generation string) (<-chan struct{}, error)
+	// Give returns the token for a depot, nil if there is none that may be used.
+	Give(ctx context.Context, depot scan.DepotID) (*syncapi.Token, syncapi.WeChatView, error)
+	Current(ctx context.Context) (secret.Text, syncapi.WeChatView, error)
+	Run(ctx context.Context)
+}
+
+// Shares divide the fleet's rate, in calls a second.
+type Shares interface {
+	Bound(ctx context.Context, allowed float64) error
+	Share(ctx context.Context, depot scan.DepotID, backlog int64) (float64, error)
+	Of(ctx context.Context, depot scan.DepotID) (rate float64, backlog int64, err error)
+	Total(ctx context.Context) (float64, error)
+}
+
+// Waiting knows which depot waits for the data of which waybill.
+type Waiting interface {
+	Declare(ctx context.Context, depot scan.DepotID, ids []scan.WaybillID) error
+	Arrived(ctx context.Context, ids ...scan.WaybillID) error
+	Ready(ctx context.Context, depot scan.DepotID, most int) ([]scan.WaybillID, error)
+	Woken(ctx context.Context, depot scan.DepotID, ids []scan.WaybillID) error
+	Counts(ctx context.Context) (declared, ready int, err error)
+}
+
+// Presence knows when each depot was last heard of.
+type Presence interface {
+	Heard(ctx context.Context, depot scan.DepotID, version, epoch string) error
+	Members(ctx context.Context) (map[scan.DepotID]presence.Member, error)
+	Watch(ctx context.Context, log *slog.Logger)
+}

@@ -1,0 +1,9 @@
+// Package shares divides the fleet's rate among the depots by their need. What
+// was handed out and not given back is never handed out again, so the sum stays
+// within the rate but for a twentieth of an even share, which a depot gets at
+// once even where the others have not yet given theirs back.
+//
+// A fifth of the rate goes to all alike, so that a new scan need not wait for
+// another sync; the rest goes by backlog. A depot that is silent for 30 s gives
+// its share back.
+package shares

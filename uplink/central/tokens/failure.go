@@ -1,0 +1,87 @@
+package tokens
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"scanrelay/wechat"
+)
+
+// secretCodes mean that appid or secret is wrong: asking again and again can
+// freeze the secret.
+var secretCodes = map[int]bool{40013: true, 40125: true, 41002: true, 41004: true}
+
+// dailyPause is how long a used-up daily quota is left alone; 500,000 token
+// calls a day are never needed, so this is someone else's doing.
+const dailyPause = 10 * time.Minute
+
+// failedLocked decides what a failed request for a token means and when the
+// next may go out.
+func (t *Tokens) failedLocked(err error) {
+	var e *wechat.Error
+	if !errors.As(err, &e) {
+		e = &wechat.Error{API: wechat.APIStableToken, Err: err}
+	}
+	t.count(Errcode(e))
+	t.trouble.reason = explain(e)
+	switch class := e.Class(); {
+	case class == wechat.Blocked && secretCodes[e.Code]:
+		t.trouble.state = Blocked
+		t.pauseLocked(5*time.Minute, time.Hour)
+	case class == wechat.Blocked:
+		t.trouble.state = Blocked
+		t.pauseLocked(5*time.Second, 5*time.Minute)
+	case class == wechat.Throttled:
+		t.trouble.state = NoToken
+		t.trouble.wait = throttledFor(e)
+		t.trouble.next = t.o.Now().Add(t.trouble.wait + rand.N(5*time.Second))
+	default:
+		t.trouble.state = Unreachable
+		t.pauseLocked(time.Second, time.Minute)
+		// Full jitter: no herd after an outage.
+		t.trouble.next = t.o.Now().Add(rand.N(t.trouble.wait) + 100*time.Millisecond)
+	}
+	t.o.Logger.Error("fetch access token", "err", e, "state", t.trouble.state, "again_in", t.trouble.next.Sub(t.o.Now()).Round(time.Millisecond))
+}
+
+func throttledFor(e *wechat.Error) time.Duration {
+	switch {
+	case e.RetryAfter > 0:
+		return e.RetryAfter
+	case e.Code == wechat.CodeDailyQuota:
+		return dailyPause
+	}
+	return time.Minute
+}
+
+// explain says in an operator's words why there is no token. The address that
+// WeChat does not allow stands in its message (40164).
+func explain(e *wechat.Error) string {
+	meaning := wechat.Meaning(e.Code)
+	switch {
+	case e.Code != 0 && meaning != "":
+		return fmt.Sprintf("stable_token: %d %s: %s", e.Code, e.Msg, meaning)
+	case e.Code != 0:
+		return fmt.Sprintf("stable_token: %d %s", e.Code, e.Msg)
+	}
+	return e.Error()
+}
+
+// Errcode is an error's label in metrics.
+func Errcode(e *wechat.Error) string {
+	switch {
+	case e.Code != 0:
+		return strconv.Itoa(e.Code)
+	case e.Status != 0:
+		return "http_" + strconv.Itoa(e.Status)
+	}
+	return "network"
+}
+
+// count counts a request for a token.
+func (t *Tokens) count(errcode string) {
+	t.o.Metrics.GetOrCreateCounter(`scanrelay_wechat_requests_total{api="stable_token",errcode="` + errcode + `"}`).Inc()
+}

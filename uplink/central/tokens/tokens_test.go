@@ -1,0 +1,334 @@
+package tokens
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"scanrelay/agent/scan"
+	"scanrelay/uplink/central/internal/account"
+	"scanrelay/uplink/syncapi"
+	"scanrelay/wechat"
+)
+
+// bench runs tokens in synctest's time.
+type bench struct {
+	*Tokens
+	t *testing.T
+}
+
+func run(t *testing.T, s *account.Script, test func(b *bench)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		b := &bench{t: t, Tokens: New(Options{
+			Source: s, AppID: "wx1234567890abcdef", Secret: "app-secret-text", Now: time.Now,
+			Logger: slog.New(slog.NewTextHandler(&log, nil)), Metrics: metrics.NewSet(),
+		})}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); b.Run(ctx) }()
+		synctest.Wait()
+		test(b)
+		cancel()
+		<-done
+		for _, secret := range []string{"app-secret-text", "token-"} {
+			if strings.Contains(log.String(), secret) {
+				t.Errorf("the log tells %q: %s", secret, log.String())
+			}
+		}
+		if forced, most := s.Bad(); forced > 0 || most > 1 {
+			t.Errorf("%d forced, %d at once", forced, most)
+		}
+	})
+}
+
+// after lets time pass.
+func (b *bench) after(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func (b *bench) want(depot scan.DepotID, value, state string, retried bool) *syncapi.Token {
+	b.t.Helper()
+	token, view, err := b.Give(b.t.Context(), depot)
+	if view.State != state || err != nil {
+		b.t.Fatalf("state %+v, want %s", view, state)
+	}
+	if value == "" {
+		if token != nil {
+			b.t.Fatalf("token %+v, want none", token)
+		}
+		return nil
+	}
+	if token == nil || token.Value != value || token.Retried != retried || token.ExpiresIn <= 0 {
+		b.t.Fatalf("token %+v, want %s, retried %v", token, value, retried)
+	}
+	return token
+}
+
+// report makes a depot's report and returns what it may wait for.
+func (b *bench) report(depot scan.DepotID, generation string) <-chan struct{} {
+	ended, err := b.Report(b.t.Context(), depot, generation)
+	if err != nil {
+		b.t.Errorf("report: %v", err)
+	}
+	return ended
+}
+
+func (b *bench) view() syncapi.WeChatView {
+	_, view, err := b.Current(b.t.Context())
+	if err != nil {
+		b.t.Errorf("current: %v", err)
+	}
+	return view
+}
+
+// TestRefreshMoment: at a random moment in the last 60 to 240 s.
+func TestRefreshMoment(t *testing.T) {
+	seen := map[time.Duration]bool{}
+	for range 20 {
+		s := account.Numbered(2 * time.Hour)
+		run(t, s, func(b *bench) {
+			b.want("hz-01", "token-1", OK, false)
+			b.after(2*time.Hour - refreshEarliest - time.Second)
+			if s.Count() != 1 {
+				t.Fatalf("refreshed earlier than 240 s before the end")
+			}
+			start := time.Now()
+			for s.Count() == 1 {
+				b.after(100 * time.Millisecond)
+			}
+			took := time.Since(start)
+			if took > refreshEarliest-refreshLatest+2*time.Second {
+				t.Fatalf("refreshed %s after 240 s before the end", took)
+			}
+			seen[took.Round(time.Second)] = true
+			b.want("hz-01", "token-2", OK, false)
+		})
+	}
+	if len(seen) < 5 {
+		t.Errorf("hardly random: %v", seen)
+	}
+}
+
+// TestSameTextAhead: a refresh ahead of the end that gets the same text again is
+// no retry; it is asked again soon, not in a loop.
+func TestSameTextAhead(t *testing.T) {
+	end := time.Time{}
+	s := &account.Script{}
+	s.Answer = func(n int) (wechat.AccessToken, error) {
+		if n == 1 {
+			end = time.Now().Add(2 * time.Hour)
+		}
+		if left := time.Until(end); left > 5*time.Second {
+			return wechat.AccessToken{Value: "token-same", ExpiresIn: left}, nil
+		}
+		return wechat.AccessToken{Value: "token-next", ExpiresIn: 2 * time.Hour}, nil
+	}
+	run(t, s, func(b *bench) {
+		b.after(2*time.Hour - 30*time.Second)
+		b.want("hz-01", "token-same", OK, false)
+		if n := s.Count(); n > 25 {
+			t.Errorf("%d requests in four minutes", n)
+		}
+		b.after(30 * time.Second)
+		b.want("hz-01", "token-next", OK, false)
+	})
+}
+
+// TestBadTokenOnce: many depots report one generation at once: one refresh.
+func TestBadTokenOnce(t *testing.T) {
+	s := account.Numbered(2 * time.Hour)
+	run(t, s, func(b *bench) {
+		bad := b.want("hz-01", "token-1", OK, false).Generation
+		release := s.Hold()
+		var all sync.WaitGroup
+		for i := range 100 {
+			all.Go(func() { <-b.report(scan.DepotID(fmt.Sprintf("d%d", i)), bad) })
+		}
+		synctest.Wait()
+		b.want("hz-01", "", NoToken, false) // nobody gets the bad one meanwhile
+		release()
+		all.Wait()
+		b.want("hz-01", "token-2", OK, false)
+		for i := range 100 { // late reports of the old one
+			if b.report(scan.DepotID(fmt.Sprintf("d%d", i)), bad) != nil {
+				t.Fatal("a report of an old generation is waited for")
+			}
+		}
+		b.after(time.Second)
+		if s.Count() != 2 {
+			t.Errorf("%d requests for one bad generation", s.Count()-1)
+		}
+	})
+}
+
+// TestSecondRefusal: the same text is tried once more; a depot that was not told
+// of it is not counted; refused again it is blocked, with pauses that double.
+func TestSecondRefusal(t *testing.T) {
+	s := account.Always("token-one")
+	run(t, s, func(b *bench) {
+		g := b.want("hz-01", "token-one", OK, false).Generation
+		<-b.report("hz-01", g)
+		b.want("hz-01", "token-one", OK, true)
+		if b.report("sh-01", g); b.view().State != OK { // its own first refusal
+			t.Fatalf("blocked by a depot that has not tried again: %+v", b.view())
+		}
+		b.want("sh-01", "token-one", OK, true)
+		b.report("hz-01", g)
+		b.want("hz-01", "", Blocked, false)
+		if !strings.Contains(b.view().Reason, "someone else refreshes") {
+			t.Errorf("reason %q", b.view().Reason)
+		}
+		b.report("sh-01", g)
+		calls := s.Count()
+		b.after(4 * time.Second)
+		if s.Count() != calls {
+			t.Error("asked again at once")
+		}
+		b.after(2 * time.Second) // the first probe: the same text, to be tried again
+		b.want("hz-01", "token-one", OK, true)
+		b.report("hz-01", g)
+		b.after(9 * time.Second)
+		b.want("hz-01", "", Blocked, false)
+		b.after(2 * time.Second)
+		b.want("hz-01", "token-one", OK, true)
+		b.after(trialTime + time.Second) // nobody complains
+		b.want("hz-01", "token-one", OK, false)
+		// A refusal much later is a first one again.
+		<-b.report("hz-01", g)
+		b.want("hz-01", "token-one", OK, true)
+	})
+}
+
+// TestFreshTextRefused: another text, refused as well, is blocked too.
+func TestFreshTextRefused(t *testing.T) {
+	s := account.Numbered(2 * time.Hour)
+	run(t, s, func(b *bench) {
+		<-b.report("hz-01", b.want("hz-01", "token-1", OK, false).Generation)
+		second := b.want("hz-01", "token-2", OK, false)
+		b.report("hz-01", second.Generation)
+		b.want("hz-01", "", Blocked, false)
+		b.after(6 * time.Second)
+		b.want("hz-01", "token-3", OK, false)
+	})
+}
+
+// TestTokenFailures: what each refusal of stable_token leads to.
+func TestTokenFailures(t *testing.T) {
+	refused := func(code int, msg string) error {
+		return &wechat.Error{API: "stable_token", Status: 200, Code: code, Msg: msg}
+	}
+	for _, c := range []struct {
+		name         string
+		err          error
+		state, says  string
+		quiet, tried time.Duration // no request before, one by then
+	}{
+		{"wrong secret", refused(40125, "invalid appsecret"), Blocked, "40125", 4 * time.Minute, 6 * time.Minute},
+		{"wrong appid", refused(40013, "invalid appid"), Blocked, "40013", 4 * time.Minute, 6 * time.Minute},
+		{"no secret", refused(41004, ""), Blocked, "41004", 4 * time.Minute, 6 * time.Minute},
+		{"address", refused(40164, "invalid ip 203.0.113.9, not in whitelist"), Blocked, "203.0.113.9", 4 * time.Second, 6 * time.Second},
+		{"confirmation", refused(89503, ""), Blocked, "89503", 4 * time.Second, 6 * time.Second},
+		{"minute quota", refused(45011, ""), NoToken, "45011", 55 * time.Second, 70 * time.Second},
+		{"daily quota", refused(45009, ""), NoToken, "45009", 9 * time.Minute, 11 * time.Minute},
+		{"429", &wechat.Error{API: "stable_token", Status: 429, RetryAfter: 20 * time.Second}, NoToken, "429", 19 * time.Second, 30 * time.Second},
+		{"busy", refused(-1, "system error"), Unreachable, "-1", 0, 3 * time.Second},
+		{"502", &wechat.Error{API: "stable_token", Status: 502}, Unreachable, "502", 0, 3 * time.Second},
+		{"no answer", errors.New("connection refused"), Unreachable, "connection refused", 0, 3 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := &account.Script{}
+			s.Answer = func(n int) (wechat.AccessToken, error) {
+				if n == 1 {
+					return wechat.AccessToken{}, c.err
+				}
+				return wechat.AccessToken{Value: "token-good", ExpiresIn: time.Hour}, nil
+			}
+			run(t, s, func(b *bench) {
+				b.want("hz-01", "", c.state, false)
+				if !strings.Contains(b.view().Reason, c.says) {
+					t.Errorf("reason %q does not tell %q", b.view().Reason, c.says)
+				}
+				if b.after(c.quiet); c.quiet > 0 && s.Count() != 1 {
+					t.Errorf("asked again within %s", c.quiet)
+				}
+				b.after(c.tried - c.quiet)
+				b.want("hz-01", "token-good", OK, false)
+			})
+		})
+	}
+}
+
+// TestSlowProbes: with a wrong secret WeChat is asked ever more rarely, and a
+// depot's report changes nothing about that.
+func TestSlowProbes(t *testing.T) {
+	s := &account.Script{Answer: func(int) (wechat.AccessToken, error) {
+		return wechat.AccessToken{}, &wechat.Error{API: "stable_token", Code: 40125}
+	}}
+	run(t, s, func(b *bench) {
+		for range 24 * 60 {
+			b.report("hz-01", "whatever")
+			b.after(time.Minute)
+		}
+		if n := s.Count(); n < 20 || n > 30 {
+			t.Errorf("%d requests in a day", n)
+		}
+	})
+}
+
+// TestGoodToItsEnd: a token serves as long as it lives while the next cannot be
+// fetched, and the operator is told why; then the state is what it is.
+func TestGoodToItsEnd(t *testing.T) {
+	s := &account.Script{}
+	s.Answer = func(n int) (wechat.AccessToken, error) {
+		if n == 1 {
+			return wechat.AccessToken{Value: "token-one", ExpiresIn: 2 * time.Hour}, nil
+		}
+		return wechat.AccessToken{}, &wechat.Error{API: "stable_token", Code: 40164, Msg: "invalid ip 203.0.113.9"}
+	}
+	run(t, s, func(b *bench) {
+		b.after(2*time.Hour - 20*time.Second)
+		b.want("hz-01", "token-one", OK, false)
+		if !strings.Contains(b.view().Reason, "203.0.113.9") {
+			t.Errorf("reason %q", b.view().Reason)
+		}
+		b.after(30 * time.Second)
+		b.want("hz-01", "", Blocked, false)
+	})
+}
+
+// TestOutageEnds: full jitter within a minute, and all is well when WeChat is
+// back.
+func TestOutageEnds(t *testing.T) {
+	s := &account.Script{}
+	back := false
+	s.Answer = func(int) (wechat.AccessToken, error) {
+		if back {
+			return wechat.AccessToken{Value: "token-one", ExpiresIn: time.Hour}, nil
+		}
+		return wechat.AccessToken{}, errors.New("no route to host")
+	}
+	run(t, s, func(b *bench) {
+		b.after(time.Hour)
+		if n := s.Count(); n < 60 || n > 400 {
+			t.Errorf("%d requests in an hour", n)
+		}
+		s.Locked(func() { back = true })
+		b.after(62 * time.Second)
+		b.want("hz-01", "token-one", OK, false)
+		if b.view().Reason != "" {
+			t.Errorf("reason stays: %q", b.view().Reason)
+		}
+	})
+}
