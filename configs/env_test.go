@@ -26,7 +26,7 @@ func TestEnvironmentBeatsFile(t *testing.T) {
 		t.Fatal(ps)
 	}
 	for name, got := range map[string][2]any{
-		"broker": {a.MQTT.Broker, "tcp://env:2"}, "depot": {a.Depot.ID, "b"}, "max_age": {a.Notify.MaxAge, 3 * time.Hour},
+		"broker": {a.MQTT.Broker, "tcp://env:2"}, "depot": {a.Depot.ID, scan.DepotID("b")}, "max_age": {a.Notify.MaxAge, 3 * time.Hour},
 		"password": {a.MQTT.Password.Reveal(), "from file"}, "listen": {a.HTTP.Listen, ""}, "concurrency": {a.Notify.Concurrency, 8},
 		"source": {a.Sources[0].Topic, "env"}, "source default": {a.Sources[0].QoS, 1}, "sources": {len(a.Sources), 1},
 		"actions": {a.Notify.Actions[0], scan.ActionType(300003)}, "store": {a.Store, OutboxStore{time.Hour, GiB}},
