@@ -103,32 +103,20 @@ func (r reply) encode(f format) ([]byte, error) {
 		return encodeJSON(r)
 	}
 	var x xmlWriter
-	x.open("xml")
-	x.text("ToUserName", r.ToUserName)
-	x.text("FromUserName", r.FromUserName)
-	x.number("CreateTime", r.CreateTime)
-	x.text("MsgType", r.MsgType)
-	x.text("Event", r.Event)
-	x.number("ResultCode", int64(r.ResultCode))
-	x.text("ResultMsg", r.ResultMsg)
-	x.number("WaybillCreateTime", r.WaybillCreateTime)
+	x.WriteString("<xml>")
+	x.fields("ToUserName", r.ToUserName, "FromUserName", r.FromUserName, "CreateTime", r.CreateTime, "MsgType", r.MsgType, "Event", r.Event,
+		"ResultCode", r.ResultCode, "ResultMsg", r.ResultMsg, "WaybillCreateTime", r.WaybillCreateTime)
 	for _, n := range r.Path { // Path is repeated per node, with nothing around
-		n.write(&x)
+		x.WriteString("<Path>")
+		x.fields("ActionTime", n.ActionTime, "ActionType", n.ActionType, "ActionMsg", n.ActionMsg)
+		x.known("PickupCourierName", n.PickupCourierName)
+		x.known("PickupCourierPhone", n.PickupCourierPhone)
+		x.known("DeliveryCourierName", n.DeliveryCourierName)
+		x.known("DeliveryCourierPhone", n.DeliveryCourierPhone)
+		x.WriteString("</Path>")
 	}
-	x.close("xml")
+	x.WriteString("</xml>")
 	return x.Bytes(), nil
-}
-
-func (n replyNode) write(x *xmlWriter) {
-	x.open("Path")
-	x.number("ActionTime", n.ActionTime)
-	x.number("ActionType", int64(n.ActionType))
-	x.text("ActionMsg", n.ActionMsg)
-	x.known("PickupCourierName", n.PickupCourierName)
-	x.known("PickupCourierPhone", n.PickupCourierPhone)
-	x.known("DeliveryCourierName", n.DeliveryCourierName)
-	x.known("DeliveryCourierPhone", n.DeliveryCourierPhone)
-	x.close("Path")
 }
 
 func (e envelope) encode(f format) ([]byte, error) {
@@ -136,12 +124,9 @@ func (e envelope) encode(f format) ([]byte, error) {
 		return encodeJSON(e)
 	}
 	var x xmlWriter
-	x.open("xml")
-	x.text("Encrypt", e.Encrypt)
-	x.text("MsgSignature", e.MsgSignature)
-	x.number("TimeStamp", e.TimeStamp)
-	x.text("Nonce", e.Nonce)
-	x.close("xml")
+	x.WriteString("<xml>")
+	x.fields("Encrypt", e.Encrypt, "MsgSignature", e.MsgSignature, "TimeStamp", e.TimeStamp, "Nonce", e.Nonce)
+	x.WriteString("</xml>")
 	return x.Bytes(), nil
 }
 
@@ -159,25 +144,24 @@ func encodeJSON(v any) ([]byte, error) {
 // xmlWriter writes XML as WeChat's samples have it: texts in CDATA, no spaces.
 type xmlWriter struct{ bytes.Buffer }
 
-func (x *xmlWriter) open(name string)  { x.WriteString("<" + name + ">") }
-func (x *xmlWriter) close(name string) { x.WriteString("</" + name + ">") }
-
-func (x *xmlWriter) number(name string, n int64) {
-	x.open(name)
-	x.WriteString(strconv.FormatInt(n, 10))
-	x.close(name)
-}
-
-func (x *xmlWriter) text(name, value string) {
-	x.open(name)
-	x.WriteString("<![CDATA[" + cdata(value) + "]]>")
-	x.close(name)
+// fields writes names and values in turn, which are strings, int or int64.
+func (x *xmlWriter) fields(pairs ...any) {
+	for i := 0; i < len(pairs); i += 2 {
+		name := pairs[i].(string)
+		x.WriteString("<" + name + ">")
+		if text, ok := pairs[i+1].(string); ok {
+			x.WriteString("<![CDATA[" + cdata(text) + "]]>")
+		} else {
+			fmt.Fprint(x, pairs[i+1])
+		}
+		x.WriteString("</" + name + ">")
+	}
 }
 
 // known writes a text unless it is empty.
 func (x *xmlWriter) known(name, value string) {
 	if value != "" {
-		x.text(name, value)
+		x.fields(name, value)
 	}
 }
 

@@ -85,7 +85,7 @@ func TestCDATA(t *testing.T) {
 		"<script>&amp;":         "<script>&amp;",
 	} {
 		var x xmlWriter
-		x.text("a", in)
+		x.fields("a", in)
 		var got string
 		if err := xml.Unmarshal(x.Bytes(), &got); err != nil || got != want {
 			t.Errorf("%q came back as %q, %v", in, got, err)
