@@ -76,7 +76,7 @@ func TestImport(t *testing.T) {
 }
 
 // TestImportUpserts: the last one counts, a zipped body is taken, and the form of
-// the answer is what interfaces.md says.
+// the answer has its promised form.
 func TestImportUpserts(t *testing.T) {
 	b := centraltest.New(t, nil)
 	now := time.Now().Unix()
