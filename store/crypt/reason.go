@@ -11,7 +11,7 @@ import (
 
 // encryptedReason begins a note's reason that is encrypted. It is text, so that a
 // release that knows nothing of it shows it as it is.
-const encryptedReason = "encrypted:"
+const encryptedReason = "sealed:"
 
 // reasonGone stands for a reason whose key is gone.
 const reasonGone = "the reason cannot be decrypted"
