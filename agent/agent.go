@@ -15,7 +15,7 @@ import (
 
 	"scanrelay/agent/clock"
 	"scanrelay/agent/control"
-	"scanrelay/agent/intake/mapping"
+	"scanrelay/agent/intake"
 	"scanrelay/agent/intake/sparkplug"
 	"scanrelay/agent/scan"
 	"scanrelay/configs"
@@ -70,8 +70,8 @@ type Agent struct {
 	clock   *clock.Clock
 	outbox  *store.Outbox
 	uplink  *uplink.Uplink
+	pipe    *intake.Pipe
 	intake  intakePart
-	mapper  *mapping.Mapper
 	births  *sparkplug.Births
 	metrics *metrics.Set
 	started time.Time
@@ -86,7 +86,6 @@ type Agent struct {
 type intakePart interface {
 	Run(ctx context.Context) error
 	Connected() bool
-	Update(rules *mapping.Rules, window time.Duration)
 }
 
 // New opens the store and puts the parts together; nothing is taken or sent

@@ -9,9 +9,9 @@ import (
 	"scanrelay/configs"
 )
 
-// source is a configuration with these keys in its one source; users and the like
+// oneSource is a configuration with these keys in its one source; users and the like
 // follow.
-func source(keys, more string) string {
+func oneSource(keys, more string) string {
 	return "mqtt: {broker: embedded}\nsources: [{" + keys + "}]\n" + more + "\n"
 }
 
@@ -21,44 +21,44 @@ var alike = []struct {
 	right      bool
 }{
 	{"nothing at all", "", true},
-	{"an offset as time zone", source(`topic: a, timezone: "+08:00"`, ""), true},
-	{"empty is the default", source(`topic: a, decoder: "", encoding: "", timezone: ""`, ""), true},
-	{"a shared filter", source(`topic: $share/g/a/#`, ""), true},
+	{"an offset as time zone", oneSource(`topic: a, timezone: "+08:00"`, ""), true},
+	{"empty is the default", oneSource(`topic: a, decoder: "", encoding: "", timezone: ""`, ""), true},
+	{"a shared filter", oneSource(`topic: $share/g/a/#`, ""), true},
 	{"a right of a user", "mqtt: {broker: embedded, embedded: {users: [{username: u, password: p, publish: [a/+]}]}}\n", true},
-	{"a station's template", source("topic: a", "stations: {x: {action_type: 200001, action_msg: '{{if .Event.DeviceID}}a{{end}}'}}"), true},
+	{"a station's template", oneSource("topic: a", "stations: {x: {action_type: 200001, action_msg: '{{if .Event.DeviceID}}a{{end}}'}}"), true},
 
 	{"no source", "sources: []\n", false},
-	{"a group without a filter", source("topic: $share/g", ""), false},
-	{"a filter that is none", source("topic: a/#/b", ""), false},
-	{"no filter", source("qos: 1", ""), false},
+	{"a group without a filter", oneSource("topic: $share/g", ""), false},
+	{"a filter that is none", oneSource("topic: a/#/b", ""), false},
+	{"no filter", oneSource("qos: 1", ""), false},
 	{"a right that is no filter", "mqtt: {broker: embedded, embedded: {users: [{username: u, password: p, publish: [$share/g]}]}}\n", false},
 	{"a user twice", "mqtt: {broker: embedded, embedded: {users: [{username: u, password: p}, {username: u, password: p}]}}\n", false},
 	{"a user without a password", "mqtt: {broker: embedded, embedded: {users: [{username: u}]}}\n", false},
-	{"a pattern without groups", source(`topic: a, pattern: "[0-9]+"`, ""), false},
-	{"a group that is an object", source(`topic: a, pattern: "(?P<waybill>x)"`, ""), false},
-	{"a group that is no field", source(`topic: a, pattern: "(?P<code>x)"`, ""), false},
-	{"a broken pattern", source(`topic: a, pattern: "("`, ""), false},
-	{"an unknown zone", source("topic: a, timezone: Mars/Olympus", ""), false},
-	{"an unknown decoder", source("topic: a, decoder: xml", ""), false},
-	{"an unknown encoding", source("topic: a, encoding: latin1", ""), false},
-	{"QoS 3", source("topic: a, qos: 3", ""), false},
-	{"csv without columns", source("topic: a, decoder: csv", ""), false},
-	{"a column twice", source("topic: a, decoder: csv, columns: [a, a]", ""), false},
-	{"a pointer into a text", source("topic: a, decoder: text, fields: {device_id: /x}", ""), false},
-	{"a pointer with a bad escape", source("topic: a, fields: {device_id: /x~2}", ""), false},
-	{"no pointer", source("topic: a, fields: {device_id: x}", ""), false},
-	{"no topic level", source(`topic: a, fields: {device_id: "topic[x]"}`, ""), false},
-	{"an unknown field", source("topic: a, fields: {code: /x}", ""), false},
-	{"split of a text", source("topic: a, decoder: text, split: /x", ""), false},
-	{"a separator of JSON", source(`topic: a, separator: ";"`, ""), false},
-	{"a separator that is nothing", source(`topic: a, decoder: text, separator: ";*"`, ""), false},
-	{"a layout that is none", source("topic: a, time_formats: [yyyy-MM-dd]", ""), false},
-	{"a broken ignore", source(`topic: a, ignore: ["["]`, ""), false},
-	{"base64 of nothing", source("topic: a, base64: [code]", ""), false},
-	{"a value that is no action", source(`topic: a, values: {action_type: {GOT: "7"}}`, ""), false},
-	{"a station's action", source("topic: a", "stations: {x: {action_type: 7}}"), false},
-	{"a broken template", source("topic: a", "stations: {x: {action_msg: '{{range .Depot.ID}}{{end}}'}}"), false},
-	{"a phone of 33 bytes", source("topic: a", "stations: {x: {pickup_courier_phone: 电话电话电话电话电话电话}}"), false},
+	{"a pattern without groups", oneSource(`topic: a, pattern: "[0-9]+"`, ""), false},
+	{"a group that is an object", oneSource(`topic: a, pattern: "(?P<waybill>x)"`, ""), false},
+	{"a group that is no field", oneSource(`topic: a, pattern: "(?P<code>x)"`, ""), false},
+	{"a broken pattern", oneSource(`topic: a, pattern: "("`, ""), false},
+	{"an unknown zone", oneSource("topic: a, timezone: Mars/Olympus", ""), false},
+	{"an unknown decoder", oneSource("topic: a, decoder: xml", ""), false},
+	{"an unknown encoding", oneSource("topic: a, encoding: latin1", ""), false},
+	{"QoS 3", oneSource("topic: a, qos: 3", ""), false},
+	{"csv without columns", oneSource("topic: a, decoder: csv", ""), false},
+	{"a column twice", oneSource("topic: a, decoder: csv, columns: [a, a]", ""), false},
+	{"a pointer into a text", oneSource("topic: a, decoder: text, fields: {device_id: /x}", ""), false},
+	{"a pointer with a bad escape", oneSource("topic: a, fields: {device_id: /x~2}", ""), false},
+	{"no pointer", oneSource("topic: a, fields: {device_id: x}", ""), false},
+	{"no topic level", oneSource(`topic: a, fields: {device_id: "topic[x]"}`, ""), false},
+	{"an unknown field", oneSource("topic: a, fields: {code: /x}", ""), false},
+	{"split of a text", oneSource("topic: a, decoder: text, split: /x", ""), false},
+	{"a separator of JSON", oneSource(`topic: a, separator: ";"`, ""), false},
+	{"a separator that is nothing", oneSource(`topic: a, decoder: text, separator: ";*"`, ""), false},
+	{"a layout that is none", oneSource("topic: a, time_formats: [yyyy-MM-dd]", ""), false},
+	{"a broken ignore", oneSource(`topic: a, ignore: ["["]`, ""), false},
+	{"base64 of nothing", oneSource("topic: a, base64: [code]", ""), false},
+	{"a value that is no action", oneSource(`topic: a, values: {action_type: {GOT: "7"}}`, ""), false},
+	{"a station's action", oneSource("topic: a", "stations: {x: {action_type: 7}}"), false},
+	{"a broken template", oneSource("topic: a", "stations: {x: {action_msg: '{{range .Depot.ID}}{{end}}'}}"), false},
+	{"a phone of 33 bytes", oneSource("topic: a", "stations: {x: {pickup_courier_phone: 电话电话电话电话电话电话}}"), false},
 	{"a broken waybill_pattern", "waybill_pattern: (\n", false},
 }
 

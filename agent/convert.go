@@ -7,7 +7,10 @@ import (
 	"net"
 
 	"scanrelay/agent/intake"
+	"scanrelay/agent/intake/broker"
+	"scanrelay/agent/intake/link"
 	"scanrelay/agent/intake/mapping"
+	"scanrelay/agent/intake/source"
 	"scanrelay/configs"
 	"scanrelay/store"
 	"scanrelay/uplink"
@@ -22,49 +25,43 @@ func storeOptions(c *configs.Agent) store.Options {
 	}
 }
 
-// SourceConfig converts how an external broker is reached.
-func SourceConfig(c *configs.Agent) intake.SourceConfig {
+// Brokers converts how external brokers are reached.
+func Brokers(c *configs.Agent) link.Config {
 	m := c.MQTT
-	return intake.SourceConfig{
+	return link.Config{
 		Brokers: append([]string{m.Broker}, m.Brokers...), ClientID: m.ClientID,
-		Username: m.Username, Password: m.Password.Reveal(),
-		TLS:          m.TLS,
-		DedupeWindow: c.DedupeWindow,
+		Username: m.Username, Password: m.Password.Reveal(), TLS: m.TLS,
 	}
 }
 
-func brokerConfig(a *Agent) (intake.BrokerConfig, error) {
+func brokerConfig(a *Agent) (broker.Config, error) {
 	e := a.cfg.MQTT.Embedded
-	b := intake.BrokerConfig{
-		MaxPacket: int64(e.MaxPacket), MaxClients: e.MaxClients, Rate: e.Rate,
-		DedupeWindow: a.cfg.DedupeWindow, Logger: a.log, Users: brokerUsers(a.cfg),
-	}
 	conf, err := e.TLS.Config(tls.RequireAndVerifyClientCert)
-	b.TLS = conf
-	return b, err
+	return broker.Config{
+		MaxPacket: int64(e.MaxPacket), MaxClients: e.MaxClients, Rate: e.Rate,
+		Logger: a.log, Users: brokerUsers(a.cfg), TLS: conf,
+	}, err
 }
 
-func brokerUsers(c *configs.Agent) (users []intake.User) {
+func brokerUsers(c *configs.Agent) (users []broker.User) {
 	for _, u := range c.MQTT.Embedded.Users {
-		users = append(users, intake.User{Username: u.Username, Password: u.Password.Reveal(), Publish: u.Publish})
+		users = append(users, broker.User{Username: u.Username, Password: u.Password.Reveal(), Publish: u.Publish})
 	}
 	return users
 }
 
-// newIntake makes a Source, or a Broker that serves the MQTT listener.
+// newIntake makes the pipe and what fills it: a Source, or a Broker that serves the
+// MQTT listener.
 func newIntake(a *Agent) (intakePart, error) {
 	rules, problems := mapping.Compile(a.cfg.Mapping())
 	if err := problems.Err(); err != nil {
 		return nil, fmt.Errorf("configure intake: %w", err)
 	}
 	a.births = a.loadBirths()
-	mapper := mapping.New(rules, a.clock, a.births)
-	a.mapper = mapper
-	j := &meteredOutbox{a.outbox, a.metrics, a.opts.Hooks.OnStored}
+	outbox := &meteredOutbox{a.outbox, a.metrics, a.opts.Hooks.OnStored}
+	a.pipe = intake.New(mapping.New(rules, a.clock, a.births), outbox, a.cfg.DedupeWindow)
 	if !a.cfg.MQTT.IsEmbedded() {
-		sc := SourceConfig(a.cfg)
-		sc.Logger = a.log
-		return intake.NewSource(sc, mapper, j)
+		return source.New(source.Config{Config: Brokers(a.cfg), Logger: a.log}, a.pipe)
 	}
 	if a.opts.Listeners.MQTT == nil {
 		return nil, fmt.Errorf("mqtt.broker is %s and nothing listens on mqtt.listen", configs.EmbeddedBroker)
@@ -73,7 +70,7 @@ func newIntake(a *Agent) (intakePart, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mqtt.embedded.tls: %w", err)
 	}
-	b, err := intake.NewBroker(bc, mapper, j)
+	b, err := broker.New(bc, a.pipe)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +79,7 @@ func newIntake(a *Agent) (intakePart, error) {
 
 // served is the embedded broker with its listener.
 type served struct {
-	*intake.Broker
+	*broker.Broker
 	ln net.Listener
 }
 

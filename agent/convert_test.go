@@ -65,7 +65,7 @@ func TestNothingIsForgottenOnTheWay(t *testing.T) {
 	}
 	for name, got := range map[string][]string{
 		"mapping": zeros(reflect.ValueOf(cfg.Mapping()), "MaxPayload"),
-		"source":  zeros(reflect.ValueOf(SourceConfig(cfg)), "KeepAlive", "MaxPending", "Logger"),
+		"source":  zeros(reflect.ValueOf(Brokers(cfg))),
 		"broker":  zeros(reflect.ValueOf(broker), "TLS", "MaxWaiting", "Hold", "HoldFor", "Logger"),
 		"user":    zeros(reflect.ValueOf(broker.Users[0])),
 		"store":   zeros(reflect.ValueOf(storeOptions(cfg)), "MachineID", "Logger", "Now", "OnCommit"),

@@ -16,9 +16,9 @@ type meteredOutbox struct {
 	onStored func(scan.Batch, scan.Stored)
 }
 
-var _ intake.Journal = (*meteredOutbox)(nil)
+var _ intake.Outbox = (*meteredOutbox)(nil)
 
-// Submit implements intake.Journal.
+// Submit implements intake.Outbox.
 func (m *meteredOutbox) Submit(b scan.Batch, done func(scan.Stored, error)) error {
 	if len(b.Rejects) == 0 && m.onStored == nil {
 		return m.outbox.Submit(b, done)
@@ -53,5 +53,5 @@ func label(code string) string {
 	return code
 }
 
-// Room implements intake.Journal.
+// Room implements intake.Outbox.
 func (m *meteredOutbox) Room() <-chan struct{} { return m.outbox.Room() }

@@ -32,7 +32,7 @@ func (a *Agent) Reload(next *configs.Agent) (restart []string, err error) {
 			return nil, err
 		}
 	}
-	a.intake.Update(rules, next.DedupeWindow)
+	a.pipe.Update(rules, next.DedupeWindow)
 	return needRestart(*a.cfg, *next), nil
 }
 
@@ -60,12 +60,11 @@ func needRestart(was, next configs.Agent) (keys []string) {
 // listen gives each message that devices publish to line, for `scanrelay
 // listen`; nil where they publish to a broker of somebody else.
 func (a *Agent) listen() func(ctx context.Context, line func(any) error) error {
-	s, ok := a.intake.(*served)
-	if !ok {
+	if !a.cfg.MQTT.IsEmbedded() {
 		return nil
 	}
 	return func(ctx context.Context, line func(any) error) error {
-		return s.Listen(ctx, func(h intake.Heard) error { return line(h) })
+		return a.pipe.Listen(ctx, func(m intake.Message) error { return line(m) })
 	}
 }
 
@@ -92,7 +91,7 @@ func (a *Agent) replay(ctx context.Context, seqs []uint64) (control.Replayed, er
 		if age := now.Sub(q.ReceivedAt); age < 0 || age > 400*24*time.Hour {
 			q.ReceivedAt = now // it came while the clock was wrong
 		}
-		return a.mapper.Again(q.Reject, q.Seq)
+		return a.pipe.Mapper().Again(q.Reject, q.Seq)
 	})
 	r.Entries, r.Remaining = r.Entries-others, r.Remaining-others
 	if err == nil {

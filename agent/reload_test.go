@@ -38,7 +38,7 @@ func TestReload(t *testing.T) {
 	if _, err := a.Reload(&next); err == nil {
 		t.Error("a broken source was taken")
 	}
-	b := a.mapper.Map("a", []byte(`{"waybill_id":"YT1234567890123","action_type":200001,"action_msg":"x"}`), messageNow())
+	b := a.pipe.Mapper().Map("a", []byte(`{"waybill_id":"YT1234567890123","action_type":200001,"action_msg":"x"}`), messageNow())
 	if len(b.Events) != 1 {
 		t.Errorf("after it the mapping is %+v", b)
 	}
@@ -86,7 +86,7 @@ func TestReplayThroughTheMappingInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	runs(t, a)
-	b := a.mapper.Map("scans/x", []byte(`{"waybill_id":"YT1234567890123","action_type":"GOT","action_msg":"x"}`), messageNow())
+	b := a.pipe.Mapper().Map("scans/x", []byte(`{"waybill_id":"YT1234567890123","action_type":"GOT","action_msg":"x"}`), messageNow())
 	if _, err := a.outbox.Append(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestReplayOfSomeEntries(t *testing.T) {
 	runs(t, a)
 	for i := range 4 {
 		text := fmt.Sprintf(`{"waybill_id":"YT123456789012%d","action_type":"GOT","action_msg":"x"}`, i)
-		if _, err := a.outbox.Append(t.Context(), a.mapper.Map("scans/x", []byte(text), messageNow())); err != nil {
+		if _, err := a.outbox.Append(t.Context(), a.pipe.Mapper().Map("scans/x", []byte(text), messageNow())); err != nil {
 			t.Fatal(err)
 		}
 	}

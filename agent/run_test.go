@@ -13,7 +13,6 @@ import (
 
 	"scanrelay/agent/clock"
 	"scanrelay/agent/control"
-	"scanrelay/agent/intake/mapping"
 	"scanrelay/agent/scan"
 	"scanrelay/configs"
 	"scanrelay/store"
@@ -167,8 +166,6 @@ type ends struct{}
 func (ends) Run(context.Context) error { return errors.New("no more") }
 func (ends) Connected() bool           { return true }
 
-func (ends) Update(*mapping.Rules, time.Duration) {}
-
 // A part that hangs must not hang the stop when a second signal comes.
 func TestAbortCutsTheStopShort(t *testing.T) {
 	abort := make(chan struct{})
@@ -194,8 +191,6 @@ type hangs struct{ free, gone chan struct{} }
 
 func (h hangs) Run(context.Context) error { <-h.free; close(h.gone); return nil }
 func (hangs) Connected() bool             { return true }
-
-func (hangs) Update(*mapping.Rules, time.Duration) {}
 
 // wall is a wall clock that the test sets.
 type wall struct {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"scanrelay/agent/control"
-	"scanrelay/agent/intake"
+	"scanrelay/agent/intake/source"
 )
 
 // Status is what the agent is doing now.
@@ -74,7 +74,7 @@ func (a *Agent) WriteMetrics(w io.Writer) {
 // mqttStatus is what the Source or the Broker is doing.
 func (a *Agent) mqttStatus() (m control.MQTT) {
 	switch in := a.intake.(type) {
-	case *intake.Source:
+	case *source.Source:
 		st := in.Status()
 		m = control.MQTT{
 			Connected: st.Connected, Problem: st.Problem, Full: st.Full, WaitingBytes: st.Waiting,

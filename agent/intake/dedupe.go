@@ -49,10 +49,10 @@ func newDedupe(window time.Duration) *dedupe {
 	return &dedupe{window: window, seen: make(map[readKey]*firstRead)}
 }
 
-// submit leaves repeated reads out of b and gives the rest to the journal. The
-// lock is held meanwhile, so that the journal's order is the order in which
-// reads were judged; Submit returns at once.
-func (d *dedupe) submit(j Journal, topic string, b scan.Batch, done func(scan.Stored, error)) error {
+// submit leaves repeated reads out of b and gives the rest to the outbox. The
+// lock is held meanwhile, so that the outbox's order is the order in which
+// reads were compared; Submit returns at once.
+func (d *dedupe) submit(o Outbox, topic string, b scan.Batch, done func(scan.Stored, error)) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	out := b
@@ -75,7 +75,7 @@ func (d *dedupe) submit(j Journal, topic string, b scan.Batch, done func(scan.St
 		d.seen[key] = first
 		out.Events = append(out.Events, ev)
 	}
-	err := j.Submit(out, func(st scan.Stored, err error) {
+	err := o.Submit(out, func(st scan.Stored, err error) {
 		if failed := d.settle(mine, others, err); failed && err == nil {
 			err = errFirstFailed
 		}
@@ -91,7 +91,7 @@ func (d *dedupe) submit(j Journal, topic string, b scan.Batch, done func(scan.St
 }
 
 // repeats reports whether b is the same read as a. The same event delivered
-// again is left to the journal, which knows what it has.
+// again is left to the outbox, which knows what it has.
 func (d *dedupe) repeats(a, b *scan.Event) bool {
 	if a.EventID == b.EventID {
 		return false

@@ -6,37 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"scanrelay/agent/intake/internal/intaketest"
 	"scanrelay/agent/scan"
 )
 
-// stepJournal commits when the test says so.
-type stepJournal struct {
-	submitted []submission
-	refuse    bool
-}
-
-func (j *stepJournal) Submit(b scan.Batch, done func(scan.Stored, error)) error {
-	if j.refuse {
-		return errTestFull
-	}
-	j.submitted = append(j.submitted, submission{b, done})
-	return nil
-}
-
-func (j *stepJournal) Room() <-chan struct{} { return nil }
-
-func (j *stepJournal) commit(n int, err error) {
-	for range n {
-		s := j.submitted[0]
-		j.submitted = j.submitted[1:]
-		s.done(scan.Stored{}, err)
-	}
-}
-
-// readAt is a scan of a code by a device; with sent the device has a clock.
 // noon is when the first reads come.
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
+// readAt is a scan of a code by a device; with sent the device has a clock.
 func readAt(waybill, device string, at time.Time, sent bool) scan.Event {
 	e := scan.Event{
 		Waybill: scan.WaybillID(waybill), DeviceID: device, ActionType: 200001,
@@ -49,14 +26,14 @@ func readAt(waybill, device string, at time.Time, sent bool) scan.Event {
 }
 
 // try submits one read and tells how many events the journal got of it.
-func try(t *testing.T, d *dedupe, j *stepJournal, topic string, e scan.Event) (got int, result *error) {
+func try(t *testing.T, d *dedupe, j *intaketest.Manual, topic string, e scan.Event) (got int, result *error) {
 	t.Helper()
 	result = new(error)
 	*result = errors.New("open")
 	if err := d.submit(j, topic, scan.Batch{Events: []scan.Event{e}}, func(_ scan.Stored, err error) { *result = err }); err != nil {
 		t.Fatal(err)
 	}
-	b := j.submitted[len(j.submitted)-1].batch
+	b := j.Submitted[len(j.Submitted)-1].Batch
 	if len(b.Events)+b.Repeated != 1 {
 		t.Fatalf("a read vanished: %+v", b)
 	}
@@ -64,7 +41,7 @@ func try(t *testing.T, d *dedupe, j *stepJournal, topic string, e scan.Event) (g
 }
 
 func TestDedupeWindow(t *testing.T) {
-	d, j := newDedupe(2*time.Second), &stepJournal{}
+	d, j := newDedupe(2*time.Second), &intaketest.Manual{}
 	for i, c := range []struct {
 		e      scan.Event
 		topic  string
@@ -83,13 +60,13 @@ func TestDedupeWindow(t *testing.T) {
 		if got, _ := try(t, d, j, c.topic, c.e); got != c.stored {
 			t.Errorf("read %d: %d stored, want %d", i, got, c.stored)
 		}
-		j.commit(1, nil)
+		j.Commit(1, nil)
 	}
 }
 
 // What was kept through an outage arrives all at once: the device's time decides.
 func TestDedupeByTheDevicesTime(t *testing.T) {
-	d, j := newDedupe(2*time.Second), &stepJournal{}
+	d, j := newDedupe(2*time.Second), &intaketest.Manual{}
 	for i, c := range []struct {
 		at     time.Time
 		stored int
@@ -99,14 +76,14 @@ func TestDedupeByTheDevicesTime(t *testing.T) {
 		if got, _ := try(t, d, j, "t", e); got != c.stored {
 			t.Errorf("read %d: %d stored, want %d", i, got, c.stored)
 		}
-		j.commit(1, nil)
+		j.Commit(1, nil)
 	}
 }
 
 // The same event delivered again is the journal's to recognise; and a repeated
 // read is acknowledged only if the one it repeats was committed.
 func TestDedupeLosesNothing(t *testing.T) {
-	d, j := newDedupe(2*time.Second), &stepJournal{}
+	d, j := newDedupe(2*time.Second), &intaketest.Manual{}
 	first := readAt("A", "d", noon, false)
 	_, firstResult := try(t, d, j, "t", first)
 	if got, _ := try(t, d, j, "t", first); got != 1 {
@@ -117,29 +94,29 @@ func TestDedupeLosesNothing(t *testing.T) {
 		t.Fatal("a repeated read was stored")
 	}
 	disk := errors.New("disk")
-	j.commit(2, disk)
-	j.commit(1, nil)
+	j.Commit(2, disk)
+	j.Commit(1, nil)
 	if *firstResult != disk || *secondResult == nil {
 		t.Errorf("results %v, %v: the second was acknowledged though nothing is stored", *firstResult, *secondResult)
 	}
 	if got, _ := try(t, d, j, "t", readAt("A", "d", noon.Add(time.Second), false)); got != 1 {
 		t.Error("a read that was not committed still hides others")
 	}
-	j.refuse = true
+	j.Refuse = true
 	if err := d.submit(j, "t", scan.Batch{Events: []scan.Event{readAt("Z", "d", noon, false)}}, nil); err == nil {
 		t.Fatal("taken")
 	}
-	j.refuse = false
+	j.Refuse = false
 	if got, _ := try(t, d, j, "t", readAt("Z", "d", noon, false)); got != 1 {
 		t.Error("a read that the journal did not take still hides others")
 	}
 }
 
 func TestDedupeIsBounded(t *testing.T) {
-	d, j := newDedupe(time.Second), &stepJournal{}
+	d, j := newDedupe(time.Second), &intaketest.Manual{}
 	for i := range maxFirstReads + 100 {
 		try(t, d, j, "t", readAt(fmt.Sprint(i), "d", noon, false))
-		j.commit(1, nil)
+		j.Commit(1, nil)
 	}
 	if len(d.seen) > maxFirstReads || len(d.order) > maxFirstReads {
 		t.Errorf("%d remembered", len(d.seen))

@@ -1,29 +1,26 @@
-// Package intake takes scans from MQTT: from an external broker (Source, over
-// paho) or from devices directly (Broker, mochi-mqtt embedded). A Mapper turns
-// each message into scan events by configuration; a Journal, which is the
-// outbox, makes them durable; only then is the message acknowledged.
+// Package intake is the way of a message from an MQTT broker to an acknowledged
+// event: a Pipe maps it (package mapping), leaves repeated reads out, gives the
+// batch to an Outbox, and says when it is durable. Who receives and acknowledges
+// stands beside it: package source with an external broker, package broker with
+// devices themselves. README.md describes devices, the mapping and brokers.
 //
 // # What always holds
 //
-//   - Acknowledged is on disk (design.md I1): PUBACK and PUBREC go out only
-//     after the Journal has called done without an error, in order of arrival
-//     within a connection.
+//   - Acknowledged is on disk: an acknowledgement goes out only after the Outbox
+//     has called done without an error, in order of arrival within a connection.
 //   - Nothing vanishes without a count: every message ends as events, rejects or
-//     reads that are none (scan.Batch); the Mapper's property test holds it.
-//   - Intake waits for the Journal and for nothing else (I8). No callback of
-//     paho, of mochi's other connections or of the Journal ever blocks on it.
+//     reads that are none (scan.Batch).
+//   - Intake waits for the Outbox and for nothing else, and no callback of it
+//     ever blocks on a connection.
 //   - Without room acknowledgements are withheld. A withheld acknowledgement
 //     never comes back by itself in MQTT 3.1.1, so what is held is acknowledged
 //     once there is room, and beyond a bound the connection is closed: the other
 //     side sends again on the next one.
-//   - What waits in memory is bounded by bytes.
-//   - A message of any size is survived: of one from an external broker that is too
-//     large only the beginning is ever held (guard), a device that sends one to the
-//     embedded broker is disconnected; either is counted and named.
+//   - What waits in memory is bounded by bytes, and a message of any size is
+//     survived, counted and named.
 //
 // # Must never
 //
-// It must never acknowledge from the Journal's callback (that would let a slow
-// scanner stop the committer), never log a payload, and never import the store:
-// it knows the outbox as a Journal.
+// It must never log a payload, and never import the store: it knows the outbox by
+// the interface Outbox.
 package intake

@@ -34,6 +34,9 @@ const (
 	browser = "github.com/chromedp"
 )
 
+// intaketest is what the tests of intake's rooms share.
+const intaketest = "agent/intake/internal/intaketest"
+
 // all stands for every package of the module.
 const all = "*"
 
@@ -110,11 +113,24 @@ var arrows = []row{
 		uses:  []string{"agent/scan", "agent/intake/topic", "agent/intake/decode", "agent/intake/sparkplug", "configs/nearest"},
 		tests: []string{yaml},
 	},
+	{pkg: "agent/intake", uses: []string{"agent/scan", "agent/intake/mapping"}, tests: []string{intaketest}},
+	{pkg: "agent/intake/link", uses: []string{"configs/tlsfile"}, libraries: []string{paho, xSys}, tests: []string{intaketest}},
 	{
-		pkg:       "agent/intake",
-		uses:      []string{"agent/scan", "agent/intake/topic", "agent/intake/mapping", "agent/intake/sparkplug", "configs/limit", "configs/tlsfile", "configs/wait"},
-		libraries: []string{paho, mochi, xTime, xSys},
+		pkg:       "agent/intake/source",
+		uses:      []string{"agent/intake", "agent/intake/link", "agent/intake/topic", "agent/intake/mapping", "agent/intake/sparkplug", "agent/scan", "configs/wait"},
+		libraries: []string{paho}, tests: []string{intaketest, "configs/tlsfile", mochi},
 	},
+	{
+		pkg:       "agent/intake/broker",
+		uses:      []string{"agent/intake", "agent/intake/topic", "agent/intake/sparkplug", "agent/scan", "configs/limit"},
+		libraries: []string{mochi, xTime}, tests: []string{intaketest, "agent/intake/mapping", "configs/tlsfile", paho},
+	},
+	{
+		pkg:       "agent/intake/probe",
+		uses:      []string{"agent/intake", "agent/intake/link", "agent/intake/topic", "agent/intake/mapping", "configs/wait"},
+		libraries: []string{paho}, tests: []string{intaketest, "agent/intake/source", mochi},
+	},
+	{pkg: intaketest, uses: []string{"agent/intake/mapping", "agent/intake/sparkplug", "agent/scan"}, libraries: []string{paho}},
 	{pkg: "agent/control", uses: []string{"store", "agent/scan", "configs"}, libraries: []string{metrics}, tests: []string{"configs/serve"}},
 
 	{pkg: "uplink/syncapi", uses: []string{"agent/scan", "configs/tlsfile"}},
@@ -204,7 +220,8 @@ var arrows = []row{
 	{
 		pkg: "agent",
 		uses: []string{
-			"agent/scan", "agent/clock", "agent/intake", "agent/intake/mapping", "agent/intake/sparkplug", "agent/control", "store",
+			"agent/scan", "agent/clock", "agent/control", "store",
+			"agent/intake", "agent/intake/broker", "agent/intake/source", "agent/intake/link", "agent/intake/mapping", "agent/intake/sparkplug",
 			"uplink", "uplink/syncapi", "wechat", "configs", "configs/serve",
 		},
 		libraries: []string{metrics},

@@ -10,8 +10,9 @@ import (
 
 	"scanrelay/agent"
 	"scanrelay/agent/cmd/cli"
-	"scanrelay/agent/intake"
+	"scanrelay/agent/intake/link"
 	"scanrelay/agent/intake/mapping"
+	"scanrelay/agent/intake/probe"
 	"scanrelay/agent/intake/sparkplug"
 	"scanrelay/agent/scan"
 	"scanrelay/configs"
@@ -82,24 +83,24 @@ func (c *checker) probe(ctx context.Context, cfg *configs.Agent, m *mapping.Mapp
 		_, err := fmt.Fprintln(c.Out, "mqtt.broker is embedded: an acknowledgement means that the scan is on disk; there is nothing to try")
 		return err
 	}
-	sc := agent.SourceConfig(cfg)
+	sc := agent.Brokers(cfg)
 	sc.ClientID += "-check"
 	risky := 0
 	for _, broker := range sc.Brokers {
-		list := intake.Probe(ctx, sc, broker, m)
-		if intake.AtRisk(list) {
+		list := probe.Run(ctx, sc, broker, m)
+		if probe.AtRisk(list) {
 			risky++
 		}
 		if c.json {
-			if err := c.JSON(map[string]any{"broker": intake.Redacted(broker), "findings": list}); err != nil {
+			if err := c.JSON(map[string]any{"broker": link.Redacted(broker), "findings": list}); err != nil {
 				return err
 			}
 			continue
 		}
-		fmt.Fprintln(c.Out, intake.Redacted(broker))
+		fmt.Fprintln(c.Out, link.Redacted(broker))
 		t := &cli.Table{Head: []string{"  WHAT", "VERDICT", "WHY"}}
 		for _, f := range list {
-			t.Add("  "+f.What, f.Verdict, f.Text)
+			t.Add("  "+f.What, f.Result, f.Text)
 		}
 		if err := t.Print(c.IO); err != nil {
 			return err

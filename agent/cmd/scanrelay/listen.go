@@ -18,6 +18,7 @@ import (
 	"scanrelay/agent/intake"
 	"scanrelay/agent/intake/decode"
 	"scanrelay/agent/intake/mapping"
+	"scanrelay/agent/intake/probe"
 	"scanrelay/agent/intake/sparkplug"
 	"scanrelay/agent/intake/topic"
 	"scanrelay/agent/scan"
@@ -90,7 +91,7 @@ func (l *ear) hear(ctx context.Context, cfg *configs.Agent, filters []string) er
 		}
 		defer c.Close()
 		return c.Listen(ctx, func() { l.begun("the agent's broker") }, func(line json.RawMessage) error {
-			var h intake.Heard
+			var h intake.Message
 			if err := json.Unmarshal(line, &h); err != nil {
 				return err
 			}
@@ -100,9 +101,9 @@ func (l *ear) hear(ctx context.Context, cfg *configs.Agent, filters []string) er
 			return l.show(h)
 		})
 	}
-	sc := agent.SourceConfig(cfg)
+	sc := agent.Brokers(cfg)
 	sc.ClientID += fmt.Sprintf("-listen-%04x", rand.Uint32()&0xffff)
-	return intake.Listen(ctx, sc, filters, l.begun, l.show)
+	return probe.Listen(ctx, sc, filters, l.begun, l.show)
 }
 
 // begun tells people that it listens.
@@ -111,7 +112,7 @@ func (l *ear) begun(where string) {
 }
 
 // show shows one message. A birth is taken to heart, as the agent does.
-func (l *ear) show(h intake.Heard) error {
+func (l *ear) show(h intake.Message) error {
 	info := h.Info()
 	e := l.mapper.Explain(h.Topic, h.Payload, info)
 	if e.Decoder == "sparkplug" {
@@ -129,7 +130,7 @@ func (l *ear) show(h intake.Heard) error {
 	return err
 }
 
-func (l *ear) showText(h intake.Heard, e *mapping.Explanation) error {
+func (l *ear) showText(h intake.Message, e *mapping.Explanation) error {
 	if h.Missed > 0 {
 		fmt.Fprintf(l.Out, "(%d messages came too fast to be shown)\n", h.Missed)
 	}
@@ -179,12 +180,12 @@ func plainly(text string) string {
 	return b.String()
 }
 
-func (l *ear) showJSON(h intake.Heard, e *mapping.Explanation) error {
+func (l *ear) showJSON(h intake.Message, e *mapping.Explanation) error {
 	if !l.looker.reveal {
 		h.Payload = []byte(scan.MaskDigitRuns(string(h.Payload)))
 	}
 	return l.JSON(struct {
-		intake.Heard
+		intake.Message
 		Becomes explained `json:"becomes"`
 	}{h, explanation(e)})
 }

@@ -16,12 +16,12 @@ import (
 func TestListenShowsWhatADeviceSends(t *testing.T) {
 	m := mapperOf(configs.DefaultAgent(), nil)
 	for _, row := range []struct {
-		heard intake.Heard
+		heard intake.Message
 		want  string
 	}{
-		{intake.Heard{Topic: "a", Payload: []byte("\x02YT1\xba\xbc\x03\r\n")}, `9 bytes (not UTF-8; it may be GBK): \x02YT1\xba\xbc\x03\r\n` + "\n"},
-		{intake.Heard{Topic: "a", Payload: []byte("\xffYT1"), DUP: true}, `4 bytes dup (not UTF-8): \xffYT1` + "\n"},
-		{intake.Heard{Topic: "scans/a", Payload: []byte("YT1"), Size: 3 << 20, Retained: true}, "3145728 bytes retained: YT1\n"},
+		{intake.Message{Topic: "a", Payload: []byte("\x02YT1\xba\xbc\x03\r\n")}, `9 bytes (not UTF-8; it may be GBK): \x02YT1\xba\xbc\x03\r\n` + "\n"},
+		{intake.Message{Topic: "a", Payload: []byte("\xffYT1"), DUP: true}, `4 bytes dup (not UTF-8): \xffYT1` + "\n"},
+		{intake.Message{Topic: "scans/a", Payload: []byte("YT1"), Size: 3 << 20, Retained: true}, "3145728 bytes retained: YT1\n"},
 	} {
 		var out bytes.Buffer
 		l := &ear{checker: &checker{app: &app{IO: cli.IO{Out: &out}}}, mapper: m}

@@ -1,0 +1,76 @@
+package broker
+
+import (
+	"crypto/tls"
+	"log/slog"
+	"time"
+)
+
+// Config configures a Broker. What is zero has a default.
+type Config struct {
+	Users []User // none: nobody has to log in
+	// TLS makes every connection a TLS one; nil: plain.
+	TLS        *tls.Config
+	MaxPacket  int64   // bytes; default 256 KiB
+	MaxClients int     // default 1000
+	Rate       float64 // events a second per client id; 0: unlimited
+	// MaxWaiting bounds the bytes of all messages that wait for their commit;
+	// default 32 MiB. One connection gets at most an eighth of it.
+	MaxWaiting int64
+	// Hold is how many publishes of one connection are held while there is no
+	// room, and HoldFor how long; then it is closed. Defaults: 512, 30 s.
+	Hold    int
+	HoldFor time.Duration
+	Logger  *slog.Logger
+
+	slow time.Duration // a device that reads nothing for so long is cut; default 10 s
+}
+
+// User may log in at the embedded broker.
+type User struct {
+	Username string
+	Password string
+	Publish  []string // topic filters it may publish to; none: all
+}
+
+// Limits of a Broker that no configuration changes.
+const (
+	connectWithin   = 10 * time.Second // from accept to CONNECT
+	maxSubscribed   = 64               // filters of one client
+	maxQueue        = 2048             // publishes of one connection that wait for their commit
+	sessionKept     = 600              // seconds that a session outlives its connection
+	flushTime       = 2 * time.Second  // for acknowledgements before a stop
+	retryFullEvery  = 200 * time.Millisecond
+	rebirthEvery    = 10 * time.Second // how often edge nodes to be asked are looked for
+	slowRefusal     = time.Second
+	maxSlowRefusals = 256
+	halfOpenAllowed = 64   // connections beside MaxClients that have not logged in
+	maxLimited      = 4096 // addresses and client ids whose rates are known
+	// Connections of one address: so many a second in the long run, after as many
+	// at once as all clients need that come back together behind one router.
+	connectsPerSecond = 50
+)
+
+func (c *Config) setDefaults() {
+	if c.MaxPacket <= 0 {
+		c.MaxPacket = 256 << 10
+	}
+	if c.MaxClients <= 0 {
+		c.MaxClients = 1000
+	}
+	if c.MaxWaiting <= 0 {
+		c.MaxWaiting = 32 << 20
+	}
+	if c.Hold <= 0 {
+		c.Hold = 512
+	}
+	if c.slow <= 0 {
+		c.slow = 10 * time.Second
+	}
+	if c.HoldFor <= 0 {
+		c.HoldFor = 30 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+}

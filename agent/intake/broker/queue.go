@@ -1,0 +1,233 @@
+package broker
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"scanrelay/agent/scan"
+)
+
+// entry is one publish of a connection, from its arrival to its acknowledgement.
+type entry struct {
+	topic string
+	id    uint16 // packet id; 0 with QoS 0
+	qos   byte
+	batch scan.Batch
+	cost  int64
+	wait  chan error // QoS 2: who waits in the hook; capacity 1
+
+	// Guarded by the queue's mu.
+	state  entryState
+	behind bool // others were held when it came
+}
+
+type entryState uint8
+
+const (
+	entryHeld entryState = iota // the outbox did not take it yet
+	entryOpen                   // the outbox has it
+	entryDone                   // committed
+)
+
+// queue holds one connection's publishes in order of arrival and acknowledges
+// them in that order. Two goroutines work on it: the connection's
+// reader calls push, and run acknowledges and gives the outbox what is held.
+// Only one of them submits at a time: the reader while nothing is held, run
+// otherwise; so the outbox's order is the order of arrival, but for what failed
+// in a commit that took others.
+type queue struct {
+	b   *Broker
+	out writer
+
+	mu      sync.Mutex
+	entries []*entry       // guarded by mu
+	bytes   int64          // cost of what the outbox did not settle; guarded by mu
+	held    int            // entries held; guarded by mu
+	since   time.Time      // since when nothing could be committed; zero: it can; guarded by mu
+	pause   time.Time      // not before then is a held entry submitted; guarded by mu
+	ids     map[uint16]int // packet ids of QoS 1 in entries; guarded by mu
+	acking  bool           // acknowledgements are being written; guarded by mu
+	closed  bool           // the connection is gone; guarded by mu
+	// resubmitting: run is giving the outbox the entry that was the last one
+	// held; guarded by mu.
+	resubmitting bool
+
+	wake  chan struct{} // for run
+	space chan struct{} // for push: entries or bytes fell
+	gone  chan struct{} // closed with the connection
+}
+
+// writer is the connection as queue needs it.
+type writer interface {
+	acknowledge(ids []uint16) error
+	hangUp(why error) // closes at once; must not block
+}
+
+// Why a connection is closed.
+var (
+	errHeldTooMuch = errors.New("no room for scans: more publishes than are held")
+	errHeldTooLong = errors.New("no room for scans for too long")
+	errGone        = errors.New("the connection is closed")
+	errInFlight    = errors.New("the same publish is already on its way")
+)
+
+func newQueue(b *Broker, out writer) *queue {
+	return &queue{
+		b: b, out: out, ids: make(map[uint16]int),
+		wake: make(chan struct{}, 1), space: make(chan struct{}, 1), gone: make(chan struct{}),
+	}
+}
+
+// push takes one publish. It blocks while too much of this connection, or of
+// all, waits for its commit: then TCP slows the device down.
+func (q *queue) push(e *entry, dup bool) error {
+	switch err := q.enter(e, dup); {
+	case errors.Is(err, errInFlight):
+		return nil // the acknowledgement to come is for this one too
+	case err != nil:
+		return err
+	}
+	if q.heldBack(e) {
+		signal(q.wake)
+		return nil
+	}
+	if err := q.submit(e); err != nil {
+		q.mu.Lock()
+		e.state = entryHeld
+		q.hold()
+		q.mu.Unlock()
+		signal(q.wake)
+	}
+	return nil
+}
+
+// heldBack reports whether others were held when e came, so that run submits it.
+func (q *queue) heldBack(e *entry) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return e.behind
+}
+
+// hold counts one more held entry. The caller holds mu.
+func (q *queue) hold() {
+	q.held++
+	if q.since.IsZero() {
+		q.since = time.Now()
+	}
+}
+
+// enter appends e to the queue once there is space for it.
+func (q *queue) enter(e *entry, dup bool) error {
+	timeout := time.NewTimer(q.b.cfg.HoldFor)
+	defer timeout.Stop()
+	for {
+		more := q.b.space.more()
+		ok, err := q.tryEnter(e, dup)
+		if errors.Is(err, errHeldTooMuch) {
+			q.overflow(err)
+		}
+		if ok || err != nil {
+			return err
+		}
+		select {
+		case <-q.space:
+		case <-more:
+		case <-q.gone:
+			return errGone
+		case <-timeout.C:
+			q.overflow(errHeldTooLong)
+			return errHeldTooLong
+		}
+	}
+}
+
+func (q *queue) tryEnter(e *entry, dup bool) (bool, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.closed:
+		return false, errGone
+	case dup && e.qos == 1 && q.ids[e.id] > 0:
+		return false, errInFlight
+	case q.held >= q.b.cfg.Hold:
+		return false, errHeldTooMuch
+	case len(q.entries) >= maxQueue, q.bytes > 0 && q.bytes+e.cost > q.b.cfg.MaxWaiting/8:
+		return false, nil
+	case !q.b.space.take(e.cost):
+		return false, nil
+	}
+	q.bytes += e.cost
+	q.entries = append(q.entries, e)
+	if e.qos == 1 {
+		q.ids[e.id]++
+	}
+	e.state, e.behind = entryOpen, q.held > 0 || q.resubmitting
+	if e.behind {
+		e.state = entryHeld
+		q.hold()
+	}
+	return true, nil
+}
+
+func (q *queue) submit(e *entry) error {
+	return q.b.pipe.Submit(e.topic, e.batch, func(_ scan.Stored, err error) { q.committed(e, err) })
+}
+
+// committed is the outbox's callback: it must not block. What was not committed is
+// held like what was not taken.
+func (q *queue) committed(e *entry, err error) {
+	q.mu.Lock()
+	if err != nil {
+		e.state = entryHeld
+		q.pause = time.Now().Add(retryFullEvery)
+		q.hold()
+		q.mu.Unlock()
+		signal(q.wake)
+		return
+	}
+	e.state = entryDone
+	e.batch = scan.Batch{}
+	q.bytes -= e.cost
+	q.since = time.Time{}
+	if q.held > 0 {
+		q.since = time.Now()
+	}
+	q.mu.Unlock()
+	q.b.space.give(e.cost)
+	signal(q.space)
+	signal(q.wake)
+}
+
+// overflow closes the connection for want of room, and lets the broker refuse
+// new ones until there is some. The caller does not hold mu: hanging up logs.
+func (q *queue) overflow(why error) {
+	q.b.full.Store(true)
+	q.out.hangUp(why)
+}
+
+// close tells that the connection is gone.
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.closed {
+		q.closed = true
+		close(q.gone)
+		signal(q.wake) // run may have looked just before, and waits for nothing else then
+	}
+}
+
+// busy reports whether something that the outbox has is not acknowledged yet.
+func (q *queue) busy() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.acking || len(q.entries) > q.held
+}
+
+// signal wakes whoever waits on a channel of capacity 1.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,165 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"scanrelay/configs/tlsfile"
+)
+
+// Config is how brokers are reached and who we are there.
+type Config struct {
+	Brokers  []string // tcp, ssl, ws or wss URLs, in the order in which they are tried
+	ClientID string
+	Username string
+	Password string
+	TLS      tlsfile.Client // read anew for each connection
+}
+
+// Options are those of one connection. What is zero has a default.
+type Options struct {
+	Keep      bool          // the session outlives the connection
+	Manual    bool          // a message is acknowledged by its Ack alone
+	KeepAlive time.Duration // default 30 s
+	Ping      time.Duration // how long a ping may go unanswered; default 10 s
+	Silence   time.Duration // longer without a byte is a dead link; default one minute
+	Most      int64         // bytes; a larger payload is cut short as it comes; default 1 MiB
+	// Handle gets each message and the size of its whole payload. It must not
+	// block: nothing else, no ping either, is read meanwhile.
+	Handle func(m mqtt.Message, size int64)
+	Lost   func(error) // called once, when the connection breaks
+}
+
+const (
+	connectTimeout = 10 * time.Second
+	writeTimeout   = 10 * time.Second
+)
+
+func (o *Options) setDefaults() {
+	if o.KeepAlive <= 0 {
+		o.KeepAlive = 30 * time.Second
+	}
+	if o.Ping <= 0 {
+		o.Ping = 10 * time.Second
+	}
+	if o.Silence <= 0 {
+		o.Silence = time.Minute
+	}
+	if o.Most <= 0 {
+		o.Most = 1 << 20
+	}
+	if o.Handle == nil {
+		o.Handle = func(mqtt.Message, int64) {}
+	}
+	if o.Lost == nil {
+		o.Lost = func(error) {}
+	}
+}
+
+// Connect logs in at one broker. present tells that the broker had kept our
+// session. The error says what it means and what to do. A paho client is good for
+// one connection: after that its state cannot be relied on, so a new one is made
+// each time and reconnecting is left to the caller.
+func Connect(ctx context.Context, cfg Config, broker string, o Options) (client mqtt.Client, present bool, err error) {
+	o.setDefaults()
+	u, err := parse(broker)
+	if err != nil {
+		return nil, false, err
+	}
+	client = mqtt.NewClient(clientOptions(ctx, cfg, u, o))
+	token := client.Connect()
+	if err := Done(ctx, token); err != nil {
+		client.Disconnect(0)
+		return nil, false, describe(cfg, broker, err)
+	}
+	answer, ok := token.(*mqtt.ConnectToken)
+	return client, ok && answer.SessionPresent(), nil
+}
+
+func clientOptions(ctx context.Context, cfg Config, u *url.URL, o Options) *mqtt.ClientOptions {
+	var g *guard // set before any message can come
+	c := mqtt.NewClientOptions()
+	c.Servers = []*url.URL{u}
+	c.SetClientID(cfg.ClientID).SetUsername(cfg.Username).SetPassword(cfg.Password)
+	c.SetCleanSession(!o.Keep).SetProtocolVersion(4).SetOrderMatters(true).SetAutoAckDisabled(o.Manual)
+	c.SetAutoReconnect(false).SetConnectRetry(false).SetConnectTimeout(connectTimeout)
+	c.SetKeepAlive(o.KeepAlive).SetPingTimeout(o.Ping)
+	c.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { o.Handle(m, g.size(m.Payload())) })
+	c.SetConnectionLostHandler(func(_ mqtt.Client, err error) { o.Lost(fmt.Errorf("the connection was lost: %w", err)) })
+	c.SetCustomOpenConnectionFn(func(u *url.URL, _ mqtt.ClientOptions) (net.Conn, error) {
+		conn, err := dial(ctx, cfg.TLS, u)
+		if err != nil {
+			return nil, err
+		}
+		g = newGuard(&watched{Conn: conn, quiet: o.Silence}, o.Most)
+		return g, nil
+	})
+	return c
+}
+
+// Reaches reports whether something listens at a broker's address. Nothing is said
+// to it.
+func Reaches(ctx context.Context, cfg Config, broker string) bool {
+	u, err := parse(broker)
+	if err != nil {
+		return false
+	}
+	conn, err := dial(ctx, cfg.TLS, u)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close() // it was only to see who answers
+	return true
+}
+
+// Done waits for what a client was asked to do, or for ctx.
+func Done(ctx context.Context, token mqtt.Token) error {
+	select {
+	case <-token.Done():
+		return token.Error()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// RefusedQoS is what a broker grants where it refuses a subscription.
+const RefusedQoS = 0x80
+
+// Answered waits for a broker's answer to what is named, as long as for a connection.
+func Answered(ctx context.Context, token mqtt.Token, what string) error {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	err := Done(ctx, token)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("does not answer %s within %s", what, connectTimeout)
+	}
+	return err
+}
+
+// describe says what a failed connection means and what to do.
+func describe(cfg Config, broker string, err error) error {
+	where := "mqtt broker " + Redacted(broker)
+	switch {
+	case errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword), errors.Is(err, packets.ErrorRefusedNotAuthorised):
+		return fmt.Errorf("%s refuses user %q: check mqtt.username and mqtt.password", where, cfg.Username)
+	case errors.Is(err, packets.ErrorRefusedIDRejected):
+		return fmt.Errorf("%s refuses client id %q: check mqtt.client_id", where, cfg.ClientID)
+	case errors.Is(err, packets.ErrorRefusedServerUnavailable):
+		return fmt.Errorf("%s refuses connections for now (server unavailable)", where)
+	case errors.Is(err, packets.ErrorRefusedBadProtocolVersion):
+		return fmt.Errorf("%s does not speak MQTT 3.1.1", where)
+	}
+	text := strings.TrimPrefix(err.Error(), packets.ErrorNetworkError.Error()+" : ")
+	if strings.HasSuffix(text, "EOF") {
+		text += " (it closed the connection: is it an MQTT broker, and does it want TLS?)"
+	}
+	return fmt.Errorf("%s cannot be reached: %s", where, text)
+}

@@ -1,0 +1,319 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"scanrelay/agent/intake"
+	"scanrelay/agent/intake/link"
+	"scanrelay/configs/wait"
+)
+
+// Config configures a Source. What is zero has a default.
+type Config struct {
+	link.Config
+	KeepAlive  time.Duration // default 30 s
+	MaxPending int64         // bytes that may wait for their commit; default 16 MiB
+	Logger     *slog.Logger
+
+	pings   time.Duration // how long a ping may go unanswered
+	silence time.Duration // longer without a byte is a dead link
+	returns time.Duration // between two looks at the brokers before the one in use
+}
+
+// Limits of a Source that no configuration changes.
+const (
+	pingTimeout  = 10 * time.Second
+	maxBackoff   = 59 * time.Second
+	baseBackoff  = time.Second
+	minBackoff   = 50 * time.Millisecond // spares a broker that accepts and drops
+	drainTime    = 2 * time.Second       // for acknowledgements before a disconnect
+	steadyAfter  = 30 * time.Second      // a session that lasted so long was a good one
+	rebirthEvery = 10 * time.Second      // how often edge nodes to be asked are looked for
+)
+
+// Source takes scans from an external broker: a persistent session with a fixed
+// client id, every message acknowledged by hand after its commit.
+type Source struct {
+	cfg  Config
+	pipe *intake.Pipe
+	log  *slog.Logger
+
+	waiting atomic.Int64  // bytes that wait for their commit
+	less    chan struct{} // waiting fell
+
+	retained retained
+	had      map[string]struct{} // filters that were subscribed to; only Run's goroutine has it
+	// returns is how long to wait before looking at earlier brokers; only Run's
+	// goroutine has it.
+	returns time.Duration
+
+	qos0, redelivered, lost, sessions atomic.Uint64
+
+	mu     sync.Mutex
+	status Status // guarded by mu; the counters are filled in by Status
+}
+
+// Status is what a Source is doing.
+type Status struct {
+	Connected bool      // subscribed at a broker
+	Broker    string    // the one it is or was last connected to, without password
+	Problem   string    // what is wrong, for people; "" if nothing
+	Since     time.Time // since when Connected has its value
+	Full      bool      // scans are not taken for want of room
+	// Counters since start. QoS0 messages are at risk: the broker forgets
+	// them once sent. Lost are those of them that came when there was no room.
+	QoS0, Lost, Redelivered, Sessions uint64
+	Waiting                           int64 // bytes that wait for their commit
+}
+
+// New returns a Source that gives what it takes to a pipe; Run starts it, once.
+func New(cfg Config, pipe *intake.Pipe) (*Source, error) {
+	if len(cfg.Brokers) == 0 {
+		return nil, errors.New("mqtt.broker: no broker given")
+	}
+	for _, b := range cfg.Brokers {
+		if err := link.Check(b); err != nil {
+			return nil, fmt.Errorf("mqtt.broker: %w", err)
+		}
+	}
+	if cfg.ClientID == "" {
+		return nil, errors.New("mqtt.client_id is empty: a persistent session needs a fixed one")
+	}
+	if cfg.KeepAlive <= 0 {
+		cfg.KeepAlive = 30 * time.Second
+	}
+	if cfg.silence <= 0 {
+		cfg.silence = cfg.KeepAlive + 2*pingTimeout
+	}
+	if cfg.returns <= 0 {
+		cfg.returns = returnAfter
+	}
+	if cfg.MaxPending <= 0 {
+		cfg.MaxPending = 16 << 20
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Source{
+		cfg: cfg, pipe: pipe, log: cfg.Logger, less: make(chan struct{}, 1), had: make(map[string]struct{}),
+		returns: cfg.returns, status: Status{Since: time.Now()},
+	}, nil
+}
+
+// Connected reports whether it is subscribed at a broker.
+func (s *Source) Connected() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status.Connected
+}
+
+// Status returns what it is doing.
+func (s *Source) Status() Status {
+	s.mu.Lock()
+	st := s.status
+	s.mu.Unlock()
+	st.QoS0, st.Lost = s.qos0.Load(), s.lost.Load()
+	st.Redelivered, st.Sessions = s.redelivered.Load(), s.sessions.Load()
+	st.Waiting = s.waiting.Load()
+	return st
+}
+
+// Run takes scans until ctx ends; then it acknowledges what is committed,
+// disconnects and returns nil. A broker that is away or refuses is no error:
+// it is reported and tried again.
+func (s *Source) Run(ctx context.Context) error {
+	spacing := wait.Backoff{Base: baseBackoff, Limit: maxBackoff}
+	for ctx.Err() == nil {
+		if !s.room(ctx) {
+			break
+		}
+		began := time.Now()
+		err := s.serve(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		if time.Since(began) > steadyAfter || errors.Is(err, errNoRoom) || errors.Is(err, errTooMuch) {
+			spacing.Reset()
+		}
+		if errors.Is(err, errReturn) {
+			s.log.Info("leaving an mqtt broker", "why", err.Error())
+			s.report(false, "", nil)
+			continue
+		}
+		s.report(false, "", err)
+		wait.Sleep(ctx, minBackoff+spacing.Next())
+	}
+	s.report(false, "", nil)
+	return nil
+}
+
+// room waits until the outbox has room and half of the memory is free. False
+// when ctx ended.
+func (s *Source) room(ctx context.Context) bool {
+	for {
+		full := s.pipe.Full()
+		s.mu.Lock()
+		s.status.Full = full
+		s.mu.Unlock()
+		if !full && s.waiting.Load() <= s.cfg.MaxPending/2 {
+			return true
+		}
+		ready := s.less
+		if full {
+			ready = nil
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-s.roomIf(full):
+		case <-ready:
+		}
+	}
+}
+
+// roomIf is the outbox's channel where that is what is waited for.
+func (s *Source) roomIf(full bool) <-chan struct{} {
+	if full {
+		return s.pipe.Room()
+	}
+	return nil
+}
+
+// serve connects to the first broker that takes us and stays until the
+// connection ends.
+func (s *Source) serve(ctx context.Context) error {
+	var errs []error
+	for i, broker := range s.cfg.Brokers {
+		ss, over, err := s.connect(ctx, broker)
+		if err == nil {
+			if i == 0 {
+				s.returns = s.cfg.returns
+			}
+			return s.stay(ctx, ss, over, i)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// connect opens a session at one broker and subscribes. over ends the session's
+// goroutine and connection.
+func (s *Source) connect(ctx context.Context, broker string) (ss *session, over func(), err error) {
+	ss = newSession(s, broker)
+	stop := make(chan struct{})
+	ss.acked.Add(1)
+	go ss.acknowledge(stop)
+	over = sync.OnceFunc(func() {
+		close(stop)
+		if ss.client != nil {
+			ss.client.Disconnect(250)
+		}
+		ss.acked.Wait()
+	})
+	ss.client, _, err = link.Connect(ctx, s.cfg.Config, broker, link.Options{
+		Keep: true, Manual: true, KeepAlive: s.cfg.KeepAlive, Ping: s.cfg.pings, Silence: s.cfg.silence,
+		Most: s.pipe.Mapper().MaxPayload(), Handle: ss.handle, Lost: ss.end,
+	})
+	if err != nil {
+		over()
+		return nil, nil, err
+	}
+	if err = s.subscribe(ctx, ss); err != nil {
+		over()
+		return nil, nil, fmt.Errorf("mqtt broker %s: %w", link.Redacted(broker), err)
+	}
+	return ss, over, nil
+}
+
+// stay keeps a session at the i-th broker until it ends or ctx does.
+func (s *Source) stay(ctx context.Context, ss *session, over func(), i int) error {
+	defer over()
+	watching, stop := context.WithCancel(ctx)
+	earlier, watched := s.earlier(watching, i)
+	defer watched() // after the stop
+	defer stop()
+	s.sessions.Add(1)
+	births := s.pipe.Mapper().Births()
+	tick := time.NewTicker(rebirthEvery)
+	defer tick.Stop()
+	for ended := false; !ended; {
+		select {
+		case <-ss.ended:
+			ended = true
+		case <-ctx.Done():
+			ss.end(errStopping)
+		case <-earlier:
+			ss.end(errReturn)
+		case <-s.pipe.Changed():
+			if err := s.subscribe(ctx, ss); err != nil {
+				ss.end(err)
+			}
+		case <-births.Wanted():
+			ss.askRebirths(births)
+		case <-tick.C:
+			ss.askRebirths(births)
+		}
+	}
+	ss.drain(drainTime)
+	return fmt.Errorf("mqtt broker %s: %w", link.Redacted(ss.broker), ss.why())
+}
+
+// report notes a change of state and logs it once.
+func (s *Source) report(connected bool, broker string, err error) {
+	problem := ""
+	if err != nil {
+		problem = err.Error()
+	}
+	s.mu.Lock()
+	before := s.status
+	if s.status.Connected != connected {
+		s.status.Since = time.Now()
+	}
+	s.status.Connected, s.status.Problem = connected, problem
+	if broker != "" {
+		s.status.Broker = broker
+	}
+	s.mu.Unlock()
+	switch {
+	case connected && !before.Connected:
+		s.log.Info("subscribed at mqtt broker", "broker", broker, "problem", problem)
+	case problem != "" && problem != before.Problem:
+		s.log.Warn("mqtt broker is not usable; trying again", "error", problem)
+	}
+}
+
+// count notes what a message is before anything else happens to it.
+func (s *Source) count(msg mqtt.Message) {
+	if msg.Qos() == 0 {
+		s.qos0.Add(1)
+	}
+	if msg.Duplicate() {
+		s.redelivered.Add(1)
+	}
+}
+
+// left notes a message that was not taken. The broker sends it again, unless
+// its QoS is 0.
+func (s *Source) left(msg mqtt.Message) {
+	if msg.Qos() == 0 {
+		s.lost.Add(1)
+	}
+}
+
+// release gives memory back.
+func (s *Source) release(n int64) {
+	if s.waiting.Add(-n) <= s.cfg.MaxPending/2 {
+		signal(s.less)
+	}
+}
