@@ -2,6 +2,8 @@ package fake
 
 import (
 	"cmp"
+	"hash/fnv"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -94,10 +96,9 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// newRand returns a stream of chance of its own for each name.
 func newRand(seed uint64, stream string) *rand.Rand {
-	h := uint64(14695981039346656037) // FNV-1a: one stream of chance per name
-	for i := range len(stream) {
-		h = (h ^ uint64(stream[i])) * 1099511628211
-	}
-	return rand.New(rand.NewPCG(seed, h))
+	h := fnv.New64a()
+	io.WriteString(h, stream) // never fails
+	return rand.New(rand.NewPCG(seed, h.Sum64()))
 }

@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"maps"
 	"net/http"
 	"time"
 )
@@ -18,8 +19,10 @@ const DefaultDayQuota = 1_000_000
 
 var beijing = time.FixedZone("UTC+8", 8*3600)
 
-func sameBeijingDay(a, b time.Time) bool {
-	return a.In(beijing).Format(time.DateOnly) == b.In(beijing).Format(time.DateOnly)
+// beijingDay returns the beginning of the day in Beijing.
+func beijingDay(t time.Time) time.Time {
+	y, m, d := t.In(beijing).Date()
+	return time.Date(y, m, d, 0, 0, 0, 0, beijing)
 }
 
 // window counts what was let through since start.
@@ -28,15 +31,14 @@ type window struct {
 	used  int
 }
 
-// at moves the window to the one that now is in.
-func (w *window) at(start time.Time) *window {
-	if !w.start.Equal(start) {
-		w.start, w.used = start, 0
-	}
-	return w
-}
+// usage counts in the second, the minute and the day of Beijing that run.
+type usage [3]window
 
-type usage struct{ second, minute, day window }
+const (
+	second = iota
+	minute
+	day
+)
 
 // quotaBook counts calls in fixed windows: the second, the minute, the day.
 // Its owner's lock guards it.
@@ -47,9 +49,7 @@ type quotaBook struct {
 
 func newQuotaBook(limits map[API]Quota) quotaBook {
 	b := quotaBook{limits: map[API]Quota{StableToken: {PerMinute: 10_000, PerDay: 500_000}}, used: map[API]*usage{}}
-	for api, q := range limits {
-		b.limits[api] = q
-	}
+	maps.Copy(b.limits, limits)
 	return b
 }
 
@@ -68,10 +68,11 @@ func (b *quotaBook) at(api API, now time.Time) *usage {
 		u = &usage{}
 		b.used[api] = u
 	}
-	u.second.at(now.Truncate(time.Second))
-	u.minute.at(now.Truncate(time.Minute))
-	y, m, d := now.In(beijing).Date()
-	u.day.at(time.Date(y, m, d, 0, 0, 0, 0, beijing))
+	for i, start := range [3]time.Time{now.Truncate(time.Second), now.Truncate(time.Minute), beijingDay(now)} {
+		if !u[i].start.Equal(start) {
+			u[i] = window{start: start}
+		}
+	}
 	return u
 }
 
@@ -82,17 +83,17 @@ func (s *Server) spend(api API) (answer, bool) {
 	now := s.o.Now()
 	q, u := s.quotas.limit(api), s.quotas.at(api, now)
 	switch {
-	case u.day.used >= q.PerDay:
+	case u[day].used >= q.PerDay:
 		return refuse(45009, "more than %d calls today", q.PerDay), true
-	case q.PerMinute > 0 && u.minute.used >= q.PerMinute:
+	case q.PerMinute > 0 && u[minute].used >= q.PerMinute:
 		return refuse(45011, "more than %d calls this minute", q.PerMinute), true
-	case q.PerSecond > 0 && u.second.used >= q.PerSecond:
+	case q.PerSecond > 0 && u[second].used >= q.PerSecond:
 		return answer{status: http.StatusTooManyRequests, retryAfter: time.Second, body: []byte("Too Many Requests\n"),
 			detail: "more calls this second than allowed"}, true
 	}
-	u.second.used++
-	u.minute.used++
-	u.day.used++
+	for i := range u {
+		u[i].used++
+	}
 	return answer{}, false
 }
 
@@ -115,7 +116,7 @@ func (s *Server) quotaGet(body []byte) answer {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	limit, used := s.quotas.limit(api).PerDay, s.quotas.at(api, s.o.Now()).day.used
+	limit, used := s.quotas.limit(api).PerDay, s.quotas.at(api, s.o.Now())[day].used
 	quota := map[string]any{"daily_limit": limit, "used": used, "remain": max(0, limit-used)}
 	return answer{fields: map[string]any{"quota": quota}}
 }

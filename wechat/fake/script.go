@@ -3,6 +3,7 @@ package fake
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"time"
@@ -109,9 +110,7 @@ func (s *Server) SetScript(sc Script) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = newFaultBook(sc)
-	for api, q := range sc.Quotas {
-		s.quotas.limits[api] = q
-	}
+	maps.Copy(s.quotas.limits, sc.Quotas)
 	if sc.Lookup != nil {
 		s.lookup = sc.Lookup.over(s.lookup)
 	}

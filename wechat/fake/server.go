@@ -83,7 +83,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.byErr = map[result]int{}
-	s.tokens = tokenBook{life: o.TokenLife}
+	s.tokens = tokenBook{life: o.TokenLife, ends: map[string]time.Time{}}
 	s.quotas = newQuotaBook(o.Quotas)
 	if err := s.SetScript(o.Script); err != nil {
 		return nil, err
