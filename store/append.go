@@ -3,16 +3,17 @@ package store
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/codec"
+	"scanrelay/store/format"
+	"scanrelay/store/journal"
 )
 
 // maxOpWeight bounds what one op adds to a commit, so that it fits into the
 // smallest segment. A larger batch becomes several ops; if a crash comes
 // between them, the scanner sends it again and what is there is a duplicate.
-const maxOpWeight = minSegmentSize / 4
+const maxOpWeight = format.MinSize / 4
 
 // maxEventSize bounds one record. Intake's own bounds are far below.
 const maxEventSize = maxOpWeight / 2
@@ -51,21 +52,21 @@ type storedEvent struct {
 }
 
 // newAppend encodes a batch in the caller's goroutine.
-func (o *Outbox) newAppend(b scan.Batch, done func(scan.Stored, error)) (ops []op) {
+func (c *committer) newAppend(b scan.Batch, done func(scan.Stored, error)) (ops []op) {
 	batch := &appendBatch{Batch: b, done: done}
 	cur := &appendOp{batch: batch}
 	for i := range b.Events {
 		e := &b.Events[i]
-		in := incoming{event: e, framed: codec.EncodeEvent(e), id: o.dedupe.identify([]byte(e.Waybill), []byte(e.EventID))}
+		in := incoming{event: e, framed: codec.EncodeEvent(e), id: c.dedupe.identify([]byte(e.Waybill), []byte(e.EventID))}
 		if len(in.framed) > maxEventSize {
 			batch.err = fmt.Errorf("append %s: %w (%d bytes)", e.EventID, errTooLarge, len(in.framed))
 		}
-		if cur.bytes > 0 && cur.bytes+eventWeight(in.framed) > maxOpWeight {
+		if cur.bytes > 0 && cur.bytes+journal.EventWeight(in.framed) > maxOpWeight {
 			ops = append(ops, cur)
 			cur = &appendOp{batch: batch}
 		}
 		cur.events = append(cur.events, in)
-		cur.bytes += eventWeight(in.framed)
+		cur.bytes += journal.EventWeight(in.framed)
 	}
 	cur.last = true
 	for i := range b.Rejects {
@@ -74,9 +75,9 @@ func (o *Outbox) newAppend(b scan.Batch, done func(scan.Stored, error)) (ops []o
 	return append(ops, cur)
 }
 
-func (a *appendOp) intake() bool  { return true }
-func (a *appendOp) weight() int   { return a.bytes }
-func (a *appendOp) patient() bool { return false }
+func (a *appendOp) intake() bool { return true }
+func (a *appendOp) weight() int  { return a.bytes }
+func (a *appendOp) urgent() bool { return true }
 
 func (a *appendOp) stage(g *group) error {
 	a.stored, a.duplicate = a.stored[:0], 0
@@ -89,16 +90,15 @@ func (a *appendOp) stage(g *group) error {
 			a.duplicate++
 			continue
 		}
-		seq := g.addEvent(in.framed, in.event.Waybill)
+		seq := g.AddEvent(in.framed, in.event.Waybill)
 		a.stored = append(a.stored, storedEvent{seq, in.event})
-		if e := in.event; e.Clockless == nil && e.ReceivedAt.After(g.next.newest) {
-			g.next.newest = e.ReceivedAt
+		if e := in.event; e.Clockless == nil && e.ReceivedAt.After(g.State.Newest) {
+			g.State.Newest = e.ReceivedAt
 		}
 	}
-	g.next.duplicate += uint64(a.duplicate)
+	g.count(a.duplicate, 0)
 	if a.last {
-		g.next.ignored += uint64(a.batch.Ignored)
-		g.next.duplicate += uint64(a.batch.Repeated)
+		g.count(a.batch.Repeated, a.batch.Ignored)
 		g.rejects = append(g.rejects, a.batch.Rejects...)
 	}
 	return nil
@@ -106,7 +106,7 @@ func (a *appendOp) stage(g *group) error {
 
 // known reports whether the event was stored before, and remembers it if not.
 func (a *appendOp) known(g *group, in *incoming) bool {
-	d := g.o.dedupe
+	d := g.c.dedupe
 	if weak := in.event.Weak; weak != (scan.WeakKey{}) {
 		if a.batch.Redelivered && d.hasWeak(weak, g.now) {
 			return true
@@ -123,9 +123,11 @@ func (a *appendOp) known(g *group, in *incoming) bool {
 	return false
 }
 
-func (a *appendOp) Apply(o *Outbox, g *group) {
+func (a *appendOp) apply(g *group) {
 	for _, s := range a.stored {
-		o.received(g.segment, s.seq, s.event)
+		h := codec.HeadOf(s.event)
+		g.c.o.journal.ResolveHead(&h, s.seq)
+		g.c.o.index.Add(s.seq, &h)
 	}
 	r := &a.batch.result
 	r.Events += len(a.stored)
@@ -136,28 +138,7 @@ func (a *appendOp) Apply(o *Outbox, g *group) {
 	}
 }
 
-// received counts a new event and makes it pending. mu is held.
-func (o *Outbox) received(s *segment, seq uint64, e *scan.Event) {
-	s.last = seq
-	s.open++
-	s.totals.received++
-	o.totals.received++
-	in := entry{waybill: o.index.hash(e.Waybill), action: e.ActionTime, received: unix32(e.ReceivedAt)}
-	if c := e.Clockless; c != nil {
-		if clock, ok := o.state.clockOf(c.Boot, seq); ok {
-			received, action, _ := clock.resolve(c.Since, e.ActionTime, e.Marks)
-			in.received, in.action = unix32(received), action
-		} else {
-			in.flags |= entryClockless
-		}
-	}
-	o.index.add(seq, in)
-}
-
-// unix32 is t in unix seconds; what lies outside of 1970 to 2106 is cut.
-func unix32(t time.Time) uint32 { return uint32(min(max(t.Unix(), 0), 1<<32-1)) }
-
-func (a *appendOp) Finish(err error) {
+func (a *appendOp) finish(err error) {
 	b := a.batch
 	if err != nil && b.err == nil {
 		b.err = err

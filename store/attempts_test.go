@@ -53,7 +53,7 @@ func TestAttemptsSurvive(t *testing.T) {
 	late := clock.Now()
 	o = open(t, dir, small(clock))
 	wantAttempts(t, o, map[uint64]int{1: 9, 2: 2, 3: 0})
-	if at := o.index.notes[1].at; at.Before(late) || at.After(late.Add(4*time.Minute)) {
+	if _, at, _ := o.index.Attempt(1); at.Before(late) || at.After(late.Add(4*time.Minute)) {
 		t.Errorf("due %v after a start at %v", at, late)
 	}
 }
@@ -64,7 +64,7 @@ func TestAttemptsAreWrittenSeldom(t *testing.T) {
 	o := open(t, t.TempDir(), small(clock))
 	appendN(t, o, 1)
 	syncAll(t, o)
-	before := o.journal.newest().notes
+	before := newest(o).Notes
 	for n := 1; n <= 500; n++ {
 		if got := mustLease(t, o, 1); len(got) != 1 {
 			t.Fatalf("not leased for try %d", n)
@@ -72,12 +72,12 @@ func TestAttemptsAreWrittenSeldom(t *testing.T) {
 		if err := o.Release(event.Retry{Seq: 1, At: clock.Now().Add(time.Minute), Attempts: n}); err != nil {
 			t.Fatal(err)
 		}
-		if err := o.change(&changeOp{set: func(*group) {}}); err != nil {
+		if err := o.change(t.Context(), &changeOp{set: func(*group) {}}); err != nil {
 			t.Fatal(err)
 		}
 		clock.advance(time.Hour)
 	}
-	if n := o.journal.newest().notes - before; n != 9 {
+	if n := newest(o).Notes - before; n != 9 {
 		t.Errorf("%d notes for 500 tries, want 9", n)
 	}
 }
@@ -117,18 +117,18 @@ func TestHoldsAreWrittenSeldom(t *testing.T) {
 	o := open(t, t.TempDir(), small(clock))
 	appendN(t, o, 1)
 	syncAll(t, o)
-	before := o.journal.newest().notes
+	before := newest(o).Notes
 	for range 100 {
 		mustLease(t, o, 1)
 		if err := o.Release(event.Retry{Seq: 1, At: clock.Now().Add(time.Minute)}); err != nil {
 			t.Fatal(err)
 		}
-		if err := o.change(&changeOp{set: func(*group) {}}); err != nil {
+		if err := o.change(t.Context(), &changeOp{set: func(*group) {}}); err != nil {
 			t.Fatal(err)
 		}
 		clock.advance(time.Hour)
 	}
-	if n := o.journal.newest().notes - before; n != 1 {
+	if n := newest(o).Notes - before; n != 1 {
 		t.Errorf("%d notes for 100 holds, want 1", n)
 	}
 }
@@ -155,7 +155,7 @@ func TestManyAttemptsAreWritten(t *testing.T) {
 		if _, err := o.Append(t.Context(), batch(e, padded("W", fmt.Sprint("f", left), 1795000000, 100_000))); err != nil {
 			t.Fatal(err)
 		}
-		o.locked(func(x *index) { left = len(x.unsaved) })
+		left = o.index.Counts().Unsaved
 	}
 	if o.Counts().Full {
 		t.Error("full")

@@ -7,8 +7,13 @@ import (
 	"scanrelay/store/codec"
 	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
+	"scanrelay/store/format"
 	"scanrelay/store/quarantine"
+	"scanrelay/store/repair"
 )
+
+// FileReport is what an inspection of one file found.
+type FileReport = repair.Report
 
 // CheckReport is what Check found.
 type CheckReport struct {
@@ -46,7 +51,7 @@ func Check(dir string) (*CheckReport, error) {
 		return r, nil
 	}
 	r.Counts = reader.Counts()
-	r.counts(reader.o)
+	r.counts(reader)
 	return r, reader.Close()
 }
 
@@ -61,7 +66,7 @@ func (r *CheckReport) files(dir string) error {
 		return err
 	}
 	defer lock.Release()
-	numbers, err := listSegments(dir)
+	numbers, err := format.List(dir)
 	if err != nil {
 		return err
 	}
@@ -73,7 +78,7 @@ func (r *CheckReport) files(dir string) error {
 		r.problem("one of the two copies in %s is damaged, or there is none", crypt.FileName)
 	}
 	for _, n := range numbers {
-		if err := r.file(dir, segmentName(n), keys.Cipher(n)); err != nil {
+		if err := r.file(dir, format.Name(n), keys.Cipher(n)); err != nil {
 			return err
 		}
 	}
@@ -89,8 +94,8 @@ func (r *CheckReport) files(dir string) error {
 	return err
 }
 
-func (r *CheckReport) file(dir, name string, key *crypt.Cipher) error {
-	f, err := inspectSegment(filepath.Join(dir, name), key)
+func (r *CheckReport) file(dir, name string, cipher *crypt.Cipher) error {
+	f, err := repair.Inspect(filepath.Join(dir, name), cipher)
 	if err != nil {
 		return err
 	}
@@ -109,14 +114,14 @@ func (r *CheckReport) sequence() {
 			continue
 		}
 		if next != 0 && f.First > next {
-			r.problem("events %v are in no file, before %s", span{next, f.First - 1}, f.Name)
+			r.problem("events %v are in no file, before %s", repair.Span{From: next, To: f.First - 1}, f.Name)
 		}
 		next = max(f.First, f.Last+1)
 	}
 }
 
 // counts compares what is stored with what was counted again.
-func (r *CheckReport) counts(o *Outbox) {
+func (r *CheckReport) counts(reader *Reader) {
 	c := &r.Counts
 	sum := uint64(0)
 	for _, n := range c.State {
@@ -131,11 +136,9 @@ func (r *CheckReport) counts(o *Outbox) {
 	if c.Watermark >= c.NextSeq {
 		r.problem("the watermark, %d, is above the last number, %d", c.Watermark, c.NextSeq-1)
 	}
-	if last := o.journal.newest().last; o.state.nextSeq != last+1 {
-		r.problem("the next number is %d, but the last event is %d", o.state.nextSeq, last)
-	}
-	if o.state.epochOf(o.journal.oldest().first) == 0 {
-		r.problem("the epoch of the oldest events is not known")
+	r.Problems = append(r.Problems, reader.journal.Verify()...)
+	if err := reader.index.Verify(); err != nil {
+		r.problem("what is in memory does not agree with itself: %v", err)
 	}
 	for _, f := range r.Files {
 		if f.Name == quarantine.FileName && f.Rejects != c.Quarantined {

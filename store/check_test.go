@@ -16,6 +16,7 @@ import (
 	"scanrelay/store/codec"
 	"scanrelay/store/durable"
 	"scanrelay/store/event"
+	"scanrelay/store/format"
 )
 
 func mustCheck(t *testing.T, dir string) *CheckReport {
@@ -70,7 +71,7 @@ func TestCheckFindsDamage(t *testing.T) {
 	for i := range 80 {
 		dir := fastDir(t)
 		w.copyTo(t, dir, true)
-		what := spoil(t, filepath.Join(dir, segmentName(uint64(1+i%3))), rnd, i)
+		what := spoil(t, filepath.Join(dir, format.Name(uint64(1+i%3))), rnd, i)
 		r := mustCheck(t, dir)
 		if !r.Good() {
 			found++
@@ -101,30 +102,30 @@ func readable(t *testing.T, dir string) (n int) {
 
 // What bbolt itself would find nothing wrong with.
 func TestCheckFindsWhatDoesNotAddUp(t *testing.T) {
-	edit := func(change func(*state)) func(tx *bolt.Tx) error {
+	edit := func(change func(*format.State)) func(tx *bolt.Tx) error {
 		return func(tx *bolt.Tx) error {
-			s, err := loadState(tx.Bucket(bucketState))
+			s, err := format.LoadState(tx.Bucket(format.BucketState))
 			if err == nil {
 				change(s)
-				err = s.storeAll(tx.Bucket(bucketState))
+				err = s.StoreAll(tx.Bucket(format.BucketState))
 			}
 			return err
 		}
 	}
 	for want, change := range map[string]func(tx *bolt.Tx) error{
-		"events 5 are missing": func(tx *bolt.Tx) error { return tx.Bucket(bucketEvents).Delete(codec.Key(5)) },
+		"events 5 are missing": func(tx *bolt.Tx) error { return tx.Bucket(format.BucketEvents).Delete(codec.Key(5)) },
 		"it cannot be decrypted": func(tx *bolt.Tx) error {
-			v := tx.Bucket(bucketEvents).Get(codec.Key(5))
-			return tx.Bucket(bucketEvents).Put(codec.Key(5), codec.Frame(codec.Key(5), append([]byte(nil), v[:len(v)-codec.CRCSize-1]...)))
+			v := tx.Bucket(format.BucketEvents).Get(codec.Key(5))
+			return tx.Bucket(format.BucketEvents).Put(codec.Key(5), codec.Frame(codec.Key(5), append([]byte(nil), v[:len(v)-codec.CRCSize-1]...)))
 		},
 		"wrong checksum": func(tx *bolt.Tx) error {
-			return tx.Bucket(bucketEvents).Put(codec.Key(5), []byte("0123456789"))
+			return tx.Bucket(format.BucketEvents).Put(codec.Key(5), []byte("0123456789"))
 		},
-		"numbers were given":            edit(func(s *state) { s.nextSeq += 3 }),
-		"the watermark, 50, is above":   edit(func(s *state) { s.watermark = 50 }),
-		"received is 17, but":           edit(func(s *state) { s.base.received += 7; s.base.outcome[event.Pushed] += 7 }),
-		"the epoch of the oldest":       edit(func(s *state) { s.epochs = nil }),
-		"an earlier start found damage": edit(func(s *state) { s.damage = "segment 1" }),
+		"numbers were given":            edit(func(s *format.State) { s.NextSeq += 3 }),
+		"the watermark, 50, is above":   edit(func(s *format.State) { s.Watermark = 50 }),
+		"received is 17, but":           edit(func(s *format.State) { s.Base.Received += 7; s.Base.Outcome[event.Pushed] += 7 }),
+		"the epoch of the oldest":       edit(func(s *format.State) { s.Relabel(0, 0) }),
+		"an earlier start found damage": edit(func(s *format.State) { s.Damage = "segment 1" }),
 	} {
 		t.Run(want, func(t *testing.T) {
 			dir := t.TempDir()
@@ -132,11 +133,11 @@ func TestCheckFindsWhatDoesNotAddUp(t *testing.T) {
 			appendN(t, o, 10)
 			closeChecked(t, o)
 			if strings.Contains(want, "damage") {
-				if err := os.WriteFile(filepath.Join(dir, segmentName(1)+durable.AsideSuffix), nil, 0o600); err != nil {
+				if err := os.WriteFile(filepath.Join(dir, format.Name(1)+durable.AsideSuffix), nil, 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
-			db, err := boltpage.OpenDB(filepath.Join(dir, segmentName(1)), minSegmentSize, false)
+			db, err := boltpage.OpenDB(filepath.Join(dir, format.Name(1)), format.MinSize, false)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -19,8 +19,10 @@ import (
 	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
 	"scanrelay/store/event"
+	"scanrelay/store/format"
 	"scanrelay/store/internal/storetest"
 	"scanrelay/store/quarantine"
+	"scanrelay/store/repair"
 )
 
 // boltFlips names a file with a line for each bit that the child process is to
@@ -33,7 +35,7 @@ const boltFlips = "SCANRELAY_STORE_BOLT_FLIPS"
 func newDeepWorld(t *testing.T) *damagedWorld {
 	w := &damagedWorld{dir: fastDir(t), clock: newTestClock(), states: map[string]event.State{}}
 	opts := small(w.clock)
-	opts.segmentSize = 2 * minSegmentSize
+	opts.segmentSize = 2 * format.MinSize
 	o := open(t, w.dir, opts)
 	add := func(count, size int) {
 		b := batch()
@@ -81,7 +83,7 @@ func pageKinds(t *testing.T, path string) map[string][]int64 {
 // Check finds it.
 func TestBadPageAfterCleanStop(t *testing.T) {
 	w := newDeepWorld(t)
-	good := filepath.Join(w.dir, segmentName(2))
+	good := filepath.Join(w.dir, format.Name(2))
 	rnd := storetest.Rand(t)
 	runs, rebuilt, lost, each := 0, 0, 0, 5
 	if testing.Short() {
@@ -99,7 +101,7 @@ func TestBadPageAfterCleanStop(t *testing.T) {
 			w.copyTo(t, dir, true)
 			page := pages[rnd.IntN(len(pages))]
 			what := fmt.Sprintf("%s page %d, %s", kind, page, name)
-			spoil(t, filepath.Join(dir, segmentName(2)), page)
+			spoil(t, filepath.Join(dir, format.Name(2)), page)
 			allGood := mustCheck(t, dir).Good()
 			gone, named := w.checkNamed(t, dir, what)
 			if gone > 0 && named == "" && allGood {
@@ -187,10 +189,10 @@ func TestAcceptedPagesAgreeWithBolt(t *testing.T) {
 	w := newDeepWorld(t)
 	dir := fastDir(t)
 	w.copyTo(t, dir, true)
-	path := filepath.Join(dir, segmentName(2))
+	path := filepath.Join(dir, format.Name(2))
 	st := stateOf(t, path)
-	s := &segment{path: path, first: st.first}
-	if err := s.checkOutline(st.nextSeq); err != nil {
+	check := func() error { return repair.CheckOutline(path, st.first, st.nextSeq) }
+	if err := check(); err != nil {
 		t.Fatal(err)
 	}
 	var accepted strings.Builder
@@ -201,7 +203,7 @@ func TestAcceptedPagesAgreeWithBolt(t *testing.T) {
 			place, mask := page*boltpage.PageSize+i/8, byte(1)<<(i%8)
 			tried++
 			flip(t, path, place, mask)
-			err := s.checkOutline(st.nextSeq)
+			err := check()
 			flip(t, path, place, mask)
 			if err == nil {
 				n++
@@ -230,7 +232,7 @@ type firstAndNext struct{ first, nextSeq uint64 }
 // stateOf reads where a segment begins and which number is next.
 func stateOf(t *testing.T, path string) (f firstAndNext) {
 	t.Helper()
-	db, err := boltpage.OpenDB(path, 2*minSegmentSize, true)
+	db, err := boltpage.OpenDB(path, 2*format.MinSize, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,9 +241,9 @@ func stateOf(t *testing.T, path string) (f firstAndNext) {
 		if err != nil {
 			return err
 		}
-		st, err := loadState(tx.Bucket(bucketState))
+		st, err := format.LoadState(tx.Bucket(format.BucketState))
 		if err == nil {
-			f = firstAndNext{m.First, st.nextSeq}
+			f = firstAndNext{m.First, st.NextSeq}
 		}
 		return err
 	})
@@ -292,7 +294,7 @@ func flipOnce(f *os.File, at int64, mask byte, fn func() error) error {
 }
 
 func openFlipped(path string, whole bool) error {
-	db, err := bolt.Open(path, 0o600, boltpage.Options(2*minSegmentSize, false))
+	db, err := bolt.Open(path, 0o600, boltpage.Options(2*format.MinSize, false))
 	if err != nil {
 		return err
 	}

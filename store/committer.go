@@ -3,57 +3,128 @@ package store
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"runtime/debug"
+	"sync"
 	"time"
-
-	bolt "go.etcd.io/bbolt"
 
 	"scanrelay/store/boltpage"
 	"scanrelay/store/event"
+	"scanrelay/store/journal"
 )
 
 const (
-	// lingerMax is how long a commit waits for producers that were answered
-	// by the one before. A lone scan waits for nobody.
-	lingerMax = 3 * time.Millisecond
-	// patience is how long outcomes that nothing waits for do.
-	patience = 25 * time.Millisecond
+	// companyWait is how long a commit waits for producers that were answered by
+	// the one before. A lone scan waits for nobody.
+	companyWait = 3 * time.Millisecond
+	// batchDelay is how long outcomes wait that nothing waits for.
+	batchDelay = 25 * time.Millisecond
 	// groupBytes bounds one commit, and with it how long the next one waits.
 	groupBytes = 1 << 20
 )
 
-// run is the committer: the only goroutine that writes. It ends when Close was
-// called and everything taken is committed.
-func (o *Outbox) run() {
-	defer close(o.stopped)
-	debug.SetPanicOnFault(true) // see guard
+// How late what is only in memory may be written when no commit comes along.
+const (
+	watermarkLag = 5 * time.Second
+	attemptsLag  = 5 * time.Second
+	counterLag   = time.Second // of what is not stored
+)
+
+const (
+	// fullRetry is how often a full outbox looks for room.
+	fullRetry = time.Second
+	// retireEvery is how often segments past retain are looked for.
+	retireEvery = time.Minute
+)
+
+// committer is the only one that writes: one goroutine, which puts whatever
+// waits into one commit.
+type committer struct {
+	o      *Outbox
+	opts   Options
+	dedupe *dedupe
+	queue  *queue    // what waits
+	room   *roomGate // whether intake may submit
+
+	nextRoom   time.Time // when to look for room again
+	nextRetire time.Time // when to look for segments past retain
+
+	// mu is held while what one commit changed is taken into memory, so that all
+	// of it appears at once, and guards what follows. It is never held during I/O.
+	mu      sync.Mutex
+	dirtyBy time.Time // when the state has to be written; zero: it is
+	stuck   bool      // not even outcomes can be written
+	failure error
+	failed  chan struct{}
+
+	stop     chan struct{}
+	stopOnce sync.Once
+	stopped  chan struct{}
+	closeErr error // valid once stopped is closed
+}
+
+func (c *committer) init(o *Outbox, opts Options) {
+	c.o, c.opts, c.dedupe = o, opts, newDedupe()
+	c.queue = &queue{wake: make(chan struct{}, 1)}
+	c.room = newRoomGate(c.queue.busy)
+	c.queue.onRoom = c.room.update
+	c.failed, c.stop, c.stopped = make(chan struct{}), make(chan struct{}), make(chan struct{})
+}
+
+// Err returns why the outbox failed, nil if it did not.
+func (c *committer) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.failure
+}
+
+// accepting tells why intake may not submit now, nil if it may.
+func (c *committer) accepting() error {
+	if err := c.Err(); err != nil {
+		return err
+	}
+	if !c.room.open() || c.queue.busy() {
+		return ErrFull
+	}
+	return nil
+}
+
+// settling tells why outcomes could not be written now, nil if they could.
+func (c *committer) settling() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failure == nil && c.stuck {
+		return ErrFull
+	}
+	return c.failure
+}
+
+// run ends when Close was called and everything taken is committed.
+func (c *committer) run() {
+	defer close(c.stopped)
+	debug.SetPanicOnFault(true) // see boltpage.Recover
 	last := 0                   // ops in the last commit
 	for stopping := false; ; {
-		idle := o.housekeep()
-		if o.queue.len() > 0 {
+		idle := c.housekeep()
+		if c.queue.len() > 0 {
 			if !stopping {
-				o.queue.lull(o.opts.patience, o.stop)
+				c.queue.await(c.opts.batchDelay, c.stop, c.queue.hasUrgent)
+				c.queue.await(companyWait, c.stop, func() bool { return last <= 1 || c.queue.len() >= last })
 			}
-			if last > 1 && !stopping {
-				o.queue.linger(last, lingerMax, o.stop)
-			}
-			ops := o.queue.take(o.groupLimit())
+			ops := c.queue.take(c.groupLimit())
 			last = len(ops)
-			o.commit(ops)
+			c.commit(ops)
 			continue
 		}
 		if stopping {
-			o.closeErr = o.shutdown()
+			c.closeErr = c.shutdown()
 			return
 		}
 		timer := time.NewTimer(idle)
 		select {
-		case <-o.queue.wake:
+		case <-c.queue.wake:
 		case <-timer.C:
 			last = 0
-		case <-o.stop:
+		case <-c.stop:
 			stopping = true
 		}
 		timer.Stop()
@@ -62,227 +133,229 @@ func (o *Outbox) run() {
 
 // groupLimit bounds a commit so that it fits into a segment of the size that
 // the file system gives at present.
-func (o *Outbox) groupLimit() int { return int(min(groupBytes, o.journal.newest().size/4)) }
+func (c *committer) groupLimit() int { return int(min(groupBytes, c.o.journal.SegmentBytes()/4)) }
 
 // commit writes the ops and answers each one, in their order.
-func (o *Outbox) commit(ops []op) {
+func (c *committer) commit(ops []op) {
 	results := make([]error, len(ops))
-	if err := o.Err(); err != nil {
+	if err := c.Err(); err != nil {
 		for i := range results {
 			results[i] = err
 		}
-	} else if err := o.commitOnce(ops, results); err != nil {
-		o.withoutIntake(ops, results)
+	} else if err := c.commitOnce(ops, results); err != nil {
+		c.withoutIntake(ops, results)
 	}
 	for i, p := range ops {
-		p.Finish(results[i])
+		p.finish(results[i])
 	}
 }
 
 // withoutIntake refuses what is new and writes the outcomes, for which a
 // reserve is kept.
-func (o *Outbox) withoutIntake(ops []op, results []error) {
-	o.becomeFull()
+func (c *committer) withoutIntake(ops []op, results []error) {
+	c.becomeFull()
 	more := len(ops) == 0
 	for i, p := range ops {
 		if p.intake() && results[i] == nil {
-			results[i] = event.ErrFull
+			results[i] = ErrFull
 		}
 		more = more || results[i] == nil
 	}
 	if !more {
 		return
 	}
-	err := o.commitOnce(ops, results)
+	err := c.commitOnce(ops, results)
 	for i := range results {
 		if err != nil && results[i] == nil {
-			results[i] = event.ErrFull
+			results[i] = ErrFull
 		}
 	}
-	o.setStuck(err != nil)
+	c.setStuck(err != nil)
 }
 
 // commitOnce tries to commit all ops without a result yet. It returns an error
 // only if there was no room; then nothing was written and nothing changed in
 // memory. Every other failure is fatal and in the results.
-func (o *Outbox) commitOnce(ops []op, results []error) error {
-	g := o.newGroup()
+func (c *committer) commitOnce(ops []op, results []error) error {
+	g := c.newGroup()
 	for i, p := range ops {
 		if results[i] == nil {
 			results[i] = p.stage(g)
 		}
 	}
 	start := time.Now()
-	err := o.store(g, len(ops) == 0)
+	err := g.store(len(ops) == 0)
 	if err == nil {
-		if !g.empty() {
-			o.opts.OnCommit(time.Since(start), len(g.events)+len(g.notes))
+		if !g.Empty() {
+			c.opts.OnCommit(time.Since(start), g.Records())
 		}
-		o.applyGroup(g, ops, results)
+		c.apply(g, ops, results)
 		return nil
 	}
 	g.undo()
-	if errors.Is(err, errNoSpace) {
+	if errors.Is(err, journal.ErrNoSpace) {
 		return err
 	}
-	o.fail(err)
+	c.fail(err)
 	for i := range results {
 		if results[i] == nil {
-			results[i] = o.Err()
+			results[i] = c.Err()
 		}
 	}
 	return nil
 }
 
-// store makes the group durable: rejects first, then the segment, which must
-// have room before. flush: the state is written even if nothing else has to be.
-func (o *Outbox) store(g *group, flush bool) error {
-	g.segment = o.journal.newest()
-	if g.empty() && !flush {
-		return o.quarantine.Add(g.rejects)
-	}
-	err := o.writeGroup(g)
-	if !errors.Is(err, errNoSpace) {
-		return err
-	}
-	// The segment took more than was reckoned: the next one has room.
-	if err := o.rollFor(g); err != nil {
-		return err
-	}
-	return o.writeGroup(g)
-}
-
-// writeGroup commits the group to a segment that has room for it, behind its
-// rejects.
-func (o *Outbox) writeGroup(g *group) (err error) {
-	defer boltpage.Recover(&err)
-	tx, err := o.begin(g)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
-	if err := o.quarantine.Add(g.rejects); err != nil {
-		return err
-	}
-	g.rejects = nil // kept now, whatever becomes of the rest
-	if err := g.write(tx); err != nil {
-		return err
-	}
-	if err := o.commitTx(tx); err != nil {
-		return err
-	}
-	g.segment.notes += uint64(len(g.notes))
-	for _, e := range g.events {
-		g.segment.register.append(e.waybill)
-	}
-	return nil
-}
-
-// commitTx commits; an error is errNoSpace if it may be tried again.
-func (o *Outbox) commitTx(tx *bolt.Tx) (err error) {
-	defer boltpage.Recover(&err)
-	if err = o.opts.commit(tx); err != nil && boltpage.Retryable(err) {
-		return fmt.Errorf("%w: %w", errNoSpace, err)
-	}
-	return err
-}
-
-// begin returns a transaction on a segment that has room for the group.
-func (o *Outbox) begin(g *group) (*bolt.Tx, error) {
-	for {
-		tx, err := g.segment.db.Begin(true)
-		if err != nil {
-			return nil, fmt.Errorf("begin commit: %w", err)
+// apply takes into memory what is on disk now, in one step.
+func (c *committer) apply(g *group, ops []op, results []error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.o.journal.Applied(g.Batch)
+	for i, p := range ops {
+		if results[i] == nil {
+			p.apply(g)
 		}
-		used := tx.Size()
-		if g.fits(g.segment, used) {
-			o.mu.Lock()
-			g.segment.usedBytes = used
-			o.mu.Unlock()
-			return tx, nil
+	}
+	now := c.o.index.Counts()
+	if !g.Empty() || len(ops) == 0 {
+		c.dirtyBy = time.Time{}
+		if now.Unsaved > 0 && c.room.open() {
+			c.dirtyLocked(attemptsLag) // there were too many for this commit
 		}
-		if err := tx.Rollback(); err != nil {
-			return nil, fmt.Errorf("begin commit: %w", err)
-		}
-		if err := o.rollFor(g); err != nil {
-			return nil, err
-		}
+	} else if g.counted {
+		c.dirtyLocked(counterLag)
+	}
+	if g.State.Watermark != now.Watermark {
+		c.dirtyLocked(watermarkLag)
+	}
+	if g.Events() > 0 {
+		signal(c.o.arrived)
 	}
 }
 
-// rollFor begins a segment for the group, once.
-func (o *Outbox) rollFor(g *group) error {
-	if g.rolled {
-		return fmt.Errorf("%w: a commit of %d bytes fits into none", errNoSpace, g.bytes)
-	}
-	g.rolled = true
-	if err := o.roll(len(g.events) > 0); err != nil {
-		return err
-	}
-	g.segment = o.journal.newest()
-	g.next.base, g.next.dropped = o.state.base, o.state.dropped // roll may have dropped a segment
-	return nil
-}
-
-// applyGroup takes into memory what is on disk now, in one step.
-func (o *Outbox) applyGroup(g *group, ops []op, results []error) {
-	written := !g.empty() || len(ops) == 0
-	o.locked(func(x *index) {
-		counted := g.next.duplicate != o.state.duplicate || g.next.ignored != o.state.ignored
-		o.state = *g.next
-		for i, p := range ops {
-			if results[i] == nil {
-				p.Apply(o, g)
-			}
-		}
-		if written {
-			o.dirtyBy = time.Time{}
-			if len(x.unsaved) > 0 && o.room.open() {
-				o.dirtyLocked(attemptsLag) // there were too many for this commit
-			}
-		} else if counted {
-			o.dirtyLocked(counterLag)
-		}
-		if g.next.watermark != x.watermark {
-			o.dirtyLocked(watermarkLag)
-		}
-	})
-	if len(g.events) > 0 {
-		signal(o.arrived)
+// dirtyLocked has the state written within lag.
+func (c *committer) dirtyLocked(lag time.Duration) {
+	by := time.Now().Add(lag)
+	if c.dirtyBy.IsZero() || by.Before(c.dirtyBy) {
+		c.dirtyBy = by
+		signal(c.queue.wake)
 	}
 }
 
 // fail ends the outbox: nothing is taken or answered with success any more.
-// The next start must not write to this segment again (deps.md A2).
-func (o *Outbox) fail(err error) {
-	newest := o.journal.newest()
-	mark := []byte(filepath.Base(newest.path) + "\n")
-	markErr := os.WriteFile(filepath.Join(o.dir, suspectName), mark, 0o600)
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.failure == nil {
-		o.failure = errors.Join(fmt.Errorf("%w: %w", event.ErrFailed, err), markErr)
-		close(o.failed)
+// The next start must not write to this segment again.
+func (c *committer) fail(err error) {
+	markErr := c.o.journal.MarkSuspect()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failure == nil {
+		c.failure = errors.Join(fmt.Errorf("%w: %w", event.ErrFailed, err), markErr)
+		close(c.failed)
 	}
 }
 
 // shutdown writes what is still only in memory and closes the files.
-func (o *Outbox) shutdown() error {
-	o.mu.Lock()
-	dirty := !o.dirtyBy.IsZero()
-	o.mu.Unlock()
-	if dirty && o.Err() == nil {
-		o.commit(nil)
+func (c *committer) shutdown() error {
+	if !c.flushBy().IsZero() && c.Err() == nil {
+		c.commit(nil)
 	}
-	o.saveAttempts()
-	o.background.Wait()
-	if from, to := o.journal.newest().register.lacks(); from == to {
-		o.saveRegister(o.journal.newest())
-	}
-	err := errors.Join(o.Err(), o.journal.close(), o.quarantine.Close())
+	c.saveAttempts()
+	err := errors.Join(c.Err(), c.o.journal.Close(), c.o.quarantine.Close())
 	if err == nil {
-		err = o.markClean()
+		err = c.o.journal.MarkClean(c.o.index.WaitingMark())
 	}
-	o.lock.Release()
+	c.o.lock.Release()
 	return err
+}
+
+// saveAttempts writes at a stop what a restart should know.
+func (c *committer) saveAttempts() {
+	c.o.index.UnsaveAll()
+	for c.o.index.Counts().Unsaved > 0 && c.Err() == nil && c.room.open() {
+		c.commit(nil)
+	}
+}
+
+// housekeep does what is due without anybody asking for it, and returns how
+// long nothing will be.
+func (c *committer) housekeep() time.Duration {
+	if c.Err() != nil {
+		return retireEvery
+	}
+	now := time.Now()
+	if c.lacksRoom() && !now.Before(c.nextRoom) {
+		c.findRoom()
+		c.nextRoom = now.Add(fullRetry)
+	}
+	if !now.Before(c.nextRetire) {
+		if err := c.o.journal.Retire(); err != nil {
+			c.fail(err)
+		}
+		c.nextRetire = now.Add(retireEvery)
+	}
+	if by := c.flushBy(); !by.IsZero() && !now.Before(by) {
+		c.flush()
+	}
+	next := c.nextRetire
+	if by := c.flushBy(); !by.IsZero() && by.Before(next) {
+		next = by
+	}
+	if c.lacksRoom() && c.nextRoom.Before(next) {
+		next = c.nextRoom
+	}
+	return max(next.Sub(now), time.Millisecond)
+}
+
+// flush writes the state by itself. Where there is no room for it, it has time.
+func (c *committer) flush() {
+	c.commit(nil)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.dirtyBy.IsZero() {
+		c.dirtyBy = time.Now().Add(watermarkLag)
+	}
+}
+
+// flushBy returns when the state has to be written; zero: it is.
+func (c *committer) flushBy() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dirtyBy
+}
+
+// becomeFull makes intake wait.
+func (c *committer) becomeFull() {
+	c.nextRoom = time.Now().Add(fullRetry)
+	if c.room.setFull(true) {
+		c.opts.Logger.Warn("outbox is full: scans are not acknowledged until there is room", "bytes", c.o.journal.Bytes(), "max", c.opts.MaxSize)
+	}
+}
+
+// lacksRoom reports whether intake or even outcomes wait for room.
+func (c *committer) lacksRoom() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stuck || !c.room.open()
+}
+
+func (c *committer) setStuck(stuck bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stuck = stuck
+}
+
+// findRoom ends being full, if it can; where not, it sees to it that outcomes can
+// be written.
+func (c *committer) findRoom() {
+	err := c.o.journal.MakeRoom(maxOpWeight, true)
+	switch {
+	case err == nil:
+		c.setStuck(false)
+		if c.room.setFull(false) {
+			c.opts.Logger.Info("outbox has room again", "bytes", c.o.journal.Bytes())
+		}
+	case !errors.Is(err, journal.ErrNoSpace):
+		c.fail(err)
+	case c.o.journal.MakeRoom(boltpage.AllocSize, false) == nil:
+		c.setStuck(false)
+	}
 }

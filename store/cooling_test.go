@@ -27,15 +27,15 @@ func TestFailingIsBounded(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if held, noted := o.index.all.count[setHeld], len(o.index.notes); held > 4*size || noted > size/2 {
-				t.Fatalf("%d are held, %d are noted, with windows of %d", held, noted, size)
+			if c := o.index.Counts(); c.Held > 4*size || c.Tried > size/2 {
+				t.Fatalf("%d are held, %d were tried, with windows of %d", c.Held, c.Tried, size)
 			}
 		}
 	}
 	if tried := fail(); tried != n {
 		t.Fatalf("%d of %d tried", tried, n)
 	}
-	checkIndex(t, o.index)
+	checkIndex(t, o)
 	if c := o.Counts(); c.State[event.ToPush] != n {
 		t.Errorf("%v", c.State)
 	}
@@ -52,8 +52,8 @@ func TestFailingIsBounded(t *testing.T) {
 		t.Errorf("%d of %d tried again", tried, n)
 	}
 	clock.advance(-time.Hour) // a clock that is set back does not make them wait longer
-	if pushed := pushAll(t, o); pushed != n-len(o.index.notes) {
-		t.Errorf("%d pushed, %d have times of their own", pushed, len(o.index.notes))
+	if pushed := pushAll(t, o); pushed != n-o.index.Counts().Tried {
+		t.Errorf("%d pushed, %d have times of their own", pushed, o.index.Counts().Tried)
 	}
 }
 

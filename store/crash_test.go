@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"scanrelay/store/event"
+	"scanrelay/store/format"
 	"scanrelay/store/internal/storetest"
 )
 
@@ -54,8 +55,8 @@ func TestMain(m *testing.M) {
 // about to be pushed, "S <seq>" settled.
 func victim(dir string) error {
 	// Every other life has hardly anything in memory.
-	window := []int{crashLeases, windowSize}[os.Getpid()%2]
-	o, err := Open(dir, Options{MaxSize: 64 << 20, segmentSize: minSegmentSize, windowSize: window})
+	window := []int{crashLeases, 0}[os.Getpid()%2]
+	o, err := Open(dir, Options{MaxSize: 64 << 20, segmentSize: format.MinSize, windowSize: window})
 	if err != nil {
 		return err
 	}
@@ -170,7 +171,7 @@ func TestKill(t *testing.T) {
 	for range kills {
 		killOne(t, dir, l, rnd)
 	}
-	o := open(t, dir, Options{MaxSize: 64 << 20, segmentSize: minSegmentSize})
+	o := open(t, dir, Options{MaxSize: 64 << 20, segmentSize: format.MinSize})
 	c := o.Counts()
 	if c.Received < uint64(len(l.acknowledged)) || len(l.acknowledged) == 0 {
 		t.Errorf("%d acknowledged, %d received", len(l.acknowledged), c.Received)

@@ -18,7 +18,9 @@ import (
 	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
 	"scanrelay/store/event"
+	"scanrelay/store/format"
 	"scanrelay/store/internal/storetest"
+	"scanrelay/store/repair"
 )
 
 // boltCheck names a file that the child process opens and checks with bbolt, as
@@ -29,7 +31,7 @@ func checkWithBolt(path string) error {
 	if flips := os.Getenv(boltFlips); flips != "" {
 		return flipWithBolt(path, flips)
 	}
-	db, err := bolt.Open(path, 0o600, boltpage.Options(minSegmentSize, false))
+	db, err := bolt.Open(path, 0o600, boltpage.Options(format.MinSize, false))
 	if err != nil {
 		return err
 	}
@@ -156,7 +158,7 @@ func TestDamageIsContained(t *testing.T) {
 		dir := fastDir(t)
 		n := uint64(1 + i%3)
 		w.copyTo(t, dir, i%2 == 0)
-		path := filepath.Join(dir, segmentName(n))
+		path := filepath.Join(dir, format.Name(n))
 		what := spoil(t, path, rnd, i)
 		lost += w.check(t, dir, fmt.Sprintf("%d: segment %d, %s", i, n, what))
 		hits++
@@ -230,7 +232,7 @@ func TestPagesAgreeWithBolt(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(5, 5))
 	dir := fastDir(t)
 	path := filepath.Join(dir, "x.db")
-	good, err := os.ReadFile(filepath.Join(w.dir, segmentName(3)))
+	good, err := os.ReadFile(filepath.Join(w.dir, format.Name(3)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +249,7 @@ func TestPagesAgreeWithBolt(t *testing.T) {
 		if i > 0 {
 			what = spoil(t, path, rnd, i)
 		}
-		r, err := inspectSegment(path, keys.Cipher(3))
+		r, err := repair.Inspect(path, keys.Cipher(3))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -257,7 +259,7 @@ func TestPagesAgreeWithBolt(t *testing.T) {
 		}
 		accepted++
 		if r.Metas == 1 { // bbolt's check complains of that page, opening does not
-			db, err := boltpage.OpenDB(path, minSegmentSize, false)
+			db, err := boltpage.OpenDB(path, format.MinSize, false)
 			if err == nil {
 				err = db.Close()
 			}
@@ -290,7 +292,7 @@ func TestUncleanStartMendsTheNewest(t *testing.T) {
 	for page := int64(2); page < 30; page += 3 {
 		dir := fastDir(t)
 		w.copyTo(t, dir, false)
-		overwrite(t, filepath.Join(dir, segmentName(3)), page*boltpage.PageSize, boltpage.PageSize)
+		overwrite(t, filepath.Join(dir, format.Name(3)), page*boltpage.PageSize, boltpage.PageSize)
 		w.check(t, dir, fmt.Sprint("page ", page))
 	}
 }
@@ -298,7 +300,7 @@ func TestUncleanStartMendsTheNewest(t *testing.T) {
 // The alarm stays until a person takes away what was set aside.
 func TestAlarmEnds(t *testing.T) {
 	w := newDamagedWorld(t)
-	overwrite(t, filepath.Join(w.dir, segmentName(2)), 4*boltpage.PageSize, 10*boltpage.PageSize)
+	overwrite(t, filepath.Join(w.dir, format.Name(2)), 4*boltpage.PageSize, 10*boltpage.PageSize)
 	o := open(t, w.dir, small(w.clock))
 	if d := o.Counts().Damaged; !strings.Contains(d, "segment 2 was damaged") || !strings.Contains(d, "lost: ") {
 		t.Fatalf("damaged: %q", d)
@@ -309,7 +311,7 @@ func TestAlarmEnds(t *testing.T) {
 		t.Error("the alarm ended by itself")
 	}
 	closeChecked(t, o)
-	if err := os.Remove(filepath.Join(w.dir, segmentName(2)+durable.AsideSuffix)); err != nil {
+	if err := os.Remove(filepath.Join(w.dir, format.Name(2)+durable.AsideSuffix)); err != nil {
 		t.Fatal(err)
 	}
 	o = open(t, w.dir, small(w.clock))

@@ -13,6 +13,7 @@ import (
 	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
 	"scanrelay/store/event"
+	"scanrelay/store/format"
 )
 
 // fillDisk has the keys' file refuse every byte, until the returned function is
@@ -53,8 +54,8 @@ func TestKeysWithoutRoom(t *testing.T) {
 		t.Fatalf("retire: %v, %d segments", o.Err(), segmentFiles(t, dir))
 	}
 	free()
-	if err := o.journal.keys.Finish(); err != nil {
-		t.Fatal(err)
+	if o.retire(); o.Err() != nil {
+		t.Fatal(o.Err())
 	}
 	r, err := crypt.Open(dir, true, false)
 	if err != nil || !r.Whole() || r.Cipher(1) != nil || r.Cipher(2) == nil {
@@ -74,7 +75,7 @@ func TestSealedSegmentFaults(t *testing.T) {
 	roll(t, o)
 	mustAppend(t, o, newEvent("W2", "new", 2))
 	syncAll(t, o)
-	if err := os.Truncate(filepath.Join(dir, segmentName(1)), 4*boltpage.PageSize); err != nil {
+	if err := os.Truncate(filepath.Join(dir, format.Name(1)), 4*boltpage.PageSize); err != nil {
 		t.Fatal(err)
 	}
 	_, err := o.Unsynced(10, 1<<20)
@@ -104,7 +105,7 @@ func TestUnreadableDiskIsNoDamage(t *testing.T) {
 	o := open(t, dir, small(newTestClock()))
 	mustAppend(t, o, newEvent("W", "e", 1))
 	closeChecked(t, o)
-	path := filepath.Join(dir, segmentName(1))
+	path := filepath.Join(dir, format.Name(1))
 	hidden := filepath.Join(t.TempDir(), "segment")
 	if err := errors.Join(os.Rename(path, hidden), os.Mkdir(path, 0o700)); err != nil { // a folder opens, and each read fails
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
 	"scanrelay/store/event"
+	"scanrelay/store/format"
 	"scanrelay/store/quarantine"
 )
 
@@ -101,7 +103,7 @@ func TestFailedSyncEndsTheOutbox(t *testing.T) {
 		t.Errorf("close: %v", err)
 	}
 	o = open(t, dir, small(newTestClock()))
-	if n := o.journal.newest().number; n != 2 {
+	if n := newest(o).Number; n != 2 {
 		t.Errorf("newest segment is %d: the suspect one is written to", n)
 	}
 	mustAppend(t, o, newEvent("W", "again", 1))
@@ -186,14 +188,24 @@ func TestDamagedRecordBecomesDeadLetter(t *testing.T) {
 // damage flips a bit of a stored record, as bbolt itself would not notice.
 func damage(t *testing.T, o *Outbox, seq uint64) {
 	t.Helper()
-	s := o.journal.newest()
-	err := s.db.Update(func(tx *bolt.Tx) error {
-		b := tx.Bucket(bucketEvents)
-		v := append([]byte(nil), b.Get(codec.Key(seq))...)
-		v[10] ^= 4
-		return b.Put(codec.Key(seq), v)
-	})
+	path := newest(o).Path
+	var record []byte
+	p, err := boltpage.Open(path)
 	if err != nil {
+		t.Fatal(err)
+	}
+	p.Walk(func(bucket string, key, value []byte) {
+		if bucket == string(format.BucketEvents) && codec.Seq(key) == seq {
+			record = bytes.Clone(value)
+		}
+	}, func(_, what string) { t.Error(what) })
+	content, readErr := os.ReadFile(path)
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err := errors.Join(p.Close(), readErr, err); err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteAt([]byte{record[10] ^ 4}, int64(bytes.Index(content, record)+10))
+	if err := errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -230,7 +242,7 @@ func TestDamagedSegmentIsSetAside(t *testing.T) {
 	mustAppend(t, o, newEvent("W1", "a", 1))
 	epoch := o.Counts().Epoch
 	closeChecked(t, o)
-	path := filepath.Join(dir, segmentName(1))
+	path := filepath.Join(dir, format.Name(1))
 	overwrite(t, path, 0, 2*boltpage.PageSize)
 	o = open(t, dir, small(c))
 	if _, err := os.Stat(path + ".damaged"); err != nil {
@@ -260,7 +272,7 @@ func TestLostTransactionTakesNewEpoch(t *testing.T) {
 	}
 	before := o.Counts()
 	closeChecked(t, o)
-	overwrite(t, filepath.Join(dir, segmentName(1)), boltpage.PageSize+16, 40)
+	overwrite(t, filepath.Join(dir, format.Name(1)), boltpage.PageSize+16, 40)
 	o = open(t, dir, small(c))
 	after := o.Counts()
 	if after.Epoch == before.Epoch {

@@ -22,6 +22,7 @@ import (
 	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
 	"scanrelay/store/event"
+	"scanrelay/store/format"
 	"scanrelay/store/internal/storetest"
 	"scanrelay/store/quarantine"
 )
@@ -133,8 +134,8 @@ func TestKeyIsDestroyedWithItsSegment(t *testing.T) {
 	mustAppend(t, o, newEvent("W1", "a", 1))
 	syncAll(t, o)
 	pushAll(t, o)
-	first := o.journal.oldest()
-	kept, err := os.ReadFile(first.path)
+	first := o.journal.Segments()[0]
+	kept, err := os.ReadFile(first.Path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +146,7 @@ func TestKeyIsDestroyedWithItsSegment(t *testing.T) {
 	}
 	c.advance(200 * time.Hour)
 	o.retire()
-	if o.journal.keys.Cipher(first.number) != nil {
+	if o.journal.Cipher(first.Number) != nil {
 		t.Error("the key is still in memory")
 	}
 	closeChecked(t, o)
@@ -159,7 +160,7 @@ func TestKeyIsDestroyedWithItsSegment(t *testing.T) {
 			t.Errorf("the slot at %d still holds what was encrypted before", slot)
 		}
 	}
-	if err := os.WriteFile(first.path, kept, 0o600); err != nil {
+	if err := os.WriteFile(first.Path, kept, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r, err := OpenReadOnly(dir)
@@ -306,7 +307,7 @@ func TestCredential(t *testing.T) {
 // goes into a segment of today's.
 func TestFormat1IsRead(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{segmentName(1), quarantine.FileName} {
+	for _, name := range []string{format.Name(1), quarantine.FileName} {
 		unzip(t, filepath.Join("testdata", "format1-"+name+".gz"), filepath.Join(dir, name))
 	}
 	if err := os.WriteFile(filepath.Join(dir, lockName), nil, 0o600); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"scanrelay/store/boltpage"
 	"scanrelay/store/event"
+	"scanrelay/store/format"
 )
 
 // Damage in a sealed segment whose events were not in memory at the start: the
@@ -20,7 +21,7 @@ func TestDamageMetByALease(t *testing.T) {
 	fillMany(t, o, n)
 	syncAll(t, o)
 	closeChecked(t, o)
-	overwrite(t, filepath.Join(dir, segmentName(2)), 40*boltpage.PageSize+32, 16) // where the second record stands
+	overwrite(t, filepath.Join(dir, format.Name(2)), 40*boltpage.PageSize+32, 16) // where the second record stands
 
 	o = open(t, dir, paged(clock, 16))
 	if d := o.Counts().Damaged; d != "" {
@@ -32,7 +33,7 @@ func TestDamageMetByALease(t *testing.T) {
 	if dead == 0 || dead > 10 || pushed+dead != n {
 		t.Fatalf("%d pushed, %d dead of %d", pushed, dead, n)
 	}
-	if want := segmentName(2) + " holds events that cannot be read"; !strings.Contains(c.Damaged, want) {
+	if want := format.Name(2) + " holds events that cannot be read"; !strings.Contains(c.Damaged, want) {
 		t.Errorf("damaged: %q", c.Damaged)
 	}
 	closeChecked(t, o)

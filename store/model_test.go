@@ -258,7 +258,8 @@ func (r *modelRun) lease() {
 	now := r.clock.Now()
 	r.expire(now)
 	want := r.leasable(now)
-	doubtful, cools := r.o.index.absent() > 0, r.o.index.all.count[setCooling] > 0
+	before := r.o.index.Counts()
+	doubtful, cools := before.Pending > before.Held, before.Cooling > 0
 	n := 1 + r.rnd.IntN(8)
 	ttl := time.Duration(1+r.rnd.IntN(120)) * time.Second
 	records, err := r.o.Lease(n, ttl)
@@ -381,7 +382,7 @@ func (r *modelRun) release() {
 	}
 	r.wantLeaseError(r.o.Release(retries...), leased, all)
 	for _, seq := range leased {
-		if _, noted := r.o.index.notes[seq]; !noted { // it cools: too many failed before
+		if _, _, tried := r.o.index.Attempt(seq); !tried { // it cools: too many failed before
 			r.event(seq).attempts, r.event(seq).notBefore = 0, time.Time{}
 		}
 	}
@@ -543,7 +544,7 @@ func (r *modelRun) restart() {
 
 // crash goes on with a copy of the files, as a kill would leave them.
 func (r *modelRun) crash() {
-	if err := r.o.change(&changeOp{}); err != nil { // the committer has nothing to do now
+	if err := r.o.change(context.Background(), &changeOp{}); err != nil { // the committer has nothing to do now
 		r.Fatal(err)
 	}
 	dir := copied(r.T, r.dir)
@@ -563,8 +564,8 @@ func (r *modelRun) reopened(dir string) {
 	for i := range r.events {
 		e := &r.events[i]
 		e.waiting = false
-		a := r.o.index.notes[uint64(i+1)] // what a crash may forget of it is tested elsewhere
-		e.leasedUntil, e.notBefore, e.attempts = time.Time{}, a.at, a.attempts
+		e.leasedUntil = time.Time{}
+		e.attempts, e.notBefore, _ = r.o.index.Attempt(uint64(i + 1)) // what a crash may forget of it is tested elsewhere
 	}
 	r.duplicate = r.o.Counts().Duplicate
 	for id := range r.ids {
@@ -652,7 +653,7 @@ func (r *modelRun) check() {
 		want[r.model.state(uint64(i+1))]++
 	}
 	r.o.Due() // ends what ran out
-	r.o.locked(func(x *index) { checkIndex(r.T, x) })
+	checkIndex(r.T, r.o)
 	r.checkSure()
 	c = r.o.Counts()
 	if c.State != want {
@@ -668,13 +669,11 @@ func (r *modelRun) check() {
 // on disk only.
 func (r *modelRun) checkSure() {
 	r.Helper()
-	r.o.locked(func(x *index) {
-		for i := range r.events {
-			seq := uint64(i + 1)
-			w, ok := x.waybills[x.hash(scan.WaybillID(r.events[i].waybill))]
-			if ok && w.is(waybillSure) && seq < w.head && x.all.has(setPending, seq) {
-				r.Errorf("%d is pending before %d, of which nothing should be", seq, w.head)
-			}
+	for i := range r.events {
+		seq := uint64(i + 1)
+		first, sure := r.o.index.First(scan.WaybillID(r.events[i].waybill))
+		if sure && seq < first && r.o.index.IsPending(seq) {
+			r.Errorf("%d is pending before %d, of which nothing should be", seq, first)
 		}
-	})
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
 	"scanrelay/store/durable"
+	"scanrelay/store/format"
 	"scanrelay/store/quarantine"
 )
 
@@ -97,17 +98,17 @@ func contents(t *testing.T, dir string) map[string]string {
 // A file of a newer version is refused with its own sentinel, and not set aside
 // as damaged.
 func TestNewerFileIsRefused(t *testing.T) {
-	for _, name := range []string{segmentName(1), quarantine.FileName} {
+	for _, name := range []string{format.Name(1), quarantine.FileName} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			o := open(t, dir, small(newTestClock()))
 			closeChecked(t, o)
 			path := filepath.Join(dir, name)
-			db, err := bolt.Open(path, 0o600, boltpage.Options(minSegmentSize, false))
+			db, err := bolt.Open(path, 0o600, boltpage.Options(format.MinSize, false))
 			if err != nil {
 				t.Fatal(err)
 			}
-			m := codec.FileMeta{Format: codec.Version + 1, Number: 1, First: 1, Size: minSegmentSize}
+			m := codec.FileMeta{Format: codec.Version + 1, Number: 1, First: 1, Size: format.MinSize}
 			err = db.Update(func(tx *bolt.Tx) error { return tx.Bucket(codec.MetaBucket).Put(codec.MetaKey, m.Encode()) })
 			if err := errors.Join(err, db.Close()); err != nil {
 				t.Fatal(err)
@@ -177,7 +178,7 @@ func TestTooSmall(t *testing.T) {
 // at all.
 func TestInterruptedCreation(t *testing.T) {
 	dir := t.TempDir()
-	temp := filepath.Join(dir, segmentName(1)+durable.TempSuffix)
+	temp := filepath.Join(dir, format.Name(1)+durable.TempSuffix)
 	if err := os.WriteFile(temp, []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}

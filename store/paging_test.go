@@ -63,7 +63,7 @@ func TestPagedOrderPerWaybill(t *testing.T) {
 			waybills[r.Event.Waybill], last[r.Event.Waybill] = true, r.ID.Seq
 		}
 		seen += len(recs)
-		if held := o.index.all.count[setHeld]; held > 4*size {
+		if held := o.index.Counts().Held; held > 4*size {
 			t.Fatalf("%d are held with windows of %d", held, size)
 		}
 		settle(t, o, event.Pushed, recs...)
@@ -118,7 +118,6 @@ func TestPagedEarlierComesFirst(t *testing.T) {
 	mustAppend(t, o, newEvent("hidden", "second", 1795100001))
 	for _, o := range []*Outbox{o, open(t, copied(t, dir), paged(clock, 16))} {
 		syncAll(t, o)
-		o.index.youngest = false // the next lease begins with the youngest
 		if got := mustLease(t, o, 1); len(got) != 1 || got[0].Event.EventID != "first" {
 			t.Errorf("leased %+v", got)
 		}
@@ -141,8 +140,8 @@ func TestPagedWaiting(t *testing.T) {
 	if err := o.Synced(n, nil, waiting); err != nil {
 		t.Fatal(err)
 	}
-	if c := o.Counts(); c.State[event.AwaitingWaybill] != n || o.index.all.count[setHeld] != 0 {
-		t.Fatalf("%v, %d held", c.State, o.index.all.count[setHeld])
+	if c := o.Counts(); c.State[event.AwaitingWaybill] != n || o.index.Counts().Held != 0 {
+		t.Fatalf("%v, %d held", c.State, o.index.Counts().Held)
 	}
 	if got := mustLease(t, o, 10); len(got) != 0 {
 		t.Fatalf("leased %v", seqsOf(got))
@@ -240,77 +239,6 @@ func TestPagedUnderLoad(t *testing.T) {
 	}
 }
 
-// While somebody looks for what comes before a waybill's head, the centre may end
-// that head. What was found then says nothing about the next one.
-func TestPagedHeadEndsMeanwhile(t *testing.T) {
-	o := open(t, fastDir(t), paged(newTestClock(), 16))
-	mustAppend(t, o, newEvent("X", "x", 1795000000))
-	o.locked(func(x *index) { // as if the window were full
-		x.shelve(1)
-		x.low = 1
-	})
-	mustAppend(t, o, newEvent("W", "a", 1795000001), newEvent("W", "b", 1795000002), newEvent("W", "c", 1795000003))
-	syncAll(t, o)
-	var doubts []doubt
-	o.locked(func(x *index) { _, doubts = x.lease(1, time.Minute, &turns{}) })
-	if len(doubts) != 1 || doubts[0].head != 2 {
-		t.Fatalf("doubts %v", doubts)
-	}
-	if err := o.Rewind(1); err != nil {
-		t.Fatal(err)
-	}
-	if err := o.Synced(4, []event.Settlement{{Seq: 2, Outcome: event.Superseded}}, []uint64{3}); err != nil {
-		t.Fatal(err)
-	}
-	if err := o.settleDoubts(doubts); err != nil {
-		t.Fatal(err)
-	}
-	if got := seqsOf(mustLease(t, o, 5)); slices.Contains(got, 4) || !slices.Contains(got, 3) {
-		t.Errorf("leased %v: 3 comes before 4", got)
-	}
-	o.locked(func(x *index) { checkIndex(t, x) })
-}
-
-// Whether an event is on disk only or in memory, and moves from one to the other
-// just now, Newer knows it.
-func TestPagedNewerWhileItMoves(t *testing.T) {
-	o := open(t, fastDir(t), paged(newTestClock(), 16))
-	mustAppend(t, o, newEvent("W", "a", 1795000000), newEvent("W", "b", 1795000001), newEvent("X", "x", 1795000000), newEvent("Y", "y", 1795000000))
-	syncAll(t, o)
-	var entry entry
-	o.locked(func(x *index) {
-		x.shelve(3) // something is on disk only all the while
-		entry = *x.get(2)
-	})
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for out := true; ; out = !out {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			o.locked(func(x *index) {
-				if out {
-					x.shelve(2)
-				} else {
-					x.hold(2, entry, 0)
-				}
-			})
-		}
-	}()
-	for range 20000 {
-		if at, ok, err := o.Newer("W", 1); at != 1795000001 || !ok || err != nil {
-			t.Errorf("newer: %d %t %v", at, ok, err)
-			break
-		}
-	}
-	close(stop)
-	<-stopped
-	o.locked(func(x *index) { x.low = 1 })
-}
-
 // A waybill that is scanned over and over, as the label with which a scanner is
 // tried out, has thousands of events: they are pushed in order, and not all of them
 // are held because the first one has to be looked for.
@@ -338,7 +266,7 @@ func TestPagedManyOfOneWaybill(t *testing.T) {
 		if len(got) != 1 || got[0].ID.Seq != want {
 			t.Fatalf("leased %v, want %d", seqsOf(got), want)
 		}
-		if held := o.index.all.count[setHeld]; held > maxEarlier+4*size {
+		if held := o.index.Counts().Held; held > 64+4*size {
 			t.Fatalf("%d are held", held)
 		}
 		settle(t, o, event.Pushed, got...)

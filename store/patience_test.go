@@ -12,7 +12,7 @@ import (
 // one, a scan, and a stop don't wait.
 func TestOutcomesWaitForCompany(t *testing.T) {
 	opts := small(newTestClock())
-	opts.patience = time.Hour // so that only company ends it
+	opts.batchDelay = time.Hour // so that only company ends it
 	var commits []int
 	opts.OnCommit = func(_ time.Duration, n int) { commits = append(commits, n) }
 	o := open(t, t.TempDir(), opts)
@@ -28,7 +28,7 @@ func TestOutcomesWaitForCompany(t *testing.T) {
 	}
 	queued := func(n int) {
 		t.Helper()
-		for end := time.Now().Add(5*time.Minute); o.queue.len() < n; time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(5 * time.Minute); o.queue.len() < n; time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatal("an outcome did not wait")
 			}

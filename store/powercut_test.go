@@ -72,7 +72,7 @@ func powerRun(dir string) error {
 				return err
 			}
 			// The committer's first look at what is past retain comes before.
-			if err := o.change(&changeOp{set: func(*group) {}}); err != nil {
+			if err := o.change(context.Background(), &changeOp{set: func(*group) {}}); err != nil {
 				return err
 			}
 		}

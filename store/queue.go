@@ -3,8 +3,6 @@ package store
 import (
 	"sync"
 	"time"
-
-	"scanrelay/store/event"
 )
 
 // op is one caller's part of a commit.
@@ -15,15 +13,15 @@ type op interface {
 	// stage adds to g what has to be written. The committer calls it, perhaps
 	// again after a commit failed. An error fails this op alone.
 	stage(g *group) error
-	// Apply takes into memory what is on disk now. Outbox.mu is held.
-	Apply(o *Outbox, g *group)
-	// Finish hears the result, outside of all locks, in order of submission.
-	Finish(err error)
+	// apply takes into memory what is on disk now. committer.mu is held.
+	apply(g *group)
+	// finish hears the result, outside of all locks, in order of submission.
+	finish(err error)
 	// weight is how many bytes the op adds to a segment, about.
 	weight() int
-	// patient reports whether the op may wait a little for others to share a
+	// urgent reports whether the op may not wait a little for others to share a
 	// commit with.
-	patient() bool
+	urgent() bool
 }
 
 // queueBytes bounds what waits for the committer: intake is told to wait above
@@ -35,7 +33,7 @@ type queue struct {
 	mu     sync.Mutex
 	ops    []op
 	bytes  int
-	urgent int // ops that are not patient
+	urgent int // ops that are
 	closed bool
 	wake   chan struct{} // cap 1
 	onRoom func()        // called when bytes fell below the bound
@@ -46,12 +44,12 @@ func (q *queue) push(ops ...op) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
-		return event.ErrClosed
+		return ErrClosed
 	}
 	q.ops = append(q.ops, ops...)
 	for _, o := range ops {
 		q.bytes += o.weight()
-		if !o.patient() {
+		if o.urgent() {
 			q.urgent++
 		}
 	}
@@ -69,7 +67,7 @@ func (q *queue) take(limit int) []op {
 	}
 	ops := q.ops[:n:n]
 	for _, o := range ops {
-		if !o.patient() {
+		if o.urgent() {
 			q.urgent--
 		}
 	}
@@ -86,14 +84,14 @@ func (q *queue) take(limit int) []op {
 	return ops
 }
 
-// lull waits, for limit at most, while all that is there is patient.
-func (q *queue) lull(limit time.Duration, stop <-chan struct{}) {
-	if q.hasUrgent() {
+// await waits until enough is there, for limit at most.
+func (q *queue) await(limit time.Duration, stop <-chan struct{}, enough func() bool) {
+	if enough() {
 		return
 	}
 	end := time.NewTimer(limit)
 	defer end.Stop()
-	for !q.hasUrgent() {
+	for !enough() {
 		select {
 		case <-q.wake:
 		case <-end.C:
@@ -127,23 +125,4 @@ func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
-}
-
-// linger waits until n ops are there, at most for limit: producers that were
-// just answered get the time to come back into the same commit.
-func (q *queue) linger(n int, limit time.Duration, stop <-chan struct{}) {
-	if q.len() >= n {
-		return
-	}
-	end := time.NewTimer(limit)
-	defer end.Stop()
-	for q.len() < n {
-		select {
-		case <-q.wake:
-		case <-end.C:
-			return
-		case <-stop:
-			return
-		}
-	}
 }

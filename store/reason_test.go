@@ -15,6 +15,7 @@ import (
 	"scanrelay/store/codec"
 	"scanrelay/store/crypt"
 	"scanrelay/store/event"
+	"scanrelay/store/format"
 )
 
 // discarded makes an outbox with an event that was discarded, and
@@ -33,7 +34,7 @@ func discarded(t *testing.T, dir string, c *testClock) {
 
 func editNewest(t *testing.T, dir string, change func(tx *bolt.Tx) error) {
 	t.Helper()
-	db, err := boltpage.OpenDB(filepath.Join(dir, segmentName(1)), minSegmentSize, false)
+	db, err := boltpage.OpenDB(filepath.Join(dir, format.Name(1)), format.MinSize, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,27 +63,36 @@ func TestReasonIsRebuilt(t *testing.T) {
 		t.Error(r.text())
 	}
 	// The leaf of events; notes stand in the root.
-	pages := pagesHolding(t, filepath.Join(dir, segmentName(1)), bucketEvents)
-	overwrite(t, filepath.Join(dir, segmentName(1)), pages[0]*boltpage.PageSize+8, 8)
+	pages := pagesHolding(t, filepath.Join(dir, format.Name(1)), format.BucketEvents)
+	overwrite(t, filepath.Join(dir, format.Name(1)), pages[0]*boltpage.PageSize+8, 8)
 	o := open(t, dir, small(c))
 	if o.Counts().Damaged == "" {
 		t.Error("it was not rebuilt")
 	}
 	var got event.Reply
-	err := o.eachNote(o.journal.oldest(), func(in *segment, key uint64, n *event.Note) {
-		if n.Outcome == event.Discarded && in.cipher.DecryptReason(key, n) == nil {
+	p, err := boltpage.Open(filepath.Join(dir, format.Name(1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	p.Walk(func(bucket string, key, value []byte) {
+		if bucket != string(format.BucketNotes) {
+			return
+		}
+		n, err := codec.DecodeNote(key, value)
+		if err == nil && n.Outcome == event.Discarded && o.journal.Cipher(1).DecryptReason(codec.Seq(key), &n) == nil {
 			got = n.Last
 		}
-	})
-	if err != nil || got.Reason != "typed by a person" {
-		t.Errorf("%+v, %v", got, err)
+	}, func(_, what string) { t.Error(what) })
+	if got.Reason != "typed by a person" {
+		t.Errorf("%+v", got)
 	}
 }
 
 // pagesHolding lists the pages of a bucket that has its own.
 func pagesHolding(t *testing.T, path string, bucket []byte) (pages []int64) {
 	t.Helper()
-	db, err := boltpage.OpenDB(path, minSegmentSize, true)
+	db, err := boltpage.OpenDB(path, format.MinSize, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +114,7 @@ func TestReasonInClearIsRead(t *testing.T) {
 		c := newTestClock()
 		discarded(t, dir, c)
 		editNewest(t, dir, func(tx *bolt.Tx) error {
-			b := tx.Bucket(bucketNotes)
+			b := tx.Bucket(format.BucketNotes)
 			key, value := b.Cursor().Last()
 			n, err := codec.DecodeNote(key, value)
 			if err != nil || n.Outcome != event.Discarded {
@@ -139,7 +149,7 @@ func TestReasonOfAnotherKey(t *testing.T) {
 	c := newTestClock()
 	discarded(t, dir, c)
 	editNewest(t, dir, func(tx *bolt.Tx) error {
-		b := tx.Bucket(bucketNotes)
+		b := tx.Bucket(format.BucketNotes)
 		key, _ := b.Cursor().Last()
 		n := event.Note{Kind: event.NoteOutcome, Seq: 1, Outcome: event.Discarded, At: c.Now(), Last: event.Reply{Reason: "secret"}}
 		return b.Put(bytes.Clone(key), otherCipher(t).EncodeNote(key, &n))
@@ -160,7 +170,7 @@ func TestLaterNotesArePassedOver(t *testing.T) {
 	c := newTestClock()
 	discarded(t, dir, c)
 	editNewest(t, dir, func(tx *bolt.Tx) error {
-		b := tx.Bucket(bucketNotes)
+		b := tx.Bucket(format.BucketNotes)
 		last, _ := b.Cursor().Last()
 		for i, body := range []string{"\x05", "\x06some fields of later", "\xff\x00\x01", "\x01\x20\x02\x00later"} {
 			key := codec.Key(codec.Seq(last) + 1 + uint64(i))

@@ -2,11 +2,9 @@ package store
 
 import (
 	"context"
-	"fmt"
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
-	"scanrelay/store/crypt"
 	"scanrelay/store/quarantine"
 )
 
@@ -15,24 +13,6 @@ type (
 	Quarantined = quarantine.Entry
 	Replayed    = quarantine.Replayed
 )
-
-func (o *Outbox) openQuarantine() error {
-	opts := quarantine.Options{Size: o.opts.QuarantineSize, Count: o.opts.QuarantineCount, Logger: o.opts.Logger, Commit: o.opts.commit}
-	q, aside, err := quarantine.Open(o.dir, opts, o.journal.keys.Cipher(crypt.QuarantineKey))
-	if aside != "" {
-		o.damage = append(o.damage, "the quarantine was damaged; kept as "+aside)
-	}
-	o.quarantine = q
-	return err
-}
-
-// Quarantine gives everything in quarantine to fn, oldest first.
-func (o *Outbox) Quarantine(ctx context.Context, fn func(Quarantined) error) error {
-	if err := o.quarantine.Each(ctx, fn); err != nil {
-		return fmt.Errorf("read quarantine: %w", err)
-	}
-	return nil
-}
 
 // Replay has what is in quarantine understood anew; see quarantine.Replay.
 func (o *Outbox) Replay(ctx context.Context, understand func(Quarantined) (scan.Batch, bool)) (Replayed, error) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"scanrelay/store/event"
+	"scanrelay/store/format"
 )
 
 // roll begins a new segment in an outbox whose committer has nothing to do.
@@ -95,7 +96,7 @@ func TestCrashBeforeUnlink(t *testing.T) {
 	syncAll(t, o)
 	pushAll(t, o)
 	roll(t, o)
-	path := filepath.Join(dir, segmentName(1))
+	path := filepath.Join(dir, format.Name(1))
 	kept, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"scanrelay/store/crypt"
+	"scanrelay/store/format"
 	"scanrelay/store/quarantine"
 )
 
@@ -28,7 +29,7 @@ func TestOpenDamaged(t *testing.T) {
 		w.copyTo(t, dir, i%2 == 0)
 		what := "nothing"
 		if i > 0 {
-			what = spoil(t, filepath.Join(dir, segmentName(uint64(1+i%3))), rnd, i)
+			what = spoil(t, filepath.Join(dir, format.Name(uint64(1+i%3))), rnd, i)
 		}
 		before := contents(t, dir)
 		r, err := OpenDamaged(dir)
@@ -81,8 +82,8 @@ func TestOpenDamagedRefuses(t *testing.T) {
 	dir := fastDir(t)
 	w.copyTo(t, dir, true)
 	for n := range 3 {
-		path := filepath.Join(dir, segmentName(uint64(n+1)))
-		if err := os.WriteFile(path, make([]byte, minSegmentSize), 0o600); err != nil {
+		path := filepath.Join(dir, format.Name(uint64(n+1)))
+		if err := os.WriteFile(path, make([]byte, format.MinSize), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"scanrelay/agent/scan"
 	"scanrelay/store/event"
 )
 
@@ -15,198 +16,159 @@ import (
 // event is the youngest, half of the oldest. They are the caller's until
 // Settle, Release or Park, or until ttl is over. ErrFull while not even
 // outcomes could be written: a push whose outcome is lost is pushed twice.
-func (o *Outbox) Lease(max int, ttl time.Duration) ([]event.Record, error) {
-	o.leasing.Lock() // what one reads from disk for its lease is not for another
-	defer o.leasing.Unlock()
-	seqs, err := o.claim(max, ttl)
-	if err != nil {
-		o.unlease(seqs)
+func (o *Outbox) Lease(max int, ttl time.Duration) (records []Record, err error) {
+	if err := o.settling(); err != nil {
 		return nil, fmt.Errorf("lease: %w", err)
 	}
+	claims, err := o.index.Lease(max, ttl)
+	if err != nil {
+		return nil, fmt.Errorf("lease: %w", err)
+	}
+	seqs := make([]uint64, len(claims))
+	leases := make(map[uint64]Lease, len(claims))
+	for i, c := range claims {
+		seqs[i], leases[c.Seq] = c.Seq, c.Lease
+	}
+	records, bad, err := o.journal.Records(seqs)
+	if err != nil {
+		o.index.Unlease(claims)
+		return nil, fmt.Errorf("lease: %w", err)
+	}
+	for i := range records {
+		records[i].Lease = leases[records[i].ID.Seq]
+	}
+	return records, o.bury(bad, leases)
+}
+
+// bury makes dead letters of leased events that cannot be read: they must not
+// hold the later events of their waybills. It raises the alarm.
+func (o *Outbox) bury(seqs []uint64, leases map[uint64]Lease) error {
 	if len(seqs) == 0 {
-		return nil, nil
+		return nil
 	}
-	return o.leasedRecords(seqs)
-}
-
-// claim leases up to max events, and brings in what is needed for that.
-func (o *Outbox) claim(max int, ttl time.Duration) (seqs []uint64, err error) {
-	var turns turns
-	for len(seqs) < max {
-		var want []uint64
-		var doubts []doubt
-		o.locked(func(x *index) {
-			if err = o.leasableLocked(); err != nil {
-				return
-			}
-			x.expire()
-			if want = x.wanted(); len(want) > 0 {
-				return
-			}
-			var got []uint64
-			got, doubts = x.lease(max-len(seqs), ttl, &turns)
-			seqs = append(seqs, got...)
-		})
-		switch {
-		case err != nil:
-			return seqs, err
-		case len(want) > 0:
-			err = o.bring(want)
-		case len(doubts) > 0:
-			err = o.settleDoubts(doubts)
-		default:
-			return seqs, nil
-		}
-		if err != nil {
-			return seqs, err
-		}
+	dead := make([]Settlement, len(seqs))
+	for i, seq := range seqs {
+		dead[i] = Settlement{Seq: seq, Lease: leases[seq], Outcome: Dead, Last: Reply{Reason: "the record cannot be read from disk"}}
 	}
-	return seqs, nil
-}
-
-func (o *Outbox) leasableLocked() error {
-	if o.failure != nil {
-		return o.failure
+	op, _ := o.settlement(dead)
+	err := o.submit(op)
+	o.opts.Logger.Error("events cannot be read from disk and are dead letters; a restart mends what can be mended", "seqs", seqs)
+	what, metErr := o.journal.MetDamage(seqs)
+	if what != "" {
+		metErr = o.submit(&changeOp{set: func(g *group) { g.State.AddDamage(what) }})
 	}
-	if o.stuck {
-		return event.ErrFull
-	}
-	return nil
-}
-
-// unlease gives events back as they were.
-func (o *Outbox) unlease(seqs []uint64) {
-	o.locked(func(x *index) {
-		for _, seq := range seqs {
-			if _, leased := x.leases[seq]; leased {
-				x.endLease(seq)
-			}
-		}
-	})
-}
-
-// leasedRecords reads what was leased. What cannot be read is a dead letter:
-// it must not hold the later events of its waybill.
-func (o *Outbox) leasedRecords(seqs []uint64) ([]event.Record, error) {
-	records, bad, err := o.records(seqs)
-	if err != nil {
-		o.unlease(seqs)
-		return nil, fmt.Errorf("lease: %w", err)
-	}
-	o.locked(func(x *index) {
-		for i := range records {
-			records[i].Lease = x.leases[records[i].ID.Seq].id
-		}
-	})
-	if len(bad) == 0 {
-		return records, nil
-	}
-	var dead []event.Settlement
-	for _, seq := range bad {
-		dead = append(dead, event.Settlement{Seq: seq, Outcome: event.Dead, Last: event.Reply{Reason: "the record cannot be read from disk"}})
-	}
-	c, _ := o.settlement(dead)
-	return records, errors.Join(o.submit(c), o.metDamage(bad))
+	return errors.Join(err, metErr)
 }
 
 // Due returns when Lease may find more than it does now: the present moment if
 // it would find something. !ok: not before Pushable says so.
-func (o *Outbox) Due() (next time.Time, ok bool) {
-	o.locked(func(x *index) {
-		x.expire()
-		next, ok = x.due()
-	})
-	return next, ok
-}
+func (o *Outbox) Due() (next time.Time, ok bool) { return o.index.Due() }
 
 // Settle ends leased events, each with its outcome, in one commit, and returns
 // when it is on disk. Events whose lease ran out are left as they are and named
 // in an error that is ErrNotLeased; the others are settled all the same. After
 // ErrFull nothing is settled and the leases hold on. When ctx ends first, the
 // settlement goes on behind.
-func (o *Outbox) Settle(ctx context.Context, s []event.Settlement) error {
+func (o *Outbox) Settle(ctx context.Context, s []Settlement) error {
 	for i := range s {
-		if !s[i].Outcome.Finished() || s[i].Outcome == event.Discarded {
+		if !s[i].Outcome.Finished() || s[i].Outcome == Discarded {
 			return fmt.Errorf("settle %d: %s is no outcome of a push", s[i].Seq, s[i].Outcome)
 		}
 	}
-	c, missing := o.settlement(s)
-	if len(c.notes) > 0 {
-		if err := o.changeCtx(ctx, c); err != nil {
+	op, missing := o.settlement(s)
+	if len(op.notes) > 0 {
+		if err := o.change(ctx, op); err != nil {
 			return fmt.Errorf("settle: %w", err)
 		}
 	}
-	if len(missing) > 0 {
-		return fmt.Errorf("settle %v: %w", missing, event.ErrNotLeased)
+	return notLeased("settle", missing)
+}
+
+func notLeased(what string, missing []uint64) error {
+	if len(missing) == 0 {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%s %v: %w", what, missing, ErrNotLeased)
 }
 
 // settlement makes the change that settles what is leased of s.
-func (o *Outbox) settlement(s []event.Settlement) (c *changeOp, missing []uint64) {
-	c = &changeOp{}
-	o.locked(func(x *index) {
-		for i := range s {
-			if !x.leased(s[i].Seq, s[i].Lease) {
-				missing = append(missing, s[i].Seq)
-				continue
-			}
-			x.settling(s[i].Seq, true)
-			c.notes = append(c.notes, s[i].Note(x.now))
-			c.noHurry = s[i].NoHurry && (c.noHurry || len(c.notes) == 1)
-		}
-	})
-	c.then = func(g *group) {
-		for i := range c.notes {
-			o.ended(g.segment, &c.notes[i])
-		}
+func (o *Outbox) settlement(s []Settlement) (op *changeOp, missing []uint64) {
+	held, missing := o.index.BeginSettling(s)
+	op = o.endings(held)
+	op.revert = func() { o.index.AbortSettling(held) }
+	op.delay = true
+	for i := range held {
+		op.delay = op.delay && held[i].NoHurry
 	}
-	c.revert = func() {
-		o.locked(func(x *index) {
-			for i := range c.notes {
-				x.settling(c.notes[i].Seq, false)
-			}
-		})
-	}
-	return c, missing
+	return op, missing
 }
 
-// ended counts an outcome whose note stands in segment s. mu is held.
-func (o *Outbox) ended(s *segment, n *event.Note) {
-	o.index.remove(n.Seq)
-	s.totals.settled[n.Outcome]++
-	o.totals.settled[n.Outcome]++
-	o.totals.outcome[n.Outcome]++
-	holder := o.journal.find(n.Seq)
-	holder.totals.outcome[n.Outcome]++
-	if n.At.After(holder.finished) {
-		holder.finished = n.At
+// endings makes a change that ends events.
+func (o *Outbox) endings(s []Settlement) *changeOp {
+	now := o.opts.Now()
+	op := &changeOp{notes: make([]event.Note, len(s))}
+	for i := range s {
+		op.notes[i] = s[i].Note(now)
 	}
-	if n.Outcome == event.Dead {
-		o.index.dead[n.Seq] = struct{}{}
-		return // a dead letter pins its segment
+	op.then = func() {
+		for i := range s {
+			o.index.End(s[i].Seq, s[i].Outcome)
+		}
 	}
-	holder.open--
+	return op
 }
 
 // Release gives leased events back, to be leased again at their time. Those
 // whose lease ran out are named in an error that is ErrNotLeased.
-func (o *Outbox) Release(r ...event.Retry) error {
-	var missing []uint64
-	o.locked(func(x *index) {
-		for i := range r {
-			if x.leased(r[i].Seq, r[i].Lease) {
-				x.retry(r[i])
-			} else {
-				missing = append(missing, r[i].Seq)
-			}
-		}
-		if len(x.unsaved) > 0 {
-			o.dirtyLocked(attemptsLag)
-		}
-	})
-	if len(missing) > 0 {
-		return fmt.Errorf("release %v: %w", missing, event.ErrNotLeased)
+func (o *Outbox) Release(r ...Retry) error {
+	missing := o.index.Release(r)
+	if o.index.Counts().Unsaved > 0 {
+		o.mu.Lock()
+		o.dirtyLocked(attemptsLag)
+		o.mu.Unlock()
 	}
-	return nil
+	return notLeased("release", missing)
+}
+
+// Park lets the waybills of leased events wait for data, with all of their
+// events that are synced. Events whose lease ran out are named in an error that
+// is ErrNotLeased.
+func (o *Outbox) Park(records ...Record) error {
+	missing, err := o.index.Park(records)
+	if err != nil {
+		return fmt.Errorf("park: %w", err)
+	}
+	return notLeased("park", missing)
+}
+
+// Waiting returns up to max events that wait for waybill data, in sequence order
+// after the number given, with where they stand; none: there are no more.
+func (o *Outbox) Waiting(max int, after uint64) ([]Record, error) {
+	for {
+		seqs := o.index.Waiting(max, after)
+		records, bad, err := o.journal.Records(seqs)
+		if err != nil {
+			return nil, fmt.Errorf("list waiting events: %w", err)
+		}
+		o.WakeEvents(bad...) // a lease finds that they cannot be read, and ends them
+		if len(records) > 0 || len(seqs) == 0 {
+			return records, nil
+		}
+		after = seqs[len(seqs)-1]
+	}
+}
+
+// Wake gives the events of waybills that waited for data to the push relay.
+func (o *Outbox) Wake(ids ...scan.WaybillID) error { return o.index.Wake(ids...) }
+
+// WakeEvents gives those of the events that wait for data to the push relay,
+// whatever else of their waybill waits.
+func (o *Outbox) WakeEvents(seqs ...uint64) { o.index.WakeEvents(seqs...) }
+
+// Newer returns the newest action_time among the events of the waybill that
+// this depot stored after seq: the pending ones, and for a dead letter that was
+// put back also those that were finished by then.
+func (o *Outbox) Newer(id scan.WaybillID, seq uint64) (newest int64, ok bool, err error) {
+	t, err := o.index.Newer(id, seq)
+	return t.Action, t.Known, err
 }

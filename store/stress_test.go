@@ -57,7 +57,7 @@ func runStress(t *testing.T, seed uint64) {
 	}
 	stop()
 	others.Wait()
-	s.o.locked(func(x *index) { checkIndex(t, x) })
+	checkIndex(t, s.o)
 	closeChecked(t, s.o)
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
+	"scanrelay/store/format"
 	"scanrelay/store/internal/storetest"
 )
 
@@ -77,7 +78,7 @@ func TestFailingSystemCalls(t *testing.T) {
 func TestReadsAreTriedAgain(t *testing.T) {
 	for when := 1; when <= 60; when += 6 {
 		dir := fastDir(t) // of this segment the process reads all when it opens the outbox again
-		said, how := runFaulty(t, dir, "pread64", "EIO", fmt.Sprint(when), filepath.Join(dir, segmentName(4)))
+		said, how := runFaulty(t, dir, "pread64", "EIO", fmt.Sprint(when), filepath.Join(dir, format.Name(4)))
 		checkImage(t, dir, said, fmt.Sprintf("read %d fails: %s", when, how))
 	}
 }

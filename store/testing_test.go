@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"golang.org/x/sys/unix"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,7 +15,9 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/event"
+	"scanrelay/store/format"
 	"scanrelay/store/internal/storetest"
+	"scanrelay/store/journal"
 	"scanrelay/store/quarantine"
 )
 
@@ -44,14 +47,14 @@ func (c *testClock) advance(d time.Duration) { c.set(c.Now().Add(d)) }
 
 // small are options whose segments are as small as they get.
 func small(c *testClock) Options {
-	return Options{MaxSize: 64 << 20, segmentSize: minSegmentSize, QuarantineSize: quarantine.MinSize, Now: c.Now}
+	return Options{MaxSize: 64 << 20, segmentSize: format.MinSize, QuarantineSize: quarantine.MinSize, Now: c.Now}
 }
 
 // fastDir is a folder in memory where there is one: thousands of runs would
 // wait for a disk that has nothing to do with what they test.
 func fastDir(t testing.TB) string {
 	dir, err := os.MkdirTemp("/dev/shm", "outbox")
-	if err != nil || freeBytes("/dev/shm") < 1<<30 {
+	if err != nil || freeOf("/dev/shm") < 1<<30 {
 		_ = os.Remove(dir) // empty
 		return t.TempDir()
 	}
@@ -233,4 +236,54 @@ func all(t testing.TB, o interface {
 		t.Fatal(err)
 	}
 	return records
+}
+
+// Names in the outbox's folder.
+const (
+	suspectName    = "suspect"
+	unreadableName = "unreadable"
+	cleanName      = "outbox.clean"
+	segmentPrefix  = "segment-"
+	segmentSuffix  = ".db"
+	registerSuffix = ".register"
+)
+
+const (
+	maxCarry = 512             // events that may be carried out of a segment
+	coolFor  = 5 * time.Minute // how long events cool when many fail
+)
+
+var errNoSpace = journal.ErrNoSpace
+
+func freeOf(dir string) int64 {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return 0
+	}
+	return int64(fs.Bavail) * int64(fs.Bsize)
+}
+
+func newest(o *Outbox) journal.Segment {
+	all := o.journal.Segments()
+	return all[len(all)-1]
+}
+
+// What the committer does by itself now and then; it has nothing to do meanwhile.
+
+func (o *Outbox) roll(intake bool) error { return o.journal.MakeRoom(1<<40, intake) }
+
+func (o *Outbox) dropOldest(force bool) error { return o.journal.DropOldest(force) }
+
+func (o *Outbox) retire() {
+	if err := o.journal.Retire(); err != nil {
+		o.fail(err)
+	}
+}
+
+// checkIndex holds that what is in memory agrees with itself.
+func checkIndex(t testing.TB, o *Outbox) {
+	t.Helper()
+	if err := o.index.Verify(); err != nil {
+		t.Error(err)
+	}
 }

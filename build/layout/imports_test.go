@@ -85,11 +85,37 @@ var arrows = []row{
 	},
 	{pkg: "store/internal/storetest", uses: []string{"agent/scan"}},
 
+	{pkg: "store/register", uses: []string{"store/codec", "store/durable", "agent/scan"}},
 	{
-		pkg:       "store",
-		uses:      []string{"store/event", "store/codec", "store/crypt", "store/quarantine", "store/boltpage", "store/durable", "agent/scan"},
+		pkg:       "store/format", // of a segment's file
+		uses:      []string{"store/event", "store/codec", "store/boltpage", "store/durable", "agent/scan"},
+		libraries: []string{bbolt},
+	},
+
+	// The outbox's parts. The index knows no file: it declares how it reads one.
+	{
+		pkg:       "store/repair",
+		uses:      []string{"store/format", "store/register", "store/quarantine", "store/codec", "store/crypt", "store/boltpage", "store/durable"},
+		libraries: []string{bbolt},
+	},
+	{
+		pkg: "store/journal",
+		uses: []string{
+			"store/format", "store/register", "store/repair",
+			"store/event", "store/codec", "store/crypt", "store/boltpage", "store/durable", "agent/scan",
+		},
 		libraries: []string{bbolt, xSys},
-		tests:     []string{"store/internal/storetest"},
+	},
+	{pkg: "store/index", uses: []string{"store/event", "store/codec", "agent/scan"}},
+
+	{
+		pkg: "store",
+		uses: []string{
+			"store/journal", "store/index", "store/repair", "store/format", "store/quarantine",
+			"store/event", "store/codec", "store/crypt", "store/boltpage", "store/durable", "agent/scan",
+		},
+		libraries: []string{bbolt},
+		tests:     []string{"store/internal/storetest", "store/register", xSys},
 	},
 	// The centre's state: contract, judging, and a store for one process.
 	{pkg: "store/snapshot", uses: []string{"agent/scan"}},

@@ -1,0 +1,57 @@
+package format
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Ends of the names of a segment and of its register.
+const (
+	prefix         = "segment-"
+	suffix         = ".db"
+	registerSuffix = ".register"
+)
+
+// Name returns the name of a segment's file.
+func Name(number uint64) string { return fmt.Sprintf("%s%08d%s", prefix, number, suffix) }
+
+// Number reads a segment's number from its file's name.
+func Number(name string) (uint64, bool) {
+	digits, ok := strings.CutPrefix(name, prefix)
+	if ok {
+		digits, ok = strings.CutSuffix(digits, suffix)
+	}
+	n, err := strconv.ParseUint(digits, 10, 64)
+	return n, ok && err == nil
+}
+
+// List returns the numbers of the segments in dir, rising.
+func List(dir string) (numbers []uint64, err error) {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("list outbox: %w", err)
+	}
+	for _, f := range files {
+		if n, ok := Number(f.Name()); ok {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers, nil
+}
+
+// RegisterPath returns the path of the register of the segment at a path.
+func RegisterPath(path string) string { return strings.TrimSuffix(path, suffix) + registerSuffix }
+
+// Registers lists the paths of all registers in dir.
+func Registers(dir string) ([]string, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, prefix+"*"+registerSuffix))
+	if err != nil {
+		return nil, fmt.Errorf("list registers: %w", err)
+	}
+	return paths, nil
+}

@@ -1,0 +1,135 @@
+package index
+
+import (
+	"time"
+
+	"scanrelay/store/event"
+)
+
+// Claim is a leased event.
+type Claim struct {
+	Seq   uint64
+	Lease event.Lease
+}
+
+// Lease claims up to max events that may be pushed now: synced, not waiting for
+// data, due, each the first pending one of its waybill, and none of a waybill
+// that has another one leased. Half of them are of the waybills whose last
+// event is the youngest, half of the oldest. What it needs for that it brings
+// in from disk.
+func (x *Index) Lease(max int, ttl time.Duration) (claims []Claim, err error) {
+	x.leasing.Lock()
+	defer x.leasing.Unlock()
+	var taken ends
+	for len(claims) < max && err == nil {
+		var want []uint64
+		var heads []unverified
+		x.locked(func(m *memory) {
+			m.expire()
+			if want = m.wanted(); len(want) > 0 {
+				return
+			}
+			var got []Claim
+			got, heads = m.lease(max-len(claims), ttl, &taken)
+			claims = append(claims, got...)
+		})
+		switch {
+		case len(want) > 0:
+			err = x.bring(want)
+		case len(heads) > 0:
+			err = x.verify(heads)
+		default:
+			return claims, nil
+		}
+	}
+	if err != nil {
+		x.Unlease(claims)
+		return nil, err
+	}
+	return claims, nil
+}
+
+// Unlease gives events back as they were.
+func (x *Index) Unlease(claims []Claim) {
+	x.locked(func(m *memory) {
+		for _, c := range claims {
+			if _, leased := m.leases[c.Seq]; leased {
+				m.endLease(c.Seq)
+			}
+		}
+	})
+}
+
+// Due returns when Lease may find more than it does now: the present moment if
+// it would find something. !ok: not before Pushable says so.
+func (x *Index) Due() (next time.Time, ok bool) {
+	x.locked(func(m *memory) {
+		m.expire()
+		next, ok = m.due()
+	})
+	return next, ok
+}
+
+// BeginSettling marks leased events as on their way to their outcomes: time no
+// longer ends their leases. It returns those whose lease holds, and the numbers
+// of the others.
+func (x *Index) BeginSettling(s []event.Settlement) (held []event.Settlement, missing []uint64) {
+	x.locked(func(m *memory) {
+		for _, one := range s {
+			if !m.leased(one.Seq, one.Lease) {
+				missing = append(missing, one.Seq)
+				continue
+			}
+			m.settling(one.Seq, true)
+			held = append(held, one)
+		}
+	})
+	return held, missing
+}
+
+// AbortSettling has the leases hold on of what could not be settled.
+func (x *Index) AbortSettling(s []event.Settlement) {
+	x.locked(func(m *memory) {
+		for i := range s {
+			m.settling(s[i].Seq, false)
+		}
+	})
+}
+
+// Reserve marks events that nobody leased as on their way to their outcomes,
+// and returns those that are pending.
+func (x *Index) Reserve(s []event.Settlement) (taken []event.Settlement) {
+	x.locked(func(m *memory) {
+		for _, one := range s {
+			if _, leased := m.leases[one.Seq]; !leased && m.all.has(setPending, one.Seq) {
+				m.leases[one.Seq] = lease{settling: true}
+				taken = append(taken, one)
+			}
+		}
+	})
+	return taken
+}
+
+// Unreserve takes that back.
+func (x *Index) Unreserve(s []event.Settlement) {
+	x.locked(func(m *memory) {
+		for i := range s {
+			delete(m.leases, s[i].Seq)
+		}
+	})
+}
+
+// Release gives leased events back, to be leased again at their time. It
+// returns the numbers of those whose lease ran out.
+func (x *Index) Release(r []event.Retry) (missing []uint64) {
+	x.locked(func(m *memory) {
+		for i := range r {
+			if m.leased(r[i].Seq, r[i].Lease) {
+				m.retry(r[i])
+			} else {
+				missing = append(missing, r[i].Seq)
+			}
+		}
+	})
+	return missing
+}

@@ -1,0 +1,153 @@
+package index
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"scanrelay/agent/scan"
+	"scanrelay/store/codec"
+	"scanrelay/store/event"
+)
+
+// fakeDisk has event i+1 of waybill fakeDisk[i], stored in the second i.
+type fakeDisk []scan.WaybillID
+
+func (d fakeDisk) head(seq uint64) *codec.Head {
+	at := 1795000000 + int64(seq)
+	return &codec.Head{Waybill: []byte(d[seq-1]), Time: at, Received: time.Unix(at, 0)}
+}
+
+func (d fakeDisk) Heads(seqs []uint64, fn func(uint64, *codec.Head) error) (bad []uint64, err error) {
+	for _, seq := range seqs {
+		if err := fn(seq, d.head(seq)); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+func (d fakeDisk) Begun(uint64) time.Time { return time.Time{} }
+
+func (d fakeDisk) Find(ids []scan.WaybillID, from, to uint64, holds func(first, last uint64) bool) (seqs []uint64, err error) {
+	if !holds(from, to) {
+		return nil, nil
+	}
+	for i, id := range d {
+		if seq := uint64(i + 1); seq >= from && seq <= to && slices.Contains(ids, id) {
+			seqs = append(seqs, seq)
+		}
+	}
+	return seqs, nil
+}
+
+// newIndex is one that holds all that is on the disk, synced.
+func newIndex(d fakeDisk) *Index {
+	x := New(d, 16, time.Now)
+	for i := range d {
+		x.Add(uint64(i+1), d.head(uint64(i+1)))
+	}
+	x.Rise(uint64(len(d)), nil)
+	return x
+}
+
+// While somebody looks for what comes before a waybill's head, the centre may end
+// that head. What was found then says nothing about the next one.
+func TestPagedHeadEndsMeanwhile(t *testing.T) {
+	d := fakeDisk{"X", "W", "W", "W"}
+	x := New(d, 16, time.Now)
+	x.Add(1, d.head(1))
+	x.locked(func(m *memory) { // as if the window were full
+		m.shelve(1)
+		m.low = 1
+	})
+	for seq := uint64(2); seq <= 4; seq++ {
+		x.Add(seq, d.head(seq))
+	}
+	x.Rise(4, nil)
+	var heads []unverified
+	x.locked(func(m *memory) { _, heads = m.lease(1, time.Minute, &ends{}) })
+	if len(heads) != 1 || heads[0].head != 2 {
+		t.Fatalf("unverified %v", heads)
+	}
+	x.Fall(1)
+	if taken := x.Reserve([]event.Settlement{{Seq: 2, Outcome: event.Superseded}}); len(taken) != 1 {
+		t.Fatalf("reserved %v", taken)
+	}
+	x.End(2, event.Superseded)
+	x.Rise(4, map[uint64]bool{3: true})
+	if err := x.verify(heads); err != nil {
+		t.Fatal(err)
+	}
+	claims, err := x.Lease(5, time.Minute)
+	held := func(seq uint64) bool {
+		return slices.ContainsFunc(claims, func(c Claim) bool { return c.Seq == seq })
+	}
+	if err != nil || held(4) || !held(3) {
+		t.Errorf("leased %v, %v: 3 comes before 4", claims, err)
+	}
+	if err := x.Verify(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Whether an event is on disk only or in memory, and moves from one to the other
+// just now, Newer knows it.
+func TestPagedNewerWhileItMoves(t *testing.T) {
+	d := fakeDisk{"W", "W", "X", "Y"}
+	x := newIndex(d)
+	var moving entry
+	x.locked(func(m *memory) {
+		m.shelve(3) // something is on disk only all the while
+		moving = *m.get(2)
+	})
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for out := true; ; out = !out {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			x.locked(func(m *memory) {
+				if out {
+					m.shelve(2)
+				} else {
+					m.hold(2, moving, 0)
+				}
+			})
+		}
+	}()
+	for range 20000 {
+		if at, err := x.Newer("W", 1); at.Action != d.head(2).Time || !at.Known || err != nil {
+			t.Errorf("newer: %+v %v", at, err)
+			break
+		}
+	}
+	close(stop)
+	<-stopped
+}
+
+// What waits for data wakes by its waybill, wherever it is.
+func TestWakeByWaybill(t *testing.T) {
+	d := fakeDisk{"A", "B", "A"}
+	x := newIndex(d)
+	claims, err := x.Lease(1, time.Minute)
+	if err != nil || len(claims) != 1 {
+		t.Fatal(claims, err)
+	}
+	record := event.Record{ID: event.ID{Seq: claims[0].Seq}, Lease: claims[0].Lease}
+	record.Event.Waybill = d[claims[0].Seq-1]
+	if missing, err := x.Park([]event.Record{record}); err != nil || len(missing) > 0 {
+		t.Fatal(missing, err)
+	}
+	parked := x.Waiting(9, 0)
+	if err := x.Wake("none"); err != nil || fmt.Sprint(x.Waiting(9, 0)) != fmt.Sprint(parked) {
+		t.Errorf("%v wait, want %v: %v", x.Waiting(9, 0), parked, err)
+	}
+	if err := x.Wake(record.Event.Waybill); err != nil || len(x.Waiting(9, 0)) > 0 {
+		t.Errorf("%v still wait: %v", x.Waiting(9, 0), err)
+	}
+}

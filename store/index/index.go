@@ -1,0 +1,247 @@
+package index
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"scanrelay/agent/scan"
+	"scanrelay/store/codec"
+	"scanrelay/store/event"
+)
+
+// Index knows where every event stands that is not finished, and which are dead
+// letters. All its methods may be called from any goroutine. Those that return
+// an error may read disk; the others only look at memory.
+type Index struct {
+	disk Disk
+	now  func() time.Time
+
+	leasing  sync.Mutex // what one lease reads from disk is not for another
+	pushable chan struct{}
+
+	mu     sync.Mutex // guards what follows; never held during I/O
+	memory *memory
+}
+
+// New returns an empty index, each of whose two windows holds size events; 0:
+// as many as usual.
+func New(disk Disk, size int, now func() time.Time) *Index {
+	if size == 0 {
+		size = windowSize
+	}
+	return &Index{disk: disk, now: now, pushable: make(chan struct{}, 1), memory: newMemory(size)}
+}
+
+// locked runs fn on what is in memory at this moment.
+func (x *Index) locked(fn func(m *memory)) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.memory.now = x.now()
+	fn(x.memory)
+	if x.memory.woken {
+		x.memory.woken = false
+		x.signal()
+	}
+}
+
+func (x *Index) signal() {
+	select {
+	case x.pushable <- struct{}{}:
+	default:
+	}
+}
+
+// Pushable receives when Lease may find more than it did before.
+func (x *Index) Pushable() <-chan struct{} { return x.pushable }
+
+// Add makes a new event pending.
+func (x *Index) Add(seq uint64, h *codec.Head) {
+	x.locked(func(m *memory) { m.add(seq, m.entryOf(h)) })
+}
+
+// End takes out an event that ended, with its lease. A dead letter is kept by
+// its number.
+func (x *Index) End(seq uint64, outcome event.State) {
+	x.locked(func(m *memory) {
+		m.remove(seq)
+		m.undead(seq)
+		if outcome == event.Dead {
+			m.dead[seq] = struct{}{}
+		}
+	})
+}
+
+// Requeue makes a dead letter pending that was put back at a moment; later is
+// what was stored after it for its waybill.
+func (x *Index) Requeue(seq uint64, h *codec.Head, at time.Time, later event.Later) {
+	x.locked(func(m *memory) {
+		m.undead(seq)
+		m.add(seq, m.entryOf(h))
+		m.learn(seq, func(a *attempt) { a.retriedAt, a.later = at, later })
+	})
+}
+
+// ClaimDead takes a dead letter for one change, so that no two work on the same.
+// false: it is none, or claimed.
+func (x *Index) ClaimDead(seq uint64) (ok bool) {
+	x.locked(func(m *memory) {
+		_, dead := m.dead[seq]
+		_, claimed := m.claimed[seq]
+		if ok = dead && !claimed; ok {
+			m.claimed[seq] = struct{}{}
+		}
+	})
+	return ok
+}
+
+// UnclaimDead gives dead letters back.
+func (x *Index) UnclaimDead(seqs []uint64) {
+	x.locked(func(m *memory) {
+		for _, seq := range seqs {
+			delete(m.claimed, seq)
+		}
+	})
+}
+
+// Dead lists the dead letters, rising.
+func (x *Index) Dead() (seqs []uint64) {
+	x.locked(func(m *memory) { seqs = slices.Sorted(maps.Keys(m.dead)) })
+	return seqs
+}
+
+// Pending lists up to max pending events from a number on, rising.
+func (x *Index) Pending(from uint64, max int) (seqs []uint64) {
+	x.locked(func(m *memory) { seqs = m.all.list(anyPending, from, maxSeq, max) })
+	return seqs
+}
+
+// PendingIn counts the pending events from one number to another.
+func (x *Index) PendingIn(from, to uint64) (n int) {
+	x.locked(func(m *memory) { n = m.all.countIn(anyPending, from, to) })
+	return n
+}
+
+// Unfinished lists what is pending or dead up to a number, in no order.
+func (x *Index) Unfinished(upTo uint64) (seqs []uint64) {
+	x.locked(func(m *memory) {
+		seqs = m.all.list(anyPending, 0, upTo, -1)
+		for seq := range m.dead {
+			if seq <= upTo {
+				seqs = append(seqs, seq)
+			}
+		}
+	})
+	return seqs
+}
+
+// IsPending reports whether an event is pending, IsDead whether it is a dead
+// letter.
+func (x *Index) IsPending(seq uint64) (pending bool) {
+	x.locked(func(m *memory) { pending = m.all.has(setPending, seq) })
+	return pending
+}
+
+// IsDead reports whether an event is a dead letter.
+func (x *Index) IsDead(seq uint64) (dead bool) {
+	x.locked(func(m *memory) { _, dead = m.dead[seq] })
+	return dead
+}
+
+// Describe completes records by what is in memory. Where a finished one stands
+// is on disk only.
+func (x *Index) Describe(records []event.Record) {
+	x.locked(func(m *memory) {
+		for i := range records {
+			r := &records[i]
+			r.State = m.state(r.ID.Seq)
+			if a, ok := m.attempts[r.ID.Seq]; ok {
+				r.Attempts, r.Last, r.RetriedAt = a.attempts, a.last, a.retriedAt
+			}
+		}
+	})
+}
+
+// Attempt returns how often a pending event was tried, and when it is due; !ok:
+// nothing is known of that.
+func (x *Index) Attempt(seq uint64) (n int, due time.Time, ok bool) {
+	x.locked(func(m *memory) {
+		var a attempt
+		a, ok = m.attempts[seq]
+		n, due = a.attempts, a.at
+	})
+	return n, due, ok
+}
+
+// First returns the first held event of a waybill, 0 if there is none, and
+// whether it is sure that none is pending before it.
+func (x *Index) First(id scan.WaybillID) (seq uint64, sure bool) {
+	h := x.memory.hash([]byte(id))
+	x.locked(func(m *memory) {
+		w := m.waybills[h]
+		seq, sure = w.head, w.is(waybillVerified)
+	})
+	return seq, sure
+}
+
+// Counts is how many events there are of each kind at one moment.
+type Counts struct {
+	Watermark uint64
+	Pending   int
+	Unsynced  int // of the pending ones
+	Waiting   int // for waybill data
+	Cooling   int // until many that failed are tried again
+	Held      int // in memory; the other pending ones are on disk only
+	Tried     int // of which attempts, or when they were put back, are known
+	Unsaved   int // of which attempts are to be written
+}
+
+// Counts counts.
+func (x *Index) Counts() (c Counts) {
+	x.locked(func(m *memory) {
+		n := &m.all.count
+		c = Counts{
+			Watermark: m.watermark, Pending: n[setPending], Unsynced: m.unsynced, Waiting: n[setWaiting],
+			Cooling: n[setCooling], Held: n[setHeld], Tried: len(m.attempts), Unsaved: len(m.unsaved),
+		}
+	})
+	return c
+}
+
+// Watermark returns the number up to which the centre has everything.
+func (x *Index) Watermark() (seq uint64) {
+	x.locked(func(m *memory) { seq = m.watermark })
+	return seq
+}
+
+// Rise moves the watermark up. What it passes may be leased, or waits for
+// waybill data where waits says so.
+func (x *Index) Rise(upTo uint64, waits map[uint64]bool) {
+	x.locked(func(m *memory) { m.rise(upTo, waits) })
+}
+
+// Fall moves the watermark down, since the centre lost what is above, and
+// reports whether that was news.
+func (x *Index) Fall(to uint64) (fell bool) {
+	x.locked(func(m *memory) {
+		fell = to < m.watermark
+		m.fall(to)
+	})
+	return fell
+}
+
+// TakeUnsaved takes notes of attempts that are to be written with the next
+// commit, which weigh no more than limit, but one at least.
+func (x *Index) TakeUnsaved(limit int, weight func(*event.Note) int) (notes []event.Note) {
+	x.locked(func(m *memory) { notes = m.takeUnsaved(limit, weight) })
+	return notes
+}
+
+// Unsave takes back that the attempts of events were written.
+func (x *Index) Unsave(seqs []uint64) {
+	x.locked(func(m *memory) { m.unsaved = append(m.unsaved, seqs...) })
+}
+
+// UnsaveAll has everything written that a clean stop should not forget.
+func (x *Index) UnsaveAll() { x.locked((*memory).unsaveAll) }

@@ -1,0 +1,189 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"scanrelay/agent/scan"
+	"scanrelay/store/codec"
+	"scanrelay/store/durable"
+	"scanrelay/store/event"
+	"scanrelay/store/format"
+	"scanrelay/store/register"
+)
+
+// anywhere has all segments looked at.
+func anywhere(uint64, uint64) bool { return true }
+
+// Find lists the numbers of the waybills' events from one number to another,
+// rising. It looks only into segments that holds says to have something between
+// two numbers, and at what was carried. Some may be of other waybills, and some
+// may be gone.
+func (j *Journal) Find(ids []scan.WaybillID, from, to uint64, holds func(first, last uint64) bool) (seqs []uint64, err error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	for _, s := range j.list() {
+		first, last := max(from, s.first), min(to, j.lastIn(s))
+		if last < first || !holds(first, last) {
+			continue
+		}
+		some, err := j.registered(s, ids)
+		if err != nil && !errors.Is(err, errGone) {
+			return nil, fmt.Errorf("look for waybills: %w", err)
+		}
+		seqs = append(seqs, some...)
+	}
+	// Last, since what is in a segment may be carried away meanwhile.
+	hashes := j.hashes(ids)
+	seqs = append(seqs, j.carriedWhere(func(_ uint64, c carriedEvent) bool { return hashes[c.waybill] })...)
+	slices.Sort(seqs)
+	seqs = slices.Compact(seqs)
+	return slices.DeleteFunc(seqs, func(seq uint64) bool { return seq < from || seq > to }), nil
+}
+
+// registered lists the numbers of the events in a segment that are of waybills;
+// perhaps some that are not.
+func (j *Journal) registered(s *segment, ids []scan.WaybillID) (seqs []uint64, err error) {
+	if s.register == nil {
+		return j.readFor(s, ids)
+	}
+	slots, err := j.lookUp(s, ids)
+	if errors.Is(err, durable.ErrDamaged) {
+		j.opts.Logger.Warn("register is damaged and made again", "segment", s.number, "error", err)
+		s.register.Discard()
+		slots, err = j.lookUp(s, ids)
+	}
+	if errors.Is(err, register.ErrGone) {
+		err = errGone
+	}
+	for _, slot := range slots {
+		seqs = append(seqs, s.first+slot)
+	}
+	return seqs, err
+}
+
+func (j *Journal) lookUp(s *segment, ids []scan.WaybillID) ([]uint64, error) {
+	if err := j.fill(s, nil); err != nil {
+		return nil, err
+	}
+	return s.register.Find(ids)
+}
+
+// readFor looks for waybills in a segment without a register: its key is gone,
+// or it is of format 1.
+func (j *Journal) readFor(s *segment, ids []scan.WaybillID) (seqs []uint64, err error) {
+	wanted := j.hashes(ids)
+	err = j.peekEvents(s, s.first, func(seq uint64, h *codec.Head) error {
+		if wanted[j.hash(h.Waybill)] {
+			seqs = append(seqs, seq)
+		}
+		return nil
+	})
+	return seqs, err
+}
+
+// fill reads what a register lacks; a sealed segment's is saved then. It is given
+// up with ErrClosed once stop is closed.
+func (j *Journal) fill(s *segment, stop <-chan struct{}) error {
+	f := s.register.Filler()
+	if f == nil {
+		return nil
+	}
+	err := j.peekEvents(s, s.first+f.From, func(seq uint64, h *codec.Head) error {
+		f.Add(seq-s.first, h.Waybill)
+		select {
+		case <-stop:
+			return event.ErrClosed
+		default:
+			return nil
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("make register: %w", err)
+	}
+	f.Done()
+	if s != j.newest() {
+		j.saveRegister(s)
+	}
+	return nil
+}
+
+// saveRegister writes a register's file. Without it what it holds stays in
+// memory, until the end; then it is made again when somebody asks for it.
+func (j *Journal) saveRegister(s *segment) {
+	if j.readOnly {
+		return
+	}
+	if err := s.register.Save(s.number); err != nil {
+		j.opts.Logger.Warn("register cannot be written", "segment", s.number, "error", err)
+	}
+}
+
+// completeRegister makes the register of a segment that was sealed into a file.
+func (j *Journal) completeRegister(s *segment) {
+	if s.register == nil {
+		return
+	}
+	if err := j.fill(s, j.stop); err != nil {
+		if !errors.Is(err, errGone) && !errors.Is(err, event.ErrClosed) {
+			j.opts.Logger.Warn("register cannot be made", "segment", s.number, "error", err)
+		}
+		return
+	}
+	if s != j.newest() {
+		j.saveRegister(s)
+	}
+}
+
+// completeRegisters makes what a crash left undone of registers, before somebody
+// needs it and has to wait.
+func (j *Journal) completeRegisters() {
+	for _, s := range j.list() {
+		j.completeRegister(s)
+	}
+}
+
+// openRegisters gives each segment that was loaded its register. What is not of
+// this segment as it is now is made again when it is asked for.
+func (j *Journal) openRegisters() error {
+	for _, s := range j.list() {
+		s.register.Close()
+		s.register = nil
+		if s.cipher == nil || s.format < codec.Version {
+			continue
+		}
+		s.register = newRegister(s, s.last+1-s.first)
+		if err := s.register.Open(s.number); err != nil {
+			return err
+		}
+	}
+	return j.forgetRegisters()
+}
+
+// forgetRegisters removes the files that were not taken, and those of segments
+// that are gone, before anything is written.
+func (j *Journal) forgetRegisters() error {
+	if j.readOnly {
+		return nil
+	}
+	paths, err := format.Registers(j.dir)
+	if err != nil {
+		return err
+	}
+	kept := map[string]bool{}
+	for _, s := range j.list() {
+		kept[format.RegisterPath(s.path)] = s.register != nil && s.register.Saved()
+	}
+	paths = slices.DeleteFunc(paths, func(p string) bool { return kept[p] })
+	if len(paths) == 0 {
+		return nil
+	}
+	for _, p := range paths {
+		if err := register.Remove(p); err != nil {
+			return err
+		}
+	}
+	return durable.SyncDir(j.dir)
+}

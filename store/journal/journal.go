@@ -1,0 +1,303 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"slices"
+	"sort"
+	"sync"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"scanrelay/agent/scan"
+	"scanrelay/store/codec"
+	"scanrelay/store/crypt"
+	"scanrelay/store/event"
+	"scanrelay/store/format"
+	"scanrelay/store/register"
+)
+
+// errGone: the segment was unlinked meanwhile; what it held was finished.
+var errGone = errors.New("segment is gone")
+
+// Options of a journal. None has a default.
+type Options struct {
+	MaxSize     int64         // bytes of all segments together
+	Retain      time.Duration // finished events are kept this long
+	SegmentSize int64         // bytes of a new segment, at most
+	MachineID   string        // a new epoch is taken where it is another; "": not compared
+	Logger      *slog.Logger
+	Now         func() time.Time
+	Commit      func(*bolt.Tx) error // how a transaction is committed
+}
+
+// Live is who knows of the events what is in memory only.
+type Live interface {
+	Watermark() uint64
+	// Unfinished lists what is pending or dead up to a number, in no order.
+	Unfinished(upTo uint64) []uint64
+	IsPending(seq uint64) bool
+	IsDead(seq uint64) bool
+	// Describe completes records of pending events.
+	Describe(records []event.Record)
+}
+
+// Journal is the row of segments, of which the newest is written to. Its methods
+// may be called from any goroutine, but for those of the writer, which say so:
+// one goroutine alone calls them.
+type Journal struct {
+	dir      string
+	opts     Options
+	readOnly bool
+	keys     *crypt.Ring
+	live     Live
+	seed     maphash.Seed // of the hashes of waybills
+	handles  handles
+
+	background sync.WaitGroup // registers being written
+	stop       chan struct{}
+	stopOnce   sync.Once
+
+	opening
+
+	// mu guards what follows, and in each segment what it says there. The writer
+	// alone changes it.
+	mu       sync.RWMutex
+	segments []*segment              // rising; the last one is written to
+	carried  map[uint64]carriedEvent // events that live in a later segment than their number says
+	state    format.State
+	totals   format.Totals // of all segments, dropped ones included
+	rewound  uint64        // numbers up to here may be finished although above the watermark
+}
+
+// carriedEvent is where an event lives that was carried, and the hash of its
+// waybill.
+type carriedEvent struct {
+	segment *segment
+	waybill uint64
+}
+
+func newJournal(dir string, opts Options) *Journal {
+	return &Journal{
+		dir: dir, opts: opts, seed: maphash.MakeSeed(), carried: map[uint64]carriedEvent{},
+		handles: handles{slots: make(chan struct{}, maxMapped())}, stop: make(chan struct{}),
+	}
+}
+
+func (j *Journal) hash(waybill []byte) uint64 { return maphash.Bytes(j.seed, waybill) }
+
+func (j *Journal) hashes(ids []scan.WaybillID) map[uint64]bool {
+	set := make(map[uint64]bool, len(ids))
+	for _, id := range ids {
+		set[j.hash([]byte(id))] = true
+	}
+	return set
+}
+
+// list returns the segments at this moment, rising.
+func (j *Journal) list() []*segment {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return slices.Clone(j.segments)
+}
+
+// after returns the first segment with a higher number, nil if there is none.
+func (j *Journal) after(number uint64) *segment {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	for _, s := range j.segments {
+		if s.number > number {
+			return s
+		}
+	}
+	return nil
+}
+
+// find returns the segment that holds the event, nil if none can.
+func (j *Journal) find(seq uint64) *segment {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return j.findLocked(seq)
+}
+
+func (j *Journal) findLocked(seq uint64) *segment {
+	if c, ok := j.carried[seq]; ok {
+		return c.segment
+	}
+	// The last one with first <= seq: one that got no events shares its first
+	// number with the next.
+	i := sort.Search(len(j.segments), func(i int) bool { return j.segments[i].first > seq })
+	if i == 0 {
+		return nil
+	}
+	return j.segments[i-1]
+}
+
+// carriedWhere lists the carried events that match, rising.
+func (j *Journal) carriedWhere(match func(seq uint64, c carriedEvent) bool) (seqs []uint64) {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	for seq, c := range j.carried {
+		if match(seq, c) {
+			seqs = append(seqs, seq)
+		}
+	}
+	slices.Sort(seqs)
+	return seqs
+}
+
+// newest returns the segment that is written to, oldest the first one.
+func (j *Journal) newest() *segment {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return j.segments[len(j.segments)-1]
+}
+
+func (j *Journal) oldest() *segment {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return j.segments[0]
+}
+
+func (j *Journal) append(s *segment) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.segments = append(j.segments, s)
+}
+
+// lastIn returns the number of a segment's last event.
+func (j *Journal) lastIn(s *segment) uint64 {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return s.last
+}
+
+// Holds reports whether an id is one of this outbox.
+func (j *Journal) Holds(id event.ID) bool {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return j.findLocked(id.Seq) != nil && id.Seq < j.state.NextSeq && j.state.EpochOf(id.Seq) == id.Epoch
+}
+
+// IDs returns the ids of numbers.
+func (j *Journal) IDs(seqs []uint64) []event.ID {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	ids := make([]event.ID, len(seqs))
+	for i, seq := range seqs {
+		ids[i] = event.ID{Epoch: j.state.EpochOf(seq), Seq: seq}
+	}
+	return ids
+}
+
+// NextSeq returns the number that comes next.
+func (j *Journal) NextSeq() uint64 {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return j.state.NextSeq
+}
+
+// ResolveHead gives the head of a clockless event its times, if its clock is
+// known by now.
+func (j *Journal) ResolveHead(h *codec.Head, seq uint64) {
+	if h.IsClockless() {
+		j.mu.RLock()
+		defer j.mu.RUnlock()
+		j.state.ResolveHead(h, seq)
+	}
+}
+
+// Begun returns a moment before an event was stored; zero: it is not known.
+func (j *Journal) Begun(seq uint64) (t time.Time) {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	if s := j.findLocked(seq); s != nil {
+		t = s.begun
+	}
+	return t
+}
+
+// Cipher is that of a segment, or, under crypt.QuarantineKey, of the quarantine;
+// nil: its key is gone.
+func (j *Journal) Cipher(number uint64) *crypt.Cipher { return j.keys.Cipher(number) }
+
+// Segment is what a segment is at a moment.
+type Segment struct {
+	Number      uint64
+	Path        string
+	First, Last uint64 // numbers of its events; First-1: it has none
+	Notes       uint64
+	Finished    time.Time // when the last of its events ended
+	Rebuilt     bool      // at this start
+	Register    *register.Register
+}
+
+// Segments lists the segments, rising. The last one is written to.
+func (j *Journal) Segments() (list []Segment) {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	for _, s := range j.segments {
+		list = append(list, Segment{s.number, s.path, s.first, s.last, s.notes, s.finished, s.rebuilt, s.register})
+	}
+	return list
+}
+
+// Totals are the counts of all segments, dropped ones included.
+func (j *Journal) Totals() format.Totals {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return j.totals
+}
+
+// State returns what is known beside events and notes, at this moment.
+func (j *Journal) State() *format.State {
+	j.mu.RLock()
+	st := j.state.Clone()
+	j.mu.RUnlock()
+	st.Watermark = j.live.Watermark()
+	return st
+}
+
+// Verify names what of the numbers does not add up.
+func (j *Journal) Verify() (problems []string) {
+	if next, last := j.NextSeq(), j.lastIn(j.newest()); next != last+1 {
+		problems = append(problems, fmt.Sprintf("the next number is %d, but the last event is %d", next, last))
+	}
+	if j.State().EpochOf(j.oldest().first) == 0 {
+		problems = append(problems, "the epoch of the oldest events is not known")
+	}
+	return problems
+}
+
+// Rewound says that the watermark fell from a number: events up to there may be
+// finished although they are above it.
+func (j *Journal) Rewound(from uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.rewound = max(j.rewound, from)
+}
+
+// Wait waits for what is done aside.
+func (j *Journal) Wait() { j.background.Wait() }
+
+// Close waits for what is done aside and closes all files; reads that run end
+// first.
+func (j *Journal) Close() error {
+	j.Wait()
+	if n := len(j.segments); n > 0 {
+		if newest := j.segments[n-1]; newest.register.Whole() {
+			j.saveRegister(newest)
+		}
+	}
+	err := j.handles.close(j.list())
+	for _, s := range j.list() {
+		s.register.Close()
+	}
+	return err
+}
+
+// Stop has what is done aside be given up.
+func (j *Journal) Stop() { j.stopOnce.Do(func() { close(j.stop) }) }

@@ -1,0 +1,284 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"scanrelay/store/codec"
+	"scanrelay/store/crypt"
+	"scanrelay/store/durable"
+	"scanrelay/store/event"
+	"scanrelay/store/format"
+	"scanrelay/store/repair"
+)
+
+// Loader is what a start fills with what it finds on disk.
+type Loader interface {
+	// Reset forgets everything, and sets the watermark.
+	Reset(watermark uint64)
+	Load(seq uint64)     // it is pending
+	LoadDead(seq uint64) // it is a dead letter
+	// LoadRetried says when a pending event was put back as a dead letter,
+	// LoadAttempt what attempts were made for one.
+	LoadRetried(seq uint64, at time.Time)
+	LoadAttempt(n *event.Note)
+	// WaitAgain has events wait as a mark says.
+	WaitAgain(mark []byte)
+	// Fill brings events into memory. bad is what of them cannot be read.
+	Fill() (bad []uint64, err error)
+}
+
+// Load brings all that is in the segments into memory, which is asked from then
+// on. Segments that cannot be read are rebuilt, unless nothing may be written.
+func (j *Journal) Load(memory interface {
+	Live
+	Loader
+},
+) error {
+	j.live = memory
+	if !j.readOnly {
+		if err := j.mendKnown(); err != nil {
+			return err
+		}
+	}
+	for {
+		err := j.load(memory)
+		var bad *segmentError
+		if j.readOnly || !errors.As(err, &bad) || !damaged(err) || bad.s.rebuilt {
+			return err
+		}
+		if err := j.mend(bad.s, bad.err); err != nil {
+			return err
+		}
+		j.unload()
+	}
+}
+
+// unload forgets what a load brought into memory.
+func (j *Journal) unload() {
+	j.totals, j.rewound = format.Totals{}, 0
+	clear(j.carried)
+	for _, s := range j.segments {
+		s.last, s.notes, s.open, s.totals = s.first-1, 0, 0, format.Totals{}
+	}
+}
+
+func (j *Journal) load(into Loader) error {
+	into.Reset(j.state.Watermark)
+	l := &loader{
+		j: j, into: into, fates: map[*segment][]fate{},
+		carried: map[uint64]*carriedOne{}, retried: map[uint64]time.Time{}, tried: map[uint64]event.Note{},
+	}
+	if err := l.load(); err != nil {
+		return err
+	}
+	j.state.NextSeq = max(j.state.NextSeq, j.newest().last+1, 1)
+	into.WaitAgain(j.waiting)
+	if err := j.openRegisters(); err != nil {
+		return err
+	}
+	bad, err := into.Fill()
+	if err != nil {
+		return err
+	}
+	return j.blame(bad)
+}
+
+// blame looks why events cannot be read: an error names a segment with damage
+// that a rebuild has not seen. Nothing is rebuilt for a reader.
+func (j *Journal) blame(bad []uint64) error {
+	if j.readOnly {
+		return nil
+	}
+	seen := map[*segment]bool{}
+	for _, seq := range bad {
+		s := j.find(seq)
+		if s == nil || s.rebuilt || seen[s] {
+			continue
+		}
+		seen[s] = true
+		if err := repair.Check(s.path, s.cipher); err != nil {
+			return &segmentError{s, err}
+		}
+	}
+	return nil
+}
+
+// segmentError says which segment could not be read.
+type segmentError struct {
+	s   *segment
+	err error
+}
+
+func (e *segmentError) Error() string { return fmt.Sprintf("read segment %d: %v", e.s.number, e.err) }
+func (e *segmentError) Unwrap() error { return e.err }
+
+// loader finds out of the notes where each event stands, and counts.
+type loader struct {
+	j       *Journal
+	into    Loader
+	fates   map[*segment][]fate    // of the events a segment was made for
+	carried map[uint64]*carriedOne // events that live in a later segment
+	retried map[uint64]time.Time   // dead letters that were put back
+	tried   map[uint64]event.Note  // attempts made for what is pending
+}
+
+// fate is how an event ended; 0: it is pending.
+type fate = event.State
+
+type carriedOne struct {
+	segment *segment
+	fate    fate
+}
+
+// load reads the segments. Nobody else uses the journal yet.
+func (l *loader) load() error {
+	for _, read := range []func(*segment, *bolt.Tx) error{l.bounds, l.notes} {
+		for _, s := range l.j.segments {
+			if err := l.j.handles.view(s, func(tx *bolt.Tx) error { return read(s, tx) }); err != nil {
+				return &segmentError{s, err}
+			}
+		}
+	}
+	l.j.totals = l.j.state.Base
+	for _, s := range l.j.segments {
+		for i, f := range l.fates[s] {
+			if seq := s.first + uint64(i); l.carried[seq] == nil { // else the segment would be gone but for a crash
+				l.count(s, seq, f)
+			}
+		}
+	}
+	for seq, c := range l.carried {
+		l.count(c.segment, seq, c.fate)
+	}
+	for _, s := range l.j.segments {
+		l.j.totals.Add(&s.totals)
+	}
+	for seq, at := range l.retried {
+		l.into.LoadRetried(seq, at)
+	}
+	for _, n := range l.tried {
+		l.into.LoadAttempt(&n)
+	}
+	return nil
+}
+
+// bounds learns which events and notes a segment holds.
+func (l *loader) bounds(s *segment, tx *bolt.Tx) error {
+	s.usedBytes = tx.Size()
+	events := tx.Bucket(format.BucketEvents).Cursor()
+	if k, _ := events.First(); k != nil {
+		if first := codec.Seq(k); first != s.first {
+			return fmt.Errorf("%w: begins at %d, not %d", durable.ErrDamaged, first, s.first)
+		}
+		k, _ = events.Last()
+		s.last = codec.Seq(k)
+	}
+	if k, _ := tx.Bucket(format.BucketNotes).Cursor().Last(); k != nil {
+		s.notes = codec.Seq(k)
+	}
+	l.fates[s] = make([]fate, s.last+1-s.first)
+	c := tx.Bucket(format.BucketCarried).Cursor()
+	for k, v := c.First(); k != nil; k, v = c.Next() {
+		seq := codec.Seq(k)
+		l.carried[seq] = &carriedOne{segment: s}
+		l.j.carried[seq] = carriedEvent{segment: s, waybill: l.waybillOf(s, k, v)}
+	}
+	return nil
+}
+
+// waybillOf returns the hash of a carried event's waybill; one of its own where
+// it cannot be read.
+func (l *loader) waybillOf(s *segment, key, value []byte) uint64 {
+	body, err := s.cipher.Decrypt(crypt.CarriedRecord, key, value, nil)
+	if err == nil {
+		var h codec.Head
+		if h, err = codec.PeekEvent(body); err == nil {
+			return l.j.hash(h.Waybill)
+		}
+	}
+	return ^codec.Seq(key)
+}
+
+// fateOf returns where the fate of an event is kept and which segment holds
+// it; nil if the event is gone.
+func (l *loader) fateOf(seq uint64) (*fate, *segment) {
+	if c := l.carried[seq]; c != nil {
+		return &c.fate, c.segment
+	}
+	s := l.j.find(seq)
+	if s == nil || seq > s.last {
+		return nil, nil
+	}
+	return &l.fates[s][seq-s.first], s
+}
+
+func (l *loader) notes(s *segment, tx *bolt.Tx) error {
+	c := tx.Bucket(format.BucketNotes).Cursor()
+	for k, v := c.First(); k != nil; k, v = c.Next() {
+		n, err := codec.DecodeNote(k, v)
+		if err != nil {
+			return err
+		}
+		if n.Kind != event.NoteOutcome {
+			_ = s.cipher.DecryptReason(codec.Seq(k), &n) // then the reason says so
+		}
+		l.note(s, &n)
+	}
+	return nil
+}
+
+func (l *loader) note(s *segment, n *event.Note) {
+	if n.Kind == event.NoteCarried || n.Kind == event.NoteAttempt {
+		if n.Attempts > 0 || n.Delay > 0 {
+			l.tried[n.Seq] = *n
+		}
+		return
+	}
+	delete(l.tried, n.Seq)
+	f, holder := l.fateOf(n.Seq)
+	if n.Kind == event.NoteRequeue {
+		if !n.Copied {
+			s.totals.Requeued++
+		}
+		if f != nil {
+			*f = 0
+			l.retried[n.Seq] = n.At
+			if n.Attempts > 0 {
+				l.tried[n.Seq] = *n
+			}
+		}
+		return
+	}
+	if !n.Copied {
+		s.totals.Settled[n.Outcome]++
+	}
+	if f != nil {
+		*f = n.Outcome
+		if n.At.After(holder.finished) {
+			holder.finished = n.At
+		}
+	}
+}
+
+// count counts an event that segment s holds.
+func (l *loader) count(s *segment, seq uint64, f fate) {
+	s.totals.Received++
+	if f == 0 || f == event.Dead {
+		s.open++
+	}
+	switch f {
+	case 0:
+		l.into.Load(seq)
+		return
+	case event.Dead:
+		l.into.LoadDead(seq)
+	}
+	s.totals.Outcome[f]++
+	if seq > l.j.state.Watermark {
+		l.j.rewound = max(l.j.rewound, seq)
+	}
+}

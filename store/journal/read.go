@@ -1,0 +1,299 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	bolt "go.etcd.io/bbolt"
+
+	"scanrelay/agent/scan"
+	"scanrelay/store/boltpage"
+	"scanrelay/store/codec"
+	"scanrelay/store/crypt"
+	"scanrelay/store/durable"
+	"scanrelay/store/event"
+	"scanrelay/store/format"
+)
+
+const (
+	// peekChunk is how many records one read transaction looks at: a long one
+	// would keep the newest segment from reusing its pages.
+	peekChunk = 1000
+	// scratchSize is where the buffer that events are decrypted into begins.
+	scratchSize = boltpage.PageSize / 4
+	maxSeq      = 1<<64 - 1
+)
+
+// errEnough ends a reading early.
+var errEnough = errors.New("enough")
+
+// larger returns the larger of two buffers, to be used again.
+func larger(a, b []byte) []byte {
+	if cap(b) > cap(a) {
+		return b
+	}
+	return a
+}
+
+// readEvents gives each of the events, in the order of seqs, decrypted, to fn;
+// body is good only within it. What is gone, damaged, or refused by fn with
+// ErrDamaged comes back as bad; errEnough from fn ends it.
+func (j *Journal) readEvents(seqs []uint64, fn func(seq uint64, body []byte) error) (bad []uint64, err error) {
+	for len(seqs) > 0 && err == nil {
+		s := j.find(seqs[0])
+		n := 1
+		for n < len(seqs) && j.find(seqs[n]) == s {
+			n++
+		}
+		read := 0
+		if s != nil {
+			read, err = j.readRun(s, seqs[:n], fn)
+		}
+		switch {
+		case err == nil && read == n:
+		case errors.Is(err, errGone) && j.find(seqs[read]) != s:
+			n, err = read, nil // it was carried; look again
+		case err == nil, errors.Is(err, errGone), errors.Is(err, durable.ErrDamaged):
+			bad = append(bad, seqs[read])
+			n, err = read+1, nil
+		}
+		seqs = seqs[n:]
+	}
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return bad, err
+}
+
+// readRun reads events of one segment and returns how many it has read.
+func (j *Journal) readRun(s *segment, seqs []uint64, fn func(uint64, []byte) error) (read int, err error) {
+	err = j.handles.view(s, func(tx *bolt.Tx) error {
+		scratch := make([]byte, 0, scratchSize)
+		for ; read < len(seqs); read++ {
+			body, err := s.event(tx, seqs[read], scratch)
+			if err == nil {
+				err = fn(seqs[read], body)
+			}
+			if err != nil {
+				return err
+			}
+			scratch = larger(scratch, body)
+		}
+		return nil
+	})
+	return read, err
+}
+
+// Heads gives the head of each of the events, in the order of seqs, to fn, its
+// times by the clocks that are known now; h is good only within fn. bad is what
+// cannot be read, or is gone.
+func (j *Journal) Heads(seqs []uint64, fn func(seq uint64, h *codec.Head) error) (bad []uint64, err error) {
+	return j.readEvents(seqs, func(seq uint64, body []byte) error {
+		h, err := codec.PeekEvent(body)
+		if err != nil {
+			return err
+		}
+		j.ResolveHead(&h, seq)
+		return fn(seq, &h)
+	})
+}
+
+// Records reads events with where they stand, in the order given. Where a
+// finished one stands DescribeFinished says. bad is what cannot be read, or is
+// gone.
+func (j *Journal) Records(seqs []uint64) (records []event.Record, bad []uint64, err error) {
+	bad, err = j.readEvents(seqs, func(seq uint64, body []byte) error {
+		e, err := codec.DecodeEvent(body)
+		if err == nil {
+			records = append(records, event.Record{ID: event.ID{Seq: seq}, Event: e})
+		}
+		return err
+	})
+	if err != nil {
+		return nil, bad, fmt.Errorf("read events: %w", err)
+	}
+	j.describe(records)
+	return records, bad, nil
+}
+
+// describe completes records by what is in memory.
+func (j *Journal) describe(records []event.Record) {
+	j.mu.RLock()
+	for i := range records {
+		r := &records[i]
+		r.ID.Epoch = j.state.EpochOf(r.ID.Seq)
+		j.state.Resolve(&r.Event, r.ID.Seq)
+	}
+	j.mu.RUnlock()
+	j.live.Describe(records)
+}
+
+// Unsynced returns the records after the watermark in sequence order: at most
+// max, and of at most maxBytes on disk, but always one. A record whose clock is
+// not resolved ends the list before it. Finished records are among them only
+// after the watermark fell; then their State is their outcome.
+func (j *Journal) Unsynced(max, maxBytes int) ([]event.Record, error) {
+	from := j.live.Watermark() + 1
+	j.mu.RLock()
+	to, rewound := j.state.NextSeq, j.rewound
+	j.mu.RUnlock()
+	for ; from < to; from += uint64(max) {
+		records, err := j.unsynced(run(from, min(uint64(max), to-from)), maxBytes)
+		if err == nil && from <= rewound {
+			records, err = j.DescribeFinished(records)
+		}
+		if err != nil || len(records) > 0 {
+			return records, err
+		}
+		// Nothing of these could be read; the centre will see the gap.
+	}
+	return nil, nil
+}
+
+// run lists n numbers from a first one on.
+func run(first, n uint64) []uint64 {
+	seqs := make([]uint64, n)
+	for i := range seqs {
+		seqs[i] = first + uint64(i)
+	}
+	return seqs
+}
+
+func (j *Journal) unsynced(seqs []uint64, maxBytes int) (records []event.Record, err error) {
+	bytes := 0
+	bad, err := j.readEvents(seqs, func(seq uint64, body []byte) error {
+		e, err := codec.DecodeEvent(body)
+		if err != nil {
+			return err
+		}
+		if bytes += len(body); bytes > maxBytes && len(records) > 0 {
+			return errEnough
+		}
+		r := []event.Record{{ID: event.ID{Seq: seq}, Event: e}}
+		if j.describe(r); r[0].Event.Clockless != nil {
+			return errEnough
+		}
+		records = append(records, r[0])
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read unsynced: %w", err)
+	}
+	if len(bad) > 0 {
+		j.opts.Logger.Error("events cannot be read and are not synced", "seqs", bad)
+	}
+	return records, nil
+}
+
+// OfWaybills returns all records of the waybills, synced or not, finished or
+// not, in sequence order; of more than max the latest. Of a finished one it does
+// not say how it ended.
+func (j *Journal) OfWaybills(ids []scan.WaybillID, max int) ([]event.Record, error) {
+	seqs, err := j.Find(ids, 0, maxSeq, anywhere)
+	if err != nil {
+		return nil, err
+	}
+	const strangers = 100 // far more than could share a tag by chance
+	seqs = seqs[len(seqs)-min(len(seqs), max+strangers):]
+	records, _, err := j.Records(seqs)
+	if err != nil {
+		return nil, err
+	}
+	records = slices.DeleteFunc(records, func(r event.Record) bool { return !slices.Contains(ids, r.Event.Waybill) })
+	return records[len(records)-min(len(records), max):], nil
+}
+
+// Identities gives the heads of the readable events from a number on to fn, the
+// carried ones last.
+func (j *Journal) Identities(from uint64, fn func(h *codec.Head)) error {
+	remember := func(_ uint64, h *codec.Head) error {
+		fn(h)
+		return nil
+	}
+	for _, s := range j.list() {
+		if j.lastIn(s) < from {
+			continue
+		}
+		if err := j.peekEvents(s, max(from, s.first), remember); err != nil {
+			return fmt.Errorf("read identities: %w", err)
+		}
+	}
+	carried := j.carriedWhere(func(seq uint64, _ carriedEvent) bool { return seq >= from })
+	_, err := j.readEvents(carried, peeking(remember))
+	if err != nil {
+		return fmt.Errorf("read identities of carried events: %w", err)
+	}
+	return nil
+}
+
+// peeking gives the head of an event to fn.
+func peeking(fn func(uint64, *codec.Head) error) func(uint64, []byte) error {
+	return func(seq uint64, body []byte) error {
+		h, err := codec.PeekEvent(body)
+		if err == nil {
+			err = fn(seq, &h)
+		}
+		return err
+	}
+}
+
+// peekEvents gives the head of every readable event of a segment at or above
+// `from` to fn, but for carried ones.
+func (j *Journal) peekEvents(s *segment, from uint64, fn func(seq uint64, h *codec.Head) error) error {
+	next, more := from, true
+	var enough error // what fn ended it with
+	seen := func(seq uint64, h *codec.Head) {
+		if enough == nil {
+			enough = fn(seq, h)
+			next = seq + 1
+		}
+	}
+	for more {
+		err := j.handles.view(s, func(tx *bolt.Tx) error {
+			next, more = s.peekRun(tx, next, seen)
+			return nil
+		})
+		switch {
+		case enough != nil:
+			return enough
+		case errors.Is(err, durable.ErrDamaged):
+			return j.peekSingly(s, next, fn)
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
+
+// peekSingly does so with a search for each number: what comes after a page that
+// cannot be read is not hidden by it.
+func (j *Journal) peekSingly(s *segment, from uint64, fn func(seq uint64, h *codec.Head) error) error {
+	for last := j.lastIn(s); from <= last; from += peekChunk {
+		if _, err := j.readEvents(run(from, min(peekChunk, last+1-from)), peeking(fn)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// peekRun gives the heads of up to peekChunk events at or above `from` to fn.
+func (s *segment) peekRun(tx *bolt.Tx, from uint64, fn func(uint64, *codec.Head)) (next uint64, more bool) {
+	c := tx.Bucket(format.BucketEvents).Cursor()
+	n := 0
+	scratch := make([]byte, 0, scratchSize)
+	for k, v := c.Seek(codec.Key(from)); k != nil; k, v = c.Next() {
+		if n++; n > peekChunk {
+			return codec.Seq(k), true
+		}
+		body, err := s.cipher.Decrypt(crypt.EventRecord, k, v, scratch)
+		if err != nil {
+			continue
+		}
+		if h, err := codec.PeekEvent(body); err == nil {
+			fn(codec.Seq(k), &h)
+		}
+		scratch = larger(scratch, body)
+	}
+	return 0, false
+}

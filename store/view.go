@@ -1,0 +1,163 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"scanrelay/agent/scan"
+	"scanrelay/store/event"
+	"scanrelay/store/index"
+	"scanrelay/store/journal"
+	"scanrelay/store/quarantine"
+)
+
+// view is what people ask of an outbox, open or not.
+type view struct {
+	journal    *journal.Journal
+	index      *index.Index
+	quarantine *quarantine.Quarantine
+}
+
+// Filter chooses records; its zero value is all of them.
+type Filter struct {
+	State   *State
+	Waybill scan.WaybillID
+}
+
+func (f *Filter) matches(r *Record) bool {
+	return (f.State == nil || r.State == *f.State) && (f.Waybill == "" || r.Event.Waybill == f.Waybill)
+}
+
+// scanChunk is how many pending events are listed at once while scanning.
+const scanChunk = 500
+
+// Scan gives every record that matches to fn, in sequence order but for those
+// of long ago that were carried along. It is for people: it may read the whole
+// store, and what changes meanwhile may be seen before or after. It ends with
+// fn's or ctx's error.
+func (v *view) Scan(ctx context.Context, f Filter, fn func(Record) error) (err error) {
+	emit := func(records []Record) error {
+		for _, r := range records {
+			if f.matches(&r) {
+				if err := fn(r); err != nil {
+					return err
+				}
+			}
+		}
+		return ctx.Err()
+	}
+	switch {
+	case f.Waybill != "":
+		err = v.scanWaybill(f.Waybill, emit)
+	case f.State != nil && *f.State == Dead:
+		err = v.journal.ScanOnly(v.index.Dead(), emit)
+	case f.State != nil && !f.State.Finished():
+		err = v.scanPending(emit)
+	default:
+		err = v.journal.Scan(emit)
+	}
+	if err != nil {
+		return fmt.Errorf("scan: %w", err)
+	}
+	return nil
+}
+
+func (v *view) scanWaybill(id scan.WaybillID, emit func([]Record) error) error {
+	records, err := v.OfWaybills([]scan.WaybillID{id}, 1<<30)
+	if err == nil {
+		records, err = v.journal.DescribeFinished(records)
+	}
+	if err != nil {
+		return err
+	}
+	return emit(records)
+}
+
+func (v *view) scanPending(emit func([]Record) error) error {
+	for next := uint64(0); ; {
+		seqs := v.index.Pending(next, scanChunk)
+		if len(seqs) == 0 {
+			return nil
+		}
+		if err := v.journal.ScanOnly(seqs, emit); err != nil {
+			return err
+		}
+		next = seqs[len(seqs)-1] + 1
+	}
+}
+
+// OfWaybills returns all records of the waybills, synced or not, finished or
+// not, in sequence order; of more than max the latest. Of a finished one it does
+// not say how it ended: that takes reading the notes, as Scan does.
+func (v *view) OfWaybills(ids []scan.WaybillID, max int) ([]Record, error) {
+	return v.journal.OfWaybills(ids, max)
+}
+
+// DeadIDs returns the ids of the dead letters, rising.
+func (v *view) DeadIDs() []ID { return v.journal.IDs(v.index.Dead()) }
+
+// Quarantine gives everything in quarantine to fn, oldest first.
+func (v *view) Quarantine(ctx context.Context, fn func(Quarantined) error) error {
+	if err := v.quarantine.Each(ctx, fn); err != nil {
+		return fmt.Errorf("read quarantine: %w", err)
+	}
+	return nil
+}
+
+// Counts is the outbox at one moment. Received always equals the pending
+// states plus the outcomes.
+type Counts struct {
+	Received, Duplicate, Ignored, Rejected uint64 // since the outbox was made
+	Requeued                               uint64 // dead letters put back
+	State                                  [event.NumStates]uint64
+	// Settled counts settlements since the outbox was made: a dead letter
+	// that was retried and died again counts twice.
+	Settled     [event.NumStates]uint64
+	Quarantined uint64    // in quarantine now
+	Forgotten   uint64    // dropped from the quarantine for room
+	Oldest      time.Time // received_at of the oldest pending event; zero if none
+	FileBytes   int64     // what the files take on disk
+	LiveBytes   int64     // what is not yet finished and past retain, about
+	Full        bool
+	Watermark   uint64
+	NextSeq     uint64
+	Epoch       uint64
+	// Damaged tells what an earlier start could not read; "" if nothing.
+	Damaged string
+}
+
+// Counts returns the outbox as its last process left it.
+func (v *view) Counts() Counts { return v.measure(v.counts()) }
+
+func (v *view) counts() Counts {
+	q, x := v.quarantine.Counts(), v.index.Counts()
+	st, totals := v.journal.State(), v.journal.Totals()
+	c := Counts{
+		Received: totals.Received, Duplicate: st.Duplicate, Ignored: st.Ignored,
+		Rejected: q.Rejected, Requeued: totals.Requeued, State: totals.Outcome, Settled: totals.Settled,
+		Quarantined: q.Kept, Forgotten: q.Forgotten,
+		Watermark: x.Watermark, NextSeq: st.NextSeq, Epoch: st.EpochOf(st.NextSeq), Damaged: st.Damage,
+	}
+	c.State[Unsynced] = uint64(x.Unsynced)
+	c.State[AwaitingWaybill] = uint64(x.Waiting)
+	c.State[ToPush] = uint64(x.Pending - x.Unsynced - x.Waiting)
+	return c
+}
+
+// measure completes counts by what takes looking at files.
+func (v *view) measure(c Counts) Counts {
+	c.Oldest = v.index.Oldest()
+	paths, live := v.journal.Used()
+	c.LiveBytes = live
+	for _, path := range append(paths, v.quarantine.Path()) {
+		if info, err := os.Stat(path); err == nil {
+			if st, ok := info.Sys().(*syscall.Stat_t); ok {
+				c.FileBytes += int64(st.Blocks) * 512
+			}
+		}
+	}
+	return c
+}
