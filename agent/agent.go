@@ -76,6 +76,7 @@ type Agent struct {
 	metrics *metrics.Set
 	started time.Time
 	ready   chan struct{} // closed once everything runs
+	shares  shares        // of a stop
 
 	beat atomic.Int64 // when the clock loop last went round, since started
 	dead atomic.Pointer[string]
@@ -99,7 +100,7 @@ func New(cfg *configs.Agent, o Options) (_ *Agent, err error) {
 	}
 	a := &Agent{
 		cfg: cfg, opts: o, log: o.Logger, clock: o.Clock, metrics: metrics.NewSet(),
-		started: time.Now(), ready: make(chan struct{}),
+		started: time.Now(), ready: make(chan struct{}), shares: tenSeconds,
 	}
 	if err := a.openStore(); err != nil {
 		o.Listeners.Close()
@@ -150,7 +151,7 @@ func (a *Agent) openStore() error {
 // Close gives back what New took, where Run is not called.
 func (a *Agent) Close() error {
 	a.opts.Listeners.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+	ctx, cancel := context.WithTimeout(context.Background(), a.shares.all)
 	defer cancel()
 	return a.outbox.Close(ctx)
 }

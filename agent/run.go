@@ -12,14 +12,13 @@ import (
 	"scanrelay/configs/serve"
 )
 
-// The shares of a stop, counted from its beginning: by when each part must have
-// ended. Ten seconds in all.
-const (
-	stopIntake = time.Second
-	stopRelays = 9200 * time.Millisecond
-	stopOthers = 9500 * time.Millisecond
-	stopTime   = 9800 * time.Millisecond
-)
+// shares are those of a stop, counted from its beginning: by when each part and
+// all of it must have ended.
+type shares struct{ intake, relays, others, all time.Duration }
+
+var tenSeconds = shares{
+	intake: time.Second, relays: 9200 * time.Millisecond, others: 9500 * time.Millisecond, all: 9800 * time.Millisecond,
+}
 
 // Run runs the agent until ctx ends, then stops it in order and returns nil, or
 // what did not end well. It returns an error at once when a part fails.
@@ -70,7 +69,7 @@ func (a *Agent) await(ctx context.Context, fell <-chan *serve.Fallen) error {
 func (a *Agent) stop(parts *serve.Group) error {
 	began := time.Now()
 	err := parts.Stop(func(name string, ended <-chan struct{}) { a.waitFor(name, ended, began) })
-	ctx, cancel := context.WithDeadline(context.Background(), began.Add(stopTime))
+	ctx, cancel := context.WithDeadline(context.Background(), began.Add(a.shares.all))
 	defer cancel()
 	go func() { // ends with ctx, at the latest when this function returns
 		select {
@@ -89,12 +88,12 @@ func (a *Agent) stop(parts *serve.Group) error {
 // waitFor waits until a part has ended, its share is over or the stop is cut
 // short.
 func (a *Agent) waitFor(name string, ended <-chan struct{}, began time.Time) {
-	share := stopOthers
+	share := a.shares.others
 	switch name {
 	case "intake":
-		share = stopIntake
+		share = a.shares.intake
 	case "relays":
-		share = stopRelays
+		share = a.shares.relays
 	}
 	t := time.NewTimer(time.Until(began.Add(share)))
 	defer t.Stop()

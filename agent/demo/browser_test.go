@@ -137,7 +137,7 @@ func (b *tab) click(selector string) {
 // until waits until a JavaScript expression is true.
 func (b *tab) until(js string) {
 	b.Helper()
-	_, err := chromedp.Run(b.ctx, chromedp.Poll[bool](js, chromedp.WithPollingTimeout(60*time.Second), chromedp.WithPollingInterval(50*time.Millisecond)))
+	_, err := chromedp.Run(b.ctx, chromedp.Poll[bool](js, chromedp.WithPollingTimeout(5*time.Minute), chromedp.WithPollingInterval(50*time.Millisecond)))
 	if err != nil {
 		b.Fatalf("wait for %s: %v; the banner says %q", js, err, b.text("banner"))
 	}

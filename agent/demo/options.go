@@ -26,7 +26,7 @@ type Options struct {
 }
 
 // DrainLimit bounds how long a demo with a duration waits for the last outcome.
-const DrainLimit = 30 * time.Second
+const DrainLimit = 3 * time.Minute
 
 const defaultParcels = 200
 

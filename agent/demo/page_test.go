@@ -37,7 +37,7 @@ func startDemo(t *testing.T, o Options) (host string, ended <-chan error) {
 // counts.
 func TestPage(t *testing.T) {
 	b := openTab(t)
-	host, ended := startDemo(t, Options{Parcels: 60, Duration: 22 * time.Second})
+	host, ended := startDemo(t, Options{Parcels: 110, Duration: 40 * time.Second})
 	b.look(1400, 1100, "light", "no-preference")
 	b.open("http://" + host + "/")
 	b.until(`document.querySelectorAll('#cards li').length >= 3`)
@@ -45,6 +45,8 @@ func TestPage(t *testing.T) {
 		t.Errorf("banner %q", banner)
 	}
 	b.shoot("wide")
+	eval[bool](b, `(window.moods = []).length === 0 && new MutationObserver(() => moods.push(document.querySelector('#banner').dataset.mood))
+		.observe(document.querySelector('#banner'), {attributes: true, attributeFilter: ['data-mood']}) === undefined`)
 	b.click("#cut")
 	b.until(`document.querySelector('#banner').dataset.mood === 'cut' && +document.querySelector('#wait-unsynced').textContent > 30`)
 	b.shoot("wide-cut")
@@ -54,7 +56,7 @@ func TestPage(t *testing.T) {
 	}
 	checkSizes(b)
 	b.look(1400, 1100, "dark", "no-preference")
-	b.until(`document.querySelector('#banner').dataset.mood === 'busy'`)
+	b.until(`moods.lastIndexOf('busy') > moods.indexOf('cut')`)
 	b.shoot("wide-dark-zh")
 	b.click(`[data-lang=en]`)
 	b.until(`document.body.dataset.phase === 'done'`)

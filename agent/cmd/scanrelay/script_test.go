@@ -52,16 +52,20 @@ func port(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// patience is how long a script waits for what must happen, however slow the
+// machine.
+const patience = 5 * time.Minute
+
 // await PATTERN COMMAND...: runs the command until its output matches.
 func await(ts *testscript.TestScript, _ bool, args []string) {
 	want := regexp.MustCompile(args[0])
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
 		out, err := output(ts, args[1:])
 		if want.MatchString(out) {
 			return
 		}
 		if time.Now().After(end) {
-			ts.Fatalf("no %q within 30s (%v); the last output was\n%s", args[0], err, out)
+			ts.Fatalf("no %q within %v (%v); the last output was\n%s", args[0], patience, err, out)
 		}
 	}
 }
@@ -94,11 +98,11 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 // publish ADDR TOPIC FILE...: publishes each file, QoS 1, as a scanner would,
 // and waits for the acknowledgement.
 func publish(ts *testscript.TestScript, _ bool, args []string) {
-	o := mqtt.NewClientOptions().AddBroker("tcp://" + args[0]).SetClientID("scanner").SetProtocolVersion(4).SetConnectTimeout(5 * time.Second)
+	o := mqtt.NewClientOptions().AddBroker("tcp://" + args[0]).SetClientID("scanner").SetProtocolVersion(4).SetConnectTimeout(patience)
 	c := mqtt.NewClient(o)
 	wait := func(what string, token mqtt.Token) {
-		if !token.WaitTimeout(10 * time.Second) {
-			ts.Fatalf("%s: no answer within 10s", what)
+		if !token.WaitTimeout(patience) {
+			ts.Fatalf("%s: no answer within %v", what, patience)
 		}
 		ts.Check(token.Error())
 	}
@@ -135,7 +139,7 @@ func hear(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Check(err)
 			return
 		case <-tick.C:
-			c.Publish(args[1], 1, false, payload).WaitTimeout(5 * time.Second)
+			c.Publish(args[1], 1, false, payload).WaitTimeout(patience)
 		}
 	}
 }
@@ -153,7 +157,7 @@ func mosquitto(ts *testscript.TestScript, _ bool, args []string) {
 		_ = cmd.Process.Kill() // it is ours
 		_ = cmd.Wait()         // it was killed
 	})
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		if conn, err := net.Dial("tcp", args[0]); err == nil {
 			ts.Check(conn.Close())
 			return

@@ -26,7 +26,7 @@ func systemd(t *testing.T) (path string, read func() string) {
 	t.Cleanup(func() { _ = conn.Close() })
 	return path, func() string {
 		t.Helper()
-		if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 			t.Fatal(err)
 		}
 		b := make([]byte, 100)
