@@ -48,7 +48,7 @@ func (p *Relay) commit(ended []policy.Ending) error {
 		return err
 	}
 	for _, e := range ended {
-		p.Answers.Forget(e.Record.Event.Waybill, e.Seq)
+		p.Answers.Forget(e.Seq)
 	}
 	p.Ended(ended)
 	return nil

@@ -1,7 +1,6 @@
 package shared
 
 import (
-	"slices"
 	"sync"
 	"time"
 
@@ -14,12 +13,12 @@ import (
 // asked again before the push, because another depot may have been faster.
 const AnswerLife = 60 * time.Second
 
+// Bounds of what is kept in memory; of the least recently used the centre is
+// asked again.
 const (
-	// maxKnown bounds the waybills in memory, about one kilobyte each; of the
-	// least recently used ones the centre is asked again.
-	maxKnown = 4096
-	// maxMismatched bounds the events whose mismatches are counted.
-	maxMismatched = 4096
+	maxKnown      = 4096     // waybills, about one kilobyte each
+	maxTaken      = 2 * 4096 // events answered
+	maxMismatched = 4096     // events whose mismatches are counted
 )
 
 // Advice is what the answers in memory say about a record that wants a push.
@@ -32,27 +31,26 @@ const (
 	Push                 // taken, with data
 )
 
-// Answers holds what the centre said, by waybill.
+// Answers holds what the centre said of waybills, and of events by their
+// sequence numbers.
 type Answers struct {
 	mu         sync.Mutex
 	known      *recent[scan.WaybillID, *known]
-	mismatched *recent[uint64, int] // how often WeChat disagreed, by sequence number
+	taken      *recent[uint64, time.Time] // when an event was answered taken
+	mismatched *recent[uint64, int]       // how often WeChat disagreed about one
 }
 
 type known struct {
 	data     scan.Waybill
-	taken    []stamp // events answered taken lately
-	resynced bool    // all its nodes were acknowledged anew since the last mismatch
-}
-
-type stamp struct {
-	seq uint64
-	at  time.Time
+	resynced bool // all its nodes were acknowledged anew since the last mismatch
 }
 
 // NewAnswers makes one that knows nothing.
 func NewAnswers() *Answers {
-	return &Answers{known: newRecent[scan.WaybillID, *known](maxKnown), mismatched: newRecent[uint64, int](maxMismatched)}
+	return &Answers{
+		known: newRecent[scan.WaybillID, *known](maxKnown), taken: newRecent[uint64, time.Time](maxTaken),
+		mismatched: newRecent[uint64, int](maxMismatched),
+	}
 }
 
 // Tell keeps waybill data that came with an answer.
@@ -71,16 +69,10 @@ func (a *Answers) Tell(id scan.WaybillID, data scan.Waybill) {
 func (a *Answers) Taken(id scan.WaybillID, seq uint64) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	k, ok := a.known.get(id)
-	if !ok {
-		return false
-	}
-	k.drop(func(s stamp) bool { return s.seq == seq || time.Since(s.at) >= AnswerLife })
-	k.taken = append(k.taken, stamp{seq, time.Now()})
-	return true
+	a.taken.put(seq, time.Now())
+	_, ok := a.known.get(id)
+	return ok
 }
-
-func (k *known) drop(which func(stamp) bool) { k.taken = slices.DeleteFunc(k.taken, which) }
 
 // Resynced keeps that the centre acknowledged the waybill's nodes anew.
 func (a *Answers) Resynced(id scan.WaybillID) { a.setResynced(id, true) }
@@ -98,10 +90,10 @@ func (a *Answers) About(r event.Record) (scan.Waybill, Advice) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	k, ok := a.known.get(r.Event.Waybill)
-	switch {
-	case policy.Mismatch(r.Last) && (!ok || !k.resynced):
+	if policy.Mismatch(r.Last) && (!ok || !k.resynced) {
 		return scan.Waybill{}, Resync
-	case ok && slices.ContainsFunc(k.taken, func(s stamp) bool { return s.seq == r.ID.Seq && time.Since(s.at) < AnswerLife }):
+	}
+	if at, taken := a.taken.get(r.ID.Seq); ok && taken && time.Since(at) < AnswerLife {
 		return k.data, Push
 	}
 	return scan.Waybill{}, Ask
@@ -125,13 +117,11 @@ func (a *Answers) Mismatched(id scan.WaybillID, seq uint64) {
 }
 
 // Forget drops what is kept about one event that ended.
-func (a *Answers) Forget(id scan.WaybillID, seq uint64) {
+func (a *Answers) Forget(seq uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.mismatched.drop(seq)
-	if k, ok := a.known.get(id); ok {
-		k.drop(func(s stamp) bool { return s.seq == seq })
-	}
+	a.taken.drop(seq)
 }
 
 // Clear forgets all answers: the centre lost what they were about.
@@ -139,4 +129,5 @@ func (a *Answers) Clear() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.known.clear()
+	a.taken.clear()
 }

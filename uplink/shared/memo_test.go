@@ -102,8 +102,8 @@ func TestAnswersAreBounded(t *testing.T) {
 		a.Taken(id, uint64(i))
 		a.Mismatched(id, uint64(i))
 	}
-	if a.known.len() > 2*maxKnown || a.mismatched.len() > 2*maxMismatched {
-		t.Errorf("%d waybills and %d counts of mismatches are kept", a.known.len(), a.mismatched.len())
+	if a.known.len() > 2*maxKnown || a.taken.len() > 2*maxTaken || a.mismatched.len() > 2*maxMismatched {
+		t.Errorf("%d waybills, %d events and %d counts of mismatches are kept", a.known.len(), a.taken.len(), a.mismatched.len())
 	}
 	if _, advice := a.About(event.Record{ID: event.ID{Seq: 1}, Event: scan.Event{Waybill: "W1"}}); advice != Ask {
 		t.Error("a forgotten answer is not asked again")
