@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"scanrelay/agent/intake/sparkplug"
+	"scanrelay/store/durable"
 )
 
 // BirthsName is the file in data_dir that remembers what Sparkplug's birth
@@ -45,7 +46,7 @@ func (a *Agent) keepBirths(ctx context.Context) error {
 		case <-tick.C:
 		}
 		err := a.births.Save(func(data []byte) error {
-			return replaceFile(filepath.Join(a.cfg.DataDir, BirthsName), data)
+			return durable.Create(filepath.Join(a.cfg.DataDir, BirthsName), data)
 		})
 		switch {
 		case err == nil:
@@ -56,28 +57,4 @@ func (a *Agent) keepBirths(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// replaceFile replaces a file completely or not at all.
-func replaceFile(path string, data []byte) error {
-	temp := path + ".tmp"
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(temp, path)
-	}
-	if err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

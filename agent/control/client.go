@@ -139,12 +139,12 @@ func decodeBody(resp *http.Response, into any) error {
 
 // lines reads NDJSON. A stream that breaks off is an error.
 func (c *Client) lines(ctx context.Context, path string, q url.Values, fn func(json.RawMessage) error) error {
-	return c.stream(ctx, path, q, func() {}, fn)
+	return c.stream(ctx, http.MethodGet, path+"?"+q.Encode(), nil, func() {}, fn)
 }
 
-// stream is lines that tells when the agent has begun to answer.
-func (c *Client) stream(ctx context.Context, path string, q url.Values, begun func(), fn func(json.RawMessage) error) error {
-	resp, err := c.do(ctx, http.MethodGet, path+"?"+q.Encode(), nil)
+// stream is lines for any call; begun is told when the agent has begun to answer.
+func (c *Client) stream(ctx context.Context, method, path string, body io.Reader, begun func(), fn func(json.RawMessage) error) error {
+	resp, err := c.do(ctx, method, path, body)
 	if err != nil {
 		return err
 	}

@@ -77,13 +77,13 @@ func (l *local) events(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, err)
 		return
 	}
-	l.stream(w, func(line func(any) error) error {
+	l.stream(w, false, func(line func(any) error) error {
 		return events(r.Context(), l.Outbox, state, reveal(r), line)
 	})
 }
 
 func (l *local) deadLetters(w http.ResponseWriter, r *http.Request) {
-	l.stream(w, func(line func(any) error) error {
+	l.stream(w, false, func(line func(any) error) error {
 		return deadLetters(r.Context(), l.Outbox, reveal(r), line)
 	})
 }
@@ -154,22 +154,32 @@ func (l *local) change(w http.ResponseWriter, r *http.Request, do func(change, [
 
 func reveal(r *http.Request) bool { return r.FormValue("reveal") == "1" }
 
-// stream writes NDJSON, a line for each call of line. Who doesn't read for half
-// a minute is cut off.
-func (l *local) stream(w http.ResponseWriter, produce func(line func(any) error) error) {
+// stream writes NDJSON, a line for each call of line; live shows each at once.
+// The first bytes tell that the agent is at work; who doesn't read for half a
+// minute is cut off.
+func (l *local) stream(w http.ResponseWriter, live bool, produce func(line func(any) error) error) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	control := http.NewResponseController(w)
+	extend := func() { _ = control.SetWriteDeadline(time.Now().Add(30 * time.Second)) }
+	extend()
+	if control.Flush() != nil {
+		return // the reader is gone
+	}
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
 	lines := 0
 	err := produce(func(v any) error {
-		if lines%256 == 0 {
-			_ = control.SetWriteDeadline(time.Now().Add(30 * time.Second)) // where it can't be set the server's own holds
+		if lines++; live || lines%256 == 0 {
+			extend()
 		}
-		lines++
-		return encoder.Encode(v)
+		err := encoder.Encode(v)
+		if live && err == nil {
+			err = control.Flush()
+		}
+		return err
 	})
 	if err != nil {
+		extend()
 		_ = encoder.Encode(failure{err.Error()}) // if the reader is gone, nobody is left to tell
 	}
 }

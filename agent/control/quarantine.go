@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // rejectedID begins the id of what is in quarantine; its number there follows.
@@ -68,19 +66,19 @@ func (l *local) replay(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, err)
 		return
 	}
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // it may take its time
-	done, err := l.Replay(r.Context(), seqs)
-	if done.Left > 0 {
-		l.Logger.Info("quarantine replayed by an operator", "left", done.Left, "events", done.Events, "remaining", done.Remaining)
-	}
-	if err != nil && done.Entries > 0 {
-		err = fmt.Errorf("%d entries done, %d events stored, but %w", done.Entries, done.Events, err)
-	}
-	if err != nil {
-		fail(w, http.StatusConflict, err)
-		return
-	}
-	writeJSON(w, http.StatusOK, done)
+	l.stream(w, true, func(line func(any) error) error { // it may take its time
+		done, err := l.Replay(r.Context(), seqs)
+		if done.Left > 0 {
+			l.Logger.Info("quarantine replayed by an operator", "left", done.Left, "events", done.Events, "remaining", done.Remaining)
+		}
+		if err != nil && done.Entries > 0 {
+			return fmt.Errorf("%d entries done, %d events stored, but %w", done.Entries, done.Events, err)
+		}
+		if err != nil {
+			return err
+		}
+		return line(done)
+	})
 }
 
 // replayOf reads which entries are to be replayed; none: all of them.
@@ -101,21 +99,10 @@ func (l *local) listen(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusConflict, errors.New("this agent's devices publish to an external broker"))
 		return
 	}
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	control := http.NewResponseController(w)
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	line := func(v any) error {
-		err := control.SetWriteDeadline(time.Now().Add(30 * time.Second))
-		if err == nil && v != nil {
-			err = encoder.Encode(v)
-		}
-		return errors.Join(err, control.Flush())
-	}
-	if line(nil) == nil { // the headers: it listens
-		_ = control.SetReadDeadline(time.Time{})
+	l.stream(w, true, func(line func(any) error) error {
 		_ = l.Listen(r.Context(), line) // the reader is gone
-	}
+		return nil
+	})
 }
 
 // Replay puts entries of the quarantine through the mapping that the agent uses
@@ -125,31 +112,16 @@ func (c *Client) Replay(ctx context.Context, ids ...string) (done Replayed, err 
 	if err != nil {
 		return done, err
 	}
-	patient := *c
-	patient.http = &http.Client{Transport: patientTransport(c.http.Transport)}
-	defer patient.http.CloseIdleConnections()
-	resp, err := patient.do(ctx, http.MethodPost, "/v1/quarantine/replay", bytes.NewReader(body))
-	if err != nil {
-		return done, err
-	}
-	defer resp.Body.Close()
-	return done, decodeBody(resp, &done)
-}
-
-// patientTransport waits for an answer as long as it takes.
-func patientTransport(t http.RoundTripper) http.RoundTripper {
-	if tr, ok := t.(*http.Transport); ok {
-		tr = tr.Clone()
-		tr.ResponseHeaderTimeout = 0
-		return tr
-	}
-	return t
+	err = c.stream(ctx, http.MethodPost, "/v1/quarantine/replay", bytes.NewReader(body), func() {}, func(line json.RawMessage) error {
+		return json.Unmarshal(line, &done)
+	})
+	return done, err
 }
 
 // Listen calls fn with each message that devices publish at the agent's broker,
 // as JSON, until ctx ends; ready is called once the agent listens for us.
 func (c *Client) Listen(ctx context.Context, ready func(), fn func(json.RawMessage) error) error {
-	err := c.stream(ctx, "/v1/listen", url.Values{}, ready, fn)
+	err := c.stream(ctx, http.MethodGet, "/v1/listen", nil, ready, fn)
 	if ctx.Err() != nil {
 		return nil
 	}

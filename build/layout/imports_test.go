@@ -246,7 +246,7 @@ var arrows = []row{
 	{
 		pkg: "agent",
 		uses: []string{
-			"agent/scan", "agent/clock", "agent/control", "store",
+			"agent/scan", "agent/clock", "agent/control", "store", "store/durable",
 			"agent/intake", "agent/intake/broker", "agent/intake/source", "agent/intake/link", "agent/intake/mapping", "agent/intake/sparkplug",
 			"uplink", "uplink/syncapi", "wechat", "configs", "configs/serve",
 		},
