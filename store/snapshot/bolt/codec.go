@@ -36,73 +36,70 @@ func (e *enc) int(v int64)   { e.b = binary.AppendVarint(e.b, v) }
 func (e *enc) fix(v uint64)  { e.b = binary.BigEndian.AppendUint64(e.b, v) }
 func (e *enc) str(s string)  { e.uint(uint64(len(s))); e.b = append(e.b, s...) }
 
-// dec reads them back. It works on a string, so that one copy of the value
-// serves all the strings in it. After an error every read gives zero.
+// dec reads them back. After an error every read gives zero.
 type dec struct {
-	s   string
+	b   []byte
+	all string // what b was in the beginning: one copy serves all the strings in it
 	bad bool
 }
 
-func (d *dec) byte() byte {
-	if d.bad || len(d.s) == 0 {
-		d.bad = true
-		return 0
+func newDec(body []byte) dec { return dec{b: body, all: string(body)} }
+
+// next returns the next n bytes, nil if there are fewer.
+func (d *dec) next(n int) []byte {
+	if d.bad = d.bad || n < 1 || n > len(d.b); d.bad {
+		return nil
 	}
-	v := d.s[0]
-	d.s = d.s[1:]
+	v := d.b[:n]
+	d.b = d.b[n:]
 	return v
 }
 
-func (d *dec) uint() uint64 {
-	var v uint64
-	for shift := uint(0); shift < 64; shift += 7 {
-		c := d.byte()
-		if d.bad || shift == 63 && c > 1 {
-			break
-		}
-		v |= uint64(c&0x7f) << shift
-		if c < 0x80 {
-			return v
-		}
+func (d *dec) byte() byte {
+	if v := d.next(1); v != nil {
+		return v[0]
 	}
-	d.bad = true
 	return 0
 }
 
-func (d *dec) int() int64 {
-	u := d.uint()
-	return int64(u>>1) ^ -int64(u&1)
+func (d *dec) fix() uint64 {
+	if v := d.next(8); v != nil {
+		return binary.BigEndian.Uint64(v)
+	}
+	return 0
 }
 
-func (d *dec) fix() uint64 {
-	if d.bad || len(d.s) < 8 {
-		d.bad = true
+func (d *dec) uint() uint64 {
+	v, n := binary.Uvarint(d.b)
+	if d.next(n) == nil {
 		return 0
 	}
-	var v uint64
-	for i := range 8 {
-		v = v<<8 | uint64(d.s[i])
+	return v
+}
+
+func (d *dec) int() int64 {
+	v, n := binary.Varint(d.b)
+	if d.next(n) == nil {
+		return 0
 	}
-	d.s = d.s[8:]
 	return v
 }
 
 func (d *dec) str() string {
 	n := d.uint()
-	if d.bad || n > uint64(len(d.s)) {
-		d.bad = true
+	if d.bad = d.bad || n > uint64(len(d.b)); d.bad {
 		return ""
 	}
-	v := d.s[:n]
-	d.s = d.s[n:]
-	return v
+	at := len(d.all) - len(d.b)
+	d.b = d.b[n:]
+	return d.all[at : at+int(n)]
 }
 
 // count reads the length of a list whose entries take at least size bytes, so
 // that a damaged length allocates nothing.
 func (d *dec) count(size int) int {
 	n := d.uint()
-	if d.bad || n > uint64(len(d.s)/size) {
+	if d.bad || n > uint64(len(d.b)/size) {
 		d.bad = true
 		return 0
 	}

@@ -33,7 +33,7 @@ func (s *Store) Merge(ctx context.Context, b snapshot.Batch) (snapshot.Merged, e
 		d, _ := lookIn(&s.tail, s.tail.Depots, b.Depot)
 		return snapshot.Merged{Have: d.Effective(b.Epoch, b.NextSeq)}, s.usable()
 	}
-	out, err := s.submit(ctx, judge.Call{Batch: &b})
+	out, err := s.submit(ctx, judge.Call{Batch: b})
 	if err != nil {
 		return snapshot.Merged{}, fmt.Errorf("merge batch: %w", err)
 	}
@@ -139,11 +139,7 @@ func (s *Store) commit(group []*request) error {
 	g := judge.NewGroup(facts, s.phoneSecret, first)
 	now := s.o.Now()
 	for _, r := range group {
-		if r.Batch != nil {
-			r.out = g.Merge(r.Batch, now)
-		} else {
-			r.out.Gained = g.Import(r.Imports, now)
-		}
+		r.out = g.Judge(&r.Call, now)
 	}
 	if len(g.Records) > 0 || group == nil {
 		if err := s.write(first, g.Records); err != nil {

@@ -2,10 +2,10 @@ package bolt
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -39,66 +39,39 @@ func (s *Store) mergeLoop() {
 	}
 }
 
-// copied is the tail at one moment, sorted by key, as neighbours share pages.
-// What it points to is immutable.
+// copied is the tail at one moment. What it points to is immutable.
 type copied struct {
-	last     uint64
-	waybills []entry[scan.WaybillID, *judge.State]
-	answers  []entry[judge.Number, judge.Kept]
-	bindings []entry[judge.PhoneKey, judge.Binding]
-	depots   map[scan.DepotID]*judge.Numbering
-}
-
-type entry[K comparable, V any] struct {
-	key   K
-	value V
-}
-
-func entries[K comparable, V any](m map[K]V) []entry[K, V] {
-	out := make([]entry[K, V], 0, len(m))
-	for k, v := range m {
-		out = append(out, entry[K, V]{k, v})
-	}
-	return out
+	judge.Facts
+	last uint64
 }
 
 func (t *tail) copy() *copied {
 	t.mu.RLock()
-	c := &copied{
-		last: t.last, waybills: entries(t.Waybills), answers: entries(t.Answers), bindings: entries(t.Bindings),
-		depots: maps.Clone(t.Depots),
-	}
-	t.mu.RUnlock()
-	slices.SortFunc(c.waybills, func(x, y entry[scan.WaybillID, *judge.State]) int {
-		return strings.Compare(string(x.key), string(y.key))
-	})
-	slices.SortFunc(c.answers, func(x, y entry[judge.Number, judge.Kept]) int { return compareNumbers(x.key, y.key) })
-	slices.SortFunc(c.bindings, func(x, y entry[judge.PhoneKey, judge.Binding]) int { return bytes.Compare(x.key[:], y.key[:]) })
-	return c
+	defer t.mu.RUnlock()
+	return &copied{last: t.last, Facts: judge.Facts{
+		Waybills: maps.Clone(t.Waybills), Answers: maps.Clone(t.Answers),
+		Bindings: maps.Clone(t.Bindings), Depots: maps.Clone(t.Depots),
+	}}
 }
 
-// mergeTail carries the tail as it is now into waybills.db. The last
-// transaction moves merged: until then a restart goes over the same records
-// again, which changes nothing, as each state knows what is in it. The caller
-// holds mergeMu.
+// mergeTail carries the tail as it is now into waybills.db, in the order of the
+// keys, as neighbours share pages. The last transaction moves merged: until then
+// a restart goes over the same records again, which changes nothing, as each
+// state knows what is in it. The caller holds mergeMu.
 func (s *Store) mergeTail() error {
 	if s.tail.lastNumber() == s.merged.Load() {
 		return nil
 	}
 	c := s.tail.copy()
-	err := s.mergeWaybills(c)
+	err := inChunks(s, slices.SortedFunc(maps.Keys(c.Waybills), cmp.Compare), c.putWaybill)
 	if err == nil {
-		err = chunks(s, c.answers, func(tx *bbolt.Tx, e entry[judge.Number, judge.Kept]) error {
-			return tx.Bucket(bucketAnswers).Put(numberKey(e.key), encodeAnswer(e.value))
-		})
+		err = inChunks(s, slices.SortedFunc(maps.Keys(c.Answers), compareNumbers), c.putAnswer)
 	}
 	if err == nil {
-		err = chunks(s, c.bindings, func(tx *bbolt.Tx, e entry[judge.PhoneKey, judge.Binding]) error {
-			return tx.Bucket(bucketBindings).Put(e.key[:], encodeBinding(e.value))
-		})
+		err = inChunks(s, slices.SortedFunc(maps.Keys(c.Bindings), comparePhones), c.putBinding)
 	}
 	if err == nil {
-		err = s.update(func(tx *bbolt.Tx) error { return finishMerge(tx, c) })
+		err = s.update(c.finish)
 	}
 	if err != nil {
 		return s.writeFailed(fmt.Errorf("merge waybills: %w", err))
@@ -107,41 +80,68 @@ func (s *Store) mergeTail() error {
 	return nil
 }
 
-// mergeWaybills writes the states and counts those that are new.
-func (s *Store) mergeWaybills(c *copied) error {
-	for chunk := range slices.Chunk(c.waybills, mergeChunk) {
-		var added uint64
+// putWaybill reports whether the waybill is new. A damaged value is set aside
+// before it is written over.
+func (c *copied) putWaybill(tx *bbolt.Tx, id scan.WaybillID) (bool, error) {
+	bucket, key := tx.Bucket(bucketWaybills), []byte(id)
+	old := bucket.Get(key)
+	if _, err := unframe(old); err != nil && old != nil {
+		if err := tx.Bucket(bucketDamaged).Put(key, bytes.Clone(old)); err != nil {
+			return false, err
+		}
+	}
+	return old == nil, bucket.Put(key, encodeState(c.Waybills[id]))
+}
+
+func (c *copied) putAnswer(tx *bbolt.Tx, n judge.Number) (bool, error) {
+	return false, tx.Bucket(bucketAnswers).Put(numberKey(n), encodeAnswer(c.Answers[n]))
+}
+
+func (c *copied) putBinding(tx *bbolt.Tx, p judge.PhoneKey) (bool, error) {
+	return false, tx.Bucket(bucketBindings).Put(p[:], encodeBinding(c.Bindings[p]))
+}
+
+// finish writes the depots' numbering and moves merged.
+func (c *copied) finish(tx *bbolt.Tx) error {
+	bucket := tx.Bucket(bucketDepots)
+	merged := getNumber(tx.Bucket(bucketMeta), metaMerged)
+	for id, d := range c.Depots {
+		for i := range d.Epochs {
+			e := &d.Epochs[i]
+			if e.Last <= merged {
+				continue
+			}
+			if err := bucket.Put(epochKey(id, e.Epoch), encodeEpoch(e)); err != nil {
+				return err
+			}
+		}
+	}
+	return putNumber(tx.Bucket(bucketMeta), metaMerged, c.last)
+}
+
+// inChunks puts what stands under the keys, in transactions of bounded size, and
+// counts the waybills that put says are new.
+func inChunks[K any](s *Store, keys []K, put func(tx *bbolt.Tx, key K) (waybill bool, _ error)) error {
+	for chunk := range slices.Chunk(keys, mergeChunk) {
+		count := s.count.Load()
 		err := s.update(func(tx *bbolt.Tx) error {
-			added = 0
-			bucket := tx.Bucket(bucketWaybills)
-			for _, w := range chunk {
-				key := []byte(w.key)
-				old := bucket.Get(key)
-				if old == nil {
-					added++
-				} else if err := keepDamaged(tx, key, old); err != nil {
+			for _, k := range chunk {
+				added, err := put(tx, k)
+				if err != nil {
 					return err
 				}
-				if err := bucket.Put(key, encodeState(w.value)); err != nil {
-					return err
+				if added {
+					count++
 				}
 			}
-			return putNumber(tx.Bucket(bucketMeta), metaCount, s.count.Load()+added)
+			return putNumber(tx.Bucket(bucketMeta), metaCount, count)
 		})
 		if err != nil {
 			return err
 		}
-		s.count.Add(added)
+		s.count.Store(count)
 	}
 	return nil
-}
-
-// keepDamaged sets a damaged value aside before it is written over.
-func keepDamaged(tx *bbolt.Tx, key, old []byte) error {
-	if _, err := unframe(old); err == nil {
-		return nil
-	}
-	return tx.Bucket(bucketDamaged).Put(key, bytes.Clone(old))
 }
 
 // update is a transaction on waybills.db that a stop prevents.
@@ -161,58 +161,21 @@ func (s *Store) writeFailed(err error) error {
 	return s.fail(err)
 }
 
-// chunks puts all entries in transactions of bounded size.
-func chunks[E any](s *Store, all []E, put func(tx *bbolt.Tx, e E) error) error {
-	for chunk := range slices.Chunk(all, mergeChunk) {
-		err := s.update(func(tx *bbolt.Tx) error {
-			for _, e := range chunk {
-				if err := put(tx, e); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// finishMerge writes the depots' numbering and moves merged.
-func finishMerge(tx *bbolt.Tx, c *copied) error {
-	bucket := tx.Bucket(bucketDepots)
-	merged := getNumber(tx.Bucket(bucketMeta), metaMerged)
-	for id, d := range c.depots {
-		for i := range d.Epochs {
-			e := &d.Epochs[i]
-			if e.Last <= merged {
-				continue
-			}
-			if err := bucket.Put(epochKey(id, e.Epoch), encodeEpoch(e)); err != nil {
-				return err
-			}
-		}
-	}
-	return putNumber(tx.Bucket(bucketMeta), metaMerged, c.last)
-}
-
 // dropMerged takes out of the tail what did not change since it was copied.
 func (s *Store) dropMerged(c *copied) {
 	s.merged.Store(c.last) // first: see steady
 	s.tail.mu.Lock()
-	drop(s.tail.Waybills, c.waybills)
-	drop(s.tail.Answers, c.answers)
-	drop(s.tail.Bindings, c.bindings)
+	drop(s.tail.Waybills, c.Waybills)
+	drop(s.tail.Answers, c.Answers)
+	drop(s.tail.Bindings, c.Bindings)
 	s.tail.mu.Unlock()
 	poke(s.truncate)
 	poke(s.drained)
 }
 
-func drop[K, V comparable](from map[K]V, merged []entry[K, V]) {
-	for _, e := range merged {
-		if from[e.key] == e.value {
-			delete(from, e.key)
-		}
-	}
+func drop[K, V comparable](from, merged map[K]V) {
+	maps.DeleteFunc(from, func(k K, v V) bool {
+		m, ok := merged[k]
+		return ok && m == v
+	})
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
-	"strings"
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/snapshot/judge"
@@ -21,8 +20,10 @@ func numberKey(n judge.Number) []byte {
 
 // compareNumbers orders as the keys do.
 func compareNumbers(x, y judge.Number) int {
-	return cmp.Or(strings.Compare(string(x.Depot), string(y.Depot)), cmp.Compare(x.Epoch, y.Epoch), cmp.Compare(x.Seq, y.Seq))
+	return cmp.Or(cmp.Compare(x.Depot, y.Depot), cmp.Compare(x.Epoch, y.Epoch), cmp.Compare(x.Seq, y.Seq))
 }
+
+func comparePhones(x, y judge.PhoneKey) int { return bytes.Compare(x[:], y[:]) }
 
 // epochKey is the key of one depot's epoch. A depot id holds no zero byte.
 func epochKey(depot scan.DepotID, epoch uint64) []byte {

@@ -1,11 +1,11 @@
 package bolt
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 
 	"go.etcd.io/bbolt"
@@ -180,6 +180,6 @@ func (s *Store) Depots(context.Context) ([]snapshot.Depot, error) {
 		out = append(out, d.View(id))
 	}
 	s.tail.mu.RUnlock()
-	slices.SortFunc(out, func(x, y snapshot.Depot) int { return strings.Compare(string(x.ID), string(y.ID)) })
+	slices.SortFunc(out, func(x, y snapshot.Depot) int { return cmp.Compare(x.ID, y.ID) })
 	return out, nil
 }

@@ -51,7 +51,7 @@ func decodeState(b []byte) (*judge.State, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := dec{s: string(body)}
+	d := newDec(body)
 	if d.byte() != stateForm {
 		return nil, errDamaged
 	}
@@ -73,7 +73,7 @@ func changedOf(b []byte) (int64, error) {
 	if _, err := unframe(b); err != nil {
 		return 0, err
 	}
-	d := dec{s: string(b[:min(len(b)-4, 32)])}
+	d := newDec(b[:min(len(b)-4, 32)])
 	if d.byte() != stateForm {
 		return 0, errDamaged
 	}
@@ -116,7 +116,7 @@ func decodeRecord(b []byte) (*judge.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := dec{s: string(body)}
+	d := newDec(body)
 	r := &judge.Record{Kind: judge.RecordKind(d.byte()), At: d.int()}
 	switch r.Kind {
 	case judge.RecordEvent:
@@ -194,7 +194,7 @@ func decodeEpoch(epoch uint64, b []byte) (judge.Epoch, error) {
 	if err != nil {
 		return judge.Epoch{}, err
 	}
-	d := dec{s: string(body)}
+	d := newDec(body)
 	e := judge.Epoch{Epoch: epoch, Have: d.uint(), Events: d.uint(), At: d.int(), Last: d.uint()}
 	e.Gaps = make([]judge.Span, d.count(2))
 	for i := range e.Gaps {

@@ -3,7 +3,7 @@
 // package snapshot judges by it, so that all of them answer alike.
 //
 //	calls ─► Needed, Phones: what to read ─► the store loads Facts
-//	      ─► Group.Merge, Group.Import: answers, Records to commit,
+//	      ─► Group.Judge: answers, Records to commit,
 //	         and in Changed what the records came to
 //
 // Calls of one group are judged in order, each on what the ones before it

@@ -71,21 +71,16 @@ func Identity(waybill scan.WaybillID, eventID string) uint64 {
 
 // Call is one caller's part of a group: a batch, or imports.
 type Call struct {
-	Batch   *snapshot.Batch
+	Batch   snapshot.Batch
 	Imports []snapshot.Import
 }
 
 // Size is how much work a call is.
-func (c *Call) Size() int {
-	if c.Batch != nil {
-		return len(c.Batch.Events) + len(c.Batch.Bindings)
-	}
-	return len(c.Imports)
-}
+func (c *Call) Size() int { return len(c.Batch.Events) + len(c.Batch.Bindings) + len(c.Imports) }
 
 // Check tells what no store can take.
 func (c *Call) Check() error {
-	if c.Batch != nil && !c.Batch.Depot.Valid() {
+	if len(c.Imports) == 0 && !c.Batch.Depot.Valid() {
 		return fmt.Errorf("%q is no depot id", c.Batch.Depot)
 	}
 	for i := range c.Imports {
@@ -104,16 +99,9 @@ type Keys struct {
 }
 
 // Needed returns what the calls of a group must be judged on, besides [Phones].
-func Needed(calls []*Call) Keys {
-	var k Keys
+func Needed(calls []*Call) (k Keys) {
 	for _, c := range calls {
-		for i := range c.Imports {
-			k.Waybills = append(k.Waybills, c.Imports[i].Waybill)
-		}
-		b := c.Batch
-		if b == nil {
-			continue
-		}
+		b := &c.Batch
 		k.Depots = append(k.Depots, b.Depot)
 		for i := range b.Events {
 			k.Waybills = append(k.Waybills, b.Events[i].Waybill)
@@ -122,44 +110,35 @@ func Needed(calls []*Call) Keys {
 		for i := range b.Bindings {
 			k.Waybills = append(k.Waybills, b.Bindings[i].Waybill)
 		}
+		for i := range c.Imports {
+			k.Waybills = append(k.Waybills, c.Imports[i].Waybill)
+		}
 	}
 	return k
 }
 
 // Phones returns the phones whose bindings a group needs: of the waybills that
 // were observed, as they are in the facts or as the group itself brings them.
-func Phones(calls []*Call, f Facts, secret []byte) []PhoneKey {
+func Phones(calls []*Call, f Facts, secret []byte) (keys []PhoneKey) {
 	observed := map[scan.WaybillID]bool{}
-	var keys []PhoneKey
 	add := func(id scan.WaybillID, data *scan.Waybill) {
 		if data != nil && observed[id] {
 			keys = append(keys, KeyOf(secret, data.Receiver.Phone))
 		}
 	}
 	for _, c := range calls {
-		if c.Batch == nil {
-			continue
-		}
 		for _, o := range c.Batch.Bindings {
-			if st := f.Waybills[o.Waybill]; !observed[o.Waybill] {
-				observed[o.Waybill] = true
-				if st.HasData() {
-					add(o.Waybill, st.Data)
-				}
+			if observed[o.Waybill] = true; f.Waybills[o.Waybill].HasData() {
+				add(o.Waybill, f.Waybills[o.Waybill].Data)
 			}
 		}
-	}
-	if len(observed) == 0 {
-		return nil
 	}
 	for _, c := range calls {
 		for i := range c.Imports {
 			add(c.Imports[i].Waybill, &c.Imports[i].Data)
 		}
-		if c.Batch != nil {
-			for i := range c.Batch.Events {
-				add(c.Batch.Events[i].Waybill, c.Batch.Events[i].Data)
-			}
+		for i := range c.Batch.Events {
+			add(c.Batch.Events[i].Waybill, c.Batch.Events[i].Data)
 		}
 	}
 	return keys

@@ -26,22 +26,37 @@ func NewGroup(f Facts, secret []byte, first uint64) *Group {
 	return &Group{Facts: f, Changed: NewFacts(), secret: secret, first: first}
 }
 
-// Import takes waybill data from the carrier and returns the waybills that had
-// none before.
-func (g *Group) Import(items []snapshot.Import, now time.Time) []scan.WaybillID {
-	m := merge{Group: g, now: now.Unix()}
-	for i := range items {
-		m.takeData(items[i].Waybill, &items[i].Data, true)
+// Judge decides a call, on what the calls before it changed.
+func (g *Group) Judge(c *Call, now time.Time) snapshot.Merged {
+	m := merge{Group: g, batch: &c.Batch, now: now.Unix()}
+	for i := range c.Imports {
+		m.takeData(c.Imports[i].Waybill, &c.Imports[i].Data, true)
 	}
-	return m.out.Gained
+	if len(c.Imports) == 0 {
+		m.merge()
+	}
+	return m.out
 }
 
 // state returns a waybill's state as the group sees it; nil: never heard of.
 func (g *Group) state(id scan.WaybillID) *State {
-	if st, ok := g.Changed.Waybills[id]; ok {
-		return st
+	st, _ := seenBy(g.Changed.Waybills, g.Facts.Waybills, id)
+	return st
+}
+
+// depot returns a depot's numbering as the group sees it.
+func (g *Group) depot(id scan.DepotID) *Numbering {
+	d, _ := seenBy(g.Changed.Depots, g.Facts.Depots, id)
+	return d
+}
+
+// seenBy looks at what the group changed before what was read.
+func seenBy[K comparable, V any](changed, read map[K]V, key K) (V, bool) {
+	v, ok := changed[key]
+	if !ok {
+		v, ok = read[key]
 	}
-	return g.Facts.Waybills[id]
+	return v, ok
 }
 
 // edit returns the state to change.
@@ -54,29 +69,7 @@ func (g *Group) edit(id scan.WaybillID) *State {
 	return st
 }
 
-func (g *Group) answer(n Number) (Kept, bool) {
-	if k, ok := g.Changed.Answers[n]; ok {
-		return k, true
-	}
-	k, ok := g.Facts.Answers[n]
-	return k, ok
-}
-
-func (g *Group) binding(p PhoneKey) (Binding, bool) {
-	if b, ok := g.Changed.Bindings[p]; ok {
-		return b, true
-	}
-	b, ok := g.Facts.Bindings[p]
-	return b, ok
-}
-
-func (g *Group) depot(id scan.DepotID) *Numbering {
-	if d, ok := g.Changed.Depots[id]; ok {
-		return d
-	}
-	return g.Facts.Depots[id]
-}
-
+// editDepot returns the numbering to change.
 func (g *Group) editDepot(id scan.DepotID) *Numbering {
 	d, ok := g.Changed.Depots[id]
 	if !ok {

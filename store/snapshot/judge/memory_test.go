@@ -34,11 +34,7 @@ func (m *memory) do(c judge.Call) (out snapshot.Merged, err error) {
 	defer m.mu.Unlock()
 	calls := []*judge.Call{&c}
 	g := judge.NewGroup(m.load(calls), secret, m.next)
-	if c.Batch != nil {
-		out = g.Merge(c.Batch, m.now())
-	} else {
-		out.Gained = g.Import(c.Imports, m.now())
-	}
+	out = g.Judge(&c, m.now())
 	m.next += uint64(len(g.Records))
 	maps.Copy(m.facts.Waybills, g.Changed.Waybills)
 	maps.Copy(m.facts.Answers, g.Changed.Answers)
@@ -70,7 +66,7 @@ func (m *memory) load(calls []*judge.Call) judge.Facts {
 }
 
 func (m *memory) Merge(_ context.Context, b snapshot.Batch) (snapshot.Merged, error) {
-	return m.do(judge.Call{Batch: &b})
+	return m.do(judge.Call{Batch: b})
 }
 
 func (m *memory) Import(_ context.Context, items []snapshot.Import) ([]scan.WaybillID, error) {

@@ -1,8 +1,6 @@
 package judge
 
 import (
-	"time"
-
 	"scanrelay/agent/scan"
 	"scanrelay/store/snapshot"
 )
@@ -24,19 +22,17 @@ type seen struct {
 	known  bool   // its number came before
 }
 
-// Merge judges the events of a batch in order.
-func (g *Group) Merge(b *snapshot.Batch, now time.Time) snapshot.Merged {
-	m := merge{Group: g, batch: b, now: now.Unix()}
+// merge judges the events of a batch in order.
+func (m *merge) merge() {
 	m.observe()
 	m.out.Have = m.have()
 	switch {
-	case len(b.Events) == 0:
-	case b.From > m.out.Have+1:
+	case len(m.batch.Events) == 0:
+	case m.batch.From > m.out.Have+1:
 		m.out.Rewind = true
 	case !m.conflicts():
 		m.events()
 	}
-	return m.out
 }
 
 func (m *merge) have() uint64 {
@@ -73,7 +69,7 @@ func (m *merge) conflicts() bool {
 			s.refuse = snapshot.BadID(e.Waybill)
 		}
 		s.ident = Identity(e.Waybill, e.EventID)
-		s.kept, s.known = m.answer(m.number(e))
+		s.kept, s.known = seenBy(m.Changed.Answers, m.Facts.Answers, m.number(e))
 		found = found || s.known && s.kept.Ident != s.ident
 	}
 	if !found {
@@ -206,7 +202,7 @@ func (m *merge) observe() {
 			continue
 		}
 		key, seen := KeyOf(m.secret, st.Data.Receiver.Phone), Binding{Exist: o.Exist, At: o.At.Unix()}
-		if old, ok := m.binding(key); !ok || old.At < seen.At {
+		if old, ok := seenBy(m.Changed.Bindings, m.Facts.Bindings, key); !ok || old.At < seen.At {
 			m.add(&Record{Kind: RecordBinding, At: m.now, Phone: key, Binding: seen})
 		}
 	}
