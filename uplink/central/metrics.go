@@ -74,11 +74,6 @@ func (m *meters) sync(status int, start time.Time) {
 	m.syncTook.Update(time.Since(start).Seconds())
 }
 
-func (m *meters) answer(a snapshot.Answer) {
-	result := answer("", 0, a).Result
-	m.events(result).Inc()
-}
-
 func (m *meters) events(result syncapi.Result) *metrics.Counter {
 	return m.set.GetOrCreateCounter(`scanrelay_central_events_total{result="` + string(result) + `"}`)
 }

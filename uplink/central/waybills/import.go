@@ -137,12 +137,11 @@ func (i *importer) alive() {
 
 // read takes a JSON array or JSON lines. Its error is the store's; what is
 // wrong with the body ends up in the answer.
-func (i *importer) read(body *bufio.Reader) error {
-	first, err := firstByte(body)
-	if err != nil {
-		return nil // empty
+func (i *importer) read(body *bufio.Reader) (err error) {
+	if mark, err := body.Peek(3); err == nil && string(mark) == "\ufeff" {
+		_, _ = body.Discard(3)
 	}
-	if first == '[' {
+	if firstByte(body) == '[' {
 		err = i.array(body)
 	} else {
 		err = i.lines(body)
@@ -153,33 +152,12 @@ func (i *importer) read(body *bufio.Reader) error {
 	return i.flush()
 }
 
-// firstByte skips white space and a byte order mark.
-func firstByte(body *bufio.Reader) (byte, error) {
-	if mark, err := body.Peek(3); err == nil && string(mark) == "\ufeff" {
-		_, _ = body.Discard(3)
-	}
-	for {
-		b, err := body.Peek(1)
-		if err != nil {
-			return 0, err
-		}
-		// Newlines stay: they count.
-		if b[0] != ' ' && b[0] != '\t' && b[0] != '\r' {
-			if b[0] == '\n' {
-				return arrayAfter(body), nil
-			}
-			return b[0], nil
-		}
-		_, _ = body.Discard(1)
-	}
-}
-
-// arrayAfter looks over blank lines for the first byte of the content.
-func arrayAfter(body *bufio.Reader) byte {
+// firstByte is the first that is no white space, which stays: blank lines count.
+func firstByte(body *bufio.Reader) byte {
 	for n := 1; n < 4096; n++ {
 		b, err := body.Peek(n)
 		if err != nil {
-			return '\n'
+			break
 		}
 		if !unicode.IsSpace(rune(b[n-1])) {
 			return b[n-1]
