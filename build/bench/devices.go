@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -196,25 +194,4 @@ func (d device) line(addr string, number, n, window int) ([]time.Duration, error
 		<-free
 	}
 	return took, <-failed
-}
-
-// cpu returns the processor time that it used so far.
-func (p proc) cpu() time.Duration {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid))
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := strings.Cut(string(text), ") ") // the name may hold blanks
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0
-	}
-	var ticks int64
-	for _, f := range fields[11:13] { // utime, stime
-		var n int64
-		if _, err := fmt.Sscan(f, &n); err == nil {
-			ticks += n
-		}
-	}
-	return time.Duration(ticks) * 10 * time.Millisecond // USER_HZ is 100 everywhere
 }

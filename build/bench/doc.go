@@ -1,7 +1,7 @@
 // Bench measures the built binary as a whole: how fast an agent takes scans and
 // brings them to WeChat, what it writes to disk for each and what memory it
-// holds, and prints that beside the numbers to reach (design.md section 5) with
-// the machine's name. Scanners and WeChat run on the same machine, in this
+// holds, and prints that beside the numbers to reach (build/README.md, Measuring)
+// with the machine's name. Scanners and WeChat run on the same machine, in this
 // process, and take their share of it: ratios count, absolute figures only
 // within one run.
 //

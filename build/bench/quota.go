@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	allowed    = 200  // calls a second, beyond them 429
-	quotaScans = 2000 // design.md section 5
+	allowed    = 200 // calls a second, beyond them 429
+	quotaScans = 2000
 )
 
 // quota measures how events get through an API that allows few calls a second,

@@ -11,26 +11,17 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"time"
 )
 
-// Status is `scanrelay status --json` as the agent shows it.
+// Status is what the rig reads of `scanrelay status --json`.
 type Status struct {
-	Depot         string  `json:"depot"`
-	Version       string  `json:"version"`
-	UptimeSeconds float64 `json:"uptime_seconds"`
-	MQTT          struct {
-		Connected bool `json:"connected"`
-	} `json:"mqtt"`
 	Central struct {
-		Connected bool       `json:"connected"`
-		LastSync  *time.Time `json:"last_sync"`
+		Connected bool `json:"connected"`
 	} `json:"central"`
 	WeChat struct {
 		State  string `json:"state"`
 		Reason string `json:"reason"`
 	} `json:"wechat"`
-	Clock  string `json:"clock"`
 	Intake struct {
 		Received  uint64 `json:"received"`
 		Duplicate uint64 `json:"duplicate"`
@@ -38,17 +29,11 @@ type Status struct {
 		Rejected  uint64 `json:"rejected"`
 	} `json:"intake"`
 	Pending struct {
-		Unsynced        uint64  `json:"unsynced"`
-		AwaitingWaybill uint64  `json:"awaiting_waybill"`
-		ToPush          uint64  `json:"to_push"`
-		OldestSeconds   float64 `json:"oldest_seconds"`
+		Unsynced        uint64 `json:"unsynced"`
+		AwaitingWaybill uint64 `json:"awaiting_waybill"`
+		ToPush          uint64 `json:"to_push"`
 	} `json:"pending"`
 	Outcome map[string]uint64 `json:"outcome"`
-	Store   struct {
-		FileBytes int64 `json:"file_bytes"`
-		LiveBytes int64 `json:"live_bytes"`
-		Full      bool  `json:"full"`
-	} `json:"store"`
 }
 
 // Waiting returns how many events have no outcome yet.
@@ -64,20 +49,16 @@ func (s Status) Finished() (n uint64) {
 	return n
 }
 
-// Line is one line of `scanrelay events --json`.
+// Line is what the rig reads of a line of `scanrelay events --json`.
 type Line struct {
-	ID         string     `json:"id"`
-	EventID    string     `json:"event_id"`
-	WaybillID  string     `json:"waybill_id"`
-	ActionType int        `json:"action_type"`
-	ActionTime int64      `json:"action_time"`
-	ReceivedAt *time.Time `json:"received_at"`
-	State      string     `json:"state"`
-	Attempts   int        `json:"attempts"`
-	LastError  string     `json:"last_error"`
-	FinishedAt *time.Time `json:"finished_at"`
-	Topic      string     `json:"topic"`
-	Payload    []byte     `json:"payload"`
+	ID        string `json:"id"`
+	EventID   string `json:"event_id"`
+	WaybillID string `json:"waybill_id"`
+	State     string `json:"state"`
+	Attempts  int    `json:"attempts"`
+	LastError string `json:"last_error"`
+	Topic     string `json:"topic"`
+	Payload   []byte `json:"payload"`
 }
 
 // Status asks the agent over HTTP.

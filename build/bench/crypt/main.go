@@ -25,7 +25,7 @@ const (
 type library struct {
 	name    string
 	encrypt func(msg []byte) (string, error)
-	decrypt func(sealed string) ([]byte, error)
+	decrypt func(encrypted string) ([]byte, error)
 }
 
 var random = [16]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}
@@ -46,11 +46,11 @@ func theirs() library {
 	return library{
 		name: "silenceper/wechat v2.1.10",
 		encrypt: func(msg []byte) (string, error) {
-			sealed, err := util.EncryptMsg(random[:], msg, appid, aesKey)
-			return string(sealed), err
+			encrypted, err := util.EncryptMsg(random[:], msg, appid, aesKey)
+			return string(encrypted), err
 		},
-		decrypt: func(sealed string) ([]byte, error) {
-			_, msg, err := util.DecryptMsg(appid, sealed, aesKey)
+		decrypt: func(encrypted string) ([]byte, error) {
+			_, msg, err := util.DecryptMsg(appid, encrypted, aesKey)
 			return msg, err
 		},
 	}
@@ -97,12 +97,12 @@ func run() error {
 // agree lets each library read what each wrote.
 func agree(both []library, msg []byte) error {
 	for _, writer := range both {
-		sealed, err := writer.encrypt(msg)
+		encrypted, err := writer.encrypt(msg)
 		if err != nil {
 			return fmt.Errorf("encrypt with %s: %w", writer.name, err)
 		}
 		for _, reader := range both {
-			got, err := reader.decrypt(sealed)
+			got, err := reader.decrypt(encrypted)
 			if err == nil && !bytes.Equal(got, msg) {
 				err = errors.New("another message came out")
 			}
@@ -142,13 +142,13 @@ func encrypting(l library, msg []byte) func(*testing.B) {
 
 func decrypting(l library, msg []byte) func(*testing.B) {
 	return func(b *testing.B) {
-		sealed, err := l.encrypt(msg)
+		encrypted, err := l.encrypt(msg)
 		if err != nil {
 			b.Fatal(err)
 		}
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := l.decrypt(sealed); err != nil {
+			if _, err := l.decrypt(encrypted); err != nil {
 				b.Fatal(err)
 			}
 		}
