@@ -30,7 +30,7 @@ func Brokers(c *configs.Agent) link.Config {
 	m := c.MQTT
 	return link.Config{
 		Brokers: append([]string{m.Broker}, m.Brokers...), ClientID: m.ClientID,
-		Username: m.Username, Password: m.Password.Reveal(), TLS: m.TLS,
+		Username: m.Username, Password: m.Password, TLS: m.TLS,
 	}
 }
 
@@ -45,7 +45,7 @@ func brokerConfig(a *Agent) (broker.Config, error) {
 
 func brokerUsers(c *configs.Agent) (users []broker.User) {
 	for _, u := range c.MQTT.Embedded.Users {
-		users = append(users, broker.User{Username: u.Username, Password: u.Password.Reveal(), Publish: u.Publish})
+		users = append(users, broker.User(u))
 	}
 	return users
 }
@@ -88,7 +88,7 @@ func (s *served) Run(ctx context.Context) error { return s.Broker.Run(ctx, s.ln)
 
 func newUplink(a *Agent) (*uplink.Uplink, error) {
 	client, err := syncapi.NewClient(syncapi.Options{
-		URL: a.cfg.Central.URL, Token: a.cfg.Central.Token.Reveal(), TLS: a.cfg.Central.TLS,
+		URL: a.cfg.Central.URL, Token: a.cfg.Central.Token, TLS: a.cfg.Central.TLS,
 	})
 	if err != nil {
 		return nil, err

@@ -107,12 +107,12 @@ func (w *town) centreOptions(depots int, snap snapshot.Store, api *wechat.Client
 		Callback: central.Callback{Token: fake.DefaultToken, EncodingAESKey: fake.DefaultAESKey, Mode: fake.Secure, SwapNames: true, MaxSkew: 10 * time.Minute},
 	}}
 	for i := range depots {
-		o.Config.Depots = append(o.Config.Depots, central.Depot{ID: scan.DepotID(fmt.Sprint("d", i)), Token: secret.Text(credential(i))})
+		o.Config.Depots = append(o.Config.Depots, central.Depot{ID: scan.DepotID(fmt.Sprint("d", i)), Token: credential(i)})
 	}
 	return o
 }
 
-func credential(depot int) string { return fmt.Sprint("credential-of-depot-", depot) }
+func credential(depot int) secret.Text { return secret.Text(fmt.Sprint("credential-of-depot-", depot)) }
 
 func (w *town) client(api http.RoundTripper) *wechat.Client {
 	w.t.Helper()

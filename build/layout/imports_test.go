@@ -140,7 +140,7 @@ var arrows = []row{
 		tests: []string{yaml},
 	},
 	{pkg: "agent/intake", uses: []string{"agent/scan", "agent/intake/mapping"}, tests: []string{intaketest}},
-	{pkg: "agent/intake/link", uses: []string{"configs/tlsfile"}, libraries: []string{paho, xSys}, tests: []string{intaketest}},
+	{pkg: "agent/intake/link", uses: []string{"configs/secret", "configs/tlsfile"}, libraries: []string{paho, xSys}, tests: []string{intaketest}},
 	{
 		pkg:       "agent/intake/source",
 		uses:      []string{"agent/intake", "agent/intake/link", "agent/intake/topic", "agent/intake/mapping", "agent/intake/sparkplug", "agent/scan", "configs/wait"},
@@ -148,7 +148,7 @@ var arrows = []row{
 	},
 	{
 		pkg:       "agent/intake/broker",
-		uses:      []string{"agent/intake", "agent/intake/topic", "agent/intake/sparkplug", "agent/scan", "configs/limit"},
+		uses:      []string{"agent/intake", "agent/intake/topic", "agent/intake/sparkplug", "agent/scan", "configs/limit", "configs/secret"},
 		libraries: []string{mochi, xTime}, tests: []string{intaketest, "agent/intake/mapping", "configs/tlsfile", paho},
 	},
 	{
@@ -159,7 +159,7 @@ var arrows = []row{
 	{pkg: intaketest, uses: []string{"agent/intake/mapping", "agent/intake/sparkplug", "agent/scan"}, libraries: []string{paho}},
 	{pkg: "agent/control", uses: []string{"store", "agent/scan", "configs"}, libraries: []string{metrics}, tests: []string{"configs/serve"}},
 
-	{pkg: "uplink/syncapi", uses: []string{"agent/scan", "configs/tlsfile"}},
+	{pkg: "uplink/syncapi", uses: []string{"agent/scan", "configs/secret", "configs/tlsfile"}},
 	{pkg: "uplink/policy", uses: []string{"store/event", "wechat", "uplink/syncapi", "agent/scan", "configs/wait"}},
 	{
 		pkg: "uplink/valve", uses: []string{"wechat", "uplink/policy", "uplink/syncapi", "configs/secret", "configs/wait"},
@@ -239,7 +239,7 @@ var arrows = []row{
 	{
 		pkg: "uplink/central/internal/centraltest",
 		uses: []string{
-			"uplink/central", "uplink/central/internal/account", "uplink/syncapi", "store/snapshot", "store/snapshot/bolt", "wechat/callback",
+			"uplink/central", "uplink/central/internal/account", "uplink/syncapi", "store/snapshot", "store/snapshot/bolt", "wechat/callback", "configs/secret",
 		},
 	},
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"scanrelay/configs/secret"
 	"scanrelay/configs/tlsfile"
 )
 
@@ -30,7 +31,7 @@ const (
 // Options of a Client.
 type Options struct {
 	URL   string         // the centre's base URL, http or https
-	Token string         // the depot's credential; "" with a client certificate
+	Token secret.Text    // the depot's credential; "" with a client certificate
 	TLS   tlsfile.Client // central.tls
 	// Transport replaces the client's own, in tests; TLS is then unused.
 	Transport http.RoundTripper
@@ -39,7 +40,7 @@ type Options struct {
 // Client calls the centre. It may be used by several goroutines at once.
 type Client struct {
 	url   string
-	token string
+	token secret.Text
 	http  *http.Client
 }
 
@@ -124,7 +125,7 @@ func (c *Client) post(ctx context.Context, body io.Reader) (*http.Response, erro
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Content-Encoding", "gzip")
 	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
+		req.Header.Set("Authorization", "Bearer "+c.token.Reveal())
 	}
 	// Not sent, but tells net/http that the call may be made again.
 	req.Header["Idempotency-Key"] = []string{}

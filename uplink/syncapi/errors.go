@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/secret"
 )
 
 // Error is why a sync failed. It never holds the credential, nor anything of
@@ -52,7 +53,7 @@ func (c *Client) redact(err error) error {
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	if c.token != "" && strings.Contains(err.Error(), c.token) {
+	if c.token != "" && strings.Contains(err.Error(), c.token.Reveal()) {
 		return errors.New(c.clean(err.Error()))
 	}
 	return err
@@ -62,7 +63,7 @@ func (c *Client) redact(err error) error {
 // length, without our credential and without anything like a phone number.
 func (c *Client) clean(s string) string {
 	if c.token != "" {
-		s = strings.ReplaceAll(s, c.token, "***")
+		s = strings.ReplaceAll(s, c.token.Reveal(), secret.Masked)
 	}
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {

@@ -95,7 +95,7 @@ func (b *Broker) SetUsers(list []User) error {
 		if u.Password == "" {
 			bad(i, "password is empty")
 		}
-		known := user{password: sha256.Sum256([]byte(u.Password))}
+		known := user{password: sha256.Sum256([]byte(u.Password.Reveal()))}
 		for k, text := range u.Publish {
 			f, err := topic.Parse(text)
 			if err != nil {

@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"time"
+
+	"scanrelay/configs/secret"
 )
 
 // Config configures a Broker. What is zero has a default.
@@ -29,7 +31,7 @@ type Config struct {
 // User may log in at the embedded broker.
 type User struct {
 	Username string
-	Password string
+	Password secret.Text
 	Publish  []string // topic filters it may publish to; none: all
 }
 

@@ -12,6 +12,7 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 	"github.com/eclipse/paho.mqtt.golang/packets"
 
+	"scanrelay/configs/secret"
 	"scanrelay/configs/tlsfile"
 )
 
@@ -20,7 +21,7 @@ type Config struct {
 	Brokers  []string // tcp, ssl, ws or wss URLs, in the order in which they are tried
 	ClientID string
 	Username string
-	Password string
+	Password secret.Text
 	TLS      tlsfile.Client // read anew for each connection
 }
 
@@ -88,7 +89,7 @@ func clientOptions(ctx context.Context, cfg Config, u *url.URL, o Options) *mqtt
 	var g *guard // set before any message can come
 	c := mqtt.NewClientOptions()
 	c.Servers = []*url.URL{u}
-	c.SetClientID(cfg.ClientID).SetUsername(cfg.Username).SetPassword(cfg.Password)
+	c.SetClientID(cfg.ClientID).SetUsername(cfg.Username).SetPassword(cfg.Password.Reveal())
 	c.SetCleanSession(!o.Keep).SetProtocolVersion(4).SetOrderMatters(true).SetAutoAckDisabled(o.Manual)
 	c.SetAutoReconnect(false).SetConnectRetry(false).SetConnectTimeout(connectTimeout)
 	c.SetKeepAlive(o.KeepAlive).SetPingTimeout(o.Ping)

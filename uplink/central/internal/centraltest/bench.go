@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"scanrelay/configs/secret"
 	"scanrelay/store/snapshot"
 	"scanrelay/store/snapshot/bolt"
 	"scanrelay/uplink/central"
@@ -109,7 +110,7 @@ func (b *Bench) Sync(token string, r syncapi.Request) *syncapi.Response {
 
 // TrySync makes one call as a depot.
 func (b *Bench) TrySync(token string, r syncapi.Request) (*syncapi.Response, error) {
-	client, err := syncapi.NewClient(syncapi.Options{URL: b.URL, Token: token})
+	client, err := syncapi.NewClient(syncapi.Options{URL: b.URL, Token: secret.Text(token)})
 	if err != nil {
 		return nil, err
 	}
