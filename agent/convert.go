@@ -103,7 +103,7 @@ func newUplink(a *Agent) (*uplink.Uplink, error) {
 		Client: client, Outbox: a.outbox, WeChat: we, Clock: a.clock, Notify: notify(a.cfg.Notify),
 		Version: a.opts.Version, Logger: a.log, Metrics: a.metrics,
 		Hooks: uplink.Hooks{OnSynced: a.opts.Hooks.OnSynced, OnOutcome: a.opts.Hooks.OnOutcome},
-	})
+	}), nil
 }
 
 func notify(n configs.Notify) uplink.Notify {

@@ -1,9 +1,11 @@
 package uplink_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -37,6 +39,16 @@ type rig struct {
 	done   chan error
 }
 
+// defaults are those of package configs, where a test says nothing else.
+func defaults(n uplink.Notify) uplink.Notify {
+	n.Concurrency = cmp.Or(n.Concurrency, 8)
+	n.FreshFor = cmp.Or(n.FreshFor, 30*time.Minute)
+	n.MaxAge = cmp.Or(n.MaxAge, 24*time.Hour)
+	n.BindingBound = cmp.Or(n.BindingBound, 24*time.Hour)
+	n.BindingUnbound = cmp.Or(n.BindingUnbound, time.Hour)
+	return n
+}
+
 // inBubble runs test with a rig that is not started yet; afterwards the relays
 // are stopped and the outbox's rules are checked.
 func inBubble(t *testing.T, n uplink.Notify, test func(r *rig)) {
@@ -45,18 +57,14 @@ func inBubble(t *testing.T, n uplink.Notify, test func(r *rig)) {
 		r := &rig{t: t, out: newMemory(), clock: &testClock{}, set: metrics.NewSet()}
 		r.centre = newCentre()
 		r.wechat = &fakeWeChat{rig: r}
-		up, err := uplink.New(uplink.Config{
-			Client: r.centre, Outbox: r.out, WeChat: r.wechat, Clock: r.clock, Notify: n, Metrics: r.set, StartSpread: -1,
+		r.up = uplink.New(uplink.Config{
+			Client: r.centre, Outbox: r.out, WeChat: r.wechat, Clock: r.clock, Notify: defaults(n), Logger: slog.New(slog.DiscardHandler), Metrics: r.set, StartSpread: -1,
 			Hooks: uplink.Hooks{OnOutcome: func(rec store.Record) {
 				r.endMu.Lock()
 				defer r.endMu.Unlock()
 				r.ended = append(r.ended, rec)
 			}},
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.up = up
 		test(r)
 		r.stop()
 		for _, p := range slices.Concat(r.out.problems, r.wechat.problems) {

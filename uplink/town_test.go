@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
@@ -12,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/VictoriaMetrics/metrics"
 
 	"scanrelay/agent/scan"
 	"scanrelay/configs/secret"
@@ -134,17 +137,15 @@ func (w *town) open(i int, n uplink.Notify, front http.RoundTripper, api *wechat
 	if d.outbox, err = store.Open(w.t.TempDir(), store.Options{MaxSize: 16 << 20}); err != nil {
 		w.t.Fatal(err)
 	}
-	d.up, err = uplink.New(uplink.Config{
-		Client: client, Outbox: d.outbox, WeChat: api, Clock: wallClock{}, Notify: n, Version: "test", StartSpread: -1,
+	d.up = uplink.New(uplink.Config{
+		Client: client, Outbox: d.outbox, WeChat: api, Clock: wallClock{}, Notify: defaults(n), Version: "test", StartSpread: -1,
+		Logger: slog.New(slog.DiscardHandler), Metrics: metrics.NewSet(),
 		Hooks: uplink.Hooks{OnOutcome: func(r store.Record) {
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			d.ended = append(d.ended, r)
 		}},
 	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	return d
 }
 

@@ -3,8 +3,6 @@ package uplink
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -20,23 +18,16 @@ import (
 	"scanrelay/uplink/valve"
 )
 
-// Notify is the section notify of the agent's configuration.
+// Notify is the section notify of the agent's configuration, which package
+// configs checked and gave its defaults.
 type Notify struct {
-	Concurrency    int               // calls in flight; 0: 8
+	Concurrency    int               // calls in flight
 	Rate           float64           // calls a second; 0: the centre's share alone
 	Actions        []scan.ActionType // empty: every one is pushed
-	FreshFor       time.Duration     // 0: 30 min
-	MaxAge         time.Duration     // 0: 24 h
-	BindingBound   time.Duration     // 0: 24 h
-	BindingUnbound time.Duration     // 0: 1 h
-}
-
-func (n *Notify) fill() {
-	n.Concurrency = cmp.Or(n.Concurrency, 8)
-	n.FreshFor = cmp.Or(n.FreshFor, 30*time.Minute)
-	n.MaxAge = cmp.Or(n.MaxAge, 24*time.Hour)
-	n.BindingBound = cmp.Or(n.BindingBound, 24*time.Hour)
-	n.BindingUnbound = cmp.Or(n.BindingUnbound, time.Hour)
+	FreshFor       time.Duration
+	MaxAge         time.Duration
+	BindingBound   time.Duration
+	BindingUnbound time.Duration
 }
 
 // Hooks hear what happened, for a page. They are called from the relays'
@@ -53,7 +44,7 @@ type Outbox interface {
 	push.Outbox
 }
 
-// Config is what the relays are made of.
+// Config is what the relays are made of. All is needed but the hooks.
 type Config struct {
 	Client  sync.Centre
 	Outbox  Outbox
@@ -77,24 +68,7 @@ type Uplink struct {
 }
 
 // New makes the relays; nothing runs yet.
-func New(c Config) (*Uplink, error) {
-	if c.Client == nil || c.Outbox == nil || c.WeChat == nil || c.Clock == nil {
-		return nil, errors.New("make uplink: client, outbox, wechat and clock are needed")
-	}
-	c.Notify.fill()
-	if c.Notify.Concurrency < 1 || c.Notify.Rate < 0 {
-		return nil, fmt.Errorf("make uplink: notify.concurrency %d, notify.rate %v: want at least 1 and 0", c.Notify.Concurrency, c.Notify.Rate)
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.Metrics == nil {
-		c.Metrics = metrics.NewSet()
-	}
-	return assemble(c), nil
-}
-
-func assemble(c Config) *Uplink {
+func New(c Config) *Uplink {
 	n, v := c.Notify, valve.New()
 	parts := shared.Parts{
 		Clock: c.Clock, Gate: &policy.Gate{Actions: n.Actions, FreshFor: n.FreshFor, MaxAge: n.MaxAge},

@@ -3,12 +3,15 @@ package uplink_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/VictoriaMetrics/metrics"
 
 	"scanrelay/agent/scan"
 	"scanrelay/store"
@@ -151,8 +154,9 @@ func (w *world) startUplink(n uplink.Notify) {
 	if w.stub != nil {
 		we = w.stub
 	}
-	w.up, err = uplink.New(uplink.Config{
-		Client: client, Outbox: w.outbox, WeChat: we, Clock: wallClock{}, Notify: n, Version: "test", StartSpread: -1,
+	w.up = uplink.New(uplink.Config{
+		Client: client, Outbox: w.outbox, WeChat: we, Clock: wallClock{}, Notify: defaults(n), Version: "test", StartSpread: -1,
+		Logger: slog.New(slog.DiscardHandler), Metrics: metrics.NewSet(),
 		Hooks: uplink.Hooks{OnOutcome: func(r store.Record) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -160,9 +164,6 @@ func (w *world) startUplink(n uplink.Notify) {
 			w.last = time.Now()
 		}},
 	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- w.up.Run(ctx) }()

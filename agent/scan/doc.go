@@ -4,7 +4,7 @@
 //
 // It is a leaf: it imports the standard library only, does no I/O, starts no
 // goroutine and reads no clock. It knows neither MQTT nor bbolt nor WeChat; the
-// one file where a scan event meets WeChat's wire types is in package uplink.
+// one file where a scan event meets WeChat's wire types is in uplink/push.
 //
 // # Personal data
 //
