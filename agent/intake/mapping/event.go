@@ -138,7 +138,7 @@ func clip(s string, n int) string {
 	return s[:n]
 }
 
-// clock applies the clock rule (design.md section 2).
+// clock applies the clock rule (README.md of agent/intake).
 func (b *builder) clock() {
 	at, from, ok := b.sentTime()
 	clock := b.m.clock
@@ -263,7 +263,7 @@ func (b *builder) templateData() templateData {
 
 // identity gives the event its id: the scanner's own, one derived from the time
 // as it was sent, or, with neither, one that only this delivery has, beside the
-// weak key (design.md section 2, Identity).
+// weak key (README.md of agent/intake, Identity).
 func (b *builder) identity() {
 	id := b.get(fieldEventID)
 	switch {

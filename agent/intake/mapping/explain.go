@@ -84,7 +84,7 @@ func (e *Explanation) field(f field, from, sent, value string) {
 	r := &e.Reads[e.current]
 	shown := FieldExplanation{Field: f.String(), Value: masked(f, value), From: from, Sent: masked(f, sent)}
 	if last := len(r.Fields) - 1; last >= 0 && r.Fields[last].Field == shown.Field {
-		r.Fields[last] = shown // what was found was then judged
+		r.Fields[last] = shown // what was found was then replaced
 		return
 	}
 	r.Fields = append(r.Fields, shown)

@@ -4,8 +4,7 @@ import (
 	"time"
 )
 
-// Clock tells the time and whether it can be believed (design.md section 2,
-// Clock rule).
+// Clock tells the time and whether it can be believed.
 type Clock interface {
 	Now() time.Time
 	Believable() bool

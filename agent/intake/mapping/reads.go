@@ -18,7 +18,7 @@ type read struct {
 	sent    string            // the code that held it
 }
 
-// noRead is what scanners say when they read nothing (depot.md, Devices). It is
+// noRead is what scanners say when they read nothing. It is
 // never a waybill number, whatever waybill_pattern says.
 var noRead = regexp.MustCompile(`(?i)^(\([0-9a-f]{12}\)\s*)?<?(no[ _-]?(read|code|data|tag|barcode)|nr|br|error|err|er,[0-9]+|timeout|undefined|null|\?+|\*+)>?$`)
 
@@ -69,13 +69,13 @@ func (s *sorter) element(el *element, codes []code) {
 	for _, c := range codes {
 		rd := &read{el: el, ordinal: s.ordinal}
 		s.ordinal++
-		verdict, p := s.judge(rd, c)
+		what, p := s.classify(rd, c)
 		switch {
-		case verdict == isNone:
+		case what == isNone:
 			s.ignore(el, p.reason)
-		case verdict == isBroken:
+		case what == isBroken:
 			s.reject(el, p)
-		case verdict == isStrange:
+		case what == isStrange:
 			s.strange = append(s.strange, el)
 			if s.why == nil {
 				s.why = p
@@ -166,18 +166,18 @@ func (j *job) code(v found) code {
 	return code{text, v.from + ", base64", bad}
 }
 
-// verdict is what a code is.
-type verdict int
+// class is what a code is.
+type class int
 
 const (
-	isWaybill verdict = iota
+	isWaybill class = iota
 	isNone            // no read at all
 	isStrange         // a code, but no waybill number
 	isBroken          // can't be told
 )
 
-// judge makes a waybill number of a code, or says why it is none.
-func (j *job) judge(rd *read, c code) (verdict, *problem) {
+// classify makes a waybill number of a code, or says why it is none.
+func (j *job) classify(rd *read, c code) (class, *problem) {
 	switch {
 	case c.bad != nil:
 		return isBroken, c.bad
@@ -211,7 +211,7 @@ func (j *job) judge(rd *read, c code) (verdict, *problem) {
 }
 
 // accept holds a number against waybill_pattern.
-func (j *job) accept(w scan.WaybillID) (verdict, *problem) {
+func (j *job) accept(w scan.WaybillID) (class, *problem) {
 	if !j.waybill.MatchString(string(w)) {
 		return isStrange, problemf("not_waybill", "%q does not match waybill_pattern %s: if it is a waybill number, mend the pattern; if the device adds something to it, give %s a pattern with a group waybill_id",
 			shown(string(w)), j.waybill, j.src.name())
