@@ -25,7 +25,7 @@ func readAt(waybill, device string, at time.Time, sent bool) scan.Event {
 	return e
 }
 
-// try submits one read and tells how many events the journal got of it.
+// try submits one read and tells how many events the outbox got of it.
 func try(t *testing.T, d *dedupe, j *intaketest.Manual, topic string, e scan.Event) (got int, result *error) {
 	t.Helper()
 	result = new(error)
@@ -80,7 +80,7 @@ func TestDedupeByTheDevicesTime(t *testing.T) {
 	}
 }
 
-// The same event delivered again is the journal's to recognise; and a repeated
+// The same event delivered again is the outbox's to recognise; and a repeated
 // read is acknowledged only if the one it repeats was committed.
 func TestDedupeLosesNothing(t *testing.T) {
 	d, j := newDedupe(2*time.Second), &intaketest.Manual{}
@@ -108,7 +108,7 @@ func TestDedupeLosesNothing(t *testing.T) {
 	}
 	j.Refuse = false
 	if got, _ := try(t, d, j, "t", readAt("Z", "d", noon, false)); got != 1 {
-		t.Error("a read that the journal did not take still hides others")
+		t.Error("a read that the outbox did not take still hides others")
 	}
 }
 

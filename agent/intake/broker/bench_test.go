@@ -11,7 +11,7 @@ import (
 )
 
 // BenchmarkBrokerOneConnection publishes on one connection with a window of 200
-// unacknowledged messages to a journal whose commit takes 10 ms. The target is
+// unacknowledged messages to an outbox whose commit takes 10 ms. The target is
 // 5,000 events/s.
 func BenchmarkBrokerOneConnection(b *testing.B) {
 	j := intaketest.NewOutbox(b, 10*time.Millisecond)

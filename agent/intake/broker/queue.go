@@ -16,42 +16,34 @@ type entry struct {
 	batch scan.Batch
 	cost  int64
 	wait  chan error // QoS 2: who waits in the hook; capacity 1
-
-	// Guarded by the queue's mu.
-	state  entryState
-	behind bool // others were held when it came
+	state entryState // guarded by the queue's mu
 }
 
 type entryState uint8
 
 const (
-	entryHeld entryState = iota // the outbox did not take it yet
-	entryOpen                   // the outbox has it
-	entryDone                   // committed
+	entryWaiting entryState = iota // the outbox has not taken it yet
+	entryOpen                      // the outbox has it
+	entryDone                      // committed
 )
 
-// queue holds one connection's publishes in order of arrival and acknowledges
-// them in that order. Two goroutines work on it: the connection's
-// reader calls push, and run acknowledges and gives the outbox what is held.
-// Only one of them submits at a time: the reader while nothing is held, run
-// otherwise; so the outbox's order is the order of arrival, but for what failed
-// in a commit that took others.
+// queue holds one connection's publishes in order of arrival, gives them to the
+// outbox in that order and acknowledges them in that order. The connection's
+// reader calls push; run does the rest. What the outbox has no room for is held.
 type queue struct {
 	b   *Broker
 	out writer
 
 	mu      sync.Mutex
 	entries []*entry       // guarded by mu
-	bytes   int64          // cost of what the outbox did not settle; guarded by mu
-	held    int            // entries held; guarded by mu
+	from    int            // no entry before it waits; guarded by mu
+	waiting int            // entries that wait for the outbox to take them; guarded by mu
+	bytes   int64          // cost of what is not committed; guarded by mu
 	since   time.Time      // since when nothing could be committed; zero: it can; guarded by mu
-	pause   time.Time      // not before then is a held entry submitted; guarded by mu
+	pause   time.Time      // not before then is anything submitted; guarded by mu
 	ids     map[uint16]int // packet ids of QoS 1 in entries; guarded by mu
 	acking  bool           // acknowledgements are being written; guarded by mu
 	closed  bool           // the connection is gone; guarded by mu
-	// resubmitting: run is giving the outbox the entry that was the last one
-	// held; guarded by mu.
-	resubmitting bool
 
 	wake  chan struct{} // for run
 	space chan struct{} // for push: entries or bytes fell
@@ -82,49 +74,15 @@ func newQueue(b *Broker, out writer) *queue {
 // push takes one publish. It blocks while too much of this connection, or of
 // all, waits for its commit: then TCP slows the device down.
 func (q *queue) push(e *entry, dup bool) error {
-	switch err := q.enter(e, dup); {
-	case errors.Is(err, errInFlight):
-		return nil // the acknowledgement to come is for this one too
-	case err != nil:
-		return err
-	}
-	if q.heldBack(e) {
-		signal(q.wake)
-		return nil
-	}
-	if err := q.submit(e); err != nil {
-		q.mu.Lock()
-		e.state = entryHeld
-		q.hold()
-		q.mu.Unlock()
-		signal(q.wake)
-	}
-	return nil
-}
-
-// heldBack reports whether others were held when e came, so that run submits it.
-func (q *queue) heldBack(e *entry) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return e.behind
-}
-
-// hold counts one more held entry. The caller holds mu.
-func (q *queue) hold() {
-	q.held++
-	if q.since.IsZero() {
-		q.since = time.Now()
-	}
-}
-
-// enter appends e to the queue once there is space for it.
-func (q *queue) enter(e *entry, dup bool) error {
 	timeout := time.NewTimer(q.b.cfg.HoldFor)
 	defer timeout.Stop()
 	for {
 		more := q.b.space.more()
-		ok, err := q.tryEnter(e, dup)
-		if errors.Is(err, errHeldTooMuch) {
+		ok, err := q.enter(e, dup)
+		switch {
+		case errors.Is(err, errInFlight):
+			return nil // the acknowledgement to come is for this one too
+		case errors.Is(err, errHeldTooMuch):
 			q.overflow(err)
 		}
 		if ok || err != nil {
@@ -142,7 +100,8 @@ func (q *queue) enter(e *entry, dup bool) error {
 	}
 }
 
-func (q *queue) tryEnter(e *entry, dup bool) (bool, error) {
+// enter appends e to the queue if there is space for it.
+func (q *queue) enter(e *entry, dup bool) (bool, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
@@ -150,7 +109,7 @@ func (q *queue) tryEnter(e *entry, dup bool) (bool, error) {
 		return false, errGone
 	case dup && e.qos == 1 && q.ids[e.id] > 0:
 		return false, errInFlight
-	case q.held >= q.b.cfg.Hold:
+	case !q.since.IsZero() && q.waiting >= q.b.cfg.Hold:
 		return false, errHeldTooMuch
 	case len(q.entries) >= maxQueue, q.bytes > 0 && q.bytes+e.cost > q.b.cfg.MaxWaiting/8:
 		return false, nil
@@ -159,44 +118,40 @@ func (q *queue) tryEnter(e *entry, dup bool) (bool, error) {
 	}
 	q.bytes += e.cost
 	q.entries = append(q.entries, e)
+	q.waiting++
 	if e.qos == 1 {
 		q.ids[e.id]++
 	}
-	e.state, e.behind = entryOpen, q.held > 0 || q.resubmitting
-	if e.behind {
-		e.state = entryHeld
-		q.hold()
-	}
+	signal(q.wake)
 	return true, nil
 }
 
-func (q *queue) submit(e *entry) error {
-	return q.b.pipe.Submit(e.topic, e.batch, func(_ scan.Stored, err error) { q.committed(e, err) })
-}
-
-// committed is the outbox's callback: it must not block. What was not committed is
-// held like what was not taken.
-func (q *queue) committed(e *entry, err error) {
-	q.mu.Lock()
-	if err != nil {
-		e.state = entryHeld
-		q.pause = time.Now().Add(retryFullEvery)
-		q.hold()
-		q.mu.Unlock()
-		signal(q.wake)
-		return
-	}
-	e.state = entryDone
-	e.batch = scan.Batch{}
-	q.bytes -= e.cost
-	q.since = time.Time{}
-	if q.held > 0 {
+// hold lets an entry wait that the outbox did not take or did not commit. The
+// caller holds mu.
+func (q *queue) hold(e *entry) {
+	e.state = entryWaiting
+	q.waiting++
+	q.from = 0
+	q.pause = time.Now().Add(retryFullEvery)
+	if q.since.IsZero() {
 		q.since = time.Now()
 	}
-	q.mu.Unlock()
+}
+
+// committed is the outbox's callback: it must not block.
+func (q *queue) committed(e *entry, err error) {
+	defer signal(q.wake)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err != nil {
+		q.hold(e)
+		return
+	}
+	e.state, e.batch = entryDone, scan.Batch{}
+	q.bytes -= e.cost
+	q.since = time.Time{}
 	q.b.space.give(e.cost)
 	signal(q.space)
-	signal(q.wake)
 }
 
 // overflow closes the connection for want of room, and lets the broker refuse
@@ -217,11 +172,12 @@ func (q *queue) close() {
 	}
 }
 
-// busy reports whether something that the outbox has is not acknowledged yet.
+// busy reports whether something that the outbox has, or could have, is not
+// acknowledged yet.
 func (q *queue) busy() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.acking || len(q.entries) > q.held
+	return q.acking || len(q.entries) > q.waiting || q.waiting > 0 && q.since.IsZero()
 }
 
 // signal wakes whoever waits on a channel of capacity 1.

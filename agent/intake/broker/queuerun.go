@@ -1,11 +1,14 @@
 package broker
 
 import (
+	"slices"
 	"time"
+
+	"scanrelay/agent/scan"
 )
 
-// run acknowledges what is committed and gives the outbox what is held, until
-// the connection is gone and everything of it settled.
+// run gives the outbox what waits and acknowledges what is committed, until the
+// connection is gone and nothing of it is left.
 func (q *queue) run() {
 	for {
 		if acks := q.takeCommitted(); len(acks) > 0 {
@@ -15,7 +18,7 @@ func (q *queue) run() {
 				q.out.hangUp(err)
 			}
 		}
-		if next := q.nextHeld(); next != nil && q.resubmit(next) {
+		if e := q.next(); e != nil && q.submit(e) {
 			continue
 		}
 		if q.finished() {
@@ -25,8 +28,8 @@ func (q *queue) run() {
 	}
 }
 
-// takeCommitted takes what is committed off the queue's head and returns the packet
-// ids to acknowledge.
+// takeCommitted takes what is committed off the queue's head and returns the
+// packet ids to acknowledge.
 func (q *queue) takeCommitted() (acks []uint16) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -34,7 +37,9 @@ func (q *queue) takeCommitted() (acks []uint16) {
 	for ; n < len(q.entries) && q.entries[n].state == entryDone; n++ {
 		e := q.entries[n]
 		if e.qos == 1 {
-			q.forgetID(e.id)
+			if q.ids[e.id]--; q.ids[e.id] <= 0 {
+				delete(q.ids, e.id)
+			}
 			acks = append(acks, e.id)
 		}
 		if e.wait != nil {
@@ -43,7 +48,7 @@ func (q *queue) takeCommitted() (acks []uint16) {
 	}
 	if n > 0 {
 		clear(q.entries[:n])
-		q.entries = q.entries[n:]
+		q.entries, q.from = q.entries[n:], max(0, q.from-n)
 		signal(q.space)
 	}
 	if q.closed {
@@ -60,80 +65,63 @@ func (q *queue) acknowledged() {
 	q.acking = false
 }
 
-func (q *queue) forgetID(id uint16) {
-	if q.ids[id]--; q.ids[id] <= 0 {
-		delete(q.ids, id)
-	}
-}
-
-// nextHeld returns the first held entry; nil if none is. Of a connection that
-// is gone only QoS 0 is kept: a device sends the rest again.
-func (q *queue) nextHeld() *entry {
+// next returns the first entry that waits; nil if none does. Of a connection
+// that is gone only QoS 0 is kept: a device sends the rest again.
+func (q *queue) next() *entry {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.held == 0 {
+	if q.closed {
+		q.drop(func(e *entry) bool { return e.qos > 0 || q.b.stopping.Load() })
+	}
+	if q.waiting == 0 {
 		return nil
 	}
-	var dropped []*entry
-	kept := q.entries[:0]
-	var first *entry
-	for _, e := range q.entries {
-		if e.state == entryHeld && q.closed && (e.qos > 0 || q.b.stopping.Load()) {
-			dropped = append(dropped, e)
-			continue
-		}
-		if e.state == entryHeld && first == nil {
-			first = e
-		}
-		kept = append(kept, e)
+	for q.entries[q.from].state != entryWaiting {
+		q.from++
 	}
-	q.entries = kept
-	q.held -= len(dropped)
-	for _, e := range dropped {
-		q.drop(e)
-	}
-	return first
+	return q.entries[q.from]
 }
 
-// drop gives up a held entry. The caller holds mu.
-func (q *queue) drop(e *entry) {
-	q.bytes -= e.cost
-	q.b.space.give(e.cost)
-	if e.qos == 0 {
-		q.b.lost.Add(1)
-	}
-	if e.wait != nil {
-		e.wait <- errGone
-	}
+// drop gives up the entries that wait for which that is so. The caller holds mu.
+func (q *queue) drop(which func(*entry) bool) {
+	q.from = 0
+	q.entries = slices.DeleteFunc(q.entries, func(e *entry) bool {
+		if e.state != entryWaiting || !which(e) {
+			return false
+		}
+		q.waiting--
+		q.bytes -= e.cost
+		q.b.space.give(e.cost)
+		if e.qos == 0 {
+			q.b.lost.Add(1)
+		}
+		if e.wait != nil {
+			e.wait <- errGone
+		}
+		return true
+	})
 }
 
-// resubmit gives the outbox a held entry. False: not now.
-func (q *queue) resubmit(e *entry) bool {
-	if q.b.pipe.Full() {
-		return false
-	}
+// submit gives the outbox an entry. False: not now.
+func (q *queue) submit(e *entry) bool {
 	q.mu.Lock()
-	if time.Now().Before(q.pause) {
+	if !q.pause.IsZero() && (time.Now().Before(q.pause) || q.b.pipe.Full()) {
 		q.mu.Unlock()
 		return false
 	}
-	e.state = entryOpen
-	q.held--
-	q.resubmitting = true
+	e.state, q.pause = entryOpen, time.Time{}
+	q.waiting--
 	q.mu.Unlock()
-	err := q.submit(e)
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.resubmitting = false
+	err := q.b.pipe.Submit(e.topic, e.batch, func(_ scan.Stored, err error) { q.committed(e, err) })
 	if err != nil {
-		e.state = entryHeld
-		q.pause = time.Now().Add(retryFullEvery)
-		q.hold()
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.hold(e)
 	}
 	return err == nil
 }
 
-// finished reports whether the connection is gone and everything of it settled.
+// finished reports whether the connection is gone and nothing of it is left.
 func (q *queue) finished() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -143,28 +131,32 @@ func (q *queue) finished() bool {
 // await waits for something to do.
 func (q *queue) await() {
 	q.mu.Lock()
-	held, left, gone := q.held > 0, time.Until(q.since.Add(q.b.cfg.HoldFor)), q.gone
+	held, left, gone := q.waiting > 0, q.b.cfg.HoldFor, q.gone
+	if !q.since.IsZero() {
+		left = time.Until(q.since.Add(left))
+	}
 	if q.closed {
 		gone = nil
 	}
 	q.mu.Unlock()
-	if !held {
+	switch {
+	case !held:
 		select {
 		case <-q.wake:
 		case <-gone:
 		}
 		return
-	}
-	if left <= 0 {
-		q.giveUp()
+	case left <= 0: // what is held with QoS 0 is lost
+		q.overflow(errHeldTooLong)
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.drop(func(*entry) bool { return true })
+		q.since = time.Time{}
 		return
 	}
-	room := q.b.pipe.Room()
-	wait := min(left, retryFullEvery)
-	if q.b.pipe.Full() {
-		wait = left
-	} else {
-		room = nil // it has room and yet did not take it: try again a little later
+	room, wait := q.b.pipe.Room(), left
+	if !q.b.pipe.Full() { // and yet it did not take it: try again a little later
+		room, wait = nil, min(left, retryFullEvery)
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -175,22 +167,4 @@ func (q *queue) await() {
 	case <-timer.C:
 	case <-q.b.closing:
 	}
-}
-
-// giveUp ends the holding: the connection is closed; what is held with QoS 0 is
-// lost.
-func (q *queue) giveUp() {
-	q.overflow(errHeldTooLong)
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	kept := q.entries[:0]
-	for _, e := range q.entries {
-		if e.state == entryHeld {
-			q.held--
-			q.drop(e)
-			continue
-		}
-		kept = append(kept, e)
-	}
-	q.entries, q.since = kept, time.Time{}
 }

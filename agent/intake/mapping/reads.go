@@ -171,9 +171,9 @@ type class int
 
 const (
 	isWaybill class = iota
-	isNone            // no read at all
-	isStrange         // a code, but no waybill number
-	isBroken          // can't be told
+	isNone          // no read at all
+	isStrange       // a code, but no waybill number
+	isBroken        // can't be told
 )
 
 // classify makes a waybill number of a code, or says why it is none.
