@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -147,13 +146,7 @@ type recorder struct {
 	err    error
 }
 
-var (
-	callLine = regexp.MustCompile(`^(\d+) +(\w+)\((.*)\) += (-?\d+)`)
-	resumed  = regexp.MustCompile(`^<\.\.\. \w+ resumed>`)
-	quoted   = regexp.MustCompile(`"((?:\\x[0-9a-f]{2})*)"`)
-	numbered = regexp.MustCompile(`^(\d+)\b`)
-)
-
+// line takes a line of strace: "pid call(arguments) = result and more".
 func (r *recorder) line(s string) {
 	pid, rest, _ := strings.Cut(s, " ")
 	rest = strings.TrimLeft(rest, " ")
@@ -161,27 +154,30 @@ func (r *recorder) line(s string) {
 		r.halves[pid] = before
 		return
 	}
-	if m := resumed.FindString(rest); m != "" {
-		rest = r.halves[pid] + rest[len(m):]
+	if _, half, ok := strings.Cut(rest, " resumed>"); ok && strings.HasPrefix(rest, "<... ") {
+		rest = r.halves[pid] + half
 		delete(r.halves, pid)
 	}
-	m := callLine.FindStringSubmatch(pid + " " + rest)
-	if m == nil || strings.HasPrefix(m[4], "-") {
+	name, rest, ok := strings.Cut(rest, "(")
+	end := strings.LastIndex(rest, ") ")
+	if !ok || end < 0 {
 		return
 	}
-	r.call(m[2], m[3], m[4])
+	result, _, _ := strings.Cut(strings.TrimLeft(rest[end+1:], " ="), " ")
+	if _, err := strconv.ParseUint(result, 10, 32); err == nil {
+		r.call(name, rest[:end], result)
+	}
 }
 
 func (r *recorder) call(name, args, result string) {
-	fd := ""
-	if m := numbered.FindStringSubmatch(args); m != nil {
-		fd = m[1]
-	}
+	fd, _, _ := strings.Cut(args, ",")
 	var texts [][]byte
-	for _, m := range quoted.FindAllStringSubmatch(args, -1) {
-		b, err := hex.DecodeString(strings.ReplaceAll(m[1], `\x`, ""))
-		r.err = errors.Join(r.err, err)
-		texts = append(texts, b)
+	for i, text := range strings.Split(args, `"`) {
+		if i%2 == 1 { // within quotes
+			b, err := hex.DecodeString(strings.ReplaceAll(text, `\x`, ""))
+			r.err = errors.Join(r.err, err)
+			texts = append(texts, b)
+		}
 	}
 	fields := strings.Split(args, ", ")
 	number := func(i int) int64 {
@@ -323,7 +319,7 @@ func (d *disk) image(t *testing.T, dir string, rnd *rand.Rand) {
 	for _, op := range d.dirOps[:rnd.IntN(len(d.dirOps)+1)] { // the file system's journal keeps their order
 		rename(names, op)
 	}
-	mode := rnd.IntN(5)
+	mode, hole := rnd.IntN(5), make([]byte, boltpage.PageSize)
 	for name, inode := range names {
 		file := bytes.Clone(d.files[inode])
 		for _, op := range d.pending[inode] {
@@ -334,7 +330,7 @@ func (d *disk) image(t *testing.T, dir string, rnd *rand.Rand) {
 			err = f.Truncate(int64(len(file)))
 		}
 		for at := 0; at < len(file) && err == nil; at += boltpage.PageSize { // holes stay holes
-			if page := file[at:min(at+boltpage.PageSize, len(file))]; len(bytes.TrimLeft(page, "\x00")) > 0 {
+			if page := file[at:min(at+boltpage.PageSize, len(file))]; !bytes.Equal(page, hole[:len(page)]) {
 				_, err = f.WriteAt(page, int64(at))
 			}
 		}
