@@ -129,8 +129,8 @@ type Log struct {
 
 // WeChat's two domains.
 const (
-	WeChatURL         = "https://api.weixin.qq.com"
-	WeChatFallbackURL = "https://api2.weixin.qq.com"
+	wechatURL         = "https://api.weixin.qq.com"
+	wechatFallbackURL = "https://api2.weixin.qq.com"
 )
 
 // DefaultAgent returns an agent's configuration as an empty file gives it.
@@ -147,7 +147,7 @@ func DefaultAgent() *Agent {
 		Quarantine:     Quarantine{MaxSize: 64 * MiB, MaxCount: 10000},
 		Sources:        mapping.DefaultSources(),
 		Central:        CentralLink{URL: "http://127.0.0.1:8080"},
-		WeChat:         WeChatLink{BaseURL: WeChatURL},
+		WeChat:         WeChatLink{BaseURL: wechatURL},
 		Notify: Notify{
 			Concurrency: 8, FreshFor: 30 * time.Minute, MaxAge: 24 * time.Hour,
 			BindingTTL: BindingTTL{Bound: 24 * time.Hour, Unbound: time.Hour},
@@ -163,8 +163,8 @@ func (a *Agent) Complete() {
 	if a.MQTT.ClientID == "" && a.Depot.ID != "" {
 		a.MQTT.ClientID = "scanrelay-" + string(a.Depot.ID)
 	}
-	if a.WeChat.FallbackURL == "" && a.WeChat.BaseURL == WeChatURL {
-		a.WeChat.FallbackURL = WeChatFallbackURL
+	if a.WeChat.FallbackURL == "" && a.WeChat.BaseURL == wechatURL {
+		a.WeChat.FallbackURL = wechatFallbackURL
 	}
 	a.MQTT.Broker = withPort(a.MQTT.Broker)
 	for i := range a.MQTT.Brokers {

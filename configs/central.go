@@ -69,17 +69,14 @@ type JSONP struct {
 	PerAddress Quota `yaml:"per_address"`
 }
 
-// Modes lists what callback.mode may be.
-func Modes() []string { return []string{"secure", "compat", "plain"} }
-
-// DefaultCentral returns a centre's configuration as an empty file gives it.
-func DefaultCentral() *Central {
+// defaultCentral returns a centre's configuration as an empty file gives it.
+func defaultCentral() *Central {
 	return &Central{
 		Listen:  "127.0.0.1:8080",
 		DataDir: "/var/lib/scanrelay-central",
 		Store:   CentralStore{Driver: "bbolt"},
 		WeChat: WeChatAccount{
-			BaseURL: WeChatURL, Rate: 500,
+			BaseURL: wechatURL, Rate: 500,
 			Callback: Callback{Path: "/wechat/callback", Mode: "secure", SwapNames: true, MaxSkew: 10 * time.Minute},
 		},
 		JSONP:  JSONP{PerWaybill: Quota{10, time.Minute}, PerAddress: Quota{60, time.Minute}},

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,15 +72,6 @@ func (c *checker) number(key string, value, least, most int) {
 	if value < least || value > most {
 		c.bad(key, "must lie between %d and %d, not be %d", least, most, value)
 	}
-}
-
-func (c *checker) regexp(key, pattern string) *regexp.Regexp {
-	re, err := regexp.Compile(pattern)
-	if err != nil {
-		c.bad(key, "is no regular expression: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
-		return nil
-	}
-	return re
 }
 
 // url checks an address with one of schemes; nil if it is wrong.

@@ -66,7 +66,7 @@ func (c *checker) callback(b Callback) {
 		}
 	}
 	c.required(key+".token", b.Token.Reveal())
-	c.oneOf(key+".mode", b.Mode, Modes())
+	c.oneOf(key+".mode", b.Mode, []string{"secure", "compat", "plain"})
 	if b.Mode != "plain" || b.EncodingAESKey != "" {
 		c.aesKey(key+".encoding_aes_key", b.EncodingAESKey)
 	}

@@ -9,8 +9,8 @@ import (
 	"scanrelay/configs/nearest"
 )
 
-// EnvPrefix begins the environment variables that override keys.
-const EnvPrefix = "SCANRELAY_"
+// envPrefix begins the environment variables that override keys.
+const envPrefix = "SCANRELAY_"
 
 // envKey is one key that the environment may set.
 type envKey struct {
@@ -36,7 +36,7 @@ func envKeys(v reflect.Value, key string) (out []envKey) {
 }
 
 func envName(key string) string {
-	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 }
 
 // override applies the environment; of several variables those of outer keys
@@ -54,7 +54,7 @@ func (d *decoder) override(v reflect.Value, environ []string) {
 	var settings []setting
 	for _, entry := range environ {
 		name, text, ok := strings.Cut(entry, "=")
-		if !ok || !strings.HasPrefix(name, EnvPrefix) {
+		if !ok || !strings.HasPrefix(name, envPrefix) {
 			continue
 		}
 		if i, known := byName[name]; known {

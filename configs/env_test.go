@@ -57,7 +57,7 @@ func TestEnvironmentProblems(t *testing.T) {
 
 // Two keys that wrote the same variable would make it mean both.
 func TestEnvironmentNamesAreUnique(t *testing.T) {
-	for _, v := range []any{DefaultAgent(), DefaultCentral()} {
+	for _, v := range []any{DefaultAgent(), defaultCentral()} {
 		seen := map[string]string{}
 		for _, k := range envKeys(reflect.ValueOf(v).Elem(), "") {
 			if other, ok := seen[k.name]; ok {

@@ -35,14 +35,14 @@ func ReadAgent(name string, data []byte, environ []string) (*Agent, Problems) {
 func LoadCentral(path string, environ []string) (*Central, Problems) {
 	data, problems := readAll(path)
 	if problems != nil {
-		return DefaultCentral(), problems
+		return defaultCentral(), problems
 	}
 	return ReadCentral(path, data, environ)
 }
 
 // ReadCentral is LoadCentral of a file's content.
 func ReadCentral(name string, data []byte, environ []string) (*Central, Problems) {
-	a := DefaultCentral()
+	a := defaultCentral()
 	problems := load(name, data, environ, a, func(c *checker) { c.central(a) })
 	return a, problems
 }

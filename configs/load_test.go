@@ -75,7 +75,7 @@ func TestMinimalAgentTakesDefaults(t *testing.T) {
 	if len(ps) > 0 {
 		t.Fatal(ps)
 	}
-	if a.MQTT.ClientID != "scanrelay-hz-01" || a.WeChat.FallbackURL != WeChatFallbackURL || a.WaybillPatternSet {
+	if a.MQTT.ClientID != "scanrelay-hz-01" || a.WeChat.FallbackURL != wechatFallbackURL || a.WaybillPatternSet {
 		t.Errorf("derived defaults: %q %q %v", a.MQTT.ClientID, a.WeChat.FallbackURL, a.WaybillPatternSet)
 	}
 	if s := a.Sources; len(s) != 1 || s[0].Topic != "scans/#" || s[0].QoS != 1 || s[0].Decoder != "json" {

@@ -38,8 +38,8 @@ func (s Size) String() string {
 	return strconv.FormatInt(int64(s), 10) + "B"
 }
 
-// ParseSize reads 64MiB and the like; a bare number is bytes.
-func ParseSize(text string) (Size, error) {
+// parseSize reads 64MiB and the like; a bare number is bytes.
+func parseSize(text string) (Size, error) {
 	digits, unit := strings.TrimSpace(text), Size(1)
 	for _, u := range sizeUnits {
 		if rest, ok := strings.CutSuffix(digits, u.suffix); ok {
@@ -57,8 +57,8 @@ func ParseSize(text string) (Size, error) {
 	return Size(n) * unit, nil
 }
 
-// ParseDuration reads 30s, 24h and the like; only 0 needs no unit.
-func ParseDuration(text string) (time.Duration, error) {
+// parseDuration reads 30s, 24h and the like; only 0 needs no unit.
+func parseDuration(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(strings.TrimSpace(text))
 	if err != nil {
 		return 0, fmt.Errorf("%q is no duration; write one as 30s, 15m or 24h", text)
@@ -84,7 +84,7 @@ type Quota struct {
 	Per   time.Duration
 }
 
-// String writes it as ParseQuota reads it.
+// String writes it as parseQuota reads it.
 func (q Quota) String() string {
 	for unit, per := range quotaUnits {
 		if per == q.Per {
@@ -96,8 +96,8 @@ func (q Quota) String() string {
 
 var quotaUnits = map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour}
 
-// ParseQuota reads 10/m: so many per s, m or h.
-func ParseQuota(text string) (Quota, error) {
+// parseQuota reads 10/m: so many per s, m or h.
+func parseQuota(text string) (Quota, error) {
 	count, unit, ok := strings.Cut(strings.TrimSpace(text), "/")
 	n, err := strconv.Atoi(count)
 	per := quotaUnits[unit]

@@ -33,8 +33,8 @@ var ErrUnknownWaybill = errors.New("no event of this waybill is stored here")
 // maxNodes bounds how many nodes of one waybill are shown.
 const maxNodes = 10000
 
-// States lists the words that `events --state` takes.
-func States() []string {
+// states lists the words that `events --state` takes.
+func states() []string {
 	return append([]string{"unsynced", "awaiting_waybill", "to_push"}, append(outcomeNames(), StateRejected)...)
 }
 
@@ -50,7 +50,7 @@ func CheckState(name string) error {
 	if _, ok := store.ParseState(name); ok || name == "" || name == StateRejected {
 		return nil
 	}
-	return fmt.Errorf("unknown state %q; it may be %s", name, strings.Join(States(), ", "))
+	return fmt.Errorf("unknown state %q; it may be %s", name, strings.Join(states(), ", "))
 }
 
 // events calls fn for each stored event in that state, or each Rejected.

@@ -22,21 +22,9 @@ type Status struct {
 		State  string `json:"state"` // ok, throttled, blocked, no_token, unreachable
 		Reason string `json:"reason"`
 	} `json:"wechat"`
-	Clock  string `json:"clock"` // ok, unknown
-	Intake struct {
-		Received  uint64 `json:"received"`
-		Duplicate uint64 `json:"duplicate"`
-		Ignored   uint64 `json:"ignored"`
-		Rejected  uint64 `json:"rejected"`
-		// Forgotten left the quarantine to make room for newer ones.
-		Forgotten uint64 `json:"forgotten,omitempty"`
-	} `json:"intake"`
-	Pending struct {
-		Unsynced        uint64 `json:"unsynced"`
-		AwaitingWaybill uint64 `json:"awaiting_waybill"`
-		ToPush          uint64 `json:"to_push"`
-		OldestSeconds   int64  `json:"oldest_seconds"`
-	} `json:"pending"`
+	Clock   string  `json:"clock"` // ok, unknown
+	Intake  Intake  `json:"intake"`
+	Pending Pending `json:"pending"`
 	Outcome struct {
 		Pushed     uint64 `json:"pushed"`
 		NotBound   uint64 `json:"not_bound"`
@@ -54,6 +42,27 @@ type Status struct {
 		Damaged string `json:"damaged,omitempty"`
 	} `json:"store"`
 }
+
+// Intake counts what devices sent.
+type Intake struct {
+	Received  uint64 `json:"received"`
+	Duplicate uint64 `json:"duplicate"`
+	Ignored   uint64 `json:"ignored"`
+	Rejected  uint64 `json:"rejected"`
+	// Forgotten left the quarantine to make room for newer ones.
+	Forgotten uint64 `json:"forgotten,omitempty"`
+}
+
+// Pending counts what waits.
+type Pending struct {
+	Unsynced        uint64 `json:"unsynced"`
+	AwaitingWaybill uint64 `json:"awaiting_waybill"`
+	ToPush          uint64 `json:"to_push"`
+	OldestSeconds   int64  `json:"oldest_seconds"`
+}
+
+// Total is all that waits.
+func (p Pending) Total() uint64 { return p.Unsynced + p.AwaitingWaybill + p.ToPush }
 
 // MQTT is what intake is doing. What is zero is left out of JSON.
 type MQTT struct {
@@ -86,13 +95,8 @@ const (
 
 // SetCounts fills in what the outbox counts.
 func (s *Status) SetCounts(c store.Counts, now time.Time) {
-	s.Intake.Received, s.Intake.Duplicate = c.Received, c.Duplicate
-	s.Intake.Ignored, s.Intake.Rejected = c.Ignored, c.Rejected
-	s.Intake.Forgotten = c.Forgotten
-	s.Pending.Unsynced = c.State[store.Unsynced]
-	s.Pending.AwaitingWaybill = c.State[store.AwaitingWaybill]
-	s.Pending.ToPush = c.State[store.ToPush]
-	s.Pending.OldestSeconds = oldest(c, now)
+	s.Intake = Intake{c.Received, c.Duplicate, c.Ignored, c.Rejected, c.Forgotten}
+	s.Pending = Pending{c.State[store.Unsynced], c.State[store.AwaitingWaybill], c.State[store.ToPush], oldest(c, now)}
 	o := &s.Outcome
 	o.Pushed, o.NotBound, o.Superseded = c.State[store.Pushed], c.State[store.NotBound], c.State[store.Superseded]
 	o.Expired, o.Muted = c.State[store.Expired], c.State[store.Muted]

@@ -30,8 +30,7 @@ func (d *demo) drain(ctx context.Context) []string {
 // drained reports whether all that was handed to scanners is stored and ended.
 func (d *demo) drained() bool {
 	sent, acked := d.ledger.counts()
-	p := d.site.agent.Status().Pending
-	return acked == sent && p.Unsynced+p.AwaitingWaybill+p.ToPush == 0
+	return acked == sent && d.site.agent.Status().Pending.Total() == 0
 }
 
 func (d *demo) audit(ctx context.Context) []string {
@@ -84,7 +83,7 @@ func (d *demo) summary(how string) {
 		{"scans published", sent}, {"acknowledged, on disk", acked}, {"stored events", s.Intake.Received},
 		{"pushed", o.Pushed}, {"receiver not bound", o.NotBound}, {"superseded", o.Superseded},
 		{"expired", o.Expired}, {"muted", o.Muted}, {"dead letters", o.Dead},
-		{"still pending", s.Pending.Unsynced + s.Pending.AwaitingWaybill + s.Pending.ToPush},
+		{"still pending", s.Pending.Total()},
 		{"repeated scans, stored once", s.Intake.Duplicate}, {"reads that are none", s.Intake.Ignored}, {"not understood", s.Intake.Rejected},
 		{"messages that WeChat received", len(d.site.wechat.Pushes())},
 	} {

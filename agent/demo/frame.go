@@ -3,29 +3,30 @@ package demo
 import (
 	"time"
 
+	"scanrelay/agent/control"
 	"scanrelay/store"
 )
 
 // frame is what the page is told, about eight times a second while something
 // happens. Names are short: a busy demo sends many.
 type frame struct {
-	Full    bool         `json:"full,omitempty"` // replaces everything before it
-	T       int64        `json:"t"`              // milliseconds since the start
-	Phase   string       `json:"phase"`
-	Link    linkView     `json:"link"`
-	Parcels parcelCount  `json:"parcels"`
-	Reached [5]int       `json:"reached"` // how many scans came so far: sent … pushed
-	Outcome outcomeCount `json:"outcome"`
-	Wait    waitView     `json:"wait"`
-	Intake  intakeView   `json:"intake"`
-	WeChat  string       `json:"wechat"`
-	Moves   []move       `json:"moves,omitempty"`
-	Cards   []card       `json:"cards,omitempty"`
-	Rows    []row        `json:"rows,omitempty"`
-	Samples []sample     `json:"samples,omitempty"` // full: all; else the newest
-	Verdict *verdictView `json:"verdict,omitempty"`
-	CanCut  bool         `json:"can_cut"`
-	Bye     bool         `json:"bye,omitempty"` // the last frame
+	Full    bool            `json:"full,omitempty"` // replaces everything before it
+	T       int64           `json:"t"`              // milliseconds since the start
+	Phase   string          `json:"phase"`
+	Link    linkView        `json:"link"`
+	Parcels parcelCount     `json:"parcels"`
+	Reached [5]int          `json:"reached"` // how many scans came so far: sent … pushed
+	Outcome outcomeCount    `json:"outcome"`
+	Wait    control.Pending `json:"wait"`
+	Intake  control.Intake  `json:"intake"`
+	WeChat  string          `json:"wechat"`
+	Moves   []move          `json:"moves,omitempty"`
+	Cards   []card          `json:"cards,omitempty"`
+	Rows    []row           `json:"rows,omitempty"`
+	Samples []sample        `json:"samples,omitempty"` // full: all; else the newest
+	Verdict *verdictView    `json:"verdict,omitempty"`
+	CanCut  bool            `json:"can_cut"`
+	Bye     bool            `json:"bye,omitempty"` // the last frame
 }
 
 type linkView struct {
@@ -44,21 +45,6 @@ type outcomeCount struct {
 	NotBound   int `json:"not_bound"`
 	Superseded int `json:"superseded"`
 	Other      int `json:"other"`
-}
-
-// waitView is what waits, as the agent says.
-type waitView struct {
-	Unsynced uint64 `json:"unsynced"`
-	Awaiting uint64 `json:"awaiting"`
-	ToPush   uint64 `json:"to_push"`
-	Oldest   int64  `json:"oldest"` // seconds
-}
-
-type intakeView struct {
-	Received  uint64 `json:"received"`
-	Duplicate uint64 `json:"duplicate"`
-	Ignored   uint64 `json:"ignored"`
-	Rejected  uint64 `json:"rejected"`
 }
 
 // move is [token, stage, action type].
@@ -120,8 +106,8 @@ func (b *board) state(start time.Time, link linkView) frame {
 		T: b.now().Sub(start).Milliseconds(), Phase: b.phase, Link: link, Verdict: b.verdict,
 		Parcels: parcelCount{len(b.views), b.begun, b.ended},
 		Outcome: outcomeCount{Pushed: b.reached[pushed], NotBound: b.others[store.NotBound], Superseded: b.others[store.Superseded]},
-		Wait:    waitView{b.status.Pending.Unsynced, b.status.Pending.AwaitingWaybill, b.status.Pending.ToPush, b.status.Pending.OldestSeconds},
-		Intake:  intakeView{b.status.Intake.Received, b.status.Intake.Duplicate, b.status.Intake.Ignored, b.status.Intake.Rejected},
+		Wait:    b.status.Pending,
+		Intake:  b.status.Intake,
 		WeChat:  b.status.WeChat.State, CanCut: b.phase == "scanning" && link.Up,
 	}
 	copy(f.Reached[:], b.reached[:])
@@ -148,8 +134,7 @@ func (b *board) rowViews() []row {
 func (b *board) sample(start time.Time) sample {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p := b.status.Pending
-	s := sample{b.now().Sub(start).Milliseconds(), int64(p.Unsynced + p.AwaitingWaybill + p.ToPush), int64(b.reached[pushed])}
+	s := sample{b.now().Sub(start).Milliseconds(), int64(b.status.Pending.Total()), int64(b.reached[pushed])}
 	if b.samples = append(b.samples, s); len(b.samples) > maxSamples {
 		b.samples = b.samples[1:]
 	}

@@ -97,7 +97,7 @@ func checkCounts(b *tab) {
 	if all < 250 || n("reached1") != all || n("reached2") != all || sum != all || n("in-received") != all || n("reached4") != n("out-pushed") || n("out-other") != 0 {
 		b.Errorf("scanned %d, on disk %d, synced %d, outcomes %d, stored %d, pushed %d and %d", all, n("reached1"), n("reached2"), sum, n("in-received"), n("reached4"), n("out-pushed"))
 	}
-	if n("wait-unsynced")+n("wait-awaiting")+n("wait-to_push") != 0 {
+	if n("wait-unsynced")+n("wait-awaiting_waybill")+n("wait-to_push") != 0 {
 		b.Error("something still waits")
 	}
 }

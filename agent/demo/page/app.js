@@ -25,7 +25,7 @@ function put(id, text) {
   $(id).textContent = text;
 }
 
-const waiting = f => f.wait.unsynced + f.wait.awaiting + f.wait.to_push;
+const waiting = f => f.wait.unsynced + f.wait.awaiting_waybill + f.wait.to_push;
 
 function take(f) {
   if (f.full) {
@@ -44,10 +44,10 @@ function take(f) {
 
 function show(f) {
   road.setLink(f.link.up);
-  road.setWaiting([0, f.wait.unsynced, f.wait.awaiting + f.wait.to_push, 0, 0]);
+  road.setWaiting([0, f.wait.unsynced, f.wait.awaiting_waybill + f.wait.to_push, 0, 0]);
   f.reached.forEach((n, i) => put(`reached${i}`, number(n)));
-  const scale = Math.max(20, f.wait.unsynced, f.wait.awaiting, f.wait.to_push);
-  for (const k of ['unsynced', 'awaiting', 'to_push']) {
+  const scale = Math.max(20, f.wait.unsynced, f.wait.awaiting_waybill, f.wait.to_push);
+  for (const k of ['unsynced', 'awaiting_waybill', 'to_push']) {
     put(`wait-${k}`, number(f.wait[k]));
     $(`bar-${k}`).style.width = `${(100 * f.wait[k]) / scale}%`;
   }
