@@ -64,20 +64,20 @@ func (d *dispatcher) resync(it item) {
 	d.Questions.Resync(it.rec)
 }
 
-// takeReplies goes on with the records that the centre was asked about.
-func (d *dispatcher) takeReplies() {
-	for _, v := range d.Questions.TakeReplies() {
+// takeResolved goes on with the records that the centre was asked about.
+func (d *dispatcher) takeResolved() {
+	for _, v := range d.Questions.TakeResolved() {
 		if it, ok := d.asking[v.Seq]; ok {
 			delete(d.asking, v.Seq)
-			d.takeReply(it, v)
+			d.goOn(it, v)
 		}
 	}
 }
 
-// takeReply goes on with one record. One that the centre does not have is sent
+// goOn takes one record further. One that the centre does not have is sent
 // again with its waybill, once; what is unknown after that is on its way with
 // the next batches.
-func (d *dispatcher) takeReply(it item, v shared.Reply) {
+func (d *dispatcher) goOn(it item, v shared.Resolution) {
 	r, now := it.rec, d.Clock.Now()
 	e, over := d.Gate.Answered(r, v.Result, v.Reason, now)
 	unknown := v.Result == syncapi.Conflict || v.Result == syncapi.Unknown

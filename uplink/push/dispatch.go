@@ -62,8 +62,8 @@ func (d *dispatcher) run(ctx context.Context) error {
 			d.busy--
 			d.left.Count(time.Now())
 			d.mayLease = true
-		case <-d.Questions.Replied():
-			d.takeReplies()
+		case <-d.Questions.Resolved():
+			d.takeResolved()
 		case <-d.Outbox.Pushable():
 			d.mayLease = true
 		case <-d.Valve.Changed():
@@ -91,7 +91,7 @@ func (d *dispatcher) sleepFor(window int, until time.Time) time.Duration {
 		return max(time.Millisecond, time.Until(until))
 	}
 	if !d.hungry {
-		return idleLook // a worker or a reply comes first
+		return idleLook // a worker or a resolved question comes first
 	}
 	if rest := time.Until(d.restUntil); rest > 0 {
 		return rest

@@ -12,21 +12,21 @@ import (
 const maxDeclared = 4 * syncapi.MaxWaiting
 
 // Questions is where the push relay leaves its questions to the centre and finds
-// the replies.
+// what came of them.
 type Questions struct {
 	mu       sync.Mutex
 	asks     []event.Record   // whose answer grew old
 	resyncs  []event.Record   // whose waybill WeChat and the centre disagree about
 	declare  []scan.WaybillID // that wait for data
 	overflow bool             // there were more than declare holds
-	replies  []Reply
+	results  []Resolution
 	asked    chan struct{} // cap 1: there is something for the centre at once
-	replied  chan struct{} // cap 1: there are replies
+	resolved chan struct{} // cap 1: some are resolved
 }
 
-// Reply is what came of a question. Err is set where the centre could not be
+// Resolution is what came of a question. Err is set where the centre could not be
 // asked.
-type Reply struct {
+type Resolution struct {
 	Seq      uint64
 	Result   syncapi.Result
 	Reason   string
@@ -36,7 +36,7 @@ type Reply struct {
 
 // NewQuestions makes one without questions.
 func NewQuestions() *Questions {
-	return &Questions{asked: make(chan struct{}, 1), replied: make(chan struct{}, 1)}
+	return &Questions{asked: make(chan struct{}, 1), resolved: make(chan struct{}, 1)}
 }
 
 // poke makes sure that a channel of capacity 1 has something to receive.
@@ -119,32 +119,32 @@ func (q *Questions) Waiting() (asks, resyncs, declarations bool) {
 	return len(q.asks) > 0, len(q.resyncs) > 0, len(q.declare) > 0 || q.overflow
 }
 
-// Reply answers questions.
-func (q *Questions) Reply(r ...Reply) {
+// Resolve answers questions.
+func (q *Questions) Resolve(r ...Resolution) {
 	if len(r) == 0 {
 		return
 	}
 	q.mu.Lock()
-	q.replies = append(q.replies, r...)
+	q.results = append(q.results, r...)
 	q.mu.Unlock()
-	poke(q.replied)
+	poke(q.resolved)
 }
 
 // Fail answers questions that could not be put.
 func (q *Questions) Fail(recs []event.Record, err error) {
 	for _, r := range recs {
-		q.Reply(Reply{Seq: r.ID.Seq, Err: err})
+		q.Resolve(Resolution{Seq: r.ID.Seq, Err: err})
 	}
 }
 
-// Replied receives when there are replies.
-func (q *Questions) Replied() <-chan struct{} { return q.replied }
+// Resolved receives when questions are resolved.
+func (q *Questions) Resolved() <-chan struct{} { return q.resolved }
 
-// TakeReplies takes all replies.
-func (q *Questions) TakeReplies() []Reply {
+// TakeResolved takes what came of questions.
+func (q *Questions) TakeResolved() []Resolution {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	r := q.replies
-	q.replies = nil
+	r := q.results
+	q.results = nil
 	return r
 }

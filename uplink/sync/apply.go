@@ -66,7 +66,7 @@ func (s *Relay) apply(b *batch, resp *syncapi.Response) (more bool, err error) {
 		s.Questions.Fail(b.asks, err)
 		return false, err
 	}
-	s.reply(b.asks, res, false)
+	s.resolve(b.asks, res, false)
 	s.declarations.wake(resp.Ready)
 	if conflict {
 		return true, s.newEpoch("central has another event under a number of ours")
@@ -179,17 +179,17 @@ func (s *Relay) pass(upTo uint64, ended []policy.Ending, waiting []event.Record)
 	return nil
 }
 
-// reply answers the push relay's questions.
-func (s *Relay) reply(asked []event.Record, res results, resynced bool) {
-	replies := make([]shared.Reply, len(asked))
+// resolve answers the push relay's questions.
+func (s *Relay) resolve(asked []event.Record, res results, resynced bool) {
+	resolved := make([]shared.Resolution, len(asked))
 	for i, r := range asked {
 		a, ok := res.of(r)
 		if !ok {
-			replies[i] = shared.Reply{Seq: r.ID.Seq, Err: errUnanswered}
+			resolved[i] = shared.Resolution{Seq: r.ID.Seq, Err: errUnanswered}
 			continue
 		}
 		s.pushable(r, a) // keeps the answer
-		replies[i] = shared.Reply{Seq: r.ID.Seq, Result: a.Result, Reason: a.Reason, Resynced: resynced}
+		resolved[i] = shared.Resolution{Seq: r.ID.Seq, Result: a.Result, Reason: a.Reason, Resynced: resynced}
 	}
-	s.Questions.Reply(replies...)
+	s.Questions.Resolve(resolved...)
 }

@@ -13,7 +13,7 @@ import (
 const maxResync = 20
 
 // resync sends all nodes again of waybills about which WeChat and the centre
-// disagree, and replies when the centre has acknowledged them. The centre adds
+// disagree, and resolves the questions when the centre has acknowledged them. The centre adds
 // what it lacks and answers the rest as before. What is above the watermark goes
 // with the batches, in its order.
 func (s *Relay) resync(ctx context.Context) error {
@@ -29,7 +29,7 @@ func (s *Relay) resync(ctx context.Context) error {
 	for _, r := range asked {
 		s.Answers.Resynced(r.Event.Waybill)
 	}
-	s.reply(asked, res, true)
+	s.resolve(asked, res, true)
 	return nil
 }
 
