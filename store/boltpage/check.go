@@ -24,7 +24,8 @@ func CheckPages(path string) error {
 // one transaction before then.
 func CheckBranches(path string, both bool) error {
 	return check(path, func(p *File, problem func(bucket, what string)) {
-		p.walkBranches(problem)
+		p.shallow = true
+		p.Walk(func(string, []byte, []byte) {}, problem)
 		if both && p.Metas < 2 {
 			problem("", "a meta page is damaged")
 		}
@@ -45,4 +46,16 @@ func check(path string, look func(*File, func(bucket, what string))) (bad error)
 		return err
 	}
 	return bad
+}
+
+// MetaPagesWhole reports whether both meta pages of a bbolt file can be read and
+// are valid.
+// bbolt opens a file with one damaged page silently, one transaction back: what
+// was acknowledged last may be gone then.
+func MetaPagesWhole(path string) (bool, error) {
+	p, err := Open(path)
+	if err != nil {
+		return false, err
+	}
+	return p.Metas == 2, p.Close()
 }

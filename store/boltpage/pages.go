@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"os"
 )
 
@@ -20,7 +21,7 @@ type File struct {
 	f    *os.File
 	root uint64 // page of the root bucket; 0: no meta page is good
 	high uint64 // pages that are in use, and free ones among them
-	seen []byte // one bit for each page
+	seen []bool // pages that were met
 
 	shallow  bool // branch pages only
 	visit    func(bucket string, key, value []byte)
@@ -38,6 +39,16 @@ const (
 	leafPage     = 0x02
 	bucketLeaf   = 0x01
 	bucketHeader = 16
+)
+
+// Where the fields of bbolt's meta page stand (its internal/common/meta.go);
+// numbers are in the machine's byte order.
+const (
+	metaOffset   = 16 // behind the page header
+	metaSummed   = 56 // bytes that the checksum covers
+	metaMagic    = 0xED0CDAED
+	metaVersion  = 2
+	metaPageSize = metaOffset + metaSummed + 8
 )
 
 var order = binary.NativeEndian
@@ -65,8 +76,15 @@ func Open(path string) (*File, error) {
 			newest, p.root, p.high = tx, order.Uint64(m[16:]), order.Uint64(m[40:])
 		}
 	}
-	p.seen = make([]byte, p.Pages/8+1)
+	p.seen = make([]bool, p.Pages)
 	return p, nil
+}
+
+func metaValid(m []byte) bool {
+	h := fnv.New64a()
+	h.Write(m[:metaSummed]) // never fails
+	return order.Uint32(m) == metaMagic && order.Uint32(m[4:]) == metaVersion &&
+		order.Uint64(m[metaSummed:]) == h.Sum64()
 }
 
 // Close closes the file.
@@ -77,16 +95,6 @@ func (p *File) Close() error { return p.f.Close() }
 // problem and passes. It can be done once.
 func (p *File) Walk(visit func(bucket string, key, value []byte), problem func(bucket, what string)) {
 	p.visit, p.problem = visit, problem
-	p.start()
-}
-
-// walkBranches looks only at branch pages, which could send a reader in circles.
-func (p *File) walkBranches(problem func(bucket, what string)) {
-	p.shallow = true
-	p.Walk(func(string, []byte, []byte) {}, problem)
-}
-
-func (p *File) start() {
 	switch {
 	case p.root == 0:
 		p.problem("", "both meta pages are damaged")
@@ -216,11 +224,14 @@ func Inline(value []byte, visit func(key, value []byte)) {
 	if len(value) < bucketHeader+pageHeader || order.Uint64(value) != 0 {
 		return
 	}
-	page := value[bucketHeader:]
-	n, err := count(page)
-	for i := 0; i < n && err == nil; i++ {
-		if _, key, value, err := element(page, i, true); err == nil {
-			visit(key, value)
+	eachReadable(value[bucketHeader:], func(_ bool, key, value []byte) { visit(key, value) })
+}
+
+func eachReadable(leaf []byte, visit func(bucket bool, key, value []byte)) {
+	n, _ := count(leaf) // 0 if it makes no sense
+	for i := range n {
+		if flags, key, value, err := element(leaf, i, true); err == nil {
+			visit(flags&bucketLeaf != 0, key, value)
 		}
 	}
 }
@@ -228,26 +239,16 @@ func Inline(value []byte, visit func(key, value []byte)) {
 // Strays gives every element of the leaf pages that walk did not reach.
 func (p *File) Strays(visit func(bucket bool, key, value []byte)) {
 	for id := uint64(2); id < p.Pages; id++ {
-		if p.marked(id) {
-			continue
-		}
 		head := make([]byte, pageHeader)
-		if err := p.read(head, id); err != nil {
+		if p.seen[id] || p.read(head, id) != nil {
 			continue
 		}
 		more := uint64(order.Uint32(head[12:]))
 		if order.Uint16(head[8:]) != leafPage || order.Uint64(head) != id || more >= p.Pages-id {
 			continue
 		}
-		page := make([]byte, (1+more)*PageSize)
-		if err := p.read(page, id); err != nil {
-			continue
-		}
-		n, err := count(page)
-		for i := 0; i < n && err == nil; i++ {
-			if flags, key, value, err := element(page, i, true); err == nil {
-				visit(flags&bucketLeaf != 0, key, value)
-			}
+		if page := make([]byte, (1+more)*PageSize); p.read(page, id) == nil {
+			eachReadable(page, visit)
 		}
 	}
 }

@@ -34,17 +34,16 @@ const QuarantineKey = 0
 // A slot: "SRK", format, generation (8 bytes), length (4), nonce (12), AES-GCM
 // of number and key (8 and 32 bytes) of each segment, tag, CRC32C of all that.
 type Ring struct {
-	path     string
-	readOnly bool
-	mu       sync.Mutex
-	master   func() cipher.AEAD
-	gen      uint64
-	keys     map[uint64]key
-	taken    [2]int // bytes that the slots' contents take, old ones included
-	whole    bool   // when it was opened both slots were good and equal
-	behind   bool   // the file is: saving it failed
-	opener   int    // which of the masters opened it
-	warning  string // see Warning
+	path    string
+	mu      sync.Mutex
+	master  func() cipher.AEAD
+	gen     uint64
+	keys    map[uint64]key
+	taken   [2]int // bytes that the slots' contents take, old ones included
+	whole   bool   // when it was opened both slots were good and equal
+	behind  bool   // the file is: saving it failed
+	opener  int    // which of the masters opened it
+	warning string // see Warning
 }
 
 const (
@@ -69,7 +68,7 @@ func (r *Ring) Warning() string { return r.warning }
 // moves to the credential that it is given, and a copy that is damaged is mended.
 // ErrKey: the master key, or the keys, are wrong or gone; nothing was changed.
 func Open(dir string, readOnly, fresh bool) (*Ring, error) {
-	r := &Ring{path: filepath.Join(dir, FileName), readOnly: readOnly, keys: map[uint64]key{}}
+	r := &Ring{path: filepath.Join(dir, FileName), keys: map[uint64]key{}}
 	there := durable.Exists(r.path)
 	if readOnly && fresh && !there {
 		return r, nil // format 1: nothing is encrypted
@@ -78,27 +77,23 @@ func Open(dir string, readOnly, fresh bool) (*Ring, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !there {
-		if readOnly || !fresh {
-			return nil, fmt.Errorf("%w: %s, which holds the keys of what is stored, is gone: put it back from a backup; to begin anew, move the folder away", ErrKey, r.path)
-		}
-		r.master = m.keys[0].aead()
-		if err := r.create(); err != nil {
-			return r, err
-		}
-		return r, r.takeCredential(&m)
+	switch {
+	case there:
+		err = r.load(m.keys)
+	case readOnly || !fresh:
+		err = fmt.Errorf("%w: %s, which holds the keys of what is stored, is gone: put it back from a backup; to begin anew, move the folder away", ErrKey, r.path)
+	default:
+		r.master, r.whole = m.keys[0].aead(), true
+		err = r.create()
 	}
-	if err := r.load(m.keys); err != nil {
+	if err == nil && !readOnly {
+		err = r.takeCredential(&m)
+	}
+	if err == nil && !readOnly && !r.whole {
+		err = r.save()
+	}
+	if err != nil {
 		return nil, err
-	}
-	if readOnly {
-		return r, nil
-	}
-	if err := r.takeCredential(&m); err != nil {
-		return nil, err
-	}
-	if !r.whole {
-		return r, r.save()
 	}
 	return r, nil
 }
@@ -107,35 +102,17 @@ func Open(dir string, readOnly, fresh bool) (*Ring, error) {
 // lacks it.
 func (r *Ring) create() error {
 	r.keys[QuarantineKey] = randomKey()
-	r.gen = 1
-	slot := r.encode()
-	temp := r.path + durable.TempSuffix
-	f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return fmt.Errorf("create keys: %w", err)
-	}
-	for i := range r.taken {
-		if _, e := f.WriteAt(slot, int64(i)*ringSlot); err == nil {
-			err = e
+	return durable.Build(r.path, func(temp string) error {
+		f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return err
 		}
-		r.taken[i] = len(slot)
-	}
-	if err == nil {
-		err = durable.Allocate(f, 0, ringBlocks)
-	}
-	if err == nil {
-		err = durable.Allocate(f, ringSlot, ringBlocks)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(temp, r.path)
-	}
-	if err != nil {
-		return fmt.Errorf("create keys: %w", err)
-	}
-	return durable.SyncDir(filepath.Dir(r.path))
+		err = errors.Join(durable.Allocate(f, 0, ringBlocks), durable.Allocate(f, ringSlot, ringBlocks), f.Close())
+		if err != nil {
+			return err
+		}
+		return r.saveTo(temp)
+	})
 }
 
 // load takes the newest slot that is good.
@@ -146,7 +123,6 @@ func (r *Ring) load(masters []key) error {
 	}
 	defer f.Close()
 	var slots [2][]byte
-	var gens [2]uint64
 	newest := -1
 	for i := range slots {
 		if slots[i], err = readSlot(f, int64(i)*ringSlot); errors.Is(err, durable.ErrNewer) {
@@ -156,16 +132,15 @@ func (r *Ring) load(masters []key) error {
 			continue
 		}
 		r.taken[i] = len(slots[i])
-		gens[i] = binary.BigEndian.Uint64(slots[i][4:])
-		if newest < 0 || gens[i] > gens[newest] {
+		if newest < 0 || generation(slots[i]) > generation(slots[newest]) {
 			newest = i
 		}
 	}
 	if newest < 0 {
 		return fmt.Errorf("%w: %s, which holds the keys of what is stored, is damaged: put it back from a backup; to begin anew, move the folder away", ErrKey, r.path)
 	}
-	r.whole = slots[0] != nil && slots[1] != nil && gens[0] == gens[1]
-	r.gen = gens[newest]
+	r.whole = slots[0] != nil && slots[1] != nil && generation(slots[0]) == generation(slots[1])
+	r.gen = generation(slots[newest])
 	for i, m := range masters {
 		r.master = m.aead()
 		if r.decode(slots[newest]) == nil {
@@ -175,6 +150,8 @@ func (r *Ring) load(masters []key) error {
 	}
 	return fmt.Errorf("%w: the key given is not the one that %s was made with: give that one, as %s in the folder or as systemd credential %s", ErrKey, r.path, keyName, credentialName)
 }
+
+func generation(slot []byte) uint64 { return binary.BigEndian.Uint64(slot[4:]) }
 
 // readSlot reads a slot as far as it can be checked without a key.
 func readSlot(f io.ReaderAt, at int64) ([]byte, error) {
@@ -219,8 +196,8 @@ func (r *Ring) decode(slot []byte) error {
 	if len(slot) < ringHead+12+tagSize+codec.CRCSize {
 		return durable.ErrDamaged
 	}
-	sealed := slot[ringHead+12 : len(slot)-codec.CRCSize]
-	plain, err := r.master().Open(nil, slot[ringHead:ringHead+12], sealed, slot[:ringHead])
+	encrypted := slot[ringHead+12 : len(slot)-codec.CRCSize]
+	plain, err := r.master().Open(nil, slot[ringHead:ringHead+12], encrypted, slot[:ringHead])
 	if err != nil || len(plain)%ringEntry != 0 {
 		return ErrKey
 	}
@@ -230,36 +207,31 @@ func (r *Ring) decode(slot []byte) error {
 	return nil
 }
 
-// save overwrites both slots, one behind the other.
-func (r *Ring) save() error {
+func (r *Ring) save() error { return r.saveTo(r.path) }
+
+// saveTo overwrites both slots, one behind the other.
+func (r *Ring) saveTo(path string) error {
 	r.behind = true
 	r.gen++
 	slot := r.encode()
 	if len(slot) > ringSlot {
 		return fmt.Errorf("save keys: %d are too many", len(r.keys))
 	}
-	f, err := os.OpenFile(r.path, os.O_RDWR, 0)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return fmt.Errorf("save keys: %w", err)
 	}
+	defer f.Close()
 	for i := range r.taken {
-		b := slot
-		if n := r.taken[i] - len(slot); n > 0 {
-			b = append(slices.Clone(slot), make([]byte, n)...) // not a byte of the old one stays
-		}
-		if err == nil {
-			_, err = f.WriteAt(b, int64(i)*ringSlot)
-		}
-		if err == nil {
+		r.taken[i] = max(r.taken[i], len(slot)) // until it is written all may be there in part
+		whole := append(slices.Clone(slot), make([]byte, r.taken[i]-len(slot))...)
+		if _, err = f.WriteAt(whole, int64(i)*ringSlot); err == nil {
 			err = f.Sync()
 		}
-		if err == nil {
-			r.taken[i] = len(slot)
+		if err != nil {
+			return fmt.Errorf("save keys: %w", err)
 		}
-		r.taken[i] = max(r.taken[i], len(slot)) // what failed may be there in part
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("save keys: %w", err)
+		r.taken[i] = len(slot)
 	}
 	r.behind = false
 	return nil

@@ -30,8 +30,23 @@ const (
 
 // Create makes a file with its content, mode 0600, durable when it returns.
 func Create(path string, content []byte) error {
+	return publish(path, os.WriteFile(path+TempSuffix, content, 0o600))
+}
+
+// Build makes a file that build makes under a temporary name: a power cut leaves
+// either none or a whole one. It is durable when this returns.
+func Build(path string, build func(temp string) error) error {
 	temp := path + TempSuffix
-	err := os.WriteFile(temp, content, 0o600)
+	err := os.Remove(temp)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = build(temp)
+	}
+	return publish(path, err)
+}
+
+// publish syncs a file and gives it its name, unless making it failed.
+func publish(path string, err error) error {
+	temp := path + TempSuffix
 	if err == nil {
 		err = Sync(temp)
 	}

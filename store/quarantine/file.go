@@ -66,22 +66,8 @@ func OpenReadOnly(dir string, cipher *crypt.Cipher) (*Quarantine, error) {
 	return q, nil
 }
 
-// make creates the file under a temporary name, whole or not at all.
 func (q *Quarantine) make() error {
-	temp := q.path + durable.TempSuffix
-	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	err := fill(temp, q.o.Size)
-	if err == nil {
-		err = durable.Sync(temp)
-	}
-	if err == nil {
-		err = os.Rename(temp, q.path)
-	}
-	if err == nil {
-		err = durable.SyncDir(filepath.Dir(q.path))
-	}
+	err := durable.Build(q.path, func(temp string) error { return fill(temp, q.o.Size) })
 	if err != nil {
 		return err
 	}

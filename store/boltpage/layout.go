@@ -56,7 +56,7 @@ func (p *File) overflow(b []byte, id, size uint64) ([]byte, error) {
 	for next := id + 1; next < id+size; next++ {
 		if !p.mark(next) {
 			for ; next > id+1; next-- { // they are others'
-				p.unmark(next - 1)
+				p.seen[next-1] = false
 			}
 			return nil, errors.New("overlaps another")
 		}
@@ -84,16 +84,12 @@ func pagesOf(bytes uint64) uint64 { return (bytes + PageSize - 1) / PageSize }
 // mark reports whether a page may be where it was met: within the file, and for
 // the first time.
 func (p *File) mark(id uint64) bool {
-	if id < 2 || id >= p.high || p.marked(id) {
+	if id < 2 || id >= p.high || p.seen[id] {
 		return false
 	}
-	p.seen[id/8] |= 1 << (id % 8)
+	p.seen[id] = true
 	return true
 }
-
-func (p *File) unmark(id uint64) { p.seen[id/8] &^= 1 << (id % 8) }
-
-func (p *File) marked(id uint64) bool { return p.seen[id/8]&(1<<(id%8)) != 0 }
 
 // place returns what the table says of the i-th element: where in the page it
 // begins, and how long its key and value are.
