@@ -1,4 +1,4 @@
-package policy
+package policy_test
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"scanrelay/store/event"
+	"scanrelay/uplink/policy"
 	"scanrelay/wechat"
 )
 
@@ -31,13 +32,13 @@ func TestErrcodes(t *testing.T) {
 			40230, 40231, 40232, 40233, 40234, 40235, 48001, 48004, 50002, 61024, 150004,
 		},
 	}
-	want := map[int]Decision{
-		token:     {Next: Again, Class: wechat.BadToken},
-		transient: {Next: Retry, Class: wechat.Transient},
-		mismatch:  {Next: Retry, Class: wechat.Mismatch},
-		throttled: {Next: Hold, Class: wechat.Throttled},
-		permanent: {Next: Settle, Outcome: event.Dead, Class: wechat.Permanent},
-		blocked:   {Next: Hold, Class: wechat.Blocked},
+	want := map[int]policy.Decision{
+		token:     {Next: policy.Again, Class: wechat.BadToken},
+		transient: {Next: policy.Retry, Class: wechat.Transient},
+		mismatch:  {Next: policy.Retry, Class: wechat.Mismatch},
+		throttled: {Next: policy.Hold, Class: wechat.Throttled},
+		permanent: {Next: policy.Settle, Outcome: event.Dead, Class: wechat.Permanent},
+		blocked:   {Next: policy.Hold, Class: wechat.Blocked},
 	}
 	for group, codes := range rows {
 		for _, n := range codes {
@@ -45,15 +46,15 @@ func TestErrcodes(t *testing.T) {
 			if n == 12345 || n == 87009 {
 				w.Class = wechat.Unknown
 			}
-			v := Decide(Call{API: wechat.APIPathNotify, Err: code(wechat.APIPathNotify, n), Now: time.Now()})
+			v := policy.Decide(policy.Call{API: wechat.APIPathNotify, Err: code(wechat.APIPathNotify, n), Now: time.Now()})
 			if v.Next != w.Next || v.Outcome != w.Outcome || v.Class != w.Class {
 				t.Errorf("errcode %d: next %d, outcome %v, class %v; want %d, %v, %v", n, v.Next, v.Outcome, v.Class, w.Next, w.Outcome, w.Class)
 			}
 			if v.Reply.ErrCode != n || v.Reply.RID != "rid-1" || !strings.Contains(v.Reply.Reason, "some words") {
 				t.Errorf("errcode %d: kept %+v", n, v.Reply)
 			}
-			if Mismatch(v.Reply) != (group == mismatch) || (v.Pause > 0) != (group == throttled) {
-				t.Errorf("errcode %d: a mismatch %v, pause %v", n, Mismatch(v.Reply), v.Pause)
+			if policy.Mismatch(v.Reply) != (group == mismatch) || (v.Pause > 0) != (group == throttled) {
+				t.Errorf("errcode %d: a mismatch %v, pause %v", n, policy.Mismatch(v.Reply), v.Pause)
 			}
 			if v.Unsure {
 				t.Errorf("errcode %d: an answer came, so nothing is unsure", n)
@@ -66,15 +67,15 @@ func TestSuccess(t *testing.T) {
 	for _, c := range []struct {
 		api     string
 		exist   bool
-		next    Next
+		next    policy.Next
 		outcome event.State
 	}{
-		{wechat.APIPathNotify, true, Settle, event.Pushed},
-		{wechat.APIPathNotify, false, Settle, event.NotBound},
-		{wechat.APIUserQuery, true, GoOn, 0},
-		{wechat.APIUserQuery, false, Settle, event.NotBound},
+		{wechat.APIPathNotify, true, policy.Settle, event.Pushed},
+		{wechat.APIPathNotify, false, policy.Settle, event.NotBound},
+		{wechat.APIUserQuery, true, policy.GoOn, 0},
+		{wechat.APIUserQuery, false, policy.Settle, event.NotBound},
 	} {
-		v := Decide(Call{API: c.api, Exist: c.exist})
+		v := policy.Decide(policy.Call{API: c.api, Exist: c.exist})
 		if v.Next != c.next || v.Outcome != c.outcome || v.Class != wechat.Success {
 			t.Errorf("%s, exist %v: %+v", c.api, c.exist, v)
 		}
@@ -84,28 +85,28 @@ func TestSuccess(t *testing.T) {
 func TestFaultsOnTheWay(t *testing.T) {
 	for name, c := range map[string]struct {
 		err    error
-		next   Next
+		next   policy.Next
 		unsure bool
 	}{
-		"http 503":         {&wechat.Error{API: "pathnotify", Status: 503, Sent: true}, Retry, true},
-		"no JSON":          {&wechat.Error{API: "pathnotify", Status: 200, Sent: true, Err: errors.New("answer is no JSON object")}, Retry, true},
-		"refused":          {errConnect, Retry, false},
-		"timeout":          {&wechat.Error{API: "pathnotify", Sent: true, Err: errors.New("no answer within 25s")}, Retry, true},
-		"http 429":         {&wechat.Error{API: "pathnotify", Status: 429, Sent: true}, Hold, false},
-		"not valid":        {&wechat.Error{API: "pathnotify", Err: wechat.ErrInvalid}, Settle, false},
-		"no token":         {&wechat.Error{API: "pathnotify", Err: wechat.ErrNoToken}, Again, false},
-		"any other error":  {errors.New("odd"), Retry, false},
-		"userquery is not": {&wechat.Error{API: "userquery", Status: 502, Sent: true}, Retry, false},
+		"http 503":         {&wechat.Error{API: "pathnotify", Status: 503, Sent: true}, policy.Retry, true},
+		"no JSON":          {&wechat.Error{API: "pathnotify", Status: 200, Sent: true, Err: errors.New("answer is no JSON object")}, policy.Retry, true},
+		"refused":          {errConnect, policy.Retry, false},
+		"timeout":          {&wechat.Error{API: "pathnotify", Sent: true, Err: errors.New("no answer within 25s")}, policy.Retry, true},
+		"http 429":         {&wechat.Error{API: "pathnotify", Status: 429, Sent: true}, policy.Hold, false},
+		"not valid":        {&wechat.Error{API: "pathnotify", Err: wechat.ErrInvalid}, policy.Settle, false},
+		"no token":         {&wechat.Error{API: "pathnotify", Err: wechat.ErrNoToken}, policy.Again, false},
+		"any other error":  {errors.New("odd"), policy.Retry, false},
+		"userquery is not": {&wechat.Error{API: "userquery", Status: 502, Sent: true}, policy.Retry, false},
 	} {
 		api := "pathnotify"
 		if name == "userquery is not" {
 			api = "userquery"
 		}
-		v := Decide(Call{API: api, Err: c.err, Now: time.Now()})
+		v := policy.Decide(policy.Call{API: api, Err: c.err, Now: time.Now()})
 		if v.Next != c.next || v.Unsure != c.unsure {
 			t.Errorf("%s: next %d, unsure %v; want %d, %v", name, v.Next, v.Unsure, c.next, c.unsure)
 		}
-		if v.Next != Again && v.Reply.Reason == "" {
+		if v.Next != policy.Again && v.Reply.Reason == "" {
 			t.Errorf("%s: no reason", name)
 		}
 	}
@@ -113,11 +114,11 @@ func TestFaultsOnTheWay(t *testing.T) {
 
 func TestDisagreedFiveTimes(t *testing.T) {
 	for times := 1; times <= 5; times++ {
-		v := Decide(Call{API: "pathnotify", Err: code("pathnotify", 932003), Mismatches: times - 1})
-		if dead := v.Next == Settle && v.Outcome == event.Dead; dead != (times == 5) {
+		v := policy.Decide(policy.Call{API: "pathnotify", Err: code("pathnotify", 932003), Mismatches: times - 1})
+		if dead := v.Next == policy.Settle && v.Outcome == event.Dead; dead != (times == 5) {
 			t.Errorf("after %d: %+v", times, v)
 		}
-		if v.Delay > mismatchBase<<(times-1) || v.Delay > mismatchCap {
+		if v.Delay > time.Second<<(times-1) || v.Delay > 30*time.Second {
 			t.Errorf("after %d the delay is %v", times, v.Delay)
 		}
 	}
@@ -127,7 +128,7 @@ func TestTransientDelays(t *testing.T) {
 	for attempts, most := range map[int]time.Duration{0: time.Second, 3: 8 * time.Second, 20: 5 * time.Minute, 63: 5 * time.Minute, 1 << 30: 5 * time.Minute} {
 		longest := time.Duration(0)
 		for range 300 {
-			d := TransientDelay(attempts)
+			d := policy.TransientDelay(attempts)
 			if d < 0 || d >= most {
 				t.Fatalf("attempt %d: delay %v, want below %v", attempts, d, most)
 			}
@@ -153,14 +154,14 @@ func TestPauses(t *testing.T) {
 		until  time.Time
 		spread time.Duration
 	}{
-		"daily quota, evening in Beijing": {&wechat.Error{Code: 45009}, at("2026-11-23T15:59:00Z"), at("2026-11-23T16:00:00Z"), daySpread},
-		"daily quota, morning in Beijing": {&wechat.Error{Code: 45009}, at("2026-11-23T16:00:00Z"), at("2026-11-24T16:00:00Z"), daySpread},
-		"daily quota, end of the year":    {&wechat.Error{Code: 45009}, at("2026-12-31T20:00:00+08:00"), at("2027-01-01T00:00:00+08:00"), daySpread},
-		"minute quota":                    {&wechat.Error{Code: 45011}, at("2026-11-23T08:00:13Z"), at("2026-11-23T08:01:00Z"), minuteSpread},
+		"daily quota, evening in Beijing": {&wechat.Error{Code: 45009}, at("2026-11-23T15:59:00Z"), at("2026-11-23T16:00:00Z"), 2 * time.Minute},
+		"daily quota, morning in Beijing": {&wechat.Error{Code: 45009}, at("2026-11-23T16:00:00Z"), at("2026-11-24T16:00:00Z"), 2 * time.Minute},
+		"daily quota, end of the year":    {&wechat.Error{Code: 45009}, at("2026-12-31T20:00:00+08:00"), at("2027-01-01T00:00:00+08:00"), 2 * time.Minute},
+		"minute quota":                    {&wechat.Error{Code: 45011}, at("2026-11-23T08:00:13Z"), at("2026-11-23T08:01:00Z"), 2 * time.Second},
 		"429 with Retry-After":            {&wechat.Error{Status: 429, RetryAfter: 20 * time.Second}, at("2026-11-23T08:00:00Z"), at("2026-11-23T08:00:20Z"), 2*time.Second + 1},
 		"429 without":                     {&wechat.Error{Status: 429}, at("2026-11-23T08:00:00Z"), at("2026-11-23T08:00:01Z"), 1},
 	} {
-		got := c.now.Add(pauseOf(c.err, c.now))
+		got := c.now.Add(policy.Decide(policy.Call{Err: c.err, Now: c.now}).Pause)
 		if got.Before(c.until) || !got.Before(c.until.Add(c.spread)) {
 			t.Errorf("%s: until %v, want within %v of %v", name, got, c.spread, c.until)
 		}
@@ -169,13 +170,15 @@ func TestPauses(t *testing.T) {
 
 func TestReasonsForOperators(t *testing.T) {
 	e := &wechat.Error{API: "pathnotify", Code: 40164, Msg: "invalid ip 10.1.2.3, not in whitelist"}
-	if r := reply(e).Reason; !strings.Contains(r, "10.1.2.3") || !strings.Contains(r, "allow list") {
+	if r := reason(e); !strings.Contains(r, "10.1.2.3") || !strings.Contains(r, "allow list") {
 		t.Errorf("the reason for 40164 is %q", r)
 	}
-	if r := reply(&wechat.Error{API: "userquery", Code: 99999}).Reason; !strings.Contains(r, "99999") {
+	if r := reason(&wechat.Error{API: "userquery", Code: 99999}); !strings.Contains(r, "99999") {
 		t.Errorf("the reason for an unknown code is %q", r)
 	}
 }
+
+func reason(err error) string { return policy.Decide(policy.Call{Err: err}).Reply.Reason }
 
 func code(api string, n int) error {
 	return &wechat.Error{API: api, Status: 200, Code: n, Msg: "some words", RID: "rid-1"}
