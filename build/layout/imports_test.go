@@ -47,7 +47,8 @@ var arrows = []row{
 	{pkg: "agent/scan"},
 	{pkg: "agent/clock", libraries: []string{xSys}},
 	{pkg: "configs/secret"},
-	{pkg: "configs/tlsfile"},
+	{pkg: "configs/tlsfile", tests: []string{"configs/tlsfile/tlstest"}},
+	{pkg: "configs/tlsfile/tlstest"},
 	{pkg: "configs/limit", libraries: []string{xTime}},
 	{pkg: "configs/wait"},
 	{pkg: "configs/serve"},
@@ -60,7 +61,7 @@ var arrows = []row{
 			"agent/scan", "agent/intake/mapping", "agent/intake/topic", // which know what is right
 			"configs/nearest", "configs/secret", "configs/tlsfile",
 		},
-		libraries: []string{yaml},
+		libraries: []string{yaml}, tests: []string{"configs/tlsfile/tlstest"},
 	},
 	{pkg: "wechat", uses: []string{"configs/secret"}}, // else the standard library only: anyone may take it over
 
@@ -144,12 +145,12 @@ var arrows = []row{
 	{
 		pkg:       "agent/intake/source",
 		uses:      []string{"agent/intake", "agent/intake/link", "agent/intake/topic", "agent/intake/mapping", "agent/intake/sparkplug", "agent/scan", "configs/wait"},
-		libraries: []string{paho}, tests: []string{intaketest, "configs/tlsfile", mochi},
+		libraries: []string{paho}, tests: []string{intaketest, "configs/tlsfile", "configs/tlsfile/tlstest", mochi},
 	},
 	{
 		pkg:       "agent/intake/broker",
 		uses:      []string{"agent/intake", "agent/intake/topic", "agent/intake/sparkplug", "agent/scan", "configs/limit", "configs/secret"},
-		libraries: []string{mochi, xTime}, tests: []string{intaketest, "agent/intake/mapping", "configs/tlsfile", paho},
+		libraries: []string{mochi, xTime}, tests: []string{intaketest, "agent/intake/mapping", "configs/tlsfile", "configs/tlsfile/tlstest", paho},
 	},
 	{
 		pkg:       "agent/intake/probe",
@@ -159,7 +160,7 @@ var arrows = []row{
 	{pkg: intaketest, uses: []string{"agent/intake/mapping", "agent/intake/sparkplug", "agent/scan"}, libraries: []string{paho}},
 	{pkg: "agent/control", uses: []string{"store", "agent/scan", "configs"}, libraries: []string{metrics}, tests: []string{"configs/serve"}},
 
-	{pkg: "uplink/syncapi", uses: []string{"agent/scan", "configs/secret", "configs/tlsfile"}},
+	{pkg: "uplink/syncapi", uses: []string{"agent/scan", "configs/secret", "configs/tlsfile"}, tests: []string{"configs/tlsfile/tlstest"}},
 	{pkg: "uplink/policy", uses: []string{"store/event", "wechat", "uplink/syncapi", "agent/scan", "configs/wait"}},
 	{
 		pkg: "uplink/valve", uses: []string{"wechat", "uplink/policy", "uplink/syncapi", "configs/secret", "configs/wait"},

@@ -1,50 +1,17 @@
 package tlsfile_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"scanrelay/configs/tlsfile"
+	"scanrelay/configs/tlsfile/tlstest"
 )
 
-// certificate writes a self-signed pair of that name and returns the paths.
-func certificate(t *testing.T, dir, name string) (cert, key string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour), DNSNames: []string{name},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for path, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: keyDER}} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return cert, key
-}
-
-func commonName(t *testing.T, c *tls.Config) string {
+func serial(t *testing.T, c *tls.Config) string {
 	t.Helper()
 	pair, err := c.GetCertificate(nil)
 	if err != nil {
@@ -54,12 +21,12 @@ func commonName(t *testing.T, c *tls.Config) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return leaf.Subject.CommonName
+	return leaf.SerialNumber.String()
 }
 
 func TestARenewedCertificateIsTakenUp(t *testing.T) {
-	dir := t.TempDir()
-	cert, key := certificate(t, dir, "first")
+	a := tlstest.NewAuthority(t) // number 1
+	cert, key := a.Issue("server", "")
 	conf, err := tlsfile.Server{CertFile: cert, KeyFile: key, ClientCAFile: cert}.Config(tls.VerifyClientCertIfGiven)
 	if err != nil {
 		t.Fatal(err)
@@ -67,21 +34,21 @@ func TestARenewedCertificateIsTakenUp(t *testing.T) {
 	if conf.ClientCAs == nil || conf.ClientAuth != tls.VerifyClientCertIfGiven {
 		t.Error("clients are not asked for certificates")
 	}
-	if got := commonName(t, conf); got != "first" {
-		t.Errorf("certificate of %q", got)
+	if got := serial(t, conf); got != "2" {
+		t.Errorf("certificate number %s", got)
 	}
-	certificate(t, dir, "second")
+	a.Issue("server", "")
 	touch(t, time.Now().Add(time.Second), cert, key)
-	if got := commonName(t, conf); got != "second" {
-		t.Errorf("after the renewal: certificate of %q", got)
+	if got := serial(t, conf); got != "3" {
+		t.Errorf("after the renewal: certificate number %s", got)
 	}
 	// While the new files don't fit together the old pair stays.
 	if err := os.WriteFile(key, []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	touch(t, time.Now().Add(2*time.Second), key)
-	if got := commonName(t, conf); got != "second" {
-		t.Errorf("during a renewal: certificate of %q", got)
+	if got := serial(t, conf); got != "3" {
+		t.Errorf("during a renewal: certificate number %s", got)
 	}
 }
 
@@ -95,15 +62,15 @@ func touch(t *testing.T, at time.Time, paths ...string) {
 }
 
 func TestWhatIsWrongWithTheFilesIsToldAtOnce(t *testing.T) {
-	dir := t.TempDir()
-	cert, key := certificate(t, dir, "a")
-	_, otherKey := certificate(t, t.TempDir(), "b")
+	a := tlstest.NewAuthority(t)
+	cert, key := a.Issue("a", "")
+	_, otherKey := a.Issue("b", "")
 	for name, conf := range map[string]func() (*tls.Config, error){
 		"no such certificate": func() (*tls.Config, error) {
-			return tlsfile.Server{CertFile: dir + "/none.crt", KeyFile: key}.Config(tls.NoClientCert)
+			return tlsfile.Server{CertFile: a.File("none.crt"), KeyFile: key}.Config(tls.NoClientCert)
 		},
 		"no such authority": func() (*tls.Config, error) {
-			return tlsfile.Server{CertFile: cert, KeyFile: key, ClientCAFile: dir + "/none.crt"}.Config(tls.RequireAndVerifyClientCert)
+			return tlsfile.Server{CertFile: cert, KeyFile: key, ClientCAFile: a.File("none.crt")}.Config(tls.RequireAndVerifyClientCert)
 		},
 		"a key as authority": tlsfile.Client{CAFile: key}.Config,
 		"no pair":            tlsfile.Client{CertFile: cert, KeyFile: otherKey}.Config,

@@ -1,74 +1,34 @@
 package syncapi
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
-	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"testing"
-	"time"
 
 	"scanrelay/configs/tlsfile"
+	"scanrelay/configs/tlsfile/tlstest"
 )
-
-// certificate writes a self-signed certificate and its key and returns it.
-func certificate(t *testing.T, dir, name string) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	private := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})
-	for suffix, content := range map[string][]byte{".pem": cert, ".key": private} {
-		if err := os.WriteFile(filepath.Join(dir, name+suffix), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	pair, err := tls.X509KeyPair(cert, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pair
-}
 
 // A client certificate that was renewed on disk is used without a restart.
 func TestClientCertificateIsReadAgain(t *testing.T) {
-	dir := t.TempDir()
+	a := tlstest.NewAuthority(t)
+	crt, key := a.Issue("central", "127.0.0.1")
+	pair, err := tls.LoadX509KeyPair(crt, key)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var seen []string
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen = append(seen, r.TLS.PeerCertificates[0].SerialNumber.String())
 		io.WriteString(w, answerOK)
 	}))
-	s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, Certificates: []tls.Certificate{certificate(t, dir, "central")}}
+	s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, Certificates: []tls.Certificate{pair}}
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	certificate(t, dir, "depot")
-	o := tlsfile.Client{CAFile: filepath.Join(dir, "central.pem"), CertFile: filepath.Join(dir, "depot.pem"), KeyFile: filepath.Join(dir, "depot.key")}
+	crt, key = a.Issue("depot", "")
+	o := tlsfile.Client{CAFile: a.File("ca.crt"), CertFile: crt, KeyFile: key}
 	c, err := NewClient(Options{URL: s.URL, TLS: o})
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +37,7 @@ func TestClientCertificateIsReadAgain(t *testing.T) {
 		if _, err := c.Sync(t.Context(), &Request{}); err != nil {
 			t.Fatal(err)
 		}
-		certificate(t, dir, "depot")
+		a.Issue("depot", "")
 		c.http.CloseIdleConnections()
 	}
 	if len(seen) != 2 || seen[0] == seen[1] {

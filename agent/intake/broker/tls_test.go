@@ -12,10 +12,11 @@ import (
 
 	"scanrelay/agent/intake/internal/intaketest"
 	"scanrelay/configs/tlsfile"
+	"scanrelay/configs/tlsfile/tlstest"
 )
 
 func TestBrokerTLS(t *testing.T) {
-	a := intaketest.NewAuthority(t)
+	a := tlstest.NewAuthority(t)
 	crt, key := a.Issue("server", "127.0.0.1")
 	conf, err := tlsfile.Server{CertFile: crt, KeyFile: key, ClientCAFile: a.File("ca.crt")}.Config(tls.RequireAndVerifyClientCert)
 	if err != nil {

@@ -25,6 +25,7 @@ import (
 	"scanrelay/agent/intake/mapping"
 	"scanrelay/agent/scan"
 	"scanrelay/configs/tlsfile"
+	"scanrelay/configs/tlsfile/tlstest"
 )
 
 func brokers(list ...string) link.Config { return link.Config{Brokers: list} }
@@ -293,7 +294,7 @@ func overWebSockets(t *testing.T, scheme string, server *tls.Config, client tlsf
 func TestSourceOverWebSockets(t *testing.T) { overWebSockets(t, "ws", nil, tlsfile.Client{}) }
 
 func TestSourceOverSecureWebSockets(t *testing.T) {
-	a := intaketest.NewAuthority(t)
+	a := tlstest.NewAuthority(t)
 	crt, key := a.Issue("server", "127.0.0.1")
 	conf, err := tlsfile.Server{CertFile: crt, KeyFile: key}.Config(tls.NoClientCert)
 	if err != nil {

@@ -8,12 +8,13 @@ import (
 	"scanrelay/agent/intake/link"
 	"scanrelay/agent/intake/mapping"
 	"scanrelay/configs/tlsfile"
+	"scanrelay/configs/tlsfile/tlstest"
 )
 
 // A client certificate that was renewed in its file is used from the next
 // connection on; without one the broker refuses, which is told.
 func TestSourceTLS(t *testing.T) {
-	a := intaketest.NewAuthority(t)
+	a := tlstest.NewAuthority(t)
 	crt, key := a.Issue("server", "127.0.0.1")
 	mq := intaketest.StartMosquitto(t, "listener %d 127.0.0.1", "cafile "+a.File("ca.crt"), "certfile "+crt, "keyfile "+key, "require_certificate true", "tls_version tlsv1.2")
 	addr := strings.Replace(mq.Addr(), "tcp://", "ssl://", 1)

@@ -1,4 +1,4 @@
-package intaketest
+package tlstest
 
 import (
 	"crypto/ecdsa"
@@ -34,7 +34,8 @@ func NewAuthority(t testing.TB) *Authority {
 // File is the path of one of its files.
 func (a *Authority) File(name string) string { return filepath.Join(a.dir, name) }
 
-// Issue writes name.crt and name.key.
+// Issue writes name.crt and name.key, over those of before. With an address the
+// certificate is a server's.
 func (a *Authority) Issue(name, host string) (crt, key string) {
 	a.t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
