@@ -275,7 +275,7 @@ func TestBrokerFailedCommit(t *testing.T) {
 		}
 		return nil
 	}
-	b, addr := startBroker(t, Config{HoldFor: time.Second}, j)
+	_, addr := startBroker(t, Config{}, j)
 	for _, qos := range []byte{1, 2} {
 		failures.Store(2)
 		w, _ := intaketest.Login(t, addr, "line")
@@ -290,6 +290,7 @@ func TestBrokerFailedCommit(t *testing.T) {
 		}
 	}
 	failures.Store(1 << 20)
+	b, addr := startBroker(t, Config{HoldFor: 300 * time.Millisecond}, j)
 	w, _ := intaketest.Login(t, addr, "line")
 	for i := 1; i <= 3; i++ {
 		w.Send(intaketest.PublishPacket("scans/g", 1, uint16(i), false, intaketest.Payload(fmt.Sprintf("YT%08d", i))))

@@ -1,4 +1,4 @@
-package mapping
+package mapping_test
 
 import (
 	"strings"
@@ -6,18 +6,19 @@ import (
 	"time"
 
 	"scanrelay/agent/intake/decode"
+	"scanrelay/agent/intake/mapping"
 	"scanrelay/agent/scan"
 )
 
 // What was rejected is understood once the mapping was mended, one element of
 // several too, with what the message says around it; and twice is the same.
 func TestAgain(t *testing.T) {
-	sources := []Source{
+	sources := []mapping.Source{
 		{Topic: "split/#", Split: "/data/*/reads", Fields: map[string]string{"waybill_id": "/code", "action_type": "/kind", "action_time": "/at", "action_msg": "=x", "device_id": "/gate"}},
 		{Topic: "array/#", Fields: map[string]string{"waybill_id": "/code", "action_type": "/kind", "action_msg": "=x"}},
 		{Topic: "lines/#", Decoder: "csv", Columns: []string{"code", "kind"}, Fields: map[string]string{"waybill_id": "/code", "action_type": "/kind", "action_msg": "=x"}},
 	}
-	mended := make([]Source, len(sources))
+	mended := make([]mapping.Source, len(sources))
 	for i, s := range sources {
 		s.Values = map[string]map[string]string{"action_type": {"GOT": "100001"}}
 		mended[i] = s
@@ -27,8 +28,8 @@ func TestAgain(t *testing.T) {
 		"array/a": `[{"code":"YT0000001","kind":200001},[{"code":"YT0000002","kind":"GOT"}]]`,
 		"lines/a": "YT0000001,200001\nYT0000002,GOT",
 	} {
-		m := canonical(t, func(c *Config) { c.Sources = sources })
-		b := m.Map(topic, []byte(payload), Info{})
+		m := canonical(t, func(c *mapping.Config) { c.Sources = sources })
+		b := m.Map(topic, []byte(payload), mapping.Info{})
 		if len(b.Events) != 1 || len(b.Rejects) != 1 || b.Rejects[0].Index != 1 {
 			t.Fatalf("%s: %+v", topic, b)
 		}
@@ -39,7 +40,7 @@ func TestAgain(t *testing.T) {
 		if b, ok := m.Again(r, 5); !ok || len(b.Rejects) != 1 || b.Rejects[0].Index != 1 || string(b.Rejects[0].Payload) != string(r.Payload) {
 			t.Errorf("%s: with the mapping of before %+v, %v", topic, b, ok)
 		}
-		m.Update(rulesOf(t, Config{Sources: mended}))
+		m.Update(rulesOf(t, mapping.Config{Sources: mended}))
 		first, ok := m.Again(r, 5)
 		if !ok || len(first.Events) != 1 || len(first.Rejects) != 0 {
 			t.Fatalf("%s: with the mended one %+v, %v", topic, first, ok)
@@ -63,8 +64,8 @@ func TestAgain(t *testing.T) {
 }
 
 func TestAgainLeavesWhatItCannotKnow(t *testing.T) {
-	m := canonical(t, func(c *Config) {
-		c.Sources = []Source{{Topic: "a", Decoder: "text", Fields: map[string]string{"action_type": "=200001", "action_msg": "=x"}}}
+	m := canonical(t, func(c *mapping.Config) {
+		c.Sources = []mapping.Source{{Topic: "a", Decoder: "text", Fields: map[string]string{"action_type": "=200001", "action_msg": "=x"}}}
 	})
 	for _, r := range []scan.Reject{
 		{Topic: "b", Payload: []byte("YT0000001")},
@@ -79,16 +80,16 @@ func TestAgainLeavesWhatItCannotKnow(t *testing.T) {
 
 // The envelope of many bad elements is not kept with each of them.
 func TestApartIsBounded(t *testing.T) {
-	m := canonical(t, func(c *Config) {
-		c.Sources = []Source{{Topic: "a", Split: "/reads", Fields: map[string]string{"waybill_id": "/code", "action_type": "/kind"}}}
+	m := canonical(t, func(c *mapping.Config) {
+		c.Sources = []mapping.Source{{Topic: "a", Split: "/reads", Fields: map[string]string{"waybill_id": "/code", "action_type": "/kind"}}}
 	})
 	payload := `{"blob":"` + strings.Repeat("x", 100_000) + `","reads":[` + strings.Repeat(`{"code":"YT0000001"},`, 999) + `{"code":"YT0000002"}]}`
-	b := m.Map("a", []byte(payload), Info{})
+	b := m.Map("a", []byte(payload), mapping.Info{})
 	bytes := 0
 	for _, r := range b.Rejects {
 		bytes += len(r.Payload)
 	}
-	if len(b.Rejects) != 1000 || bytes > maxAround+len(payload) {
+	if len(b.Rejects) != 1000 || bytes > 256<<10+len(payload) {
 		t.Errorf("%d rejects of %d bytes", len(b.Rejects), bytes)
 	}
 }
@@ -100,16 +101,16 @@ func TestAgainSparkplug(t *testing.T) {
 	m := testMapper(t, cfg, time.Date(2020, 9, 15, 7, 0, 0, 0, time.UTC))
 	const topic = "spBv1.0/express/DDATA/depot-571/scanner-07"
 	data := payloadOf(t, "@sparkplug-ddata.bin")
-	early := m.Map(topic, data, Info{}).Rejects[0]
-	m.Map("spBv1.0/express/DBIRTH/depot-571/scanner-07", payloadOf(t, "@sparkplug-dbirth.bin"), Info{})
+	early := m.Map(topic, data, mapping.Info{}).Rejects[0]
+	m.Map("spBv1.0/express/DBIRTH/depot-571/scanner-07", payloadOf(t, "@sparkplug-dbirth.bin"), mapping.Info{})
 	if b, ok := m.Again(early, 1); !ok || len(b.Events) != 1 {
 		t.Errorf("after the birth %+v, %v", b, ok)
 	}
-	gaps, _ := m.births.Counts()
+	gaps, _ := m.Births().Counts()
 	if b, ok := m.Again(early, 1); !ok || len(b.Events) != 1 {
 		t.Errorf("%+v", b)
 	}
-	if now, _ := m.births.Counts(); now != gaps {
+	if now, _ := m.Births().Counts(); now != gaps {
 		t.Error("a replay counts as a gap")
 	}
 	moment := scan.Reject{Topic: topic, Payload: []byte(`{"device":"scanner-07","metrics":{"Scan/Code":"78636098066239"},"timestamps":{"Scan/Code":1600152165000}}`), Index: 2}

@@ -15,8 +15,8 @@ import (
 	"scanrelay/configs/nearest"
 )
 
-// DefaultMaxPayload is the largest payload that is decoded, in bytes.
-const DefaultMaxPayload = 1 << 20
+// maxPayload is the largest payload that is decoded, in bytes.
+const maxPayload = 1 << 20
 
 // Config is what Compile makes Rules of.
 type Config struct {
@@ -29,7 +29,7 @@ type Config struct {
 	// operator chose it, so that a phone number may be a waybill number.
 	WaybillPattern    string
 	WaybillPatternSet bool
-	MaxPayload        int // bytes; 0: DefaultMaxPayload
+	MaxPayload        int // largest payload that is decoded, in bytes; 0: 1 MiB
 }
 
 // Rules are a compiled configuration; they never change.
@@ -51,7 +51,7 @@ func Compile(cfg Config) (*Rules, Problems) {
 		stations:   make(map[string]*station, len(cfg.Stations)),
 		waybill:    c.regexp("waybill_pattern", cmp.Or(cfg.WaybillPattern, DefaultWaybillPattern)),
 		phones:     cfg.WaybillPatternSet && cfg.WaybillPattern != "",
-		maxPayload: cmp.Or(max(cfg.MaxPayload, 0), DefaultMaxPayload),
+		maxPayload: cmp.Or(max(cfg.MaxPayload, 0), maxPayload),
 	}
 	if len(cfg.Sources) == 0 {
 		c.bad("sources", "must hold at least one source; without the key it is scans/# with decoder json")

@@ -1,4 +1,4 @@
-package mapping
+package mapping_test
 
 import (
 	"os"
@@ -6,6 +6,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"scanrelay/agent/intake/mapping"
 	"scanrelay/agent/scan"
 )
 
@@ -25,7 +26,7 @@ func FuzzMap(f *testing.F) {
 	f.Add("lines/1", []byte("YT6900634716900;NOREAD\tYT6900634716901\r\n"), true)
 	m := everySource(f)
 	f.Fuzz(func(t *testing.T, topic string, payload []byte, flag bool) {
-		info := Info{ReceivedAt: noon, DUP: flag, Retained: flag}
+		info := mapping.Info{ReceivedAt: noon, DUP: flag, Retained: flag}
 		e := m.Explain(topic, payload, info)
 		b := m.Map(topic, payload, info)
 		if len(b.Events)+len(b.Rejects)+b.Ignored == 0 {
@@ -69,8 +70,8 @@ func checkEvent(t *testing.T, ev *scan.Event) {
 }
 
 // everySource maps the topics of all ready-made sources, and the default one.
-func everySource(t testing.TB) *Mapper {
-	cfg := Config{Depot: "hz-01", Stations: map[string]Station{}}
+func everySource(t testing.TB) *mapping.Mapper {
+	cfg := mapping.Config{Depot: "hz-01", Stations: map[string]mapping.Station{}}
 	files, err := filepath.Glob(filepath.Join(snippets, "*.yaml"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no snippets: %v", err)
@@ -85,9 +86,9 @@ func everySource(t testing.TB) *Mapper {
 			cfg.Stations[id] = st
 		}
 	}
-	cfg.Sources = append(cfg.Sources, Source{Topic: "gbk/#", Encoding: "gbk", Base64: []string{"device_id"}},
-		Source{Topic: "wrapped/#", Split: "/payload", Fields: map[string]string{"waybill_id": "/code", "action_time": "/inner/at", "action_type": "=200001", "action_msg": "=x"}},
-		Source{Topic: "lines/#", Decoder: "text", Separator: `[;\t]`, Fields: map[string]string{"action_type": "=200001", "action_msg": "=x"}},
-		Source{Topic: "#"})
+	cfg.Sources = append(cfg.Sources, mapping.Source{Topic: "gbk/#", Encoding: "gbk", Base64: []string{"device_id"}},
+		mapping.Source{Topic: "wrapped/#", Split: "/payload", Fields: map[string]string{"waybill_id": "/code", "action_time": "/inner/at", "action_type": "=200001", "action_msg": "=x"}},
+		mapping.Source{Topic: "lines/#", Decoder: "text", Separator: `[;\t]`, Fields: map[string]string{"action_type": "=200001", "action_msg": "=x"}},
+		mapping.Source{Topic: "#"})
 	return testMapper(t, cfg, noon)
 }

@@ -1,10 +1,11 @@
-package mapping
+package mapping_test
 
 import (
 	"strings"
 	"testing"
 	"time"
 
+	"scanrelay/agent/intake/mapping"
 	"scanrelay/agent/intake/sparkplug"
 	"scanrelay/agent/scan"
 )
@@ -12,28 +13,28 @@ import (
 // noon is the gateway's clock in these tests.
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-func canonical(t testing.TB, change ...func(*Config)) *Mapper {
+func canonical(t testing.TB, change ...func(*mapping.Config)) *mapping.Mapper {
 	t.Helper()
-	cfg := Config{Depot: "hz-01", DepotName: "杭州"}
+	cfg := mapping.Config{Depot: "hz-01", DepotName: "杭州"}
 	for _, f := range change {
 		f(&cfg)
 	}
 	return testMapper(t, cfg, noon)
 }
 
-// testMapper makes a Mapper whose clock stands still; without sources it has the
+// testMapper makes a mapping.Mapper whose clock stands still; without sources it has the
 // default one.
-func testMapper(t testing.TB, cfg Config, now time.Time) *Mapper {
+func testMapper(t testing.TB, cfg mapping.Config, now time.Time) *mapping.Mapper {
 	t.Helper()
-	return New(rulesOf(t, cfg), &testClock{now: now, believable: true}, nil)
+	return mapping.New(rulesOf(t, cfg), &testClock{now: now, believable: true}, nil)
 }
 
-func rulesOf(t testing.TB, cfg Config) *Rules {
+func rulesOf(t testing.TB, cfg mapping.Config) *mapping.Rules {
 	t.Helper()
 	if len(cfg.Sources) == 0 {
-		cfg.Sources = DefaultSources()
+		cfg.Sources = mapping.DefaultSources()
 	}
-	rules, problems := Compile(cfg)
+	rules, problems := mapping.Compile(cfg)
 	if err := problems.Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +42,7 @@ func rulesOf(t testing.TB, cfg Config) *Rules {
 }
 
 // one maps a message that must be one event.
-func one(t testing.TB, m *Mapper, topic, payload string, info Info) scan.Event {
+func one(t testing.TB, m *mapping.Mapper, topic, payload string, info mapping.Info) scan.Event {
 	t.Helper()
 	b := m.Map(topic, []byte(payload), info)
 	if len(b.Events) != 1 || len(b.Rejects) != 0 {
@@ -64,7 +65,7 @@ func TestCanonical(t *testing.T) {
 		"delivery_courier_name":"李四","delivery_courier_phone":"13800138001",
 		"waybill":{"create_time":1795400000,
 			"sender":{"name":"王","phone":"13800138002","province":"浙江省","city":"绍兴市","area":"柯桥区","street":"s","address":"a","id":"x"},
-			"receiver":{"name":"赵","phone":"13800138003","province":"福建省","city":"泉州市","area":"晋江市"}}`), Info{})
+			"receiver":{"name":"赵","phone":"13800138003","province":"福建省","city":"泉州市","area":"晋江市"}}`), mapping.Info{})
 	if e.Waybill != "YT6900634716900" || e.ActionType != 200001 || e.ActionTime != 1795435200 || e.Marks != 0 ||
 		e.DeviceID != "d1" || e.EventID != "e1" || !e.ReceivedAt.Equal(noon) || e.Clockless != nil || e.Weak != (scan.WeakKey{}) {
 		t.Errorf("event %+v", e)
@@ -85,7 +86,7 @@ func TestClockRule(t *testing.T) {
 		`"2026-11-23 20:00:00"`: false, `1795435800`: false, `1795435801`: true, `1792843200`: false, `1792843199`: true,
 		`"yesterday"`: true, `null`: true, `""`: true, `0`: true, `-5`: true, `"0000-00-00 00:00:00"`: true, `1e300`: true,
 	} {
-		e := one(t, m, "scans/a", fields(`"action_time":`+sent), Info{})
+		e := one(t, m, "scans/a", fields(`"action_time":`+sent), mapping.Info{})
 		if e.Marks.Has(scan.MarkClock) != marked {
 			t.Errorf("%s: marked %v", sent, !marked)
 		}
@@ -97,16 +98,15 @@ func TestClockRule(t *testing.T) {
 
 func TestClockless(t *testing.T) {
 	clock := &testClock{now: time.Unix(100, 0), boot: "boot-1", since: time.Minute}
-	m := canonical(t)
-	m.clock = clock
-	e := one(t, m, "scans/a", fields(`"action_time":1795435200`), Info{})
+	m := mapping.New(rulesOf(t, mapping.Config{}), clock, nil)
+	e := one(t, m, "scans/a", fields(`"action_time":1795435200`), mapping.Info{})
 	if e.Clockless == nil || *e.Clockless != (scan.BootTime{Boot: "boot-1", Since: time.Minute}) {
 		t.Fatalf("clockless %+v", e.Clockless)
 	}
 	if e.ActionTime != 1795435200 || e.Marks.Has(scan.MarkClock) {
 		t.Errorf("the device's time was judged by a clock that can't be believed: %+v", e)
 	}
-	e = one(t, m, "scans/a", fields(`"action_time":86400`), Info{})
+	e = one(t, m, "scans/a", fields(`"action_time":86400`), mapping.Info{})
 	if e.ActionTime != 100 || !e.Marks.Has(scan.MarkClock) {
 		t.Errorf("1970 was believed: %+v", e)
 	}
@@ -114,11 +114,11 @@ func TestClockless(t *testing.T) {
 
 func TestIdentity(t *testing.T) {
 	m := canonical(t)
-	id := func(more string, info Info) string {
+	id := func(more string, info mapping.Info) string {
 		return one(t, m, "scans/a", fields(more), info).EventID
 	}
-	later := Info{ReceivedAt: noon.Add(time.Hour), DUP: true}
-	first := id(`"action_time":1795435200,"device_id":"d"`, Info{})
+	later := mapping.Info{ReceivedAt: noon.Add(time.Hour), DUP: true}
+	first := id(`"action_time":1795435200,"device_id":"d"`, mapping.Info{})
 	if again := id(`"action_time":1795435200,"device_id":"d"`, later); again != first {
 		t.Error("the same read delivered again has another id")
 	}
@@ -126,37 +126,37 @@ func TestIdentity(t *testing.T) {
 		"another device": `"action_time":1795435200,"device_id":"e"`,
 		"another time":   `"action_time":1795435201,"device_id":"d"`,
 	} {
-		if id(other, Info{}) == first {
+		if id(other, mapping.Info{}) == first {
 			t.Errorf("%s has the same id", name)
 		}
 	}
 	// The time as it was sent counts, not what the clock rule made of it.
-	if id(`"action_time":1595435200`, Info{}) != id(`"action_time":1595435200`, later) {
+	if id(`"action_time":1595435200`, mapping.Info{}) != id(`"action_time":1595435200`, later) {
 		t.Error("an implausible time was replaced before the id was derived")
 	}
-	if long := id(`"event_id":"`+strings.Repeat("x", 500)+`"`, Info{}); len(long) > scan.MaxID ||
-		long == id(`"event_id":"`+strings.Repeat("x", 499)+`"`, Info{}) {
+	if long := id(`"event_id":"`+strings.Repeat("x", 500)+`"`, mapping.Info{}); len(long) > scan.MaxID ||
+		long == id(`"event_id":"`+strings.Repeat("x", 499)+`"`, mapping.Info{}) {
 		t.Errorf("a long id became %s", long)
 	}
 }
 
 func TestWeakIdentity(t *testing.T) {
 	m := canonical(t)
-	first := one(t, m, "scans/a", fields(""), Info{Serial: 1})
-	again := one(t, m, "scans/a", fields(""), Info{Serial: 2, DUP: true, ReceivedAt: noon.Add(time.Minute)})
+	first := one(t, m, "scans/a", fields(""), mapping.Info{Serial: 1})
+	again := one(t, m, "scans/a", fields(""), mapping.Info{Serial: 2, DUP: true, ReceivedAt: noon.Add(time.Minute)})
 	if first.Weak == (scan.WeakKey{}) || first.Weak != again.Weak {
 		t.Error("weak keys of the same payload differ")
 	}
-	if first.EventID == again.EventID || first.EventID == one(t, m, "scans/a", fields(""), Info{Serial: 3}).EventID {
+	if first.EventID == again.EventID || first.EventID == one(t, m, "scans/a", fields(""), mapping.Info{Serial: 3}).EventID {
 		t.Error("two deliveries have the same event id: one scan would be lost")
 	}
-	if other := one(t, m, "scans/b", fields(""), Info{}); other.Weak == first.Weak {
+	if other := one(t, m, "scans/b", fields(""), mapping.Info{}); other.Weak == first.Weak {
 		t.Error("another topic has the same weak key")
 	}
-	if !m.Map("scans/a", []byte(fields("")), Info{DUP: true}).Redelivered {
+	if !m.Map("scans/a", []byte(fields("")), mapping.Info{DUP: true}).Redelivered {
 		t.Error("DUP got lost")
 	}
-	b := m.Map("scans/a", []byte("["+fields("")+","+fields("")+"]"), Info{})
+	b := m.Map("scans/a", []byte("["+fields("")+","+fields("")+"]"), mapping.Info{})
 	if len(b.Events) != 2 || b.Events[0].Weak == b.Events[1].Weak || b.Events[0].EventID == b.Events[1].EventID {
 		t.Error("two elements of one message are one event")
 	}
@@ -164,17 +164,17 @@ func TestWeakIdentity(t *testing.T) {
 
 func TestRetained(t *testing.T) {
 	m := canonical(t)
-	if b := m.Map("scans/a", []byte(fields("")), Info{Retained: true}); len(b.Events) != 0 || b.Ignored != 1 {
+	if b := m.Map("scans/a", []byte(fields("")), mapping.Info{Retained: true}); len(b.Events) != 0 || b.Ignored != 1 {
 		t.Errorf("a retained message without id and time: %+v", b)
 	}
-	one(t, m, "scans/a", fields(`"action_time":1795435200`), Info{Retained: true})
-	one(t, m, "scans/a", fields(`"event_id":"e"`), Info{Retained: true})
+	one(t, m, "scans/a", fields(`"action_time":1795435200`), mapping.Info{Retained: true})
+	one(t, m, "scans/a", fields(`"event_id":"e"`), mapping.Info{Retained: true})
 }
 
 func TestRejects(t *testing.T) {
-	m := canonical(t, func(c *Config) {
+	m := canonical(t, func(c *mapping.Config) {
 		c.MaxPayload = 2000
-		c.Stations = map[string]Station{"empty": {}}
+		c.Stations = map[string]mapping.Station{"empty": {}}
 	})
 	for _, c := range []struct{ payload, code, reason string }{
 		{`hello`, "not_json", "decoder text"},
@@ -192,7 +192,7 @@ func TestRejects(t *testing.T) {
 		{`{"waybill_id":"YT6900634716900","action_type":200001,"action_msg":"x","pickup_courier_name":"` + strings.Repeat("名", 65) + `"}`, "bad_field", "64 characters"},
 		{`{"waybill_id":"` + strings.Repeat("x", 3000) + `"}`, "too_large", "2000"},
 	} {
-		b := m.Map("scans/a", []byte(c.payload), Info{})
+		b := m.Map("scans/a", []byte(c.payload), mapping.Info{})
 		if len(b.Rejects) != 1 || len(b.Events) != 0 {
 			t.Errorf("%.80s: %+v", c.payload, b)
 			continue
@@ -229,7 +229,7 @@ func TestSeveral(t *testing.T) {
 		{"[[" + good + "],[" + strange + "]]", 1, 0, 1, 0},
 		{"{}", 0, 0, 1, 0}, {"null", 0, 0, 1, 0}, {"", 0, 0, 1, 0}, {" \r\n", 0, 0, 1, 0}, {"[[],[]]", 0, 0, 1, 0},
 	} {
-		b := m.Map("scans/a", []byte(c.payload), Info{})
+		b := m.Map("scans/a", []byte(c.payload), mapping.Info{})
 		if len(b.Events) != c.events || len(b.Rejects) != c.rejects || b.Ignored != c.ignored {
 			t.Errorf("%s: %d events, %d rejects, %d ignored; want %d, %d, %d: %+v", c.payload,
 				len(b.Events), len(b.Rejects), b.Ignored, c.events, c.rejects, c.ignored, b.Rejects)
@@ -239,27 +239,27 @@ func TestSeveral(t *testing.T) {
 			t.Errorf("%s: index %d, want %d", c.payload, b.Rejects[0].Index, c.index)
 		}
 	}
-	if b := m.Map("elsewhere", []byte(good), Info{}); b.Ignored != 1 || len(b.Events)+len(b.Rejects) != 0 {
+	if b := m.Map("elsewhere", []byte(good), mapping.Info{}); b.Ignored != 1 || len(b.Events)+len(b.Rejects) != 0 {
 		t.Errorf("a topic of no source: %+v", b)
 	}
-	if b := m.Map("scans/a", []byte("["+strings.Repeat(good+",", maxReads)+good+"]"), Info{}); len(b.Rejects) != 1 || b.Rejects[0].Code != "too_many" {
+	if b := m.Map("scans/a", []byte("["+strings.Repeat(good+",", 4096)+good+"]"), mapping.Info{}); len(b.Rejects) != 1 || b.Rejects[0].Code != "too_many" {
 		t.Errorf("too many reads: %d events", len(b.Events))
 	}
 }
 
 func TestPhoneNumbersIfThePatternWasSet(t *testing.T) {
 	payload := `{"waybill_id":"13800138000","action_type":200001,"action_msg":"x"}`
-	m := canonical(t, func(c *Config) { c.WaybillPattern, c.WaybillPatternSet = `^\d{11}$`, true })
-	one(t, m, "scans/a", payload, Info{})
-	m = canonical(t, func(c *Config) { c.WaybillPattern = DefaultWaybillPattern })
-	if b := m.Map("scans/a", []byte(payload), Info{}); len(b.Rejects) != 1 {
+	m := canonical(t, func(c *mapping.Config) { c.WaybillPattern, c.WaybillPatternSet = `^\d{11}$`, true })
+	one(t, m, "scans/a", payload, mapping.Info{})
+	m = canonical(t, func(c *mapping.Config) { c.WaybillPattern = mapping.DefaultWaybillPattern })
+	if b := m.Map("scans/a", []byte(payload), mapping.Info{}); len(b.Rejects) != 1 {
 		t.Error("a phone number became a waybill number under the default pattern")
 	}
 }
 
 func TestMarks(t *testing.T) {
 	m := canonical(t)
-	e := one(t, m, "scans/a", `{"waybill_id":3160000261634123456789,"action_type":"200001","action_time":1795435200,"action_msg":"`+strings.Repeat("字", 501)+`","waybill":{"create_time":1}}`, Info{})
+	e := one(t, m, "scans/a", `{"waybill_id":3160000261634123456789,"action_type":"200001","action_time":1795435200,"action_msg":"`+strings.Repeat("字", 501)+`","waybill":{"create_time":1}}`, mapping.Info{})
 	if e.Waybill != "3160000261634123456789" {
 		t.Errorf("digits got lost: %s", e.Waybill)
 	}
@@ -272,16 +272,16 @@ func TestMarks(t *testing.T) {
 }
 
 func TestStations(t *testing.T) {
-	m := canonical(t, func(c *Config) {
-		c.Sources = []Source{{Topic: "z/+/r", Split: "/reads", Fields: map[string]string{
+	m := canonical(t, func(c *mapping.Config) {
+		c.Sources = []mapping.Source{{Topic: "z/+/r", Split: "/reads", Fields: map[string]string{
 			"waybill_id": "/code", "action_time": "/t", "station": "topic[1]", "device_id": "=fixed", "action_type": "/kind",
 		}, Values: map[string]map[string]string{"action_type": {"GOT": "100001", "": "400001"}, "station": {"old": "gate-3"}}}}
-		c.Stations = map[string]Station{"gate-3": {
+		c.Stations = map[string]mapping.Station{"gate-3": {
 			Name: "三号门", ActionType: 300002, DeliveryCourierName: "王五", DeliveryCourierPhone: "13800138000",
 			ActionMsg: "{{.Depot.ID}} {{.Depot.Name}} {{.Station.ID}} {{.Station.Name}} {{.Event.WaybillID}} {{.Event.ActionType}} {{.Event.ActionTime}} {{.Event.ActionTime.Format \"15:04\"}} {{.Event.DeviceID}}",
 		}}
 	})
-	e := one(t, m, "z/gate-3/r", `{"t":"2026-11-23T12:00:00Z","reads":[{"code":"YT6900634716900"}]}`, Info{})
+	e := one(t, m, "z/gate-3/r", `{"t":"2026-11-23T12:00:00Z","reads":[{"code":"YT6900634716900"}]}`, mapping.Info{})
 	if want := "hz-01 杭州 gate-3 三号门 YT6900634716900 300002 2026-11-23 20:00:00 20:00 fixed"; e.ActionMsg.Reveal() != want {
 		t.Errorf("action_msg %q, want %q", e.ActionMsg.Reveal(), want)
 	}
@@ -289,32 +289,32 @@ func TestStations(t *testing.T) {
 		t.Errorf("event %+v", e)
 	}
 	// The event's own value wins; the element's time wins over the message's.
-	e = one(t, m, "z/old/r", `{"t":1,"reads":{"code":"YT6900634716900","kind":"GOT","t":1795435200,"action_msg":"own","delivery_courier_name":"赵六"}}`, Info{})
+	e = one(t, m, "z/old/r", `{"t":1,"reads":{"code":"YT6900634716900","kind":"GOT","t":1795435200,"action_msg":"own","delivery_courier_name":"赵六"}}`, mapping.Info{})
 	if e.ActionType != 100001 || e.ActionMsg.Reveal() != "own" || e.Delivery.Name.Reveal() != "赵六" || e.ActionTime != 1795435200 {
 		t.Errorf("event %+v", e)
 	}
 	// An unknown station matters only where it should have supplied something.
-	one(t, m, "z/nowhere/r", `{"reads":[{"code":"YT6900634716900","kind":200001,"action_msg":"own"}]}`, Info{})
+	one(t, m, "z/nowhere/r", `{"reads":[{"code":"YT6900634716900","kind":200001,"action_msg":"own"}]}`, mapping.Info{})
 }
 
 func TestSparkplugDevice(t *testing.T) {
 	cfg := loadSnippet(t, "sparkplug.yaml")
 	births, _ := sparkplug.NewBirths(nil)
 	clock := &testClock{now: time.Date(2020, 9, 15, 7, 0, 0, 0, time.UTC), believable: true}
-	m := New(rulesOf(t, cfg), clock, births)
+	m := mapping.New(rulesOf(t, cfg), clock, births)
 	birth, data := payloadOf(t, "@sparkplug-dbirth.bin"), payloadOf(t, "@sparkplug-ddata.bin")
 	const topic = "spBv1.0/express/DDATA/depot-571/scanner-07"
-	b := m.Map(topic, data, Info{})
+	b := m.Map(topic, data, mapping.Info{})
 	if len(b.Rejects) != 1 || b.Rejects[0].Code != "no_birth" || !strings.Contains(b.Rejects[0].Reason, "rebirth") {
 		t.Fatalf("data without a birth: %+v", b)
 	}
 	if w := births.Ask(time.Now()); len(w) != 1 || w[0] != "express/depot-571" {
 		t.Errorf("rebirth wanted of %v", w)
 	}
-	if b = m.Map("spBv1.0/express/DBIRTH/depot-571/scanner-07", birth, Info{}); b.Ignored != 1 {
+	if b = m.Map("spBv1.0/express/DBIRTH/depot-571/scanner-07", birth, mapping.Info{}); b.Ignored != 1 {
 		t.Fatalf("birth: %+v", b)
 	}
-	e := one(t, m, topic, string(data), Info{})
+	e := one(t, m, topic, string(data), mapping.Info{})
 	if e.Waybill != "78636098066239" || e.ActionTime != 1600152165 || e.DeviceID != "scanner-07" || e.ActionMsg.Reveal() != arrived {
 		t.Errorf("event %+v", e)
 	}
@@ -327,22 +327,22 @@ func TestSparkplugDevice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	one(t, New(rulesOf(t, cfg), clock, kept), topic, string(data), Info{})
+	one(t, mapping.New(rulesOf(t, cfg), clock, kept), topic, string(data), mapping.Info{})
 	for _, other := range []string{"spBv1.0/express/NDEATH/depot-571", "spBv1.0/STATE/host", "spBv1.0/express/DCMD/depot-571/x", "spBv1.0/express/DDEATH/depot-571/x"} {
-		if b := m.Map(other, []byte("x"), Info{}); b.Ignored != 1 {
+		if b := m.Map(other, []byte("x"), mapping.Info{}); b.Ignored != 1 {
 			t.Errorf("%s: %+v", other, b)
 		}
 	}
 	for _, broken := range []string{topic, "spBv1.0/express"} {
-		if b := m.Map(broken, []byte("\xff\xff"), Info{}); len(b.Rejects) != 1 || b.Rejects[0].Code != "not_sparkplug" {
+		if b := m.Map(broken, []byte("\xff\xff"), mapping.Info{}); len(b.Rejects) != 1 || b.Rejects[0].Code != "not_sparkplug" {
 			t.Errorf("%s: %+v", broken, b)
 		}
 	}
 }
 
 func TestIgnoreTakesTheSmallestPart(t *testing.T) {
-	m := canonical(t, func(c *Config) {
-		c.Sources = []Source{{Topic: "#", Split: "/reads", Ignore: []string{"NOREAD", `"test":\s*true`, `"mode":"setup"`},
+	m := canonical(t, func(c *mapping.Config) {
+		c.Sources = []mapping.Source{{Topic: "#", Split: "/reads", Ignore: []string{"NOREAD", `"test":\s*true`, `"mode":"setup"`},
 			Fields: map[string]string{"waybill_id": "/code", "action_type": "=200001", "action_msg": "=x"}}}
 	})
 	for payload, want := range map[string][2]int{
@@ -352,7 +352,7 @@ func TestIgnoreTakesTheSmallestPart(t *testing.T) {
 		`{"mode":"setup","reads":[{"code":"YT6900634716900"},{"code":"YT6900634716901"}]}`: {0, 1},
 		`NOREAD`: {0, 1},
 	} {
-		b := m.Map("t", []byte(payload), Info{})
+		b := m.Map("t", []byte(payload), mapping.Info{})
 		if len(b.Events) != want[0] || b.Ignored != want[1] || len(b.Rejects) != 0 {
 			t.Errorf("%s: %d events, %d ignored, rejects %+v", payload, len(b.Events), b.Ignored, b.Rejects)
 		}
@@ -362,25 +362,25 @@ func TestIgnoreTakesTheSmallestPart(t *testing.T) {
 // No-reads are never waybill numbers, also where the pattern would take them
 // and nothing is configured to ignore them.
 func TestNoReads(t *testing.T) {
-	m := canonical(t, func(c *Config) {
-		c.Sources = []Source{{Topic: "#", Decoder: "text", Fields: map[string]string{"action_type": "=200001", "action_msg": "=x"}}}
+	m := canonical(t, func(c *mapping.Config) {
+		c.Sources = []mapping.Source{{Topic: "#", Decoder: "text", Fields: map[string]string{"action_type": "=200001", "action_msg": "=x"}}}
 	})
 	for _, text := range []string{"NOREAD", "NR", "NoRead\r\n", "ERROR", "(C000E000D000) BR", "no read", "NO_READ", "????", "\x02NOREAD\x03"} {
-		if b := m.Map("t", []byte(text), Info{}); b.Ignored != 1 || len(b.Events)+len(b.Rejects) != 0 {
+		if b := m.Map("t", []byte(text), mapping.Info{}); b.Ignored != 1 || len(b.Events)+len(b.Rejects) != 0 {
 			t.Errorf("%q: %+v", text, b)
 		}
 	}
 }
 
 func TestConfigErrors(t *testing.T) {
-	rules, problems := Compile(Config{
+	rules, problems := mapping.Compile(mapping.Config{
 		WaybillPattern: "(",
-		Sources: []Source{{
+		Sources: []mapping.Source{{
 			Topic: "a/#/b", QoS: 3, Decoder: "xml", Split: "x", Pattern: "(?P<foo>x)", Ignore: []string{"ok", "["},
 			Fields: map[string]string{"waybill": "nowhere", "wabill_id": "/x"}, Base64: []string{"x"},
 			Values: map[string]map[string]string{"y": {}, "action_type": {"GOT": "1"}}, Timezone: "Mars/Olympus",
 		}, {Topic: "b", Decoder: "csv"}, {Topic: "c", Decoder: "text", Fields: map[string]string{"device_id": "/x"}}},
-		Stations: map[string]Station{"s": {ActionType: 7, ActionMsg: "{{.Nope}}"}, "t": {ActionMsg: "{{"}},
+		Stations: map[string]mapping.Station{"s": {ActionType: 7, ActionMsg: "{{.Nope}}"}, "t": {ActionMsg: "{{"}},
 	})
 	err := problems.Err()
 	if err == nil || rules != nil {
@@ -400,10 +400,19 @@ func TestConfigErrors(t *testing.T) {
 
 func TestUpdate(t *testing.T) {
 	m := canonical(t)
-	one(t, m, "scans/a", fields(""), Info{})
-	m.Update(rulesOf(t, Config{Sources: []Source{{Topic: "other", QoS: 2}}}))
-	one(t, m, "other", fields(""), Info{})
-	if subs := m.Subscriptions(); len(subs) != 1 || subs[0] != (Subscription{"other", 2}) {
+	one(t, m, "scans/a", fields(""), mapping.Info{})
+	m.Update(rulesOf(t, mapping.Config{Sources: []mapping.Source{{Topic: "other", QoS: 2}}}))
+	one(t, m, "other", fields(""), mapping.Info{})
+	if subs := m.Subscriptions(); len(subs) != 1 || subs[0] != (mapping.Subscription{"other", 2}) {
 		t.Errorf("subscriptions %v", subs)
+	}
+}
+
+func BenchmarkMapCanonical(b *testing.B) {
+	m := canonical(b)
+	msg := []byte(`{"waybill_id":"YT6900634716900","action_type":200001,"action_time":1795456463,"action_msg":"快件到达 【杭州转运中心】","device_id":"gate-3"}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Map("scans/gate-3", msg, mapping.Info{})
 	}
 }

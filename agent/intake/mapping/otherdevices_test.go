@@ -1,9 +1,11 @@
-package mapping
+package mapping_test
 
 import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"scanrelay/agent/intake/mapping"
 )
 
 // Messages of devices that are not in the payload folder, and mistakes that whoever
@@ -18,16 +20,16 @@ func TestOtherDevices(t *testing.T) {
 		}
 		return f
 	}
-	text := func(more ...string) Source {
+	text := func(more ...string) mapping.Source {
 		f := with(more...)
 		delete(f, "waybill_id")
-		return Source{Decoder: "text", Fields: f}
+		return mapping.Source{Decoder: "text", Fields: f}
 	}
-	timed := Source{Fields: with("action_time", "/at")}
-	csv := Source{Decoder: "csv", Columns: []string{"n", "code", "at"}, Fields: with("action_time", "/at")}
+	timed := mapping.Source{Fields: with("action_time", "/at")}
+	csv := mapping.Source{Decoder: "csv", Columns: []string{"n", "code", "at"}, Fields: with("action_time", "/at")}
 	for _, row := range []struct {
 		name, payload string
-		m             Source
+		m             mapping.Source
 		want          string
 	}{
 		{"UTF-16 with BOM", "\xff\xfe" + wide(`{"code":"`+a+`"}`), timed, a + " 0"},
@@ -35,58 +37,58 @@ func TestOtherDevices(t *testing.T) {
 		{"GBK breaks JSON", "{\"code\":\"" + a + "\",\"name\":\"\xba\xb5\xe5\x5c\"}", timed, "0 not_json"},
 		{"GBK elsewhere", "{\"code\":\"" + a + "\",\"name\":\"\xba\xb5\"}", timed, a + " 0"},
 		{"a compact time as a number", `{"code":"` + a + `","at":20261123153000}`, timed, a + "@1795419000 0"},
-		{"a layout of its own", `{"code":"` + a + `","at":"23.11.26 15:30"}`, Source{Fields: with("action_time", "/at"), TimeFormats: []string{"02.01.06 15:04"}}, a + "@1795419000 0"},
+		{"a layout of its own", `{"code":"` + a + `","at":"23.11.26 15:30"}`, mapping.Source{Fields: with("action_time", "/at"), TimeFormats: []string{"02.01.06 15:04"}}, a + "@1795419000 0"},
 		{"a Chinese date", `{"code":"` + a + `","at":"2026年11月23日 15:30:00"}`, timed, a + "@1795419000 0"},
 		{"a large number", `{"code":12345678901234567890123}`, timed, "12345678901234567890123 0"},
 		{"a number with an exponent", `{"code":1.2345678901234e13}`, timed, "12345678901234 0"},
-		{"barcodeData by key", `{"data":{"barcodeData":{"x":{"code":"` + a + `"},"y":{"code":"` + b + `"}}}}`, Source{Split: "/data/barcodeData/*", Fields: with()}, a + " " + b + " 0"},
+		{"barcodeData by key", `{"data":{"barcodeData":{"x":{"code":"` + a + `"},"y":{"code":"` + b + `"}}}}`, mapping.Source{Split: "/data/barcodeData/*", Fields: with()}, a + " " + b + " 0"},
 		{"* in the waybill's own place", `{"at":1795419000,"data":{"barcodeData":[{"code":"` + a + `"},{"code":"NOREAD"},{"code":"` + b + `"}]}}`,
-			Source{Fields: with("waybill_id", "/data/barcodeData/*/code", "action_time", "/at")}, a + "@1795419000 " + b + "@1795419000 1"},
-		{"an empty array in an envelope", `{"data":{"barcodeData":[]}}`, Source{Split: "/data/barcodeData", Fields: with()}, "1"},
+			mapping.Source{Fields: with("waybill_id", "/data/barcodeData/*/code", "action_time", "/at")}, a + "@1795419000 " + b + "@1795419000 1"},
+		{"an empty array in an envelope", `{"data":{"barcodeData":[]}}`, mapping.Source{Split: "/data/barcodeData", Fields: with()}, "1"},
 		{"arrays in arrays of codes", `{"code":[["` + a + `"],["` + b + `",["4250168519463999999999999999999999999999"]]]}`, timed, a + " " + b + " 1"},
 		{"a list of objects at the waybill", `{"code":[{"v":"` + a + `"}]}`, timed, "0 bad_waybill"},
-		{"bare codes in an array", `["` + a + `","NOREAD",null,""]`, Source{Fields: with("waybill_id", "")}, a + " 2"},
+		{"bare codes in an array", `["` + a + `","NOREAD",null,""]`, mapping.Source{Fields: with("waybill_id", "")}, a + " 2"},
 		{"objects on lines with a heartbeat", `{"code":"` + a + `"}` + "\r\n" + `{"type":"heartbeat"}` + "\n" + `{"code":"` + b + `"}`, timed, a + " " + b + " 1"},
 		{"a heartbeat on the data topic", `{"type":"heartbeat","uptime":5}`, timed, "1"},
 		{"a zero byte behind", `{"code":"` + a + `"}` + "\x00", timed, a + " 0"},
 		{"single quotes", `{'code':'` + a + `'}`, timed, "0 not_json"},
 		{"Cognex, group separator", a + "\x1d\r\n", text(), a + " 0"},
-		{"Keyence, code and time in ms", a + ":0123\r", Source{Decoder: "text", Fields: text().Fields, Pattern: `^(?P<waybill_id>[A-Z0-9]+):[0-9]+$`}, a + " 0"},
-		{"Keyence says an error", "ER,SYMB,01\rERROR\rER,23\r", Source{Decoder: "text", Fields: text().Fields, Ignore: []string{"^ER,"}}, "3"},
-		{"Hikrobot, two codes a line", a + ";" + b, Source{Decoder: "text", Fields: text().Fields, Pattern: `^(?P<waybill_id>[A-Z0-9]{6,35})(;|$)`}, a + " 0"},
+		{"Keyence, code and time in ms", a + ":0123\r", mapping.Source{Decoder: "text", Fields: text().Fields, Pattern: `^(?P<waybill_id>[A-Z0-9]+):[0-9]+$`}, a + " 0"},
+		{"Keyence says an error", "ER,SYMB,01\rERROR\rER,23\r", mapping.Source{Decoder: "text", Fields: text().Fields, Ignore: []string{"^ER,"}}, "3"},
+		{"Hikrobot, two codes a line", a + ";" + b, mapping.Source{Decoder: "text", Fields: text().Fields, Pattern: `^(?P<waybill_id>[A-Z0-9]{6,35})(;|$)`}, a + " 0"},
 		{"no-reads of many makers", "NoRead\r\n<NOREAD>\nNo Code\nNO-READ\nNOBARCODE\ntimeout\n????\nundefined\nNODATA", text(), "9"},
 		{"an AIM identifier", "]C1" + a, text(), "0 not_waybill"},
-		{"an AIM identifier, mapped", "]C1" + a, Source{Decoder: "text", Fields: text().Fields, Pattern: `^(\][A-Za-z][0-9a-z])?(?P<waybill_id>.+)$`}, a + " 0"},
+		{"an AIM identifier, mapped", "]C1" + a, mapping.Source{Decoder: "text", Fields: text().Fields, Pattern: `^(\][A-Za-z][0-9a-z])?(?P<waybill_id>.+)$`}, a + " 0"},
 		{"CSV with semicolons", "1;" + a + ";2026-11-23 15:30:00\r\n2;NOREAD;\r\n", csv, a + "@1795419000 1"},
 		{"CSV with BOM, header and quotes", "\xef\xbb\xbfn,code,at\r\n1,\"" + a + "\",\"2026-11-23 15:30:00\"\r\n", csv, a + "@1795419000 1"},
 		{"Hikrobot, a list of codes", `{"DeviceSN":"K55","TriggerTime":"2026-11-23 15:30:00.123","CodeInfo":{"CodeNum":2,"CodeList":[{"Content":"` + a + `"},{"Content":"13800138000"}]}}`,
-			Source{Split: "/CodeInfo/CodeList", Fields: with("waybill_id", "/Content", "action_time", "/TriggerTime", "device_id", "/DeviceSN")}, a + "@1795419000 1"},
-		{"Hikrobot, nothing read", `{"DeviceSN":"K55","CodeInfo":{"CodeNum":0,"CodeList":[]}}`, Source{Split: "/CodeInfo/CodeList", Fields: with("waybill_id", "/Content")}, "1"},
-		{"Cognex, no symbol", `{"device":{"name":"DM374"},"symbol":null,"result":"NOREAD"}`, Source{Fields: with("waybill_id", "/symbol/data")}, "1"},
+			mapping.Source{Split: "/CodeInfo/CodeList", Fields: with("waybill_id", "/Content", "action_time", "/TriggerTime", "device_id", "/DeviceSN")}, a + "@1795419000 1"},
+		{"Hikrobot, nothing read", `{"DeviceSN":"K55","CodeInfo":{"CodeNum":0,"CodeList":[]}}`, mapping.Source{Split: "/CodeInfo/CodeList", Fields: with("waybill_id", "/Content")}, "1"},
+		{"Cognex, no symbol", `{"device":{"name":"DM374"},"symbol":null,"result":"NOREAD"}`, mapping.Source{Fields: with("waybill_id", "/symbol/data")}, "1"},
 		{"Impinj R700, with its heartbeats", `[{"timestamp":"2026-11-23T07:30:00.123456789Z","tagInventoryEvent":{"epc":"4oBoBAAAQBEyNFZ4","epcHex":"E2806804000040113234567A"}},{"eventType":"heartbeat"}]`,
-			Source{Fields: with("waybill_id", "/tagInventoryEvent/epcHex", "action_time", "/timestamp")}, "E2806804000040113234567A@1795419000 1"},
+			mapping.Source{Fields: with("waybill_id", "/tagInventoryEvent/epcHex", "action_time", "/timestamp")}, "E2806804000040113234567A@1795419000 1"},
 		{"Impinj R700, the number in base64", `[{"timestamp":"2026-11-23T07:30:00Z","tagInventoryEvent":{"epc":"WVQ2OTAwNjM0NzE2OTAw"}},{"tagInventoryEvent":{"epc":"4oBoBAAAQBEyNFZ4"}}]`,
-			Source{Fields: with("waybill_id", "/tagInventoryEvent/epc", "action_time", "/timestamp"), Base64: []string{"waybill_id"}}, a + "@1795419000 1"},
+			mapping.Source{Fields: with("waybill_id", "/tagInventoryEvent/epc", "action_time", "/timestamp"), Base64: []string{"waybill_id"}}, a + "@1795419000 1"},
 		{"Newland, arrays by position", `{"sn":"N7","batches":[{"scans":[["` + a + `","2026-11-23 15:30:00"],["` + b + `",1795419000000000]]},{"scans":[["NOREAD",0]]}]}`,
-			Source{Split: "/batches/*/scans", Fields: with("waybill_id", "/0", "action_time", "/1", "device_id", "/sn")}, a + "@1795419000 " + b + "@1795419000 1"},
-		{"Datalogic, several codes in a line", "\x02" + a + ";" + b + ";4250168519463\x03", Source{Decoder: "text", Fields: text().Fields, Separator: ";", Pattern: "^(?P<waybill_id>YT[0-9]{13})$"}, a + " " + b + " 0 no_match"},
-		{"codes between tabs and group separators", a + "\tNOREAD\x1d" + b + "\x1d\r\n", Source{Decoder: "text", Fields: text().Fields, Separator: `[\t\x1d]`}, a + " " + b + " 1"},
-		{"JSON in a text in JSON", `{"deviceId":"x","payload":"{\"code\":\"` + a + `\",\"at\":1795419000000}"}`, Source{Fields: with("waybill_id", "/payload/code", "action_time", "/payload/at")}, a + "@1795419000 0"},
-		{"reads in a text in JSON", `{"payload":"[{\"code\":\"` + a + `\"},{\"code\":\"` + b + `\"}]","at":"20261123153000123"}`, Source{Split: "/payload", Fields: with("action_time", "/at")}, a + "@1795419000 " + b + "@1795419000 0"},
+			mapping.Source{Split: "/batches/*/scans", Fields: with("waybill_id", "/0", "action_time", "/1", "device_id", "/sn")}, a + "@1795419000 " + b + "@1795419000 1"},
+		{"Datalogic, several codes in a line", "\x02" + a + ";" + b + ";4250168519463\x03", mapping.Source{Decoder: "text", Fields: text().Fields, Separator: ";", Pattern: "^(?P<waybill_id>YT[0-9]{13})$"}, a + " " + b + " 0 no_match"},
+		{"codes between tabs and group separators", a + "\tNOREAD\x1d" + b + "\x1d\r\n", mapping.Source{Decoder: "text", Fields: text().Fields, Separator: `[\t\x1d]`}, a + " " + b + " 1"},
+		{"JSON in a text in JSON", `{"deviceId":"x","payload":"{\"code\":\"` + a + `\",\"at\":1795419000000}"}`, mapping.Source{Fields: with("waybill_id", "/payload/code", "action_time", "/payload/at")}, a + "@1795419000 0"},
+		{"reads in a text in JSON", `{"payload":"[{\"code\":\"` + a + `\"},{\"code\":\"` + b + `\"}]","at":"20261123153000123"}`, mapping.Source{Split: "/payload", Fields: with("action_time", "/at")}, a + "@1795419000 " + b + "@1795419000 0"},
 		{"CSV with semicolons in quotes", `001;"` + a + `";"2026/11/23 15:30:00";"A;B"`, csv, a + "@1795419000 0"},
 		{"a UTF-8 byte order mark", "\xef\xbb\xbf" + `{"code":"` + a + `"}`, timed, a + " 0"},
 		{"nothing", "", timed, "1"},
 		{"blanks", " \r\n\x00", timed, "1"},
 		{"null", "null", timed, "1"},
-		{"a bare number", "12345678901234", Source{Fields: with("waybill_id", "")}, "12345678901234 0"},
+		{"a bare number", "12345678901234", mapping.Source{Fields: with("waybill_id", "")}, "12345678901234 0"},
 		{"a number too large for any float", `{"code":1e400}`, timed, "0 not_waybill"},
 		{"not UTF-8 where the number is", "{\"code\":\"YT\xff\xfe00000\"}", timed, "0 not_waybill"},
 		{"twice in one element", `{"code":["` + a + `","` + a + `"]}`, timed, a + " 1"},
 		{"Chinese full-width digits", `{"code":"ＹＴ６９００６３４７"}`, timed, "0 not_waybill"},
 	} {
 		row.m.Topic = "#"
-		m := canonical(t, func(c *Config) { c.Sources = []Source{row.m} })
-		batch := m.Map("line/3", []byte(row.payload), Info{})
+		m := canonical(t, func(c *mapping.Config) { c.Sources = []mapping.Source{row.m} })
+		batch := m.Map("line/3", []byte(row.payload), mapping.Info{})
 		var got []string
 		for _, e := range batch.Events {
 			one := string(e.Waybill)

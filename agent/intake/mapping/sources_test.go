@@ -1,4 +1,4 @@
-package mapping
+package mapping_test
 
 import (
 	"os"
@@ -10,26 +10,27 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"scanrelay/agent/intake/mapping"
 	"scanrelay/agent/scan"
 )
 
 const snippets = "../../../configs/sources"
 
 // loadSnippet reads a file of configs/sources.
-func loadSnippet(t testing.TB, file string) Config {
+func loadSnippet(t testing.TB, file string) mapping.Config {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join(snippets, file))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var s struct {
-		Sources  []Source           `yaml:"sources"`
-		Stations map[string]Station `yaml:"stations"`
+		Sources  []mapping.Source           `yaml:"sources"`
+		Stations map[string]mapping.Station `yaml:"stations"`
 	}
 	if err := yaml.UnmarshalWithOptions(raw, &s, yaml.Strict()); err != nil {
 		t.Fatalf("%s: %v", file, err)
 	}
-	return Config{Depot: "hz-01", DepotName: "杭州转运中心", Sources: s.Sources, Stations: s.Stations}
+	return mapping.Config{Depot: "hz-01", DepotName: "杭州转运中心", Sources: s.Sources, Stations: s.Stations}
 }
 
 // deviceCase is one message of one device and what it becomes.
@@ -163,7 +164,7 @@ func TestEveryDevice(t *testing.T) {
 			if c.now != "" {
 				now = mustTime(t, c.now)
 			}
-			b := testMapper(t, loadSnippet(t, c.file), now).Map(c.topic, payloadOf(t, c.payload), Info{})
+			b := testMapper(t, loadSnippet(t, c.file), now).Map(c.topic, payloadOf(t, c.payload), mapping.Info{})
 			if c.file == "kuaidi100-trace.yaml" { // twelve nodes; the first three are looked at closely
 				if len(b.Events) != 12 {
 					t.Fatalf("%d nodes of 12", len(b.Events))
