@@ -10,8 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -32,23 +32,10 @@ type file struct {
 	when    constraint.Expr // its build constraint; nil if none
 }
 
-// readTree parses every Go file itself: a test that asked the go command would
-// be served from the cache and see nothing.
+// readTree returns every Go file.
 func readTree(t *testing.T) []file {
 	t.Helper()
-	var files []file
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() {
-			return skipFolder(path, d.Name())
-		}
-		if strings.HasSuffix(path, ".go") {
-			files = append(files, readFile(t, path))
-		}
-		return nil
-	})
+	files, err := parsedTree()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,6 +44,26 @@ func readTree(t *testing.T) []file {
 	}
 	return files
 }
+
+// parsedTree parses every Go file, once: a test that asked the go command instead
+// would be served from the cache and see nothing.
+var parsedTree = sync.OnceValues(func() (files []file, err error) {
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			return skipFolder(path, d.Name())
+		}
+		if !strings.HasSuffix(path, ".go") {
+			return nil
+		}
+		f, err := readFile(path)
+		files = append(files, f)
+		return err
+	})
+	return files, err
+})
 
 // skipFolder leaves out what the go command leaves out, modules within the
 // module, and what was built.
@@ -76,51 +83,40 @@ func skipFolder(path, name string) error {
 	return nil
 }
 
-func readFile(t *testing.T, path string) file {
-	t.Helper()
+func readFile(path string) (file, error) {
 	source, err := os.ReadFile(path)
 	if err != nil {
-		t.Fatal(err)
+		return file{}, err
 	}
 	syntax, err := parser.ParseFile(token.NewFileSet(), path, source, parser.ParseComments|parser.SkipObjectResolution)
 	if err != nil {
-		t.Fatal(err)
+		return file{}, err
 	}
 	rel, err := filepath.Rel(root, path)
 	if err != nil {
-		t.Fatal(err)
+		return file{}, err
 	}
 	f := file{
 		path: filepath.ToSlash(rel), pkg: filepath.ToSlash(filepath.Dir(rel)),
-		test: strings.HasSuffix(path, "_test.go"), lines: bytes.Count(source, []byte("\n")),
-		syntax: syntax, when: buildLine(t, syntax),
+		test: strings.HasSuffix(path, "_test.go"), lines: bytes.Count(source, []byte("\n")), syntax: syntax,
 	}
 	for _, spec := range syntax.Imports {
-		name, err := strconv.Unquote(spec.Path.Value)
-		if err != nil {
-			t.Fatalf("%s: %v", path, err)
-		}
-		f.imports = append(f.imports, strings.TrimPrefix(name, module+"/"))
+		f.imports = append(f.imports, strings.TrimPrefix(strings.Trim(spec.Path.Value, `"`), module+"/"))
 	}
-	return f
+	f.when, err = buildLine(syntax)
+	return f, err
 }
 
 // buildLine returns the file's //go:build expression, nil if it has none.
-func buildLine(t *testing.T, syntax *ast.File) constraint.Expr {
-	t.Helper()
+func buildLine(syntax *ast.File) (constraint.Expr, error) {
 	for _, group := range syntax.Comments {
 		for _, c := range group.List {
-			if c.Pos() > syntax.Package || !constraint.IsGoBuild(c.Text) {
-				continue
+			if c.Pos() < syntax.Package && constraint.IsGoBuild(c.Text) {
+				return constraint.Parse(c.Text)
 			}
-			expr, err := constraint.Parse(c.Text)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return expr
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // internal reports whether an import, shortened by readFile, is of this module.
