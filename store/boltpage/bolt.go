@@ -86,6 +86,29 @@ func mapSize(size int64) int64 {
 	return m
 }
 
+// Make makes a bbolt file of at most size bytes with what fill puts into it, in
+// one commit.
+func Make(path string, size int64, fill func(*bolt.Tx) error) error {
+	opts := Options(size, false)
+	opts.InitialMmapSize = 0 // address space is scarce on 32-bit machines
+	db, err := bolt.Open(path, 0o600, opts)
+	if err != nil {
+		return err
+	}
+	db.AllocSize = AllocSize
+	return errors.Join(db.Update(fill), db.Close())
+}
+
+// MakeBuckets makes buckets that are not there yet.
+func MakeBuckets(tx *bolt.Tx, names ...[]byte) error {
+	for _, name := range names {
+		if _, err := tx.CreateBucket(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Value returns what stands under a key; nil: nothing, or there is no bucket.
 func Value(tx *bolt.Tx, bucket, key []byte) []byte {
 	if b := tx.Bucket(bucket); b != nil {

@@ -54,6 +54,7 @@ func publish(path string, err error) error {
 		err = os.Rename(temp, path)
 	}
 	if err != nil {
+		_ = os.Remove(temp) // the first error counts; RemoveTemps looks again
 		return fmt.Errorf("create %s: %w", filepath.Base(path), err)
 	}
 	return SyncDir(filepath.Dir(path))

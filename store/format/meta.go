@@ -3,6 +3,7 @@ package format
 import (
 	bolt "go.etcd.io/bbolt"
 
+	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
 )
 
@@ -20,9 +21,5 @@ var Buckets = [][]byte{BucketMeta, BucketState, BucketEvents, BucketNotes, Bucke
 
 // LoadMeta reads the head of an open segment. ErrDamaged: it has none.
 func LoadMeta(tx *bolt.Tx) (codec.FileMeta, error) {
-	var head []byte
-	if b := tx.Bucket(BucketMeta); b != nil {
-		head = b.Get(codec.MetaKey)
-	}
-	return codec.DecodeFileMeta(head)
+	return codec.DecodeFileMeta(boltpage.Value(tx, BucketMeta, codec.MetaKey))
 }

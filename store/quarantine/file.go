@@ -67,30 +67,21 @@ func OpenReadOnly(dir string, cipher *crypt.Cipher) (*Quarantine, error) {
 }
 
 func (q *Quarantine) make() error {
-	err := durable.Build(q.path, func(temp string) error { return fill(temp, q.o.Size) })
+	err := durable.Build(q.path, func(temp string) error { return boltpage.Make(temp, q.o.Size, q.fill) })
 	if err != nil {
 		return err
 	}
 	return q.open(false)
 }
 
-// fill makes a file without entries.
-func fill(path string, size int64) error {
-	db, err := bolt.Open(path, 0o600, boltpage.Options(size, false))
+// fill puts what an empty quarantine has into a file.
+func (q *Quarantine) fill(tx *bolt.Tx) error {
+	meta, none := codec.FileMeta{Format: codec.Version, Size: q.o.Size}, counts{next: 1}
+	err := boltpage.MakeBuckets(tx, codec.MetaBucket, bucketState, BucketRejects)
 	if err != nil {
 		return err
 	}
-	err = db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{codec.MetaBucket, bucketState, BucketRejects} {
-			if _, err := tx.CreateBucket(name); err != nil {
-				return err
-			}
-		}
-		meta := codec.FileMeta{Format: codec.Version, Size: size}
-		empty := counts{next: 1}
-		return errors.Join(tx.Bucket(codec.MetaBucket).Put(codec.MetaKey, meta.Encode()), empty.store(tx))
-	})
-	return errors.Join(err, db.Close())
+	return errors.Join(tx.Bucket(codec.MetaBucket).Put(codec.MetaKey, meta.Encode()), none.store(tx))
 }
 
 func (q *Quarantine) open(readOnly bool) error {

@@ -140,7 +140,7 @@ func (b *rebuilder) fill(p *boltpage.File) error {
 	if b.tx, b.err = b.db.Begin(true); b.err != nil {
 		return b.err
 	}
-	if err := format.MakeBuckets(b.tx); err != nil {
+	if err := boltpage.MakeBuckets(b.tx, format.Buckets...); err != nil {
 		return err
 	}
 	p.Walk(b.reached, func(bucket, _ string) { b.broken[bucket] = true })

@@ -1,0 +1,145 @@
+package boltpage_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	bolt "go.etcd.io/bbolt"
+
+	"scanrelay/store/boltpage"
+	"scanrelay/store/durable"
+)
+
+// makeFile makes a file with small, large and inline buckets, and returns what is
+// in it.
+func makeFile(t testing.TB, path string) map[string]string {
+	t.Helper()
+	want := map[string]string{}
+	err := boltpage.Make(path, 1<<20, func(tx *bolt.Tx) error {
+		if err := boltpage.MakeBuckets(tx, []byte("inline"), []byte("long"), []byte("wide"), []byte("none")); err != nil {
+			return err
+		}
+		put := func(bucket string, i, size int) error {
+			key, value := fmt.Sprintf("%06d", i), bytes.Repeat([]byte{byte(i)}, size)
+			want[bucket+" "+key] = string(value)
+			return tx.Bucket([]byte(bucket)).Put([]byte(key), value)
+		}
+		var all error
+		for i := range 400 {
+			all = errors.Join(all, put("wide", i, 100))
+		}
+		for i := range 3 {
+			all = errors.Join(all, put("long", i, 9000), put("inline", i, 20))
+		}
+		return all
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return want
+}
+
+func read(t testing.TB, path string) (got map[string]string, problems []string) {
+	t.Helper()
+	p, err := boltpage.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	got = map[string]string{}
+	p.Walk(func(bucket string, key, value []byte) {
+		got[bucket+" "+string(key)] = string(value)
+	}, func(bucket, what string) { problems = append(problems, bucket+": "+what) })
+	p.Strays(func(bool, []byte, []byte) {})
+	return got, problems
+}
+
+// What bbolt wrote is read, and nothing is wrong with it.
+func TestWalkReadsWhatBoltWrote(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	want := makeFile(t, path)
+	if got, problems := read(t, path); !maps.Equal(got, want) || len(problems) > 0 {
+		t.Errorf("%d of %d values; %v", len(got), len(want), problems)
+	}
+	if err := errors.Join(boltpage.CheckPages(path), boltpage.CheckBranches(path, true)); err != nil {
+		t.Error(err)
+	}
+	db, err := boltpage.OpenDB(path, 1<<20, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	err = db.View(func(tx *bolt.Tx) error {
+		if v := boltpage.Value(tx, []byte("inline"), []byte("000001")); len(v) != 20 || boltpage.Value(tx, []byte("nowhere"), []byte("x")) != nil {
+			t.Errorf("%d bytes", len(v))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// A void meta page is damage only where both must be good.
+func TestVoidMetaPage(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	makeFile(t, path)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[30] ^= 1
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if whole, err := boltpage.MetaPagesWhole(path); whole || err != nil {
+		t.Error(whole, err)
+	}
+	if err := boltpage.CheckBranches(path, true); !errors.Is(err, durable.ErrDamaged) {
+		t.Error(err)
+	}
+}
+
+// A panic of bbolt's is damage, and comes back as such.
+func TestGuard(t *testing.T) {
+	err := boltpage.Guard(func() error { panic("page 7 already freed") })
+	if !errors.Is(err, durable.ErrDamaged) {
+		t.Error(err)
+	}
+}
+
+// FuzzWalk: no file makes the walk panic or go on for ever, and it gives no key
+// that it says nothing against twice.
+func FuzzWalk(f *testing.F) {
+	path := filepath.Join(f.TempDir(), "seed.db")
+	makeFile(f, path)
+	seed, err := os.ReadFile(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, at := range []int{0, 4096 + 30, 3*4096 + 8, 4*4096 + 20, len(seed) - 4000} {
+		bad := slices.Clone(seed)
+		bad[at] ^= 0x10
+		f.Add(bad)
+	}
+	f.Add(seed)
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, file []byte) {
+		path := filepath.Join(t.TempDir(), "x.db")
+		if err := os.WriteFile(path, file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		read(t, path)
+		for _, err := range []error{boltpage.CheckPages(path), boltpage.CheckBranches(path, true)} {
+			if err != nil && !errors.Is(err, durable.ErrDamaged) {
+				t.Error(err)
+			}
+		}
+	})
+}
