@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"os"
@@ -10,6 +11,23 @@ import (
 	"testing"
 	"time"
 )
+
+// patience is how long a test waits for what must happen, however slow the machine.
+const patience = 5 * time.Minute
+
+// awaitSaved waits until a file holds a message.
+func awaitSaved(t *testing.T, file, message string) {
+	t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		saved, err := os.ReadFile(file)
+		if err == nil && bytes.Contains(saved, []byte(message)) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s does not hold %q (%v)", file, message, err)
+		}
+	}
+}
 
 // program finds what `make setup` installs.
 func program(t *testing.T, name string) string {
@@ -41,7 +59,7 @@ func mosquitto(t *testing.T, conf, addr string) (kill func()) {
 		}
 	}
 	t.Cleanup(kill)
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		conn, err := net.Dial("tcp", addr)
 		if err == nil {
 			_ = conn.Close()
@@ -88,10 +106,11 @@ func TestMosquittoKeepsWhatItAcknowledged(t *testing.T) {
 	for i := range scans {
 		client("mosquitto_pub", "-m", fmt.Sprintf("scan %02d", i))
 	}
-	time.Sleep(time.Second) // what the comment in mosquitto.conf concedes: it must have been saved
+	// What the comment in mosquitto.conf concedes: it must have been saved.
+	awaitSaved(t, filepath.Join(dir, "mosquitto.db"), fmt.Sprintf("scan %02d", scans-1))
 	kill()
 	mosquitto(t, conf, addr)
-	got := strings.Fields(strings.ReplaceAll(client("mosquitto_sub", "-i", "agent", "-c", "-C", fmt.Sprint(scans), "-W", "20"), "scan ", ""))
+	got := strings.Fields(strings.ReplaceAll(client("mosquitto_sub", "-i", "agent", "-c", "-C", fmt.Sprint(scans), "-W", "300"), "scan ", ""))
 	for i := range scans {
 		if i >= len(got) || got[i] != fmt.Sprintf("%02d", i) {
 			t.Fatalf("after the kill the agent got %v, want %d scans in order", got, scans)
