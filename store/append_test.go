@@ -13,7 +13,7 @@ import (
 	"scanrelay/store/internal/storetest"
 )
 
-// I1: when Append has returned, another process finds the event on disk.
+// When Append has returned, another process finds the event on disk.
 func TestAppendedIsOnDisk(t *testing.T) {
 	dir := t.TempDir()
 	c := newTestClock()
@@ -61,7 +61,7 @@ func TestSameIdentityIsStoredOnce(t *testing.T) {
 }
 
 // An event with neither id nor time is the same one only if it was redelivered
-// within ten minutes (design.md section 2, Identity).
+// within ten minutes.
 func TestWeakKey(t *testing.T) {
 	dir := t.TempDir()
 	c := newTestClock()

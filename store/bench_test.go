@@ -18,8 +18,7 @@ import (
 	"scanrelay/store/repair"
 )
 
-// benchEvent makes an event whose record takes about 400 bytes, as design.md
-// section 5 measures.
+// benchEvent makes an event whose record takes about 400 bytes.
 func benchEvent(n int64) scan.Event {
 	e := newEvent(fmt.Sprintf("YT%013d", n), fmt.Sprintf("dev7-%010d", n), 1795000000+n/100)
 	e.ActionMsg = scan.Text(strings.Repeat("快件到达 【杭州转运中心】", 8))

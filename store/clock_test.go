@@ -19,7 +19,7 @@ func clockless(id, boot string, since time.Duration, marks scan.Marks, action in
 }
 
 // A clock that starts in 1970: events are stored, not synced, and get their
-// times once it is known (design.md section 2, Clock rule).
+// times once it is known.
 func TestResolveClock(t *testing.T) {
 	dir := t.TempDir()
 	c := newTestClock()

@@ -161,7 +161,7 @@ func (l *crashLedger) read(out io.Reader, acknowledged func()) {
 	}
 }
 
-// I1, I3, I4, I6: killed at any moment, everything acknowledged is there, what
+// Killed at any moment, everything acknowledged is there, what
 // was settled stays settled, order per waybill holds, and only what was leased
 // when a kill came is pushed again.
 func TestKill(t *testing.T) {

@@ -10,10 +10,10 @@ import (
 const (
 	// rememberIdentities is how many of the latest identities are known for
 	// certain; up to twice as many are in memory. What is older is found by
-	// the centre (design.md section 3).
+	// the centre.
 	rememberIdentities = 1 << 15
 	// weakWindow is how long an equal weak key with the DUP flag is the same
-	// event (design.md section 2, Identity).
+	// event.
 	weakWindow = 10 * time.Minute
 	// rememberWeak bounds the weak keys likewise.
 	rememberWeak = 1 << 15

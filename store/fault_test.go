@@ -75,7 +75,7 @@ func TestCommitFailureMeans(t *testing.T) {
 }
 
 // A failed fdatasync: no acknowledgement, nothing is taken any more, and the
-// next start does not write to that segment again (deps.md A2).
+// next start does not write to that segment again.
 func TestFailedSyncEndsTheOutbox(t *testing.T) {
 	dir := t.TempDir()
 	f := &faulty{late: true}

@@ -60,7 +60,7 @@ func onDisk(t *testing.T, dir string, secrets []string) (found []string) {
 	return found
 }
 
-// I10: nothing of a scan stands in any file in clear, in quarantine and carried
+// Nothing of a scan stands in any file in clear, in quarantine and carried
 // along neither; all of it comes back.
 func TestNothingInClearOnDisk(t *testing.T) {
 	dir := t.TempDir()

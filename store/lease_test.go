@@ -21,14 +21,14 @@ func seqsOf(records []event.Record) (seqs []uint64) {
 	return seqs
 }
 
-// I4: one event of a waybill at a time, in sequence order; a stuck one delays
+// One event of a waybill at a time, in sequence order; a stuck one delays
 // no other waybill, a dead one does not hold the later ones of its own.
 func TestOrderPerWaybill(t *testing.T) {
 	c := newTestClock()
 	o := open(t, t.TempDir(), small(c))
 	mustAppend(t, o, newEvent("A", "a1", 5), newEvent("A", "a2", 4), newEvent("B", "b1", 3), newEvent("A", "a3", 2))
 	if got := mustLease(t, o, 10); len(got) != 0 {
-		t.Fatalf("leased %v before the centre has them (I2)", seqsOf(got))
+		t.Fatalf("leased %v before the centre has them", seqsOf(got))
 	}
 	syncAll(t, o)
 	got := mustLease(t, o, 10)
@@ -191,7 +191,7 @@ func drained(c <-chan struct{}) {
 }
 
 // The centre lost what is above: it is sent again, and what is finished is not
-// pushed again. Nothing is pushed before the centre has it once more (I2).
+// pushed again. Nothing is pushed before the centre has it once more.
 func TestRewind(t *testing.T) {
 	dir := t.TempDir()
 	c := newTestClock()

@@ -45,7 +45,7 @@ func TestRequeue(t *testing.T) {
 	check := func() {
 		t.Helper()
 		if newest, ok, err := o.Newer("A", 1); err != nil || !ok || newest != 200 {
-			t.Errorf("newer: %d %t, though a2 was pushed (I5)", newest, ok)
+			t.Errorf("newer: %d %t, though a2 was pushed", newest, ok)
 		}
 		r := mustLease(t, o, 1)
 		if len(r) != 1 || r[0].Attempts != 0 || !r[0].RetriedAt.Equal(c.Now()) || r[0].State != event.ToPush {

@@ -366,7 +366,7 @@ func (d *disk) survive(file []byte, op diskOp, mode int, rnd *rand.Rand) []byte 
 	return file
 }
 
-// I1, I6: after a power cut at any moment, with what was not synced lost, torn
+// After a power cut at any moment, with what was not synced lost, torn
 // or reordered, every acknowledged event and outcome is there, nothing is named
 // as damaged, counts agree, and the outbox goes on.
 func TestPowerCut(t *testing.T) {

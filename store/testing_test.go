@@ -101,7 +101,7 @@ func open(t testing.TB, dir string, opts Options) *Outbox {
 	return o
 }
 
-// closeChecked closes the outbox if it is open and checks design.md I3: counts
+// closeChecked closes the outbox if it is open and checks that counts
 // add up, and a recount from the files alone comes to the same.
 func closeChecked(t testing.TB, o *Outbox) {
 	t.Helper()
