@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -106,6 +107,34 @@ func TestCheckStartAndReloadAreAlike(t *testing.T) {
 		}
 		if _, err := running.Reload(cfg); (err == nil) != row.right {
 			t.Errorf("%s: a reload says %v", row.name, err)
+		}
+	}
+}
+
+// An address that check lets pass must not keep the agent from starting.
+func TestCheckAndStartAgreeOnAddresses(t *testing.T) {
+	for _, address := range []string{
+		"http://h", "https://h", "HTTPS://h", "http://h/", "http://h/a/b", "http://h:0", "http://h:", "http://[::1]:8080", "http://[::1", "http://:80",
+		"http://h:65536", "http://u:p@h", "http://h?a=b", "http://h#a", "http://h/a%zz", "http://h/%20", "http:///a", "http:h", "ftp://h", "h", "//h", "http://h h",
+		"tcp://h", "tcp://h/", "tcp://h/a", "ssl://h", "mqtt://h", "TCP://h", "ws://h", "ws://h/mqtt", "wss://h:8884", "tcp://h:1", "tcp://[fe80::1%25eth0]:1",
+	} {
+		for key, text := range map[string]string{
+			"central.url": "central: {token: x, url: %q}", "wechat.base_url": "central: {token: x}\nwechat: {base_url: %q}",
+			"wechat.fallback_url": "central: {token: x}\nwechat: {fallback_url: %q}", "mqtt.broker": "central: {token: x}\nmqtt: {broker: %q}",
+		} {
+			cfg, problems := configs.ReadAgent("agent.yaml", []byte("depot: {id: hz-01}\n"+fmt.Sprintf(text, address)+"\n"), nil)
+			if problems.Failed() {
+				continue
+			}
+			cfg.DataDir = t.TempDir()
+			a, err := New(cfg, Options{})
+			if err != nil {
+				t.Errorf("%s: %s: check lets pass what the start refuses: %v", key, address, err)
+				continue
+			}
+			if err := a.Close(); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 }

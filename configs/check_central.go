@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"scanrelay/agent/scan"
@@ -57,7 +58,7 @@ var reserved = []string{"/", "/v1", "/jsonp", "/healthz", "/readyz", "/metrics"}
 
 func (c *checker) callback(b Callback) {
 	const key = "wechat.callback"
-	if !strings.HasPrefix(b.Path, "/") || strings.ContainsAny(b.Path, "?#{} ") {
+	if !strings.HasPrefix(b.Path, "/") || strings.ContainsAny(b.Path, "?#{}") || strings.ContainsFunc(b.Path, blank) {
 		c.bad(key+".path", "%q is no path; write one as /wechat/callback", b.Path)
 	}
 	for _, r := range reserved {
@@ -72,6 +73,9 @@ func (c *checker) callback(b Callback) {
 	}
 	c.atLeast(key+".max_skew", b.MaxSkew, 0)
 }
+
+// blank reports what no path holds as it stands.
+func blank(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
 
 // aesKey checks WeChat's 43 characters of base64. Its last character may carry
 // stray bits (README of package wechat, Frame).

@@ -124,8 +124,8 @@ func (o *Options) problems() error {
 	bad(o.WeChat == nil, "no WeChat client")
 	bad(c.Rate < 0, "wechat.rate: %v is below 0", c.Rate)
 	bad(!strings.HasPrefix(c.Callback.Path, "/"), "wechat.callback.path: %q does not begin with /", c.Callback.Path)
-	for _, taken := range []string{"/", "/v1/", "/jsonp/", "/healthz", "/readyz", "/metrics"} {
-		bad(c.Callback.Path == taken || len(taken) > 1 && strings.HasPrefix(c.Callback.Path, taken),
+	for _, taken := range []string{"/", "/v1", "/jsonp", "/healthz", "/readyz", "/metrics"} {
+		bad(c.Callback.Path == taken || taken != "/" && strings.HasPrefix(c.Callback.Path, taken+"/"),
 			"wechat.callback.path: %q is taken by %s", c.Callback.Path, taken)
 	}
 	ids, tokens := map[scan.DepotID]bool{}, map[secret.Text]scan.DepotID{}
