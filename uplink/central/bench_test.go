@@ -61,13 +61,13 @@ func lookupRequest(b *testing.B, crypt *callback.Crypt, id string) (url string, 
 		time.Now().Unix(), id, centraltest.Sender, centraltest.Receiver)
 	var random [16]byte
 	rand.Read(random[:])
-	sealed := crypt.Encrypt(random, []byte(msg))
-	body, err := json.Marshal(map[string]string{"ToUserName": "gh_1", "Encrypt": sealed})
+	encrypted := crypt.Encrypt(random, []byte(msg))
+	body, err := json.Marshal(map[string]string{"ToUserName": "gh_1", "Encrypt": encrypted})
 	if err != nil {
 		b.Fatal(err)
 	}
 	at, nonce := fmt.Sprint(time.Now().Unix()), "415670741"
-	return "/wechat/callback?timestamp=" + at + "&nonce=" + nonce + "&encrypt_type=aes&msg_signature=" + crypt.Sign(at, nonce, sealed), body
+	return "/wechat/callback?timestamp=" + at + "&nonce=" + nonce + "&encrypt_type=aes&msg_signature=" + crypt.Sign(at, nonce, encrypted), body
 }
 
 // BenchmarkCallback answers reverse lookups in secure mode from 100,000

@@ -18,6 +18,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
+	"scanrelay/store/durable"
 	"scanrelay/store/snapshot"
 	"scanrelay/store/snapshot/judge"
 )
@@ -347,7 +348,7 @@ func TestLock(t *testing.T) {
 func TestTorn(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{logName, waybillsName} {
-		if err := os.WriteFile(filepath.Join(dir, name+".new"), []byte("torn"), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name+durable.TempSuffix), []byte("torn"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -93,25 +91,14 @@ func openFile(dir, name string) (db *bbolt.DB, err error) {
 // createFile makes a file completely or not at all: a power cut while bbolt
 // initialises one leaves what it will not open again.
 func createFile(dir, name string, fill func(tx *bbolt.Tx) error) error {
-	temporary := name + ".new"
-	if err := os.Remove(filepath.Join(dir, temporary)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	db, err := bbolt.Open(filepath.Join(dir, temporary), 0o600, boltOptions(name))
-	if err != nil {
-		return fmt.Errorf("create %s: %w", name, err)
-	}
-	err = db.Update(fill)
-	if cerr := db.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return fmt.Errorf("create %s: %w", name, err)
-	}
-	if err := os.Rename(filepath.Join(dir, temporary), filepath.Join(dir, name)); err != nil {
-		return fmt.Errorf("create %s: %w", name, err)
-	}
-	return durable.SyncDir(dir)
+	return durable.Build(filepath.Join(dir, name), func(temp string) error {
+		db, err := bbolt.Open(temp, 0o600, boltOptions(name))
+		if err != nil {
+			return err
+		}
+		err = db.Update(fill)
+		return errors.Join(err, db.Close())
+	})
 }
 
 // checkMeta refuses a file of another format or another store.

@@ -58,10 +58,13 @@ func haveOf(s *bolt.Store) uint64 {
 // TestKill kills a process at random moments while it merges. Whatever it said
 // was taken is there after all, once, and in order; nothing is reported damaged.
 func TestKill(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 1))
 	dir := t.TempDir()
 	acknowledged := uint64(0)
 	for range 8 {
-		acknowledged = max(acknowledged, runVictim(t, dir))
+		acknowledged = max(acknowledged, runVictim(t, dir, 20+random.IntN(150)))
 		s, err := bolt.Open(dir, bolt.Options{})
 		if err != nil {
 			t.Fatalf("open after a kill: %v", err)
@@ -83,8 +86,9 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// runVictim returns the highest number that the victim acknowledged.
-func runVictim(t *testing.T, dir string) (acknowledged uint64) {
+// runVictim kills the victim after that many acknowledgements, and returns the
+// highest number that it acknowledged.
+func runVictim(t *testing.T, dir string, most int) (acknowledged uint64) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=none")
 	cmd.Env = append(os.Environ(), victimDir+"="+dir)
@@ -96,7 +100,7 @@ func runVictim(t *testing.T, dir string) (acknowledged uint64) {
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(out)
-	for most := 20 + rand.IntN(150); lines.Scan(); most-- {
+	for ; lines.Scan(); most-- {
 		if strings.HasPrefix(lines.Text(), "error") {
 			t.Fatal(lines.Text())
 		}

@@ -33,7 +33,7 @@ type jsonpAnswer struct {
 	WaybillID         string `json:"WaybillId"`
 	WaybillCreateTime int64
 	Path              []jsonpNode
-	Cells             []jsonpCell
+	Cells             []Cell
 }
 
 type jsonpNode struct {
@@ -45,8 +45,6 @@ type jsonpNode struct {
 	DeliveryCourierName  string `json:",omitempty"`
 	DeliveryCourierPhone string `json:",omitempty"`
 }
-
-type jsonpCell struct{ Key, Name, Link string }
 
 // Cell is an entry of the landing page; in Link {waybill_id} is replaced.
 type Cell struct{ Key, Name, Link string }
@@ -113,7 +111,7 @@ func (l *Landing) limited(w http.ResponseWriter, r *http.Request, id scan.Waybil
 func (l *Landing) answer(ctx context.Context, id scan.WaybillID, phone string) jsonpAnswer {
 	a := jsonpAnswer{
 		ResultCode: callback.CodeWrongPhone, ResultMsg: "phone does not match", WaybillID: string(id),
-		Path: []jsonpNode{}, Cells: []jsonpCell{},
+		Path: []jsonpNode{}, Cells: []Cell{},
 	}
 	wb, ok, err := l.From.Lookup(ctx, id)
 	if err != nil {
@@ -145,10 +143,10 @@ func jsonpPath(nodes []scan.PathNode) []jsonpNode {
 	return out
 }
 
-func (l *Landing) cells(id scan.WaybillID) []jsonpCell {
-	out := make([]jsonpCell, len(l.Cells))
+func (l *Landing) cells(id scan.WaybillID) []Cell {
+	out := make([]Cell, len(l.Cells))
 	for i, cell := range l.Cells {
-		out[i] = jsonpCell(cell)
+		out[i] = cell
 		out[i].Link = strings.ReplaceAll(cell.Link, "{waybill_id}", url.QueryEscape(string(id)))
 	}
 	return out

@@ -212,9 +212,9 @@ func askBack(b *centraltest.Bench, mode callback.Mode, id, phone string) string 
 	at, nonce := fmt.Sprint(time.Now().Unix()), "415670741"
 	query := "timestamp=" + at + "&nonce=" + nonce + "&signature=" + callback.Sign(cb.Token.Reveal(), at, nonce)
 	if mode != callback.Plain {
-		sealed := seal(b.T, cb.Token, cb.EncodingAESKey, msg)
-		query += "&encrypt_type=aes&msg_signature=" + callback.Sign(cb.Token.Reveal(), at, nonce, sealed)
-		body := map[string]string{"ToUserName": "gh_1", "Encrypt": sealed}
+		encrypted := encrypt(b.T, cb.Token, cb.EncodingAESKey, msg)
+		query += "&encrypt_type=aes&msg_signature=" + callback.Sign(cb.Token.Reveal(), at, nonce, encrypted)
+		body := map[string]string{"ToUserName": "gh_1", "Encrypt": encrypted}
 		out, err := json.Marshal(body)
 		if err != nil {
 			b.T.Fatal(err)
@@ -231,7 +231,7 @@ func askBack(b *centraltest.Bench, mode callback.Mode, id, phone string) string 
 	return out
 }
 
-func seal(t testing.TB, token, key secret.Text, msg string) string {
+func encrypt(t testing.TB, token, key secret.Text, msg string) string {
 	t.Helper()
 	crypt, err := callback.NewCrypt(token, key, centraltest.Config().AppID)
 	if err != nil {
