@@ -3,7 +3,8 @@
 // waybill data, bindings, the access token, a share of the call rate.
 //
 // It owns the centre's HTTP API (README.md) and puts its rooms together; the
-// sync API is its own: sync.go, syncwire.go its bounds, sound.go what is refused.
+// sync API is its own: sync.go, syncwire.go its bounds, answer.go what is answered,
+// sound.go what is refused.
 //
 //	caller     who makes a request
 //	waybills   the carrier's imports, and a look at one waybill

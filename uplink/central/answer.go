@@ -1,0 +1,201 @@
+package central
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"scanrelay/agent/scan"
+	"scanrelay/store/snapshot"
+	"scanrelay/uplink/syncapi"
+)
+
+// reportWait is how long the sync that reports a bad token waits for the next.
+const reportWait = 5 * time.Second
+
+// answerSync does what a sound request asks for.
+func (c *Central) answerSync(ctx context.Context, depot scan.DepotID, req *syncapi.Request) (*syncapi.Response, error) {
+	now := c.o.Now()
+	resp := &syncapi.Response{V: syncapi.Version, Process: c.process, Time: now.Unix()}
+	var refreshed <-chan struct{}
+	for _, step := range []func() error{
+		func() error { return c.presence.Heard(ctx, depot, req.Agent, req.Epoch) },
+		func() (err error) { refreshed, err = c.tokens.Report(ctx, depot, req.BadToken); return },
+		func() (err error) { resp.StoreID, err = c.o.Snapshot.ID(ctx); return },
+		func() error { return c.merge(ctx, depot, req, resp, now) },
+		func() error { return c.answerAsks(ctx, depot, req, resp) },
+		func() error { return c.addKnown(ctx, req, resp, now) },
+		func() error { return c.addReady(ctx, depot, req, resp) },
+		func() error { waitFor(ctx, refreshed, reportWait); return nil },
+		func() (err error) { resp.Token, resp.WeChat, err = c.tokens.Give(ctx, depot); return },
+		func() (err error) { resp.Rate, err = c.shares.Share(ctx, depot, req.Backlog); return },
+	} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return resp, nil
+}
+
+// waitFor waits until done is closed, which it never is if nil, at most that long.
+func waitFor(ctx context.Context, done <-chan struct{}, most time.Duration) {
+	if done == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// merge puts the request's events and bindings into the snapshot.
+func (c *Central) merge(ctx context.Context, depot scan.DepotID, req *syncapi.Request, resp *syncapi.Response, now time.Time) error {
+	epoch, err := parseEpoch(req.Epoch)
+	if err != nil {
+		return err
+	}
+	b := snapshot.Batch{Depot: depot, Epoch: epoch, NextSeq: req.NextSeq, From: req.From}
+	for i := range req.Events {
+		b.Events = append(b.Events, c.event(&req.Events[i], now))
+	}
+	for _, o := range req.Bindings {
+		age := time.Duration(max(0, min(o.Age, maxAge))) * time.Second
+		b.Bindings = append(b.Bindings, snapshot.Observation{Waybill: scan.WaybillID(o.WaybillID), Exist: o.Exist, At: now.Add(-age)})
+	}
+	merged, err := c.o.Snapshot.Merge(ctx, b)
+	if err == nil {
+		err = c.waiting.Arrived(ctx, merged.Gained...)
+	}
+	if err != nil {
+		return err
+	}
+	c.report(depot, &merged)
+	resp.Have, resp.Rewind = merged.Have, merged.Rewind
+	for i, a := range merged.Answers {
+		resp.Answers = append(resp.Answers, answer(req.Epoch, req.Events[i].Seq, a))
+		c.meters.events(resp.Answers[i].Result).Inc()
+	}
+	return nil
+}
+
+// report tells operators what a merge showed.
+func (c *Central) report(depot scan.DepotID, merged *snapshot.Merged) {
+	for _, g := range merged.Gaps {
+		c.meters.gap.Add(int(g.To - g.From + 1))
+		c.o.Logger.Error("gap in a depot's numbering: these events never came", "depot", string(g.Depot),
+			"epoch", fmt.Sprintf("%016x", g.Epoch), "from", g.From, "to", g.To)
+	}
+	if merged.Rewind {
+		c.o.Logger.Warn("depot is ahead of this centre: asked to send again", "depot", string(depot), "from", merged.Have+1)
+	}
+}
+
+// maxAge bounds what a depot says about the age of a binding, in seconds.
+const maxAge = 10 * 365 * 24 * 3600
+
+var results = map[snapshot.Result]syncapi.Result{
+	snapshot.Taken: syncapi.Taken, snapshot.Late: syncapi.Late, snapshot.Duplicate: syncapi.Duplicate,
+	snapshot.Refused: syncapi.Refused, snapshot.Conflict: syncapi.Conflict, snapshot.Unknown: syncapi.Unknown,
+}
+
+// answer puts an answer on the wire.
+func answer(epoch string, seq uint64, a snapshot.Answer) syncapi.Answer {
+	w := syncapi.Answer{Epoch: epoch, Seq: seq, Reason: a.Reason, Result: results[a.Result]}
+	if a.Result == snapshot.Taken && !a.HasData {
+		w.Result = syncapi.NoWaybillData
+	}
+	return w
+}
+
+func (c *Central) answerAsks(ctx context.Context, depot scan.DepotID, req *syncapi.Request, resp *syncapi.Response) error {
+	if len(req.Ask) == 0 {
+		return nil
+	}
+	asks := make([]snapshot.Ask, len(req.Ask))
+	asked := make([]scan.WaybillID, len(req.Ask))
+	for i, a := range req.Ask {
+		epoch, err := parseEpoch(a.Epoch)
+		if err != nil {
+			return err
+		}
+		asks[i] = snapshot.Ask{Epoch: epoch, Seq: a.Seq, EventID: a.EventID, Waybill: scan.WaybillID(a.WaybillID)}
+		asked[i] = asks[i].Waybill
+	}
+	answers, err := c.o.Snapshot.Answers(ctx, depot, asks)
+	if err != nil {
+		return err
+	}
+	for i, a := range answers {
+		resp.Answers = append(resp.Answers, answer(req.Ask[i].Epoch, req.Ask[i].Seq, a))
+	}
+	return c.waiting.Woken(ctx, depot, asked)
+}
+
+// addKnown adds what is known of the waybills in events and asks, each once.
+func (c *Central) addKnown(ctx context.Context, req *syncapi.Request, resp *syncapi.Response, now time.Time) error {
+	ids := make([]scan.WaybillID, 0, len(req.Events)+len(req.Ask))
+	for i := range req.Events {
+		ids = append(ids, scan.WaybillID(req.Events[i].WaybillID))
+	}
+	for i := range req.Ask {
+		ids = append(ids, scan.WaybillID(req.Ask[i].WaybillID))
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	slices.Sort(ids)
+	known, err := c.o.Snapshot.Known(ctx, slices.Compact(ids))
+	if err != nil {
+		return err
+	}
+	for i := range known {
+		resp.Waybills = append(resp.Waybills, knownWaybill(&known[i], now))
+	}
+	return nil
+}
+
+func knownWaybill(k *snapshot.Known, now time.Time) syncapi.Known {
+	w := syncapi.Known{WaybillID: string(k.Waybill), Waybill: syncapi.FromWaybill(k.Data)}
+	if k.Binding != nil {
+		w.Binding = &syncapi.Binding{Exist: k.Binding.Exist, Age: max(0, int64(now.Sub(k.Binding.At)/time.Second))}
+	}
+	return w
+}
+
+// addReady notes what the depot waits for and tells what has come. A waybill
+// that has its data already is ready at once; it is noted before it is looked
+// up, so that data which comes in between is not missed.
+func (c *Central) addReady(ctx context.Context, depot scan.DepotID, req *syncapi.Request, resp *syncapi.Response) error {
+	if len(req.Waiting) > 0 {
+		if err := c.declare(ctx, depot, req.Waiting); err != nil {
+			return err
+		}
+	}
+	ready, err := c.waiting.Ready(ctx, depot, syncapi.MaxWaiting)
+	for _, id := range ready {
+		resp.Ready = append(resp.Ready, string(id))
+	}
+	return err
+}
+
+func (c *Central) declare(ctx context.Context, depot scan.DepotID, waiting []string) error {
+	ids := make([]scan.WaybillID, len(waiting))
+	for i, id := range waiting {
+		ids[i] = scan.WaybillID(id)
+	}
+	if err := c.waiting.Declare(ctx, depot, ids); err != nil {
+		return err
+	}
+	known, err := c.o.Snapshot.Known(ctx, ids)
+	if err != nil {
+		return err
+	}
+	there := make([]scan.WaybillID, len(known))
+	for i := range known {
+		there[i] = known[i].Waybill
+	}
+	return c.waiting.Arrived(ctx, there...)
+}
