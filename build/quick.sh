@@ -35,11 +35,15 @@ changed_rooms() {
   done | sort -u
 }
 
-# importers lists the packages that import one of those on its input; the demo and
-# e2e, which import everything, are tested when they change themselves.
+# importers lists the packages that import one of those on its input, or whose tests
+# do; the demo and e2e, which import everything, are tested when they change
+# themselves.
 importers() {
-  go list -f '{{$d := .Dir}}{{range .Imports}}{{.}} {{$d}}{{"\n"}}{{end}}' ./... |
-    grep -F -f <(sed "s|^$PWD/\(.*\)|scanrelay/\1 |") | cut -d' ' -f2 | grep -vE '/(agent/demo|build/.*)$' | sort -u
+  local changed
+  changed=$(sed "s|^$PWD/\(.*\)|scanrelay/\1 |")
+  go list -f '{{$d := .Dir}}{{range .Imports}}{{.}} {{$d}}{{"\n"}}{{end -}}
+    {{range .TestImports}}{{.}} {{$d}}{{"\n"}}{{end}}{{range .XTestImports}}{{.}} {{$d}}{{"\n"}}{{end}}' ./... |
+    grep -F -e "$changed" | cut -d' ' -f2 | grep -vE '/(agent/demo|build/(bench|e2e))$' | sort -u
 }
 
 tested() {
