@@ -7,6 +7,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/configs/secret"
 	"scanrelay/configs/tlsfile"
+	"scanrelay/wechat"
 )
 
 // Agent is a depot agent's configuration.
@@ -127,12 +128,6 @@ type Log struct {
 	Format string `yaml:"format"`
 }
 
-// WeChat's two domains.
-const (
-	wechatURL         = "https://api.weixin.qq.com"
-	wechatFallbackURL = "https://api2.weixin.qq.com"
-)
-
 // DefaultAgent returns an agent's configuration as an empty file gives it.
 // Complete must be called once the depot is known.
 func DefaultAgent() *Agent {
@@ -147,7 +142,7 @@ func DefaultAgent() *Agent {
 		Quarantine:     Quarantine{MaxSize: 64 * MiB, MaxCount: 10000},
 		Sources:        mapping.DefaultSources(),
 		Central:        CentralLink{URL: "http://127.0.0.1:8080"},
-		WeChat:         WeChatLink{BaseURL: wechatURL},
+		WeChat:         WeChatLink{BaseURL: wechat.DefaultBaseURL},
 		Notify: Notify{
 			Concurrency: 8, FreshFor: 30 * time.Minute, MaxAge: 24 * time.Hour,
 			BindingTTL: BindingTTL{Bound: 24 * time.Hour, Unbound: time.Hour},
@@ -163,8 +158,8 @@ func (a *Agent) Complete() {
 	if a.MQTT.ClientID == "" && a.Depot.ID != "" {
 		a.MQTT.ClientID = "scanrelay-" + string(a.Depot.ID)
 	}
-	if a.WeChat.FallbackURL == "" && a.WeChat.BaseURL == wechatURL {
-		a.WeChat.FallbackURL = wechatFallbackURL
+	if a.WeChat.FallbackURL == "" && a.WeChat.BaseURL == wechat.DefaultBaseURL {
+		a.WeChat.FallbackURL = wechat.DefaultFallbackURL
 	}
 	a.MQTT.Broker = withPort(a.MQTT.Broker)
 	for i := range a.MQTT.Brokers {

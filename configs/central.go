@@ -7,6 +7,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/configs/secret"
 	"scanrelay/configs/tlsfile"
+	"scanrelay/wechat"
 )
 
 // Central is the centre's configuration.
@@ -76,7 +77,7 @@ func defaultCentral() *Central {
 		DataDir: "/var/lib/scanrelay-central",
 		Store:   CentralStore{Driver: "bbolt"},
 		WeChat: WeChatAccount{
-			BaseURL: wechatURL, Rate: 500,
+			BaseURL: wechat.DefaultBaseURL, Rate: 500,
 			Callback: Callback{Path: "/wechat/callback", Mode: "secure", SwapNames: true, MaxSkew: 10 * time.Minute},
 		},
 		JSONP:  JSONP{PerWaybill: Quota{10, time.Minute}, PerAddress: Quota{60, time.Minute}},

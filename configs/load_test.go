@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/wechat"
 )
 
 // write puts a configuration into a file of its own.
@@ -75,7 +76,7 @@ func TestMinimalAgentTakesDefaults(t *testing.T) {
 	if len(ps) > 0 {
 		t.Fatal(ps)
 	}
-	if a.MQTT.ClientID != "scanrelay-hz-01" || a.WeChat.FallbackURL != wechatFallbackURL || a.WaybillPatternSet {
+	if a.MQTT.ClientID != "scanrelay-hz-01" || a.WeChat.FallbackURL != wechat.DefaultFallbackURL || a.WaybillPatternSet {
 		t.Errorf("derived defaults: %q %q %v", a.MQTT.ClientID, a.WeChat.FallbackURL, a.WaybillPatternSet)
 	}
 	if s := a.Sources; len(s) != 1 || s[0].Topic != "scans/#" || s[0].QoS != 1 || s[0].Decoder != "json" {

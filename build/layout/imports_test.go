@@ -59,7 +59,7 @@ var arrows = []row{
 		pkg: "configs",
 		uses: []string{
 			"agent/scan", "agent/intake/mapping", "agent/intake/topic", // which know what is right
-			"configs/nearest", "configs/secret", "configs/tlsfile",
+			"wechat", "configs/nearest", "configs/secret", "configs/tlsfile",
 		},
 		libraries: []string{yaml}, tests: []string{"configs/tlsfile/tlstest"},
 	},
