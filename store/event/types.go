@@ -11,8 +11,7 @@ import (
 )
 
 // ID is an event's place in the fleet's history: the epoch of its outbox and
-// its sequence number. Seq alone is
-// unique within one outbox and never repeats.
+// its sequence number. Seq alone is unique within one outbox and never repeats.
 type ID struct {
 	Epoch uint64
 	Seq   uint64
@@ -32,8 +31,8 @@ func ParseID(s string) (ID, error) {
 	return ID{Epoch: e, Seq: n}, nil
 }
 
-// State is where an event stands. The first three are
-// pending; the others are outcomes, of which an event ends in exactly one.
+// State is where an event stands. The first three are pending; the others are
+// outcomes, of which an event ends in exactly one.
 type State uint8
 
 const (
@@ -47,7 +46,7 @@ const (
 	Muted                        // notify.actions leaves its action_type out
 	Dead                         // a dead letter: no retry can deliver it
 	Discarded                    // a dead letter that an operator discarded
-	NumStates
+	NumStates                    // how many there are
 )
 
 var stateNames = [NumStates]string{
