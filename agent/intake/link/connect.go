@@ -94,7 +94,7 @@ func clientOptions(ctx context.Context, cfg Config, u *url.URL, o Options) *mqtt
 	c.SetAutoReconnect(false).SetConnectRetry(false).SetConnectTimeout(connectTimeout)
 	c.SetKeepAlive(o.KeepAlive).SetPingTimeout(o.Ping)
 	c.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { o.Handle(m, g.size(m.Payload())) })
-	c.SetConnectionLostHandler(func(_ mqtt.Client, err error) { o.Lost(fmt.Errorf("the connection was lost: %w", err)) })
+	c.SetConnectionLostHandler(func(_ mqtt.Client, err error) { o.Lost(err) })
 	c.SetCustomOpenConnectionFn(func(u *url.URL, _ mqtt.ClientOptions) (net.Conn, error) {
 		conn, err := dial(ctx, cfg.TLS, u)
 		if err != nil {

@@ -98,10 +98,10 @@ func parseRule(text string) (rule, error) {
 		return rule{}, fmt.Errorf("%q is no topic level; write one as topic[1], the first is topic[0]", text)
 	}
 	p, err := decode.ParsePointer(text)
-	if err != nil {
-		return rule{}, fmt.Errorf("%w (or write topic[N] or =text)", err)
+	if err != nil && text[0] != '/' {
+		err = fmt.Errorf("%w (or write topic[N] or =text)", err)
 	}
-	return rule{kind: rulePointer, pointer: p}, nil
+	return rule{kind: rulePointer, pointer: p}, err
 }
 
 // imply gives the fields that are not configured their canonical names. With

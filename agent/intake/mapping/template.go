@@ -30,7 +30,7 @@ var templateFuncs = map[string]any{
 
 // errUse says what there is where something else was used.
 func errUse(n parse.Node) error {
-	return fmt.Errorf("%s cannot be used in a message: there are fields, constants, variables, if, else, with, and, or, not, eq, ne, lt, le, gt, ge, print and printf", n)
+	return fmt.Errorf("%s cannot be used in a message: there are fields, constants and variables", n)
 }
 
 // parseTemplate reads a template and tries every branch of it on a sample, so

@@ -43,7 +43,7 @@ func Listen(ctx context.Context, cfg link.Config, filters []string, ready func(b
 				return err
 			}
 		case err := <-lost:
-			return fmt.Errorf("mqtt broker %s: %w", broker, err)
+			return fmt.Errorf("mqtt broker %s: the connection was lost: %w", broker, err)
 		case <-ctx.Done():
 			return nil
 		}

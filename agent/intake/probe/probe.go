@@ -45,6 +45,7 @@ type probe struct {
 	cfg      link.Config
 	broker   string
 	topic    string
+	quiet    time.Duration // nothing more comes after so long
 	findings []Finding
 }
 
@@ -53,7 +54,14 @@ type probe struct {
 // scanrelay-check/<client id> that no source takes. At the end nothing of it is
 // left at the broker.
 func Run(ctx context.Context, cfg link.Config, broker string, m *mapping.Mapper) []Finding {
-	p := &probe{cfg: cfg, broker: broker, topic: "scanrelay-check/" + cfg.ClientID}
+	return newProbe(cfg, broker).run(ctx, m)
+}
+
+func newProbe(cfg link.Config, broker string) *probe {
+	return &probe{cfg: cfg, broker: broker, topic: "scanrelay-check/" + cfg.ClientID, quiet: quietTime}
+}
+
+func (p *probe) run(ctx context.Context, m *mapping.Mapper) []Finding {
 	if !p.connects(ctx, m.Subscriptions()) {
 		return p.findings
 	}
@@ -65,7 +73,7 @@ func Run(ctx context.Context, cfg link.Config, broker string, m *mapping.Mapper)
 		}
 		p.retained(ctx)
 	}
-	if c, _, err := link.Connect(ctx, cfg, broker, link.Options{}); err == nil {
+	if c, _, err := link.Connect(ctx, p.cfg, p.broker, link.Options{}); err == nil {
 		c.Disconnect(100) // with a clean session, which ends the kept one
 	}
 	p.add("kill, power cut", Unknown, "whether it has on disk what it acknowledged cannot be known from outside; configs/mosquitto.conf shows the settings, and what remains at risk")
@@ -86,15 +94,20 @@ func (p *probe) check(ok bool, what, good, bad string) {
 	}
 }
 
+// offer sends v if there is room for it.
+func offer[T any](c chan<- T, v T) {
+	select {
+	case c <- v:
+	default:
+	}
+}
+
 // connects looks at what a first connection shows. False: there is none.
 func (p *probe) connects(ctx context.Context, subs []mapping.Subscription) bool {
 	version := make(chan string, 1)
 	c, _, err := link.Connect(ctx, p.cfg, p.broker, link.Options{Handle: func(m mqtt.Message, _ int64) {
 		if m.Topic() == "$SYS/broker/version" {
-			select {
-			case version <- string(m.Payload()):
-			default:
-			}
+			offer(version, string(m.Payload()))
 		}
 	}})
 	if err != nil {
@@ -121,7 +134,7 @@ func (p *probe) connects(ctx context.Context, subs []mapping.Subscription) bool 
 		select {
 		case v := <-version:
 			p.add("version", OK, "%s", v)
-		case <-time.After(quietTime):
+		case <-time.After(p.quiet):
 			p.add("version", Unknown, "it does not tell under $SYS/broker/version")
 		}
 	}
@@ -169,12 +182,7 @@ func (p *probe) publish(ctx context.Context) error {
 	cfg := p.cfg
 	cfg.ClientID += "-device"
 	back := make(chan struct{}, 1)
-	c, _, err := link.Connect(ctx, cfg, p.broker, link.Options{Handle: func(mqtt.Message, int64) {
-		select {
-		case back <- struct{}{}:
-		default:
-		}
-	}})
+	c, _, err := link.Connect(ctx, cfg, p.broker, link.Options{Handle: func(mqtt.Message, int64) { offer(back, struct{}{}) }})
 	if err != nil {
 		return err
 	}
@@ -234,11 +242,11 @@ func (p *probe) fetch(ctx context.Context, manual bool) (count int, present bool
 	}
 	defer c.Disconnect(100)
 	for {
-		wait.Sleep(ctx, quietTime/10)
+		wait.Sleep(ctx, p.quiet/10)
 		mu.Lock()
 		n, since := len(seen), time.Since(last)
 		mu.Unlock()
-		if n >= messageCount || since > quietTime {
+		if n >= messageCount || since > p.quiet {
 			return n, present, nil
 		}
 		if ctx.Err() != nil {

@@ -25,6 +25,13 @@ func results(list []Finding) map[string]string {
 	return out
 }
 
+// patient is a probe for a slow machine.
+func patient(broker string) *probe {
+	p := newProbe(link.Config{ClientID: "probe"}, broker)
+	p.quiet *= 3
+	return p
+}
+
 func TestProbe(t *testing.T) {
 	sources := []mapping.Source{{Topic: "$share/g/scans/#", QoS: 1}}
 	m := intaketest.Mapper(t, mapping.Config{Sources: sources})
@@ -44,7 +51,7 @@ func TestProbe(t *testing.T) {
 		if row.all {
 			mapper = intaketest.Mapper(t, mapping.Config{Sources: []mapping.Source{{Topic: "#", QoS: 1}}})
 		}
-		list := Run(t.Context(), link.Config{ClientID: "probe"}, mq.Addr(), mapper)
+		list := patient(mq.Addr()).run(t.Context(), mapper)
 		got := results(list)
 		for what, result := range got {
 			if result == Risk != (row.risks != "" && strings.Contains(row.risks, what)) {
@@ -109,7 +116,8 @@ func TestProbeOfRetained(t *testing.T) {
 		if err = errors.Join(err, b.Serve()); err != nil {
 			t.Fatal(err)
 		}
-		p := &probe{cfg: link.Config{ClientID: "probe"}, broker: "tcp://" + addr, topic: "check"}
+		p := patient("tcp://" + addr)
+		p.topic = "check"
 		p.retained(t.Context())
 		if len(p.findings) != 1 || p.findings[0].Result != row.want {
 			t.Errorf("%s: %+v", name, p.findings)

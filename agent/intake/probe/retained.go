@@ -55,10 +55,7 @@ func (p *probe) flags(ctx context.Context) (live, kept flag, err error) {
 		if m.Retained() {
 			f = flagSet
 		}
-		select {
-		case came <- f:
-		default:
-		}
+		offer(came, f)
 	}})
 	if err != nil {
 		return 0, 0, err
@@ -86,11 +83,11 @@ func (p *probe) flags(ctx context.Context) (live, kept flag, err error) {
 	if err := steps(forget, subscribe, func() mqtt.Token { return c.Publish(topic, 1, true, "x") }); err != nil {
 		return 0, 0, err
 	}
-	if live = next(5 * quietTime); live == flagNone {
+	if live = next(5 * p.quiet); live == flagNone {
 		return live, kept, nil
 	}
 	if err := steps(func() mqtt.Token { return c.Unsubscribe(topic) }, subscribe); err != nil {
 		return 0, 0, err
 	}
-	return live, next(quietTime), nil
+	return live, next(p.quiet), nil
 }

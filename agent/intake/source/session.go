@@ -18,6 +18,7 @@ var (
 	errNoRoom   = errors.New("there is no room for further scans")
 	errTooMuch  = errors.New("the broker sends more unacknowledged messages than fit into memory: lower its max_inflight_messages")
 	errStopping = errors.New("stopping")
+	errLost     = errors.New("the connection was lost")
 )
 
 // session is one connection to a broker. Messages go to the outbox in order of
@@ -31,10 +32,9 @@ type session struct {
 	// goroutine has them.
 	want, granted map[string]byte
 
-	mu      sync.Mutex
-	queue   []*pending // not yet acknowledged, in order of arrival; guarded by mu
-	stopped bool       // takes nothing any more; guarded by mu
-	cause   error      // why it ends; guarded by mu
+	mu    sync.Mutex
+	queue []*pending // not yet acknowledged, in order of arrival; guarded by mu
+	cause error      // why it ends and takes nothing any more; guarded by mu
 
 	wake  chan struct{} // something in queue was committed
 	moved chan struct{} // something was acknowledged, or nothing will be any more
@@ -60,10 +60,7 @@ func newSession(s *Source, broker string) *session {
 func (ss *session) handle(msg mqtt.Message, size int64) {
 	s := ss.s
 	s.count(msg)
-	ss.mu.Lock()
-	stopped := ss.stopped
-	ss.mu.Unlock()
-	if stopped {
+	if ss.why() != nil {
 		s.left(msg)
 		return
 	}
@@ -125,7 +122,6 @@ func (ss *session) withdraw(p *pending) {
 func (ss *session) end(cause error) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	ss.stopped = true
 	if ss.cause == nil {
 		ss.cause = cause
 		close(ss.ended)
@@ -183,7 +179,7 @@ func (ss *session) ready() (list []*pending, err error) {
 // drain waits until everything that was taken is acknowledged, or limit. After
 // the connection was lost there is nothing to wait for.
 func (ss *session) drain(limit time.Duration) {
-	if why := ss.why(); !errors.Is(why, errNoRoom) && !errors.Is(why, errTooMuch) && !errors.Is(why, errReturn) && !errors.Is(why, errStopping) {
+	if errors.Is(ss.why(), errLost) {
 		return
 	}
 	timeout := time.NewTimer(limit)

@@ -166,25 +166,19 @@ func (s *Source) room(ctx context.Context) bool {
 		if !full && s.waiting.Load() <= s.cfg.MaxPending/2 {
 			return true
 		}
-		ready := s.less
+		room, less := s.pipe.Room(), s.less
 		if full {
-			ready = nil
+			less = nil
+		} else {
+			room = nil
 		}
 		select {
 		case <-ctx.Done():
 			return false
-		case <-s.roomIf(full):
-		case <-ready:
+		case <-room:
+		case <-less:
 		}
 	}
-}
-
-// roomIf is the outbox's channel where that is what is waited for.
-func (s *Source) roomIf(full bool) <-chan struct{} {
-	if full {
-		return s.pipe.Room()
-	}
-	return nil
 }
 
 // serve connects to the first broker that takes us and stays until the
@@ -223,7 +217,8 @@ func (s *Source) connect(ctx context.Context, broker string) (ss *session, over 
 	})
 	ss.client, _, err = link.Connect(ctx, s.cfg.Config, broker, link.Options{
 		Keep: true, Manual: true, KeepAlive: s.cfg.KeepAlive, Ping: s.cfg.pings, Silence: s.cfg.silence,
-		Most: s.pipe.Mapper().MaxPayload(), Handle: ss.handle, Lost: ss.end,
+		Most: s.pipe.Mapper().MaxPayload(), Handle: ss.handle,
+		Lost: func(err error) { ss.end(fmt.Errorf("%w: %w", errLost, err)) },
 	})
 	if err != nil {
 		over()
