@@ -46,38 +46,40 @@ func TestProbe(t *testing.T) {
 		"all":   {"max_queued_messages 0", "", true},
 		"keeps": {"retain_available false\nmax_queued_messages 0", "", false},
 	} {
-		mq := intaketest.StartMosquitto(t, row.conf)
-		mapper := m
-		if row.all {
-			mapper = intaketest.Mapper(t, mapping.Config{Sources: []mapping.Source{{Topic: "#", QoS: 1}}})
-		}
-		list := patient(mq.Addr()).run(t.Context(), mapper)
-		got := results(list)
-		for what, result := range got {
-			if result == Risk != (row.risks != "" && strings.Contains(row.risks, what)) {
-				t.Errorf("%s: %s is %s: %+v", name, what, result, list)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			mq := intaketest.StartMosquitto(t, row.conf)
+			mapper := m
+			if row.all {
+				mapper = intaketest.Mapper(t, mapping.Config{Sources: []mapping.Source{{Topic: "#", QoS: 1}}})
 			}
-		}
-		if AtRisk(list) != (row.risks != "") || got["version"] != OK && name != "keeps" || got["kill, power cut"] != Unknown {
-			t.Errorf("%s: %+v", name, list)
-		}
-		if row.all != (got["queue, window, retained"] == Unknown) {
-			t.Errorf("%s: %+v", name, list)
-		}
-		want := OK
-		if name == "keeps" {
-			want = Unknown
-		}
-		if !row.all && got["retained"] != want {
-			t.Errorf("%s: retained is %s: %+v", name, got["retained"], list)
-		}
-		// Nothing is left: a new session under that id finds none.
-		if c, present, err := link.Connect(t.Context(), link.Config{ClientID: "probe"}, mq.Addr(), link.Options{Keep: true}); err != nil || present {
-			t.Errorf("%s: the probe's session is left, %v", name, err)
-		} else {
-			c.Disconnect(10)
-		}
-		mq.Kill()
+			list := patient(mq.Addr()).run(t.Context(), mapper)
+			got := results(list)
+			for what, result := range got {
+				if result == Risk != (row.risks != "" && strings.Contains(row.risks, what)) {
+					t.Errorf("%s: %s is %s: %+v", name, what, result, list)
+				}
+			}
+			if AtRisk(list) != (row.risks != "") || got["version"] != OK && name != "keeps" || got["kill, power cut"] != Unknown {
+				t.Errorf("%s: %+v", name, list)
+			}
+			if row.all != (got["queue, window, retained"] == Unknown) {
+				t.Errorf("%s: %+v", name, list)
+			}
+			want := OK
+			if name == "keeps" {
+				want = Unknown
+			}
+			if !row.all && got["retained"] != want {
+				t.Errorf("%s: retained is %s: %+v", name, got["retained"], list)
+			}
+			// Nothing is left: a new session under that id finds none.
+			if c, present, err := link.Connect(t.Context(), link.Config{ClientID: "probe"}, mq.Addr(), link.Options{Keep: true}); err != nil || present {
+				t.Errorf("%s: the probe's session is left, %v", name, err)
+			} else {
+				c.Disconnect(10)
+			}
+		})
 	}
 	list := Run(t.Context(), link.Config{ClientID: "probe"}, "tcp://127.0.0.1:1", m)
 	if len(list) != 1 || list[0].Result != Risk {
