@@ -8,9 +8,9 @@ import (
 
 // compare holds the carrier's reply against what it asked us to push: 0, or
 // 932003 and why. A reply with a ResultCode other than 0 does not come here.
-func compare(r Reply, n notification) (code int, problem string) {
-	if r.CreateTime != n.createTime {
-		return abnormal, fmt.Sprintf("WaybillCreateTime is %d, pushed was %d", r.CreateTime, n.createTime)
+func compare(r Reply, n wechat.Notification) (code int, problem string) {
+	if r.CreateTime != n.CreateTime {
+		return abnormal, fmt.Sprintf("WaybillCreateTime is %d, pushed was %d", r.CreateTime, n.CreateTime)
 	}
 	if len(r.Path) == 0 {
 		return abnormal, "the path is empty"
@@ -26,7 +26,7 @@ func compare(r Reply, n notification) (code int, problem string) {
 			return abnormal, fmt.Sprintf("Path[%d] is newer than the node before it: newest comes first", i)
 		}
 	}
-	return findNode(r.Path, n.node)
+	return findNode(r.Path, n.Path)
 }
 
 // findNode looks for the pushed node; all its fields must agree.
@@ -47,7 +47,7 @@ func difference(a, b Node) string {
 	switch {
 	case a.ActionMsg != b.ActionMsg:
 		return "ActionMsg"
-	case a.PickupName != b.PickupName || a.PickupPhone != b.PickupPhone:
+	case a.PickupCourierName != b.PickupCourierName || a.PickupCourierPhone != b.PickupCourierPhone:
 		return "pick-up courier"
 	default:
 		return "delivery courier"

@@ -45,7 +45,7 @@ func FuzzReadNotification(f *testing.F) {
 		`"path":{"action_time":1790000000,"action_type":300002,"action_msg":"派件中"}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		n, problem, ok := readNotification(body)
-		if ok && problem == "" && (n.waybill == "" || n.receiver.Phone == "" || !wechat.KnownAction(n.node.ActionType) || n.createTime == 0) {
+		if ok && problem == "" && (n.WaybillID == "" || n.Receiver.Phone == "" || !wechat.KnownAction(n.Path.ActionType) || n.CreateTime == 0) {
 			t.Errorf("taken: %+v", n)
 		}
 	})

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"scanrelay/wechat"
 )
 
 // Errcodes of the reverse lookup (wechat/README.md, Error table).
@@ -20,9 +22,9 @@ const (
 const maxReply = 4 << 20
 
 // lookUp asks the carrier about a push and compares its reply with it.
-func (s *Server) lookUp(n notification, callSeq int) Lookup {
-	l := s.ask(n.waybill, n.sender.Phone, n.receiver.Phone)
-	l.CallSeq, l.Pushed = callSeq, n.node
+func (s *Server) lookUp(n wechat.Notification, callSeq int) Lookup {
+	l := s.ask(n.WaybillID, n.Sender.Phone, n.Receiver.Phone)
+	l.CallSeq, l.Pushed = callSeq, n.Path
 	if l.Errcode == 0 {
 		l.Errcode, l.Problem = compare(l.Reply, n)
 	}

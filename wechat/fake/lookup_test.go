@@ -31,7 +31,7 @@ func TestPushEveryWay(t *testing.T) {
 			t.Fatalf("answer %+v, %v; lookups %+v", a, err, s.Lookups())
 		}
 		p := s.Pushes()
-		if len(p) != 1 || p[0].WaybillID != testWaybill || p[0].Node.DeliveryName != "王五" || p[0].Receiver.Phone != testPhone {
+		if len(p) != 1 || p[0].WaybillID != testWaybill || p[0].Node.DeliveryCourierName != "王五" || p[0].Receiver.Phone != testPhone {
 			t.Fatalf("pushes %+v", p)
 		}
 		asked := c.asked[0]

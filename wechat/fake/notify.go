@@ -7,31 +7,13 @@ import (
 	"scanrelay/wechat"
 )
 
-// Node is one path node, as pathnotify sends it and the reverse lookup lists
-// it. This package has its own types for what crosses the wire: it reads with
-// its own eyes.
-type Node struct {
-	ActionTime    int64 // unix seconds
-	ActionType    int
-	ActionMsg     string
-	PickupName    string
-	PickupPhone   string
-	DeliveryName  string
-	DeliveryPhone string
-}
-
-// Party is the sender or receiver (wechat/README.md, pathnotify).
-type Party struct {
-	Name, Phone, Province, City, Area, Street, Address, ID string
-}
-
-// notification is one pathnotify request.
-type notification struct {
-	waybill          string
-	sender, receiver Party
-	node             Node
-	createTime       int64
-}
+// Node is one path node, as pathnotify sends it and the reverse lookup lists it;
+// Party the sender or receiver. The types are the client's, what fills them reads
+// the wire with its own eyes.
+type (
+	Node  = wechat.Node
+	Party = wechat.Party
+)
 
 // Unix seconds that can be meant: 2001 to 2128. Milliseconds lie far above.
 const (
@@ -45,22 +27,22 @@ var (
 )
 
 // readNotification reads a pathnotify body; problem is "" if nothing is wrong.
-func readNotification(body []byte) (n notification, problem string, isObject bool) {
+func readNotification(body []byte) (n wechat.Notification, problem string, isObject bool) {
 	o, ok := readObject(body)
 	if !ok {
 		return n, "the body is no JSON object", false
 	}
-	n.waybill = o.must("waybill_id")
-	n.createTime = o.second("create_time")
-	n.sender = o.object("sender").party(false)
-	n.receiver = o.object("receiver").party(true)
+	n.WaybillID = o.must("waybill_id")
+	n.CreateTime = o.second("create_time")
+	n.Sender = o.object("sender").party(false)
+	n.Receiver = o.object("receiver").party(true)
 	p := o.object("path")
-	n.node = Node{
+	n.Path = Node{
 		ActionTime: p.second("action_time"), ActionType: p.action("action_type"), ActionMsg: p.must("action_msg"),
-		PickupName: p.text("pickup_courier_name"), PickupPhone: p.text("pickup_courier_phone"),
-		DeliveryName: p.text("delivery_courier_name"), DeliveryPhone: p.text("delivery_courier_phone"),
+		PickupCourierName: p.text("pickup_courier_name"), PickupCourierPhone: p.text("pickup_courier_phone"),
+		DeliveryCourierName: p.text("delivery_courier_name"), DeliveryCourierPhone: p.text("delivery_courier_phone"),
 	}
-	if maskedPhone.MatchString(n.node.ActionMsg) {
+	if maskedPhone.MatchString(n.Path.ActionMsg) {
 		p.complain("action_msg", "holds a masked phone: it is written as its 11 digits")
 	}
 	return n, o.wrong(), true
@@ -72,12 +54,11 @@ func (o object) party(person bool) Party {
 		o.must("name")
 		o.must("phone")
 	}
-	p := Party{
+	return Party{
 		Name: o.text("name"), Phone: o.phone("phone"),
 		Province: o.must("province"), City: o.must("city"), Area: o.must("area"),
 		Street: o.text("street"), Address: o.text("address"), ID: o.text("id"),
 	}
-	return p
 }
 
 // phone returns a phone number; "" if it is missing.
@@ -126,11 +107,11 @@ func (s *Server) pathNotify(body []byte, call *Call, exist *bool) answer {
 	if !isObject {
 		return refuse(47001, "%s", problem)
 	}
-	call.WaybillID, call.Phone = n.waybill, n.receiver.Phone
+	call.WaybillID, call.Phone = n.WaybillID, n.Receiver.Phone
 	if problem != "" {
 		return refuse(40097, "%s", problem)
 	}
-	bound := s.existOf(n.receiver.Phone, exist)
+	bound := s.existOf(n.Receiver.Phone, exist)
 	if !bound && s.o.SkipUnbound {
 		return existAnswer(call, false)
 	}

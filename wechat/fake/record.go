@@ -3,6 +3,8 @@ package fake
 import (
 	"slices"
 	"time"
+
+	"scanrelay/wechat"
 )
 
 // Push is one message that WeChat showed to a receiver.
@@ -97,11 +99,11 @@ func (s *Server) finish(call Call, a answer) {
 }
 
 // push records what the receiver now sees and calls the hook.
-func (s *Server) push(n notification, call *Call) {
+func (s *Server) push(n wechat.Notification, call *Call) {
 	s.mu.Lock()
 	s.pushSeq++
-	p := Push{Seq: s.pushSeq, At: s.o.Now(), CallSeq: call.Seq, WaybillID: n.waybill,
-		Sender: n.sender, Receiver: n.receiver, Node: n.node, CreateTime: n.createTime}
+	p := Push{Seq: s.pushSeq, At: s.o.Now(), CallSeq: call.Seq, WaybillID: n.WaybillID,
+		Sender: n.Sender, Receiver: n.Receiver, Node: n.Path, CreateTime: n.CreateTime}
 	s.pushes = append(s.pushes, p)
 	s.mu.Unlock()
 	if s.o.OnPush != nil {

@@ -78,8 +78,8 @@ func checkEcho(reply object, asked []field, keepNames bool) error {
 func readNode(f object) Node {
 	return Node{
 		ActionTime: f.number("ActionTime"), ActionType: int(f.number("ActionType")), ActionMsg: f.must("ActionMsg"),
-		PickupName: f.text("PickupCourierName"), PickupPhone: f.text("PickupCourierPhone"),
-		DeliveryName: f.text("DeliveryCourierName"), DeliveryPhone: f.text("DeliveryCourierPhone"),
+		PickupCourierName: f.text("PickupCourierName"), PickupCourierPhone: f.text("PickupCourierPhone"),
+		DeliveryCourierName: f.text("DeliveryCourierName"), DeliveryCourierPhone: f.text("DeliveryCourierPhone"),
 	}
 }
 
