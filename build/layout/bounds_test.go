@@ -9,10 +9,10 @@ import (
 // The bounds of a room: what somebody new to it reads in an hour. Tests are not
 // counted: a promise may need many.
 const (
-	maxFiles   = 25
-	maxLines   = 3500 // of code, comments and blank lines
-	maxDoc     = 40   // lines of doc.go
-	maxReadme  = 200  // lines of the README at the top
+	maxFiles  = 25
+	maxLines  = 3500 // of code, comments and blank lines
+	maxDoc    = 40   // lines of doc.go
+	maxReadme = 200  // lines of the README at the top
 )
 
 // TestRoomsAreSmall asks for another room where one has grown too large.
