@@ -270,7 +270,7 @@ func newest(o *Outbox) journal.Segment {
 
 // What the committer does by itself now and then; it has nothing to do meanwhile.
 
-func (o *Outbox) roll(intake bool) error { return o.journal.MakeRoom(1<<40, intake) }
+func (o *Outbox) roll(intake bool) error { return o.journal.MakeRoom(1<<30, intake) }
 
 func (o *Outbox) dropOldest(force bool) error { return o.journal.DropOldest(force) }
 
