@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"path/filepath"
 	"time"
 
@@ -52,19 +53,14 @@ func lockFolder(dir string) (*durable.Lock, error) {
 // mapSize is how much address space a file gets at once, so that a writer need
 // not wait for readers to map it anew; no memory is used by it.
 func mapSize(name string) int {
-	const is64 = ^uint(0)>>63 == 1
 	switch {
-	case !is64:
+	case bits.UintSize == 32:
 		return 64 << 20
 	case name == waybillsName:
-		return bigMap
-	default:
-		return 256 << 20
+		return 1 << (bits.UintSize / 2) // 4 GiB
 	}
+	return 256 << 20
 }
-
-// bigMap is 4 GiB where an int holds it.
-const bigMap = 1 << (20 + 12*(^uint(0)>>63))
 
 func boltOptions(name string) *bbolt.Options {
 	return &bbolt.Options{
