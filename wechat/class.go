@@ -5,7 +5,7 @@ import "strconv"
 // Class says what to do about an answer; see the package comment.
 type Class uint8
 
-// The classes (README, Classes).
+// The classes (wechat/README.md, Classes).
 const (
 	Success Class = iota
 	BadToken

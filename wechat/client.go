@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// WeChat's domains; the second is for disasters (README, Calls).
+// WeChat's domains; the second is for disasters (wechat/README.md, Calls).
 const (
 	DefaultBaseURL     = "https://api.weixin.qq.com"
 	DefaultFallbackURL = "https://api2.weixin.qq.com"

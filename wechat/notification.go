@@ -7,7 +7,7 @@ import (
 	"scanrelay/configs/secret"
 )
 
-// Notification is the body of pathnotify (README, pathnotify). Fields stand
+// Notification is the body of pathnotify (wechat/README.md, pathnotify). Fields stand
 // in the order of WeChat's own sample; its bytes are reproduced by a test.
 // create_time is always sent, although that sample leaves it out.
 //

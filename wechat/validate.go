@@ -10,7 +10,7 @@ import (
 // ErrInvalid marks a request that was not sent because WeChat would refuse it.
 var ErrInvalid = errors.New("request is not valid")
 
-// actionTypes are WeChat's twenty codes (README, Action types), sorted. 300001
+// actionTypes are WeChat's twenty codes (wechat/README.md, Action types), sorted. 300001
 // stands in WeChat's XML sample but not in its list: never send it.
 var actionTypes = []int{
 	90001, 90002, 90003, 90010, 90011,
