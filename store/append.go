@@ -7,6 +7,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/store/codec"
 	"scanrelay/store/format"
+	"scanrelay/store/index"
 	"scanrelay/store/journal"
 )
 
@@ -27,7 +28,7 @@ type appendOp struct {
 	last   bool // carries the batch's rejects and its answer
 	bytes  int
 
-	stored    []storedEvent // since the last stage
+	stored    []index.Added // since the last stage
 	duplicate int
 }
 
@@ -43,12 +44,6 @@ type incoming struct {
 	event  *scan.Event
 	framed []byte
 	id     identity
-}
-
-// storedEvent is what of an event stays in memory after its commit.
-type storedEvent struct {
-	seq   uint64
-	event *scan.Event
 }
 
 // newAppend encodes a batch in the caller's goroutine.
@@ -91,7 +86,7 @@ func (a *appendOp) stage(g *group) error {
 			continue
 		}
 		seq := g.AddEvent(in.framed, in.event.Waybill)
-		a.stored = append(a.stored, storedEvent{seq, in.event})
+		a.stored = append(a.stored, index.Added{Seq: seq, Event: in.event})
 		if e := in.event; e.Clockless == nil && e.ReceivedAt.After(g.State.Newest) {
 			g.State.Newest = e.ReceivedAt
 		}
@@ -124,11 +119,14 @@ func (a *appendOp) known(g *group, in *incoming) bool {
 }
 
 func (a *appendOp) apply(g *group) {
-	for _, s := range a.stored {
-		h := codec.HeadOf(s.event)
-		g.c.o.journal.ResolveHead(&h, s.seq)
-		g.c.o.index.Add(s.seq, &h)
+	for i, s := range a.stored {
+		if s.Event.Clockless != nil {
+			e := *s.Event
+			g.c.o.journal.Resolve(&e, s.Seq)
+			a.stored[i].Event = &e
+		}
 	}
+	g.c.o.index.Add(a.stored)
 	r := &a.batch.result
 	r.Events += len(a.stored)
 	r.Duplicate += a.duplicate

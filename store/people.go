@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"scanrelay/store/codec"
 	"scanrelay/store/event"
 )
 
@@ -49,8 +48,8 @@ func (o *Outbox) requeue(seqs []uint64) (*changeOp, error) {
 	}
 	op.then = func() {
 		for i := range records {
-			seq, h := records[i].ID.Seq, codec.HeadOf(&records[i].Event)
-			o.index.Requeue(seq, &h, now, later[seq])
+			seq := records[i].ID.Seq
+			o.index.Requeue(seq, &records[i].Event, now, later[seq])
 		}
 	}
 	return op, nil

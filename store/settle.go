@@ -110,11 +110,7 @@ func (o *Outbox) endings(s []Settlement) *changeOp {
 	for i := range s {
 		op.notes[i] = s[i].Note(now)
 	}
-	op.then = func() {
-		for i := range s {
-			o.index.End(s[i].Seq, s[i].Outcome)
-		}
-	}
+	op.then = func() { o.index.End(s) }
 	return op
 }
 

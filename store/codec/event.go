@@ -172,18 +172,6 @@ func partyTexts(p *scan.Party) [7]*scan.Private {
 	return [7]*scan.Private{&p.Name, &p.Province, &p.City, &p.Area, &p.Street, &p.Address, &p.ID}
 }
 
-// HeadOf returns the head of an event, as PeekEvent would read it.
-func HeadOf(e *scan.Event) Head {
-	h := Head{
-		parts: partsOf(e), Marks: e.Marks, action: e.ActionType, Time: e.ActionTime, Received: e.ReceivedAt,
-		Waybill: []byte(e.Waybill), EventID: []byte(e.EventID), Weak: e.Weak,
-	}
-	if c := e.Clockless; c != nil {
-		h.Boot, h.BootSince = []byte(c.Boot), c.Since
-	}
-	return h
-}
-
 // SetTimes takes the times of an event whose clock is known by now.
 func (h *Head) SetTimes(received time.Time, action int64, m scan.Marks) {
 	h.Received, h.Time, h.Marks = received, action, m

@@ -7,9 +7,8 @@ import (
 )
 
 // census knows of every number in the store whether its event is pending, and
-// of a pending one whether it waits for waybill data, whether it cools, and
-// whether its entry is in memory. That is a bit each, so it holds all there are: 5 million pending
-// events take one megabyte.
+// of a pending one in which of the other sets it is. That is a bit each, so it
+// holds all there are: 5 million pending events take one megabyte.
 type census struct {
 	blocks []*censusBlock // rising; those without a pending number are left out
 	count  [numSets]int
@@ -22,7 +21,8 @@ const (
 	setPending set = iota
 	setWaiting     // for waybill data; never in memory
 	setCooling     // until many that failed are tried again; never in memory
-	setHeld        // in memory, in the table
+	setHeld        // in memory, with an entry
+	setReady       // last events of waybills of which the first may be leased
 	numSets
 )
 
@@ -36,16 +36,18 @@ type censusBlock struct {
 	sets   [numSets]*[censusWords]uint64
 }
 
-// kind is what a search looks for.
+// kind is what a search looks for: one of the sets, or what is in pending but not
+// in others.
 type kind uint8
 
 const (
-	anyPending kind = iota
-	anyWaiting
-	anyCooling
-	anyHeld
-	absent  // pending, not in memory
-	shelved // absent, neither waiting nor cooling: to be brought in some time
+	anyPending = kind(setPending)
+	anyWaiting = kind(setWaiting)
+	anyCooling = kind(setCooling)
+	anyHeld    = kind(setHeld)
+	anyReady   = kind(setReady)
+	absent     = kind(numSets)     // not in memory
+	shelved    = kind(numSets) + 1 // absent, neither waiting nor cooling: to be brought in some time
 )
 
 func (b *censusBlock) word(s set, i int) uint64 {
@@ -57,19 +59,16 @@ func (b *censusBlock) word(s set, i int) uint64 {
 
 func (b *censusBlock) find(k kind, i int) uint64 {
 	switch k {
-	case anyWaiting:
-		return b.word(setWaiting, i)
-	case anyCooling:
-		return b.word(setCooling, i)
-	case anyHeld:
-		return b.word(setHeld, i)
 	case absent:
 		return b.word(setPending, i) &^ b.word(setHeld, i)
 	case shelved:
 		return b.word(setPending, i) &^ b.word(setHeld, i) &^ b.word(setWaiting, i) &^ b.word(setCooling, i)
 	}
-	return b.word(setPending, i)
+	return b.word(set(k), i)
 }
+
+// lacks reports whether nothing of a kind can be in a block, at a glance.
+func (b *censusBlock) lacks(k kind) bool { return k < absent && b.sets[k] == nil }
 
 // at returns where the block of a number is, or would be. Numbers are dense
 // but for a few old ones, so a guess is nearly always right.
@@ -142,6 +141,10 @@ func (l *census) nextIn(k kind, from, to uint64) (uint64, bool) {
 		w, mask = 0, ^uint64(0)
 	}
 	for ; i < len(l.blocks) && l.blocks[i].number <= to/censusLen; i, w = i+1, 0 {
+		if l.blocks[i].lacks(k) {
+			mask = ^uint64(0)
+			continue
+		}
 		for b := l.blocks[i]; w < censusWords; w++ {
 			if word := b.find(k, w) & mask; word != 0 {
 				seq := b.number*censusLen + uint64(w*64+bits.TrailingZeros64(word))
@@ -161,6 +164,10 @@ func (l *census) prev(k kind, seq uint64) (uint64, bool) {
 		i, w, mask = i-1, censusWords-1, ^uint64(0)
 	}
 	for ; i >= 0; i, w = i-1, censusWords-1 {
+		if l.blocks[i].lacks(k) {
+			mask = ^uint64(0)
+			continue
+		}
 		for b := l.blocks[i]; w >= 0; w-- {
 			if word := b.find(k, w) & mask; word != 0 {
 				return b.number*censusLen + uint64(w*64+63-bits.LeadingZeros64(word)), true

@@ -24,7 +24,7 @@ func (x *Index) Lease(max int, ttl time.Duration) (claims []Claim, err error) {
 	for len(claims) < max && err == nil {
 		var want []uint64
 		var heads []unverified
-		x.locked(func(m *memory) {
+		x.timed(func(m *memory) {
 			m.expire()
 			if want = m.wanted(); len(want) > 0 {
 				return
@@ -63,7 +63,7 @@ func (x *Index) Unlease(claims []Claim) {
 // Due returns when Lease may find more than it does now: the present moment if
 // it would find something. !ok: not before Pushable says so.
 func (x *Index) Due() (next time.Time, ok bool) {
-	x.locked(func(m *memory) {
+	x.timed(func(m *memory) {
 		m.expire()
 		next, ok = m.due()
 	})
@@ -74,7 +74,7 @@ func (x *Index) Due() (next time.Time, ok bool) {
 // longer ends their leases. It returns those whose lease holds, and the numbers
 // of the others.
 func (x *Index) BeginSettling(s []event.Settlement) (held []event.Settlement, missing []uint64) {
-	x.locked(func(m *memory) {
+	x.timed(func(m *memory) {
 		for _, one := range s {
 			if !m.leased(one.Seq, one.Lease) {
 				missing = append(missing, one.Seq)
@@ -122,7 +122,7 @@ func (x *Index) Unreserve(s []event.Settlement) {
 // Release gives leased events back, to be leased again at their time. It
 // returns the numbers of those whose lease ran out.
 func (x *Index) Release(r []event.Retry) (missing []uint64) {
-	x.locked(func(m *memory) {
+	x.timed(func(m *memory) {
 		for i := range r {
 			if m.leased(r[i].Seq, r[i].Lease) {
 				m.retry(r[i])

@@ -2,6 +2,7 @@ package index
 
 import (
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"time"
 
@@ -45,7 +46,7 @@ type found struct {
 func (x *Index) read(seqs []uint64) (list []found, bad []uint64, err error) {
 	list = make([]found, 0, len(seqs))
 	bad, err = x.disk.Heads(seqs, func(seq uint64, h *codec.Head) error {
-		list = append(list, found{seq, x.memory.entryOf(h)})
+		list = append(list, found{seq, x.memory.entryOfHead(h)})
 		return nil
 	})
 	if err != nil {
@@ -69,11 +70,20 @@ func (x *Index) unreadable(seq uint64) found {
 	return found{seq, entry{waybill: ^seq, received: unix32(x.disk.Begun(seq))}}
 }
 
-// entryOf makes an event's entry. It looks at nothing that is guarded.
-func (m *memory) entryOf(h *codec.Head) entry {
-	e := entry{waybill: m.hash(h.Waybill), action: h.Time, received: unix32(h.Received)}
-	if h.IsClockless() {
-		e.flags |= entryClockless
+// entryOf makes an event's entry, entryOfHead that of one on disk. They look at
+// nothing that is guarded.
+func (m *memory) entryOf(e *scan.Event) entry {
+	return newEntry(m.hash(e.Waybill), e.ActionTime, e.ReceivedAt, e.Clockless != nil)
+}
+
+func (m *memory) entryOfHead(h *codec.Head) entry {
+	return newEntry(maphash.Bytes(m.seed, h.Waybill), h.Time, h.Received, h.IsClockless())
+}
+
+func newEntry(waybill uint64, action int64, received time.Time, clockless bool) entry {
+	e := entry{waybill: waybill, action: action, received: unix32(received)}
+	if clockless {
+		e.flags = entryClockless
 	}
 	return e
 }
@@ -199,7 +209,7 @@ func (x *Index) Oldest() time.Time {
 		if first.seq, ok = m.all.next(anyPending, 0); !ok {
 			return
 		}
-		if e := m.get(first.seq); e != nil {
+		if e := m.entries[first.seq]; e != nil {
 			first.entry, known = *e, true
 		} else if m.oldest.seq == first.seq {
 			first, known = m.oldest, true
@@ -230,15 +240,15 @@ func (x *Index) ResolveClocks() error {
 	var seqs []uint64
 	x.locked(func(m *memory) {
 		for _, seq := range m.all.list(anyHeld, 0, maxSeq, -1) {
-			if m.get(seq).flags&entryClockless != 0 {
+			if m.entries[seq].flags&entryClockless != 0 {
 				seqs = append(seqs, seq)
 			}
 		}
 	})
 	_, err := x.disk.Heads(seqs, func(seq uint64, h *codec.Head) error {
-		now := x.memory.entryOf(h)
+		now := x.memory.entryOfHead(h)
 		x.locked(func(m *memory) {
-			if e := m.get(seq); e != nil && now.flags&entryClockless == 0 {
+			if e := m.entries[seq]; e != nil && now.flags&entryClockless == 0 {
 				e.received, e.action = now.received, now.action
 				e.flags &^= entryClockless
 			}

@@ -19,6 +19,11 @@ func (d fakeDisk) head(seq uint64) *codec.Head {
 	return &codec.Head{Waybill: []byte(d[seq-1]), Time: at, Received: time.Unix(at, 0)}
 }
 
+func (d fakeDisk) add(x *Index, seq uint64) {
+	h := d.head(seq)
+	x.Add([]Added{{seq, &scan.Event{Waybill: d[seq-1], ActionTime: h.Time, ReceivedAt: h.Received}}})
+}
+
 func (d fakeDisk) Heads(seqs []uint64, fn func(uint64, *codec.Head) error) (bad []uint64, err error) {
 	for _, seq := range seqs {
 		if err := fn(seq, d.head(seq)); err != nil {
@@ -46,7 +51,7 @@ func (d fakeDisk) Find(ids []scan.WaybillID, from, to uint64, holds func(first, 
 func newIndex(d fakeDisk) *Index {
 	x := New(d, 16, time.Now)
 	for i := range d {
-		x.Add(uint64(i+1), d.head(uint64(i+1)))
+		d.add(x, uint64(i+1))
 	}
 	x.Rise(uint64(len(d)), nil)
 	return x
@@ -57,13 +62,13 @@ func newIndex(d fakeDisk) *Index {
 func TestPagedHeadEndsMeanwhile(t *testing.T) {
 	d := fakeDisk{"X", "W", "W", "W"}
 	x := New(d, 16, time.Now)
-	x.Add(1, d.head(1))
+	d.add(x, 1)
 	x.locked(func(m *memory) { // as if the window were full
 		m.shelve(1)
 		m.low = 1
 	})
 	for seq := uint64(2); seq <= 4; seq++ {
-		x.Add(seq, d.head(seq))
+		d.add(x, seq)
 	}
 	x.Rise(4, nil)
 	var heads []unverified
@@ -75,7 +80,7 @@ func TestPagedHeadEndsMeanwhile(t *testing.T) {
 	if taken := x.Reserve([]event.Settlement{{Seq: 2, Outcome: event.Superseded}}); len(taken) != 1 {
 		t.Fatalf("reserved %v", taken)
 	}
-	x.End(2, event.Superseded)
+	x.End([]event.Settlement{{Seq: 2, Outcome: event.Superseded}})
 	x.Rise(4, map[uint64]bool{3: true})
 	if err := x.verify(heads); err != nil {
 		t.Fatal(err)
@@ -100,7 +105,7 @@ func TestPagedNewerWhileItMoves(t *testing.T) {
 	var moving entry
 	x.locked(func(m *memory) {
 		m.shelve(3) // something is on disk only all the while
-		moving = *m.get(2)
+		moving = *m.entries[2]
 	})
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {

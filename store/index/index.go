@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
-	"scanrelay/store/codec"
 	"scanrelay/store/event"
 )
 
@@ -34,16 +33,24 @@ func New(disk Disk, size int, now func() time.Time) *Index {
 	return &Index{disk: disk, now: now, pushable: make(chan struct{}, 1), memory: newMemory(size)}
 }
 
-// locked runs fn on what is in memory at this moment.
+// locked runs fn on what is in memory.
 func (x *Index) locked(fn func(m *memory)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.memory.now = x.now()
 	fn(x.memory)
 	if x.memory.woken {
 		x.memory.woken = false
 		x.signal()
 	}
+}
+
+// timed does so at this moment, for what looks at the clock.
+func (x *Index) timed(fn func(m *memory)) {
+	now := x.now()
+	x.locked(func(m *memory) {
+		m.now = now
+		fn(m)
+	})
 }
 
 func (x *Index) signal() {
@@ -56,29 +63,42 @@ func (x *Index) signal() {
 // Pushable receives when Lease may find more than it did before.
 func (x *Index) Pushable() <-chan struct{} { return x.pushable }
 
-// Add makes a new event pending.
-func (x *Index) Add(seq uint64, h *codec.Head) {
-	x.locked(func(m *memory) { m.add(seq, m.entryOf(h)) })
+// Added is a new event and its number.
+type Added struct {
+	Seq   uint64
+	Event *scan.Event
 }
 
-// End takes out an event that ended, with its lease. A dead letter is kept by
-// its number.
-func (x *Index) End(seq uint64, outcome event.State) {
+// Add makes new events pending.
+func (x *Index) Add(events []Added) {
 	x.locked(func(m *memory) {
-		m.remove(seq)
-		m.undead(seq)
-		if outcome == event.Dead {
-			m.dead[seq] = struct{}{}
+		for _, e := range events {
+			m.add(e.Seq, m.entryOf(e.Event))
+		}
+	})
+}
+
+// End takes out events that ended, with their leases. Dead letters are kept by
+// number.
+func (x *Index) End(ended []event.Settlement) {
+	x.locked(func(m *memory) {
+		for i := range ended {
+			seq := ended[i].Seq
+			m.remove(seq)
+			m.undead(seq)
+			if ended[i].Outcome == event.Dead {
+				m.dead[seq] = struct{}{}
+			}
 		}
 	})
 }
 
 // Requeue makes a dead letter pending that was put back at a moment; later is
 // what was stored after it for its waybill.
-func (x *Index) Requeue(seq uint64, h *codec.Head, at time.Time, later event.Later) {
+func (x *Index) Requeue(seq uint64, e *scan.Event, at time.Time, later event.Later) {
 	x.locked(func(m *memory) {
 		m.undead(seq)
-		m.add(seq, m.entryOf(h))
+		m.add(seq, m.entryOf(e))
 		m.learn(seq, func(a *attempt) { a.retriedAt, a.later = at, later })
 	})
 }
@@ -177,7 +197,7 @@ func (x *Index) Attempt(seq uint64) (n int, due time.Time, ok bool) {
 // First returns the first held event of a waybill, 0 if there is none, and
 // whether it is sure that none is pending before it.
 func (x *Index) First(id scan.WaybillID) (seq uint64, sure bool) {
-	h := x.memory.hash([]byte(id))
+	h := x.memory.hash(id)
 	x.locked(func(m *memory) {
 		w := m.waybills[h]
 		seq, sure = w.head, w.is(waybillVerified)
@@ -218,7 +238,7 @@ func (x *Index) Watermark() (seq uint64) {
 // Rise moves the watermark up. What it passes may be leased, or waits for
 // waybill data where waits says so.
 func (x *Index) Rise(upTo uint64, waits map[uint64]bool) {
-	x.locked(func(m *memory) { m.rise(upTo, waits) })
+	x.timed(func(m *memory) { m.rise(upTo, waits) })
 }
 
 // Fall moves the watermark down, since the centre lost what is above, and
@@ -234,7 +254,7 @@ func (x *Index) Fall(to uint64) (fell bool) {
 // TakeUnsaved takes notes of attempts that are to be written with the next
 // commit, which weigh no more than limit, but one at least.
 func (x *Index) TakeUnsaved(limit int, weight func(*event.Note) int) (notes []event.Note) {
-	x.locked(func(m *memory) { notes = m.takeUnsaved(limit, weight) })
+	x.timed(func(m *memory) { notes = m.takeUnsaved(limit, weight) })
 	return notes
 }
 
@@ -244,4 +264,4 @@ func (x *Index) Unsave(seqs []uint64) {
 }
 
 // UnsaveAll has everything written that a clean stop should not forget.
-func (x *Index) UnsaveAll() { x.locked((*memory).unsaveAll) }
+func (x *Index) UnsaveAll() { x.timed((*memory).unsaveAll) }

@@ -15,11 +15,18 @@ func (x *Index) Reset(watermark uint64) {
 	})
 }
 
-// Load takes back at a start what the disk says of an event: it is pending.
-func (x *Index) Load(seq uint64) { x.locked(func(m *memory) { m.pend(seq) }) }
-
-// LoadDead takes a dead letter back.
-func (x *Index) LoadDead(seq uint64) { x.locked(func(m *memory) { m.dead[seq] = struct{}{} }) }
+// Load takes back at a start what the disk says: which events are pending, and
+// which are dead letters.
+func (x *Index) Load(pending, dead []uint64) {
+	x.locked(func(m *memory) {
+		for _, seq := range pending {
+			m.pend(seq)
+		}
+		for _, seq := range dead {
+			m.dead[seq] = struct{}{}
+		}
+	})
+}
 
 // LoadRetried says when a pending event was put back as a dead letter.
 func (x *Index) LoadRetried(seq uint64, at time.Time) {
@@ -32,7 +39,7 @@ func (x *Index) LoadRetried(seq uint64, at time.Time) {
 
 // LoadAttempt takes back a note of attempts made for a pending event.
 func (x *Index) LoadAttempt(n *event.Note) {
-	x.locked(func(m *memory) {
+	x.timed(func(m *memory) {
 		if m.all.has(setPending, n.Seq) {
 			m.recall(n)
 		}

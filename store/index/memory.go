@@ -4,19 +4,20 @@ import (
 	"hash/maphash"
 	"time"
 
+	"scanrelay/agent/scan"
 	"scanrelay/store/event"
 )
 
 // memory is what an Index holds, guarded by its lock. The census knows all
 // pending events by number. Of a bounded part, the oldest to be pushed and the
-// youngest, the table has entries; the others are on disk and brought in when
+// youngest, there are entries; the others are on disk and brought in when
 // their turn comes (window.go). The events of a waybill that are held form a
 // chain in sequence order, of which only the first may be leased; a waybill is
 // ready when that one may be leased now, and stands in the order of its last
 // event.
 type memory struct {
-	table
 	all      census
+	entries  map[uint64]*entry // by number
 	waybills map[uint64]waybill
 	leases   map[uint64]lease    // by number
 	claims   event.Lease         // the last one given
@@ -39,6 +40,23 @@ type memory struct {
 	woken     bool  // a waybill became ready since this was last cleared
 }
 
+// entry is one pending event.
+type entry struct {
+	waybill  uint64 // keyed hash of the waybill number
+	action   int64  // action_time
+	received uint32 // unix seconds
+	// The neighbours in the waybill's chain, as distances; 0: none. A store
+	// never holds 2³² numbers at a time.
+	prev, next uint32
+	flags      uint8
+}
+
+// Flags of an entry.
+const (
+	entryTried     = 1 << iota // memory.attempts knows more about it
+	entryClockless             // its times are provisional
+)
+
 // waybill is the chain of one waybill; there may be as many as events are held,
 // so it is kept small.
 type waybill struct {
@@ -50,7 +68,7 @@ type waybill struct {
 // Flags of a waybill.
 const (
 	waybillLeased    = 1 << iota // one of its events is leased; leasedOf says which
-	waybillReady                 // the bit of its last event is set
+	waybillReady                 // its last event is in setReady
 	waybillVerified              // no pending event of it before its head is on disk only
 	waybillVerifying             // somebody is looking whether there is one
 )
@@ -68,7 +86,7 @@ func (w *waybill) set(flag uint8, on bool) {
 
 func newMemory(windowSize int) *memory {
 	return &memory{
-		waybills: map[uint64]waybill{}, leases: map[uint64]lease{}, leasedOf: map[uint64]uint64{},
+		entries: map[uint64]*entry{}, waybills: map[uint64]waybill{}, leases: map[uint64]lease{}, leasedOf: map[uint64]uint64{},
 		attempts: map[uint64]attempt{}, dead: map[uint64]struct{}{}, claimed: map[uint64]struct{}{}, seed: maphash.MakeSeed(),
 		window: window{size: windowSize, low: 1, high: 1},
 	}
@@ -77,7 +95,7 @@ func newMemory(windowSize int) *memory {
 // hash returns the key of a waybill. Two waybills with one hash, which would
 // be chance of 1 in 2⁶⁴ for any pair, share a chain: they only wait for each
 // other.
-func (m *memory) hash(waybill []byte) uint64 { return maphash.Bytes(m.seed, waybill) }
+func (m *memory) hash(id scan.WaybillID) uint64 { return maphash.String(m.seed, string(id)) }
 
 // undead takes a dead letter out.
 func (m *memory) undead(seq uint64) {
@@ -85,12 +103,12 @@ func (m *memory) undead(seq uint64) {
 	delete(m.claimed, seq)
 }
 
-// edit changes one waybill through fn and keeps its ready bit right.
+// edit changes one waybill through fn and keeps right whether it is ready.
 func (m *memory) edit(h uint64, fn func(w *waybill)) {
 	w := m.waybills[h]
 	was := w.is(waybillReady)
 	if was {
-		m.setReady(w.tail(), false)
+		m.all.del(setReady, w.tail())
 	}
 	head := w.head
 	fn(&w)
@@ -105,7 +123,7 @@ func (m *memory) edit(h uint64, fn func(w *waybill)) {
 	ready := m.leasable(&w)
 	w.set(waybillReady, ready)
 	if ready {
-		m.setReady(w.tail(), true)
+		m.all.add(setReady, w.tail())
 		m.woken = m.woken || !was
 	}
 	m.waybills[h] = w
@@ -120,11 +138,17 @@ func (m *memory) here(seq uint64) bool {
 	return !m.all.has(setPending, seq) || m.all.has(setHeld, seq)
 }
 
+// firstReady and lastReady return the last events of the ready waybills at either
+// end.
+func (m *memory) firstReady() (uint64, bool) { return m.all.next(anyReady, 0) }
+
+func (m *memory) lastReady() (uint64, bool) { return m.all.prev(anyReady, maxSeq) }
+
 func (m *memory) leasable(w *waybill) bool {
 	if w.head > m.watermark || w.is(waybillLeased|waybillVerifying) {
 		return false
 	}
-	if m.get(w.head).flags&entryTried == 0 {
+	if m.entries[w.head].flags&entryTried == 0 {
 		return true
 	}
 	return m.attempts[w.head].at.IsZero()
@@ -172,7 +196,7 @@ func (m *memory) hold(seq uint64, e entry, near uint64) {
 
 // shelve takes a pending event out of memory; it stays on disk.
 func (m *memory) shelve(seq uint64) {
-	h := m.get(seq).waybill
+	h := m.entries[seq].waybill
 	m.all.del(setHeld, seq)
 	m.holds(seq, -1)
 	m.edit(h, func(w *waybill) { m.unlink(w, seq) })
@@ -188,24 +212,18 @@ func (m *memory) remove(seq uint64) {
 	if seq > m.watermark {
 		m.unsynced--
 	}
-	e := m.get(seq)
-	if e != nil {
+	if e := m.entries[seq]; e != nil {
 		m.holds(seq, -1)
+		m.edit(e.waybill, func(w *waybill) {
+			if m.leasedOf[e.waybill] == seq {
+				m.unlease(e.waybill, w)
+			}
+			m.unlink(w, seq)
+		})
 	}
-	m.all.del(setHeld, seq)
-	m.all.del(setWaiting, seq)
-	m.all.del(setCooling, seq)
-	m.all.del(setPending, seq)
-	if e == nil {
-		return
+	for s := numSets; s > 0; s-- { // pending last
+		m.all.del(s-1, seq)
 	}
-	h := e.waybill
-	m.edit(h, func(w *waybill) {
-		if m.leasedOf[h] == seq {
-			m.unlease(h, w)
-		}
-		m.unlink(w, seq)
-	})
 }
 
 // rise moves the watermark up. The events passed go to to_push, or where waits
@@ -226,7 +244,7 @@ func (m *memory) rise(upTo uint64, waits map[uint64]bool) {
 		}
 	}
 	for seq, ok := m.all.nextIn(anyHeld, from, upTo); ok; seq, ok = m.all.nextIn(anyHeld, seq+1, upTo) {
-		m.edit(m.get(seq).waybill, func(*waybill) {})
+		m.edit(m.entries[seq].waybill, func(*waybill) {})
 	}
 	if m.shelved() > 0 {
 		m.woken = true
@@ -249,7 +267,7 @@ func (m *memory) fall(to uint64) {
 	m.unsynced += m.all.countIn(anyPending, to+1, old)
 	m.heldUnsynced += m.all.countIn(anyHeld, to+1, old)
 	for seq, ok := m.all.nextIn(anyHeld, to+1, old); ok; seq, ok = m.all.nextIn(anyHeld, seq+1, old) {
-		m.edit(m.get(seq).waybill, func(*waybill) {})
+		m.edit(m.entries[seq].waybill, func(*waybill) {})
 	}
 }
 
@@ -290,7 +308,7 @@ func (m *memory) state(seq uint64) event.State {
 func (m *memory) newer(h, seq uint64) (t event.Later) {
 	w := m.waybills[h]
 	for s := w.tail(); s > seq; s = m.prevOf(s) {
-		t.Add(m.get(s).action)
+		t.Add(m.entries[s].action)
 	}
 	return t
 }
@@ -300,7 +318,7 @@ func (m *memory) learn(seq uint64, fn func(a *attempt)) {
 	a := m.attempts[seq]
 	fn(&a)
 	m.attempts[seq] = a
-	if e := m.get(seq); e != nil {
+	if e := m.entries[seq]; e != nil {
 		e.flags |= entryTried
 	}
 }

@@ -43,7 +43,7 @@ func (x *Index) WakeEvents(seqs ...uint64) {
 func (x *Index) Park(records []event.Record) (missing []uint64, err error) {
 	var parked []scan.WaybillID
 	elsewhere := false
-	x.locked(func(m *memory) {
+	x.timed(func(m *memory) {
 		for i := range records {
 			seq := records[i].ID.Seq
 			if !m.leased(seq, records[i].Lease) {
@@ -69,7 +69,7 @@ func (x *Index) parkShelved(ids []scan.WaybillID) error {
 	}
 	mine := map[uint64]bool{}
 	for _, id := range ids {
-		mine[x.memory.hash([]byte(id))] = true
+		mine[x.memory.hash(id)] = true
 	}
 	list, _, err := x.read(seqs)
 	x.locked(func(m *memory) {
@@ -86,7 +86,7 @@ func (x *Index) parkShelved(ids []scan.WaybillID) error {
 // pending ones, and for a dead letter that was put back also those that were
 // finished by then.
 func (x *Index) Newer(id scan.WaybillID, seq uint64) (t event.Later, err error) {
-	h := x.memory.hash([]byte(id))
+	h := x.memory.hash(id)
 	var seqs []uint64
 	elsewhere := false
 	look := func(m *memory) {

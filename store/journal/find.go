@@ -36,11 +36,21 @@ func (j *Journal) Find(ids []scan.WaybillID, from, to uint64, holds func(first, 
 		seqs = append(seqs, some...)
 	}
 	// Last, since what is in a segment may be carried away meanwhile.
-	hashes := j.hashes(ids)
-	seqs = append(seqs, j.carriedWhere(func(_ uint64, c carriedEvent) bool { return hashes[c.waybill] })...)
+	seqs = append(seqs, j.carriedOf(ids)...)
 	slices.Sort(seqs)
 	seqs = slices.Compact(seqs)
 	return slices.DeleteFunc(seqs, func(seq uint64) bool { return seq < from || seq > to }), nil
+}
+
+// carriedOf lists the carried events of waybills.
+func (j *Journal) carriedOf(ids []scan.WaybillID) []uint64 {
+	var hashes map[uint64]bool
+	return j.carriedWhere(func(_ uint64, c carriedEvent) bool {
+		if hashes == nil {
+			hashes = j.hashes(ids)
+		}
+		return hashes[c.waybill]
+	})
 }
 
 // registered lists the numbers of the events in a segment that are of waybills;

@@ -13,7 +13,6 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"scanrelay/agent/scan"
-	"scanrelay/store/codec"
 	"scanrelay/store/crypt"
 	"scanrelay/store/event"
 	"scanrelay/store/format"
@@ -200,14 +199,11 @@ func (j *Journal) NextSeq() uint64 {
 	return j.state.NextSeq
 }
 
-// ResolveHead gives the head of a clockless event its times, if its clock is
-// known by now.
-func (j *Journal) ResolveHead(h *codec.Head, seq uint64) {
-	if h.IsClockless() {
-		j.mu.RLock()
-		defer j.mu.RUnlock()
-		j.state.ResolveHead(h, seq)
-	}
+// Resolve gives a clockless event its times, if its clock is known by now.
+func (j *Journal) Resolve(e *scan.Event, seq uint64) {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	j.state.Resolve(e, seq)
 }
 
 // Begun returns a moment before an event was stored; zero: it is not known.

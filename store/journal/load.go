@@ -19,8 +19,8 @@ import (
 type Loader interface {
 	// Reset forgets everything, and sets the watermark.
 	Reset(watermark uint64)
-	Load(seq uint64)     // it is pending
-	LoadDead(seq uint64) // it is a dead letter
+	// Load says what is pending, and which are dead letters.
+	Load(pending, dead []uint64)
 	// LoadRetried says when a pending event was put back as a dead letter,
 	// LoadAttempt what attempts were made for one.
 	LoadRetried(seq uint64, at time.Time)
@@ -124,6 +124,8 @@ type loader struct {
 	carried map[uint64]*carriedOne // events that live in a later segment
 	retried map[uint64]time.Time   // dead letters that were put back
 	tried   map[uint64]event.Note  // attempts made for what is pending
+
+	pending, dead []uint64 // what was counted and not given on yet
 }
 
 // fate is how an event ended; 0: it is pending.
@@ -150,10 +152,13 @@ func (l *loader) load() error {
 				l.count(s, seq, f)
 			}
 		}
+		delete(l.fates, s)
+		l.give()
 	}
 	for seq, c := range l.carried {
 		l.count(c.segment, seq, c.fate)
 	}
+	l.give()
 	for _, s := range l.j.segments {
 		l.j.totals.Add(&s.totals)
 	}
@@ -272,13 +277,19 @@ func (l *loader) count(s *segment, seq uint64, f fate) {
 	}
 	switch f {
 	case 0:
-		l.into.Load(seq)
+		l.pending = append(l.pending, seq)
 		return
 	case event.Dead:
-		l.into.LoadDead(seq)
+		l.dead = append(l.dead, seq)
 	}
 	s.totals.Outcome[f]++
 	if seq > l.j.state.Watermark {
 		l.j.rewound = max(l.j.rewound, seq)
 	}
+}
+
+// give hands on what was counted.
+func (l *loader) give() {
+	l.into.Load(l.pending, l.dead)
+	l.pending, l.dead = l.pending[:0], l.dead[:0]
 }

@@ -94,7 +94,11 @@ func (j *Journal) Heads(seqs []uint64, fn func(seq uint64, h *codec.Head) error)
 		if err != nil {
 			return err
 		}
-		j.ResolveHead(&h, seq)
+		if h.IsClockless() {
+			j.mu.RLock()
+			j.state.ResolveHead(&h, seq)
+			j.mu.RUnlock()
+		}
 		return fn(seq, &h)
 	})
 }
