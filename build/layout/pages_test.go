@@ -172,37 +172,6 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
-// TestCitedSectionsExist holds what comments cite, "wechat/README.md, Frame",
-// against the headings and the paragraphs' bold beginnings of that page.
-func TestCitedSectionsExist(t *testing.T) {
-	wrapped := regexp.MustCompile(`\n\s*// ?`)
-	cited := regexp.MustCompile(`([a-z][\w/]*/README\.md), ([A-Za-z][\w' ]*[\w'])`)
-	titles := regexp.MustCompile(`(?m)^#+ (.*)$|\*\*([^*]+)\.\*\*`)
-	found := 0
-	for _, f := range readTree(t) {
-		if f.pkg == "build/layout" {
-			continue
-		}
-		source, err := os.ReadFile(root + "/" + f.path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range cited.FindAllStringSubmatch(wrapped.ReplaceAllString(string(source), " "), -1) {
-			page, err := os.ReadFile(root + "/" + m[1])
-			known := slices.ContainsFunc(titles.FindAllStringSubmatch(string(page), -1), func(title []string) bool {
-				return m[2] == title[1]+title[2]
-			})
-			if err != nil || !known {
-				t.Errorf("%s cites %s, %s, which there is not", f.path, m[1], m[2])
-			}
-			found++
-		}
-	}
-	if found < 10 {
-		t.Errorf("found %d citations: are they read?", found)
-	}
-}
-
 // headings returns the anchors of a text's headings, as code hosts make them.
 func headings(text string) (anchors []string) {
 	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(text, -1) {
