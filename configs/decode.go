@@ -172,37 +172,38 @@ func scalarParser(v reflect.Value) func(string) error {
 			return err
 		}
 	}
-	switch v.Kind() {
-	case reflect.String:
-		return func(s string) error { v.SetString(s); return nil }
-	case reflect.Int:
-		return func(s string) error {
-			x, err := strconv.ParseInt(strings.TrimSpace(s), 10, 32)
-			if err != nil {
-				return fmt.Errorf("%q is no whole number", s)
-			}
-			v.SetInt(x)
-			return nil
-		}
-	case reflect.Float64:
-		return func(s string) error {
-			x, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
-			if err != nil || x != x || x > 1e12 || x < -1e12 {
-				return fmt.Errorf("%q is no number", s)
-			}
-			v.SetFloat(x)
-			return nil
-		}
-	case reflect.Bool:
-		return func(s string) error {
-			if s != "true" && s != "false" {
-				return fmt.Errorf("%q is neither true nor false", s)
-			}
-			v.SetBool(s == "true")
-			return nil
-		}
+	if set, ok := kinds[v.Kind()]; ok {
+		return func(s string) error { return set(v, s) }
 	}
 	return nil
+}
+
+// kinds set a value of a basic kind from its text.
+var kinds = map[reflect.Kind]func(reflect.Value, string) error{
+	reflect.String: func(v reflect.Value, s string) error { v.SetString(s); return nil },
+	reflect.Int: func(v reflect.Value, s string) error {
+		x, err := strconv.ParseInt(strings.TrimSpace(s), 10, 32)
+		if err != nil {
+			return fmt.Errorf("%q is no whole number", s)
+		}
+		v.SetInt(x)
+		return nil
+	},
+	reflect.Float64: func(v reflect.Value, s string) error {
+		x, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+		if err != nil || x != x || x > 1e12 || x < -1e12 {
+			return fmt.Errorf("%q is no number", s)
+		}
+		v.SetFloat(x)
+		return nil
+	},
+	reflect.Bool: func(v reflect.Value, s string) error {
+		if s != "true" && s != "false" {
+			return fmt.Errorf("%q is neither true nor false", s)
+		}
+		v.SetBool(s == "true")
+		return nil
+	},
 }
 
 func kindName(v reflect.Value) string {

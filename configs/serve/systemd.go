@@ -6,6 +6,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -34,8 +35,31 @@ func NewNotifier(env []string, logger *slog.Logger) *Notifier {
 	return n
 }
 
-// Tell sends one state, as READY=1.
-func (n *Notifier) Tell(state string) {
+// Accompany tells systemd that the service is ready, alive and, once ctx ends,
+// stopping, until end is called. live says why it is not alive; nil if it is.
+func (n *Notifier) Accompany(ctx context.Context, ready <-chan struct{}, live func() error) (end func()) {
+	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var side sync.WaitGroup
+	side.Go(func() {
+		select {
+		case <-ready:
+			n.tell("READY=1")
+			n.watch(watch, live)
+		case <-watch.Done():
+		}
+	})
+	side.Go(func() {
+		select {
+		case <-ctx.Done():
+			n.tell("STOPPING=1")
+		case <-watch.Done():
+		}
+	})
+	return func() { stop(); side.Wait() }
+}
+
+// tell sends one state, as READY=1.
+func (n *Notifier) tell(state string) {
 	if n.socket == "" {
 		return
 	}
@@ -53,8 +77,8 @@ func (n *Notifier) Tell(state string) {
 	}
 }
 
-// Watch keeps systemd's watchdog quiet while live says nil, until ctx is done.
-func (n *Notifier) Watch(ctx context.Context, live func() error) {
+// watch keeps systemd's watchdog quiet while live says nil, until ctx is done.
+func (n *Notifier) watch(ctx context.Context, live func() error) {
 	if n.socket == "" || n.interval == 0 {
 		return
 	}
@@ -69,7 +93,7 @@ func (n *Notifier) Watch(ctx context.Context, live func() error) {
 				n.logger.Error("watchdog withheld", "error", err)
 				continue
 			}
-			n.Tell("WATCHDOG=1")
+			n.tell("WATCHDOG=1")
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
-	"sync"
 
 	"scanrelay/agent"
 	"scanrelay/agent/cmd/cli"
@@ -101,47 +100,17 @@ func listenAgent(cfg *configs.Agent) (ls agent.Listeners, err error) {
 	return ls, err
 }
 
-// serve runs a role as a service: systemd hears when it is ready, alive and
-// stopping; a SIGHUP reloads or does nothing.
+// serve runs a role as a service: systemd hears how it is doing, and a SIGHUP
+// reloads or does nothing.
 func (a *app) serve(ctx context.Context, logger *slog.Logger, ready <-chan struct{}, live func() error, run func(context.Context) error) error {
-	systemd := serve.NewNotifier(a.Env, logger)
-	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
-	hangup, release := hangups()
-	var side sync.WaitGroup
-	defer func() {
-		stop()
-		release()
-		side.Wait()
-	}()
-	side.Go(func() {
-		select {
-		case <-ready:
-			systemd.Tell("READY=1")
-			systemd.Watch(watch, live)
-		case <-watch.Done():
+	defer serve.NewNotifier(a.Env, logger).Accompany(ctx, ready, live)()
+	defer hangups(func() {
+		if a.reload == nil {
+			logger.Warn("SIGHUP: the configuration is not reloaded; restart to use a changed one")
+			return
 		}
-	})
-	side.Go(func() {
-		for {
-			select {
-			case <-hangup:
-				if a.reload == nil {
-					logger.Warn("SIGHUP: the configuration is not reloaded; restart to use a changed one")
-					continue
-				}
-				a.reload()
-			case <-watch.Done():
-				return
-			}
-		}
-	})
-	side.Go(func() {
-		select {
-		case <-ctx.Done():
-			systemd.Tell("STOPPING=1")
-		case <-watch.Done():
-		}
-	})
+		a.reload()
+	})()
 	return run(ctx)
 }
 

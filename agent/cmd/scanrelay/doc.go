@@ -3,9 +3,9 @@
 //
 // It owns the command line: flags, exit codes, what is printed and how, the
 // listeners, the signals, the notices to systemd. It decides nothing about
-// events; what a subcommand does is in the package it calls. A file per
-// subcommand; run.go holds what all of them go through, command.go and help.go
-// the command tree, which is not cobra's for its size.
+// events; what a subcommand does is in the package it calls, how a command line
+// works in agent/cmd/cli. A file per subcommand; inspect.go holds what those that
+// look into an agent go through.
 //
 // Exit codes: 0 done; 1 it failed, with one clear line on stderr; 2 wrong usage.
 //

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -82,10 +83,25 @@ func signals() (stop context.Context, abort <-chan struct{}, release func()) {
 	}
 }
 
-// hangups returns a channel that receives on SIGHUP, so that a closed terminal
-// or a reload ends no daemon.
-func hangups() (<-chan os.Signal, func()) {
-	ch := make(chan os.Signal, 1)
+// hangups calls do for each SIGHUP until release is called, so that a closed
+// terminal or a reload ends no daemon.
+func hangups(do func()) (release func()) {
+	ch, done := make(chan os.Signal, 1), make(chan struct{})
 	signal.Notify(ch, syscall.SIGHUP)
-	return ch, func() { signal.Stop(ch) }
+	var side sync.WaitGroup
+	side.Go(func() {
+		for {
+			select {
+			case <-ch:
+				do()
+			case <-done:
+				return
+			}
+		}
+	})
+	return func() {
+		signal.Stop(ch)
+		close(done)
+		side.Wait()
+	}
 }

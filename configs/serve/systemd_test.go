@@ -1,4 +1,4 @@
-package main
+package serve
 
 import (
 	"bytes"
@@ -10,9 +10,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"scanrelay/agent/cmd/cli"
-	"scanrelay/configs/serve"
 )
 
 // systemd is a notify socket; read returns the next state it was told.
@@ -26,7 +23,7 @@ func systemd(t *testing.T) (path string, read func() string) {
 	t.Cleanup(func() { _ = conn.Close() })
 	return path, func() string {
 		t.Helper()
-		if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		if err := conn.SetReadDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		b := make([]byte, 100)
@@ -40,13 +37,10 @@ func systemd(t *testing.T) (path string, read func() string) {
 
 func TestSystemdHearsOfTheService(t *testing.T) {
 	path, read := systemd(t)
-	a := &app{IO: cli.IO{Env: []string{"NOTIFY_SOCKET=" + path, "WATCHDOG_USEC=20000"}}}
 	ctx, stop := context.WithCancel(t.Context())
-	ready, ended := make(chan struct{}), make(chan error, 1)
-	go func() {
-		ended <- a.serve(ctx, slog.New(slog.DiscardHandler), ready, func() error { return nil },
-			func(ctx context.Context) error { <-ctx.Done(); return nil })
-	}()
+	ready := make(chan struct{})
+	n := NewNotifier([]string{"NOTIFY_SOCKET=" + path, "WATCHDOG_USEC=20000"}, slog.New(slog.DiscardHandler))
+	end := n.Accompany(ctx, ready, func() error { return nil })
 	close(ready)
 	for _, want := range []string{"READY=1", "WATCHDOG=1", "WATCHDOG=1"} {
 		if got := read(); got != want {
@@ -59,25 +53,23 @@ func TestSystemdHearsOfTheService(t *testing.T) {
 			t.Fatalf("systemd was told %q", got)
 		}
 	}
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
+	end()
 }
 
 // A hung agent must be restarted: systemd must not be told that it is alive.
 func TestWatchdogIsWithheld(t *testing.T) {
 	path, read := systemd(t)
 	var log bytes.Buffer
-	n := serve.NewNotifier([]string{"NOTIFY_SOCKET=" + path, "WATCHDOG_USEC=2000"}, slog.New(slog.NewTextHandler(&log, nil)))
+	n := NewNotifier([]string{"NOTIFY_SOCKET=" + path, "WATCHDOG_USEC=2000"}, slog.New(slog.NewTextHandler(&log, nil)))
 	ctx, cancel := context.WithCancel(t.Context())
 	tries := 0
-	n.Watch(ctx, func() error {
+	n.watch(ctx, func() error {
 		if tries++; tries == 5 {
 			cancel()
 		}
 		return errors.New("hung")
 	})
-	n.Tell("END")
+	n.tell("END")
 	if got := read(); got != "END" {
 		t.Errorf("systemd was told %q while the agent hung", got)
 	}
