@@ -98,14 +98,22 @@ func (d *Decoder) Fail(what string) {
 	d.b = nil
 }
 
-func (d *Decoder) Byte() byte {
-	if len(d.b) == 0 {
+// take returns the next n bytes without copying them; nil if there are fewer.
+func (d *Decoder) take(n uint64) []byte {
+	if n > uint64(len(d.b)) {
 		d.Fail("cut off")
-		return 0
+		return nil
 	}
-	v := d.b[0]
-	d.b = d.b[1:]
+	v := d.b[:n]
+	d.b = d.b[n:]
 	return v
+}
+
+func (d *Decoder) Byte() byte {
+	if b := d.take(1); b != nil {
+		return b[0]
+	}
+	return 0
 }
 
 func (d *Decoder) Uint() uint64 {
@@ -128,27 +136,8 @@ func (d *Decoder) Int() int64 {
 	return v
 }
 
-// bytes returns the next field without copying it.
-func (d *Decoder) bytes() []byte {
-	n := d.Uint()
-	if n > uint64(len(d.b)) {
-		d.Fail("text longer than its record")
-		return nil
-	}
-	v := d.b[:n]
-	d.b = d.b[n:]
-	return v
-}
-
-func (d *Decoder) fixed(n int) []byte {
-	if n > len(d.b) {
-		d.Fail("cut off")
-		return make([]byte, n)
-	}
-	v := d.b[:n]
-	d.b = d.b[n:]
-	return v
-}
+// bytes returns the next text without copying it.
+func (d *Decoder) bytes() []byte { return d.take(d.Uint()) }
 
 func (d *Decoder) Text() string    { return string(d.bytes()) }
 func (d *Decoder) Time() time.Time { return time.UnixMicro(d.Int()).UTC() }

@@ -108,7 +108,7 @@ func decodeHead(d *Decoder) (h Head) {
 	h.Waybill = d.bytes()
 	h.EventID = d.bytes()
 	if h.IsWeak() {
-		h.Weak = scan.WeakKey(d.fixed(len(h.Weak)))
+		copy(h.Weak[:], d.take(uint64(len(h.Weak))))
 	}
 	if h.IsClockless() {
 		h.Boot = d.bytes()
