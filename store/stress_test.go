@@ -42,7 +42,7 @@ func TestStress(t *testing.T) {
 
 func runStress(t *testing.T, seed uint64) {
 	c := newTestClock()
-	s := &stress{T: t, clock: c, n: 1500, over: map[uint64]bool{}, of: map[scan.WaybillID][]uint64{}}
+	s := &stress{T: t, clock: c, n: 800, over: map[uint64]bool{}, of: map[scan.WaybillID][]uint64{}}
 	s.o = open(t, fastDir(t), paged(c, 8+int(seed)%10*8))
 	ctx, stop := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer stop()
