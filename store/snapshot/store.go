@@ -64,7 +64,7 @@ func BadID(id scan.WaybillID) string {
 	return ""
 }
 
-// Batch is one sync of one depot (syncapi, Sequence).
+// Batch is one sync of one depot (uplink/README.md, The sync protocol).
 type Batch struct {
 	Depot   scan.DepotID
 	Epoch   uint64

@@ -80,7 +80,8 @@ func checkSync(req *syncapi.Request) error {
 	return checkNumbers(req)
 }
 
-// checkNumbers holds the request to the rules of syncapi, Sequence.
+// checkNumbers holds the request to the rules of numbers (uplink/README.md, The
+// sync protocol).
 func checkNumbers(req *syncapi.Request) error {
 	last := uint64(0)
 	for i := range req.Events {
