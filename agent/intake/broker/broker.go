@@ -72,7 +72,8 @@ func New(cfg Config, pipe *intake.Pipe) (*Broker, error) {
 	b := &Broker{
 		cfg: cfg, pipe: pipe, log: cfg.Logger, warns: newLimitedLog(cfg.Logger),
 		space: newBudget(cfg.MaxWaiting), closing: make(chan struct{}),
-		connects: limit.New(connectsPerSecond, cfg.MaxClients+halfOpenAllowed, maxLimited),
+		// As many at once as all clients need that come back together behind one router.
+		connects: limit.New(cfg.connects, cfg.MaxClients+halfOpenAllowed, maxLimited),
 	}
 	if cfg.Rate > 0 {
 		b.rates = limit.New(cfg.Rate, max(1, int(cfg.Rate)), maxLimited)

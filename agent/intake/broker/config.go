@@ -25,7 +25,8 @@ type Config struct {
 	HoldFor time.Duration
 	Logger  *slog.Logger
 
-	slow time.Duration // a device that reads nothing for so long is cut; default 10 s
+	slow     time.Duration // a device that reads nothing for so long is cut; default 10 s
+	connects float64       // connections of one address a second in the long run; default 50
 }
 
 // User may log in at the embedded broker.
@@ -48,9 +49,6 @@ const (
 	maxSlowRefusals = 256
 	halfOpenAllowed = 64   // connections beside MaxClients that have not logged in
 	maxLimited      = 4096 // addresses and client ids whose rates are known
-	// Connections of one address: so many a second in the long run, after as many
-	// at once as all clients need that come back together behind one router.
-	connectsPerSecond = 50
 )
 
 func (c *Config) setDefaults() {
@@ -68,6 +66,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.slow <= 0 {
 		c.slow = 10 * time.Second
+	}
+	if c.connects <= 0 {
+		c.connects = 50
 	}
 	if c.HoldFor <= 0 {
 		c.HoldFor = 30 * time.Second
