@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -33,10 +34,13 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	if path := os.Getenv(boltCheck); path != "" {
-		if err := checkWithBolt(path); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	if paths := os.Getenv(boltCheck); paths != "" {
+		for _, path := range filepath.SplitList(paths) {
+			fmt.Println(path)
+			if err := checkWithBolt(path); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
 		}
 		os.Exit(0)
 	}
