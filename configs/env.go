@@ -1,7 +1,7 @@
 package configs
 
 import (
-	"cmp"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -42,91 +42,65 @@ func envName(key string) string {
 // override applies the environment; of several variables those of outer keys
 // come first. A variable of an unknown key is a warning.
 func (d *decoder) override(v reflect.Value, environ []string) {
-	keys := envKeys(v, "")
-	byName := make(map[string]int, len(keys))
-	for i, k := range keys {
-		byName[k.name] = i
-	}
-	type setting struct {
-		order      int
-		name, text string
-	}
-	var settings []setting
+	given := map[string]string{}
 	for _, entry := range environ {
-		name, text, ok := strings.Cut(entry, "=")
-		if !ok || !strings.HasPrefix(name, envPrefix) {
-			continue
+		if name, text, ok := strings.Cut(entry, "="); ok && strings.HasPrefix(name, envPrefix) {
+			given[name] = text
 		}
-		if i, known := byName[name]; known {
-			settings = append(settings, setting{i, name, text})
-			continue
+	}
+	var known []string
+	for _, k := range envKeys(v, "") {
+		known = append(known, k.name)
+		if text, ok := given[k.name]; ok {
+			d.overrideOne(k, text)
+			delete(given, k.name)
 		}
-		names := make([]string, len(keys))
-		for i, k := range keys {
-			names[i] = k.name
-		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
 		d.found = append(d.found, Problem{File: "environment", Key: name, Warning: true,
-			Text: "is ignored: " + nearest.Unknown("variable", name, names)})
+			Text: "is ignored: " + nearest.Unknown("variable", name, known)})
 	}
-	slices.SortStableFunc(settings, func(a, b setting) int {
-		return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.name, b.name))
-	})
-	for _, s := range settings {
-		d.overrideOne(keys[s.order], s.text)
-	}
-	d.bothInEnv(keys)
 }
 
+// overrideOne takes a variable as a value in the file would be; where only an
+// empty text could be meant, it is as if it were not set.
 func (d *decoder) overrideOne(k envKey, text string) {
+	set := scalarParser(k.value)
+	if text == "" && (k.file || set != nil && k.value.Kind() != reflect.String) {
+		return
+	}
 	p := place{file: "environment " + k.name}
 	d.places[k.key] = p
-	if k.file {
-		d.envSecretFile(k, text, p)
-		return
-	}
-	if set := scalarParser(k.value); set != nil {
-		if text == "" && k.value.Kind() != reflect.String {
-			delete(d.places, k.key)
-			return // as an empty value in the file
-		}
+	inner := &decoder{file: p.file, places: d.places, wrong: d.wrong, fixed: &p}
+	switch {
+	case k.file:
+		inner.readSecret(text, k.value, k.key, p)
+	case set != nil:
 		if err := set(text); err != nil {
-			d.fail(p, k.key, "%s", err)
+			inner.fail(p, k.key, "%s", err)
 		}
-		return
+	default:
+		if body, _, err := parseYAML([]byte(text)); err != nil {
+			inner.fail(p, k.key, "%s", err)
+		} else if body != nil {
+			inner.decode(body, k.value, k.key, 0)
+		}
 	}
-	body, _, err := parseYAML([]byte(text))
-	if err != nil {
-		d.fail(p, k.key, "%s", err)
-		return
-	}
-	if body == nil {
-		return
-	}
-	inner := &decoder{file: p.file, places: d.places, wrong: d.wrong, fixed: &p}
-	inner.decode(body, k.value, k.key, 0)
 	d.found = append(d.found, inner.found...)
 }
 
-func (d *decoder) envSecretFile(k envKey, path string, p place) {
-	if path == "" {
-		delete(d.places, k.key)
-		return
-	}
-	inner := &decoder{file: p.file, places: d.places, wrong: d.wrong, fixed: &p}
-	inner.readSecret(path, k.value, k.key, p)
-	d.found = append(d.found, inner.found...)
-}
-
-// bothInEnv reports secrets whose value and file are both in the environment.
-func (d *decoder) bothInEnv(keys []envKey) {
-	for _, k := range keys {
-		if !k.file {
-			continue
-		}
-		base := strings.TrimSuffix(k.key, "_file")
-		a, b := d.places[base], d.places[k.key]
-		if fromEnv(a) && fromEnv(b) {
-			d.fail(b, k.key, "is set together with %s; keep one of the two", envName(base))
+// bothGiven reports secrets that are given by value and by file, in one place.
+func (d *decoder) bothGiven() {
+	for _, key := range slices.Sorted(maps.Keys(d.places)) {
+		base, isFile := strings.CutSuffix(key, "_file")
+		a, given := d.places[base]
+		b := d.places[key]
+		switch {
+		case !isFile || !given:
+		case fromEnv(a) && fromEnv(b) && a.file != b.file:
+			d.fail(b, key, "is set together with %s; keep one of the two", envName(base))
+		case a.file == b.file:
+			d.fail(b, key, "is given together with %s; keep one of the two", base[strings.LastIndex(base, ".")+1:])
 		}
 	}
 }

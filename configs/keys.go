@@ -114,18 +114,6 @@ func (d *decoder) decodeStruct(n ast.Node, v reflect.Value, key string, depth in
 		}
 		d.fail(p.at, at, "%s", nearest.Unknown("key", p.key, fieldNames(v)))
 	}
-	d.bothGiven(v, key)
-}
-
-// bothGiven reports secrets that are given by value and by file.
-func (d *decoder) bothGiven(v reflect.Value, key string) {
-	for _, name := range fieldNames(v) {
-		at := join(key, name)
-		a, b := d.places[at], d.places[at+"_file"]
-		if isSecret(fieldOf(v, name)) && d.given(at) && d.given(at+"_file") && a.file == b.file {
-			d.fail(b, at+"_file", "is given together with %s; keep one of the two", name)
-		}
-	}
 }
 
 func (d *decoder) secretFile(p pair, field reflect.Value, key string) {

@@ -58,6 +58,7 @@ func load(name string, data []byte, environ []string, into any, check func(*chec
 		d.decode(body, v, "", 0)
 	}
 	d.override(v, environ)
+	d.bothGiven()
 	check(&checker{d, maps.Clone(d.wrong)})
 	d.found.sort()
 	return d.found
