@@ -33,10 +33,7 @@ func SocketPath(dataDir string) (string, error) {
 }
 
 // Client talks to a running agent over its control socket.
-type Client struct {
-	path string
-	http *http.Client
-}
+type Client struct{ http *http.Client }
 
 // Dial finds the agent of a data folder; ErrNotRunning if none answers.
 func Dial(ctx context.Context, dataDir string) (*Client, error) {
@@ -58,7 +55,7 @@ func Dial(ctx context.Context, dataDir string) (*Client, error) {
 		return nil, fmt.Errorf("call the agent: %w", err)
 	}
 	_ = conn.Close() // it was only to see who answers
-	return &Client{path, &http.Client{Transport: &http.Transport{DialContext: dial, ResponseHeaderTimeout: time.Minute}}}, nil
+	return &Client{&http.Client{Transport: &http.Transport{DialContext: dial, ResponseHeaderTimeout: time.Minute}}}, nil
 }
 
 // Close gives up the connections.

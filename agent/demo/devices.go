@@ -8,6 +8,8 @@ import (
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 	"golang.org/x/sync/errgroup"
+
+	"scanrelay/agent/intake/link"
 )
 
 // device is one simulated scanner: a real MQTT client that publishes with QoS 1
@@ -129,17 +131,7 @@ func (d *device) connect(ctx context.Context, broker string) error {
 		SetCleanSession(false).SetKeepAlive(30 * time.Second).SetConnectRetry(true).SetConnectRetryInterval(time.Second).
 		SetMaxReconnectInterval(2 * time.Second)
 	d.client = mqtt.NewClient(o)
-	token := d.client.Connect()
-	select {
-	case <-token.Done():
-		if err := token.Error(); err != nil {
-			return fmt.Errorf("connect scanner %s: %w", d.name, err)
-		}
-		return nil
-	case <-ctx.Done():
-		d.client.Disconnect(0)
-		return ctx.Err()
-	}
+	return told(ctx, d.client.Connect(), "connect scanner "+d.name)
 }
 
 // noiseEvery is how many messages a device sends between two that are no scan.
@@ -208,14 +200,14 @@ func (d *device) next(ctx context.Context) []scanJob {
 // publish publishes with QoS 1 and waits for the acknowledgement: from then on
 // the scan is on the depot's disk. After ctx has ended nothing is known.
 func (d *device) publish(ctx context.Context, payload []byte) error {
-	token := d.client.Publish(d.topic, 1, false, payload)
-	select {
-	case <-token.Done():
-		if err := token.Error(); err != nil {
-			return fmt.Errorf("publish on %s: %w", d.topic, err)
-		}
-		return nil
-	case <-ctx.Done():
-		return nil
+	return told(ctx, d.client.Publish(d.topic, 1, false, payload), "publish on "+d.topic)
+}
+
+// told waits for the answer to what. After ctx has ended nothing is known, and
+// nothing wrong.
+func told(ctx context.Context, token mqtt.Token, what string) error {
+	if err := link.Done(ctx, token); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("%s: %w", what, err)
 	}
+	return nil
 }

@@ -28,11 +28,11 @@ type stop struct {
 
 // parcel is one waybill with its way.
 type parcel struct {
-	waybill  string
-	from, to string
-	data     syncapi.Waybill
-	late     bool // the carrier's system sends its data after the first scan
-	stops    []stop
+	waybill string
+	to      string
+	data    syncapi.Waybill
+	late    bool // the carrier's system sends its data after the first scan
+	stops   []stop
 }
 
 // place is where people live.
@@ -74,7 +74,7 @@ func makeParcels(n int, seed uint64, now int64) []*parcel {
 func makeParcel(i int, r *rand.Rand, now int64) *parcel {
 	home, outlet := places[r.IntN(len(places))], outlets[r.IntN(len(outlets))]
 	p := &parcel{
-		waybill: waybillNumber(i, r), from: "杭州", to: shortCity(home.city), late: i%16 == 7,
+		waybill: waybillNumber(i, r), to: shortCity(home.city), late: i%16 == 7,
 		data: syncapi.Waybill{
 			CreateTime: now - 3600 - int64(r.IntN(20000)),
 			Sender:     person(r, place{province: "浙江省", city: "杭州市", area: outlet.district}),
