@@ -139,13 +139,16 @@ func (q *Quarantine) Each(ctx context.Context, fn func(Entry) error) error {
 	return nil
 }
 
-// part reads entries from a number on, of about a megabyte.
+// partBytes bounds what is read of the quarantine, and replayed, at once.
+const partBytes = 64 << 10
+
+// part reads some entries from a number on.
 func (q *Quarantine) part(from uint64) (part []Entry, err error) {
 	err = boltpage.Guard(func() error {
 		return q.db.View(func(tx *bolt.Tx) error {
 			c := tx.Bucket(BucketRejects).Cursor()
 			bytes := 0
-			for k, v := c.Seek(codec.Key(from)); k != nil && bytes < 1<<20; k, v = c.Next() {
+			for k, v := c.Seek(codec.Key(from)); k != nil && bytes < partBytes; k, v = c.Next() {
 				r, err := Decrypt(q.cipher, k, v)
 				if err != nil {
 					r = scan.Reject{Index: -1, Code: "damaged", Reason: "the entry cannot be read from disk"}

@@ -17,8 +17,11 @@ type Replayed struct {
 	Remaining int // entries that are still not understood, wholly or in part
 }
 
-// replayEvents bounds the events of one commit of a Replay, about.
-const replayEvents = 1000
+// Move takes an entry out of the quarantine; Rest takes its place.
+type Move struct {
+	Seq  uint64
+	Rest []scan.Reject
+}
 
 // Replay gives each entry, the oldest first, to understand, which says what it
 // comes to now; false: nothing better than before. The events of an entry are
@@ -29,91 +32,64 @@ const replayEvents = 1000
 // not looked at.
 //
 // store stores events durably and then has Move make the moves.
-func (q *Quarantine) Replay(ctx context.Context, understand func(Entry) (scan.Batch, bool), store func(scan.Batch, []Move) (scan.Stored, error)) (Replayed, error) {
-	r := replay{understand: understand, store: store}
-	err := r.all(ctx, q, q.now().next)
-	if err != nil {
-		err = fmt.Errorf("replay quarantine: %w", err)
-	}
-	return r.total, err
-}
-
-// replay is a Replay, and what of it is committed next.
-type replay struct {
-	understand func(Entry) (scan.Batch, bool)
-	store      func(scan.Batch, []Move) (scan.Stored, error)
-	total      Replayed
-	batch      scan.Batch
-	moves      []Move
-}
-
-// Move takes an entry out of the quarantine; Rest takes its place.
-type Move struct {
-	Seq  uint64
-	Rest []scan.Reject
-}
-
-// all replays the entries below end.
-func (r *replay) all(ctx context.Context, q *Quarantine, end uint64) error {
-	for next := uint64(0); next < end; {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+func (q *Quarantine) Replay(ctx context.Context, understand func(Entry) (scan.Batch, bool), store func(scan.Batch, []Move) (scan.Stored, error)) (r Replayed, err error) {
+	for next, end := uint64(0), q.now().next; next < end; {
 		part, err := q.part(next)
-		if err != nil || len(part) == 0 {
-			return err
+		if err == nil {
+			err = ctx.Err()
 		}
-		for _, entry := range part {
-			if entry.Seq >= end {
-				break
-			}
-			r.take(entry)
-			if len(r.batch.Events) >= replayEvents {
-				if err := r.commit(); err != nil {
-					return err
-				}
-			}
+		if err == nil && len(part) > 0 {
+			next = part[len(part)-1].Seq + 1
+			batch, moves := r.understood(part, end, understand)
+			err = r.commit(batch, moves, store)
 		}
-		if err := r.commit(); err != nil {
-			return err
+		if err != nil {
+			return r, fmt.Errorf("replay quarantine: %w", err)
 		}
-		next = part[len(part)-1].Seq + 1
+		if len(part) == 0 {
+			break
+		}
 	}
-	return nil
+	return r, nil
 }
 
-func (r *replay) take(e Entry) {
-	r.total.Entries++
-	b, ok := r.understand(e)
-	if !ok || len(b.Events) == 0 && len(b.Rejects) > 0 {
-		r.total.Remaining++
-		return
+// understood returns what the entries below end come to now.
+func (r *Replayed) understood(part []Entry, end uint64, understand func(Entry) (scan.Batch, bool)) (all scan.Batch, moves []Move) {
+	for _, e := range part {
+		if e.Seq >= end {
+			break
+		}
+		r.Entries++
+		b, ok := understand(e)
+		if !ok || len(b.Events) == 0 && len(b.Rejects) > 0 {
+			r.Remaining++
+			continue
+		}
+		all.Events = append(all.Events, b.Events...)
+		all.Ignored += b.Ignored
+		moves = append(moves, Move{e.Seq, b.Rejects})
 	}
-	r.batch.Events = append(r.batch.Events, b.Events...)
-	r.batch.Ignored += b.Ignored
-	r.moves = append(r.moves, Move{e.Seq, b.Rejects})
+	return all, moves
 }
 
-func (r *replay) commit() error {
-	if len(r.moves) == 0 {
+func (r *Replayed) commit(b scan.Batch, moves []Move, store func(scan.Batch, []Move) (scan.Stored, error)) error {
+	if len(moves) == 0 {
 		return nil
 	}
-	batch, moves := r.batch, r.moves
-	r.batch, r.moves = scan.Batch{}, nil
-	stored, err := r.store(batch, moves)
+	stored, err := store(b, moves)
 	if err != nil {
 		return err
 	}
 	for _, m := range moves {
 		if len(m.Rest) > 0 {
-			r.total.Remaining++
+			r.Remaining++
 		} else {
-			r.total.Left++
+			r.Left++
 		}
 	}
-	r.total.Events += stored.Events
-	r.total.Duplicate += stored.Duplicate
-	r.total.Ignored += batch.Ignored
+	r.Events += stored.Events
+	r.Duplicate += stored.Duplicate
+	r.Ignored += b.Ignored
 	return nil
 }
 
