@@ -67,7 +67,7 @@ type board struct {
 	lastID  int
 	phase   string
 	status  control.Status
-	verdict *verdictView
+	result  *resultView
 	samples []sample
 	fresh   delta
 	budget  int

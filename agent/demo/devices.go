@@ -44,8 +44,8 @@ func makeDevices() map[string]*device {
 		add(&device{name: g, topic: "proglove/gateway/" + g + "/scan", batch: 1, encode: encodeProGlove,
 			noise: []byte(`{"api_version":"1.0","event_type":"gateway_state","event_id":"4f7c","gateway_serial":"` + g + `"}`)})
 	}
-	for _, lane := range []string{"RFD40-11", "RFD40-12", "RFD40-13", "RFD40-14"} {
-		add(&device{name: lane, topic: "zebra/DATA/clients/data1event/" + lane, batch: 4, encode: encodeZebra,
+	for _, sorter := range []string{"RFD40-11", "RFD40-12", "RFD40-13", "RFD40-14"} {
+		add(&device{name: sorter, topic: "zebra/DATA/clients/data1event/" + sorter, batch: 4, encode: encodeZebra,
 			noise: []byte(`{"type":"BALANCED_PERFORMANCE","timestamp":"2026-01-01T00:00:00Z","data":{"barcodeData":[]}}`)})
 	}
 	for i, pda := range handhelds {
@@ -173,8 +173,8 @@ func (f *fleet) scan(ctx context.Context, d *device, jobs []scanJob) error {
 	return nil
 }
 
-// linger is how long a device that sends several reads at once waits for more.
-const linger = 250 * time.Millisecond
+// batchDelay is how long a device that sends several reads at once waits for more.
+const batchDelay = 250 * time.Millisecond
 
 // next waits for a scan and, where a message holds several, for more. It
 // returns nil when ctx has ended.
@@ -186,7 +186,7 @@ func (d *device) next(ctx context.Context) []scanJob {
 		case j := <-d.queue:
 			jobs = append(jobs, j)
 			if full == nil && d.batch > 1 {
-				full = time.After(linger)
+				full = time.After(batchDelay)
 			}
 		case <-full:
 			return jobs

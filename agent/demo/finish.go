@@ -45,13 +45,13 @@ func (d *demo) audit(ctx context.Context) []string {
 	return d.ledger.audit(records, answered(d.site.wechat.Pushes(), d.site.wechat.Calls()))
 }
 
-// finish shows the verdict on the page and prints it.
+// finish shows the result on the page and prints it.
 func (d *demo) finish(wrong []string) {
-	v := verdictView{OK: len(wrong) == 0}
+	v := resultView{OK: len(wrong) == 0}
 	if !v.OK {
 		v.Text = wrong[0]
 	}
-	d.board.setVerdict(v)
+	d.board.setResult(v)
 	d.summary("finished")
 	if v.OK {
 		fmt.Fprintln(d.o.Out, "Every scan has exactly one outcome, and WeChat received each pushed one once, in order.")
@@ -91,9 +91,9 @@ func (d *demo) summary(how string) {
 	}
 }
 
-// setVerdict ends the demo on the page.
-func (b *board) setVerdict(v verdictView) {
+// setResult ends the demo on the page.
+func (b *board) setResult(v resultView) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.phase, b.verdict, b.fresh.rows = "done", &v, true
+	b.phase, b.result, b.fresh.rows = "done", &v, true
 }

@@ -24,7 +24,7 @@ type frame struct {
 	Cards   []card          `json:"cards,omitempty"`
 	Rows    []row           `json:"rows,omitempty"`
 	Samples []sample        `json:"samples,omitempty"` // full: all; else the newest
-	Verdict *verdictView    `json:"verdict,omitempty"`
+	Result  *resultView     `json:"result,omitempty"`
 	CanCut  bool            `json:"can_cut"`
 	Bye     bool            `json:"bye,omitempty"` // the last frame
 }
@@ -71,7 +71,7 @@ type row struct {
 	Nodes   [][2]int `json:"nodes"`
 }
 
-type verdictView struct {
+type resultView struct {
 	OK   bool   `json:"ok"`
 	Text string `json:"text"`
 }
@@ -103,7 +103,7 @@ func (b *board) full(start time.Time, link linkView) frame {
 
 func (b *board) state(start time.Time, link linkView) frame {
 	f := frame{
-		T: b.now().Sub(start).Milliseconds(), Phase: b.phase, Link: link, Verdict: b.verdict,
+		T: b.now().Sub(start).Milliseconds(), Phase: b.phase, Link: link, Result: b.result,
 		Parcels: parcelCount{len(b.views), b.begun, b.ended},
 		Outcome: outcomeCount{Pushed: b.reached[pushed], NotBound: b.others[store.NotBound], Superseded: b.others[store.Superseded]},
 		Wait:    b.status.Pending,

@@ -36,7 +36,7 @@ type parcel struct {
 }
 
 // place is where people live.
-type place struct{ province, city, area, lane, next string }
+type place struct{ province, city, area, sorter, next string }
 
 var places = []place{
 	{"上海市", "上海市", "浦东新区", "RFD40-11", "上海浦东转运中心"},
@@ -87,7 +87,7 @@ func makeParcel(i int, r *rand.Rand, now int64) *parcel {
 	}
 	add(100001, "【"+outlet.name+"】已收件", outlet.dock)
 	add(200001, "快件到达 【杭州转运中心】", gloves[r.IntN(len(gloves))])
-	add(200001, "【杭州转运中心】已发出,准备发往【"+home.next+"】", home.lane)
+	add(200001, "【杭州转运中心】已发出,准备发往【"+home.next+"】", home.sorter)
 	pda := handhelds[r.IntN(len(handhelds))]
 	courier := person(r, home)
 	add(300002, fmt.Sprintf("派件中,派件人:%s,电话%s", courier.Name, courier.Phone), pda).courier = courier

@@ -106,7 +106,7 @@ func (d *demo) wechatOptions() fake.Options {
 	return fake.Options{OnPush: d.board.message, OnLookup: d.board.lookedUp}
 }
 
-// course is the demo's own course: waybill data, scanning, draining, verdict.
+// course is the demo's own course: waybill data, scanning, draining, result.
 // It is cut short when ctx ends, which is no error, or when a part fails.
 func (d *demo) course(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)

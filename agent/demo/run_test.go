@@ -27,6 +27,6 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(out.String(), "exactly one outcome") {
-		t.Error("no verdict was printed")
+		t.Error("no result was printed")
 	}
 }

@@ -63,7 +63,7 @@ function show(f) {
 
 // mood returns the banner's tone, its sentence and the number beside it.
 function mood(f) {
-  if (f.phase === 'done') return f.verdict.ok ? ['done', t('done')] : ['bad', `${t('failed')} ${f.verdict.text}`];
+  if (f.phase === 'done') return f.result.ok ? ['done', t('done')] : ['bad', `${t('failed')} ${f.result.text}`];
   if (gone) return ['gone', t('lost')];
   if (f.phase === 'starting') return ['busy', t('starting')];
   if (!f.link.up) return ['cut', t('down'), t('downMore', number(waiting(f)), Math.ceil((f.link.back || 0) / 1000))];
