@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"crypto/tls"
 	"log/slog"
 	"time"
@@ -52,28 +53,12 @@ const (
 )
 
 func (c *Config) setDefaults() {
-	if c.MaxPacket <= 0 {
-		c.MaxPacket = 256 << 10
-	}
-	if c.MaxClients <= 0 {
-		c.MaxClients = 1000
-	}
-	if c.MaxWaiting <= 0 {
-		c.MaxWaiting = 32 << 20
-	}
-	if c.Hold <= 0 {
-		c.Hold = 512
-	}
-	if c.slow <= 0 {
-		c.slow = 10 * time.Second
-	}
-	if c.connects <= 0 {
-		c.connects = 50
-	}
-	if c.HoldFor <= 0 {
-		c.HoldFor = 30 * time.Second
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.MaxPacket = cmp.Or(max(c.MaxPacket, 0), 256<<10)
+	c.MaxClients = cmp.Or(max(c.MaxClients, 0), 1000)
+	c.MaxWaiting = cmp.Or(max(c.MaxWaiting, 0), 32<<20)
+	c.Hold = cmp.Or(max(c.Hold, 0), 512)
+	c.HoldFor = cmp.Or(max(c.HoldFor, 0), 30*time.Second)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.slow = cmp.Or(c.slow, 10*time.Second)
+	c.connects = cmp.Or(c.connects, 50)
 }

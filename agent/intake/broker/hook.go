@@ -132,25 +132,26 @@ func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, e
 	if !ok || h.b.stopping.Load() {
 		return pk, packets.ErrRejectPacket
 	}
-	h.count(pk)
+	if pk.FixedHeader.Dup {
+		h.b.redelivered.Add(1)
+	}
 	pk.TopicName = unmarked(pk.TopicName)
 	batch := h.b.pipe.Take(intake.Message{Topic: pk.TopicName, Payload: pk.Payload, DUP: pk.FixedHeader.Dup})
 	c.slowDown(len(batch.Events))
 	e := &entry{topic: pk.TopicName, qos: pk.FixedHeader.Qos, batch: batch, cost: intake.Cost(pk.Payload, batch)}
-	if e.qos > 0 {
-		e.id = pk.PacketID
-	}
-	if e.qos == 2 {
-		e.wait = make(chan error, 1)
-	}
-	if err := c.queue.push(e, pk.FixedHeader.Dup); err != nil {
-		h.turnedAway(e)
-		return pk, packets.ErrRejectPacket
-	}
 	switch e.qos {
 	case 0:
+		h.b.qos0.Add(1)
+		if c.queue.push(e, false) != nil {
+			h.b.lost.Add(1)
+			return pk, packets.ErrRejectPacket
+		}
 		return pk, packets.CodeSuccessIgnore
-	case 1:
+	case 2:
+		e.wait = make(chan error, 1)
+	}
+	e.id = pk.PacketID
+	if c.queue.push(e, pk.FixedHeader.Dup) != nil || e.qos == 1 {
 		return pk, packets.ErrRejectPacket
 	}
 	select {
@@ -161,21 +162,6 @@ func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, e
 	case <-c.queue.gone:
 	}
 	return pk, packets.ErrRejectPacket
-}
-
-func (h *hook) count(pk packets.Packet) {
-	if pk.FixedHeader.Qos == 0 {
-		h.b.qos0.Add(1)
-	}
-	if pk.FixedHeader.Dup {
-		h.b.redelivered.Add(1)
-	}
-}
-
-func (h *hook) turnedAway(e *entry) {
-	if e.qos == 0 {
-		h.b.lost.Add(1)
-	}
 }
 
 // slowDown lets the connection's reader wait while the device is above its rate,

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,18 +46,10 @@ const (
 )
 
 func (o *Options) setDefaults() {
-	if o.KeepAlive <= 0 {
-		o.KeepAlive = 30 * time.Second
-	}
-	if o.Ping <= 0 {
-		o.Ping = 10 * time.Second
-	}
-	if o.Silence <= 0 {
-		o.Silence = time.Minute
-	}
-	if o.Most <= 0 {
-		o.Most = 1 << 20
-	}
+	o.KeepAlive = cmp.Or(o.KeepAlive, 30*time.Second)
+	o.Ping = cmp.Or(o.Ping, 10*time.Second)
+	o.Silence = cmp.Or(o.Silence, time.Minute)
+	o.Most = cmp.Or(o.Most, 1<<20)
 	if o.Handle == nil {
 		o.Handle = func(mqtt.Message, int64) {}
 	}

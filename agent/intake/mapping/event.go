@@ -124,18 +124,8 @@ func (b *builder) supplied(f field, value string) {
 }
 
 func (b *builder) device() {
-	b.ev.DeviceID = clip(b.get(fieldDevice), scan.MaxID)
-}
-
-// clip cuts a text to at most n bytes, between two characters.
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n]
+	id := b.get(fieldDevice)
+	b.ev.DeviceID = strings.ToValidUTF8(id[:min(len(id), scan.MaxID)], "") // cut between two characters
 }
 
 // clock applies the clock rule (README.md of agent/intake).
@@ -213,18 +203,22 @@ func (b *builder) metricTime() (found, bool) {
 
 // courier fields: the event's own value wins over the station's.
 func (b *builder) couriers() {
-	get := func(f field) string {
-		if text := b.get(f); text != "" || b.station == nil {
-			return text
-		}
-		text := b.station.text(f)
-		if text != "" {
+	var station Station
+	if b.station != nil {
+		station = b.station.cfg
+	}
+	get := func(f field, supplied string) string {
+		text := b.get(f)
+		if text == "" && supplied != "" {
+			text = supplied
 			b.supplied(f, text)
 		}
 		return text
 	}
-	b.ev.Pickup = scan.Courier{Name: scan.Private(get(fieldPickupName)), Phone: scan.Phone(get(fieldPickupPhone))}
-	b.ev.Delivery = scan.Courier{Name: scan.Private(get(fieldDeliveryName)), Phone: scan.Phone(get(fieldDeliveryPhone))}
+	b.ev.Pickup.Name = scan.Private(get(fieldPickupName, station.PickupCourierName))
+	b.ev.Pickup.Phone = scan.Phone(get(fieldPickupPhone, station.PickupCourierPhone))
+	b.ev.Delivery.Name = scan.Private(get(fieldDeliveryName, station.DeliveryCourierName))
+	b.ev.Delivery.Phone = scan.Phone(get(fieldDeliveryPhone, station.DeliveryCourierPhone))
 }
 
 // message is action_msg; a station's template sees the rest of the event.

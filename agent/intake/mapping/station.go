@@ -75,20 +75,3 @@ func (st *station) message(data templateData) (string, error) {
 	}
 	return st.parsed.execute(data)
 }
-
-// text returns what the station supplies for a field other than action_msg and
-// action_type; "" if nothing.
-func (st *station) text(f field) string {
-	switch f {
-	case fieldPickupName:
-		return st.cfg.PickupCourierName
-	case fieldPickupPhone:
-		return st.cfg.PickupCourierPhone
-	case fieldDeliveryName:
-		return st.cfg.DeliveryCourierName
-	case fieldDeliveryPhone:
-		return st.cfg.DeliveryCourierPhone
-	default:
-		return ""
-	}
-}

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,21 +88,11 @@ func New(cfg Config, pipe *intake.Pipe) (*Source, error) {
 	if cfg.ClientID == "" {
 		return nil, errors.New("mqtt.client_id is empty: a persistent session needs a fixed one")
 	}
-	if cfg.KeepAlive <= 0 {
-		cfg.KeepAlive = 30 * time.Second
-	}
-	if cfg.silence <= 0 {
-		cfg.silence = cfg.KeepAlive + 2*pingTimeout
-	}
-	if cfg.returns <= 0 {
-		cfg.returns = returnAfter
-	}
-	if cfg.MaxPending <= 0 {
-		cfg.MaxPending = 16 << 20
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
+	cfg.KeepAlive = cmp.Or(max(cfg.KeepAlive, 0), 30*time.Second)
+	cfg.MaxPending = cmp.Or(max(cfg.MaxPending, 0), 16<<20)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
+	cfg.silence = cmp.Or(cfg.silence, cfg.KeepAlive+2*pingTimeout)
+	cfg.returns = cmp.Or(cfg.returns, returnAfter)
 	return &Source{
 		cfg: cfg, pipe: pipe, log: cfg.Logger, less: make(chan struct{}, 1), had: make(map[string]struct{}),
 		returns: cfg.returns, status: Status{Since: time.Now()},
