@@ -2,45 +2,46 @@ package valve
 
 import "time"
 
-// breaker is open, or closed until a moment, or lets one probe at a time
-// through until one of them succeeds. Its owner's lock guards it.
+// breaker is a circuit breaker. Closed it lets calls pass; open, until a moment,
+// none; then half-open: one probe at a time, until one of them succeeds. Its
+// owner's lock guards it.
 type breaker struct {
-	state  string // "" when open; else what Status shows
-	reason string
-	until  time.Time
-	probe  bool // one is out
-	tries  int  // closed how often without a success in between
-	closed int  // counts closings: tells calls that began before the last one
-	opened time.Time
+	state    string // "" when closed; else what Status shows
+	reason   string
+	until    time.Time // open till then
+	probe    bool      // one is out
+	trips    int       // in a row without a success in between
+	openings int       // tells calls that began before the last one
+	closedAt time.Time
 }
 
-// shut reports whether nothing may pass at now.
-func (b *breaker) shut(now time.Time) bool { return b.state != "" && now.Before(b.until) }
+// open reports whether no call may pass at now.
+func (b *breaker) open(now time.Time) bool { return b.state != "" && now.Before(b.until) }
 
-// probing reports whether only probes may pass.
-func (b *breaker) probing(now time.Time) bool { return b.state != "" && !now.Before(b.until) }
+// halfOpen reports whether only probes may pass.
+func (b *breaker) halfOpen(now time.Time) bool { return b.state != "" && !now.Before(b.until) }
 
-// failures is how often it closed without a lasting success.
+// failures is how often it tripped without a lasting success.
 func (b *breaker) failures(now time.Time) int {
-	if b.state == "" && now.Sub(b.opened) > time.Minute {
+	if b.state == "" && now.Sub(b.closedAt) > time.Minute {
 		return 0
 	}
-	return b.tries
+	return b.trips
 }
 
-// close shuts it. One that closes again soon after it opened counts on.
-func (b *breaker) close(state, reason string, now, until time.Time) {
-	b.tries = b.failures(now) + 1
+// trip opens it. One that trips again soon after it closed counts on.
+func (b *breaker) trip(state, reason string, now, until time.Time) {
+	b.trips = b.failures(now) + 1
 	if b.state == "" {
-		b.closed++
+		b.openings++
 	}
 	b.state, b.reason, b.until, b.probe = state, reason, until, false
 }
 
-// open lets everything pass.
-func (b *breaker) open(now time.Time) {
+// reset closes it.
+func (b *breaker) reset(now time.Time) {
 	if b.state != "" {
-		b.state, b.reason, b.probe, b.opened = "", "", false, now
+		b.state, b.reason, b.probe, b.closedAt = "", "", false, now
 	}
 }
 

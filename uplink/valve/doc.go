@@ -5,12 +5,12 @@
 // rate of its API, and ends with Leave, by which the valve learns what the answer
 // means, with Refused, or with Release. Three things hold calls back: a breaker for
 // the whole account (blocked, unreachable), a breaker and a rate for each API
-// (throttled), and the lack of a token. A breaker that was closed lets one probe
-// at a time through.
+// (throttled), and the lack of a token. A breaker that was open lets one probe at
+// a time through before it closes.
 //
 // A call that may not be made now gets no permit, at once, rather than a long
 // wait. Calls that were under way together count once: answers to calls that
-// began before the last closing decide nothing about it.
+// began before the last opening decide nothing about it.
 //
 // The sync relay brings the token and the rate (Offer, SetRate) and reports the
 // token that was refused (BadToken). Nothing here is durable, calls WeChat, or

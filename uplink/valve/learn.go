@@ -8,7 +8,7 @@ import (
 	"scanrelay/wechat"
 )
 
-// How long a breaker stays closed, and what closes it.
+// How long a breaker stays open, and what trips it.
 const (
 	probeBase   = 5 * time.Second // a blocked account, then doubling
 	probeCap    = 5 * time.Minute
@@ -50,7 +50,7 @@ func (p *Permit) Refused(reason string) (again bool) {
 		v.token, v.bad = nil, p.token.generation
 		v.changedLocked()
 	}
-	if p.token.trial && p.account == v.account.closed {
+	if p.token.trial && p.account == v.account.openings {
 		v.blockLocked("WeChat refuses a fresh access_token as well: someone else refreshes this token, or the secret changed ("+reason+")", time.Now())
 	}
 	return !p.token.trial
@@ -64,11 +64,11 @@ func (p *Permit) backLocked() {
 	}
 }
 
-// learnLocked opens and closes breakers. Only calls that began after the last
-// closing decide about it: those that were under way together count once.
+// learnLocked trips and resets breakers. Only calls that began after the last
+// opening decide about it: those that were under way together count once.
 func (p *Permit) learnLocked(d policy.Decision) {
 	v, now := p.v, time.Now()
-	current := p.account == v.account.closed
+	current := p.account == v.account.openings
 	lookup := d.Reply.ErrCode == wechat.CodeLookupFailed
 	switch d.Class {
 	case wechat.Success, wechat.Mismatch, wechat.Permanent, wechat.Unknown:
@@ -97,7 +97,7 @@ func (p *Permit) learnLocked(d policy.Decision) {
 
 // countLocked counts a call in which WeChat looked the waybill up, or tried.
 func (v *Valve) countLocked(p *Permit, failed bool) {
-	if p.limiter.api == wechat.APIPathNotify && p.account == v.account.closed {
+	if p.limiter.api == wechat.APIPathNotify && p.account == v.account.openings {
 		v.lookups.add(failed)
 	}
 }
@@ -106,31 +106,31 @@ func (v *Valve) countLocked(p *Permit, failed bool) {
 // centre.
 func (v *Valve) lookupFailedLocked(reason string, now time.Time) {
 	if v.account.state == StateBlocked { // it looks waybills up for this account again
-		v.account.open(now)
+		v.account.reset(now)
 		v.changedLocked()
 	}
 	if v.lookups.count >= lookupShare || v.account.state == StateUnreachable {
 		v.lookups = lookups{}
-		v.closeLocked(&v.account, StateUnreachable, "reverse lookup fails: "+reason, now, lookupPause)
+		v.tripLocked(&v.account, StateUnreachable, "reverse lookup fails: "+reason, now, lookupPause)
 	}
 }
 
-// recoveredLocked opens what the call was a probe of. An answer about one event
+// recoveredLocked resets what the call was a probe of. An answer about one event
 // alone does not say that a blocked account works.
 func (v *Valve) recoveredLocked(p *Permit, works bool, now time.Time) {
 	v.faults = 0
-	if b := &p.limiter.breaker; p.inAPI == b.closed && b.probing(now) {
-		b.open(now)
+	if b := &p.limiter.breaker; p.inAPI == b.openings && b.halfOpen(now) {
+		b.reset(now)
 		defer v.changedLocked()
 	}
-	if p.account != v.account.closed || !v.account.probing(now) {
+	if p.account != v.account.openings || !v.account.halfOpen(now) {
 		return
 	}
 	if v.account.state == StateBlocked && !works {
 		v.blockLocked(v.account.reason, now)
 		return
 	}
-	v.account.open(now)
+	v.account.reset(now)
 	v.changedLocked()
 }
 
@@ -139,8 +139,8 @@ func (v *Valve) throttledLocked(p *Permit, d policy.Decision, now time.Time) {
 	v.faults = 0
 	l := p.limiter
 	l.slower(p.began, now)
-	if !l.breaker.shut(now) || now.Add(d.Pause).After(l.breaker.until) {
-		v.closeLocked(&l.breaker, StateThrottled, d.Reply.Reason, now, d.Pause)
+	if !l.breaker.open(now) || now.Add(d.Pause).After(l.breaker.until) {
+		v.tripLocked(&l.breaker, StateThrottled, d.Reply.Reason, now, d.Pause)
 	}
 	l.rest(now, l.breaker.until)
 }
@@ -153,17 +153,17 @@ func (v *Valve) faultLocked(reason string, now time.Time) {
 	case v.account.state == StateBlocked:
 		v.blockLocked(v.account.reason, now)
 	case v.faults >= faultRun || v.account.state != "":
-		v.closeLocked(&v.account, StateUnreachable, reason, now, wait.Jitter(v.account.failures(now), faultBase, faultCap))
+		v.tripLocked(&v.account, StateUnreachable, reason, now, wait.Jitter(v.account.failures(now), faultBase, faultCap))
 	}
 }
 
 // blockLocked stops all calls until the next probe.
 func (v *Valve) blockLocked(reason string, now time.Time) {
 	d := min(probeBase<<min(v.account.failures(now), 10), probeCap)
-	v.closeLocked(&v.account, StateBlocked, reason, now, d+wait.UpTo(d/10))
+	v.tripLocked(&v.account, StateBlocked, reason, now, d+wait.UpTo(d/10))
 }
 
-func (v *Valve) closeLocked(b *breaker, state, reason string, now time.Time, d time.Duration) {
-	b.close(state, reason, now, now.Add(d))
+func (v *Valve) tripLocked(b *breaker, state, reason string, now time.Time, d time.Duration) {
+	b.trip(state, reason, now, now.Add(d))
 	v.changedLocked()
 }

@@ -33,7 +33,7 @@ type Valve struct {
 	faults  int           // in a row
 	token   *token        // nil: none came yet, or it was refused
 	bad     string        // generation of the token that was refused; "" if none
-	changed chan struct{} // closed when anything opens or closes, or a token comes or goes
+	changed chan struct{} // closed when a breaker opens or closes, or a token comes or goes
 }
 
 // New makes a valve without a token and with no limit to the rate.
@@ -70,10 +70,10 @@ func (v *Valve) Window() (n int, until time.Time) {
 		return 0, now.Add(time.Second)
 	}
 	for _, b := range []*breaker{&v.account, &v.notify.breaker} {
-		if b.shut(now) {
+		if b.open(now) {
 			return 0, b.until
 		}
-		if b.probing(now) {
+		if b.halfOpen(now) {
 			n = 1
 		}
 	}
@@ -107,7 +107,7 @@ func (v *Valve) State() (state, reason string) {
 		return StateNoToken, ""
 	}
 	for _, l := range []*limiter{v.notify, v.query} {
-		if l.breaker.shut(now) {
+		if l.breaker.open(now) {
 			return l.breaker.state, l.breaker.reason
 		}
 	}
@@ -124,7 +124,7 @@ type Permit struct {
 	token          *token
 	limiter        *limiter
 	began          time.Time
-	account, inAPI int  // closings of both breakers when it entered
+	account, inAPI int  // openings of both breakers when it entered
 	probed         bool // it is the probe of a breaker
 }
 
@@ -180,11 +180,11 @@ func (v *Valve) tryEnter(l *limiter) (p *Permit, delay time.Duration, changed <-
 	defer v.mu.Unlock()
 	now := time.Now()
 	for _, b := range []*breaker{&v.account, &l.breaker} {
-		if b.shut(now) {
+		if b.open(now) {
 			return nil, l.after(b.until, false), nil
 		}
 	}
-	inAccount, inAPI := v.account.probing(now), l.breaker.probing(now)
+	inAccount, inAPI := v.account.halfOpen(now), l.breaker.halfOpen(now)
 	if (inAccount || inAPI) && (v.account.probe || l.breaker.probe) {
 		return nil, 0, v.changed
 	}
@@ -197,7 +197,7 @@ func (v *Valve) tryEnter(l *limiter) (p *Permit, delay time.Duration, changed <-
 		v.account.probe, l.breaker.probe = inAccount, inAPI
 	}
 	return &Permit{
-		v: v, limiter: l, account: v.account.closed, inAPI: l.breaker.closed,
+		v: v, limiter: l, account: v.account.openings, inAPI: l.breaker.openings,
 		probed: inAccount || inAPI, began: now.Add(delay),
 	}, delay, nil
 }
@@ -211,9 +211,9 @@ func (v *Valve) await(ctx context.Context, p *Permit, delay time.Duration) bool 
 	defer t.Stop()
 	for {
 		v.mu.Lock()
-		changed, shut := v.changed, v.shutLocked(p)
+		changed, opened := v.changed, v.openedLocked(p)
 		v.mu.Unlock()
-		if shut {
+		if opened {
 			return false
 		}
 		select {
@@ -226,8 +226,8 @@ func (v *Valve) await(ctx context.Context, p *Permit, delay time.Duration) bool 
 	}
 }
 
-// shutLocked reports whether something closed after p entered.
-func (v *Valve) shutLocked(p *Permit) bool {
+// openedLocked reports whether a breaker opened after p entered.
+func (v *Valve) openedLocked(p *Permit) bool {
 	now, b := time.Now(), &p.limiter.breaker
-	return v.account.closed != p.account && v.account.shut(now) || b.closed != p.inAPI && b.shut(now)
+	return v.account.openings != p.account && v.account.open(now) || b.openings != p.inAPI && b.open(now)
 }

@@ -15,8 +15,8 @@ import (
 	"scanrelay/wechat"
 )
 
-// newOpen makes a valve that has a token.
-func newOpen() *valve.Valve {
+// newReady makes a valve that has a token.
+func newReady() *valve.Valve {
 	v := valve.New()
 	v.Offer(&syncapi.Token{Value: "token", Generation: "g", ExpiresIn: 7200})
 	return v
@@ -52,7 +52,7 @@ func callOnce(t *testing.T, v *valve.Valve, api string, d policy.Decision) bool 
 
 func TestRateIsHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newOpen()
+		v := newReady()
 		v.SetRate(100)
 		start := time.Now()
 		for range 101 {
@@ -72,7 +72,7 @@ func TestRateIsHeld(t *testing.T) {
 func TestRateGrowsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(500 * time.Millisecond)
-		v := newOpen()
+		v := newReady()
 		v.SetRate(100)
 		for range 200 {
 			callOnce(t, v, wechat.APIPathNotify, success)
@@ -98,7 +98,7 @@ func TestRateGrowsBack(t *testing.T) {
 // quota again each minute. It grows from the end of the pause, over minutes.
 func TestRateStaysLowAfterAMinutesPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newOpen()
+		v := newReady()
 		v.SetRate(100)
 		for range 200 {
 			callOnce(t, v, wechat.APIPathNotify, success)
@@ -121,7 +121,7 @@ func TestRateStaysLowAfterAMinutesPause(t *testing.T) {
 // Calls that were under way together lower the rate once.
 func TestRefusedTogetherCountOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newOpen()
+		v := newReady()
 		v.SetRate(1000)
 		var permits []*valve.Permit
 		for range 20 {
@@ -138,7 +138,7 @@ func TestRefusedTogetherCountOnce(t *testing.T) {
 
 func TestVeryLowRateGivesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newOpen()
+		v := newReady()
 		v.SetRate(0.01)
 		if !callOnce(t, v, wechat.APIPathNotify, success) {
 			t.Fatal("the call was held")
@@ -156,7 +156,7 @@ func TestVeryLowRateGivesBack(t *testing.T) {
 // A pause that begins while a call waits for its place takes effect at once.
 func TestPauseWhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newOpen()
+		v := newReady()
 		v.SetRate(0.2)
 		first := enter(t, v)
 		passed := make(chan bool, 1)
@@ -169,10 +169,10 @@ func TestPauseWhileWaiting(t *testing.T) {
 	})
 }
 
-// While closed nothing permits; then one probe at a time, the others wait for it.
+// While a breaker is open nothing permits; then one probe at a time, the others wait for it.
 func TestOneProbeAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newOpen()
+		v := newReady()
 		callOnce(t, v, wechat.APIPathNotify, blocked("test"))
 		if n, until := v.Window(); n != 0 || time.Until(until) < 5*time.Second {
 			t.Errorf("window is %d until %v", n, until)
@@ -205,7 +205,7 @@ func TestOneProbeAtATime(t *testing.T) {
 // What was under way when calls stopped neither reopens nor prolongs the stop.
 func TestOldAnswersDecideNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newOpen()
+		v := newReady()
 		var permits []*valve.Permit
 		for range 3 {
 			permits = append(permits, enter(t, v))
@@ -224,12 +224,12 @@ func TestOldAnswersDecideNothing(t *testing.T) {
 // An account that blocks again right after a success goes on doubling.
 func TestFlappingKeepsDoubling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newOpen()
+		v := newReady()
 		for want := 5 * time.Second; want <= 40*time.Second; want *= 2 {
 			callOnce(t, v, wechat.APIPathNotify, blocked("test"))
 			_, until := v.Window()
 			if d := time.Until(until); d < want || d > want+want/10 {
-				t.Errorf("closed for %v, want %v", d, want)
+				t.Errorf("open for %v, want %v", d, want)
 			}
 			time.Sleep(time.Until(until))
 			callOnce(t, v, wechat.APIPathNotify, success)
@@ -237,7 +237,7 @@ func TestFlappingKeepsDoubling(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		callOnce(t, v, wechat.APIPathNotify, blocked("test"))
 		if _, until := v.Window(); time.Until(until) > 6*time.Second {
-			t.Errorf("after two good minutes it is closed until %v", time.Until(until))
+			t.Errorf("after two good minutes it is open until %v", time.Until(until))
 		}
 	})
 }
@@ -258,7 +258,7 @@ func TestProbesOfABlockedAccount(t *testing.T) {
 		"throttled, which is another pause": {throttled(time.Minute), valve.StateBlocked},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			v := newOpen()
+			v := newReady()
 			callOnce(t, v, wechat.APIPathNotify, blocked("test"))
 			time.Sleep(6 * time.Second)
 			callOnce(t, v, wechat.APIPathNotify, c.answer)
@@ -269,10 +269,10 @@ func TestProbesOfABlockedAccount(t *testing.T) {
 	}
 }
 
-// Faults in a row close the account, failed lookups when they are many.
+// Faults in a row trip the account, failed lookups when they are many.
 func TestFaultsInARow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newOpen()
+		v := newReady()
 		for _, answer := range []policy.Decision{fault, fault, fault, fault, unknown, fault, fault, fault, fault} {
 			callOnce(t, v, wechat.APIPathNotify, answer)
 		}
@@ -283,7 +283,7 @@ func TestFaultsInARow(t *testing.T) {
 		if s, _ := v.State(); s != valve.StateUnreachable {
 			t.Errorf("after five in a row WeChat is %s", s)
 		}
-		w := newOpen()
+		w := newReady()
 		for i := range 19 {
 			if s, _ := w.State(); s != valve.StateOK {
 				t.Fatalf("after %d calls WeChat is %s", i, s)
@@ -297,7 +297,7 @@ func TestFaultsInARow(t *testing.T) {
 }
 
 func TestUnlimited(t *testing.T) {
-	v := newOpen()
+	v := newReady()
 	v.SetRate(5)
 	v.SetRate(0)
 	if !math.IsInf(v.Rate(), 1) {
