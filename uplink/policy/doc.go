@@ -1,5 +1,5 @@
 // Package policy decides what becomes of an event. Its decisions are values,
-// made of the event, the clock, what the centre or WeChat answered and what
+// made of the event, the time, what the centre or WeChat answered and what
 // section notify says; package push and package sync carry them out.
 //
 // It owns the order of the gate (Gate), the one switch that makes an answer of

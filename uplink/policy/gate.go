@@ -20,16 +20,6 @@ type Gate struct {
 	MaxAge   time.Duration     // older events expire
 }
 
-// History looks at the depot's own records of a waybill.
-type History interface {
-	// OfWaybills returns all records of the waybills in sequence order. How
-	// finished ones ended is not among it.
-	OfWaybills(ids []scan.WaybillID, max int) ([]event.Record, error)
-	// Newer returns the newest action_time among the waybill's known records
-	// with a higher number.
-	Newer(waybill scan.WaybillID, seq uint64) (int64, bool, error)
-}
-
 // Muted reports whether notify.actions leaves the action out.
 func (g *Gate) Muted(a scan.ActionType) bool {
 	return len(g.Actions) > 0 && !slices.Contains(g.Actions, a)
@@ -76,30 +66,28 @@ func (g *Gate) Answered(r event.Record, result syncapi.Result, reason string, no
 	return g.Ends(r, result == syncapi.Late, now)
 }
 
-// Stale is the last part of superseded: a node older than fresh_for with a
-// newer one of this depot known. Where that cannot be read the node is pushed
-// rather than dropped.
-func (g *Gate) Stale(r event.Record, h History, now time.Time) (e Ending, ok bool) {
-	if now.Sub(born(r)) <= g.FreshFor {
-		return Ending{}, false
+// Fresh reports whether the record is pushed whatever newer nodes there are.
+func (g *Gate) Fresh(r event.Record, now time.Time) bool { return now.Sub(born(r)) <= g.FreshFor }
+
+// Newest returns the newest action_time among the later records of r's waybill
+// that are not muted: a muted one supersedes nothing, or the receiver would hear
+// of neither. 0: there is none.
+func (g *Gate) Newest(r event.Record, all []event.Record) (at int64) {
+	for _, o := range all {
+		if o.ID.Seq > r.ID.Seq && !g.Muted(o.Event.ActionType) {
+			at = max(at, o.Event.ActionTime)
+		}
 	}
-	at, known, err := h.Newer(r.Event.Waybill, r.ID.Seq)
-	if err != nil || !known || at <= r.Event.ActionTime || !g.newerPushable(r, h) {
+	return at
+}
+
+// Stale is the last part of superseded: a node that is not fresh, with a newer
+// one of this depot known. newest is as [Gate.Newest] returns it.
+func (g *Gate) Stale(r event.Record, newest int64, now time.Time) (e Ending, ok bool) {
+	if g.Fresh(r, now) || newest <= r.Event.ActionTime {
 		return Ending{}, false
 	}
 	return End(r, event.Superseded, "older than notify.fresh_for ("+g.FreshFor.String()+") and a newer node of this depot is known"), true
-}
-
-// newerPushable makes sure that the newer node is not one that is muted: such a
-// node supersedes nothing, or the receiver would hear of neither.
-func (g *Gate) newerPushable(r event.Record, h History) bool {
-	if len(g.Actions) == 0 {
-		return true
-	}
-	all, err := h.OfWaybills([]scan.WaybillID{r.Event.Waybill}, MaxPath)
-	return err == nil && slices.ContainsFunc(all, func(o event.Record) bool {
-		return o.ID.Seq > r.ID.Seq && o.Event.ActionTime > r.Event.ActionTime && !g.Muted(o.Event.ActionType)
-	})
 }
 
 // Ending is a record with how it ended.

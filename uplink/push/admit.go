@@ -25,7 +25,7 @@ func (d *dispatcher) admit(recs []event.Record) {
 	for _, r := range recs {
 		e, over := d.Gate.Ends(r, false, now)
 		if !over {
-			e, over = d.Gate.Stale(r, d.Outbox, now)
+			e, over = d.stale(r, now)
 		}
 		if over {
 			ended = append(ended, e)
@@ -35,6 +35,26 @@ func (d *dispatcher) admit(recs []event.Record) {
 		d.consult(r, leased)
 	}
 	d.end(ended...)
+}
+
+// stale asks the outbox for newer nodes of a record that is not fresh any more.
+// Where that cannot be read the node is pushed rather than dropped.
+func (d *dispatcher) stale(r event.Record, now time.Time) (e policy.Ending, over bool) {
+	if d.Gate.Fresh(r, now) {
+		return e, false
+	}
+	newest, known, err := d.Outbox.Newer(r.Event.Waybill, r.ID.Seq)
+	if err != nil || !known {
+		return e, false
+	}
+	if newest > r.Event.ActionTime && len(d.Gate.Actions) > 0 { // it may be muted
+		all, err := d.Outbox.OfWaybills([]scan.WaybillID{r.Event.Waybill}, policy.MaxPath)
+		if err != nil {
+			return e, false
+		}
+		newest = d.Gate.Newest(r, all)
+	}
+	return d.Gate.Stale(r, newest, now)
 }
 
 // consult looks whether the centre's answer about the record may be used.

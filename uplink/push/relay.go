@@ -8,10 +8,10 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"scanrelay/agent/scan"
 	"scanrelay/configs/secret"
 	"scanrelay/configs/wait"
 	"scanrelay/store/event"
-	"scanrelay/uplink/policy"
 	"scanrelay/uplink/shared"
 	"scanrelay/uplink/valve"
 	"scanrelay/wechat"
@@ -29,7 +29,7 @@ type Outbox interface {
 	Leaser
 	Settler
 	Waiter
-	policy.History
+	History
 }
 
 // Leaser hands records out.
@@ -61,6 +61,16 @@ type Waiter interface {
 	Waiting(max int, after uint64) ([]event.Record, error)
 	// WakeEvents makes some leasable.
 	WakeEvents(seqs ...uint64)
+}
+
+// History looks at the depot's own records of a waybill.
+type History interface {
+	// OfWaybills returns all records of the waybills in sequence order. How
+	// finished ones ended is not among it.
+	OfWaybills(ids []scan.WaybillID, max int) ([]event.Record, error)
+	// Newer returns the newest action_time among the waybill's known records
+	// with a higher number.
+	Newer(waybill scan.WaybillID, seq uint64) (int64, bool, error)
 }
 
 // WeChat is WeChat; *wechat.Client is one. Both calls bound their own time.

@@ -2,6 +2,7 @@ package push
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/event"
+	"scanrelay/uplink/policy"
 	"scanrelay/uplink/shared"
 	"scanrelay/wechat"
 )
@@ -51,6 +53,46 @@ func TestStopWithUncountedWork(t *testing.T) {
 	p.serve()
 	if !slices.Equal(out.seqs, []uint64{1, 2}) {
 		t.Errorf("given back were %v", out.seqs)
+	}
+}
+
+// newer is an outbox in which a newer node of the waybill is known, if it can be
+// read.
+type newer struct {
+	Outbox
+	rec         event.Record
+	err, errAll error
+}
+
+func (n newer) Newer(scan.WaybillID, uint64) (int64, bool, error) {
+	return n.rec.Event.ActionTime, true, n.err
+}
+
+func (n newer) OfWaybills([]scan.WaybillID, int) ([]event.Record, error) {
+	return []event.Record{n.rec}, n.errAll
+}
+
+// A history that cannot be read drops no node.
+func TestStaleNeedsAHistory(t *testing.T) {
+	now, odd := time.Now(), errors.New("odd")
+	old := event.Record{ID: event.ID{Seq: 1}, Event: scan.Event{ActionTime: now.Unix() - 3600, ActionType: scan.ActionSigned}}
+	later := old
+	later.ID.Seq, later.Event.ActionTime = 2, now.Unix()
+	for _, c := range []struct {
+		actions []scan.ActionType
+		outbox  newer
+		want    bool
+	}{
+		{nil, newer{rec: later, errAll: odd}, true}, // it is not looked at
+		{nil, newer{rec: later, err: odd}, false},
+		{[]scan.ActionType{scan.ActionSigned}, newer{rec: later}, true},
+		{[]scan.ActionType{scan.ActionTransport}, newer{rec: later}, false},
+		{[]scan.ActionType{scan.ActionSigned}, newer{rec: later, errAll: odd}, false},
+	} {
+		d := dispatcher{Relay: &Relay{Config: Config{Parts: shared.Parts{Gate: &policy.Gate{Actions: c.actions}}, Outbox: c.outbox}}}
+		if _, over := d.stale(old, now); over != c.want {
+			t.Errorf("pushed are %v, read errors %v and %v: ended %v", c.actions, c.outbox.err, c.outbox.errAll, over)
+		}
 	}
 }
 

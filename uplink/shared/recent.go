@@ -40,5 +40,3 @@ func (r *recent[K, V]) drop(k K) {
 }
 
 func (r *recent[K, V]) clear() { r.now, r.old = make(map[K]V), nil }
-
-func (r *recent[K, V]) len() int { return len(r.now) + len(r.old) }

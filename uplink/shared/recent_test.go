@@ -8,6 +8,8 @@ import (
 	"scanrelay/store/event"
 )
 
+func (r *recent[K, V]) len() int { return len(r.now) + len(r.old) }
+
 func TestRecentIsBounded(t *testing.T) {
 	r := newRecent[int, int](10)
 	for i := range 1000 {
