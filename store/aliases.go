@@ -15,6 +15,7 @@ type (
 	Record     = event.Record
 	Settlement = event.Settlement
 	Retry      = event.Retry
+	Counts     = event.Counts
 )
 
 // States; see package event.

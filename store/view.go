@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"os"
 	"syscall"
-	"time"
 
 	"scanrelay/agent/scan"
-	"scanrelay/store/event"
 	"scanrelay/store/index"
 	"scanrelay/store/journal"
 	"scanrelay/store/quarantine"
@@ -105,28 +103,6 @@ func (v *view) Quarantine(ctx context.Context, fn func(Quarantined) error) error
 		return fmt.Errorf("read quarantine: %w", err)
 	}
 	return nil
-}
-
-// Counts is the outbox at one moment. Received always equals the pending
-// states plus the outcomes.
-type Counts struct {
-	Received, Duplicate, Ignored, Rejected uint64 // since the outbox was made
-	Requeued                               uint64 // dead letters put back
-	State                                  [event.NumStates]uint64
-	// Settled counts settlements since the outbox was made: a dead letter
-	// that was retried and died again counts twice.
-	Settled     [event.NumStates]uint64
-	Quarantined uint64    // in quarantine now
-	Forgotten   uint64    // dropped from the quarantine for room
-	Oldest      time.Time // received_at of the oldest pending event; zero if none
-	FileBytes   int64     // what the files take on disk
-	LiveBytes   int64     // what is not yet finished and past retain, about
-	Full        bool
-	Watermark   uint64
-	NextSeq     uint64
-	Epoch       uint64
-	// Damaged tells what an earlier start could not read; "" if nothing.
-	Damaged string
 }
 
 // Counts returns the outbox as its last process left it.

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"scanrelay/agent/scan"
-	"scanrelay/store"
+	"scanrelay/store/event"
 	"scanrelay/uplink/policy"
 	"scanrelay/uplink/push"
 	"scanrelay/uplink/shared"
@@ -33,8 +33,8 @@ type Notify struct {
 // Hooks hear what happened, for a page. They are called from the relays'
 // goroutines and must not block.
 type Hooks struct {
-	OnSynced  func([]store.Record) // the centre acknowledged these
-	OnOutcome func(store.Record)   // an event ended; its outcome is durable
+	OnSynced  func([]event.Record) // the centre acknowledged these
+	OnOutcome func(event.Record)   // an event ended; its outcome is durable
 }
 
 // Outbox is what the relays need of the store; *store.Outbox has it. Each

@@ -169,7 +169,7 @@ var arrows = []row{
 	{pkg: "uplink/shared", uses: []string{"store/event", "uplink/policy", "uplink/syncapi", "agent/scan"}, libraries: []string{metrics}},
 	{ // knows nothing of WeChat; of the valve only what it declares itself
 		pkg:       "uplink/sync",
-		uses:      []string{"store", "store/event", "uplink/policy", "uplink/shared", "uplink/syncapi", "agent/scan", "configs/wait"},
+		uses:      []string{"store/event", "uplink/policy", "uplink/shared", "uplink/syncapi", "agent/scan", "configs/wait"},
 		libraries: []string{metrics},
 	},
 	{
@@ -182,10 +182,10 @@ var arrows = []row{
 	},
 	{
 		pkg:       "uplink",
-		uses:      []string{"store", "uplink/policy", "uplink/push", "uplink/shared", "uplink/sync", "uplink/valve", "agent/scan"},
+		uses:      []string{"store/event", "uplink/policy", "uplink/push", "uplink/shared", "uplink/sync", "uplink/valve", "agent/scan"},
 		libraries: []string{metrics, xSync},
 		tests: []string{ // the relays against real ends
-			"wechat", "wechat/fake", "uplink/central", "uplink/syncapi", "store/snapshot", "store/snapshot/bolt", "configs/secret", "configs/wait",
+			"store", "wechat", "wechat/fake", "uplink/central", "uplink/syncapi", "store/snapshot", "store/snapshot/bolt", "configs/secret", "configs/wait",
 		},
 	},
 	// The centre: what its processes would share, who calls, and each call.

@@ -8,7 +8,6 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/configs/wait"
-	"scanrelay/store"
 	"scanrelay/store/event"
 	"scanrelay/uplink/shared"
 	"scanrelay/uplink/syncapi"
@@ -33,7 +32,7 @@ type Outbox interface {
 	NewEpoch(why string) error
 	// OfWaybills returns all records of the waybills in sequence order.
 	OfWaybills(ids []scan.WaybillID, max int) ([]event.Record, error)
-	Counts() store.Counts
+	Counts() event.Counts
 }
 
 // Drain empties the outbox up to its watermark.

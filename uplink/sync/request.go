@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
-	"scanrelay/store"
 	"scanrelay/store/event"
 	"scanrelay/uplink/shared"
 	"scanrelay/uplink/syncapi"
@@ -28,7 +27,7 @@ type batch struct {
 	asks        []event.Record
 	news        map[scan.WaybillID]shared.Binding
 	declaration declaration
-	counts      store.Counts
+	counts      event.Counts
 }
 
 // extras reports whether the batch holds anything beside events.
@@ -56,7 +55,7 @@ func (s *Relay) build() (*batch, error) {
 }
 
 // header is a request without content.
-func (s *Relay) header(epoch uint64, c store.Counts) syncapi.Request {
+func (s *Relay) header(epoch uint64, c event.Counts) syncapi.Request {
 	return syncapi.Request{
 		V: syncapi.Version, Agent: s.Version, Epoch: epochText(epoch), NextSeq: c.NextSeq,
 		BadToken: s.Valve.BadToken(), Backlog: int64(c.State[event.ToPush]),
