@@ -5,10 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"strconv"
-	"strings"
-	"time"
 )
 
 // result is what every answer of WeChat may carry. errcode absent is success,
@@ -53,25 +49,4 @@ func decodeObject(answer []byte, out any) error {
 		return fmt.Errorf("answer has a %s that is no %s", bad.Field, bad.Type)
 	}
 	return err
-}
-
-// maxRetryAfter bounds what a header can make us wait.
-const maxRetryAfter = 24 * time.Hour
-
-// retryAfter reads Retry-After, which is seconds or a date. A date counts from
-// the answer's own Date: a gateway's clock may be years off.
-func retryAfter(h http.Header) time.Duration {
-	value := strings.TrimSpace(h.Get("Retry-After"))
-	if n, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return min(time.Duration(n)*time.Second, maxRetryAfter)
-	}
-	at, err := http.ParseTime(value)
-	if err != nil {
-		return 0
-	}
-	from, err := http.ParseTime(h.Get("Date"))
-	if err != nil {
-		from = time.Now()
-	}
-	return min(max(at.Sub(from), 0), maxRetryAfter)
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"scanrelay/configs/secret"
+	"scanrelay/configs/wait"
 )
 
 // call is one call of WeChat's API.
@@ -60,10 +61,13 @@ func (c *Client) try(ctx context.Context, k call, out any) *Error {
 		return &Error{Status: r.status, Sent: r.sent, Err: err}
 	}
 	if r.status != http.StatusOK {
-		return &Error{Status: r.status, Sent: true, RetryAfter: retryAfter(r.header)}
+		return &Error{Status: r.status, Sent: true, RetryAfter: wait.RetryAfter(r.header, maxRetryAfter)}
 	}
 	return decode(r.body, out)
 }
+
+// maxRetryAfter bounds what a header can make us wait.
+const maxRetryAfter = 24 * time.Hour
 
 // response is what came back, as far as anything did.
 type response struct {

@@ -63,7 +63,7 @@ var arrows = []row{
 		},
 		libraries: []string{yaml}, tests: []string{"configs/tlsfile/tlstest"},
 	},
-	{pkg: "wechat", uses: []string{"configs/secret"}}, // else the standard library only: anyone may take it over
+	{pkg: "wechat", uses: []string{"configs/secret", "configs/wait"}}, // else the standard library only: anyone may take it over
 
 	{pkg: "wechat/callback", uses: []string{"wechat", "configs/secret"}},
 	{pkg: "wechat/fake", uses: []string{"wechat", "wechat/callback", "configs/secret", "configs/wait"}, libraries: []string{yaml}},
@@ -160,7 +160,7 @@ var arrows = []row{
 	{pkg: intaketest, uses: []string{"agent/intake/mapping", "agent/intake/sparkplug", "agent/scan"}, libraries: []string{paho}},
 	{pkg: "agent/control", uses: []string{"store", "agent/scan", "configs"}, libraries: []string{metrics}, tests: []string{"configs/serve"}},
 
-	{pkg: "uplink/syncapi", uses: []string{"agent/scan", "configs/secret", "configs/tlsfile"}, tests: []string{"configs/tlsfile/tlstest"}},
+	{pkg: "uplink/syncapi", uses: []string{"agent/scan", "configs/secret", "configs/tlsfile", "configs/wait"}, tests: []string{"configs/tlsfile/tlstest"}},
 	{pkg: "uplink/policy", uses: []string{"store/event", "wechat", "uplink/syncapi", "agent/scan", "configs/wait"}},
 	{
 		pkg: "uplink/valve", uses: []string{"wechat", "uplink/policy", "uplink/syncapi", "configs/secret", "configs/wait"},

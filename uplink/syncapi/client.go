@@ -14,6 +14,7 @@ import (
 
 	"scanrelay/configs/secret"
 	"scanrelay/configs/tlsfile"
+	"scanrelay/configs/wait"
 )
 
 // Limits of one call.
@@ -24,6 +25,8 @@ const (
 	// each with the largest waybill data that scan.Waybill.Validate lets pass,
 	// stay below it.
 	maxAnswer = 16 << 20
+	// maxRetryAfter bounds what a header can make an agent wait.
+	maxRetryAfter = time.Hour
 	// maxFailure bounds what is read of an answer that is no 200.
 	maxFailure = 4 << 10
 )
@@ -151,7 +154,7 @@ func (c *Client) read(resp *http.Response) (*Response, error) {
 // failure reads an answer that is no 200; a body that is no Failure is told by
 // its status alone.
 func (c *Client) failure(resp *http.Response) *Error {
-	e := &Error{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now())}
+	e := &Error{Status: resp.StatusCode, RetryAfter: wait.RetryAfter(resp.Header, maxRetryAfter)}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxFailure))
 	var f Failure
 	if err == nil && json.Unmarshal(body, &f) == nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -76,17 +75,4 @@ func (c *Client) clean(s string) string {
 		s = string(r[:most]) + "…"
 	}
 	return scan.MaskDigitRuns(strings.TrimSpace(s))
-}
-
-// retryAfter reads a Retry-After header, in seconds or as a date; 0 if there is
-// none or it makes no sense. It is bounded to an hour.
-func retryAfter(v string, now time.Time) time.Duration {
-	const most = time.Hour
-	if n, err := strconv.ParseUint(strings.TrimSpace(v), 10, 31); err == nil {
-		return min(time.Duration(n)*time.Second, most)
-	}
-	if at, err := http.ParseTime(v); err == nil {
-		return min(max(0, at.Sub(now)), most)
-	}
-	return 0
 }
