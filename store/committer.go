@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"scanrelay/configs/wait"
 	"scanrelay/store/boltpage"
 	"scanrelay/store/event"
 	"scanrelay/store/journal"
@@ -228,7 +229,7 @@ func (c *committer) apply(g *group, ops []op, results []error) {
 		c.dirtyLocked(watermarkLag)
 	}
 	if g.Events() > 0 {
-		signal(c.o.arrived)
+		wait.Signal(c.o.arrived)
 	}
 }
 
@@ -237,7 +238,7 @@ func (c *committer) dirtyLocked(lag time.Duration) {
 	by := time.Now().Add(lag)
 	if c.dirtyBy.IsZero() || by.Before(c.dirtyBy) {
 		c.dirtyBy = by
-		signal(c.queue.wake)
+		wait.Signal(c.queue.wake)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"scanrelay/configs/wait"
 	"scanrelay/store/event"
 	"scanrelay/store/format"
 	"scanrelay/store/internal/storetest"
@@ -110,7 +111,7 @@ func victimSyncs(o *Outbox) {
 				fmt.Println("S", s.Seq)
 			}
 		}
-		signal(o.arrived)
+		wait.Signal(o.arrived)
 	}
 }
 

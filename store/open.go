@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"scanrelay/configs/wait"
 	"scanrelay/store/codec"
 	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
@@ -80,7 +81,7 @@ func (o *Outbox) start() (err error) {
 	if err := o.journal.Start(damage...); err != nil {
 		return errors.Join(err, o.quarantine.Close())
 	}
-	signal(o.arrived)
+	wait.Signal(o.arrived)
 	return nil
 }
 

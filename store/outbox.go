@@ -72,13 +72,6 @@ func (o *Outbox) Arrived() <-chan struct{} { return o.arrived }
 // Pushable receives when Lease may find more than it did before.
 func (o *Outbox) Pushable() <-chan struct{} { return o.index.Pushable() }
 
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
-
 // Close stops taking batches, commits what was taken and closes the files.
 // When ctx ends first it returns its error and the rest happens behind.
 func (o *Outbox) Close(ctx context.Context) error {

@@ -3,6 +3,8 @@ package store
 import (
 	"sync"
 	"time"
+
+	"scanrelay/configs/wait"
 )
 
 // op is one caller's part of a commit.
@@ -53,7 +55,7 @@ func (q *queue) push(ops ...op) error {
 			q.urgent++
 		}
 	}
-	signal(q.wake)
+	wait.Signal(q.wake)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"scanrelay/configs/wait"
 	"scanrelay/store/format"
 )
 
@@ -68,7 +69,7 @@ func (o *Outbox) Rewind(have uint64) error {
 	if !o.index.Fall(have) {
 		return o.Err()
 	}
-	signal(o.arrived)
+	wait.Signal(o.arrived)
 	if err := o.writeState("rewind", func(*group) {}); err != nil {
 		return err
 	}
@@ -104,7 +105,7 @@ func (o *Outbox) ResolveClock(boot string, zero time.Time) error {
 	if err := o.index.ResolveClocks(); err != nil {
 		return fmt.Errorf("resolve clock: %w", err)
 	}
-	signal(o.arrived)
+	wait.Signal(o.arrived)
 	return nil
 }
 

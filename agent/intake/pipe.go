@@ -7,6 +7,7 @@ import (
 
 	"scanrelay/agent/intake/mapping"
 	"scanrelay/agent/scan"
+	"scanrelay/configs/wait"
 )
 
 // Pipe is the way of a message from whoever receives it to the outbox: Take maps
@@ -44,10 +45,7 @@ func (p *Pipe) setWindow(window time.Duration) {
 func (p *Pipe) Update(rules *mapping.Rules, window time.Duration) {
 	p.mapper.Update(rules)
 	p.setWindow(window)
-	select {
-	case p.changed <- struct{}{}:
-	default:
-	}
+	wait.Signal(p.changed)
 }
 
 // Changed receives after an Update: whoever subscribes has to look again.

@@ -107,13 +107,13 @@ var arrows = []row{
 		},
 		libraries: []string{bbolt, xSys},
 	},
-	{pkg: "store/index", uses: []string{"store/event", "store/codec", "agent/scan"}},
+	{pkg: "store/index", uses: []string{"store/event", "store/codec", "agent/scan", "configs/wait"}},
 
 	{
 		pkg: "store",
 		uses: []string{
 			"store/journal", "store/index", "store/repair", "store/format", "store/quarantine",
-			"store/event", "store/codec", "store/crypt", "store/boltpage", "store/durable", "agent/scan",
+			"store/event", "store/codec", "store/crypt", "store/boltpage", "store/durable", "agent/scan", "configs/wait",
 		},
 		libraries: []string{bbolt},
 		tests:     []string{"store/internal/storetest", "store/register", xSys},
@@ -126,7 +126,7 @@ var arrows = []row{
 	},
 	{
 		pkg:       "store/snapshot/bolt",
-		uses:      []string{"store/snapshot", "store/snapshot/judge", "store/boltpage", "store/durable", "agent/scan"},
+		uses:      []string{"store/snapshot", "store/snapshot/judge", "store/boltpage", "store/durable", "agent/scan", "configs/wait"},
 		libraries: []string{bbolt}, tests: []string{"store/snapshot/snapshottest"},
 	},
 	{pkg: "store/snapshot/snapshottest", uses: []string{"store/snapshot", "agent/scan"}},
@@ -134,13 +134,13 @@ var arrows = []row{
 	// Bytes to reads. x/text is for devices that send GBK.
 	{pkg: "agent/intake/topic"},
 	{pkg: "agent/intake/decode", libraries: []string{xText}},
-	{pkg: "agent/intake/sparkplug", uses: []string{"agent/intake/decode"}},
+	{pkg: "agent/intake/sparkplug", uses: []string{"agent/intake/decode", "configs/wait"}},
 	{
 		pkg:   "agent/intake/mapping",
 		uses:  []string{"agent/scan", "agent/intake/topic", "agent/intake/decode", "agent/intake/sparkplug", "configs/nearest"},
 		tests: []string{yaml},
 	},
-	{pkg: "agent/intake", uses: []string{"agent/scan", "agent/intake/mapping"}, tests: []string{intaketest}},
+	{pkg: "agent/intake", uses: []string{"agent/scan", "agent/intake/mapping", "configs/wait"}, tests: []string{intaketest}},
 	{pkg: "agent/intake/link", uses: []string{"configs/secret", "configs/tlsfile"}, libraries: []string{paho, xSys}, tests: []string{intaketest}},
 	{
 		pkg:       "agent/intake/source",
@@ -149,7 +149,7 @@ var arrows = []row{
 	},
 	{
 		pkg:       "agent/intake/broker",
-		uses:      []string{"agent/intake", "agent/intake/topic", "agent/intake/sparkplug", "agent/scan", "configs/limit", "configs/secret"},
+		uses:      []string{"agent/intake", "agent/intake/topic", "agent/intake/sparkplug", "agent/scan", "configs/wait", "configs/limit", "configs/secret"},
 		libraries: []string{mochi, xTime}, tests: []string{intaketest, "agent/intake/mapping", "configs/tlsfile", "configs/tlsfile/tlstest", paho},
 	},
 	{
@@ -166,7 +166,7 @@ var arrows = []row{
 		pkg: "uplink/valve", uses: []string{"wechat", "uplink/policy", "uplink/syncapi", "configs/secret", "configs/wait"},
 		libraries: []string{xTime}, tests: []string{"store/event"},
 	},
-	{pkg: "uplink/shared", uses: []string{"store/event", "uplink/policy", "uplink/syncapi", "agent/scan"}, libraries: []string{metrics}},
+	{pkg: "uplink/shared", uses: []string{"store/event", "uplink/policy", "uplink/syncapi", "agent/scan", "configs/wait"}, libraries: []string{metrics}},
 	{ // knows nothing of WeChat; of the valve only what it declares itself
 		pkg:       "uplink/sync",
 		uses:      []string{"store/event", "uplink/policy", "uplink/shared", "uplink/syncapi", "agent/scan", "configs/wait"},
@@ -192,7 +192,7 @@ var arrows = []row{
 	{pkg: "uplink/central/reply", uses: []string{"uplink/syncapi"}},
 	{pkg: "uplink/central/caller", uses: []string{"uplink/central/reply", "agent/scan", "configs/secret"}},
 	{
-		pkg: "uplink/central/tokens", uses: []string{"uplink/syncapi", "wechat", "agent/scan", "configs/secret"},
+		pkg: "uplink/central/tokens", uses: []string{"uplink/syncapi", "wechat", "agent/scan", "configs/wait", "configs/secret"},
 		libraries: []string{metrics}, tests: []string{"uplink/central/internal/account"},
 	},
 	{

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/wait"
 	"scanrelay/store/codec"
 )
 
@@ -196,7 +197,7 @@ func (x *Index) Fill() (bad []uint64, err error) {
 		}
 		m.holdAll(list)
 	})
-	x.signal()
+	wait.Signal(x.pushable)
 	return bad, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/wait"
 	"scanrelay/store/event"
 )
 
@@ -40,7 +41,7 @@ func (x *Index) locked(fn func(m *memory)) {
 	fn(x.memory)
 	if x.memory.woken {
 		x.memory.woken = false
-		x.signal()
+		wait.Signal(x.pushable)
 	}
 }
 
@@ -51,13 +52,6 @@ func (x *Index) timed(fn func(m *memory)) {
 		m.now = now
 		fn(m)
 	})
-}
-
-func (x *Index) signal() {
-	select {
-	case x.pushable <- struct{}{}:
-	default:
-	}
 }
 
 // Pushable receives when Lease may find more than it did before.

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/wait"
 	"scanrelay/store/event"
 	"scanrelay/uplink/syncapi"
 )
@@ -39,16 +40,8 @@ func NewQuestions() *Questions {
 	return &Questions{asked: make(chan struct{}, 1), resolved: make(chan struct{}, 1)}
 }
 
-// poke makes sure that a channel of capacity 1 has something to receive.
-func poke(c chan<- struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
-
 // Nudge asks for a sync at once.
-func (q *Questions) Nudge() { poke(q.asked) }
+func (q *Questions) Nudge() { wait.Signal(q.asked) }
 
 // Asked receives when there is something for the centre at once.
 func (q *Questions) Asked() <-chan struct{} { return q.asked }
@@ -127,7 +120,7 @@ func (q *Questions) Resolve(r ...Resolution) {
 	q.mu.Lock()
 	q.results = append(q.results, r...)
 	q.mu.Unlock()
-	poke(q.resolved)
+	wait.Signal(q.resolved)
 }
 
 // Fail answers questions that could not be put.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/wait"
 )
 
 // entry is one publish of a connection, from its arrival to its acknowledgement.
@@ -122,7 +123,7 @@ func (q *queue) enter(e *entry, dup bool) (bool, error) {
 	if e.qos == 1 {
 		q.ids[e.id]++
 	}
-	signal(q.wake)
+	wait.Signal(q.wake)
 	return true, nil
 }
 
@@ -140,7 +141,7 @@ func (q *queue) hold(e *entry) {
 
 // committed is the outbox's callback: it must not block.
 func (q *queue) committed(e *entry, err error) {
-	defer signal(q.wake)
+	defer wait.Signal(q.wake)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if err != nil {
@@ -151,7 +152,7 @@ func (q *queue) committed(e *entry, err error) {
 	q.bytes -= e.cost
 	q.since = time.Time{}
 	q.b.space.give(e.cost)
-	signal(q.space)
+	wait.Signal(q.space)
 }
 
 // overflow closes the connection for want of room, and lets the broker refuse
@@ -168,7 +169,7 @@ func (q *queue) close() {
 	if !q.closed {
 		q.closed = true
 		close(q.gone)
-		signal(q.wake) // run may have looked just before, and waits for nothing else then
+		wait.Signal(q.wake) // run may have looked just before, and waits for nothing else then
 	}
 }
 
@@ -178,12 +179,4 @@ func (q *queue) busy() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.acking || len(q.entries) > q.waiting || q.waiting > 0 && q.since.IsZero()
-}
-
-// signal wakes whoever waits on a channel of capacity 1.
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/wait"
 )
 
 // run gives the outbox what waits and acknowledges what is committed, until the
@@ -49,7 +50,7 @@ func (q *queue) takeCommitted() (acks []uint16) {
 	if n > 0 {
 		clear(q.entries[:n])
 		q.entries, q.from = q.entries[n:], max(0, q.from-n)
-		signal(q.space)
+		wait.Signal(q.space)
 	}
 	if q.closed {
 		return nil

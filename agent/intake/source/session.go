@@ -11,6 +11,7 @@ import (
 	"scanrelay/agent/intake"
 	"scanrelay/agent/intake/sparkplug"
 	"scanrelay/agent/scan"
+	"scanrelay/configs/wait"
 )
 
 // Why a session ends by itself.
@@ -98,15 +99,7 @@ func (ss *session) committed(p *pending, err error) {
 	ss.mu.Lock()
 	p.done, p.err = true, err
 	ss.mu.Unlock()
-	signal(ss.wake)
-}
-
-// signal wakes whoever waits on a channel of capacity 1.
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
+	wait.Signal(ss.wake)
 }
 
 // withdraw takes back the newest entry, which the outbox did not take.
@@ -144,7 +137,7 @@ func (ss *session) acknowledge(over <-chan struct{}) {
 		for _, p := range ready {
 			p.msg.Ack()
 		}
-		signal(ss.moved)
+		wait.Signal(ss.moved)
 		if err != nil {
 			if ss.s.pipe.Full() {
 				err = fmt.Errorf("%w: %w", errNoRoom, err)

@@ -300,6 +300,6 @@ func (s *Source) left(msg mqtt.Message) {
 // release gives memory back.
 func (s *Source) release(n int64) {
 	if s.waiting.Add(-n) <= s.cfg.MaxPending/2 {
-		signal(s.less)
+		wait.Signal(s.less)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"scanrelay/configs/wait"
 )
 
 // BirthMetric is what a birth message said of one metric.
@@ -176,10 +178,7 @@ func (b *Births) node(t Topic) *edgeNode {
 // want notes that an edge node is to be asked. The caller holds mu.
 func (b *Births) want(n *edgeNode) {
 	n.wants = true
-	select {
-	case b.wanted <- struct{}{}:
-	default:
-	}
+	wait.Signal(b.wanted)
 }
 
 // Wanted receives when an edge node may have to be asked.

@@ -8,6 +8,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/wait"
 	"scanrelay/store/boltpage"
 	"scanrelay/store/snapshot"
 	"scanrelay/store/snapshot/judge"
@@ -118,7 +119,7 @@ func (s *Store) gather(first *request) []*request {
 // waitForRoom waits while the merger is too far behind.
 func (s *Store) waitForRoom() error {
 	for s.tail.lastNumber()-s.merged.Load() > s.o.MaxTail {
-		poke(s.merge)
+		wait.Signal(s.merge)
 		select {
 		case <-s.drained:
 		case <-s.life.Done():
@@ -148,7 +149,7 @@ func (s *Store) commit(group []*request) error {
 	}
 	s.tail.publish(g.Changed, first+uint64(len(g.Records))-1)
 	if s.tail.lastNumber()-s.merged.Load() >= s.o.MergeRecords {
-		poke(s.merge)
+		wait.Signal(s.merge)
 	}
 	return nil
 }
@@ -208,7 +209,7 @@ func (s *Store) write(first uint64, records []*judge.Record) error {
 		return s.fail(err)
 	}
 	if more {
-		poke(s.truncate)
+		wait.Signal(s.truncate)
 	}
 	return nil
 }

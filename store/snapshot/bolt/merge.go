@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/wait"
 	"scanrelay/store/boltpage"
 	"scanrelay/store/snapshot/judge"
 )
@@ -169,8 +170,8 @@ func (s *Store) dropMerged(c *copied) {
 	drop(s.tail.Answers, c.Answers)
 	drop(s.tail.Bindings, c.Bindings)
 	s.tail.mu.Unlock()
-	poke(s.truncate)
-	poke(s.drained)
+	wait.Signal(s.truncate)
+	wait.Signal(s.drained)
 }
 
 func drop[K, V comparable](from, merged map[K]V) {

@@ -191,11 +191,3 @@ func (s *Store) closeFiles() error {
 	}
 	return errors.Join(errs...)
 }
-
-// poke leaves word in a channel of capacity 1.
-func poke(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}

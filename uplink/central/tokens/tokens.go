@@ -13,6 +13,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/configs/secret"
+	"scanrelay/configs/wait"
 	"scanrelay/uplink/syncapi"
 	"scanrelay/wechat"
 )
@@ -159,17 +160,9 @@ func (t *Tokens) Report(_ context.Context, depot scan.DepotID, generation string
 		t.trouble.next = t.o.Now()
 		t.bad.Inc()
 		t.o.Logger.Warn("a depot says that WeChat refuses the access token: fetching it again", "depot", string(depot))
-		t.wake()
+		wait.Signal(t.kick)
 	}
 	return t.done, nil
-}
-
-// wake makes run look at the next request's time again.
-func (t *Tokens) wake() {
-	select {
-	case t.kick <- struct{}{}:
-	default:
-	}
 }
 
 // refusedAgainLocked is the second refusal running. Asking in a loop would burn
@@ -180,7 +173,7 @@ func (t *Tokens) refusedAgainLocked() {
 		reason: "WeChat refuses the access token that it has just given: someone else refreshes it, or the secret was changed",
 	}
 	t.pauseLocked(5*time.Second, 5*time.Minute)
-	t.wake() // it sleeps until the token's end
+	wait.Signal(t.kick) // it sleeps until the token's end
 	t.o.Logger.Error("access token blocked", "reason", t.trouble.reason, "next", t.trouble.wait)
 }
 
