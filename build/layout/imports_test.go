@@ -264,7 +264,7 @@ var arrows = []row{
 	// Not part of the program.
 	{pkg: "build/layout"},
 	{pkg: "build/size"},
-	{pkg: "build/rig", uses: []string{all}, libraries: []string{paho}},
+	{pkg: "build/rig", uses: []string{all}, libraries: []string{paho, xTime}},
 	{pkg: "build/e2e", uses: []string{all}, tests: []string{paho}},
 	{pkg: "build/bench", uses: []string{all}, libraries: []string{paho, bbolt}},
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"golang.org/x/time/rate"
 )
 
 // Scanner publishes scans with QoS 1 over one connection at a time and enters
@@ -77,10 +78,10 @@ type flow struct {
 
 // pump publishes over one connection and returns how many scans from the front
 // were acknowledged. The error is ctx's only.
-func (f *flow) pump(ctx context.Context, scans []Scan, window int, pace *pace) (int, error) {
+func (f *flow) pump(ctx context.Context, scans []Scan, window int, pace *rate.Limiter) (int, error) {
 	for next := 0; f.acked < len(scans); {
 		if next < len(scans) && len(f.under) < window {
-			if err := pace.wait(ctx); err != nil {
+			if err := pace.Wait(ctx); err != nil {
 				return f.acked, err
 			}
 			f.send(scans[next])
@@ -158,33 +159,13 @@ func (s *Scanner) connect(ctx context.Context) (mqtt.Client, <-chan struct{}, er
 	}
 }
 
-// pace spreads scans evenly over time.
-type pace struct {
-	gap  time.Duration
-	next time.Time
-}
-
-func newPace(rate int) *pace {
-	if rate <= 0 {
-		return &pace{}
+// newPace spreads scans evenly over time; what was missed is caught up with, for a
+// second.
+func newPace(perSecond int) *rate.Limiter {
+	if perSecond <= 0 {
+		return rate.NewLimiter(rate.Inf, 0)
 	}
-	return &pace{gap: time.Second / time.Duration(rate), next: time.Now()}
-}
-
-// wait returns when the next scan may go. What was missed is caught up with.
-func (p *pace) wait(ctx context.Context) error {
-	if p.gap == 0 {
-		return nil
-	}
-	left := time.Until(p.next)
-	p.next = p.next.Add(p.gap)
-	if left <= 0 {
-		return nil
-	}
-	select {
-	case <-time.After(left):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	pace := rate.NewLimiter(rate.Limit(perSecond), perSecond)
+	pace.AllowN(time.Now(), perSecond) // nothing is missed yet
+	return pace
 }
