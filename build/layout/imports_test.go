@@ -252,9 +252,16 @@ var arrows = []row{
 			"uplink", "uplink/syncapi", "wechat", "configs", "configs/serve",
 		},
 		libraries: []string{metrics},
-		tests:     []string{"wechat/fake", "configs/tlsfile", paho}, // devices that publish
+		tests:     []string{"configs/tlsfile", paho}, // devices that publish
 	},
-	{pkg: "agent/demo", uses: []string{all}, libraries: []string{paho, xSync}, tests: []string{browser}},
+	{
+		pkg: "agent/demo",
+		uses: []string{
+			"agent", "agent/control", "agent/intake/link", "agent/scan", "uplink/central", "uplink/syncapi", "store", "store/snapshot/bolt",
+			"wechat", "wechat/fake", "configs", "configs/secret", "configs/serve", "configs/wait",
+		},
+		libraries: []string{paho, xSync}, tests: []string{browser},
+	},
 	{pkg: "agent/cmd/cli", uses: []string{"configs/nearest"}, libraries: []string{pflag, xTerm}},
 	{
 		pkg: "agent/cmd/scanrelay", uses: []string{all},
@@ -264,9 +271,13 @@ var arrows = []row{
 	// Not part of the program.
 	{pkg: "build/layout"},
 	{pkg: "build/size"},
-	{pkg: "build/rig", uses: []string{all}, libraries: []string{paho, xTime}},
-	{pkg: "build/e2e", uses: []string{all}, tests: []string{paho}},
-	{pkg: "build/bench", uses: []string{all}, libraries: []string{paho, bbolt}},
+	{pkg: "build/rig", uses: []string{"wechat/fake"}, libraries: []string{paho, xTime}}, // knows the program from outside
+	{pkg: "build/e2e", tests: []string{"build/rig", "wechat/fake"}},
+	{
+		pkg:       "build/bench",
+		uses:      []string{"build/rig", "store", "store/snapshot", "store/snapshot/bolt", "wechat/callback", "wechat/fake", "agent/scan"},
+		libraries: []string{paho, bbolt},
+	},
 }
 
 func TestArrows(t *testing.T) {
