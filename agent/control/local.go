@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"time"
 
+	"scanrelay/configs/serve"
 	"scanrelay/store"
 )
 
@@ -41,7 +42,7 @@ const maxBody = 4 << 20
 func Local(o Options) http.Handler {
 	l := &local{o}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, o.Status()) })
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { serve.JSON(w, http.StatusOK, o.Status()) })
 	mux.HandleFunc("GET /v1/events", l.events)
 	mux.HandleFunc("GET /v1/trace", l.trace)
 	mux.HandleFunc("GET /v1/deadletters", l.deadLetters)
@@ -74,7 +75,7 @@ type failure struct {
 func (l *local) events(w http.ResponseWriter, r *http.Request) {
 	state := r.FormValue("state")
 	if err := CheckState(state); err != nil {
-		fail(w, http.StatusBadRequest, err)
+		serve.Fail(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	l.stream(w, false, func(line func(any) error) error {
@@ -92,11 +93,11 @@ func (l *local) trace(w http.ResponseWriter, r *http.Request) {
 	t, err := trace(r.Context(), l.Outbox, r.FormValue("waybill"), reveal(r))
 	switch {
 	case errors.Is(err, ErrUnknownWaybill):
-		fail(w, http.StatusNotFound, err)
+		serve.Fail(w, http.StatusNotFound, err.Error())
 	case err != nil:
-		fail(w, http.StatusInternalServerError, err)
+		serve.Fail(w, http.StatusInternalServerError, err.Error())
 	default:
-		writeJSON(w, http.StatusOK, t)
+		serve.JSON(w, http.StatusOK, t)
 	}
 }
 
@@ -126,14 +127,14 @@ func (l *local) discard(w http.ResponseWriter, r *http.Request) {
 func (l *local) change(w http.ResponseWriter, r *http.Request, do func(change, []store.ID) (int, error)) {
 	var c change
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&c); err != nil {
-		fail(w, http.StatusBadRequest, err)
+		serve.Fail(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	ids := make([]store.ID, len(c.IDs))
 	for i, text := range c.IDs {
 		id, err := store.ParseID(text)
 		if err != nil {
-			fail(w, http.StatusBadRequest, err)
+			serve.Fail(w, http.StatusBadRequest, err.Error())
 			return
 		}
 		ids[i] = id
@@ -146,10 +147,10 @@ func (l *local) change(w http.ResponseWriter, r *http.Request, do func(change, [
 		err = fmt.Errorf("%d done, but %w", n, err)
 	}
 	if err != nil {
-		fail(w, http.StatusConflict, err)
+		serve.Fail(w, http.StatusConflict, err.Error())
 		return
 	}
-	writeJSON(w, http.StatusOK, changed{n})
+	serve.JSON(w, http.StatusOK, changed{n})
 }
 
 func reveal(r *http.Request) bool { return r.FormValue("reveal") == "1" }
@@ -182,17 +183,4 @@ func (l *local) stream(w http.ResponseWriter, live bool, produce func(line func(
 		extend()
 		_ = encoder.Encode(failure{err.Error()}) // if the reader is gone, nobody is left to tell
 	}
-}
-
-func writeJSON(w http.ResponseWriter, code int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(code)
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	_ = e.Encode(v) // if the reader is gone, nobody is left to tell
-}
-
-func fail(w http.ResponseWriter, code int, err error) {
-	writeJSON(w, code, failure{err.Error()})
 }

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"scanrelay/configs/serve"
 )
 
 // rejectedID begins the id of what is in quarantine; its number there follows.
@@ -58,12 +60,12 @@ type Replayed struct {
 
 func (l *local) replay(w http.ResponseWriter, r *http.Request) {
 	if l.Replay == nil {
-		fail(w, http.StatusConflict, errors.New("this agent has no quarantine"))
+		serve.Fail(w, http.StatusConflict, "this agent has no quarantine")
 		return
 	}
 	seqs, err := replayOf(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
-		fail(w, http.StatusBadRequest, err)
+		serve.Fail(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	l.stream(w, true, func(line func(any) error) error { // it may take its time
@@ -96,7 +98,7 @@ func replayOf(body io.Reader) ([]uint64, error) {
 // listen streams what devices publish for as long as the reader stays.
 func (l *local) listen(w http.ResponseWriter, r *http.Request) {
 	if l.Listen == nil {
-		fail(w, http.StatusConflict, errors.New("this agent's devices publish to an external broker"))
+		serve.Fail(w, http.StatusConflict, "this agent's devices publish to an external broker")
 		return
 	}
 	l.stream(w, true, func(line func(any) error) error {

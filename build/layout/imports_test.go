@@ -158,7 +158,7 @@ var arrows = []row{
 		libraries: []string{paho}, tests: []string{intaketest, "agent/intake/source", mochi},
 	},
 	{pkg: intaketest, uses: []string{"agent/intake/mapping", "agent/intake/sparkplug", "agent/scan"}, libraries: []string{paho}},
-	{pkg: "agent/control", uses: []string{"store", "agent/scan", "configs"}, libraries: []string{metrics}, tests: []string{"configs/serve"}},
+	{pkg: "agent/control", uses: []string{"store", "agent/scan", "configs", "configs/serve"}, libraries: []string{metrics}},
 
 	{pkg: "uplink/syncapi", uses: []string{"agent/scan", "configs/secret", "configs/tlsfile", "configs/wait"}, tests: []string{"configs/tlsfile/tlstest"}},
 	{pkg: "uplink/policy", uses: []string{"store/event", "wechat", "uplink/syncapi", "agent/scan", "configs/wait"}},
@@ -189,8 +189,7 @@ var arrows = []row{
 		},
 	},
 	// The centre: what its processes would share, who calls, and each call.
-	{pkg: "uplink/central/reply", uses: []string{"uplink/syncapi"}},
-	{pkg: "uplink/central/caller", uses: []string{"uplink/central/reply", "agent/scan", "configs/secret"}},
+	{pkg: "uplink/central/caller", uses: []string{"agent/scan", "configs/secret", "configs/serve"}},
 	{
 		pkg: "uplink/central/tokens", uses: []string{"uplink/syncapi", "wechat", "agent/scan", "configs/wait", "configs/secret"},
 		libraries: []string{metrics}, tests: []string{"uplink/central/internal/account"},
@@ -212,7 +211,7 @@ var arrows = []row{
 	},
 	{
 		pkg:       "uplink/central/waybills",
-		uses:      []string{"uplink/central/reply", "uplink/syncapi", "store/snapshot", "agent/scan"},
+		uses:      []string{"uplink/syncapi", "store/snapshot", "agent/scan", "configs/serve"},
 		libraries: []string{metrics},
 		tests:     []string{"uplink/central/internal/centraltest"},
 	},
@@ -227,9 +226,9 @@ var arrows = []row{
 	{
 		pkg: "uplink/central",
 		uses: []string{
-			"uplink/central/reply", "uplink/central/caller", "uplink/central/tokens", "uplink/central/quota", "uplink/central/shares",
+			"uplink/central/caller", "uplink/central/tokens", "uplink/central/quota", "uplink/central/shares",
 			"uplink/central/waiting", "uplink/central/presence", "uplink/central/lookup", "uplink/central/waybills", "uplink/central/page",
-			"store/snapshot", "wechat/callback", "uplink/syncapi", "agent/scan", "configs/secret", "configs/limit", "configs/wait",
+			"store/snapshot", "wechat/callback", "uplink/syncapi", "agent/scan", "configs/secret", "configs/limit", "configs/serve", "configs/wait",
 		},
 		libraries: []string{metrics},
 		tests: []string{

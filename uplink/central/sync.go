@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
-	"scanrelay/uplink/central/reply"
+	"scanrelay/configs/serve"
 	"scanrelay/uplink/syncapi"
 )
 
@@ -24,7 +24,7 @@ func (c *Central) serveSync(w http.ResponseWriter, r *http.Request) {
 	if status != http.StatusOK {
 		c.meters.sync(status, start)
 		c.refused.log(c.o.Logger, c.o.Now(), c.proxies.Client(r).String(), why)
-		reply.Fail(w, status, why)
+		serve.Fail(w, status, why)
 		return
 	}
 	resp, err := c.sync(w, r, depot)
@@ -35,14 +35,14 @@ func (c *Central) serveSync(w http.ResponseWriter, r *http.Request) {
 		writeZipped(w, r, resp)
 	case errors.As(err, &refusal):
 		c.meters.sync(refusal.status, start)
-		reply.Fail(w, refusal.status, refusal.why)
+		serve.Fail(w, refusal.status, refusal.why)
 	case r.Context().Err() != nil:
 		c.meters.sync(499, start) // the depot went away; nobody reads an answer
 	default:
 		c.meters.sync(http.StatusServiceUnavailable, start)
 		c.o.Logger.Error("sync a depot", "depot", string(depot), "err", err)
 		w.Header().Set("Retry-After", "5")
-		reply.Fail(w, http.StatusServiceUnavailable, "the centre cannot take events now")
+		serve.Fail(w, http.StatusServiceUnavailable, "the centre cannot take events now")
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"sync"
 
-	"scanrelay/uplink/central/reply"
+	"scanrelay/configs/serve"
 	"scanrelay/uplink/syncapi"
 )
 
@@ -147,7 +147,7 @@ const zipFrom = 1024
 func writeZipped(w http.ResponseWriter, r *http.Request, resp *syncapi.Response) {
 	body, err := json.Marshal(resp)
 	if err != nil {
-		reply.Fail(w, http.StatusInternalServerError, "the answer cannot be written")
+		serve.Fail(w, http.StatusInternalServerError, "the answer cannot be written")
 		return
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")

@@ -10,7 +10,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/configs/secret"
-	"scanrelay/uplink/central/reply"
+	"scanrelay/configs/serve"
 )
 
 // Depot is a depot's static credential. Without a token it needs a certificate.
@@ -104,10 +104,10 @@ func (k *Keyring) Admins(next http.HandlerFunc) http.HandlerFunc {
 		case http.StatusOK:
 			next(w, r)
 		case http.StatusForbidden:
-			reply.Fail(w, status, "closed: no admin_token is configured at the centre")
+			serve.Fail(w, status, "closed: no admin_token is configured at the centre")
 		default:
 			w.Header().Set("WWW-Authenticate", `Bearer realm="scanrelay"`)
-			reply.Fail(w, status, "this call needs Authorization: Bearer <admin_token>")
+			serve.Fail(w, status, "this call needs Authorization: Bearer <admin_token>")
 		}
 	}
 }

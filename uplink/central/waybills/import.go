@@ -17,8 +17,8 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/serve"
 	"scanrelay/store/snapshot"
-	"scanrelay/uplink/central/reply"
 	"scanrelay/uplink/syncapi"
 )
 
@@ -91,7 +91,7 @@ func New(o Options) *Handler {
 func (h *Handler) Import(w http.ResponseWriter, r *http.Request) {
 	body, err := importBody(r)
 	if err != nil {
-		reply.Fail(w, http.StatusBadRequest, err.Error())
+		serve.Fail(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	i := &importer{Handler: h, ctx: r.Context(), control: http.NewResponseController(w), out: Imported{Rejected: []Rejected{}}}
@@ -99,11 +99,11 @@ func (h *Handler) Import(w http.ResponseWriter, r *http.Request) {
 	if err := i.read(bufio.NewReaderSize(body, maxLine)); err != nil {
 		h.o.Logger.Error("import waybill data", "err", err, "stored", i.out.Stored)
 		w.Header().Set("Retry-After", "5")
-		reply.Fail(w, http.StatusServiceUnavailable,
+		serve.Fail(w, http.StatusServiceUnavailable,
 			fmt.Sprintf("the centre cannot store waybill data now; the first %d good lines are stored, send all again", i.out.Stored))
 		return
 	}
-	reply.JSON(w, http.StatusOK, i.out)
+	serve.JSON(w, http.StatusOK, i.out)
 }
 
 func importBody(r *http.Request) (io.Reader, error) {

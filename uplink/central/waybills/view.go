@@ -4,8 +4,8 @@ import (
 	"net/http"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/serve"
 	"scanrelay/store/snapshot"
-	"scanrelay/uplink/central/reply"
 	"scanrelay/uplink/syncapi"
 )
 
@@ -35,12 +35,12 @@ func (h *Handler) View(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 		h.o.Logger.Error("show a waybill", "err", err)
-		reply.Fail(w, http.StatusServiceUnavailable, "the centre cannot read its store now")
+		serve.Fail(w, http.StatusServiceUnavailable, "the centre cannot read its store now")
 	case !ok:
-		reply.Fail(w, http.StatusNotFound, "no such waybill")
+		serve.Fail(w, http.StatusNotFound, "no such waybill")
 	default:
 		reveal := r.URL.Query().Get("reveal")
-		reply.JSON(w, http.StatusOK, viewWaybill(&wb, reveal == "true" || reveal == "1"))
+		serve.JSON(w, http.StatusOK, viewWaybill(&wb, reveal == "true" || reveal == "1"))
 	}
 }
 
