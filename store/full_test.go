@@ -58,6 +58,7 @@ func TestFullAtMaxSize(t *testing.T) {
 	dir := t.TempDir()
 	o := open(t, dir, opts)
 	checkFull(t, o)
+	closeChecked(t, o) // no register is written any more
 	files, err := filepath.Glob(filepath.Join(dir, segmentPrefix+"*"))
 	if err != nil {
 		t.Fatal(err)
