@@ -86,7 +86,7 @@ type Agent struct {
 // intakePart is a Source or a Broker with its listener.
 type intakePart interface {
 	Run(ctx context.Context) error
-	Connected() bool
+	Status() intake.Status
 }
 
 // New opens the store and puts the parts together; nothing is taken or sent

@@ -12,6 +12,7 @@ import (
 
 	"scanrelay/agent/clock"
 	"scanrelay/agent/control"
+	"scanrelay/agent/intake"
 	"scanrelay/agent/scan"
 	"scanrelay/configs"
 	"scanrelay/store"
@@ -175,7 +176,7 @@ func TestAPartThatEndsIsAnError(t *testing.T) {
 type ended struct{}
 
 func (ended) Run(context.Context) error { return errors.New("no more") }
-func (ended) Connected() bool           { return true }
+func (ended) Status() intake.Status     { return intake.Status{Connected: true} }
 
 // A part that hangs must not hang the stop when a second signal comes.
 func TestAbortCutsTheStopShort(t *testing.T) {
@@ -197,7 +198,7 @@ func TestAbortCutsTheStopShort(t *testing.T) {
 type hangs struct{ free, gone chan struct{} }
 
 func (h hangs) Run(context.Context) error { <-h.free; close(h.gone); return nil }
-func (hangs) Connected() bool             { return true }
+func (hangs) Status() intake.Status       { return intake.Status{Connected: true} }
 
 // wall is a wall clock that the test sets.
 type wall struct {

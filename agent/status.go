@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"scanrelay/agent/control"
-	"scanrelay/agent/intake/source"
 )
 
 // Status is what the agent is doing now.
@@ -53,9 +52,9 @@ func (a *Agent) TakesScans() error {
 	switch {
 	case a.Live() != nil:
 		return a.Live()
-	case !a.intake.Connected() && a.cfg.MQTT.IsEmbedded():
+	case !a.intake.Status().Connected && a.cfg.MQTT.IsEmbedded():
 		return errors.New("the embedded broker does not listen yet")
-	case !a.intake.Connected():
+	case !a.intake.Status().Connected:
 		return errors.New("not subscribed at the mqtt broker")
 	case a.outbox.Counts().Full:
 		return errors.New("the store is full")
@@ -72,24 +71,8 @@ func (a *Agent) WriteMetrics(w io.Writer) {
 }
 
 // mqttStatus is what the Source or the Broker is doing.
-func (a *Agent) mqttStatus() (m control.MQTT) {
-	switch in := a.intake.(type) {
-	case *source.Source:
-		st := in.Status()
-		m = control.MQTT{
-			Connected: st.Connected, Problem: st.Problem, Full: st.Full, WaitingBytes: st.Waiting,
-			QoS0: st.QoS0, Lost: st.Lost, Redelivered: st.Redelivered, Sessions: st.Sessions,
-		}
-	case *served:
-		st := in.Status()
-		m = control.MQTT{
-			Connected: st.Listening, Full: st.Full, WaitingBytes: st.Waiting, Clients: st.Clients,
-			QoS0: st.QoS0, Lost: st.Lost, Redelivered: st.Redelivered,
-			Refused: st.Refused, Denied: st.Denied, Cut: st.Cut, Broken: st.Broken,
-		}
-	default:
-		m.Connected = in.Connected()
-	}
+func (a *Agent) mqttStatus() control.MQTT {
+	m := control.MQTT(a.intake.Status())
 	if m.Full && m.Problem == "" {
 		m.Problem = "there is no room for further scans: they are not acknowledged until there is"
 	}

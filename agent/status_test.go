@@ -64,7 +64,7 @@ func TestStatusOfTheEmbeddedBroker(t *testing.T) {
 	publish(t, ln.Addr(), "nobody")
 	eventually(t, "counted", func() bool {
 		m := a.Status().MQTT
-		return m.Connected && m.QoS0 == 1 && m.Redelivered == 1 && m.Denied == 1 && m.Refused == 1 && m.WaitingBytes == 0 && m.Clients == 0
+		return m.Connected && m.QoS0 == 1 && m.Redelivered == 1 && m.Denied == 1 && m.Refused == 1 && m.Waiting == 0 && m.Clients == 0
 	})
 	if s := a.Status(); s.Intake.Received != 1 || s.Intake.Duplicate != 2 {
 		t.Errorf("intake %+v", s.Intake)

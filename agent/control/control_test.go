@@ -179,7 +179,7 @@ func TestStatusJSON(t *testing.T) {
 // What status --json and the metrics show of intake beyond the counts.
 func TestMQTTStatus(t *testing.T) {
 	m := MQTT{
-		Connected: true, Problem: "p", Full: true, Clients: 2, WaitingBytes: 3, QoS0: 4, Lost: 5, Redelivered: 6,
+		Connected: true, Problem: "p", Full: true, Clients: 2, Waiting: 3, QoS0: 4, Lost: 5, Redelivered: 6,
 		Sessions: 7, Refused: 8, Denied: 9, Cut: 10, SparkplugGaps: 11, RebirthsAsked: 12, Broken: 16,
 	}
 	data, err := json.Marshal(m)

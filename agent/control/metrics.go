@@ -40,7 +40,7 @@ func WriteMetrics(w io.Writer, s Status, c store.Counts, now time.Time) {
 	gauge("mqtt_connected", number(s.MQTT.Connected))
 	gauge("mqtt_full", number(s.MQTT.Full))
 	gauge("mqtt_clients", float64(s.MQTT.Clients))
-	gauge("mqtt_waiting_bytes", float64(s.MQTT.WaitingBytes))
+	gauge("mqtt_waiting_bytes", float64(s.MQTT.Waiting))
 	counter("mqtt_qos0_total", s.MQTT.QoS0)
 	counter("mqtt_lost_total", s.MQTT.Lost)
 	counter("mqtt_redelivered_total", s.MQTT.Redelivered)

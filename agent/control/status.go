@@ -64,25 +64,21 @@ type Pending struct {
 // Total is all that waits.
 func (p Pending) Total() uint64 { return p.Unsynced + p.AwaitingWaybill + p.ToPush }
 
-// MQTT is what intake is doing. What is zero is left out of JSON.
+// MQTT is intake.Status as JSON; what is zero is left out.
 type MQTT struct {
-	Connected bool   `json:"connected"`
-	Problem   string `json:"problem,omitempty"` // what is wrong, for people
-	Full      bool   `json:"full,omitempty"`    // scans are not taken for want of room
-	Clients   int    `json:"clients,omitempty"` // of the embedded broker
-	// WaitingBytes is what waits for its commit.
-	WaitingBytes int64 `json:"waiting_bytes,omitempty"`
-	// Since the agent's start. QoS0 messages are at risk: nobody knows whether
-	// all of them came; Lost are those that there was no room for.
-	QoS0        uint64 `json:"qos0,omitempty"`
-	Lost        uint64 `json:"lost,omitempty"`
-	Redelivered uint64 `json:"redelivered,omitempty"`
-	Sessions    uint64 `json:"sessions,omitempty"` // at an external broker
-	Refused     uint64 `json:"refused,omitempty"`  // connections to the embedded broker
-	Denied      uint64 `json:"denied,omitempty"`   // publishes without permission
-	Cut         uint64 `json:"cut,omitempty"`      // connections closed for want of room
-	Broken      uint64 `json:"broken,omitempty"`   // connections closed for a packet too large, or no MQTT
-	// SparkplugGaps are gaps in sequence numbers.
+	Connected     bool   `json:"connected"`
+	Problem       string `json:"problem,omitempty"`
+	Full          bool   `json:"full,omitempty"`
+	Clients       int    `json:"clients,omitempty"`
+	Waiting       int64  `json:"waiting_bytes,omitempty"`
+	QoS0          uint64 `json:"qos0,omitempty"`
+	Lost          uint64 `json:"lost,omitempty"`
+	Redelivered   uint64 `json:"redelivered,omitempty"`
+	Sessions      uint64 `json:"sessions,omitempty"`
+	Refused       uint64 `json:"refused,omitempty"`
+	Denied        uint64 `json:"denied,omitempty"`
+	Cut           uint64 `json:"cut,omitempty"`
+	Broken        uint64 `json:"broken,omitempty"`
 	SparkplugGaps uint64 `json:"sparkplug_gaps,omitempty"`
 	RebirthsAsked uint64 `json:"rebirths_asked,omitempty"`
 }

@@ -52,20 +52,6 @@ type user struct {
 	publish  []topic.Filter // none: all topics
 }
 
-// Status is what a Broker is doing.
-type Status struct {
-	Listening bool
-	Clients   int
-	Full      bool  // new connections are refused for want of room
-	Waiting   int64 // bytes that wait for their commit
-	// Counters since start. QoS0 publishes are at risk: a device can't know
-	// whether they came. Lost are those of them that there was no room for.
-	// Refused are connections, Denied publishes without permission, Cut
-	// connections that were closed for want of room or a failed commit, Broken
-	// ones that were closed for a packet that was too large or no MQTT.
-	QoS0, Lost, Redelivered, Refused, Denied, Cut, Broken uint64
-}
-
 // New returns a Broker that gives what it takes to a pipe; Run starts it, once.
 func New(cfg Config, pipe *intake.Pipe) (*Broker, error) {
 	cfg.setDefaults()
@@ -175,13 +161,10 @@ func (b *Broker) flush(a *acceptor) {
 	}
 }
 
-// Connected reports whether it is listening.
-func (b *Broker) Connected() bool { return b.listens.Load() }
-
 // Status returns what it is doing.
-func (b *Broker) Status() Status {
-	st := Status{
-		Listening: b.listens.Load(), Full: b.refusing(), Waiting: b.space.waiting(),
+func (b *Broker) Status() intake.Status {
+	st := intake.Status{
+		Connected: b.listens.Load(), Full: b.refusing(), Waiting: b.space.waiting(),
 		QoS0: b.qos0.Load(), Lost: b.lost.Load(), Redelivered: b.redelivered.Load(),
 		Refused: b.refused.Load(), Denied: b.denied.Load(), Cut: b.cut.Load(), Broken: b.broken.Load(),
 	}

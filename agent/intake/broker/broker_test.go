@@ -41,7 +41,7 @@ func startBroker(t testing.TB, cfg Config, o intake.Outbox) (*Broker, string) {
 			t.Errorf("broker: %v", err)
 		}
 	})
-	intaketest.Eventually(t, "listening", b.Connected)
+	intaketest.Eventually(t, "listening", func() bool { return b.Status().Connected })
 	return b, "tcp://" + ln.Addr().String()
 }
 

@@ -163,7 +163,7 @@ func TestBrokerStopsInOrder(t *testing.T) {
 	for p := w.Receive(intaketest.Patience); p != nil; p = w.Receive(intaketest.Patience) {
 		acks++
 	}
-	if err := <-ended; err != nil || b.Connected() {
+	if err := <-ended; err != nil || b.Status().Connected {
 		t.Errorf("Run: %v", err)
 	}
 	if got := len(j.Waybills()); acks != got || got == 0 {

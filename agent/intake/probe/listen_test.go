@@ -32,7 +32,7 @@ func TestListenBesideASource(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	intaketest.Eventually(t, "connected", s.Connected)
+	intaketest.Eventually(t, "connected", func() bool { return s.Status().Connected })
 	ctx, cancel := context.WithCancel(t.Context())
 	var mu sync.Mutex
 	var topics []string

@@ -73,7 +73,7 @@ func TestSourceCutsLargeMessagesShort(t *testing.T) {
 	j := intaketest.NewOutbox(t, 0)
 	m := intaketest.Mapper(t, mapping.Config{Sources: []mapping.Source{{Topic: "scans/#", QoS: 2}}})
 	s, stop := startSource(t, Config{Config: brokers(mq.Addr())}, m, j)
-	intaketest.Eventually(t, "connected", s.Connected)
+	intaketest.Eventually(t, "connected", func() bool { return s.Status().Connected })
 	const large = 40 << 20
 	file := filepath.Join(t.TempDir(), "large")
 	if err := os.WriteFile(file, bytes.Repeat([]byte("x"), large), 0o600); err != nil {
@@ -102,7 +102,7 @@ func TestSourceCutsLargeMessagesShort(t *testing.T) {
 	}
 	stop()
 	s, _ = startSource(t, Config{Config: brokers(mq.Addr())}, m, j)
-	intaketest.Eventually(t, "connected again", s.Connected)
+	intaketest.Eventually(t, "connected again", func() bool { return s.Status().Connected })
 	mq.Pub("-t", "scans/g", "-q", "1", "-m", intaketest.Payload("YT00000002"))
 	intaketest.Eventually(t, "the next", func() bool { return slices.Contains(j.Waybills(), "YT00000002") })
 	if _, rejects, _ := j.Totals(); rejects != 3 || s.Status().Redelivered != 0 {

@@ -18,7 +18,7 @@ func TestSourceUpdateLosesNothing(t *testing.T) {
 	j := intaketest.NewOutbox(t, time.Millisecond)
 	two := []mapping.Source{{Topic: "scans/#", QoS: 1}, {Topic: "line/+/reads", QoS: 1}}
 	s, _ := startSource(t, Config{Config: brokers(mq.Addr())}, intaketest.Mapper(t, mapping.Config{Sources: two[:1]}), j)
-	intaketest.Eventually(t, "connected", s.Connected)
+	intaketest.Eventually(t, "connected", func() bool { return s.Status().Connected })
 	c := intaketest.Connect(t, mq.Addr(), "device")
 	const n = 400
 	var want []string
@@ -60,6 +60,6 @@ func TestSourceAsksForARebirth(t *testing.T) {
 	mq := intaketest.StartMosquitto(t)
 	j := intaketest.NewOutbox(t, 0)
 	s, _ := startSource(t, Config{Config: brokers(mq.Addr())}, intaketest.Mapper(t, intaketest.Sparkplug), j)
-	intaketest.Eventually(t, "connected", s.Connected)
+	intaketest.Eventually(t, "connected", func() bool { return s.Status().Connected })
 	intaketest.TestRebirth(t, mq.Addr(), j)
 }

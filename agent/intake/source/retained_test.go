@@ -26,7 +26,7 @@ func TestSourceRejectsWhatIsRetainedOnce(t *testing.T) {
 	intaketest.Eventually(t, "rejected", counted(1, 0))
 	for i := range 2 {
 		mq.Stop()
-		intaketest.Eventually(t, "noticed", func() bool { return !s.Connected() })
+		intaketest.Eventually(t, "noticed", func() bool { return !s.Status().Connected })
 		mq.Restart()
 		intaketest.Eventually(t, "ignored", counted(1, i+1))
 	}

@@ -59,20 +59,8 @@ type Source struct {
 	qos0, redelivered, lost, sessions atomic.Uint64
 
 	mu     sync.Mutex
-	status Status // guarded by mu; the counters are filled in by Status
-}
-
-// Status is what a Source is doing.
-type Status struct {
-	Connected bool      // subscribed at a broker
-	Broker    string    // the one it is or was last connected to, without password
-	Problem   string    // what is wrong, for people; "" if nothing
-	Since     time.Time // since when Connected has its value
-	Full      bool      // scans are not taken for want of room
-	// Counters since start. QoS0 messages are at risk: the broker forgets
-	// them once sent. Lost are those of them that came when there was no room.
-	QoS0, Lost, Redelivered, Sessions uint64
-	Waiting                           int64 // bytes that wait for their commit
+	status intake.Status // guarded by mu; the counters are filled in by Status
+	broker string        // guarded by mu
 }
 
 // New returns a Source that gives what it takes to a pipe; Run starts it, once.
@@ -95,19 +83,19 @@ func New(cfg Config, pipe *intake.Pipe) (*Source, error) {
 	cfg.returns = cmp.Or(cfg.returns, returnAfter)
 	return &Source{
 		cfg: cfg, pipe: pipe, log: cfg.Logger, less: make(chan struct{}, 1), had: make(map[string]struct{}),
-		returns: cfg.returns, status: Status{Since: time.Now()},
+		returns: cfg.returns,
 	}, nil
 }
 
-// Connected reports whether it is subscribed at a broker.
-func (s *Source) Connected() bool {
+// Broker is the one it is or was last connected to, without password.
+func (s *Source) Broker() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.status.Connected
+	return s.broker
 }
 
 // Status returns what it is doing.
-func (s *Source) Status() Status {
+func (s *Source) Status() intake.Status {
 	s.mu.Lock()
 	st := s.status
 	s.mu.Unlock()
@@ -263,12 +251,9 @@ func (s *Source) report(connected bool, broker string, err error) {
 	}
 	s.mu.Lock()
 	before := s.status
-	if s.status.Connected != connected {
-		s.status.Since = time.Now()
-	}
 	s.status.Connected, s.status.Problem = connected, problem
 	if broker != "" {
-		s.status.Broker = broker
+		s.broker = broker
 	}
 	s.mu.Unlock()
 	switch {

@@ -62,12 +62,12 @@ func TestSourceTakesEveryQoS(t *testing.T) {
 	mq := intaketest.StartMosquitto(t)
 	j := intaketest.NewOutbox(t, 0)
 	s, _ := startSource(t, Config{Config: brokers(mq.Addr())}, intaketest.Mapper(t, mapping.Config{Sources: []mapping.Source{{Topic: "scans/#", QoS: 2}}}), j)
-	intaketest.Eventually(t, "connected", s.Connected)
+	intaketest.Eventually(t, "connected", func() bool { return s.Status().Connected })
 	for qos := range 3 {
 		mq.Pub("-t", "scans/gate", "-q", fmt.Sprint(qos), "-m", intaketest.Payload(fmt.Sprintf("YT0000000%d", qos)))
 	}
 	intaketest.Eventually(t, "stored", func() bool { return len(j.Waybills()) == 3 })
-	if st := s.Status(); st.QoS0 != 1 || st.Sessions != 1 || st.Problem != "" || st.Broker != mq.Addr() {
+	if st := s.Status(); st.QoS0 != 1 || st.Sessions != 1 || st.Problem != "" || s.Broker() != mq.Addr() {
 		t.Errorf("status %+v", st)
 	}
 }
@@ -78,9 +78,9 @@ func TestSourceSessionPersists(t *testing.T) {
 	j := intaketest.NewOutbox(t, 0)
 	m := intaketest.Mapper(t, mapping.Config{})
 	s, stop := startSource(t, Config{Config: brokers(mq.Addr())}, m, j)
-	intaketest.Eventually(t, "connected", s.Connected)
+	intaketest.Eventually(t, "connected", func() bool { return s.Status().Connected })
 	stop()
-	if s.Connected() {
+	if s.Status().Connected {
 		t.Error("still connected after Run has returned")
 	}
 	mq.Pub("-t", "scans/gate", "-q", "1", "-m", intaketest.Payload("YT00000001"))
@@ -95,7 +95,7 @@ func TestSourceWithholdsWhenFull(t *testing.T) {
 	mq := intaketest.StartMosquitto(t)
 	j := intaketest.NewOutbox(t, 0)
 	s, _ := startSource(t, Config{Config: brokers(mq.Addr())}, intaketest.Mapper(t, mapping.Config{}), j)
-	intaketest.Eventually(t, "connected", s.Connected)
+	intaketest.Eventually(t, "connected", func() bool { return s.Status().Connected })
 	c := intaketest.Connect(t, mq.Addr(), "scanner")
 	publishAll := func(from, to int) {
 		for i := from; i < to; i++ {
@@ -108,7 +108,7 @@ func TestSourceWithholdsWhenFull(t *testing.T) {
 	intaketest.Eventually(t, "the first stored", func() bool { return len(j.Waybills()) == 50 })
 	j.SetFull(true)
 	publishAll(50, 400)
-	intaketest.Eventually(t, "full", func() bool { return s.Status().Full && !s.Connected() })
+	intaketest.Eventually(t, "full", func() bool { return s.Status().Full && !s.Status().Connected })
 	if n := len(j.Waybills()); n != 50 {
 		t.Fatalf("%d stored while full", n)
 	}
@@ -135,7 +135,7 @@ func TestSourceFailedCommitComesAgain(t *testing.T) {
 		return nil
 	}
 	s, _ := startSource(t, Config{Config: brokers(mq.Addr())}, intaketest.Mapper(t, mapping.Config{}), j)
-	intaketest.Eventually(t, "connected", s.Connected)
+	intaketest.Eventually(t, "connected", func() bool { return s.Status().Connected })
 	for i := 1; i <= 3; i++ {
 		mq.Pub("-t", "scans/g", "-q", "1", "-m", intaketest.Payload(fmt.Sprintf("YT0000000%d", i)))
 	}
@@ -151,13 +151,13 @@ func TestSourceSurvivesBrokerRestart(t *testing.T) {
 	mq := intaketest.StartMosquitto(t)
 	j := intaketest.NewOutbox(t, 0)
 	s, _ := startSource(t, Config{Config: brokers(mq.Addr())}, intaketest.Mapper(t, mapping.Config{}), j)
-	intaketest.Eventually(t, "connected", s.Connected)
+	intaketest.Eventually(t, "connected", func() bool { return s.Status().Connected })
 	mq.Pub("-t", "scans/g", "-q", "1", "-m", intaketest.Payload("YT00000001"))
 	intaketest.Eventually(t, "stored", func() bool { return len(j.Waybills()) == 1 })
 	mq.Kill()
-	intaketest.Eventually(t, "noticed", func() bool { return !s.Connected() && strings.Contains(s.Status().Problem, "127.0.0.1") })
+	intaketest.Eventually(t, "noticed", func() bool { return !s.Status().Connected && strings.Contains(s.Status().Problem, "127.0.0.1") })
 	mq.Restart()
-	intaketest.Eventually(t, "connected again", s.Connected)
+	intaketest.Eventually(t, "connected again", func() bool { return s.Status().Connected })
 	mq.Pub("-t", "scans/g", "-q", "1", "-m", intaketest.Payload("YT00000002"))
 	intaketest.Eventually(t, "stored again", func() bool { return len(j.Waybills()) == 2 })
 	if st := s.Status(); st.Sessions != 2 || st.Problem != "" {
@@ -197,7 +197,7 @@ func TestSourceFallsBackAndTellsWhatIsWrong(t *testing.T) {
 	})
 	stop()
 	s, _ = startSource(t, Config{Config: link.Config{Brokers: []string{dead, mq.Addr()}, Username: "depot", Password: "secret"}}, m, j)
-	intaketest.Eventually(t, "connected to the second", func() bool { return s.Connected() && s.Status().Broker == mq.Addr() })
+	intaketest.Eventually(t, "connected to the second", func() bool { return s.Status().Connected && s.Broker() == mq.Addr() })
 }
 
 // The first broker is the one to be at: what it kept while it was away is fetched as
@@ -208,7 +208,7 @@ func TestSourceReturnsToTheFirstBroker(t *testing.T) {
 	j := intaketest.NewOutbox(t, 0)
 	s, _ := startSource(t, Config{Config: brokers(first.Addr(), second.Addr()), returns: 100 * time.Millisecond}, intaketest.Mapper(t, mapping.Config{}), j)
 	at := func(mq *intaketest.Mosquitto) func() bool {
-		return func() bool { return s.Connected() && s.Status().Broker == mq.Addr() }
+		return func() bool { return s.Status().Connected && s.Broker() == mq.Addr() }
 	}
 	intaketest.Eventually(t, "at the first", at(first))
 	first.Stop()
@@ -241,7 +241,7 @@ func TestSourceReturnsLessOftenWhereItIsRefused(t *testing.T) {
 	if first, last := tried[1].Sub(tried[0]), tried[4].Sub(tried[3]); last < 4*first && last < 160*time.Millisecond {
 		t.Errorf("tried after %s and after %s", first, last)
 	}
-	intaketest.Eventually(t, "at the second", func() bool { return s.Connected() && s.Status().Broker == mq.Addr() })
+	intaketest.Eventually(t, "at the second", func() bool { return s.Status().Connected && s.Broker() == mq.Addr() })
 }
 
 func TestSourceConfigErrors(t *testing.T) {
@@ -275,7 +275,7 @@ func overWebSockets(t *testing.T, scheme string, server *tls.Config, client tlsf
 	t.Cleanup(func() { _ = broker.Close() })
 	j := intaketest.NewOutbox(t, 0)
 	s, stop := startSource(t, Config{Config: link.Config{Brokers: []string{scheme + "://" + addr}, TLS: client}}, intaketest.Mapper(t, mapping.Config{}), j)
-	intaketest.Eventually(t, "connected", s.Connected)
+	intaketest.Eventually(t, "connected", func() bool { return s.Status().Connected })
 	c := intaketest.Connect(t, scheme+"://"+addr, "scanner", func(o *mqtt.ClientOptions) {
 		conf, err := client.Config()
 		if err != nil {

@@ -24,7 +24,7 @@ func TestSourceTLS(t *testing.T) {
 	}}, m, j)
 	intaketest.Eventually(t, "the missing certificate is told", func() bool { return strings.Contains(s.Status().Problem, "depot.crt") })
 	a.Issue("depot", "")
-	intaketest.Eventually(t, "connected with the new certificate", s.Connected)
+	intaketest.Eventually(t, "connected with the new certificate", func() bool { return s.Status().Connected })
 
 	s, _ = startSource(t, Config{Config: link.Config{Brokers: []string{addr}, ClientID: "other"}}, m, j)
 	intaketest.Eventually(t, "an unknown authority is told", func() bool { return strings.Contains(s.Status().Problem, "unknown authority") })

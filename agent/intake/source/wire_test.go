@@ -128,7 +128,7 @@ func TestSourceSubscriptionRefused(t *testing.T) {
 	ack.MessageID, ack.ReturnCodes = sub.MessageID, []byte{2, 2}
 	ack.ReturnCodes[slices.Index(sub.Topics, "b")] = link.RefusedQoS
 	w.Send(ack)
-	intaketest.Eventually(t, "the other filter works", s.Connected)
+	intaketest.Eventually(t, "the other filter works", func() bool { return s.Status().Connected })
 	if p := s.Status().Problem; !strings.Contains(p, "refuses the subscription to b") {
 		t.Errorf("problem %q", p)
 	}
@@ -137,7 +137,7 @@ func TestSourceSubscriptionRefused(t *testing.T) {
 	subscribed(w, link.RefusedQoS, link.RefusedQoS)
 	intaketest.Eventually(t, "told", func() bool {
 		p := s.Status().Problem
-		return !s.Connected() && strings.Contains(p, "a/#") && strings.Contains(p, "access rules")
+		return !s.Status().Connected && strings.Contains(p, "a/#") && strings.Contains(p, "access rules")
 	})
 }
 
@@ -161,7 +161,7 @@ func TestSourceHungBroker(t *testing.T) {
 		intaketest.Mapper(t, mapping.Config{}), intaketest.NewOutbox(t, 0))
 	w, _ := st.accept(packets.Accepted)
 	subscribed(w, 1)
-	intaketest.Eventually(t, "connected", s.Connected)
+	intaketest.Eventually(t, "connected", func() bool { return s.Status().Connected })
 	w, _ = st.accept(packets.Accepted) // it comes again by itself
 	subscribed(w, 1)
 	intaketest.Eventually(t, "connected again", func() bool { return s.Status().Sessions == 2 })
@@ -187,5 +187,5 @@ func TestSourceMemoryIsBounded(t *testing.T) {
 	j.Commit(len(j.Submitted), nil)
 	w, _ = st.accept(packets.Accepted)
 	subscribed(w, 1)
-	intaketest.Eventually(t, "connected again", s.Connected)
+	intaketest.Eventually(t, "connected again", func() bool { return s.Status().Connected })
 }
