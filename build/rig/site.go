@@ -1,12 +1,12 @@
 package rig
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"scanrelay/wechat/fake"
@@ -24,8 +24,8 @@ type Options struct {
 	Binary   string
 	Embedded bool // the agent is the broker; otherwise a mosquitto stands beside
 	WeChat   fake.Options
-	// Agent is YAML that is added to the agent's configuration, at top level;
-	// Notify is added below its notify.
+	// Agent is YAML that is added to the agent's configuration, Notify what stands
+	// between the braces of its notify.
 	Agent, Notify string
 	// Env is set for agent and central.
 	Env []string
@@ -88,10 +88,6 @@ func (s *Site) write(path, text string) string {
 }
 
 func (s *Site) centralYAML(data string, o fake.Options) string {
-	mode := string(o.Mode)
-	if mode == "" {
-		mode = string(fake.Secure)
-	}
 	return fmt.Sprintf(`listen: %s
 data_dir: %s
 wechat:
@@ -105,14 +101,10 @@ depots:
 admin_token: %s
 log: {level: debug, format: json}
 `, s.CentralHTTP, data, s.WeChat.URL(), fake.DefaultAppID, fake.DefaultSecret, fake.DefaultToken,
-		fake.DefaultAESKey, mode, Depot, DepotToken, adminToken)
+		fake.DefaultAESKey, cmp.Or(o.Mode, fake.Secure), Depot, DepotToken, adminToken)
 }
 
 func (s *Site) agentYAML(broker string, o Options) string {
-	var notify strings.Builder
-	for line := range strings.Lines(o.Notify) {
-		notify.WriteString("  " + line)
-	}
 	return fmt.Sprintf(`depot: {id: %s, name: 杭州转运中心}
 data_dir: %s
 mqtt:
@@ -122,12 +114,9 @@ central: {url: "http://%s", token: %s}
 wechat: {base_url: %s}
 http: {listen: %s}
 log: {level: debug, format: json}
-notify:
-  rate: 0
+notify: {%s}
 %s
-%s
-`, Depot, s.AgentData, broker, s.Broker, s.CentralHTTP, DepotToken, s.WeChat.URL(), s.AgentHTTP,
-		notify.String(), o.Agent)
+`, Depot, s.AgentData, broker, s.Broker, s.CentralHTTP, DepotToken, s.WeChat.URL(), s.AgentHTTP, o.Notify, o.Agent)
 }
 
 // Start starts everything and waits until it is ready.
