@@ -25,11 +25,11 @@ func (c *counts) store(tx *bolt.Tx) error {
 	e.Uint(uint64(c.count))
 	e.Uint(uint64(c.bytes))
 	e.Uint(c.forgotten)
-	return tx.Bucket(bucketState).Put(KeyCounts, e.Frame(KeyCounts))
+	return tx.Bucket(bucketState).Put(keyCounts, e.Frame(keyCounts))
 }
 
 func (c *counts) load(tx *bolt.Tx) error {
-	d, err := codec.Decode(KeyCounts, boltpage.Value(tx, bucketState, KeyCounts))
+	d, err := codec.Decode(keyCounts, boltpage.Value(tx, bucketState, keyCounts))
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ const MinSize = 256 << 10
 var (
 	BucketRejects = []byte("rejects")
 	bucketState   = []byte("state")
-	KeyCounts     = []byte("counts")
+	keyCounts     = []byte("counts")
 )
 
 // Options of a Quarantine; all of them are needed.
