@@ -92,7 +92,7 @@ func (r row) meetWith(w *town, api fake.API) {
 	}
 	if st := d.up.Status(); st.WeChatState != r.during || (r.during != valve.StateOK && !strings.Contains(st.WeChatReason, fmt.Sprintf("errcode %d", r.code))) {
 		w.t.Errorf("status shows %s: %s; want %s and the code", st.WeChatState, st.WeChatReason, r.during)
-	} else if r.code == wechat.CodeAddressNotAllowed && !strings.Contains(st.WeChatReason, "10.9.8.7") {
+	} else if r.code == 40164 && !strings.Contains(st.WeChatReason, "10.9.8.7") {
 		w.t.Errorf("the reason lacks the address: %s", st.WeChatReason)
 	}
 	end := d.until(e.Waybill, 25*time.Hour, finished)

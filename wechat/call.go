@@ -47,7 +47,7 @@ func (c *Client) do(ctx context.Context, k call, out any) error {
 }
 
 func (c *Client) try(ctx context.Context, k call, out any) *Error {
-	body, err := encodeJSON(k.body)
+	body, err := EncodeJSON(k.body)
 	if err != nil {
 		return &Error{Err: fmt.Errorf("%w: %w", ErrInvalid, err)}
 	}
@@ -131,8 +131,8 @@ func readAnswer(body io.Reader) ([]byte, error) {
 	return answer, nil
 }
 
-// encodeJSON is json.Marshal without HTML escapes: WeChat gets the text as it is.
-func encodeJSON(v any) ([]byte, error) {
+// EncodeJSON is json.Marshal without HTML escapes: WeChat gets the text as it is.
+func EncodeJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)

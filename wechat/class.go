@@ -31,15 +31,9 @@ func (c Class) String() string {
 
 // The codes that callers tell apart within their class.
 const (
-	CodeSystemBusy        = -1
-	CodeTokenMissing      = 41001 // our own defect as well: log it so
-	CodeAddressNotAllowed = 40164
-	CodeDailyQuota        = 45009 // until 00:00 Asia/Shanghai
-	CodeMinuteQuota       = 45011 // until the next minute
-	CodeNotConfigured     = 150004
-	CodeLookupFailed      = 932001 // reverse lookup: they could not reach us
-	CodeLookupLogic       = 932002 // reverse lookup: our answer was refused
-	CodeLookupData        = 932003 // reverse lookup: abnormal data in our answer
+	CodeDailyQuota   = 45009  // until 00:00 Asia/Shanghai
+	CodeMinuteQuota  = 45011  // until the next minute
+	CodeLookupFailed = 932001 // reverse lookup: they could not reach us
 )
 
 // row is an errcode's class, and its meaning in an operator's words.
@@ -51,23 +45,23 @@ type row struct {
 // codes is the README's Error table, and the only place where an errcode becomes
 // a class.
 var codes = map[int]row{
-	0:              {Success, "done"},
-	CodeSystemBusy: {Transient, "WeChat is busy"},
+	0:  {Success, "done"},
+	-1: {Transient, "WeChat is busy"},
 
-	40001:            {BadToken, "the access_token is invalid"},
-	40014:            {BadToken, "the access_token is malformed"},
-	42001:            {BadToken, "the access_token has expired"},
-	42007:            {BadToken, "the access_token was voided"},
-	CodeTokenMissing: {BadToken, "the access_token was not sent: a defect of scanrelay"},
+	40001: {BadToken, "the access_token is invalid"},
+	40014: {BadToken, "the access_token is malformed"},
+	42001: {BadToken, "the access_token has expired"},
+	42007: {BadToken, "the access_token was voided"},
+	41001: {BadToken, "the access_token was not sent: a defect of scanrelay"},
 
 	40013: {Blocked, "the appid is wrong: check wechat.appid"},
 	40125: {Blocked, "the AppSecret is wrong: check wechat.secret"},
 	41002: {Blocked, "the appid is missing: check wechat.appid"},
 	41004: {Blocked, "the AppSecret is missing: check wechat.secret"},
 
-	CodeAddressNotAllowed: {Blocked, "this address is not on the account's allow list"},
-	45035:                 {Blocked, "this address is not on the account's allow list"},
-	61004:                 {Blocked, "this address is not on the account's allow list"},
+	40164: {Blocked, "this address is not on the account's allow list"},
+	45035: {Blocked, "this address is not on the account's allow list"},
+	61004: {Blocked, "this address is not on the account's allow list"},
 
 	89503: {Blocked, "the account's admin must confirm calls from this address"},
 	89504: {Blocked, "the account's admin must confirm calls from this address"},
@@ -96,11 +90,11 @@ var codes = map[int]row{
 	50002: {Blocked, "the account is limited"},
 	61024: {Blocked, "this kind of access_token may not call this API"},
 
-	CodeNotConfigured: {Blocked, "the carrier is not configured at WeChat"},
+	150004: {Blocked, "the carrier is not configured at WeChat"},
 
 	CodeLookupFailed: {Transient, "WeChat could not look the waybill up at central"},
-	CodeLookupLogic:  {Mismatch, "WeChat refused central's answer about the waybill"},
-	CodeLookupData:   {Mismatch, "WeChat found central's data of the waybill abnormal"},
+	932002:           {Mismatch, "WeChat refused central's answer about the waybill"},
+	932003:           {Mismatch, "WeChat found central's data of the waybill abnormal"},
 }
 
 // ClassOf returns the class of an errcode; Unknown for one not in the table.

@@ -33,6 +33,16 @@ type Error struct {
 	Err  error // free of secrets; wraps the context's error where that ended it
 }
 
+// AsError returns the *Error in err. Any other becomes one of a call of api that
+// got no answer; nil stays nil.
+func AsError(api string, err error) *Error {
+	var e *Error
+	if err == nil || errors.As(err, &e) {
+		return e
+	}
+	return &Error{API: api, Err: err}
+}
+
 // Class says what to do about e.
 func (e *Error) Class() Class {
 	switch {

@@ -37,7 +37,7 @@ func TestSampleRoundTrip(t *testing.T) {
 	if err := json.Compact(&want, []byte(sample)); err != nil {
 		t.Fatal(err)
 	}
-	got, err := encodeJSON(SampleNotification(t))
+	got, err := EncodeJSON(SampleNotification(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestFieldsOnTheWire(t *testing.T) {
 	n.CreateTime = 0
 	n.Sender = Party{Province: "浙江省", City: "绍兴市", Area: "柯桥区", Street: "a", ID: "b"}
 	n.Receiver.Address = "<&>"
-	got, err := encodeJSON(n)
+	got, err := EncodeJSON(n)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"errors"
 	"time"
 
 	"scanrelay/configs/wait"
@@ -66,7 +65,7 @@ func Decide(c Call) Decision {
 	if c.Err == nil {
 		return decideSuccess(c)
 	}
-	e := asWeChat(c.Err)
+	e := wechat.AsError(c.API, c.Err)
 	d := Decision{Class: e.Class(), Reply: reply(e), Unsure: e.Sent && e.Code == 0 && c.API == wechat.APIPathNotify}
 	switch d.Class {
 	case wechat.BadToken:
@@ -90,16 +89,6 @@ func Decide(c Call) Decision {
 // TransientDelay is how long an event waits that was tried so often before.
 func TransientDelay(attempts int) time.Duration {
 	return wait.Jitter(attempts, transientBase, transientCap)
-}
-
-// asWeChat returns the *wechat.Error in err; any other error is a fault on the
-// way.
-func asWeChat(err error) *wechat.Error {
-	var e *wechat.Error
-	if errors.As(err, &e) {
-		return e
-	}
-	return &wechat.Error{Err: err}
 }
 
 // decideSuccess looks at exist: an unbound phone is an outcome, not an error.

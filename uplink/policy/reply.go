@@ -73,7 +73,7 @@ func Label(err error) string {
 	if err == nil {
 		return "0"
 	}
-	e := asWeChat(err)
+	e := wechat.AsError("", err)
 	switch {
 	case e.Code != 0:
 		return strconv.Itoa(e.Code)

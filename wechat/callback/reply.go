@@ -3,7 +3,6 @@ package callback
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -59,19 +58,20 @@ func (h *Handler) newReply(m message, a Answer) reply {
 	}
 	if a.Code == CodeOK {
 		r.WaybillCreateTime = a.CreateTime
-		r.Path = newestFirst(a.Path)
+		for _, n := range NewestFirst(a.Path) {
+			r.Path = append(r.Path, replyNode(n))
+		}
 	}
 	return r
 }
 
-// newestFirst sorts by time, the newest first; see Answer.Path.
-func newestFirst(path []wechat.Node) []replyNode {
-	nodes := make([]replyNode, 0, len(path))
-	for _, n := range slices.Backward(path) {
-		nodes = append(nodes, replyNode(n))
-	}
-	slices.SortStableFunc(nodes, func(a, b replyNode) int { return cmp.Compare(b.ActionTime, a.ActionTime) })
-	return nodes
+// NewestFirst returns a path sorted by time, the newest first. Of nodes with the
+// same time the one given later counts as newer.
+func NewestFirst(path []wechat.Node) []wechat.Node {
+	sorted := slices.Clone(path)
+	slices.Reverse(sorted)
+	slices.SortStableFunc(sorted, func(a, b wechat.Node) int { return cmp.Compare(b.ActionTime, a.ActionTime) })
+	return sorted
 }
 
 // encode writes a reply in form f, encrypted where the mode asks for it.
@@ -100,7 +100,7 @@ func wrap(c *Crypt, random [randomSize]byte, body []byte, unix int64, nonce stri
 
 func (r reply) encode(f format) ([]byte, error) {
 	if f == formatJSON {
-		return encodeJSON(r)
+		return wechat.EncodeJSON(r)
 	}
 	var x xmlWriter
 	x.WriteString("<xml>")
@@ -121,24 +121,13 @@ func (r reply) encode(f format) ([]byte, error) {
 
 func (e envelope) encode(f format) ([]byte, error) {
 	if f == formatJSON {
-		return encodeJSON(e)
+		return wechat.EncodeJSON(e)
 	}
 	var x xmlWriter
 	x.WriteString("<xml>")
 	x.fields("Encrypt", e.Encrypt, "MsgSignature", e.MsgSignature, "TimeStamp", e.TimeStamp, "Nonce", e.Nonce)
 	x.WriteString("</xml>")
 	return x.Bytes(), nil
-}
-
-// encodeJSON is json.Marshal without HTML escapes.
-func encodeJSON(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, fmt.Errorf("encode reply: %w", err)
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 // xmlWriter writes XML as WeChat's samples have it: texts in CDATA, no spaces.

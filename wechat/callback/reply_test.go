@@ -99,7 +99,7 @@ func TestNewestFirst(t *testing.T) {
 		{ActionTime: 5, ActionMsg: "d"}, {ActionTime: 2, ActionMsg: "b"},
 	}
 	var order strings.Builder
-	for _, n := range newestFirst(given) {
+	for _, n := range NewestFirst(given) {
 		order.WriteString(n.ActionMsg)
 	}
 	if order.String() != "edcba" {

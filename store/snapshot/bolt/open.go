@@ -11,6 +11,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"scanrelay/store/boltpage"
 	"scanrelay/store/snapshot/judge"
 )
 
@@ -44,7 +45,7 @@ func createWaybills(dir string) error {
 	rand.Read(id) // never fails
 	rand.Read(secret)
 	return createFile(dir, waybillsName, func(tx *bbolt.Tx) error {
-		err := createBuckets(tx, bucketMeta, bucketWaybills, bucketAnswers, bucketDepots, bucketBindings, bucketDamaged)
+		err := boltpage.MakeBuckets(tx, bucketMeta, bucketWaybills, bucketAnswers, bucketDepots, bucketBindings, bucketDamaged)
 		if err != nil {
 			return err
 		}
@@ -110,22 +111,13 @@ func (s *Store) createLog(dir string) error {
 		start += logJump
 	}
 	return createFile(dir, logName, func(tx *bbolt.Tx) error {
-		if err := createBuckets(tx, bucketMeta, bucketLog); err != nil {
+		if err := boltpage.MakeBuckets(tx, bucketMeta, bucketLog); err != nil {
 			return err
 		}
 		meta := tx.Bucket(bucketMeta)
 		return errors.Join(putNumber(meta, metaFormat, format), meta.Put(metaStoreID, []byte(s.id)),
 			putNumber(meta, metaTruncated, start))
 	})
-}
-
-func createBuckets(tx *bbolt.Tx, names ...[]byte) error {
-	for _, name := range names {
-		if _, err := tx.CreateBucket(name); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func present(dir, name string) (bool, error) {

@@ -1,7 +1,6 @@
 package lookup
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -9,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -127,20 +125,11 @@ func (l *Landing) answer(ctx context.Context, id scan.WaybillID, phone string) j
 		return a
 	}
 	a.ResultCode, a.ResultMsg, a.WaybillCreateTime = callback.CodeOK, "OK", data.CreateTime
-	a.Path, a.Cells = jsonpPath(wb.Nodes), l.cells(id)
-	return a
-}
-
-// jsonpPath gives the path newest first, as the callback does: of nodes with
-// the same time the one merged later counts as newer.
-func jsonpPath(nodes []scan.PathNode) []jsonpNode {
-	out := make([]jsonpNode, 0, len(nodes))
-	for _, n := range wirePath(nodes) {
-		out = append(out, jsonpNode(n))
+	a.Cells = l.cells(id)
+	for _, n := range callback.NewestFirst(wirePath(wb.Nodes)) { // in the order of merging, as the callback
+		a.Path = append(a.Path, jsonpNode(n))
 	}
-	slices.Reverse(out)
-	slices.SortStableFunc(out, func(x, y jsonpNode) int { return cmp.Compare(y.ActionTime, x.ActionTime) })
-	return out
+	return a
 }
 
 func (l *Landing) cells(id scan.WaybillID) []Cell {

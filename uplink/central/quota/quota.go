@@ -2,7 +2,6 @@ package quota
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -120,10 +119,7 @@ func (q *Quotas) take(ctx context.Context, api string, got wechat.Quota, err err
 }
 
 func (q *Quotas) failedLocked(err error) {
-	var e *wechat.Error
-	if !errors.As(err, &e) {
-		e = &wechat.Error{API: wechat.APIQuota, Err: err}
-	}
+	e := wechat.AsError(wechat.APIQuota, err)
 	code := tokens.Errcode(e)
 	q.count(code)
 	if q.failed != code {

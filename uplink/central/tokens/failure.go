@@ -1,7 +1,6 @@
 package tokens
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -21,10 +20,7 @@ const dailyPause = 10 * time.Minute
 // failedLocked decides what a failed request for a token means and when the
 // next may go out.
 func (t *Tokens) failedLocked(err error) {
-	var e *wechat.Error
-	if !errors.As(err, &e) {
-		e = &wechat.Error{API: wechat.APIStableToken, Err: err}
-	}
+	e := wechat.AsError(wechat.APIStableToken, err)
 	t.count(Errcode(e))
 	t.trouble.reason = explain(e)
 	switch class := e.Class(); {
