@@ -122,6 +122,14 @@ type PathNode struct {
 	Late bool
 }
 
+// PathNode returns the event as a node of its waybill's path.
+func (e *Event) PathNode(depot DepotID) PathNode {
+	return PathNode{
+		Depot: depot, EventID: e.EventID, ActionTime: e.ActionTime, ActionType: e.ActionType, ActionMsg: e.ActionMsg,
+		Pickup: e.Pickup, Delivery: e.Delivery,
+	}
+}
+
 // The structs below format themselves as %+v whatever the verb: fmt prints a
 // nested pointer under a verb that does not fit without asking the fields, and
 // would show what they hide.

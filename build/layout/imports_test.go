@@ -161,6 +161,7 @@ var arrows = []row{
 	{pkg: "agent/control", uses: []string{"store", "agent/scan", "configs", "configs/serve"}, libraries: []string{metrics}},
 
 	{pkg: "uplink/syncapi", uses: []string{"agent/scan", "configs/secret", "configs/tlsfile", "configs/wait"}, tests: []string{"configs/tlsfile/tlstest"}},
+	{pkg: "uplink/wire", uses: []string{"wechat", "agent/scan"}},
 	{pkg: "uplink/policy", uses: []string{"store/event", "wechat", "uplink/syncapi", "agent/scan", "configs/wait"}},
 	{
 		pkg: "uplink/valve", uses: []string{"wechat", "uplink/policy", "uplink/syncapi", "configs/secret", "configs/wait"},
@@ -175,7 +176,7 @@ var arrows = []row{
 	{
 		pkg: "uplink/push",
 		uses: []string{
-			"store/event", "wechat", "uplink/policy", "uplink/shared", "uplink/valve", "uplink/syncapi", "agent/scan",
+			"store/event", "wechat", "uplink/policy", "uplink/shared", "uplink/valve", "uplink/syncapi", "uplink/wire", "agent/scan",
 			"configs/secret", "configs/wait",
 		},
 		libraries: []string{metrics, xSync},
@@ -205,7 +206,7 @@ var arrows = []row{
 	{pkg: "uplink/central/presence", uses: []string{"agent/scan", "configs/wait"}},
 	{
 		pkg:       "uplink/central/lookup",
-		uses:      []string{"uplink/central/caller", "store/snapshot", "wechat", "wechat/callback", "agent/scan", "configs/limit", "configs/wait"},
+		uses:      []string{"uplink/central/caller", "uplink/wire", "store/snapshot", "wechat/callback", "agent/scan", "configs/limit", "configs/wait"},
 		libraries: []string{metrics},
 		tests:     []string{"uplink/central", "uplink/central/internal/centraltest", "uplink/syncapi", "configs/secret"},
 	},

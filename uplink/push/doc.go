@@ -13,6 +13,5 @@
 // most one record is leased, the first, so its nodes go out in order.
 //
 // The relay must never push a node that the centre has not durably taken, never
-// keep an event anywhere but in the outbox, and never log waybill data. Where
-// scan meets WeChat's wire types is convert.go, and only there.
+// keep an event anywhere but in the outbox, and never log waybill data.
 package push

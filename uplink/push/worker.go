@@ -10,6 +10,7 @@ import (
 	"scanrelay/uplink/policy"
 	"scanrelay/uplink/shared"
 	"scanrelay/uplink/valve"
+	"scanrelay/uplink/wire"
 	"scanrelay/wechat"
 )
 
@@ -55,7 +56,7 @@ func (p *Relay) deliver(ctx context.Context, it *item) policy.Decision {
 	if d := p.bound(ctx, it); d.Next != policy.GoOn {
 		return d
 	}
-	n := notification(it.rec.Event, it.data)
+	n := wire.Notification(&it.rec.Event, &it.data)
 	return p.call(it, wechat.APIPathNotify, func(t secret.Text) (bool, error) { return p.WeChat.PathNotify(ctx, t, n) })
 }
 

@@ -128,10 +128,8 @@ func (m *merge) take(e *snapshot.Event, s *seen) snapshot.Answer {
 	}
 	r := m.numbered(RecordEvent, e, s, result)
 	r.Waybill = e.Waybill
-	r.Node = Node{Epoch: r.Epoch, Seq: r.Seq, PathNode: scan.PathNode{
-		Depot: r.Depot, EventID: e.EventID, ActionTime: e.ActionTime, ActionType: e.ActionType, ActionMsg: e.ActionMsg,
-		Pickup: e.Pickup, Delivery: e.Delivery, Muted: e.Muted, Late: result == snapshot.Late,
-	}}
+	r.Node = Node{PathNode: e.PathNode(r.Depot), Epoch: r.Epoch, Seq: r.Seq}
+	r.Node.Muted, r.Node.Late = e.Muted, result == snapshot.Late
 	m.write(r)
 	return snapshot.Answer{Result: result}
 }

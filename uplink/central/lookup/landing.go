@@ -18,6 +18,7 @@ import (
 	"scanrelay/configs/limit"
 	"scanrelay/store/snapshot"
 	"scanrelay/uplink/central/caller"
+	"scanrelay/uplink/wire"
 	"scanrelay/wechat/callback"
 )
 
@@ -126,7 +127,7 @@ func (l *Landing) answer(ctx context.Context, id scan.WaybillID, phone string) j
 	}
 	a.ResultCode, a.ResultMsg, a.WaybillCreateTime = callback.CodeOK, "OK", data.CreateTime
 	a.Cells = l.cells(id)
-	for _, n := range callback.NewestFirst(wirePath(wb.Nodes)) { // in the order of merging, as the callback
+	for _, n := range callback.NewestFirst(wire.Path(wb.Nodes)) { // in the order of merging, as the callback
 		a.Path = append(a.Path, jsonpNode(n))
 	}
 	return a

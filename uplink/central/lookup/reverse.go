@@ -9,7 +9,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/configs/wait"
 	"scanrelay/store/snapshot"
-	"scanrelay/wechat"
+	"scanrelay/uplink/wire"
 	"scanrelay/wechat/callback"
 )
 
@@ -50,7 +50,7 @@ func find(ctx context.Context, from Source, q callback.Query) callback.Answer {
 	case !samePhone(wb.Data.Receiver.Phone, q.ReceiverPhone):
 		return callback.Answer{Code: callback.CodeWrongPhone}
 	}
-	return callback.Answer{Code: callback.CodeOK, CreateTime: wb.Data.CreateTime, Path: wirePath(wb.Nodes)}
+	return callback.Answer{Code: callback.CodeOK, CreateTime: wb.Data.CreateTime, Path: wire.Path(wb.Nodes)}
 }
 
 // samePhone reports whether theirs is the whole of our number.
@@ -70,18 +70,4 @@ func phoneMatches(ours scan.Phone, theirs string) bool {
 func sameText(a, b string) int {
 	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
 	return subtle.ConstantTimeCompare(x[:], y[:])
-}
-
-// wirePath turns a path into WeChat's nodes, in the order of the snapshot.
-func wirePath(nodes []scan.PathNode) []wechat.Node {
-	out := make([]wechat.Node, len(nodes))
-	for i := range nodes {
-		n := &nodes[i]
-		out[i] = wechat.Node{
-			ActionTime: n.ActionTime, ActionType: int(n.ActionType), ActionMsg: n.ActionMsg.Reveal(),
-			PickupCourierName: n.Pickup.Name.Reveal(), PickupCourierPhone: n.Pickup.Phone.Reveal(),
-			DeliveryCourierName: n.Delivery.Name.Reveal(), DeliveryCourierPhone: n.Delivery.Phone.Reveal(),
-		}
-	}
-	return out
 }
