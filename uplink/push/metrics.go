@@ -6,11 +6,9 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"scanrelay/uplink/policy"
+	"scanrelay/uplink/shared"
 	"scanrelay/wechat"
 )
-
-// buckets of times in seconds, up to the longest call.
-var buckets = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25}
 
 // meters are the metrics of the relay. No label carries anything of an event.
 type meters struct {
@@ -27,7 +25,7 @@ func newMeters(set *metrics.Set) *meters {
 		asks:   set.GetOrCreateCounter("scanrelay_sync_asked_total"),
 	}
 	for _, api := range []string{wechat.APIUserQuery, wechat.APIPathNotify} {
-		m.took[api] = set.GetOrCreatePrometheusHistogramExt(`scanrelay_wechat_request_seconds{api="`+api+`"}`, buckets)
+		m.took[api] = set.GetOrCreatePrometheusHistogramExt(`scanrelay_wechat_request_seconds{api="`+api+`"}`, shared.Buckets)
 		m.calls(api, nil)
 	}
 	return m

@@ -75,13 +75,11 @@ func (a *Answers) Taken(id scan.WaybillID, seq uint64) bool {
 }
 
 // Resynced keeps that the centre acknowledged the waybill's nodes anew.
-func (a *Answers) Resynced(id scan.WaybillID) { a.setResynced(id, true) }
-
-func (a *Answers) setResynced(id scan.WaybillID, done bool) {
+func (a *Answers) Resynced(id scan.WaybillID) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if k, ok := a.known.get(id); ok {
-		k.resynced = done
+		k.resynced = true
 	}
 }
 
@@ -109,9 +107,11 @@ func (a *Answers) Mismatches(seq uint64) int {
 
 // Mismatched counts once more, and asks for a re-sync of the waybill.
 func (a *Answers) Mismatched(id scan.WaybillID, seq uint64) {
-	a.setResynced(id, false)
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if k, ok := a.known.get(id); ok {
+		k.resynced = false
+	}
 	n, _ := a.mismatched.get(seq)
 	a.mismatched.put(seq, n+1)
 }

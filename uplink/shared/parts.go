@@ -20,6 +20,9 @@ type Clock interface {
 	Heard(centre time.Time, slack time.Duration)
 }
 
+// Buckets are those of calls in seconds, up to the longest.
+var Buckets = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25}
+
 // Parts are what both relays are made of.
 type Parts struct {
 	Clock     Clock

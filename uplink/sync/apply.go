@@ -151,15 +151,16 @@ func (s *Relay) sort(recs []event.Record, res results) (a sorted) {
 		case r.State.Finished(): // sent again after the centre lost it
 		case over:
 			a.ended = append(a.ended, e)
-		case !s.pushable(r, answer):
+		case !s.keep(r, answer):
 			a.waiting = append(a.waiting, r)
 		}
 	}
 	return a
 }
 
-// pushable keeps a taken event's answer; false where its waybill has no data.
-func (s *Relay) pushable(r event.Record, a syncapi.Answer) bool {
+// keep keeps what the centre answered to an event, and reports whether it may be
+// pushed: it was taken, and its waybill has data.
+func (s *Relay) keep(r event.Record, a syncapi.Answer) (pushable bool) {
 	return a.Result == syncapi.Taken && s.Answers.Taken(r.Event.Waybill, r.ID.Seq)
 }
 
@@ -188,7 +189,7 @@ func (s *Relay) resolve(asked []event.Record, res results, resynced bool) {
 			resolved[i] = shared.Resolution{Seq: r.ID.Seq, Err: errUnanswered}
 			continue
 		}
-		s.pushable(r, a) // keeps the answer
+		s.keep(r, a)
 		resolved[i] = shared.Resolution{Seq: r.ID.Seq, Result: a.Result, Reason: a.Reason, Resynced: resynced}
 	}
 	s.Questions.Resolve(resolved...)

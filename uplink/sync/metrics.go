@@ -5,11 +5,9 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"scanrelay/uplink/shared"
 	"scanrelay/uplink/syncapi"
 )
-
-// buckets of times in seconds, up to the longest call.
-var buckets = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25}
 
 // meters are the metrics of the relay.
 type meters struct {
@@ -18,7 +16,7 @@ type meters struct {
 }
 
 func newMeters(set *metrics.Set, lag func() time.Duration) *meters {
-	m := &meters{calls: make(map[string]*metrics.Counter), took: set.GetOrCreatePrometheusHistogramExt("scanrelay_sync_seconds", buckets)}
+	m := &meters{calls: make(map[string]*metrics.Counter), took: set.GetOrCreatePrometheusHistogramExt("scanrelay_sync_seconds", shared.Buckets)}
 	for _, result := range []string{"ok", "refused", "unauthorized", "failed"} {
 		m.calls[result] = set.GetOrCreateCounter(`scanrelay_sync_requests_total{result="` + result + `"}`)
 	}

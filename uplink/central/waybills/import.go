@@ -154,7 +154,7 @@ func (i *importer) read(body *bufio.Reader) (err error) {
 
 // firstByte is the first that is no white space, which stays: blank lines count.
 func firstByte(body *bufio.Reader) byte {
-	for n := 1; n < 4096; n++ {
+	for n := 1; n <= maxLine; n++ {
 		b, err := body.Peek(n)
 		if err != nil {
 			break
