@@ -21,6 +21,7 @@ type row struct {
 const (
 	bbolt   = "go.etcd.io/bbolt"
 	paho    = "github.com/eclipse/paho.mqtt.golang"
+	backoff = "github.com/cenkalti/backoff/v4"
 	mochi   = "github.com/mochi-mqtt/server/v2"
 	yaml    = "github.com/goccy/go-yaml"
 	pflag   = "github.com/spf13/pflag"
@@ -50,7 +51,7 @@ var arrows = []row{
 	{pkg: "configs/tlsfile", tests: []string{"configs/tlsfile/tlstest"}},
 	{pkg: "configs/tlsfile/tlstest"},
 	{pkg: "configs/limit", libraries: []string{xTime}},
-	{pkg: "configs/wait"},
+	{pkg: "configs/wait", libraries: []string{backoff}},
 	{pkg: "configs/serve"},
 
 	{pkg: "configs/nearest"},
@@ -171,7 +172,7 @@ var arrows = []row{
 	{ // knows nothing of WeChat; of the valve only what it declares itself
 		pkg:       "uplink/sync",
 		uses:      []string{"store/event", "uplink/policy", "uplink/shared", "uplink/syncapi", "agent/scan", "configs/wait"},
-		libraries: []string{metrics},
+		libraries: []string{metrics, backoff},
 	},
 	{
 		pkg: "uplink/push",

@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
+
+	"github.com/cenkalti/backoff/v4"
 )
 
 // Sleep waits for d; false if ctx ended first.
@@ -38,18 +40,15 @@ func Jitter(n int, base, limit time.Duration) time.Duration {
 	return UpTo(limit)
 }
 
-// Backoff spaces the tries of one loop by Jitter. It is not for concurrent use.
-type Backoff struct {
-	Base, Limit time.Duration
-	failed      int
+// Pace spaces the tries of one loop by full jitter, the first by up to base: in
+// this library a randomization of 1 around half of each bound. Its end after 15
+// minutes is off. It is not for concurrent use.
+func Pace(base, limit time.Duration) *backoff.ExponentialBackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(base/2),
+		backoff.WithMultiplier(2),
+		backoff.WithRandomizationFactor(1),
+		backoff.WithMaxInterval(limit/2),
+		backoff.WithMaxElapsedTime(0),
+	)
 }
-
-// Next returns how long to wait after one more failure.
-func (b *Backoff) Next() time.Duration {
-	d := Jitter(b.failed, b.Base, b.Limit)
-	b.failed++
-	return d
-}
-
-// Reset begins again after a success.
-func (b *Backoff) Reset() { b.failed = 0 }

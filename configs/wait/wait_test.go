@@ -27,14 +27,14 @@ func TestSleepEndsWithItsContext(t *testing.T) {
 }
 
 // The whole range is used, and the bound doubles until the limit.
-func TestBackoffHasFullJitter(t *testing.T) {
+func TestPaceHasFullJitter(t *testing.T) {
 	longest := make([]time.Duration, 8)
-	var b wait.Backoff
+	b := wait.Pace(time.Second, 10*time.Second)
 	for range 300 {
-		b = wait.Backoff{Base: time.Second, Limit: 10 * time.Second}
+		b.Reset()
 		for i := range longest {
-			d, most := b.Next(), min(time.Second<<i, 10*time.Second)
-			if d < 0 || d >= most {
+			d, most := b.NextBackOff(), min(time.Second<<i, 10*time.Second)
+			if d < 0 || d > most {
 				t.Fatalf("after %d failures: %s, want below %s", i, d, most)
 			}
 			longest[i] = max(longest[i], d)
@@ -46,7 +46,7 @@ func TestBackoffHasFullJitter(t *testing.T) {
 		}
 	}
 	b.Reset()
-	if d := b.Next(); d >= time.Second {
+	if d := b.NextBackOff(); d > time.Second {
 		t.Errorf("after a success: %s", d)
 	}
 	if wait.UpTo(0) != 0 || wait.UpTo(-1) != 0 || wait.Jitter(63, time.Second, time.Minute) >= time.Minute {

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
+
 	"scanrelay/agent/scan"
 	"scanrelay/configs/wait"
 	"scanrelay/store/event"
@@ -91,14 +93,14 @@ type Relay struct {
 
 	declarations declarations
 	narrow       narrowing
-	pace         wait.Backoff // of calls that fail
-	storeID      string       // of the centre's last answer
-	moves        int          // corrections of the numbering in a row
+	pace         *backoff.ExponentialBackOff // of calls that fail
+	storeID      string                      // of the centre's last answer
+	moves        int                         // corrections of the numbering in a row
 }
 
 // New makes the relay.
 func New(c Config) *Relay {
-	s := &Relay{Config: c, pace: wait.Backoff{Base: syncBase, Limit: syncCap}}
+	s := &Relay{Config: c, pace: wait.Pace(syncBase, syncCap)}
 	s.declarations = declarations{outbox: c.Outbox, questions: c.Questions, log: c.Log}
 	s.meters = newMeters(c.Metrics, s.lag)
 	s.status.Store(&Status{})
@@ -198,7 +200,7 @@ func lesser(a, b float64) float64 {
 // failed notes a call that failed, and says how long to wait.
 func (s *Relay) failed(err error) time.Duration {
 	e := asError(err)
-	reason, pause := e.Error(), s.pace.Next()
+	reason, pause := e.Error(), s.pace.NextBackOff()
 	if e.Unauthorized() {
 		reason = "central does not accept this depot's credential (" + reason + "); everything is kept"
 		pause += denyBase

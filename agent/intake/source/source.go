@@ -109,7 +109,7 @@ func (s *Source) Status() intake.Status {
 // disconnects and returns nil. A broker that is away or refuses is no error:
 // it is reported and tried again.
 func (s *Source) Run(ctx context.Context) error {
-	spacing := wait.Backoff{Base: baseBackoff, Limit: maxBackoff}
+	spacing := wait.Pace(baseBackoff, maxBackoff)
 	for ctx.Err() == nil {
 		if !s.room(ctx) {
 			break
@@ -128,7 +128,7 @@ func (s *Source) Run(ctx context.Context) error {
 			continue
 		}
 		s.report(false, "", err)
-		wait.Sleep(ctx, minBackoff+spacing.Next())
+		wait.Sleep(ctx, minBackoff+spacing.NextBackOff())
 	}
 	s.report(false, "", nil)
 	return nil
