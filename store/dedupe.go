@@ -24,21 +24,37 @@ const (
 type identity [2]uint64
 
 // dedupe knows what was stored lately. The committer alone uses it, but for
-// identify. Each memory has two generations: when the younger is full the
-// elder is forgotten.
+// identify.
 type dedupe struct {
 	seeds      [2]maphash.Seed
-	young, old map[identity]struct{}
-	weak       map[scan.WeakKey]time.Time
-	oldWeak    map[scan.WeakKey]time.Time
+	identities recent[identity, struct{}]
+	weak       recent[scan.WeakKey, time.Time]
 	weakSince  time.Time // when the younger generation of weak keys began
 }
 
-func newDedupe() *dedupe {
-	return &dedupe{
-		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
-		young: map[identity]struct{}{}, weak: map[scan.WeakKey]time.Time{},
+// recent is a memory of two generations: the elder is forgotten for a new one.
+type recent[K comparable, V any] struct{ young, old map[K]V }
+
+func (r *recent[K, V]) get(k K) (v V, ok bool) {
+	if v, ok = r.young[k]; !ok {
+		v, ok = r.old[k]
 	}
+	return v, ok
+}
+
+func (r *recent[K, V]) age() { r.young, r.old = map[K]V{}, r.young }
+
+// forget takes back what a commit that failed added.
+func (r *recent[K, V]) forget(k K) {
+	delete(r.young, k)
+	delete(r.old, k)
+}
+
+func newDedupe() *dedupe {
+	d := &dedupe{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
+	d.identities.age()
+	d.weak.age()
+	return d
 }
 
 // identify hashes an identity; any goroutine may call it.
@@ -56,42 +72,27 @@ func (d *dedupe) identify(waybill, eventID []byte) (id identity) {
 
 // has reports whether the identity was stored lately.
 func (d *dedupe) has(id identity) bool {
-	_, young := d.young[id]
-	_, old := d.old[id]
-	return young || old
+	_, ok := d.identities.get(id)
+	return ok
 }
 
 func (d *dedupe) add(id identity) {
-	if len(d.young) >= rememberIdentities {
-		d.young, d.old = make(map[identity]struct{}, rememberIdentities), d.young
+	if len(d.identities.young) >= rememberIdentities {
+		d.identities.age()
 	}
-	d.young[id] = struct{}{}
-}
-
-// forget takes back an add whose commit failed.
-func (d *dedupe) forget(id identity) {
-	delete(d.young, id)
-	delete(d.old, id)
+	d.identities.young[id] = struct{}{}
 }
 
 // hasWeak reports whether the weak key was stored within weakWindow before now.
 func (d *dedupe) hasWeak(k scan.WeakKey, now time.Time) bool {
-	at, ok := d.weak[k]
-	if !ok {
-		at, ok = d.oldWeak[k]
-	}
+	at, ok := d.weak.get(k)
 	return ok && now.Sub(at) <= weakWindow
 }
 
 func (d *dedupe) addWeak(k scan.WeakKey, now time.Time) {
-	if since := now.Sub(d.weakSince); since > weakWindow || since < 0 || len(d.weak) >= rememberWeak {
-		d.weak, d.oldWeak = map[scan.WeakKey]time.Time{}, d.weak
+	if since := now.Sub(d.weakSince); since > weakWindow || since < 0 || len(d.weak.young) >= rememberWeak {
+		d.weak.age()
 		d.weakSince = now
 	}
-	d.weak[k] = now
-}
-
-func (d *dedupe) forgetWeak(k scan.WeakKey) {
-	delete(d.weak, k)
-	delete(d.oldWeak, k)
+	d.weak.young[k] = now
 }

@@ -60,9 +60,9 @@ func (g *group) keepRejects() error {
 func (g *group) undo() {
 	g.c.o.index.Unsave(g.tried)
 	for _, id := range g.identities {
-		g.c.dedupe.forget(id)
+		g.c.dedupe.identities.forget(id)
 	}
 	for _, k := range g.weak {
-		g.c.dedupe.forgetWeak(k)
+		g.c.dedupe.weak.forget(k)
 	}
 }

@@ -672,7 +672,7 @@ func (r *modelRun) checkSure() {
 	for i := range r.events {
 		seq := uint64(i + 1)
 		first, sure := r.o.index.First(scan.WaybillID(r.events[i].waybill))
-		if sure && seq < first && r.o.index.IsPending(seq) {
+		if pending, _ := r.o.index.Stands(seq); sure && seq < first && pending {
 			r.Errorf("%d is pending before %d, of which nothing should be", seq, first)
 		}
 	}

@@ -58,7 +58,7 @@ func (o *Outbox) answers(upTo uint64, ended []Settlement, waits map[uint64]bool)
 		end()
 		o.index.Rise(upTo, waits)
 	}
-	op.revert = func() { o.index.Unreserve(taken) }
+	op.revert = func() { o.index.AbortSettling(taken) }
 	return op
 }
 
@@ -95,8 +95,8 @@ func (o *Outbox) ResolveClock(boot string, zero time.Time) error {
 		g.State.SetClock(boot, zero, g.State.NextSeq-1)
 		// What came before this process and is not synced may be of boots
 		// that never had a clock.
-		if before := o.opened - 1; o.index.PendingIn(o.index.Watermark()+1, before) > 0 {
-			g.State.FixOthers(g.now.UTC(), before)
+		if next := o.index.Pending(o.index.Watermark()+1, 1); len(next) > 0 && next[0] < o.opened {
+			g.State.FixOthers(g.now.UTC(), o.opened-1)
 		}
 	})
 	if err != nil {

@@ -138,15 +138,15 @@ func checkRecount(t testing.TB, o *Outbox) {
 		return
 	}
 	defer r.Close()
-	got, want := comparable(r.Counts()), comparable(o.Counts())
+	got, want := comparableCounts(r.Counts()), comparableCounts(o.Counts())
 	if got != want {
 		t.Errorf("recount from disk\n got %+v\nwant %+v", got, want)
 	}
 	checkSum(t, r.Counts())
 }
 
-// comparable leaves out what is about, or is told of a running outbox only.
-func comparable(c Counts) Counts {
+// comparableCounts leaves out what is about, or is told of a running outbox only.
+func comparableCounts(c Counts) Counts {
 	c.FileBytes, c.LiveBytes, c.Full = 0, 0, false
 	return c
 }

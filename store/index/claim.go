@@ -80,18 +80,20 @@ func (x *Index) BeginSettling(s []event.Settlement) (held []event.Settlement, mi
 				missing = append(missing, one.Seq)
 				continue
 			}
-			m.settling(one.Seq, true)
+			l := m.leases[one.Seq]
+			l.settling = true
+			m.leases[one.Seq] = l
 			held = append(held, one)
 		}
 	})
 	return held, missing
 }
 
-// AbortSettling has the leases hold on of what could not be settled.
+// AbortSettling takes back what BeginSettling or Reserve did: leases hold on.
 func (x *Index) AbortSettling(s []event.Settlement) {
 	x.locked(func(m *memory) {
 		for i := range s {
-			m.settling(s[i].Seq, false)
+			m.abortSettling(s[i].Seq)
 		}
 	})
 }
@@ -108,15 +110,6 @@ func (x *Index) Reserve(s []event.Settlement) (taken []event.Settlement) {
 		}
 	})
 	return taken
-}
-
-// Unreserve takes that back.
-func (x *Index) Unreserve(s []event.Settlement) {
-	x.locked(func(m *memory) {
-		for i := range s {
-			delete(m.leases, s[i].Seq)
-		}
-	})
 }
 
 // Release gives leased events back, to be leased again at their time. It

@@ -3,7 +3,7 @@
 // due again. It chooses what is leased next.
 //
 // It owns what is in memory of events. The census knows every pending number by
-// a few bits; the table holds entries, 32 bytes each, of those in two windows,
+// a few bits; entries, 32 bytes each, are held of those in two windows,
 // the youngest and the oldest; the rest is on disk and brought in as they drain.
 // README.md of package store draws it.
 //

@@ -131,12 +131,6 @@ func (x *Index) Pending(from uint64, max int) (seqs []uint64) {
 	return seqs
 }
 
-// PendingIn counts the pending events from one number to another.
-func (x *Index) PendingIn(from, to uint64) (n int) {
-	x.locked(func(m *memory) { n = m.all.countIn(anyPending, from, to) })
-	return n
-}
-
 // Unfinished lists what is pending or dead up to a number, in no order.
 func (x *Index) Unfinished(upTo uint64) (seqs []uint64) {
 	x.locked(func(m *memory) {
@@ -150,17 +144,13 @@ func (x *Index) Unfinished(upTo uint64) (seqs []uint64) {
 	return seqs
 }
 
-// IsPending reports whether an event is pending, IsDead whether it is a dead
-// letter.
-func (x *Index) IsPending(seq uint64) (pending bool) {
-	x.locked(func(m *memory) { pending = m.all.has(setPending, seq) })
-	return pending
-}
-
-// IsDead reports whether an event is a dead letter.
-func (x *Index) IsDead(seq uint64) (dead bool) {
-	x.locked(func(m *memory) { _, dead = m.dead[seq] })
-	return dead
+// Stands reports whether an event is pending, or a dead letter.
+func (x *Index) Stands(seq uint64) (pending, dead bool) {
+	x.locked(func(m *memory) {
+		pending = m.all.has(setPending, seq)
+		_, dead = m.dead[seq]
+	})
+	return pending, dead
 }
 
 // Describe completes records by what is in memory. Where a finished one stands

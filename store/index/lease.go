@@ -67,8 +67,8 @@ func (m *memory) lease(max int, ttl time.Duration, taken *ends) (claims []Claim,
 			claims = append(claims, Claim{w.head, m.claims})
 		})
 	}
-	if len(claims) > 0 && (m.expiry.IsZero() || until.Before(m.expiry)) {
-		m.expiry = until
+	if len(claims) > 0 {
+		m.expireBy(until)
 	}
 	return claims, heads
 }
@@ -119,10 +119,10 @@ func (m *memory) expire() {
 	for seq, l := range m.leases {
 		switch {
 		case l.settling:
-		case !l.until.After(m.now):
+		case l.until.After(m.now):
+			m.expireBy(l.until)
+		default:
 			m.endLease(seq)
-		case m.expiry.IsZero() || l.until.Before(m.expiry):
-			m.expiry = l.until
 		}
 	}
 }
@@ -157,17 +157,25 @@ func (m *memory) leased(seq uint64, id event.Lease) bool {
 	return ok && !l.settling && l.until.After(m.now) && (id == 0 || id == l.id)
 }
 
-// settling marks a leased event as on its way to its outcome, or, if that
-// could not be written, as leased again.
-func (m *memory) settling(seq uint64, on bool) {
+// abortSettling has a lease hold on whose settlement could not be written. One
+// that was only reserved for it ends.
+func (m *memory) abortSettling(seq uint64) {
 	l, ok := m.leases[seq]
-	if !ok {
-		return
+	switch {
+	case !ok:
+	case l.until.IsZero():
+		delete(m.leases, seq)
+	default:
+		l.settling = false
+		m.leases[seq] = l
+		m.expireBy(l.until)
 	}
-	l.settling = on
-	m.leases[seq] = l
-	if !on && (m.expiry.IsZero() || l.until.Before(m.expiry)) {
-		m.expiry = l.until
+}
+
+// expireBy has expire look at the leases at a moment.
+func (m *memory) expireBy(at time.Time) {
+	if m.expiry.IsZero() || at.Before(m.expiry) {
+		m.expiry = at
 	}
 }
 

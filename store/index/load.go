@@ -15,33 +15,32 @@ func (x *Index) Reset(watermark uint64) {
 	})
 }
 
-// Load takes back at a start what the disk says: which events are pending, and
-// which are dead letters.
-func (x *Index) Load(pending, dead []uint64) {
-	x.locked(func(m *memory) {
-		for _, seq := range pending {
+// Loaded is some of what a start finds on disk.
+type Loaded struct {
+	Pending []uint64
+	Dead    []uint64             // dead letters
+	Retried map[uint64]time.Time // when an event was put back as a dead letter
+	Tried   map[uint64]event.Note
+}
+
+// Load takes it in. What is said of events that are not pending is passed over.
+func (x *Index) Load(l Loaded) {
+	x.timed(func(m *memory) {
+		for _, seq := range l.Pending {
 			m.pend(seq)
 		}
-		for _, seq := range dead {
+		for _, seq := range l.Dead {
 			m.dead[seq] = struct{}{}
 		}
-	})
-}
-
-// LoadRetried says when a pending event was put back as a dead letter.
-func (x *Index) LoadRetried(seq uint64, at time.Time) {
-	x.locked(func(m *memory) {
-		if m.all.has(setPending, seq) {
-			m.learn(seq, func(a *attempt) { a.retriedAt = at })
+		for seq, at := range l.Retried {
+			if m.all.has(setPending, seq) {
+				m.learn(seq, func(a *attempt) { a.retriedAt = at })
+			}
 		}
-	})
-}
-
-// LoadAttempt takes back a note of attempts made for a pending event.
-func (x *Index) LoadAttempt(n *event.Note) {
-	x.timed(func(m *memory) {
-		if m.all.has(setPending, n.Seq) {
-			m.recall(n)
+		for seq, n := range l.Tried {
+			if m.all.has(setPending, seq) {
+				m.recall(&n)
+			}
 		}
 	})
 }
@@ -59,7 +58,7 @@ func (x *Index) Retried() (seqs []uint64) {
 	return seqs
 }
 
-// LoadLater says what was stored after an event for its waybill.
-func (x *Index) LoadLater(seq uint64, t event.Later) {
+// SetLater says what was stored after an event for its waybill.
+func (x *Index) SetLater(seq uint64, t event.Later) {
 	x.locked(func(m *memory) { m.learn(seq, func(a *attempt) { a.later = t }) })
 }

@@ -38,8 +38,8 @@ type Live interface {
 	Watermark() uint64
 	// Unfinished lists what is pending or dead up to a number, in no order.
 	Unfinished(upTo uint64) []uint64
-	IsPending(seq uint64) bool
-	IsDead(seq uint64) bool
+	// Stands reports whether an event is pending, or a dead letter.
+	Stands(seq uint64) (pending, dead bool)
 	// Describe completes records of pending events.
 	Describe(records []event.Record)
 }
@@ -82,7 +82,7 @@ type carriedEvent struct {
 func newJournal(dir string, opts Options) *Journal {
 	return &Journal{
 		dir: dir, opts: opts, seed: maphash.MakeSeed(), carried: map[uint64]carriedEvent{},
-		handles: handles{slots: make(chan struct{}, maxMapped())}, stop: make(chan struct{}),
+		handles: handles{slots: make(chan struct{}, maxMapped())}, stop: make(chan struct{}), opening: opening{fresh: true},
 	}
 }
 

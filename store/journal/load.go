@@ -15,37 +15,36 @@ import (
 	"scanrelay/store/repair"
 )
 
-// Loader is what a start fills with what it finds on disk.
+// Found is some of what a start finds on disk.
+type Found struct {
+	Pending []uint64
+	Dead    []uint64             // dead letters
+	Retried map[uint64]time.Time // when an event was put back as a dead letter
+	Tried   map[uint64]event.Note
+}
+
+// Loader is what a start fills.
 type Loader interface {
 	// Reset forgets everything, and sets the watermark.
 	Reset(watermark uint64)
-	// Load says what is pending, and which are dead letters.
-	Load(pending, dead []uint64)
-	// LoadRetried says when a pending event was put back as a dead letter,
-	// LoadAttempt what attempts were made for one.
-	LoadRetried(seq uint64, at time.Time)
-	LoadAttempt(n *event.Note)
+	Load(f *Found)
 	// WaitAgain has events wait as a mark says.
 	WaitAgain(mark []byte)
 	// Fill brings events into memory. bad is what of them cannot be read.
 	Fill() (bad []uint64, err error)
 }
 
-// Load brings all that is in the segments into memory, which is asked from then
-// on. Segments that cannot be read are rebuilt, unless nothing may be written.
-func (j *Journal) Load(memory interface {
-	Live
-	Loader
-},
-) error {
-	j.live = memory
+// Load brings what is in the segments into memory; live is asked from then on.
+// Segments that cannot be read are rebuilt, unless nothing may be written.
+func (j *Journal) Load(live Live, into Loader) error {
+	j.live = live
 	if !j.readOnly {
 		if err := j.mendKnown(); err != nil {
 			return err
 		}
 	}
 	for {
-		err := j.load(memory)
+		err := j.load(into)
 		var bad *segmentError
 		if j.readOnly || !errors.As(err, &bad) || !damaged(err) || bad.s.rebuilt {
 			return err
@@ -69,8 +68,8 @@ func (j *Journal) unload() {
 func (j *Journal) load(into Loader) error {
 	into.Reset(j.state.Watermark)
 	l := &loader{
-		j: j, into: into, fates: map[*segment][]fate{},
-		carried: map[uint64]*carriedOne{}, retried: map[uint64]time.Time{}, tried: map[uint64]event.Note{},
+		j: j, into: into, fates: map[*segment][]fate{}, carried: map[uint64]*carriedOne{},
+		last: Found{Retried: map[uint64]time.Time{}, Tried: map[uint64]event.Note{}},
 	}
 	if err := l.load(); err != nil {
 		return err
@@ -122,10 +121,8 @@ type loader struct {
 	into    Loader
 	fates   map[*segment][]fate    // of the events a segment was made for
 	carried map[uint64]*carriedOne // events that live in a later segment
-	retried map[uint64]time.Time   // dead letters that were put back
-	tried   map[uint64]event.Note  // attempts made for what is pending
-
-	pending, dead []uint64 // what was counted and not given on yet
+	found   Found                  // what was counted and not handed on yet
+	last    Found                  // what is to be handed on last
 }
 
 // fate is how an event ended; 0: it is pending.
@@ -162,12 +159,7 @@ func (l *loader) load() error {
 	for _, s := range l.j.segments {
 		l.j.totals.Add(&s.totals)
 	}
-	for seq, at := range l.retried {
-		l.into.LoadRetried(seq, at)
-	}
-	for _, n := range l.tried {
-		l.into.LoadAttempt(&n)
-	}
+	l.into.Load(&l.last)
 	return nil
 }
 
@@ -239,11 +231,11 @@ func (l *loader) notes(s *segment, tx *bolt.Tx) error {
 func (l *loader) note(s *segment, n *event.Note) {
 	if n.Kind == event.NoteCarried || n.Kind == event.NoteAttempt {
 		if n.Attempts > 0 || n.Delay > 0 {
-			l.tried[n.Seq] = *n
+			l.last.Tried[n.Seq] = *n
 		}
 		return
 	}
-	delete(l.tried, n.Seq)
+	delete(l.last.Tried, n.Seq)
 	f, holder := l.fateOf(n.Seq)
 	if n.Kind == event.NoteRequeue {
 		if !n.Copied {
@@ -251,9 +243,9 @@ func (l *loader) note(s *segment, n *event.Note) {
 		}
 		if f != nil {
 			*f = 0
-			l.retried[n.Seq] = n.At
+			l.last.Retried[n.Seq] = n.At
 			if n.Attempts > 0 {
-				l.tried[n.Seq] = *n
+				l.last.Tried[n.Seq] = *n
 			}
 		}
 		return
@@ -277,10 +269,10 @@ func (l *loader) count(s *segment, seq uint64, f fate) {
 	}
 	switch f {
 	case 0:
-		l.pending = append(l.pending, seq)
+		l.found.Pending = append(l.found.Pending, seq)
 		return
 	case event.Dead:
-		l.dead = append(l.dead, seq)
+		l.found.Dead = append(l.found.Dead, seq)
 	}
 	s.totals.Outcome[f]++
 	if seq > l.j.state.Watermark {
@@ -290,6 +282,6 @@ func (l *loader) count(s *segment, seq uint64, f fate) {
 
 // give hands on what was counted.
 func (l *loader) give() {
-	l.into.Load(l.pending, l.dead)
-	l.pending, l.dead = l.pending[:0], l.dead[:0]
+	l.into.Load(&l.found)
+	l.found.Pending, l.found.Dead = l.found.Pending[:0], l.found.Dead[:0]
 }

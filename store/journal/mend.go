@@ -3,7 +3,6 @@ package journal
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"slices"
 
@@ -95,62 +94,40 @@ func (j *Journal) mendKnown() error {
 // from a mended copy in the folder scratch. Load comes next. An error that is
 // fs.ErrNotExist: there are none.
 func OpenDamaged(dir, scratch string, opts Options) (*Journal, error) {
-	return openReading(dir, opts, func(j *Journal) (fresh bool, err error) { return j.openDamaged(scratch) })
-}
-
-func (j *Journal) openDamaged(scratch string) (fresh bool, err error) {
-	numbers, err := format.List(j.dir)
-	if err == nil && len(numbers) == 0 {
-		err = fmt.Errorf("no segments in %s: %w", j.dir, fs.ErrNotExist)
-	}
-	if err != nil {
-		return false, err
-	}
-	fresh = !crypt.Exists(j.dir)
-	if j.keys, err = crypt.Open(j.dir, true, fresh); err != nil {
-		return fresh, err
-	}
-	for _, n := range numbers {
-		if err := j.salvage(n, scratch); err != nil {
-			return fresh, fmt.Errorf("segment %d: %w", n, err)
+	return openReading(dir, opts, func(j *Journal) (err error) {
+		j.fresh = !crypt.Exists(dir)
+		if j.keys, err = crypt.Open(dir, true, j.fresh); err != nil {
+			return err
 		}
-	}
-	return fresh, nil
+		return j.openAll(func(s *segment) (*format.State, error) { return j.salvage(s, scratch) })
+	})
 }
 
-// salvage takes a segment into the row, or the mended copy of one.
-func (j *Journal) salvage(number uint64, scratch string) error {
-	s := j.segmentAt(number)
-	s.cipher = j.keys.Cipher(number)
+// salvage opens a segment, or the mended copy of one.
+func (j *Journal) salvage(s *segment, scratch string) (*format.State, error) {
+	s.cipher = j.keys.Cipher(s.number)
 	st, err := j.openSegment(s)
-	if err == nil && number <= st.Dropped {
-		return nil // only its unlinking was missing
+	if err == nil && s.number <= st.Dropped {
+		return nil, nil // only its unlinking was missing
 	}
 	if err == nil {
 		err = repair.Check(s.path, s.cipher)
 	}
-	if damaged(err) {
-		if err = j.handles.shut(s); err != nil {
-			return err
-		}
-		temp := filepath.Join(scratch, s.name())
-		r, err := repair.Rebuild(j.spec(s), temp)
-		if err != nil {
-			return err
-		}
-		j.damage = append(j.damage, r.Report)
-		if !r.Found {
-			return nil
-		}
-		s.path, s.rebuilt = temp, true
-		st, err = j.openSegment(s)
-		if err != nil {
-			return err
-		}
-	} else if err != nil {
-		return err
+	if !damaged(err) {
+		return st, err
 	}
-	j.append(s)
-	j.state = *st
-	return nil
+	if err := j.handles.shut(s); err != nil {
+		return nil, err
+	}
+	temp := filepath.Join(scratch, s.name())
+	r, err := repair.Rebuild(j.spec(s), temp)
+	if err != nil {
+		return nil, err
+	}
+	j.damage = append(j.damage, r.Report)
+	if !r.Found {
+		return nil, nil
+	}
+	s.path, s.rebuilt = temp, true
+	return j.openSegment(s)
 }

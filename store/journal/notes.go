@@ -53,8 +53,8 @@ func noteRun(b *bolt.Bucket, from uint64, fn func(uint64, *event.Note)) (next ui
 func (j *Journal) DescribeFinished(records []event.Record) ([]event.Record, error) {
 	finished := map[uint64]*event.Record{}
 	for i := range records {
-		if seq := records[i].ID.Seq; !j.live.IsPending(seq) {
-			finished[seq] = &records[i]
+		if pending, _ := j.live.Stands(records[i].ID.Seq); !pending {
+			finished[records[i].ID.Seq] = &records[i]
 		}
 	}
 	if len(finished) == 0 {

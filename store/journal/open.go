@@ -21,6 +21,7 @@ import (
 
 // opening is what is known only while a journal is opened.
 type opening struct {
+	fresh     bool     // nothing is encrypted yet
 	waiting   []byte   // what waited for data at a clean stop
 	lastAside uint64   // number of the last segment of which nothing could be read
 	rollFirst bool     // the newest segment must not be written to
@@ -55,34 +56,24 @@ func (j *Journal) open() error {
 // openSegments reads the head of every segment and the state of the newest.
 // Those whose totals are already in the state are unlinked.
 func (j *Journal) openSegments() (err error) {
-	numbers, err := format.List(j.dir)
-	if err != nil {
-		return err
-	}
 	if crypt.Exists(j.dir) {
 		if j.keys, err = crypt.Open(j.dir, false, false); err != nil {
 			return err
 		}
 	}
-	fresh := true
-	for _, n := range numbers {
-		s := j.segmentAt(n)
+	err = j.openAll(func(s *segment) (*format.State, error) {
 		st, err := j.openSegment(s)
 		if damaged(err) {
-			st, err = j.mendUnread(s, err)
-			fresh = false
+			j.fresh = false
+			return j.mendUnread(s, err)
 		}
-		if err != nil {
-			return fmt.Errorf("segment %d: %w", n, err)
-		}
-		if st != nil {
-			fresh = fresh && s.format == 1
-			j.append(s)
-			j.state = *st
-		}
+		return st, err
+	})
+	if err != nil {
+		return err
 	}
 	j.forgetDamage()
-	if err := j.openKeys(fresh); err != nil {
+	if err := j.openKeys(); err != nil {
 		return err
 	}
 	if len(j.segments) == 0 {
@@ -92,6 +83,29 @@ func (j *Journal) openSegments() (err error) {
 		return err
 	}
 	return j.forgetKeys()
+}
+
+// openAll puts the segments in the folder into the row. open reads one's state;
+// none: it is left out. The newest one's is the journal's.
+func (j *Journal) openAll(open func(*segment) (*format.State, error)) error {
+	numbers, err := format.List(j.dir)
+	if err != nil {
+		return err
+	}
+	for _, n := range numbers {
+		s := j.segmentAt(n)
+		st, err := open(s)
+		if err != nil {
+			return fmt.Errorf("segment %d: %w", n, err)
+		}
+		if st == nil {
+			continue
+		}
+		j.fresh = j.fresh && s.format == 1
+		j.append(s)
+		j.state = *st
+	}
+	return nil
 }
 
 // openSegment reads a segment's head and its state.
@@ -139,11 +153,10 @@ func damaged(err error) bool {
 }
 
 // openKeys gives each segment its key. One that has none although the keys are
-// whole is a matter for a person: nothing is changed. fresh: nothing is
-// encrypted yet.
-func (j *Journal) openKeys(fresh bool) (err error) {
+// whole is a matter for a person: nothing is changed.
+func (j *Journal) openKeys() (err error) {
 	if j.keys == nil {
-		if j.keys, err = crypt.Open(j.dir, j.readOnly, fresh); err != nil {
+		if j.keys, err = crypt.Open(j.dir, j.readOnly, j.fresh); err != nil {
 			return err
 		}
 	}
@@ -307,14 +320,13 @@ func OpenReadOnly(dir string, opts Options) (*Journal, error) {
 	return openReading(dir, opts, (*Journal).openReadable)
 }
 
-// openReading opens a journal for reading. open puts segments into the row, and
-// says whether nothing is encrypted yet.
-func openReading(dir string, opts Options, open func(*Journal) (fresh bool, err error)) (*Journal, error) {
+// openReading opens a journal for reading. open puts segments into the row.
+func openReading(dir string, opts Options, open func(*Journal) error) (*Journal, error) {
 	j := newJournal(dir, opts)
 	j.readOnly = true
-	fresh, err := open(j)
+	err := open(j)
 	if err == nil {
-		err = j.finishReading(fresh)
+		err = j.finishReading()
 	}
 	if err != nil {
 		return nil, errors.Join(err, j.Close())
@@ -322,36 +334,26 @@ func openReading(dir string, opts Options, open func(*Journal) (fresh bool, err 
 	return j, nil
 }
 
-func (j *Journal) openReadable() (fresh bool, err error) {
-	numbers, err := format.List(j.dir)
-	if err != nil {
-		return false, err
-	}
-	fresh, unread := true, ""
-	for _, n := range numbers {
-		s := j.segmentAt(n)
+func (j *Journal) openReadable() error {
+	unread := ""
+	err := j.openAll(func(s *segment) (*format.State, error) {
 		st, err := j.openSegment(s)
 		if damaged(err) {
-			unread = fmt.Sprintf("segment %d cannot be read: %v", n, err)
-			fresh = false
-			continue
+			unread = fmt.Sprintf("segment %d cannot be read: %v", s.number, err)
+			j.fresh = false
+			return nil, nil
 		}
-		if err != nil {
-			return false, fmt.Errorf("segment %d: %w", n, err)
-		}
-		fresh = fresh && s.format == 1
-		j.append(s)
-		j.state = *st
-	}
+		return st, err
+	})
 	if unread != "" {
 		j.state.Damage = unread
 	} else {
 		j.forgetDamage()
 	}
-	return fresh, nil
+	return err
 }
 
-func (j *Journal) finishReading(fresh bool) error {
+func (j *Journal) finishReading() error {
 	j.segments = slices.DeleteFunc(j.segments, func(s *segment) bool { return s.number <= j.state.Dropped })
 	if len(j.segments) == 0 && (j.state.Damage != "" || len(j.damage) > 0) {
 		return fmt.Errorf("%w: nothing of the segments in %s can be read", durable.ErrDamaged, j.dir)
@@ -359,7 +361,7 @@ func (j *Journal) finishReading(fresh bool) error {
 	if len(j.segments) == 0 {
 		return fmt.Errorf("no segments in %s: %w", j.dir, fs.ErrNotExist)
 	}
-	if err := j.openKeys(fresh); err != nil {
+	if err := j.openKeys(); err != nil {
 		return err
 	}
 	return j.readCleanMark()

@@ -43,10 +43,11 @@ func (j *Journal) ScanOnly(seqs []uint64, emit func([]event.Record) error) error
 		if err != nil {
 			return err
 		}
-		bad = slices.DeleteFunc(bad, func(seq uint64) bool { return !j.live.IsDead(seq) })
-		blank := make([]event.Record, len(bad))
-		for i, seq := range bad {
-			blank[i].ID.Seq = seq
+		var blank []event.Record
+		for _, seq := range bad {
+			if _, dead := j.live.Stands(seq); dead {
+				blank = append(blank, event.Record{ID: event.ID{Seq: seq}})
+			}
 		}
 		j.describe(blank)
 		if records, err = j.DescribeFinished(append(records, blank...)); err != nil {
