@@ -175,6 +175,25 @@ func TestDamageIsContained(t *testing.T) {
 	t.Logf("%d images, %d with a segment rebuilt, %d events lost of %d", hits, alarms, lost, hits*len(w.states))
 }
 
+// A page that misleads bbolt's search for a note does not end a scan: all is
+// given, whichever page of a sealed segment it is.
+func TestScanReadsPastDamage(t *testing.T) {
+	w := newDamagedWorld(t)
+	for page := range storetest.PagesOf(t, filepath.Join(w.dir, format.Name(2))).High {
+		if page < 2 {
+			continue
+		}
+		dir := fastDir(t)
+		w.copyTo(t, dir, true)
+		flip(t, filepath.Join(dir, format.Name(2)), page*boltpage.PageSize+77, 1)
+		o := open(t, dir, small(w.clock))
+		if n := len(all(t, o, Filter{})); n < len(w.states)-20 {
+			t.Errorf("page %d: %d of %d given", page, n, len(w.states))
+		}
+		closeChecked(t, o)
+	}
+}
+
 // spoil damages a file in the part that is in use.
 func spoil(t *testing.T, path string, rnd *rand.Rand, i int) string {
 	t.Helper()

@@ -37,6 +37,7 @@ type Batch struct {
 	Whole bool          // all of the state is written, not only its head
 
 	events  []newEvent
+	carried []newEvent // out of a segment that is going to be dropped
 	notes   []event.Note
 	bytes   int
 	segment *segment // that takes it
@@ -133,19 +134,16 @@ func (j *Journal) write(b *Batch, before func() error) (err error) {
 
 // write puts everything into the transaction.
 func (b *Batch) write(tx *bolt.Tx) error {
-	events := tx.Bucket(format.BucketEvents)
-	events.FillPercent = 1 // keys only rise; bbolt does not remember it
-	salt := crypt.NewSalt()
-	for _, e := range b.events {
-		key := codec.Key(e.seq)
-		if err := events.Put(key, b.segment.cipher.Encrypt(crypt.EventRecord, key, salt, e.framed)); err != nil {
-			return fmt.Errorf("put event: %w", err)
-		}
+	s := b.segment
+	err := s.putEvents(tx.Bucket(format.BucketEvents), crypt.EventRecord, b.events)
+	if err == nil {
+		err = s.putEvents(tx.Bucket(format.BucketCarried), crypt.CarriedRecord, b.carried)
 	}
-	for i := range b.notes {
-		if err := b.segment.putNote(tx, i, &b.notes[i]); err != nil {
-			return fmt.Errorf("put note: %w", err)
-		}
+	if err == nil {
+		err = s.putNotes(tx.Bucket(format.BucketNotes), b.notes)
+	}
+	if err != nil {
+		return err
 	}
 	st := tx.Bucket(format.BucketState)
 	if b.Whole {
@@ -171,7 +169,7 @@ func (j *Journal) begin(b *Batch) (*bolt.Tx, error) {
 			return nil, fmt.Errorf("begin commit: %w", err)
 		}
 		used := tx.Size()
-		if b.segment.fits(used, b.bytes, len(b.events) > 0) {
+		if b.bytes == 0 || b.segment.fits(used, b.bytes, len(b.events) > 0) { // a state finds room
 			j.mu.Lock()
 			b.segment.usedBytes = used
 			j.mu.Unlock()
@@ -212,6 +210,11 @@ func (j *Journal) Applied(b *Batch) {
 		s.totals.Received++
 		j.totals.Received++
 	}
+	for _, e := range b.carried {
+		j.carried[e.seq] = carriedEvent{s, j.hash(e.waybill)}
+		s.open++
+		s.totals.Received++
+	}
 	for i := range b.notes {
 		j.countLocked(s, &b.notes[i])
 	}
@@ -223,6 +226,13 @@ func (j *Journal) countLocked(s *segment, n *event.Note) {
 		return
 	}
 	holder := j.findLocked(n.Seq)
+	if n.Copied { // it was counted when it was new
+		if n.Outcome == event.Dead {
+			holder.totals.Outcome[event.Dead]++
+			holder.finishedAt(n.At)
+		}
+		return
+	}
 	if n.Kind == event.NoteRequeue || n.Outcome == event.Discarded { // it was a dead letter
 		j.totals.Outcome[event.Dead]--
 		holder.totals.Outcome[event.Dead]--
@@ -236,9 +246,7 @@ func (j *Journal) countLocked(s *segment, n *event.Note) {
 	j.totals.Settled[n.Outcome]++
 	j.totals.Outcome[n.Outcome]++
 	holder.totals.Outcome[n.Outcome]++
-	if n.At.After(holder.finished) {
-		holder.finished = n.At
-	}
+	holder.finishedAt(n.At)
 	if n.Outcome != event.Dead { // a dead letter pins its segment
 		holder.open--
 	}

@@ -84,9 +84,8 @@ func (j *Journal) lookUp(s *segment, ids []scan.WaybillID) ([]uint64, error) {
 // readFor looks for waybills in a segment without a register: its key is gone,
 // or it is of format 1.
 func (j *Journal) readFor(s *segment, ids []scan.WaybillID) (seqs []uint64, err error) {
-	wanted := j.hashes(ids)
 	err = j.peekEvents(s, s.first, func(seq uint64, h *codec.Head) error {
-		if wanted[j.hash(h.Waybill)] {
+		if slices.Contains(ids, scan.WaybillID(h.Waybill)) {
 			seqs = append(seqs, seq)
 		}
 		return nil

@@ -86,12 +86,12 @@ func newJournal(dir string, opts Options) *Journal {
 	}
 }
 
-func (j *Journal) hash(waybill []byte) uint64 { return maphash.Bytes(j.seed, waybill) }
+func (j *Journal) hash(id scan.WaybillID) uint64 { return maphash.String(j.seed, string(id)) }
 
 func (j *Journal) hashes(ids []scan.WaybillID) map[uint64]bool {
 	set := make(map[uint64]bool, len(ids))
 	for _, id := range ids {
-		set[j.hash([]byte(id))] = true
+		set[j.hash(id)] = true
 	}
 	return set
 }

@@ -7,6 +7,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"scanrelay/agent/scan"
 	"scanrelay/store/codec"
 	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
@@ -194,7 +195,7 @@ func (l *loader) waybillOf(s *segment, key, value []byte) uint64 {
 	if err == nil {
 		var h codec.Head
 		if h, err = codec.PeekEvent(body); err == nil {
-			return l.j.hash(h.Waybill)
+			return l.j.hash(scan.WaybillID(h.Waybill))
 		}
 	}
 	return ^codec.Seq(key)
@@ -255,9 +256,7 @@ func (l *loader) note(s *segment, n *event.Note) {
 	}
 	if f != nil {
 		*f = n.Outcome
-		if n.At.After(holder.finished) {
-			holder.finished = n.At
-		}
+		holder.finishedAt(n.At)
 	}
 }
 

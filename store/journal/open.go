@@ -278,7 +278,8 @@ func (j *Journal) Start(damage ...string) error {
 // given again, and keeps what was found damaged. newest is what was the newest
 // segment before this start.
 func (j *Journal) settleEpoch(newest *segment) error {
-	st, doubt := j.State(), j.doubt
+	b, doubt := j.NewBatch(), j.doubt
+	st := b.State
 	if newest.rebuilt {
 		doubt = "the newest segment was damaged"
 	}
@@ -301,12 +302,9 @@ func (j *Journal) settleEpoch(newest *segment) error {
 	if doubt != "" {
 		st.Relabel(st.Watermark+1, format.RandomEpoch())
 	}
-	if err := j.writeState(st, nil); err != nil {
+	if err := j.writeAlone(b); err != nil {
 		return fmt.Errorf("take new epoch: %w", err)
 	}
-	j.mu.Lock()
-	j.state = *st
-	j.mu.Unlock()
 	if doubt != "" {
 		j.opts.Logger.Warn("new epoch taken", "why", doubt, "epoch", fmt.Sprintf("%016x", st.EpochOf(st.NextSeq)))
 	}

@@ -56,30 +56,30 @@ func (j *Journal) DropOldest(force bool) error {
 	if !j.droppable(s, force) {
 		return ErrNoSpace
 	}
-	c, err := j.carryFrom(s)
+	b, err := j.carryFrom(s)
 	if err != nil {
 		return fmt.Errorf("drop segment %d: %w", s.number, err)
 	}
-	if c == nil {
+	if b == nil {
 		return ErrNoSpace
 	}
-	st := j.State()
+	st := b.State
 	st.Base.Add(&s.totals)
-	st.Base.Received -= uint64(len(c.events))
-	st.Base.Outcome[event.Dead] -= c.dead
+	st.Base.Received -= uint64(len(b.carried))
+	for i := range b.notes {
+		if b.notes[i].Outcome == event.Dead {
+			st.Base.Outcome[event.Dead]--
+		}
+	}
 	st.Dropped = s.number
-	st.Prune(j.oldestLeft(s, c))
-	if err := j.writeState(st, c); err != nil {
+	st.Prune(j.oldestLeft(s, b.carried))
+	if err := j.writeAlone(b); err != nil {
 		return fmt.Errorf("drop segment %d: %w", s.number, err)
 	}
-	j.mu.Lock()
-	j.carriedLocked(c, j.segments[len(j.segments)-1])
-	j.state = *st
-	j.mu.Unlock()
 	if err := j.drop(s); err != nil {
 		return err
 	}
-	j.opts.Logger.Info("segment dropped", "segment", s.number, "events", s.totals.Received, "carried", len(c.events))
+	j.opts.Logger.Info("segment dropped", "segment", s.number, "events", s.totals.Received, "carried", len(b.carried))
 	return nil
 }
 
@@ -102,9 +102,9 @@ func (j *Journal) droppable(s *segment, force bool) bool {
 }
 
 // oldestLeft returns the lowest number that is still held once s is dropped.
-func (j *Journal) oldestLeft(s *segment, c *carriage) uint64 {
+func (j *Journal) oldestLeft(s *segment, carried []newEvent) uint64 {
 	oldest := s.last + 1
-	for _, e := range c.events {
+	for _, e := range carried {
 		oldest = min(oldest, e.seq)
 	}
 	if left := j.carriedWhere(func(_ uint64, c carriedEvent) bool { return c.segment != s }); len(left) > 0 {
@@ -113,26 +113,15 @@ func (j *Journal) oldestLeft(s *segment, c *carriage) uint64 {
 	return oldest
 }
 
-// writeState commits a state by itself, with what is carried.
-func (j *Journal) writeState(st *format.State, c *carriage) error {
-	to := j.newest()
-	tx, err := to.db.Begin(true)
-	if err != nil {
-		return err
+// writeAlone commits a batch to the newest segment, and takes it into memory. No
+// segment is begun for it.
+func (j *Journal) writeAlone(b *Batch) error {
+	b.segment, b.rolled, b.Whole = j.newest(), true, true
+	err := j.write(b, func() error { return nil })
+	if err == nil {
+		j.Applied(b)
 	}
-	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
-	if c != nil {
-		if c.bytes > 0 && !to.fits(tx.Size(), c.bytes, false) {
-			return ErrNoSpace
-		}
-		if err := c.write(tx, to); err != nil {
-			return err
-		}
-	}
-	if err := st.StoreAll(tx.Bucket(format.BucketState)); err != nil {
-		return err
-	}
-	return j.commit(tx)
+	return err
 }
 
 // drop unlinks a segment, and destroys its key. Its totals must be committed

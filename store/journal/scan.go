@@ -1,8 +1,10 @@
 package journal
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 
 	bolt "go.etcd.io/bbolt"
@@ -132,11 +134,28 @@ func (j *Journal) noteAt(ref noteRef) (n event.Note, err error) {
 	}
 	err = j.handles.view(all[i], func(tx *bolt.Tx) error {
 		key := codec.Key(uint64(ref.key))
-		n, err = codec.DecodeNote(key, tx.Bucket(format.BucketNotes).Get(key))
+		if n, err = codec.DecodeNote(key, valueAt(tx.Bucket(format.BucketNotes), key)); err != nil {
+			err = fmt.Errorf("note %d of segment %d: %w", ref.key, ref.segment, err)
+		}
 		return err
 	})
 	_ = all[i].cipher.DecryptReason(uint64(ref.key), &n) // then the reason says so
 	return n, err
+}
+
+// valueAt returns what stands under a key that was seen in a bucket. Where damage
+// misleads a search for it, it is looked for one by one.
+func valueAt(b *bolt.Bucket, key []byte) []byte {
+	if v := b.Get(key); v != nil {
+		return v
+	}
+	c := b.Cursor()
+	for k, v := c.First(); k != nil; k, v = c.Next() {
+		if bytes.Equal(k, key) {
+			return v
+		}
+	}
+	return nil
 }
 
 // noteGiven remembers unfinished records of a segment that is near its end.

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"fmt"
 	"path/filepath"
 	"time"
 
@@ -76,10 +77,34 @@ func (s *segment) event(tx *bolt.Tx, seq uint64, scratch []byte) ([]byte, error)
 	return s.cipher.Decrypt(crypt.CarriedRecord, key, tx.Bucket(format.BucketCarried).Get(key), scratch)
 }
 
-// putNote writes a note under the next key.
-func (s *segment) putNote(tx *bolt.Tx, behind int, n *event.Note) error {
-	key := codec.Key(s.notes + uint64(behind) + 1)
-	b := tx.Bucket(format.BucketNotes)
+// putEvents encrypts events into a bucket.
+func (s *segment) putEvents(b *bolt.Bucket, kind crypt.RecordKind, events []newEvent) error {
 	b.FillPercent = 1 // keys only rise; bbolt does not remember it
-	return b.Put(key, s.cipher.EncodeNote(key, n))
+	salt := crypt.NewSalt()
+	for _, e := range events {
+		key := codec.Key(e.seq)
+		if err := b.Put(key, s.cipher.Encrypt(kind, key, salt, e.framed)); err != nil {
+			return fmt.Errorf("put event: %w", err)
+		}
+	}
+	return nil
+}
+
+// putNotes writes notes under the next keys.
+func (s *segment) putNotes(b *bolt.Bucket, notes []event.Note) error {
+	b.FillPercent = 1
+	for i := range notes {
+		key := codec.Key(s.notes + uint64(i) + 1)
+		if err := b.Put(key, s.cipher.EncodeNote(key, &notes[i])); err != nil {
+			return fmt.Errorf("put note: %w", err)
+		}
+	}
+	return nil
+}
+
+// finishedAt notes that one of its events ended.
+func (s *segment) finishedAt(t time.Time) {
+	if t.After(s.finished) {
+		s.finished = t
+	}
 }
