@@ -98,7 +98,7 @@ var arrows = []row{
 	{
 		pkg:       "store/repair",
 		uses:      []string{"store/format", "store/register", "store/quarantine", "store/codec", "store/crypt", "store/boltpage", "store/durable"},
-		libraries: []string{bbolt},
+		libraries: []string{bbolt}, tests: []string{"store/internal/storetest", "store/event"},
 	},
 	{
 		pkg: "store/journal",
@@ -106,7 +106,7 @@ var arrows = []row{
 			"store/format", "store/register", "store/repair",
 			"store/event", "store/codec", "store/crypt", "store/boltpage", "store/durable", "agent/scan",
 		},
-		libraries: []string{bbolt, xSys},
+		libraries: []string{bbolt, xSys}, tests: []string{"store/internal/storetest"},
 	},
 	{pkg: "store/index", uses: []string{"store/event", "store/codec", "agent/scan", "configs/wait"}},
 
