@@ -247,6 +247,37 @@ func TestBrokerHoldsNotForEver(t *testing.T) {
 	intaketest.Eventually(t, "given up", func() bool { return b.Status().Lost == 1 && b.Status().Waiting == 0 })
 }
 
+// refusing is an outbox that counts what it did not take.
+type refusing struct {
+	*intaketest.Outbox
+	times atomic.Int32
+}
+
+func (r *refusing) Submit(b scan.Batch, done func(scan.Stored, error)) error {
+	err := r.Outbox.Submit(b, done)
+	if err != nil {
+		r.times.Add(1)
+	}
+	return err
+}
+
+// What is held stays so, and not for ever, when a commit ends that was under way
+// before.
+func TestBrokerHoldsNotForEverBehindACommit(t *testing.T) {
+	begun, commit := make(chan struct{}), make(chan struct{})
+	j := &refusing{Outbox: intaketest.NewOutbox(t, 0)}
+	j.Fail = func(scan.Batch) error { close(begun); <-commit; return nil }
+	b, addr := startBroker(t, Config{HoldFor: 300 * time.Millisecond}, j)
+	w, _ := intaketest.Login(t, addr, "line")
+	w.Send(intaketest.PublishPacket("scans/g", 1, 1, false, intaketest.Payload("YT00000001")))
+	<-begun
+	j.SetFull(true)
+	w.Send(intaketest.PublishPacket("scans/g", 1, 2, false, intaketest.Payload("YT00000002")))
+	intaketest.Eventually(t, "held", func() bool { return j.times.Load() > 0 })
+	close(commit)
+	intaketest.Eventually(t, "given up", func() bool { return b.Status().Cut == 1 && b.Status().Waiting == 0 })
+}
+
 // A QoS 0 publish of a device that has gone is held all the same.
 func TestBrokerKeepsQoS0OfTheGone(t *testing.T) {
 	j := intaketest.NewOutbox(t, 0)

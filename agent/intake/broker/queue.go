@@ -150,7 +150,9 @@ func (q *queue) committed(e *entry, err error) {
 	}
 	e.state, e.batch = entryDone, scan.Batch{}
 	q.bytes -= e.cost
-	q.since = time.Time{}
+	if q.since = (time.Time{}); q.waiting > 0 && !q.pause.IsZero() {
+		q.since = time.Now() // the others are still held
+	}
 	q.b.space.give(e.cost)
 	wait.Signal(q.space)
 }
