@@ -2,7 +2,6 @@ package central
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -53,7 +52,7 @@ func waitFor(ctx context.Context, done <-chan struct{}, most time.Duration) {
 
 // merge puts the request's events and bindings into the snapshot.
 func (c *Central) merge(ctx context.Context, depot scan.DepotID, req *syncapi.Request, resp *syncapi.Response, now time.Time) error {
-	epoch, err := parseEpoch(req.Epoch)
+	epoch, err := syncapi.ParseEpoch(req.Epoch)
 	if err != nil {
 		return err
 	}
@@ -86,7 +85,7 @@ func (c *Central) report(depot scan.DepotID, merged *snapshot.Merged) {
 	for _, g := range merged.Gaps {
 		c.meters.gap.Add(int(g.To - g.From + 1))
 		c.o.Logger.Error("gap in a depot's numbering: these events never came", "depot", string(g.Depot),
-			"epoch", fmt.Sprintf("%016x", g.Epoch), "from", g.From, "to", g.To)
+			"epoch", syncapi.FormatEpoch(g.Epoch), "from", g.From, "to", g.To)
 	}
 	if merged.Rewind {
 		c.o.Logger.Warn("depot is ahead of this centre: asked to send again", "depot", string(depot), "from", merged.Have+1)
@@ -117,7 +116,7 @@ func (c *Central) answerAsks(ctx context.Context, depot scan.DepotID, req *synca
 	asks := make([]snapshot.Ask, len(req.Ask))
 	asked := make([]scan.WaybillID, len(req.Ask))
 	for i, a := range req.Ask {
-		epoch, err := parseEpoch(a.Epoch)
+		epoch, err := syncapi.ParseEpoch(a.Epoch)
 		if err != nil {
 			return err
 		}

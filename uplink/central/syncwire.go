@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -69,11 +68,11 @@ func checkSync(req *syncapi.Request) error {
 			return refuse(http.StatusRequestEntityTooLarge, "%s has %d entries, at most %d are taken", l.name, l.have, l.most)
 		}
 	}
-	if _, err := parseEpoch(req.Epoch); err != nil {
+	if _, err := syncapi.ParseEpoch(req.Epoch); err != nil {
 		return refuse(http.StatusBadRequest, "epoch: want 16 hex digits")
 	}
 	for i := range req.Ask {
-		if _, err := parseEpoch(req.Ask[i].Epoch); err != nil {
+		if _, err := syncapi.ParseEpoch(req.Ask[i].Epoch); err != nil {
 			return refuse(http.StatusBadRequest, "ask %d: epoch: want 16 hex digits", i)
 		}
 	}
@@ -100,13 +99,6 @@ func checkNumbers(req *syncapi.Request) error {
 		return refuse(http.StatusBadRequest, "from is missing beside events")
 	}
 	return nil
-}
-
-func parseEpoch(s string) (uint64, error) {
-	if len(s) != 16 {
-		return 0, errors.New("not 16 digits")
-	}
-	return strconv.ParseUint(s, 16, 64)
 }
 
 var unzippers sync.Pool // of *gzip.Reader

@@ -41,7 +41,7 @@ func (res results) add(resp *syncapi.Response) {
 
 // of is the answer about a record.
 func (res results) of(r event.Record) (syncapi.Answer, bool) {
-	a, ok := res[number{epochText(r.ID.Epoch), r.ID.Seq}]
+	a, ok := res[number{syncapi.FormatEpoch(r.ID.Epoch), r.ID.Seq}]
 	return a, ok
 }
 

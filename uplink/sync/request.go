@@ -35,9 +35,6 @@ func (b *batch) extras() bool {
 	return len(b.asks) > 0 || len(b.news) > 0 || len(b.req.Waiting) > 0
 }
 
-// epochText is an epoch on the wire.
-func epochText(epoch uint64) string { return fmt.Sprintf("%016x", epoch) }
-
 // build gathers what there is to say.
 func (s *Relay) build() (*batch, error) {
 	b := &batch{counts: s.Outbox.Counts()}
@@ -57,7 +54,7 @@ func (s *Relay) build() (*batch, error) {
 // header is a request without content.
 func (s *Relay) header(epoch uint64, c event.Counts) syncapi.Request {
 	return syncapi.Request{
-		V: syncapi.Version, Agent: s.Version, Epoch: epochText(epoch), NextSeq: c.NextSeq,
+		V: syncapi.Version, Agent: s.Version, Epoch: syncapi.FormatEpoch(epoch), NextSeq: c.NextSeq,
 		BadToken: s.Valve.BadToken(), Backlog: int64(c.State[event.ToPush]),
 	}
 }
@@ -82,7 +79,7 @@ func (s *Relay) addEvents(b *batch) error {
 		recs = recs[:i]
 	}
 	b.full, b.recs = uint64(len(recs)) < b.counts.State[event.Unsynced], recs
-	b.req.Epoch, b.req.From = epochText(epoch), b.counts.Watermark+1
+	b.req.Epoch, b.req.From = syncapi.FormatEpoch(epoch), b.counts.Watermark+1
 	b.req.Events = s.wire(recs)
 	return nil
 }
@@ -101,7 +98,7 @@ func (s *Relay) addExtras(b *batch) {
 	b.asks = s.Questions.TakeAsks(s.narrow.share(maxAsk))
 	for _, r := range b.asks {
 		b.req.Ask = append(b.req.Ask, syncapi.Ask{
-			Epoch: epochText(r.ID.Epoch), Seq: r.ID.Seq, EventID: r.Event.EventID, WaybillID: string(r.Event.Waybill),
+			Epoch: syncapi.FormatEpoch(r.ID.Epoch), Seq: r.ID.Seq, EventID: r.Event.EventID, WaybillID: string(r.Event.Waybill),
 		})
 	}
 	b.news = s.Bindings.News(s.narrow.share(maxExtras))

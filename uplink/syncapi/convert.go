@@ -1,10 +1,24 @@
 package syncapi
 
 import (
+	"errors"
+	"fmt"
+	"strconv"
 	"time"
 
 	"scanrelay/agent/scan"
 )
+
+// FormatEpoch puts an epoch on the wire: 16 hex digits.
+func FormatEpoch(epoch uint64) string { return fmt.Sprintf("%016x", epoch) }
+
+// ParseEpoch reads what FormatEpoch wrote.
+func ParseEpoch(s string) (uint64, error) {
+	if len(s) != 16 {
+		return 0, errors.New("not 16 digits")
+	}
+	return strconv.ParseUint(s, 16, 64)
+}
 
 // FromEvent puts a scan event on the wire under its number.
 func FromEvent(seq uint64, e scan.Event, muted bool) Event {

@@ -64,7 +64,7 @@ type Page struct {
 
 // New reads the page's template.
 func New(o Options) (*Page, error) {
-	t, err := template.New("page.html").Funcs(template.FuncMap{"stamp": stamp, "epoch": epoch}).ParseFS(files, "page.html")
+	t, err := template.New("page.html").Funcs(template.FuncMap{"stamp": stamp, "epoch": syncapi.FormatEpoch}).ParseFS(files, "page.html")
 	if err != nil {
 		return nil, fmt.Errorf("read fleet page: %w", err)
 	}
@@ -106,8 +106,6 @@ func (p *Page) show(w http.ResponseWriter, r *http.Request) {
 		v.Nonce, v.Nonce))
 	_, _ = w.Write(out.Bytes())
 }
-
-func epoch(epoch uint64) string { return fmt.Sprintf("%016x", epoch) }
 
 func stamp(t time.Time) string {
 	if t.IsZero() {

@@ -109,7 +109,7 @@ func (p *Page) depots(ctx context.Context, v *view) error {
 			return err
 		}
 		if d.Member.Epoch == "" && d.Depot.Epoch != 0 {
-			d.Member.Epoch = epoch(d.Depot.Epoch)
+			d.Member.Epoch = syncapi.FormatEpoch(d.Depot.Epoch)
 		}
 		v.Depots = append(v.Depots, d)
 	}
