@@ -141,7 +141,7 @@ func TestMutedNodeSupersedesNothing(t *testing.T) {
 
 func TestUnboundPhone(t *testing.T) {
 	inBubble(t, uplink.Notify{Concurrency: 8}, func(r *rig) {
-		r.centre.binding = func(string) *syncapi.Binding { return nil }
+		r.centre.binding = func(scan.WaybillID) *syncapi.Binding { return nil }
 		r.wechat.query = func(string, string) (bool, error) { return false, nil }
 		r.wechat.took = 100 * time.Millisecond
 		for i := range 20 { // one receiver, twenty parcels
@@ -166,7 +166,7 @@ func TestUnboundPhone(t *testing.T) {
 
 func TestBindingFromCentreSparesUserquery(t *testing.T) {
 	inBubble(t, uplink.Notify{}, func(r *rig) {
-		r.centre.binding = func(string) *syncapi.Binding { return &syncapi.Binding{Exist: false, Age: 600} }
+		r.centre.binding = func(scan.WaybillID) *syncapi.Binding { return &syncapi.Binding{Exist: false, Age: 600} }
 		r.out.add(event("A", 0))
 		r.start()
 		r.sleep(time.Second)
@@ -176,7 +176,7 @@ func TestBindingFromCentreSparesUserquery(t *testing.T) {
 		}
 		// Past binding_ttl.unbound it is asked anew.
 		r.centre.set(func(c *centre) {
-			c.binding = func(string) *syncapi.Binding { return &syncapi.Binding{Exist: false, Age: 3601} }
+			c.binding = func(scan.WaybillID) *syncapi.Binding { return &syncapi.Binding{Exist: false, Age: 3601} }
 		})
 		r.sleep(time.Hour)
 		r.out.add(event("B", 0))

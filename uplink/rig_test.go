@@ -152,8 +152,8 @@ type centre struct {
 	have     uint64
 	result   func(e syncapi.Event) syncapi.Answer
 	asked    func(a syncapi.Ask) syncapi.Answer
-	data     func(id string) *syncapi.Waybill
-	binding  func(id string) *syncapi.Binding
+	data     func(id scan.WaybillID) *syncapi.Waybill
+	binding  func(id scan.WaybillID) *syncapi.Binding
 	fault    func(r *syncapi.Request) error
 	adjust   func(r *syncapi.Request, resp *syncapi.Response)
 	delay    time.Duration
@@ -166,8 +166,8 @@ func newCentre() *centre {
 			V: 1, StoreID: "store", Process: "p1", WeChat: syncapi.WeChatView{State: "ok"},
 			Token: &syncapi.Token{Value: "token-1", Generation: "g1", ExpiresIn: 7200},
 		},
-		data:    func(string) *syncapi.Waybill { w := waybillOf("13800138000"); return &w },
-		binding: func(string) *syncapi.Binding { return &syncapi.Binding{Exist: true} },
+		data:    func(scan.WaybillID) *syncapi.Waybill { w := waybillOf("13800138000"); return &w },
+		binding: func(scan.WaybillID) *syncapi.Binding { return &syncapi.Binding{Exist: true} },
 	}
 }
 
@@ -195,8 +195,8 @@ func (c *centre) Sync(ctx context.Context, r *syncapi.Request) (*syncapi.Respons
 	}
 	resp := c.resp
 	resp.Time = time.Now().Unix()
-	seen := map[string]bool{}
-	add := func(id string) {
+	seen := map[scan.WaybillID]bool{}
+	add := func(id scan.WaybillID) {
 		data := c.data(id)
 		if data == nil || seen[id] {
 			return

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"scanrelay/agent/scan"
 	"scanrelay/store"
 	"scanrelay/uplink"
 	"scanrelay/uplink/syncapi"
@@ -218,13 +219,13 @@ func TestThrottledDaily(t *testing.T) {
 // userquery alone is throttled: what needs no userquery goes on.
 func TestThrottledUserquery(t *testing.T) {
 	inBubble(t, uplink.Notify{}, func(r *rig) {
-		r.centre.binding = func(id string) *syncapi.Binding {
+		r.centre.binding = func(id scan.WaybillID) *syncapi.Binding {
 			if id == "KNOWN" {
 				return &syncapi.Binding{Exist: true}
 			}
 			return nil
 		}
-		r.centre.data = func(id string) *syncapi.Waybill {
+		r.centre.data = func(id scan.WaybillID) *syncapi.Waybill {
 			w := waybillOf(map[bool]string{true: "13800000001", false: "13800000002"}[id == "KNOWN"])
 			return &w
 		}

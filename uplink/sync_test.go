@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"scanrelay/agent/scan"
 	"scanrelay/store"
 	"scanrelay/uplink"
 	"scanrelay/uplink/syncapi"
@@ -66,7 +67,7 @@ func TestRefusedEventIsDead(t *testing.T) {
 
 func TestWaybillDataComesLater(t *testing.T) {
 	inBubble(t, uplink.Notify{}, func(r *rig) {
-		r.centre.data = func(string) *syncapi.Waybill { return nil }
+		r.centre.data = func(scan.WaybillID) *syncapi.Waybill { return nil }
 		r.out.add(event("A", time.Minute), event("A", 0))
 		r.start()
 		r.sleep(3 * time.Second)
@@ -88,8 +89,8 @@ func TestWaybillDataComesLater(t *testing.T) {
 			t.Error("the waybill was not declared to the centre's new process")
 		}
 		r.centre.set(func(c *centre) {
-			c.data = func(string) *syncapi.Waybill { w := waybillOf("13800138000"); return &w }
-			c.resp.Ready = []string{"A"}
+			c.data = func(scan.WaybillID) *syncapi.Waybill { w := waybillOf("13800138000"); return &w }
+			c.resp.Ready = []scan.WaybillID{"A"}
 		})
 		r.sleep(6 * time.Second)
 		r.wantStates(store.Pushed, store.Pushed)
@@ -98,7 +99,7 @@ func TestWaybillDataComesLater(t *testing.T) {
 
 func TestWaitingEventsExpire(t *testing.T) {
 	inBubble(t, uplink.Notify{MaxAge: time.Hour}, func(r *rig) {
-		r.centre.data = func(string) *syncapi.Waybill { return nil }
+		r.centre.data = func(scan.WaybillID) *syncapi.Waybill { return nil }
 		r.out.add(event("A", 0), event("B", 30*time.Minute))
 		r.start()
 		r.sleep(32 * time.Minute)
@@ -265,7 +266,7 @@ func TestCentreRefusesEverything(t *testing.T) {
 // What is refused may be the extras: events go on without them.
 func TestRefusedExtras(t *testing.T) {
 	inBubble(t, uplink.Notify{}, func(r *rig) {
-		r.centre.data = func(id string) *syncapi.Waybill {
+		r.centre.data = func(id scan.WaybillID) *syncapi.Waybill {
 			if id == "A" {
 				return nil
 			}

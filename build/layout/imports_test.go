@@ -241,7 +241,7 @@ var arrows = []row{
 	{
 		pkg: "uplink/central/internal/centraltest",
 		uses: []string{
-			"uplink/central", "uplink/central/internal/account", "uplink/syncapi", "store/snapshot", "store/snapshot/bolt", "wechat/callback", "configs/secret",
+			"uplink/central", "uplink/central/internal/account", "uplink/syncapi", "store/snapshot", "store/snapshot/bolt", "wechat/callback", "agent/scan", "configs/secret",
 		},
 	},
 

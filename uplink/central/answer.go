@@ -62,7 +62,7 @@ func (c *Central) merge(ctx context.Context, depot scan.DepotID, req *syncapi.Re
 	}
 	for _, o := range req.Bindings {
 		age := time.Duration(max(0, min(o.Age, maxAge))) * time.Second
-		b.Bindings = append(b.Bindings, snapshot.Observation{Waybill: scan.WaybillID(o.WaybillID), Exist: o.Exist, At: now.Add(-age)})
+		b.Bindings = append(b.Bindings, snapshot.Observation{Waybill: o.WaybillID, Exist: o.Exist, At: now.Add(-age)})
 	}
 	merged, err := c.o.Snapshot.Merge(ctx, b)
 	if err == nil {
@@ -120,7 +120,7 @@ func (c *Central) answerAsks(ctx context.Context, depot scan.DepotID, req *synca
 		if err != nil {
 			return err
 		}
-		asks[i] = snapshot.Ask{Epoch: epoch, Seq: a.Seq, EventID: a.EventID, Waybill: scan.WaybillID(a.WaybillID)}
+		asks[i] = snapshot.Ask{Epoch: epoch, Seq: a.Seq, EventID: a.EventID, Waybill: a.WaybillID}
 		asked[i] = asks[i].Waybill
 	}
 	answers, err := c.o.Snapshot.Answers(ctx, depot, asks)
@@ -137,10 +137,10 @@ func (c *Central) answerAsks(ctx context.Context, depot scan.DepotID, req *synca
 func (c *Central) addKnown(ctx context.Context, req *syncapi.Request, resp *syncapi.Response, now time.Time) error {
 	ids := make([]scan.WaybillID, 0, len(req.Events)+len(req.Ask))
 	for i := range req.Events {
-		ids = append(ids, scan.WaybillID(req.Events[i].WaybillID))
+		ids = append(ids, req.Events[i].WaybillID)
 	}
 	for i := range req.Ask {
-		ids = append(ids, scan.WaybillID(req.Ask[i].WaybillID))
+		ids = append(ids, req.Ask[i].WaybillID)
 	}
 	if len(ids) == 0 {
 		return nil
@@ -157,7 +157,7 @@ func (c *Central) addKnown(ctx context.Context, req *syncapi.Request, resp *sync
 }
 
 func knownWaybill(k *snapshot.Known, now time.Time) syncapi.Known {
-	w := syncapi.Known{WaybillID: string(k.Waybill), Waybill: syncapi.FromWaybill(k.Data)}
+	w := syncapi.Known{WaybillID: k.Waybill, Waybill: syncapi.FromWaybill(k.Data)}
 	if k.Binding != nil {
 		w.Binding = &syncapi.Binding{Exist: k.Binding.Exist, Age: max(0, int64(now.Sub(k.Binding.At)/time.Second))}
 	}
@@ -173,18 +173,12 @@ func (c *Central) addReady(ctx context.Context, depot scan.DepotID, req *syncapi
 			return err
 		}
 	}
-	ready, err := c.waiting.Ready(ctx, depot, syncapi.MaxWaiting)
-	for _, id := range ready {
-		resp.Ready = append(resp.Ready, string(id))
-	}
+	var err error
+	resp.Ready, err = c.waiting.Ready(ctx, depot, syncapi.MaxWaiting)
 	return err
 }
 
-func (c *Central) declare(ctx context.Context, depot scan.DepotID, waiting []string) error {
-	ids := make([]scan.WaybillID, len(waiting))
-	for i, id := range waiting {
-		ids[i] = scan.WaybillID(id)
-	}
+func (c *Central) declare(ctx context.Context, depot scan.DepotID, ids []scan.WaybillID) error {
 	if err := c.waiting.Declare(ctx, depot, ids); err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func TestOneParcel(t *testing.T) {
 	if resp.Have != 1 || len(resp.Waybills) != 0 || resp.StoreID != id || resp.Process == "" {
 		t.Fatalf("first sync: %+v", resp)
 	}
-	resp = b.Sync(centraltest.TokenHZ, syncapi.Request{NextSeq: 2, Waiting: []string{centraltest.Parcel}})
+	resp = b.Sync(centraltest.TokenHZ, syncapi.Request{NextSeq: 2, Waiting: []scan.WaybillID{centraltest.Parcel}})
 	if len(resp.Ready) != 0 {
 		t.Fatalf("ready before the data came: %v", resp.Ready)
 	}
@@ -85,8 +85,8 @@ func TestReady(t *testing.T) {
 	b := centraltest.New(t, nil)
 	now := time.Now().Unix()
 	b.Sync(centraltest.TokenHZ, syncapi.Request{Events: []syncapi.Event{centraltest.Event(1, "SHARED01", now)}})
-	b.Sync(centraltest.TokenHZ, syncapi.Request{NextSeq: 2, Waiting: []string{"SHARED01", "SHARED01"}})
-	b.Sync(centraltest.TokenSH, syncapi.Request{NextSeq: 1, Waiting: []string{"SHARED01"}})
+	b.Sync(centraltest.TokenHZ, syncapi.Request{NextSeq: 2, Waiting: []scan.WaybillID{"SHARED01", "SHARED01"}})
+	b.Sync(centraltest.TokenSH, syncapi.Request{NextSeq: 1, Waiting: []scan.WaybillID{"SHARED01"}})
 	e := centraltest.Event(1, "SHARED01", now)
 	var line waybills.Item
 	if err := json.Unmarshal([]byte(centraltest.Line("SHARED01", now-60)), &line); err != nil {
@@ -102,7 +102,7 @@ func TestReady(t *testing.T) {
 		t.Fatalf("the other depot: %v", resp.Ready)
 	}
 	b.Import("BEFORE01")
-	resp = b.Sync(centraltest.TokenHZ, syncapi.Request{NextSeq: 2, Waiting: []string{"BEFORE01"}})
+	resp = b.Sync(centraltest.TokenHZ, syncapi.Request{NextSeq: 2, Waiting: []scan.WaybillID{"BEFORE01"}})
 	if len(resp.Ready) != 2 {
 		t.Fatalf("declared when the data was there: %v", resp.Ready)
 	}
@@ -157,7 +157,7 @@ func TestMalformed(t *testing.T) {
 		}
 		return string(out)
 	}
-	many := func(n int) (ids []string) {
+	many := func(n int) (ids []scan.WaybillID) {
 		for range n {
 			ids = append(ids, centraltest.Parcel)
 		}
@@ -226,7 +226,7 @@ func TestUnsound(t *testing.T) {
 		{func(e *syncapi.Event) { e.EventID = "" }, "event_id"},
 		{func(e *syncapi.Event) { e.WaybillID = "" }, "waybill_id"},
 		{func(e *syncapi.Event) { e.WaybillID = "yt1" }, "upper case"},
-		{func(e *syncapi.Event) { e.WaybillID = strings.Repeat("X", 65) }, "longer"},
+		{func(e *syncapi.Event) { e.WaybillID = scan.WaybillID(strings.Repeat("X", 65)) }, "longer"},
 		{func(e *syncapi.Event) { e.ActionTime = 0 }, "action_time"},
 		{func(e *syncapi.Event) { e.ActionTime = now + 3*86400 }, "ahead"},
 		{func(e *syncapi.Event) { e.ActionTime = now * 1000 }, "ahead"},

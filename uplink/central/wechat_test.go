@@ -56,7 +56,7 @@ func withWeChat(t *testing.T, mode callback.Mode, format fake.Format) {
 	wantResults(t, resp, syncapi.Taken, syncapi.Late)
 	known := resp.Waybills[0]
 	n := wechat.Notification{
-		WaybillID: known.WaybillID, CreateTime: known.CreateTime, Sender: party(known.Sender), Receiver: party(known.Receiver),
+		WaybillID: string(known.WaybillID), CreateTime: known.CreateTime, Sender: party(known.Sender), Receiver: party(known.Receiver),
 		Path: wechat.Node{ActionTime: now, ActionType: 200001, ActionMsg: centraltest.Event(1, centraltest.Parcel, now).ActionMsg},
 	}
 	if exist, err := client.PathNotify(t.Context(), secret.Text(resp.Token.Value), n); err != nil || !exist {

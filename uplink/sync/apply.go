@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"scanrelay/agent/scan"
 	"scanrelay/store/event"
 	"scanrelay/uplink/policy"
 	"scanrelay/uplink/shared"
@@ -105,7 +104,7 @@ func (s *Relay) newEpoch(why string) error {
 func (s *Relay) know(resp *syncapi.Response) {
 	for _, k := range resp.Waybills {
 		data := k.Scan()
-		s.Answers.Tell(scan.WaybillID(k.WaybillID), data)
+		s.Answers.Tell(k.WaybillID, data)
 		if k.Binding != nil {
 			s.Bindings.Told(data.Receiver.Phone, k.Binding.Exist, time.Duration(k.Binding.Age)*time.Second)
 		}

@@ -80,15 +80,11 @@ func (d *declarations) pending() bool {
 
 // wake lets the events of waybills go on whose data came. Where that fails all
 // are declared again, so that the centre says so again.
-func (d *declarations) wake(ids []string) {
+func (d *declarations) wake(ids []scan.WaybillID) {
 	if len(ids) == 0 {
 		return
 	}
-	waybills := make([]scan.WaybillID, len(ids))
-	for i, id := range ids {
-		waybills[i] = scan.WaybillID(id)
-	}
-	if err := d.outbox.Wake(waybills...); err != nil {
+	if err := d.outbox.Wake(ids...); err != nil {
 		d.log.Error("wake events whose waybill data came, trying again", "error", err)
 		d.restart()
 	}

@@ -98,17 +98,15 @@ func (s *Relay) addExtras(b *batch) {
 	b.asks = s.Questions.TakeAsks(s.narrow.share(maxAsk))
 	for _, r := range b.asks {
 		b.req.Ask = append(b.req.Ask, syncapi.Ask{
-			Epoch: syncapi.FormatEpoch(r.ID.Epoch), Seq: r.ID.Seq, EventID: r.Event.EventID, WaybillID: string(r.Event.Waybill),
+			Epoch: syncapi.FormatEpoch(r.ID.Epoch), Seq: r.ID.Seq, EventID: r.Event.EventID, WaybillID: r.Event.Waybill,
 		})
 	}
 	b.news = s.Bindings.News(s.narrow.share(maxExtras))
 	for id, v := range b.news {
 		b.req.Bindings = append(b.req.Bindings, syncapi.Binding{
-			WaybillID: string(id), Exist: v.Exist, Age: int64(time.Since(v.At).Seconds()),
+			WaybillID: id, Exist: v.Exist, Age: int64(time.Since(v.At).Seconds()),
 		})
 	}
 	b.declaration = s.declarations.next(s.narrow.share(maxExtras))
-	for _, id := range slices.Concat(b.declaration.fresh, b.declaration.page) {
-		b.req.Waiting = append(b.req.Waiting, string(id))
-	}
+	b.req.Waiting = slices.Concat(b.declaration.fresh, b.declaration.page)
 }

@@ -23,8 +23,8 @@ func ParseEpoch(s string) (uint64, error) {
 // FromEvent puts a scan event on the wire under its number.
 func FromEvent(seq uint64, e scan.Event, muted bool) Event {
 	w := Event{
-		Seq: seq, EventID: e.EventID, WaybillID: string(e.Waybill),
-		ActionTime: e.ActionTime, ActionType: int(e.ActionType), ActionMsg: e.ActionMsg.Reveal(),
+		Seq: seq, EventID: e.EventID, WaybillID: e.Waybill,
+		ActionTime: e.ActionTime, ActionType: e.ActionType, ActionMsg: e.ActionMsg.Reveal(),
 		ReceivedAt: e.ReceivedAt.Unix(),
 		PickupName: e.Pickup.Name.Reveal(), PickupPhone: e.Pickup.Phone.Reveal(),
 		DeliverName: e.Delivery.Name.Reveal(), DeliverPhone: e.Delivery.Phone.Reveal(),
@@ -40,8 +40,8 @@ func FromEvent(seq uint64, e scan.Event, muted bool) Event {
 // Event returns the scan event that w carries.
 func (w Event) Event() scan.Event {
 	e := scan.Event{
-		EventID: w.EventID, Waybill: scan.WaybillID(w.WaybillID),
-		ActionTime: w.ActionTime, ActionType: scan.ActionType(w.ActionType), ActionMsg: scan.Text(w.ActionMsg),
+		EventID: w.EventID, Waybill: w.WaybillID,
+		ActionTime: w.ActionTime, ActionType: w.ActionType, ActionMsg: scan.Text(w.ActionMsg),
 		Pickup:     scan.Courier{Name: scan.Private(w.PickupName), Phone: scan.Phone(w.PickupPhone)},
 		Delivery:   scan.Courier{Name: scan.Private(w.DeliverName), Phone: scan.Phone(w.DeliverPhone)},
 		ReceivedAt: time.Unix(w.ReceivedAt, 0),

@@ -1,5 +1,7 @@
 package syncapi
 
+import "scanrelay/agent/scan"
+
 // Version is the version of the sync API that this code speaks; the path and
 // the field v carry it.
 const Version = 1
@@ -31,8 +33,8 @@ type Request struct {
 	// of older epochs.
 	Ask []Ask `json:"ask,omitempty"`
 	// Waiting names waybills that the agent waits for data of.
-	Waiting  []string  `json:"waiting,omitempty"`
-	Bindings []Binding `json:"bindings,omitempty"`
+	Waiting  []scan.WaybillID `json:"waiting,omitempty"`
+	Bindings []Binding        `json:"bindings,omitempty"`
 	// BadToken is the generation of an access token that WeChat refused.
 	BadToken string `json:"bad_token,omitempty"`
 	// Backlog is how many events wait for a push: the centre shares the
@@ -42,19 +44,19 @@ type Request struct {
 
 // Event is one scan event on the wire; times are unix seconds.
 type Event struct {
-	Seq          uint64   `json:"seq"`
-	EventID      string   `json:"event_id"`
-	WaybillID    string   `json:"waybill_id"`
-	ActionTime   int64    `json:"action_time"`
-	ActionType   int      `json:"action_type"`
-	ActionMsg    string   `json:"action_msg"`
-	ReceivedAt   int64    `json:"received_at"`
-	PickupName   string   `json:"pickup_courier_name,omitempty"`
-	PickupPhone  string   `json:"pickup_courier_phone,omitempty"`
-	DeliverName  string   `json:"delivery_courier_name,omitempty"`
-	DeliverPhone string   `json:"delivery_courier_phone,omitempty"`
-	Muted        bool     `json:"muted,omitempty"`
-	Waybill      *Waybill `json:"waybill,omitempty"` // data that came with the scan
+	Seq          uint64          `json:"seq"`
+	EventID      string          `json:"event_id"`
+	WaybillID    scan.WaybillID  `json:"waybill_id"`
+	ActionTime   int64           `json:"action_time"`
+	ActionType   scan.ActionType `json:"action_type"`
+	ActionMsg    string          `json:"action_msg"`
+	ReceivedAt   int64           `json:"received_at"`
+	PickupName   string          `json:"pickup_courier_name,omitempty"`
+	PickupPhone  string          `json:"pickup_courier_phone,omitempty"`
+	DeliverName  string          `json:"delivery_courier_name,omitempty"`
+	DeliverPhone string          `json:"delivery_courier_phone,omitempty"`
+	Muted        bool            `json:"muted,omitempty"`
+	Waybill      *Waybill        `json:"waybill,omitempty"` // data that came with the scan
 }
 
 // Waybill is waybill data; also the body of POST /v1/waybills with its id.
@@ -79,18 +81,18 @@ type Party struct {
 // Ask names one event by its number, and by its identity, so that a centre
 // which lost the number can still tell.
 type Ask struct {
-	Epoch     string `json:"epoch"`
-	Seq       uint64 `json:"seq"`
-	EventID   string `json:"event_id"`
-	WaybillID string `json:"waybill_id"`
+	Epoch     string         `json:"epoch"`
+	Seq       uint64         `json:"seq"`
+	EventID   string         `json:"event_id"`
+	WaybillID scan.WaybillID `json:"waybill_id"`
 }
 
 // Binding is what a depot learned from WeChat about a waybill's receiver. The
 // centre knows the phone and files it under that.
 type Binding struct {
-	WaybillID string `json:"waybill_id"`
-	Exist     bool   `json:"exist"`
-	Age       int64  `json:"age"` // seconds since WeChat said so
+	WaybillID scan.WaybillID `json:"waybill_id"`
+	Exist     bool           `json:"exist"`
+	Age       int64          `json:"age"` // seconds since WeChat said so
 }
 
 // Response is the centre's side of one sync.
@@ -103,13 +105,13 @@ type Response struct {
 	// package comment; 0: none.
 	Have uint64 `json:"have"`
 	// Rewind is set when From lay above Have+1: nothing was merged.
-	Rewind   bool       `json:"rewind,omitempty"`
-	Answers  []Answer   `json:"answers,omitempty"`
-	Waybills []Known    `json:"waybills,omitempty"`
-	Ready    []string   `json:"ready,omitempty"`
-	Token    *Token     `json:"token,omitempty"`
-	Rate     float64    `json:"rate"` // this depot's share, pathnotify calls a second
-	WeChat   WeChatView `json:"wechat"`
+	Rewind   bool             `json:"rewind,omitempty"`
+	Answers  []Answer         `json:"answers,omitempty"`
+	Waybills []Known          `json:"waybills,omitempty"`
+	Ready    []scan.WaybillID `json:"ready,omitempty"`
+	Token    *Token           `json:"token,omitempty"`
+	Rate     float64          `json:"rate"` // this depot's share, pathnotify calls a second
+	WeChat   WeChatView       `json:"wechat"`
 }
 
 // Result is the centre's answer to one event.
@@ -139,7 +141,7 @@ type Answer struct {
 
 // Known is what the centre knows about a waybill that a push needs.
 type Known struct {
-	WaybillID string `json:"waybill_id"`
+	WaybillID scan.WaybillID `json:"waybill_id"`
 	Waybill
 	// Binding is nil when nothing is known. Its WaybillID is empty.
 	Binding *Binding `json:"binding,omitempty"`

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"scanrelay/agent/scan"
 	"scanrelay/configs/secret"
 	"scanrelay/store/snapshot"
 	"scanrelay/store/snapshot/bolt"
@@ -139,7 +140,7 @@ func Status(err error) int {
 // Event is a sound event; its id follows from number and waybill.
 func Event(seq uint64, waybill string, at int64) syncapi.Event {
 	return syncapi.Event{
-		Seq: seq, EventID: "e" + waybill + string(rune('a'+seq%26)), WaybillID: waybill, ActionTime: at, ActionType: 200001,
+		Seq: seq, EventID: "e" + waybill + string(rune('a'+seq%26)), WaybillID: scan.WaybillID(waybill), ActionTime: at, ActionType: 200001,
 		ActionMsg: "快件到达 【杭州转运中心】", ReceivedAt: at,
 	}
 }
