@@ -321,12 +321,37 @@ func allowed(list []string, name string) bool {
 	})
 }
 
-// TestNoStaleRows keeps the table from speaking of packages that are gone.
+// TestNoStaleRows keeps the table from speaking of packages that are gone, and from
+// allowing what nobody does any more.
 func TestNoStaleRows(t *testing.T) {
-	have := packages(readTree(t))
+	files := readTree(t)
+	have := packages(files)
 	for _, r := range arrows {
 		if !slices.Contains(have, r.pkg) {
 			t.Errorf("the import graph has a row for %s, which is not in the tree", r.pkg)
+			continue
+		}
+		var code, tests []string
+		for _, f := range files {
+			switch {
+			case f.pkg != r.pkg:
+			case f.test:
+				tests = append(tests, f.imports...)
+			default:
+				code = append(code, f.imports...)
+			}
+		}
+		checkUsed(t, r.pkg, slices.Concat(r.uses, r.libraries), code)
+		checkUsed(t, r.pkg+"'s tests", r.tests, tests)
+	}
+}
+
+// checkUsed holds that each entry of a row stands for an import.
+func checkUsed(t *testing.T, who string, entries, imports []string) {
+	t.Helper()
+	for _, entry := range entries {
+		if entry != all && !slices.ContainsFunc(imports, func(name string) bool { return allowed([]string{entry}, name) }) {
+			t.Errorf("%s may import %s and does not: take it out of the import graph", who, entry)
 		}
 	}
 }
