@@ -36,18 +36,18 @@ type censusBlock struct {
 	sets   [numSets]*[censusWords]uint64
 }
 
-// kind is what a search looks for: one of the sets, or what is in pending but not
+// subset is what a search looks for: one of the sets, or what is in pending but not
 // in others.
-type kind uint8
+type subset uint8
 
 const (
-	anyPending = kind(setPending)
-	anyWaiting = kind(setWaiting)
-	anyCooling = kind(setCooling)
-	anyHeld    = kind(setHeld)
-	anyReady   = kind(setReady)
-	absent     = kind(numSets)     // not in memory
-	shelved    = kind(numSets) + 1 // absent, neither waiting nor cooling: to be brought in some time
+	anyPending = subset(setPending)
+	anyWaiting = subset(setWaiting)
+	anyCooling = subset(setCooling)
+	anyHeld    = subset(setHeld)
+	anyReady   = subset(setReady)
+	absent     = subset(numSets)     // not in memory
+	shelved    = subset(numSets) + 1 // absent, neither waiting nor cooling: to be brought in some time
 )
 
 func (b *censusBlock) word(s set, i int) uint64 {
@@ -57,7 +57,7 @@ func (b *censusBlock) word(s set, i int) uint64 {
 	return b.sets[s][i]
 }
 
-func (b *censusBlock) find(k kind, i int) uint64 {
+func (b *censusBlock) find(k subset, i int) uint64 {
 	switch k {
 	case absent:
 		return b.word(setPending, i) &^ b.word(setHeld, i)
@@ -67,8 +67,8 @@ func (b *censusBlock) find(k kind, i int) uint64 {
 	return b.word(set(k), i)
 }
 
-// lacks reports whether nothing of a kind can be in a block, at a glance.
-func (b *censusBlock) lacks(k kind) bool { return k < absent && b.sets[k] == nil }
+// lacks reports whether nothing of a subset can be in a block, at a glance.
+func (b *censusBlock) lacks(k subset) bool { return k < absent && b.sets[k] == nil }
 
 // at returns where the block of a number is, or would be. Numbers are dense
 // but for a few old ones, so a guess is nearly always right.
@@ -130,11 +130,11 @@ func (l *census) del(s set, seq uint64) {
 	}
 }
 
-// next returns the first number of a kind at or above seq.
-func (l *census) next(k kind, seq uint64) (uint64, bool) { return l.nextIn(k, seq, 1<<64-1) }
+// next returns the first number of a subset at or above seq.
+func (l *census) next(k subset, seq uint64) (uint64, bool) { return l.nextIn(k, seq, 1<<64-1) }
 
-// nextIn returns the first number of a kind from `from` to `to`.
-func (l *census) nextIn(k kind, from, to uint64) (uint64, bool) {
+// nextIn returns the first number of a subset from `from` to `to`.
+func (l *census) nextIn(k subset, from, to uint64) (uint64, bool) {
 	i, found := l.at(from)
 	w, mask := int(from%censusLen/64), ^uint64(0)<<(from%64)
 	if !found {
@@ -156,8 +156,8 @@ func (l *census) nextIn(k kind, from, to uint64) (uint64, bool) {
 	return 0, false
 }
 
-// prev returns the last number of a kind at or below seq.
-func (l *census) prev(k kind, seq uint64) (uint64, bool) {
+// prev returns the last number of a subset at or below seq.
+func (l *census) prev(k subset, seq uint64) (uint64, bool) {
 	i, found := l.at(seq)
 	w, mask := int(seq%censusLen/64), ^uint64(0)>>(63-seq%64)
 	if !found {
@@ -178,16 +178,16 @@ func (l *census) prev(k kind, seq uint64) (uint64, bool) {
 	return 0, false
 }
 
-// list lists up to max numbers of a kind from `from` to `to`, rising; max -1: all.
-func (l *census) list(k kind, from, to uint64, max int) (seqs []uint64) {
+// list lists up to max numbers of a subset from `from` to `to`, rising; max -1: all.
+func (l *census) list(k subset, from, to uint64, max int) (seqs []uint64) {
 	for seq, ok := l.nextIn(k, from, to); ok && len(seqs) != max; seq, ok = l.nextIn(k, seq+1, to) {
 		seqs = append(seqs, seq)
 	}
 	return seqs
 }
 
-// countIn counts the numbers of a kind from `from` to `to`.
-func (l *census) countIn(k kind, from, to uint64) (n int) {
+// countIn counts the numbers of a subset from `from` to `to`.
+func (l *census) countIn(k subset, from, to uint64) (n int) {
 	if to < from {
 		return 0
 	}

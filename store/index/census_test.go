@@ -67,11 +67,11 @@ func compareCensus(t *testing.T, l *census, want map[uint64]*[numSets]bool, rnd 
 	}
 	for k, seqs := range of {
 		slices.Sort(seqs)
-		compareKind(t, l, kind(k), seqs, rnd)
+		compareKind(t, l, subset(k), seqs, rnd)
 	}
 }
 
-func compareKind(t *testing.T, l *census, k kind, want []uint64, rnd *rand.Rand) {
+func compareKind(t *testing.T, l *census, k subset, want []uint64, rnd *rand.Rand) {
 	t.Helper()
 	var up, down []uint64
 	for seq, ok := l.next(k, 0); ok; seq, ok = l.next(k, seq+1) {
@@ -82,7 +82,7 @@ func compareKind(t *testing.T, l *census, k kind, want []uint64, rnd *rand.Rand)
 	}
 	slices.Reverse(down)
 	if !slices.Equal(up, want) || !slices.Equal(down, want) {
-		t.Fatalf("kind %d: %d up, %d down, want %d", k, len(up), len(down), len(want))
+		t.Fatalf("subset %d: %d up, %d down, want %d", k, len(up), len(down), len(want))
 	}
 	from := rnd.Uint64N(4000)
 	to := from + rnd.Uint64N(4000)
@@ -93,6 +93,6 @@ func compareKind(t *testing.T, l *census, k kind, want []uint64, rnd *rand.Rand)
 		}
 	}
 	if got := l.countIn(k, from, to); got != n {
-		t.Fatalf("kind %d from %d to %d: %d, want %d", k, from, to, got, n)
+		t.Fatalf("subset %d from %d to %d: %d, want %d", k, from, to, got, n)
 	}
 }

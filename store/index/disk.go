@@ -165,9 +165,9 @@ func (x *Index) earlier(heads []unverified) ([]found, error) {
 }
 
 // find lists the numbers of the events of waybills, rising, where there is
-// something of a kind between two numbers. Some may be of other waybills, and
+// something of a subset between two numbers. Some may be of other waybills, and
 // some may be gone.
-func (x *Index) find(ids []scan.WaybillID, from, to uint64, k kind) ([]uint64, error) {
+func (x *Index) find(ids []scan.WaybillID, from, to uint64, k subset) ([]uint64, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}

@@ -125,7 +125,6 @@ func (j *Journal) write(b *Batch, before func() error) (err error) {
 	if err := j.commit(tx); err != nil {
 		return err
 	}
-	b.segment.notes += uint64(len(b.notes))
 	for _, e := range b.events {
 		b.segment.register.Append(e.waybill)
 	}
@@ -204,6 +203,10 @@ func (j *Journal) Applied(b *Batch) {
 	defer j.mu.Unlock()
 	j.state = *b.State
 	s := b.segment
+	if s == nil {
+		return // only counters
+	}
+	s.notes += uint64(len(b.notes))
 	for _, e := range b.events {
 		s.last = e.seq
 		s.open++

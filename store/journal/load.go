@@ -69,7 +69,7 @@ func (j *Journal) unload() {
 func (j *Journal) load(into Loader) error {
 	into.Reset(j.state.Watermark)
 	l := &loader{
-		j: j, into: into, fates: map[*segment][]fate{}, carried: map[uint64]*carriedOne{},
+		j: j, into: into, outcomes: map[*segment][]outcome{}, carried: map[uint64]*carriedOutcome{},
 		last: Found{Retried: map[uint64]time.Time{}, Tried: map[uint64]event.Note{}},
 	}
 	if err := l.load(); err != nil {
@@ -84,12 +84,12 @@ func (j *Journal) load(into Loader) error {
 	if err != nil {
 		return err
 	}
-	return j.blame(bad)
+	return j.findDamage(bad)
 }
 
-// blame looks why events cannot be read: an error names a segment with damage
+// findDamage looks why events cannot be read: an error names a segment with damage
 // that a rebuild has not seen. Nothing is rebuilt for a reader.
-func (j *Journal) blame(bad []uint64) error {
+func (j *Journal) findDamage(bad []uint64) error {
 	if j.readOnly {
 		return nil
 	}
@@ -118,20 +118,20 @@ func (e *segmentError) Unwrap() error { return e.err }
 
 // loader finds out of the notes where each event stands, and counts.
 type loader struct {
-	j       *Journal
-	into    Loader
-	fates   map[*segment][]fate    // of the events a segment was made for
-	carried map[uint64]*carriedOne // events that live in a later segment
-	found   Found                  // what was counted and not handed on yet
-	last    Found                  // what is to be handed on last
+	j        *Journal
+	into     Loader
+	outcomes map[*segment][]outcome     // of the events a segment was made for
+	carried  map[uint64]*carriedOutcome // events that live in a later segment
+	found    Found                      // what was counted and not handed on yet
+	last     Found                      // what is to be handed on last
 }
 
-// fate is how an event ended; 0: it is pending.
-type fate = event.State
+// outcome is how an event ended; 0: it is pending.
+type outcome = event.State
 
-type carriedOne struct {
+type carriedOutcome struct {
 	segment *segment
-	fate    fate
+	outcome outcome
 }
 
 // load reads the segments. Nobody else uses the journal yet.
@@ -145,16 +145,16 @@ func (l *loader) load() error {
 	}
 	l.j.totals = l.j.state.Base
 	for _, s := range l.j.segments {
-		for i, f := range l.fates[s] {
+		for i, f := range l.outcomes[s] {
 			if seq := s.first + uint64(i); l.carried[seq] == nil { // else the segment would be gone but for a crash
 				l.count(s, seq, f)
 			}
 		}
-		delete(l.fates, s)
+		delete(l.outcomes, s)
 		l.give()
 	}
 	for seq, c := range l.carried {
-		l.count(c.segment, seq, c.fate)
+		l.count(c.segment, seq, c.outcome)
 	}
 	l.give()
 	for _, s := range l.j.segments {
@@ -178,11 +178,11 @@ func (l *loader) bounds(s *segment, tx *bolt.Tx) error {
 	if k, _ := tx.Bucket(format.BucketNotes).Cursor().Last(); k != nil {
 		s.notes = codec.Seq(k)
 	}
-	l.fates[s] = make([]fate, s.last+1-s.first)
+	l.outcomes[s] = make([]outcome, s.last+1-s.first)
 	c := tx.Bucket(format.BucketCarried).Cursor()
 	for k, v := c.First(); k != nil; k, v = c.Next() {
 		seq := codec.Seq(k)
-		l.carried[seq] = &carriedOne{segment: s}
+		l.carried[seq] = &carriedOutcome{segment: s}
 		l.j.carried[seq] = carriedEvent{segment: s, waybill: l.waybillOf(s, k, v)}
 	}
 	return nil
@@ -201,17 +201,17 @@ func (l *loader) waybillOf(s *segment, key, value []byte) uint64 {
 	return ^codec.Seq(key)
 }
 
-// fateOf returns where the fate of an event is kept and which segment holds
+// outcomeOf returns where the outcome of an event is kept and which segment holds
 // it; nil if the event is gone.
-func (l *loader) fateOf(seq uint64) (*fate, *segment) {
+func (l *loader) outcomeOf(seq uint64) (*outcome, *segment) {
 	if c := l.carried[seq]; c != nil {
-		return &c.fate, c.segment
+		return &c.outcome, c.segment
 	}
 	s := l.j.find(seq)
 	if s == nil || seq > s.last {
 		return nil, nil
 	}
-	return &l.fates[s][seq-s.first], s
+	return &l.outcomes[s][seq-s.first], s
 }
 
 func (l *loader) notes(s *segment, tx *bolt.Tx) error {
@@ -237,7 +237,7 @@ func (l *loader) note(s *segment, n *event.Note) {
 		return
 	}
 	delete(l.last.Tried, n.Seq)
-	f, holder := l.fateOf(n.Seq)
+	f, holder := l.outcomeOf(n.Seq)
 	if n.Kind == event.NoteRequeue {
 		if !n.Copied {
 			s.totals.Requeued++
@@ -261,7 +261,7 @@ func (l *loader) note(s *segment, n *event.Note) {
 }
 
 // count counts an event that segment s holds.
-func (l *loader) count(s *segment, seq uint64, f fate) {
+func (l *loader) count(s *segment, seq uint64, f outcome) {
 	s.totals.Received++
 	if f == 0 || f == event.Dead {
 		s.open++

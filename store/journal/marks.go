@@ -69,7 +69,7 @@ func (j *Journal) readCleanMark() (err error) {
 	return nil
 }
 
-// MetDamage notes the segments of events that cannot be read: the next start
+// MetDamage marks the segments of events that cannot be read: the next start
 // reads these completely, and rebuilds them of what can be read. It returns what
 // to say of it; "": nothing is new.
 func (j *Journal) MetDamage(seqs []uint64) (what string, err error) {
@@ -90,7 +90,7 @@ func (j *Journal) MetDamage(seqs []uint64) (what string, err error) {
 	}
 	all := strings.Join(append(known, names...), "\n") + "\n"
 	if err := durable.Create(filepath.Join(j.dir, unreadableName), []byte(all)); err != nil && !durable.NoSpace(err) {
-		return "", fmt.Errorf("note damage: %w", err)
+		return "", fmt.Errorf("mark damage: %w", err)
 	}
 	return strings.Join(names, ", ") + " holds events that cannot be read; a restart mends what can be mended", nil
 }
@@ -99,16 +99,16 @@ func (j *Journal) MetDamage(seqs []uint64) (what string, err error) {
 func (j *Journal) unreadable() ([]string, error) {
 	b, err := os.ReadFile(filepath.Join(j.dir, unreadableName))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read note of damage: %w", err)
+		return nil, fmt.Errorf("read mark of damage: %w", err)
 	}
 	return strings.Fields(string(b)), nil
 }
 
-// forgetUnreadable takes the note away once what it names was looked at.
+// forgetUnreadable takes the mark away once what it names was looked at.
 func (j *Journal) forgetUnreadable() error {
 	err := os.Remove(filepath.Join(j.dir, unreadableName))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("take note of damage away: %w", err)
+		return fmt.Errorf("take mark of damage away: %w", err)
 	}
 	return nil
 }

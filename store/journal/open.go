@@ -25,7 +25,7 @@ type opening struct {
 	waiting   []byte   // what waited for data at a clean stop
 	lastAside uint64   // number of the last segment of which nothing could be read
 	rollFirst bool     // the newest segment must not be written to
-	doubt     string   // why what the centre knows of this store cannot be taken for granted
+	newEpoch  string   // why one is due: what the centre knows of this store cannot be taken for granted
 	damage    []string // what was found damaged
 }
 
@@ -217,7 +217,7 @@ func (j *Journal) openNewest(clean bool) error {
 		return err
 	}
 	if !whole {
-		j.doubt = "the last transaction of the newest segment is gone"
+		j.newEpoch = "the last transaction of the newest segment is gone"
 	}
 	suspect, err := j.isSuspect(s)
 	if err != nil {
@@ -278,35 +278,35 @@ func (j *Journal) Start(damage ...string) error {
 // given again, and keeps what was found damaged. newest is what was the newest
 // segment before this start.
 func (j *Journal) settleEpoch(newest *segment) error {
-	b, doubt := j.NewBatch(), j.doubt
+	b, why := j.NewBatch(), j.newEpoch
 	st := b.State
 	if newest.rebuilt {
-		doubt = "the newest segment was damaged"
+		why = "the newest segment was damaged"
 	}
 	if j.lastAside > 0 && j.lastAside > newest.number {
-		doubt = "the newest segment could not be read"
+		why = "the newest segment could not be read"
 	}
 	if id := j.opts.MachineID; id != "" && id != st.Machine {
 		if st.Machine != "" {
-			doubt = "the store was made on another machine"
+			why = "the store was made on another machine"
 		}
 		st.Machine = id
 		j.state.Machine = id // on disk with whatever is written whole next
 	}
-	if doubt == "" && len(j.damage) == 0 {
+	if why == "" && len(j.damage) == 0 {
 		return nil
 	}
 	if len(j.damage) > 0 {
 		st.AddDamage(j.damage...)
 	}
-	if doubt != "" {
+	if why != "" {
 		st.Relabel(st.Watermark+1, format.RandomEpoch())
 	}
 	if err := j.writeAlone(b); err != nil {
 		return fmt.Errorf("take new epoch: %w", err)
 	}
-	if doubt != "" {
-		j.opts.Logger.Warn("new epoch taken", "why", doubt, "epoch", fmt.Sprintf("%016x", st.EpochOf(st.NextSeq)))
+	if why != "" {
+		j.opts.Logger.Warn("new epoch taken", "why", why, "epoch", fmt.Sprintf("%016x", st.EpochOf(st.NextSeq)))
 	}
 	return nil
 }

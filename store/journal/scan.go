@@ -27,7 +27,7 @@ func (j *Journal) Scan(emit func([]event.Record) error) error {
 	for s := j.after(0); s != nil; s = j.after(s.number) {
 		seqs := slices.DeleteFunc(j.eventsIn(s), func(seq uint64) bool { return given[seq] })
 		err := j.scanSegment(s, seqs, func(records []event.Record) error {
-			j.noteGiven(s, records, given)
+			j.remember(s, records, given)
 			return emit(records)
 		})
 		if err != nil {
@@ -158,8 +158,8 @@ func valueAt(b *bolt.Bucket, key []byte) []byte {
 	return nil
 }
 
-// noteGiven remembers unfinished records of a segment that is near its end.
-func (j *Journal) noteGiven(s *segment, records []event.Record, given map[uint64]bool) {
+// remember remembers unfinished records of a segment that is near its end.
+func (j *Journal) remember(s *segment, records []event.Record, given map[uint64]bool) {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
 	if s.open > 4*maxCarry {

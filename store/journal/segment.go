@@ -26,13 +26,13 @@ type segment struct {
 	cipher *crypt.Cipher // of its events; nil: it is gone
 	// register finds its events by waybill; nil: they must be read for that.
 	register *register.Register
-	size     int64  // of the file; it never grows
-	notes    uint64 // key of its last note; the writer's
-	rebuilt  bool   // at this start: it was damaged
+	size     int64 // of the file; it never grows
+	rebuilt  bool  // at this start: it was damaged
 
 	// Guarded by Journal.mu.
 	begun     time.Time
 	last      uint64        // number of its last event; first-1: none yet
+	notes     uint64        // key of its last note
 	open      uint64        // its events that are pending or dead: they pin it
 	totals    format.Totals // of its events and its notes
 	finished  time.Time     // when the last of its events ended
