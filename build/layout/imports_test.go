@@ -66,7 +66,7 @@ var arrows = []row{
 	},
 	{pkg: "wechat", uses: []string{"configs/secret", "configs/wait"}}, // else the standard library only: anyone may take it over
 
-	{pkg: "wechat/callback", uses: []string{"wechat", "configs/secret"}},
+	{pkg: "wechat/callback", uses: []string{"wechat", "configs/secret", "configs/wait"}},
 	{pkg: "wechat/fake", uses: []string{"wechat", "wechat/callback", "configs/secret", "configs/wait"}, libraries: []string{yaml}},
 
 	// The outbox's leaves, which know nothing of it.

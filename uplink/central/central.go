@@ -39,7 +39,7 @@ type Central struct {
 	quotas   *quota.Quotas
 
 	meters  *meters
-	refused refusals
+	refused wait.Rarely // lines about credentials
 	slots   chan struct{}
 	handler http.Handler
 }
@@ -67,7 +67,7 @@ func New(o Options) (*Central, error) {
 			Source: o.WeChat, AppID: conf.AppID, Secret: conf.Secret, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
 		}),
 		shares: shares.New(conf.Rate, o.Now), waiting: waiting.New(), presence: presence.New(depots, o.Now),
-		slots: make(chan struct{}, syncSlots),
+		slots: make(chan struct{}, syncSlots), refused: wait.Rarely{Every: time.Minute},
 	}
 	c.quotas = quota.New(quota.Options{
 		Source: o.WeChat, Tokens: c.tokens, Shares: c.shares, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
-	"sync"
 	"time"
 
 	"scanrelay/agent/scan"
@@ -23,7 +21,9 @@ func (c *Central) serveSync(w http.ResponseWriter, r *http.Request) {
 	depot, status, why := c.keys.Depot(r)
 	if status != http.StatusOK {
 		c.meters.sync(status, start)
-		c.refused.log(c.o.Logger, c.o.Now(), c.proxies.Client(r).String(), why)
+		if more, due := c.refused.Due(c.o.Now()); due {
+			c.o.Logger.Warn("refused a depot", "why", why, "address", c.proxies.Client(r).String(), "refused_since_last_line", more+1)
+		}
 		serve.Fail(w, status, why)
 		return
 	}
@@ -43,23 +43,6 @@ func (c *Central) serveSync(w http.ResponseWriter, r *http.Request) {
 		c.o.Logger.Error("sync a depot", "depot", string(depot), "err", err)
 		w.Header().Set("Retry-After", "5")
 		serve.Fail(w, http.StatusServiceUnavailable, "the centre cannot take events now")
-	}
-}
-
-// refusals of credentials are logged once a minute.
-type refusals struct {
-	mu     sync.Mutex
-	count  int       // since the last line in the log
-	logged time.Time // when that was
-}
-
-func (f *refusals) log(log *slog.Logger, now time.Time, address, why string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.count++
-	if now.Sub(f.logged) >= time.Minute {
-		log.Warn("refused a depot", "why", why, "address", address, "refused_since_last_line", f.count)
-		f.count, f.logged = 0, now
 	}
 }
 

@@ -1,6 +1,9 @@
 package valve
 
-import "time"
+import (
+	"math/bits"
+	"time"
+)
 
 // breaker is a circuit breaker. Closed it lets calls pass; open, until a moment,
 // none; then half-open: one probe at a time, until one of them succeeds. Its
@@ -49,21 +52,15 @@ func (b *breaker) reset(now time.Time) {
 // is taken of.
 const lookupWindow = 20
 
-// lookups remembers of the last calls which ones ended because WeChat could not
-// reach the centre.
-type lookups struct {
-	failed [lookupWindow]bool
-	at     int
-	count  int // of failed
+// lookups remembers of the last calls, a bit each, which ones ended because WeChat
+// could not reach the centre.
+type lookups uint32
+
+func (l *lookups) add(failed bool) {
+	*l = *l << 1 & (1<<lookupWindow - 1)
+	if failed {
+		*l |= 1
+	}
 }
 
-func (r *lookups) add(failed bool) {
-	if r.failed[r.at] {
-		r.count--
-	}
-	if failed {
-		r.count++
-	}
-	r.failed[r.at] = failed
-	r.at = (r.at + 1) % lookupWindow
-}
+func (l lookups) failed() int { return bits.OnesCount32(uint32(l)) }

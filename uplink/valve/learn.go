@@ -109,8 +109,8 @@ func (v *Valve) lookupFailedLocked(reason string, now time.Time) {
 		v.account.reset(now)
 		v.changedLocked()
 	}
-	if v.lookups.count >= lookupShare || v.account.state == StateUnreachable {
-		v.lookups = lookups{}
+	if v.lookups.failed() >= lookupShare || v.account.state == StateUnreachable {
+		v.lookups = 0
 		v.tripLocked(&v.account, StateUnreachable, "reverse lookup fails: "+reason, now, lookupPause)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"scanrelay/configs/wait"
 )
 
 // Handler is WeChat's callback URL.
@@ -16,7 +18,7 @@ type Handler struct {
 	crypt   *Crypt // nil in plain mode
 	lookup  Lookup
 	slots   chan struct{} // one in it per lookup under way
-	refused refusals
+	refused wait.Rarely   // lines about refusals: a log on flash must not fill up
 }
 
 // NewHandler makes the callback. Its error names all that is wrong with c.
@@ -28,8 +30,7 @@ func NewHandler(c Config, lookup Lookup) (*Handler, error) {
 	if lookup == nil {
 		return nil, errors.New("configure callback: lookup is missing")
 	}
-	h := &Handler{c: c, lookup: lookup, slots: make(chan struct{}, c.MaxInFlight)}
-	h.refused.log = c.Logger
+	h := &Handler{c: c, lookup: lookup, slots: make(chan struct{}, c.MaxInFlight), refused: wait.Rarely{Every: time.Second}}
 	if c.Mode.encrypted() {
 		if h.crypt, err = NewCrypt(c.Token, c.EncodingAESKey, c.AppID); err != nil {
 			return nil, fmt.Errorf("configure callback: %w", err)
@@ -104,7 +105,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) response {
 		return empty(KindRefused, http.StatusMethodNotAllowed)
 	}
 	if err != nil {
-		h.refused.add(err)
+		if more, due := h.refused.Due(time.Now()); due {
+			h.c.Logger.Warn("callback: refused a call that does not verify", "reason", err, "not_logged_before", more)
+		}
 		return empty(KindRefused, http.StatusForbidden)
 	}
 	return a
