@@ -73,9 +73,6 @@ func (r *Register) Open(number uint64) error {
 	return nil
 }
 
-// Path returns where the register's file is, or would be.
-func (r *Register) Path() string { return r.path }
-
 // Saved reports whether the register has a file.
 func (r *Register) Saved() bool {
 	r.mu.Lock()
