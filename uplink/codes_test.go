@@ -10,7 +10,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/store"
 	"scanrelay/uplink"
-	"scanrelay/uplink/valve"
+	"scanrelay/uplink/syncapi"
 	"scanrelay/wechat"
 	"scanrelay/wechat/fake"
 )
@@ -38,16 +38,16 @@ func rows() []row {
 		}
 	}
 	// One refresh, and the call again at once: no attempt is lost.
-	add(row{meet: 1, during: valve.StateOK, state: store.Pushed, calls: 2, tries: 1}, 40001, 40014, 42001, 42007, 41001)
-	add(row{meet: 3, during: valve.StateOK, state: store.Pushed, calls: 4, tries: 4}, -1, 932001)
+	add(row{meet: 1, during: syncapi.StateOK, state: store.Pushed, calls: 2, tries: 1}, 40001, 40014, 42001, 42007, 41001)
+	add(row{meet: 3, during: syncapi.StateOK, state: store.Pushed, calls: 4, tries: 4}, -1, 932001)
 	// Re-synced before each of at most five tries; the last two stand for "anything else".
-	add(row{meet: 4, during: valve.StateOK, state: store.Pushed, calls: 5, tries: 5}, 932002, 932003, 12345)
-	add(row{meet: 5, during: valve.StateOK, state: store.Dead, calls: 5, tries: 5}, 932002, 932003, 12345, 87009)
-	add(row{meet: 1, during: valve.StateOK, state: store.Dead, calls: 1, tries: 1}, 40097, 44002, 47001, 43002, 43003)
-	add(row{meet: 1, during: valve.StateThrottled, state: store.Pushed, calls: 2, tries: 1, waits: toMidnight}, 45009)
-	add(row{meet: 1, during: valve.StateThrottled, state: store.Pushed, calls: 2, tries: 1, waits: toMinute}, 45011)
+	add(row{meet: 4, during: syncapi.StateOK, state: store.Pushed, calls: 5, tries: 5}, 932002, 932003, 12345)
+	add(row{meet: 5, during: syncapi.StateOK, state: store.Dead, calls: 5, tries: 5}, 932002, 932003, 12345, 87009)
+	add(row{meet: 1, during: syncapi.StateOK, state: store.Dead, calls: 1, tries: 1}, 40097, 44002, 47001, 43002, 43003)
+	add(row{meet: 1, during: syncapi.StateThrottled, state: store.Pushed, calls: 2, tries: 1, waits: toMidnight}, 45009)
+	add(row{meet: 1, during: syncapi.StateThrottled, state: store.Pushed, calls: 2, tries: 1, waits: toMinute}, 45011)
 	// Probed after 5, 10 and 20 s.
-	add(row{meet: 3, during: valve.StateBlocked, state: store.Pushed, calls: 4, tries: 1, waits: probes},
+	add(row{meet: 3, during: syncapi.StateBlocked, state: store.Pushed, calls: 4, tries: 1, waits: probes},
 		40013, 40125, 41002, 41004, 40164, 45035, 61004, 89503, 89504, 89505, 89506, 89507,
 		40230, 40231, 40232, 40233, 40234, 40235, 48001, 48004, 50002, 61024, 150004)
 	return all
@@ -87,10 +87,10 @@ func TestEveryRow(t *testing.T) {
 func (r row) meetWith(w *town, api fake.API) {
 	d, e := w.depots[0], scanOf(1, time.Now())
 	d.scan(e)
-	if r.during != valve.StateOK || r.state == store.Dead || r.tries > 2 {
+	if r.during != syncapi.StateOK || r.state == store.Dead || r.tries > 2 {
 		r.checkKept(w, api, d.until(e.Waybill, time.Minute, func(s store.Record) bool { return s.Last.ErrCode == r.code }))
 	}
-	if st := d.up.Status(); st.WeChatState != r.during || (r.during != valve.StateOK && !strings.Contains(st.WeChatReason, fmt.Sprintf("errcode %d", r.code))) {
+	if st := d.up.Status(); st.WeChatState != r.during || (r.during != syncapi.StateOK && !strings.Contains(st.WeChatReason, fmt.Sprintf("errcode %d", r.code))) {
 		w.t.Errorf("status shows %s: %s; want %s and the code", st.WeChatState, st.WeChatReason, r.during)
 	} else if r.code == 40164 && !strings.Contains(st.WeChatReason, "10.9.8.7") {
 		w.t.Errorf("the reason lacks the address: %s", st.WeChatReason)
@@ -108,7 +108,7 @@ func (r row) meetWith(w *town, api fake.API) {
 	if got := d.until(later.Waybill, 10*time.Second, finished); got.State != store.Pushed {
 		w.t.Errorf("the next parcel is %v", got.State)
 	}
-	if st := d.up.Status(); st.WeChatState != valve.StateOK || st.WeChatReason != "" {
+	if st := d.up.Status(); st.WeChatState != syncapi.StateOK || st.WeChatReason != "" {
 		w.t.Errorf("at the end WeChat is %s: %s", st.WeChatState, st.WeChatReason)
 	}
 }
@@ -186,7 +186,7 @@ func TestOneRefreshForAll(t *testing.T) {
 					w.t.Errorf("depot %d: %s is %v after %d attempts", i, r.Event.Waybill, r.State, r.Attempts)
 				}
 			}
-			if st := d.up.Status(); st.WeChatState != valve.StateOK {
+			if st := d.up.Status(); st.WeChatState != syncapi.StateOK {
 				w.t.Errorf("depot %d: WeChat is %s: %s", i, st.WeChatState, st.WeChatReason)
 			}
 		}
@@ -203,7 +203,7 @@ func TestTokenRefusedForGood(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		for _, d := range w.depots {
-			if st := d.up.Status(); st.WeChatState != valve.StateBlocked || !strings.Contains(st.WeChatReason, "someone else") {
+			if st := d.up.Status(); st.WeChatState != syncapi.StateBlocked || !strings.Contains(st.WeChatReason, "someone else") {
 				w.t.Errorf("WeChat is %s: %s", st.WeChatState, st.WeChatReason)
 			}
 		}
@@ -229,7 +229,7 @@ func TestNoTokenSaysWhy(t *testing.T) {
 		d, e := w.depots[0], scanOf(1, time.Now())
 		d.scan(e)
 		time.Sleep(time.Minute)
-		if st := d.up.Status(); st.WeChatState != valve.StateBlocked || !strings.Contains(st.WeChatReason, "10.9.8.7") || !strings.Contains(st.WeChatReason, "allow list") {
+		if st := d.up.Status(); st.WeChatState != syncapi.StateBlocked || !strings.Contains(st.WeChatReason, "10.9.8.7") || !strings.Contains(st.WeChatReason, "allow list") {
 			w.t.Errorf("WeChat is %s: %s", st.WeChatState, st.WeChatReason)
 		}
 		if err := w.wechat.SetScript(fake.Script{}); err != nil {

@@ -9,7 +9,6 @@ import (
 	"scanrelay/store"
 	"scanrelay/uplink"
 	"scanrelay/uplink/syncapi"
-	"scanrelay/uplink/valve"
 	"scanrelay/wechat"
 )
 
@@ -19,7 +18,7 @@ func TestScanToPush(t *testing.T) {
 		r.start()
 		r.sleep(50 * time.Millisecond)
 		r.wantStates(store.Pushed)
-		r.wantState(valve.StateOK)
+		r.wantState(syncapi.StateOK)
 		if len(r.wechat.queries) != 0 {
 			t.Errorf("userquery was called although the binding was known")
 		}
@@ -196,7 +195,7 @@ func TestOldAnswersAreAskedAgain(t *testing.T) {
 		}
 		r.start()
 		r.sleep(2 * time.Minute)
-		r.wantState(valve.StateBlocked)
+		r.wantState(syncapi.StateBlocked)
 		r.wechat.set(func(f *fakeWeChat) { f.notify = nil })
 		r.centre.set(func(c *centre) {
 			c.asked = func(a syncapi.Ask) syncapi.Answer {
@@ -207,7 +206,7 @@ func TestOldAnswersAreAskedAgain(t *testing.T) {
 			}
 		})
 		r.sleep(6 * time.Minute)
-		r.wantState(valve.StateOK)
+		r.wantState(syncapi.StateOK)
 		for i, s := range r.out.states() {
 			want := store.Pushed
 			if i == 7 {

@@ -14,7 +14,7 @@ import (
 	"scanrelay/store"
 	"scanrelay/uplink"
 	"scanrelay/uplink/push"
-	"scanrelay/uplink/valve"
+	"scanrelay/uplink/syncapi"
 	"scanrelay/wechat"
 	"scanrelay/wechat/fake"
 )
@@ -38,7 +38,7 @@ func TestEverythingReal(t *testing.T) {
 	if n := w.wechat.Count(fake.UserQuery, 0); n != 50 {
 		t.Errorf("%d userqueries for 50 phones", n)
 	}
-	if st := w.up.Status(); st.WeChatState != valve.StateOK || !st.Central.Connected {
+	if st := w.up.Status(); st.WeChatState != syncapi.StateOK || !st.Central.Connected {
 		t.Errorf("status is %+v", st)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"scanrelay/store"
 	"scanrelay/uplink"
 	"scanrelay/uplink/syncapi"
-	"scanrelay/uplink/valve"
 	"scanrelay/wechat"
 )
 
@@ -49,7 +48,7 @@ func TestBadTokenIsReportedOnce(t *testing.T) {
 		if n := r.wechat.count(); n != 200 {
 			t.Errorf("%d calls, want each event twice", n)
 		}
-		r.wantState(valve.StateOK)
+		r.wantState(syncapi.StateOK)
 	})
 }
 
@@ -70,7 +69,7 @@ func TestFreshTokenRefusedBlocks(t *testing.T) {
 		}
 		r.start()
 		r.sleep(4 * time.Second)
-		r.wantState(valve.StateBlocked)
+		r.wantState(syncapi.StateBlocked)
 		if st := r.up.Status(); !strings.Contains(st.WeChatReason, "someone else") {
 			t.Errorf("the reason is %q", st.WeChatReason)
 		}
@@ -83,7 +82,7 @@ func TestFreshTokenRefusedBlocks(t *testing.T) {
 		}
 		r.wechat.set(func(f *fakeWeChat) { f.notify = nil })
 		r.sleep(10 * time.Minute)
-		r.wantState(valve.StateOK)
+		r.wantState(syncapi.StateOK)
 		for i, s := range r.out.states() {
 			if s != store.Pushed {
 				t.Fatalf("event %d is %v", i+1, s)
@@ -111,7 +110,7 @@ func TestSameTokenAgain(t *testing.T) {
 		r.start()
 		r.sleep(time.Second)
 		r.wantStates(store.Pushed)
-		r.wantState(valve.StateOK)
+		r.wantState(syncapi.StateOK)
 	})
 }
 
@@ -122,7 +121,7 @@ func TestNoToken(t *testing.T) {
 		r.out.add(event("A", 0))
 		r.start()
 		r.sleep(20 * time.Second)
-		r.wantState(valve.StateNoToken)
+		r.wantState(syncapi.StateNoToken)
 		r.wantStates(store.ToPush)
 		r.centre.set(func(c *centre) {
 			c.resp.Token = &syncapi.Token{Value: "t", Generation: "g", ExpiresIn: 7200}
@@ -130,7 +129,7 @@ func TestNoToken(t *testing.T) {
 		})
 		r.sleep(6 * time.Second)
 		r.wantStates(store.Pushed)
-		r.wantState(valve.StateOK)
+		r.wantState(syncapi.StateOK)
 	})
 }
 
@@ -147,7 +146,7 @@ func TestBlockedIsProbed(t *testing.T) {
 		if first > 4 {
 			t.Errorf("%d calls before it was blocked", first)
 		}
-		r.wantState(valve.StateBlocked)
+		r.wantState(syncapi.StateBlocked)
 		if st := r.up.Status(); !strings.Contains(st.WeChatReason, "150004") {
 			t.Errorf("the reason is %q", st.WeChatReason)
 		}
@@ -196,7 +195,7 @@ func TestThrottledDaily(t *testing.T) {
 		}
 		r.start()
 		r.sleep(time.Minute)
-		r.wantState(valve.StateThrottled)
+		r.wantState(syncapi.StateThrottled)
 		calls := r.wechat.count()
 		if calls > 8 {
 			t.Errorf("%d calls before the pause", calls)
@@ -212,7 +211,7 @@ func TestThrottledDaily(t *testing.T) {
 				t.Fatalf("event %d is %v", i+1, s)
 			}
 		}
-		r.wantState(valve.StateOK)
+		r.wantState(syncapi.StateOK)
 	})
 }
 
@@ -311,7 +310,7 @@ func TestLookupBreaker(t *testing.T) {
 		}
 		r.start()
 		r.sleep(time.Second)
-		r.wantState(valve.StateUnreachable)
+		r.wantState(syncapi.StateUnreachable)
 		if st := r.up.Status(); !strings.Contains(st.WeChatReason, "reverse lookup fails") {
 			t.Errorf("the reason is %q", st.WeChatReason)
 		}
@@ -329,7 +328,7 @@ func TestLookupBreaker(t *testing.T) {
 		}
 		r.wechat.set(func(f *fakeWeChat) { f.notify = nil })
 		r.sleep(6 * time.Minute)
-		r.wantState(valve.StateOK)
+		r.wantState(syncapi.StateOK)
 		if n := r.out.Counts().State[store.Pushed]; n != 100 {
 			t.Errorf("%d pushed", n)
 		}
@@ -345,7 +344,7 @@ func TestUnreachable(t *testing.T) {
 		}
 		r.start()
 		r.sleep(10 * time.Minute)
-		r.wantState(valve.StateUnreachable)
+		r.wantState(syncapi.StateUnreachable)
 		if n := r.wechat.count(); n > 100 {
 			t.Errorf("%d calls in ten minutes of WeChat being away", n)
 		}
@@ -354,6 +353,6 @@ func TestUnreachable(t *testing.T) {
 		if n := r.out.Counts().State[store.Pushed]; n != 1000 {
 			t.Errorf("%d pushed", n)
 		}
-		r.wantState(valve.StateOK)
+		r.wantState(syncapi.StateOK)
 	})
 }

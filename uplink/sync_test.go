@@ -13,7 +13,6 @@ import (
 	"scanrelay/store"
 	"scanrelay/uplink"
 	"scanrelay/uplink/syncapi"
-	"scanrelay/uplink/valve"
 	"scanrelay/wechat"
 )
 
@@ -323,7 +322,7 @@ func TestCentreAway(t *testing.T) {
 		if n := len(r.centre.requests); n < 120 || n > 500 {
 			t.Errorf("%d tries in an hour", n)
 		}
-		r.wantState(valve.StateNoToken)
+		r.wantState(syncapi.StateNoToken)
 		r.centre.set(func(c *centre) { c.fault = nil })
 		r.sleep(35 * time.Second)
 		if n := r.out.Counts().State[store.Pushed]; n != 300 {

@@ -15,6 +15,7 @@ import (
 	"scanrelay/uplink/push"
 	"scanrelay/uplink/shared"
 	"scanrelay/uplink/sync"
+	"scanrelay/uplink/syncapi"
 	"scanrelay/uplink/valve"
 )
 
@@ -106,7 +107,7 @@ type Status struct {
 // Status may be called at any time.
 func (u *Uplink) Status() Status {
 	st := Status{Central: u.sync.Status()}
-	if st.WeChatState, st.WeChatReason = u.valve.State(); st.WeChatState == valve.StateNoToken {
+	if st.WeChatState, st.WeChatReason = u.valve.State(); st.WeChatState == syncapi.StateNoToken {
 		st.WeChatState, st.WeChatReason = tokenless(st.Central)
 	}
 	return st
@@ -115,12 +116,12 @@ func (u *Uplink) Status() Status {
 // tokenless says why there is no token, as far as the centre told.
 func tokenless(c sync.Status) (state, reason string) {
 	switch told := c.WeChat; {
-	case told.State == valve.StateBlocked || told.State == valve.StateUnreachable:
+	case told.State == syncapi.StateBlocked || told.State == syncapi.StateUnreachable:
 		return told.State, "central has no access_token: " + told.Reason
 	case told.Reason != "":
-		return valve.StateNoToken, told.Reason
+		return syncapi.StateNoToken, told.Reason
 	case !c.Connected:
-		return valve.StateNoToken, "central, which gives the access_token, was not reached"
+		return syncapi.StateNoToken, "central, which gives the access_token, was not reached"
 	}
-	return valve.StateNoToken, "waiting for a fresh access_token from central"
+	return syncapi.StateNoToken, "waiting for a fresh access_token from central"
 }

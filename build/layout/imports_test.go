@@ -184,7 +184,7 @@ var arrows = []row{
 	},
 	{
 		pkg:       "uplink",
-		uses:      []string{"store/event", "uplink/policy", "uplink/push", "uplink/shared", "uplink/sync", "uplink/valve", "agent/scan"},
+		uses:      []string{"store/event", "uplink/policy", "uplink/push", "uplink/shared", "uplink/sync", "uplink/syncapi", "uplink/valve", "agent/scan"},
 		libraries: []string{metrics, xSync},
 		tests: []string{ // the relays against real ends
 			"store", "wechat", "wechat/fake", "uplink/central", "uplink/syncapi", "store/snapshot", "store/snapshot/bolt", "configs/secret", "configs/wait",

@@ -158,8 +158,16 @@ type Token struct {
 	Retried bool `json:"retried,omitempty"`
 }
 
-// WeChatView is how the centre stands with WeChat: state ok, no_token,
-// blocked or unreachable, with a reason for operators.
+// States of WeChat, as status shows them.
+const (
+	StateOK          = "ok"
+	StateThrottled   = "throttled" // a depot's alone
+	StateBlocked     = "blocked"
+	StateNoToken     = "no_token"
+	StateUnreachable = "unreachable"
+)
+
+// WeChatView is how the centre stands with WeChat, with a reason for operators.
 type WeChatView struct {
 	State  string `json:"state"`
 	Reason string `json:"reason,omitempty"`

@@ -5,6 +5,7 @@ import (
 
 	"scanrelay/configs/wait"
 	"scanrelay/uplink/policy"
+	"scanrelay/uplink/syncapi"
 	"scanrelay/wechat"
 )
 
@@ -105,13 +106,13 @@ func (v *Valve) countLocked(p *Permit, failed bool) {
 // lookupFailedLocked pauses all calls when WeChat too often cannot reach the
 // centre.
 func (v *Valve) lookupFailedLocked(reason string, now time.Time) {
-	if v.account.state == StateBlocked { // it looks waybills up for this account again
+	if v.account.state == syncapi.StateBlocked { // it looks waybills up for this account again
 		v.account.reset(now)
 		v.changedLocked()
 	}
-	if v.lookups.failed() >= lookupShare || v.account.state == StateUnreachable {
+	if v.lookups.failed() >= lookupShare || v.account.state == syncapi.StateUnreachable {
 		v.lookups = 0
-		v.tripLocked(&v.account, StateUnreachable, "reverse lookup fails: "+reason, now, lookupPause)
+		v.tripLocked(&v.account, syncapi.StateUnreachable, "reverse lookup fails: "+reason, now, lookupPause)
 	}
 }
 
@@ -126,7 +127,7 @@ func (v *Valve) recoveredLocked(p *Permit, works bool, now time.Time) {
 	if p.account != v.account.openings || !v.account.halfOpen(now) {
 		return
 	}
-	if v.account.state == StateBlocked && !works {
+	if v.account.state == syncapi.StateBlocked && !works {
 		v.blockLocked(v.account.reason, now)
 		return
 	}
@@ -140,7 +141,7 @@ func (v *Valve) throttledLocked(p *Permit, d policy.Decision, now time.Time) {
 	l := p.limiter
 	l.slower(p.began, now)
 	if !l.breaker.open(now) || now.Add(d.Pause).After(l.breaker.until) {
-		v.tripLocked(&l.breaker, StateThrottled, d.Reply.Reason, now, d.Pause)
+		v.tripLocked(&l.breaker, syncapi.StateThrottled, d.Reply.Reason, now, d.Pause)
 	}
 	l.rest(now, l.breaker.until)
 }
@@ -150,17 +151,17 @@ func (v *Valve) throttledLocked(p *Permit, d policy.Decision, now time.Time) {
 func (v *Valve) faultLocked(reason string, now time.Time) {
 	v.faults++
 	switch {
-	case v.account.state == StateBlocked:
+	case v.account.state == syncapi.StateBlocked:
 		v.blockLocked(v.account.reason, now)
 	case v.faults >= faultRun || v.account.state != "":
-		v.tripLocked(&v.account, StateUnreachable, reason, now, wait.Jitter(v.account.failures(now), faultBase, faultCap))
+		v.tripLocked(&v.account, syncapi.StateUnreachable, reason, now, wait.Jitter(v.account.failures(now), faultBase, faultCap))
 	}
 }
 
 // blockLocked stops all calls until the next probe.
 func (v *Valve) blockLocked(reason string, now time.Time) {
 	d := min(probeBase<<min(v.account.failures(now), 10), probeCap)
-	v.tripLocked(&v.account, StateBlocked, reason, now, d+wait.UpTo(d/10))
+	v.tripLocked(&v.account, syncapi.StateBlocked, reason, now, d+wait.UpTo(d/10))
 }
 
 func (v *Valve) tripLocked(b *breaker, state, reason string, now time.Time, d time.Duration) {

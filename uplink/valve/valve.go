@@ -7,16 +7,8 @@ import (
 	"time"
 
 	"scanrelay/configs/secret"
+	"scanrelay/uplink/syncapi"
 	"scanrelay/wechat"
-)
-
-// States of WeChat, as status shows them.
-const (
-	StateOK          = "ok"
-	StateThrottled   = "throttled"
-	StateBlocked     = "blocked"
-	StateNoToken     = "no_token"
-	StateUnreachable = "unreachable"
 )
 
 // longWait is how long a call may wait for its place in the rate.
@@ -101,10 +93,10 @@ func (v *Valve) State() (state, reason string) {
 	defer v.mu.Unlock()
 	now := time.Now()
 	switch {
-	case v.account.state == StateBlocked:
-		return StateBlocked, v.account.reason
+	case v.account.state == syncapi.StateBlocked:
+		return syncapi.StateBlocked, v.account.reason
 	case v.tokenLocked() == nil:
-		return StateNoToken, ""
+		return syncapi.StateNoToken, ""
 	}
 	for _, l := range []*limiter{v.notify, v.query} {
 		if l.breaker.open(now) {
@@ -114,7 +106,7 @@ func (v *Valve) State() (state, reason string) {
 	if v.account.state != "" {
 		return v.account.state, v.account.reason
 	}
-	return StateOK, ""
+	return syncapi.StateOK, ""
 }
 
 // Permit is the permission for one call. It must be handed back, once, with

@@ -215,7 +215,7 @@ func TestOldAnswersDecideNothing(t *testing.T) {
 		permits[1].Leave(success)
 		permits[2].Leave(blocked("second"))
 		_, still := v.Window()
-		if s, reason := v.State(); s != valve.StateBlocked || reason != "first" || !still.Equal(until) {
+		if s, reason := v.State(); s != syncapi.StateBlocked || reason != "first" || !still.Equal(until) {
 			t.Errorf("state is %s (%s) until %v, want %v", s, reason, still, until)
 		}
 	})
@@ -248,14 +248,14 @@ func TestProbesOfABlockedAccount(t *testing.T) {
 		answer policy.Decision
 		state  string
 	}{
-		"success":                           {success, valve.StateOK},
-		"it looked the waybill up":          {mismatch, valve.StateOK},
-		"it tried to look the waybill up":   {noLookup, valve.StateOK},
-		"one event refused":                 {permanent, valve.StateBlocked},
-		"one event refused, code unknown":   {unknown, valve.StateBlocked},
-		"no answer":                         {fault, valve.StateBlocked},
-		"blocked":                           {blocked("again"), valve.StateBlocked},
-		"throttled, which is another pause": {throttled(time.Minute), valve.StateBlocked},
+		"success":                           {success, syncapi.StateOK},
+		"it looked the waybill up":          {mismatch, syncapi.StateOK},
+		"it tried to look the waybill up":   {noLookup, syncapi.StateOK},
+		"one event refused":                 {permanent, syncapi.StateBlocked},
+		"one event refused, code unknown":   {unknown, syncapi.StateBlocked},
+		"no answer":                         {fault, syncapi.StateBlocked},
+		"blocked":                           {blocked("again"), syncapi.StateBlocked},
+		"throttled, which is another pause": {throttled(time.Minute), syncapi.StateBlocked},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			v := newReady()
@@ -276,21 +276,21 @@ func TestFaultsInARow(t *testing.T) {
 		for _, answer := range []policy.Decision{fault, fault, fault, fault, unknown, fault, fault, fault, fault} {
 			callOnce(t, v, wechat.APIPathNotify, answer)
 		}
-		if s, _ := v.State(); s != valve.StateOK {
+		if s, _ := v.State(); s != syncapi.StateOK {
 			t.Errorf("after four in a row WeChat is %s", s)
 		}
 		callOnce(t, v, wechat.APIPathNotify, fault)
-		if s, _ := v.State(); s != valve.StateUnreachable {
+		if s, _ := v.State(); s != syncapi.StateUnreachable {
 			t.Errorf("after five in a row WeChat is %s", s)
 		}
 		w := newReady()
 		for i := range 19 {
-			if s, _ := w.State(); s != valve.StateOK {
+			if s, _ := w.State(); s != syncapi.StateOK {
 				t.Fatalf("after %d calls WeChat is %s", i, s)
 			}
 			callOnce(t, w, wechat.APIPathNotify, []policy.Decision{noLookup, success}[i%2])
 		}
-		if s, reason := w.State(); s != valve.StateUnreachable || !strings.Contains(reason, "reverse lookup fails") {
+		if s, reason := w.State(); s != syncapi.StateUnreachable || !strings.Contains(reason, "reverse lookup fails") {
 			t.Errorf("after ten failed lookups of twenty WeChat is %s: %s", s, reason)
 		}
 	})
@@ -316,7 +316,7 @@ func TestTokenOffers(t *testing.T) {
 		offer := func(gen string, seconds int64, retried bool) {
 			v.Offer(&syncapi.Token{Value: "v-" + gen, Generation: gen, ExpiresIn: seconds, Retried: retried})
 		}
-		usable := func() bool { s, _ := v.State(); return s != valve.StateNoToken }
+		usable := func() bool { s, _ := v.State(); return s != syncapi.StateNoToken }
 		v.Offer(nil)
 		offer("a", 100, false)
 		time.Sleep(99 * time.Second)
@@ -347,7 +347,7 @@ func TestTokenOffers(t *testing.T) {
 		if again := second.Refused("test"); again {
 			t.Error("the second refusal running was not told")
 		}
-		if s, reason := v.State(); s != valve.StateBlocked || !strings.Contains(reason, "someone else") {
+		if s, reason := v.State(); s != syncapi.StateBlocked || !strings.Contains(reason, "someone else") {
 			t.Errorf("after it WeChat is %s: %s", s, reason)
 		}
 		offer("c", 300, false)

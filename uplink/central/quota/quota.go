@@ -77,7 +77,7 @@ func New(o Options) *Quotas { return &Quotas{o: o, known: map[string]View{}} }
 func (q *Quotas) Run(ctx context.Context) {
 	for rest := first; wait.Sleep(ctx, rest+wait.UpTo(rest/5)); rest = every {
 		token, view, err := q.o.Tokens.Current(ctx)
-		if err != nil || view.State != tokens.OK {
+		if err != nil || view.State != syncapi.StateOK {
 			continue // there is nothing to ask with; depots cannot call either
 		}
 		for _, api := range APIs {

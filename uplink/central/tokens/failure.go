@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"scanrelay/uplink/syncapi"
 	"scanrelay/wechat"
 )
 
@@ -25,17 +26,17 @@ func (t *Tokens) failedLocked(err error) {
 	t.trouble.reason = explain(e)
 	switch class := e.Class(); {
 	case class == wechat.Blocked && secretCodes[e.Code]:
-		t.trouble.state = Blocked
+		t.trouble.state = syncapi.StateBlocked
 		t.pauseLocked(5*time.Minute, time.Hour)
 	case class == wechat.Blocked:
-		t.trouble.state = Blocked
+		t.trouble.state = syncapi.StateBlocked
 		t.pauseLocked(5*time.Second, 5*time.Minute)
 	case class == wechat.Throttled:
-		t.trouble.state = NoToken
+		t.trouble.state = syncapi.StateNoToken
 		t.trouble.wait = throttledFor(e)
 		t.trouble.next = t.o.Now().Add(t.trouble.wait + rand.N(5*time.Second))
 	default:
-		t.trouble.state = Unreachable
+		t.trouble.state = syncapi.StateUnreachable
 		t.pauseLocked(time.Second, time.Minute)
 		// Full jitter: no herd after an outage.
 		t.trouble.next = t.o.Now().Add(rand.N(t.trouble.wait) + 100*time.Millisecond)

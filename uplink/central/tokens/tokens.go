@@ -30,14 +30,6 @@ const (
 	trialTime = 2 * time.Minute
 )
 
-// States of syncapi.WeChatView.
-const (
-	OK          = "ok"
-	NoToken     = "no_token"
-	Blocked     = "blocked"
-	Unreachable = "unreachable"
-)
-
 // Source is WeChat's stable_token; a *wechat.Client is one.
 type Source interface {
 	StableToken(ctx context.Context, appid string, secret secret.Text, force bool) (wechat.AccessToken, error)
@@ -92,12 +84,12 @@ func New(o Options) *Tokens {
 	t := &Tokens{
 		o: o, bad: o.Metrics.GetOrCreateCounter("scanrelay_central_bad_tokens_total"),
 		kick: make(chan struct{}, 1), done: make(chan struct{}),
-		trouble: trouble{state: NoToken, reason: "no access token fetched yet"},
+		trouble: trouble{state: syncapi.StateNoToken, reason: "no access token fetched yet"},
 	}
 	if !t.account() {
 		t.trouble.reason = "wechat.appid or wechat.secret is not configured"
 	}
-	for _, state := range []string{OK, NoToken, Blocked, Unreachable} {
+	for _, state := range []string{syncapi.StateOK, syncapi.StateNoToken, syncapi.StateBlocked, syncapi.StateUnreachable} {
 		o.Metrics.GetOrCreateGauge(`scanrelay_central_wechat_state{state="`+state+`"}`, func() float64 {
 			t.mu.Lock()
 			defer t.mu.Unlock()
@@ -169,7 +161,7 @@ func (t *Tokens) Report(_ context.Context, depot scan.DepotID, generation string
 // quota: WeChat is asked now and then.
 func (t *Tokens) refusedAgainLocked() {
 	t.trouble = trouble{
-		state: Blocked, refused: true, wait: t.trouble.wait,
+		state: syncapi.StateBlocked, refused: true, wait: t.trouble.wait,
 		reason: "WeChat refuses the access token that it has just given: someone else refreshes it, or the secret was changed",
 	}
 	t.pauseLocked(5*time.Second, 5*time.Minute)
@@ -189,7 +181,7 @@ func (t *Tokens) Give(_ context.Context, depot scan.DepotID) (*syncapi.Token, sy
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	view := t.viewLocked()
-	if view.State != OK {
+	if view.State != syncapi.StateOK {
 		return nil, view, nil
 	}
 	trial := t.o.Now().Before(t.token.trial)
@@ -203,7 +195,7 @@ func (t *Tokens) Give(_ context.Context, depot scan.DepotID) (*syncapi.Token, sy
 }
 
 // Current returns the token that depots use now, and how the centre stands with
-// WeChat; the token may be used only where that is OK.
+// WeChat; the token may be used only where that is StateOK.
 func (t *Tokens) Current(context.Context) (secret.Text, syncapi.WeChatView, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -216,11 +208,11 @@ func (t *Tokens) viewLocked() syncapi.WeChatView {
 	good := t.token.value != "" && t.reported == "" && !t.trouble.refused && t.o.Now().Add(time.Second).Before(t.token.until)
 	switch {
 	case good:
-		return syncapi.WeChatView{State: OK, Reason: t.trouble.reason}
+		return syncapi.WeChatView{State: syncapi.StateOK, Reason: t.trouble.reason}
 	case t.trouble.state != "":
 		return syncapi.WeChatView{State: t.trouble.state, Reason: t.trouble.reason}
 	}
-	return syncapi.WeChatView{State: NoToken, Reason: "the access token is being fetched again"}
+	return syncapi.WeChatView{State: syncapi.StateNoToken, Reason: "the access token is being fetched again"}
 }
 
 // refresh asks WeChat once, in normal mode: force_refresh would kill the token

@@ -99,7 +99,7 @@ func TestRefreshMoment(t *testing.T) {
 	for range 20 {
 		s := account.Numbered(2 * time.Hour)
 		run(t, s, func(b *bench) {
-			b.want("hz-01", "token-1", OK, false)
+			b.want("hz-01", "token-1", syncapi.StateOK, false)
 			b.after(2*time.Hour - refreshEarliest - time.Second)
 			if s.Count() != 1 {
 				t.Fatalf("refreshed earlier than 240 s before the end")
@@ -113,7 +113,7 @@ func TestRefreshMoment(t *testing.T) {
 				t.Fatalf("refreshed %s after 240 s before the end", took)
 			}
 			seen[took.Round(time.Second)] = true
-			b.want("hz-01", "token-2", OK, false)
+			b.want("hz-01", "token-2", syncapi.StateOK, false)
 		})
 	}
 	if len(seen) < 5 {
@@ -137,12 +137,12 @@ func TestSameTextAhead(t *testing.T) {
 	}
 	run(t, s, func(b *bench) {
 		b.after(2*time.Hour - 30*time.Second)
-		b.want("hz-01", "token-same", OK, false)
+		b.want("hz-01", "token-same", syncapi.StateOK, false)
 		if n := s.Count(); n > 25 {
 			t.Errorf("%d requests in four minutes", n)
 		}
 		b.after(30 * time.Second)
-		b.want("hz-01", "token-next", OK, false)
+		b.want("hz-01", "token-next", syncapi.StateOK, false)
 	})
 }
 
@@ -150,17 +150,17 @@ func TestSameTextAhead(t *testing.T) {
 func TestBadTokenOnce(t *testing.T) {
 	s := account.Numbered(2 * time.Hour)
 	run(t, s, func(b *bench) {
-		bad := b.want("hz-01", "token-1", OK, false).Generation
+		bad := b.want("hz-01", "token-1", syncapi.StateOK, false).Generation
 		release := s.Hold()
 		var all sync.WaitGroup
 		for i := range 100 {
 			all.Go(func() { <-b.report(scan.DepotID(fmt.Sprintf("d%d", i)), bad) })
 		}
 		synctest.Wait()
-		b.want("hz-01", "", NoToken, false) // nobody gets the bad one meanwhile
+		b.want("hz-01", "", syncapi.StateNoToken, false) // nobody gets the bad one meanwhile
 		release()
 		all.Wait()
-		b.want("hz-01", "token-2", OK, false)
+		b.want("hz-01", "token-2", syncapi.StateOK, false)
 		for i := range 100 { // late reports of the old one
 			if b.report(scan.DepotID(fmt.Sprintf("d%d", i)), bad) != nil {
 				t.Fatal("a report of an old generation is waited for")
@@ -178,15 +178,15 @@ func TestBadTokenOnce(t *testing.T) {
 func TestSecondRefusal(t *testing.T) {
 	s := account.Always("token-one")
 	run(t, s, func(b *bench) {
-		g := b.want("hz-01", "token-one", OK, false).Generation
+		g := b.want("hz-01", "token-one", syncapi.StateOK, false).Generation
 		<-b.report("hz-01", g)
-		b.want("hz-01", "token-one", OK, true)
-		if b.report("sh-01", g); b.view().State != OK { // its own first refusal
+		b.want("hz-01", "token-one", syncapi.StateOK, true)
+		if b.report("sh-01", g); b.view().State != syncapi.StateOK { // its own first refusal
 			t.Fatalf("blocked by a depot that has not tried again: %+v", b.view())
 		}
-		b.want("sh-01", "token-one", OK, true)
+		b.want("sh-01", "token-one", syncapi.StateOK, true)
 		b.report("hz-01", g)
-		b.want("hz-01", "", Blocked, false)
+		b.want("hz-01", "", syncapi.StateBlocked, false)
 		if !strings.Contains(b.view().Reason, "someone else refreshes") {
 			t.Errorf("reason %q", b.view().Reason)
 		}
@@ -197,17 +197,17 @@ func TestSecondRefusal(t *testing.T) {
 			t.Error("asked again at once")
 		}
 		b.after(2 * time.Second) // the first probe: the same text, to be tried again
-		b.want("hz-01", "token-one", OK, true)
+		b.want("hz-01", "token-one", syncapi.StateOK, true)
 		b.report("hz-01", g)
 		b.after(9 * time.Second)
-		b.want("hz-01", "", Blocked, false)
+		b.want("hz-01", "", syncapi.StateBlocked, false)
 		b.after(2 * time.Second)
-		b.want("hz-01", "token-one", OK, true)
+		b.want("hz-01", "token-one", syncapi.StateOK, true)
 		b.after(trialTime + time.Second) // nobody complains
-		b.want("hz-01", "token-one", OK, false)
+		b.want("hz-01", "token-one", syncapi.StateOK, false)
 		// A refusal much later is a first one again.
 		<-b.report("hz-01", g)
-		b.want("hz-01", "token-one", OK, true)
+		b.want("hz-01", "token-one", syncapi.StateOK, true)
 	})
 }
 
@@ -215,12 +215,12 @@ func TestSecondRefusal(t *testing.T) {
 func TestFreshTextRefused(t *testing.T) {
 	s := account.Numbered(2 * time.Hour)
 	run(t, s, func(b *bench) {
-		<-b.report("hz-01", b.want("hz-01", "token-1", OK, false).Generation)
-		second := b.want("hz-01", "token-2", OK, false)
+		<-b.report("hz-01", b.want("hz-01", "token-1", syncapi.StateOK, false).Generation)
+		second := b.want("hz-01", "token-2", syncapi.StateOK, false)
 		b.report("hz-01", second.Generation)
-		b.want("hz-01", "", Blocked, false)
+		b.want("hz-01", "", syncapi.StateBlocked, false)
 		b.after(6 * time.Second)
-		b.want("hz-01", "token-3", OK, false)
+		b.want("hz-01", "token-3", syncapi.StateOK, false)
 	})
 }
 
@@ -235,17 +235,17 @@ func TestTokenFailures(t *testing.T) {
 		state, says  string
 		quiet, tried time.Duration // no request before, one by then
 	}{
-		{"wrong secret", refused(40125, "invalid appsecret"), Blocked, "40125", 4 * time.Minute, 6 * time.Minute},
-		{"wrong appid", refused(40013, "invalid appid"), Blocked, "40013", 4 * time.Minute, 6 * time.Minute},
-		{"no secret", refused(41004, ""), Blocked, "41004", 4 * time.Minute, 6 * time.Minute},
-		{"address", refused(40164, "invalid ip 203.0.113.9, not in whitelist"), Blocked, "203.0.113.9", 4 * time.Second, 6 * time.Second},
-		{"confirmation", refused(89503, ""), Blocked, "89503", 4 * time.Second, 6 * time.Second},
-		{"minute quota", refused(45011, ""), NoToken, "45011", 55 * time.Second, 70 * time.Second},
-		{"daily quota", refused(45009, ""), NoToken, "45009", 9 * time.Minute, 11 * time.Minute},
-		{"429", &wechat.Error{API: "stable_token", Status: 429, RetryAfter: 20 * time.Second}, NoToken, "429", 19 * time.Second, 30 * time.Second},
-		{"busy", refused(-1, "system error"), Unreachable, "-1", 0, 3 * time.Second},
-		{"502", &wechat.Error{API: "stable_token", Status: 502}, Unreachable, "502", 0, 3 * time.Second},
-		{"no answer", errors.New("connection refused"), Unreachable, "connection refused", 0, 3 * time.Second},
+		{"wrong secret", refused(40125, "invalid appsecret"), syncapi.StateBlocked, "40125", 4 * time.Minute, 6 * time.Minute},
+		{"wrong appid", refused(40013, "invalid appid"), syncapi.StateBlocked, "40013", 4 * time.Minute, 6 * time.Minute},
+		{"no secret", refused(41004, ""), syncapi.StateBlocked, "41004", 4 * time.Minute, 6 * time.Minute},
+		{"address", refused(40164, "invalid ip 203.0.113.9, not in whitelist"), syncapi.StateBlocked, "203.0.113.9", 4 * time.Second, 6 * time.Second},
+		{"confirmation", refused(89503, ""), syncapi.StateBlocked, "89503", 4 * time.Second, 6 * time.Second},
+		{"minute quota", refused(45011, ""), syncapi.StateNoToken, "45011", 55 * time.Second, 70 * time.Second},
+		{"daily quota", refused(45009, ""), syncapi.StateNoToken, "45009", 9 * time.Minute, 11 * time.Minute},
+		{"429", &wechat.Error{API: "stable_token", Status: 429, RetryAfter: 20 * time.Second}, syncapi.StateNoToken, "429", 19 * time.Second, 30 * time.Second},
+		{"busy", refused(-1, "system error"), syncapi.StateUnreachable, "-1", 0, 3 * time.Second},
+		{"502", &wechat.Error{API: "stable_token", Status: 502}, syncapi.StateUnreachable, "502", 0, 3 * time.Second},
+		{"no answer", errors.New("connection refused"), syncapi.StateUnreachable, "connection refused", 0, 3 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := &account.Script{}
@@ -264,7 +264,7 @@ func TestTokenFailures(t *testing.T) {
 					t.Errorf("asked again within %s", c.quiet)
 				}
 				b.after(c.tried - c.quiet)
-				b.want("hz-01", "token-good", OK, false)
+				b.want("hz-01", "token-good", syncapi.StateOK, false)
 			})
 		})
 	}
@@ -299,12 +299,12 @@ func TestGoodToItsEnd(t *testing.T) {
 	}
 	run(t, s, func(b *bench) {
 		b.after(2*time.Hour - 20*time.Second)
-		b.want("hz-01", "token-one", OK, false)
+		b.want("hz-01", "token-one", syncapi.StateOK, false)
 		if !strings.Contains(b.view().Reason, "203.0.113.9") {
 			t.Errorf("reason %q", b.view().Reason)
 		}
 		b.after(30 * time.Second)
-		b.want("hz-01", "", Blocked, false)
+		b.want("hz-01", "", syncapi.StateBlocked, false)
 	})
 }
 
@@ -326,7 +326,7 @@ func TestOutageEnds(t *testing.T) {
 		}
 		s.Locked(func() { back = true })
 		b.after(62 * time.Second)
-		b.want("hz-01", "token-one", OK, false)
+		b.want("hz-01", "token-one", syncapi.StateOK, false)
 		if b.view().Reason != "" {
 			t.Errorf("reason stays: %q", b.view().Reason)
 		}
