@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -67,6 +68,17 @@ func (e *Error) codeClass() Class {
 		return Blocked
 	}
 	return class
+}
+
+// Label names e in metrics: its errcode, http_503, or "" where no answer came.
+func (e *Error) Label() string {
+	switch {
+	case e.Code != 0:
+		return strconv.Itoa(e.Code)
+	case e.Status != 0:
+		return "http_" + strconv.Itoa(e.Status)
+	}
+	return ""
 }
 
 // Error says what happened in one line without secrets or personal data.

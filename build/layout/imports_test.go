@@ -198,9 +198,9 @@ var arrows = []row{
 	},
 	{
 		pkg:       "uplink/central/quota",
-		uses:      []string{"uplink/central/tokens", "uplink/syncapi", "wechat", "configs/secret", "configs/wait"},
+		uses:      []string{"uplink/syncapi", "wechat", "configs/secret", "configs/wait"},
 		libraries: []string{metrics},
-		tests:     []string{"uplink/central/internal/account", "uplink/central/shares", "wechat/fake"},
+		tests:     []string{"uplink/central/internal/account", "uplink/central/shares", "uplink/central/tokens", "wechat/fake"},
 	},
 	{pkg: "uplink/central/shares", uses: []string{"agent/scan"}},
 	{pkg: "uplink/central/waiting", uses: []string{"store/snapshot", "agent/scan"}},

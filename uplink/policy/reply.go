@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"net/http"
 	"strconv"
 	"time"
@@ -74,11 +75,8 @@ func Label(err error) string {
 		return "0"
 	}
 	e := wechat.AsError("", err)
-	switch {
-	case e.Code != 0:
-		return strconv.Itoa(e.Code)
-	case e.Status != 0 && e.Status != http.StatusOK:
-		return "http_" + strconv.Itoa(e.Status)
+	if e.Code == 0 && e.Status == http.StatusOK { // an answer that could not be read
+		return "none"
 	}
-	return "none"
+	return cmp.Or(e.Label(), "none")
 }

@@ -1,6 +1,7 @@
 package quota
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -10,7 +11,6 @@ import (
 
 	"scanrelay/configs/secret"
 	"scanrelay/configs/wait"
-	"scanrelay/uplink/central/tokens"
 	"scanrelay/uplink/syncapi"
 	"scanrelay/wechat"
 )
@@ -120,7 +120,7 @@ func (q *Quotas) take(ctx context.Context, api string, got wechat.Quota, err err
 
 func (q *Quotas) failedLocked(err error) {
 	e := wechat.AsError(wechat.APIQuota, err)
-	code := tokens.Errcode(e)
+	code := cmp.Or(e.Label(), "network")
 	q.count(code)
 	if q.failed != code {
 		q.failed = code

@@ -1,9 +1,9 @@
 package tokens
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
-	"strconv"
 	"time"
 
 	"scanrelay/uplink/syncapi"
@@ -22,7 +22,7 @@ const dailyPause = 10 * time.Minute
 // next may go out.
 func (t *Tokens) failedLocked(err error) {
 	e := wechat.AsError(wechat.APIStableToken, err)
-	t.count(Errcode(e))
+	t.count(cmp.Or(e.Label(), "network"))
 	t.trouble.reason = explain(e)
 	switch class := e.Class(); {
 	case class == wechat.Blocked && secretCodes[e.Code]:
@@ -65,17 +65,6 @@ func explain(e *wechat.Error) string {
 		return fmt.Sprintf("stable_token: %d %s", e.Code, e.Msg)
 	}
 	return e.Error()
-}
-
-// Errcode is an error's label in metrics.
-func Errcode(e *wechat.Error) string {
-	switch {
-	case e.Code != 0:
-		return strconv.Itoa(e.Code)
-	case e.Status != 0:
-		return "http_" + strconv.Itoa(e.Status)
-	}
-	return "network"
 }
 
 // count counts a request for a token.
