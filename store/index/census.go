@@ -22,7 +22,6 @@ const (
 	setWaiting     // for waybill data; never in memory
 	setCooling     // until many that failed are tried again; never in memory
 	setHeld        // in memory, with an entry
-	setReady       // last events of waybills of which the first may be leased
 	numSets
 )
 
@@ -45,7 +44,6 @@ const (
 	anyWaiting = subset(setWaiting)
 	anyCooling = subset(setCooling)
 	anyHeld    = subset(setHeld)
-	anyReady   = subset(setReady)
 	absent     = subset(numSets)     // not in memory
 	shelved    = subset(numSets) + 1 // absent, neither waiting nor cooling: to be brought in some time
 )

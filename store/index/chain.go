@@ -15,7 +15,7 @@ func (m *memory) link(w *waybill, seq uint64, e entry, near uint64) {
 	for after != 0 && after < seq {
 		before, after = after, m.nextOf(after)
 	}
-	m.entries[seq] = &e
+	m.put(seq, e)
 	m.join(w, before, seq)
 	m.join(w, seq, after)
 }
@@ -23,7 +23,7 @@ func (m *memory) link(w *waybill, seq uint64, e entry, near uint64) {
 // unlink takes an event out of its waybill's chain and of the entries.
 func (m *memory) unlink(w *waybill, seq uint64) {
 	m.join(w, m.prevOf(seq), m.nextOf(seq))
-	delete(m.entries, seq)
+	m.del(seq)
 }
 
 // join makes neighbours of two events; where one is none, 0, the other is the
@@ -33,12 +33,12 @@ func (m *memory) join(w *waybill, before, after uint64) {
 	if before == 0 {
 		head = after
 	} else {
-		m.entries[before].next = distance(before, after)
+		m.get(before).next = distance(before, after)
 	}
 	if after == 0 {
 		tail = before
 	} else {
-		m.entries[after].prev = distance(before, after)
+		m.get(after).prev = distance(before, after)
 	}
 	w.head, w.span = head, uint32(tail-head)
 }
@@ -52,14 +52,14 @@ func distance(a, b uint64) uint32 {
 }
 
 func (m *memory) prevOf(seq uint64) uint64 {
-	if d := m.entries[seq].prev; d != 0 {
+	if d := m.get(seq).prev; d != 0 {
 		return seq - uint64(d)
 	}
 	return 0
 }
 
 func (m *memory) nextOf(seq uint64) uint64 {
-	if d := m.entries[seq].next; d != 0 {
+	if d := m.get(seq).next; d != 0 {
 		return seq + uint64(d)
 	}
 	return 0

@@ -18,7 +18,7 @@ type cooling struct {
 // cool gives a leased event back to cool, with all synced events of its waybill
 // that are held: they come after it.
 func (m *memory) cool(seq uint64) {
-	h, woken := m.entries[seq].waybill, m.woken
+	h, woken := m.get(seq).waybill, m.woken
 	m.endLease(seq)
 	for _, s := range m.chain(h, m.watermark) {
 		m.shelve(s)

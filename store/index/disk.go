@@ -210,7 +210,7 @@ func (x *Index) Oldest() time.Time {
 		if first.seq, ok = m.all.next(anyPending, 0); !ok {
 			return
 		}
-		if e := m.entries[first.seq]; e != nil {
+		if e := m.get(first.seq); e != nil {
 			first.entry, known = *e, true
 		} else if m.oldest.seq == first.seq {
 			first, known = m.oldest, true
@@ -241,7 +241,7 @@ func (x *Index) ResolveClocks() error {
 	var seqs []uint64
 	x.locked(func(m *memory) {
 		for _, seq := range m.all.list(anyHeld, 0, maxSeq, -1) {
-			if m.entries[seq].flags&entryClockless != 0 {
+			if m.get(seq).flags&entryClockless != 0 {
 				seqs = append(seqs, seq)
 			}
 		}
@@ -249,7 +249,7 @@ func (x *Index) ResolveClocks() error {
 	_, err := x.disk.Heads(seqs, func(seq uint64, h *codec.Head) error {
 		now := x.memory.entryOfHead(h)
 		x.locked(func(m *memory) {
-			if e := m.entries[seq]; e != nil && now.flags&entryClockless == 0 {
+			if e := m.get(seq); e != nil && now.flags&entryClockless == 0 {
 				e.received, e.action = now.received, now.action
 				e.flags &^= entryClockless
 			}

@@ -105,7 +105,7 @@ func TestPagedNewerWhileItMoves(t *testing.T) {
 	var moving entry
 	x.locked(func(m *memory) {
 		m.shelve(3) // something is on disk only all the while
-		moving = *m.entries[2]
+		moving = *m.get(2)
 	})
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {

@@ -52,7 +52,7 @@ func (m *memory) lease(max int, ttl time.Duration, taken *ends) (claims []Claim,
 			break
 		}
 		next.count(m.youngest)
-		h := m.entries[tail].waybill
+		h := m.get(tail).waybill
 		m.edit(h, func(w *waybill) {
 			if !w.is(waybillVerified) && m.absent() > 0 {
 				w.set(waybillVerifying, true)
@@ -134,7 +134,7 @@ func (m *memory) isDue(seq uint64) {
 		a.at = time.Time{}
 		m.attempts[seq] = a
 	}
-	if e := m.entries[seq]; e != nil {
+	if e := m.get(seq); e != nil {
 		m.edit(e.waybill, func(*waybill) {})
 	}
 }
@@ -142,7 +142,7 @@ func (m *memory) isDue(seq uint64) {
 // endLease gives an event back to its state.
 func (m *memory) endLease(seq uint64) {
 	delete(m.leases, seq)
-	h := m.entries[seq].waybill
+	h := m.get(seq).waybill
 	m.edit(h, func(w *waybill) { m.unlease(h, w) })
 }
 
@@ -192,7 +192,7 @@ func (m *memory) retry(r event.Retry) {
 // park gives a leased event back and lets it and all synced events of its
 // waybill that are held wait for data.
 func (m *memory) park(seq uint64) {
-	h, woken := m.entries[seq].waybill, m.woken
+	h, woken := m.get(seq).waybill, m.woken
 	m.endLease(seq)
 	for _, s := range m.chain(h, m.watermark) {
 		m.wait(s)

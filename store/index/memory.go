@@ -16,8 +16,9 @@ import (
 // ready when that one may be leased now, and stands in the order of its last
 // event.
 type memory struct {
+	entries
 	all      census
-	entries  map[uint64]*entry // by number
+	ready    census // last events of waybills of which the first may be leased
 	waybills map[uint64]waybill
 	leases   map[uint64]lease    // by number
 	claims   event.Lease         // the last one given
@@ -40,23 +41,6 @@ type memory struct {
 	woken     bool  // a waybill became ready since this was last cleared
 }
 
-// entry is one pending event.
-type entry struct {
-	waybill  uint64 // keyed hash of the waybill number
-	action   int64  // action_time
-	received uint32 // unix seconds
-	// The neighbours in the waybill's chain, as distances; 0: none. A store
-	// never holds 2³² numbers at a time.
-	prev, next uint32
-	flags      uint8
-}
-
-// Flags of an entry.
-const (
-	entryTried     = 1 << iota // memory.attempts knows more about it
-	entryClockless             // its times are provisional
-)
-
 // waybill is the chain of one waybill; there may be as many as events are held,
 // so it is kept small.
 type waybill struct {
@@ -68,7 +52,7 @@ type waybill struct {
 // Flags of a waybill.
 const (
 	waybillLeased    = 1 << iota // one of its events is leased; leasedOf says which
-	waybillReady                 // its last event is in setReady
+	waybillReady                 // its last event is in memory.ready
 	waybillVerified              // no pending event of it before its head is on disk only
 	waybillVerifying             // somebody is looking whether there is one
 )
@@ -86,7 +70,7 @@ func (w *waybill) set(flag uint8, on bool) {
 
 func newMemory(windowSize int) *memory {
 	return &memory{
-		entries: map[uint64]*entry{}, waybills: map[uint64]waybill{}, leases: map[uint64]lease{}, leasedOf: map[uint64]uint64{},
+		entries: entries{}, waybills: map[uint64]waybill{}, leases: map[uint64]lease{}, leasedOf: map[uint64]uint64{},
 		attempts: map[uint64]attempt{}, dead: map[uint64]struct{}{}, claimed: map[uint64]struct{}{}, seed: maphash.MakeSeed(),
 		window: window{size: windowSize, low: 1, high: 1},
 	}
@@ -108,7 +92,7 @@ func (m *memory) edit(h uint64, fn func(w *waybill)) {
 	w := m.waybills[h]
 	was := w.is(waybillReady)
 	if was {
-		m.all.del(setReady, w.tail())
+		m.ready.del(setPending, w.tail())
 	}
 	head := w.head
 	fn(&w)
@@ -123,7 +107,7 @@ func (m *memory) edit(h uint64, fn func(w *waybill)) {
 	ready := m.leasable(&w)
 	w.set(waybillReady, ready)
 	if ready {
-		m.all.add(setReady, w.tail())
+		m.ready.add(setPending, w.tail())
 		m.woken = m.woken || !was
 	}
 	m.waybills[h] = w
@@ -140,15 +124,15 @@ func (m *memory) here(seq uint64) bool {
 
 // firstReady and lastReady return the last events of the ready waybills at either
 // end.
-func (m *memory) firstReady() (uint64, bool) { return m.all.next(anyReady, 0) }
+func (m *memory) firstReady() (uint64, bool) { return m.ready.next(anyPending, 0) }
 
-func (m *memory) lastReady() (uint64, bool) { return m.all.prev(anyReady, maxSeq) }
+func (m *memory) lastReady() (uint64, bool) { return m.ready.prev(anyPending, maxSeq) }
 
 func (m *memory) leasable(w *waybill) bool {
 	if w.head > m.watermark || w.is(waybillLeased|waybillVerifying) {
 		return false
 	}
-	if m.entries[w.head].flags&entryTried == 0 {
+	if m.get(w.head).flags&entryTried == 0 {
 		return true
 	}
 	return m.attempts[w.head].at.IsZero()
@@ -196,7 +180,7 @@ func (m *memory) hold(seq uint64, e entry, near uint64) {
 
 // shelve takes a pending event out of memory; it stays on disk.
 func (m *memory) shelve(seq uint64) {
-	h := m.entries[seq].waybill
+	h := m.get(seq).waybill
 	m.all.del(setHeld, seq)
 	m.holds(seq, -1)
 	m.edit(h, func(w *waybill) { m.unlink(w, seq) })
@@ -212,7 +196,7 @@ func (m *memory) remove(seq uint64) {
 	if seq > m.watermark {
 		m.unsynced--
 	}
-	if e := m.entries[seq]; e != nil {
+	if e := m.get(seq); e != nil {
 		m.holds(seq, -1)
 		m.edit(e.waybill, func(w *waybill) {
 			if m.leasedOf[e.waybill] == seq {
@@ -244,7 +228,7 @@ func (m *memory) rise(upTo uint64, waits map[uint64]bool) {
 		}
 	}
 	for seq, ok := m.all.nextIn(anyHeld, from, upTo); ok; seq, ok = m.all.nextIn(anyHeld, seq+1, upTo) {
-		m.edit(m.entries[seq].waybill, func(*waybill) {})
+		m.edit(m.get(seq).waybill, func(*waybill) {})
 	}
 	if m.shelved() > 0 {
 		m.woken = true
@@ -267,7 +251,7 @@ func (m *memory) fall(to uint64) {
 	m.unsynced += m.all.countIn(anyPending, to+1, old)
 	m.heldUnsynced += m.all.countIn(anyHeld, to+1, old)
 	for seq, ok := m.all.nextIn(anyHeld, to+1, old); ok; seq, ok = m.all.nextIn(anyHeld, seq+1, old) {
-		m.edit(m.entries[seq].waybill, func(*waybill) {})
+		m.edit(m.get(seq).waybill, func(*waybill) {})
 	}
 }
 
@@ -308,7 +292,7 @@ func (m *memory) state(seq uint64) event.State {
 func (m *memory) newer(h, seq uint64) (t event.Later) {
 	w := m.waybills[h]
 	for s := w.tail(); s > seq; s = m.prevOf(s) {
-		t.Add(m.entries[s].action)
+		t.Add(m.get(s).action)
 	}
 	return t
 }
@@ -318,7 +302,7 @@ func (m *memory) learn(seq uint64, fn func(a *attempt)) {
 	a := m.attempts[seq]
 	fn(&a)
 	m.attempts[seq] = a
-	if e := m.entries[seq]; e != nil {
+	if e := m.get(seq); e != nil {
 		e.flags |= entryTried
 	}
 }

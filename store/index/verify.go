@@ -52,7 +52,7 @@ func (v *verifier) counts() {
 
 func (v *verifier) held() {
 	for _, seq := range v.all.list(anyHeld, 0, maxSeq, -1) {
-		e := v.entries[seq]
+		e := v.get(seq)
 		if e == nil || v.all.has(setWaiting, seq) || v.all.has(setCooling, seq) || !v.all.has(setPending, seq) {
 			v.problem("%d is held, but has an entry: %t, waits: %t", seq, e != nil, v.all.has(setWaiting, seq))
 		} else if _, tried := v.attempts[seq]; tried != (e.flags&entryTried != 0) {
@@ -60,7 +60,7 @@ func (v *verifier) held() {
 		}
 	}
 	for seq := range v.leases {
-		if e := v.entries[seq]; e == nil || v.leasedOf[e.waybill] != seq {
+		if e := v.get(seq); e == nil || v.leasedOf[e.waybill] != seq {
 			v.problem("%d is leased, but not of its waybill", seq)
 		}
 	}
@@ -74,7 +74,7 @@ func (v *verifier) chains() {
 			continue
 		}
 		leased, ok := v.leasedOf[h]
-		if ok != w.is(waybillLeased) || ok && v.entries[leased].waybill != h {
+		if ok != w.is(waybillLeased) || ok && v.get(leased).waybill != h {
 			v.problem("waybill of %d is leased: %t, but %d is", w.head, w.is(waybillLeased), leased)
 		}
 		if w.is(waybillVerifying) {
@@ -93,7 +93,7 @@ func (v *verifier) chains() {
 func (v *verifier) chainOf(h uint64, w *waybill) (n int, whole bool) {
 	last := uint64(0)
 	for seq := w.head; seq != 0; seq = v.nextOf(seq) {
-		if e := v.entries[seq]; e == nil || e.waybill != h || seq <= last || v.prevOf(seq) != last {
+		if e := v.get(seq); e == nil || e.waybill != h || seq <= last || v.prevOf(seq) != last {
 			v.problem("the chain of a waybill is broken at %d", seq)
 			return n, false
 		}

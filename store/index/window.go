@@ -58,7 +58,7 @@ func (m *memory) shrink() {
 }
 
 func (m *memory) mayLeave(seq uint64) bool {
-	e := m.entries[seq]
+	e := m.get(seq)
 	if e.flags&entryTried != 0 {
 		return false
 	}
