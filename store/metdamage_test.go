@@ -2,8 +2,10 @@ package store
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"scanrelay/store/boltpage"
@@ -53,5 +55,34 @@ func TestDamageMetByALease(t *testing.T) {
 	o = open(t, dir, paged(clock, 16)) // it is mended, not rebuilt once more
 	if d := o.Counts().Damaged; strings.Count(d, "was damaged") != 1 {
 		t.Errorf("damaged: %q", d)
+	}
+}
+
+// Leases that meet damage at the same time each leave their note of it.
+func TestDamageMetByManyLeases(t *testing.T) {
+	dir, clock := fastDir(t), newTestClock()
+	o := open(t, dir, paged(clock, 16))
+	fillMany(t, o, 3000)
+	segments := o.journal.Segments()
+	if len(segments) < 3 {
+		t.Fatalf("%d segments", len(segments))
+	}
+	var wg sync.WaitGroup
+	for _, s := range segments {
+		wg.Go(func() {
+			if _, err := o.journal.MetDamage([]uint64{s.First}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	noted, err := os.ReadFile(filepath.Join(dir, "unreadable"))
+	for _, s := range segments {
+		if err != nil || s.Last >= s.First && !strings.Contains(string(noted), filepath.Base(s.Path)) {
+			t.Errorf("%s is not in %q: %v", s.Path, noted, err)
+		}
+	}
+	if what, err := o.journal.MetDamage([]uint64{segments[0].First}); what != "" || err != nil {
+		t.Errorf("a second time: %q, %v", what, err)
 	}
 }

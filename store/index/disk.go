@@ -172,7 +172,7 @@ func (x *Index) find(ids []scan.WaybillID, from, to uint64, k subset) ([]uint64,
 		return nil, nil
 	}
 	return x.disk.Find(ids, from, to, func(first, last uint64) (ok bool) {
-		x.locked(func(m *memory) { _, ok = m.all.nextIn(k, first, maxSeq) })
+		x.locked(func(m *memory) { _, ok = m.all.nextIn(k, first, last) })
 		return ok
 	})
 }

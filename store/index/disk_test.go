@@ -135,6 +135,19 @@ func TestPagedNewerWhileItMoves(t *testing.T) {
 	<-stopped
 }
 
+// Only where there is something of what is looked for the disk is read: that
+// something comes later is no reason.
+func TestFindLooksOnlyWhereSomethingIs(t *testing.T) {
+	d := fakeDisk{"A", "B", "A", "B"}
+	x := newIndex(d)
+	x.locked(func(m *memory) { m.shelve(3) })
+	for to, want := range []string{"[]", "[]", "[]", "[1 3]", "[1 3]"} {
+		if seqs, err := x.find([]scan.WaybillID{"A"}, 0, uint64(to), absent); err != nil || fmt.Sprint(seqs) != want {
+			t.Errorf("up to %d: %v %v, want %s", to, seqs, err, want)
+		}
+	}
+}
+
 // What waits for data wakes by its waybill, wherever it is.
 func TestWakeByWaybill(t *testing.T) {
 	d := fakeDisk{"A", "B", "A"}

@@ -59,6 +59,7 @@ type Journal struct {
 	background sync.WaitGroup // registers being written
 	stop       chan struct{}
 	stopOnce   sync.Once
+	meeting    sync.Mutex // held while the note of damage that was met is written
 
 	opening
 

@@ -73,6 +73,8 @@ func (j *Journal) readCleanMark() (err error) {
 // reads these completely, and rebuilds them of what can be read. It returns what
 // to say of it; "": nothing is new.
 func (j *Journal) MetDamage(seqs []uint64) (what string, err error) {
+	j.meeting.Lock()
+	defer j.meeting.Unlock()
 	known, err := j.unreadable()
 	if err != nil {
 		return "", err
