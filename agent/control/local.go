@@ -168,19 +168,16 @@ func (l *local) stream(w http.ResponseWriter, live bool, produce func(line func(
 	}
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
-	lines := 0
 	err := produce(func(v any) error {
-		if lines++; live || lines%256 == 0 {
-			extend()
-		}
+		extend()
 		err := encoder.Encode(v)
 		if live && err == nil {
 			err = control.Flush()
 		}
 		return err
 	})
+	extend() // for what is not sent yet
 	if err != nil {
-		extend()
 		_ = encoder.Encode(failure{err.Error()}) // if the reader is gone, nobody is left to tell
 	}
 }
