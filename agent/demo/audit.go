@@ -23,16 +23,11 @@ func newLedger() *ledger {
 	return &ledger{sent: map[key]bool{}, acked: map[key]bool{}, outcomes: map[store.ID][]store.State{}}
 }
 
-func (l *ledger) noteSent(k key) {
+// note marks a scan in one of the books: sent or acked.
+func (l *ledger) note(book map[key]bool, k key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.sent[k] = true
-}
-
-func (l *ledger) noteAcked(k key) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.acked[k] = true
+	book[k] = true
 }
 
 func (l *ledger) noteOutcome(r store.Record) {
@@ -54,7 +49,7 @@ func (l *ledger) counts() (sent, acked int) {
 func (l *ledger) audit(records []store.Record, pushes []fake.Push) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	a := auditor{stored: map[key]store.Record{}}
+	a := auditor{stored: map[key]store.Record{}, order: map[scan.WaybillID][]key{}}
 	for _, r := range records {
 		a.record(r, l.outcomes[r.ID])
 	}
@@ -113,9 +108,6 @@ func (a *auditor) record(r store.Record, told []store.State) {
 		a.complain("%s %s is a dead letter: %s", r.ID, k.waybill, r.Last.Reason)
 	}
 	if r.State == store.Pushed {
-		if a.order == nil {
-			a.order = map[scan.WaybillID][]key{}
-		}
 		a.order[r.Event.Waybill] = append(a.order[r.Event.Waybill], k)
 	}
 }

@@ -24,8 +24,8 @@ func books() (*ledger, []store.Record, []fake.Push) {
 		} else {
 			pushes = append(pushes, fake.Push{WaybillID: "YT1", Node: fake.Node{ActionType: 200001, ActionMsg: msg}})
 		}
-		l.noteSent(k)
-		l.noteAcked(k)
+		l.note(l.sent, k)
+		l.note(l.acked, k)
 		l.noteOutcome(r)
 		records = append(records, r)
 	}

@@ -47,7 +47,7 @@ const (
 	newTokens  = 7   // and new ones a tick
 	maxRows    = 8   // parcels shown with their whole path
 	maxCards   = 24  // messages on the phone
-	rowLinger  = 2500 * time.Millisecond
+	rowKept    = 2500 * time.Millisecond
 	maxSamples = 240
 )
 
@@ -243,7 +243,7 @@ func (b *board) touch(v *view) {
 		return
 	}
 	for i, old := range b.rows {
-		if !old.ended.IsZero() && b.now().Sub(old.ended) > rowLinger {
+		if !old.ended.IsZero() && b.now().Sub(old.ended) > rowKept {
 			b.rows[i] = v
 			b.fresh.rows = true
 			return

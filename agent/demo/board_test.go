@@ -63,7 +63,7 @@ func TestBoardNeverGoesBack(t *testing.T) {
 func TestCardsAreMasked(t *testing.T) {
 	b, parcels := newTestBoard()
 	b.message(fake.Push{WaybillID: parcels[0].waybill, Receiver: fake.Party{Name: "李四", Phone: "13800131234"}, Node: fake.Node{ActionMsg: "派件中,电话13800135678"}})
-	f := string(encodeFrame(b.full(time.Now(), linkView{})))
+	f := string(mustJSON(b.full(time.Now(), linkView{})))
 	if strings.Contains(f, "1380013") || strings.Contains(f, "李四") || !strings.Contains(f, "138******34") {
 		t.Error(f)
 	}

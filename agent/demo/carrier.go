@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"scanrelay/configs/wait"
@@ -38,16 +39,10 @@ const importBatch = 500
 
 // early sends the data of all parcels that are not late.
 func (c *carrier) early(ctx context.Context, parcels []*parcel) error {
-	var batch []*parcel
-	for i, p := range parcels {
-		if !p.late {
-			batch = append(batch, p)
-		}
-		if len(batch) == importBatch || i == len(parcels)-1 && len(batch) > 0 {
-			if err := c.post(ctx, batch); err != nil {
-				return err
-			}
-			batch = batch[:0]
+	punctual := slices.DeleteFunc(slices.Clone(parcels), func(p *parcel) bool { return p.late })
+	for batch := range slices.Chunk(punctual, importBatch) {
+		if err := c.post(ctx, batch); err != nil {
+			return err
 		}
 	}
 	return nil

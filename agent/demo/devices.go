@@ -98,7 +98,7 @@ func encodeHandheld(jobs []scanJob, now time.Time) []byte {
 func mustJSON(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
-		panic(fmt.Sprintf("encode scan: %v", err)) // only our own types are in it
+		panic(fmt.Sprintf("encode %T: %v", v, err)) // only our own types are in it
 	}
 	return b
 }

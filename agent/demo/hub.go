@@ -2,8 +2,6 @@ package demo
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"sync"
 	"time"
 
@@ -58,7 +56,7 @@ func (h *hub) goodbye() {
 	defer h.mu.Unlock()
 	f := h.board.full(h.start, h.link())
 	f.Bye, h.over = true, true
-	h.send(encodeFrame(f))
+	h.send(mustJSON(f))
 	for r := range h.readers {
 		close(r)
 	}
@@ -77,7 +75,7 @@ func (h *hub) beat(n int) {
 	if f.Samples = samples; f.empty() {
 		return
 	}
-	h.send(encodeFrame(f))
+	h.send(mustJSON(f))
 }
 
 // send gives a frame to every reader. One that cannot keep up is let go: its
@@ -101,7 +99,7 @@ func (h *hub) join() chan []byte {
 	defer h.mu.Unlock()
 	f := h.board.full(h.start, h.link())
 	f.Bye = h.over
-	r <- encodeFrame(f)
+	r <- mustJSON(f)
 	if h.over {
 		close(r)
 	} else {
@@ -122,12 +120,4 @@ func (h *hub) link() linkView {
 		return linkView{Up: true}
 	}
 	return linkView{Back: max(0, time.Until(back).Milliseconds())}
-}
-
-func encodeFrame(f frame) []byte {
-	b, err := json.Marshal(f)
-	if err != nil {
-		panic(fmt.Sprintf("encode frame: %v", err)) // only our own types are in it
-	}
-	return b
 }

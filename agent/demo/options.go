@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"log/slog"
@@ -37,15 +38,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Duration < 0 || o.Offline < 0 || o.Parcels < 0 {
 		return o, errors.New("run demo: duration, offline and parcels must not be negative")
 	}
-	if o.Parcels == 0 {
-		o.Parcels = defaultParcels
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	if o.Version == "" {
-		o.Version = "demo"
-	}
+	o.Parcels = cmp.Or(o.Parcels, defaultParcels)
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	o.Version = cmp.Or(o.Version, "demo")
 	return o, nil
 }
 

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"embed"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -21,7 +22,6 @@ func (h *hub) handler() (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /", http.FileServerFS(files))
 	mux.HandleFunc("GET /events", h.serveEvents)
-	mux.HandleFunc("GET /state", h.serveState)
 	mux.HandleFunc("POST /cut", h.serveCut)
 	return guard(mux), nil
 }
@@ -36,15 +36,6 @@ func guard(next http.Handler) http.Handler {
 		head.Set("Cache-Control", "no-store")
 		next.ServeHTTP(w, r)
 	})
-}
-
-// serveState is one full frame.
-func (h *hub) serveState(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	h.mu.Lock()
-	b := encodeFrame(h.board.full(h.start, h.link()))
-	h.mu.Unlock()
-	w.Write(b) // a reader that has gone is no concern of ours
 }
 
 // writeLimit is how long one frame may take to be written.
@@ -64,24 +55,14 @@ func (h *hub) serveEvents(w http.ResponseWriter, r *http.Request) {
 			if !ok {
 				return
 			}
-			if err := control.SetWriteDeadline(time.Now().Add(writeLimit)); err != nil {
+			if control.SetWriteDeadline(time.Now().Add(writeLimit)) != nil {
 				return
 			}
-			if !writeEvent(w, b) || control.Flush() != nil {
+			if _, err := fmt.Fprintf(w, "data: %s\n\n", b); err != nil || control.Flush() != nil {
 				return
 			}
 		}
 	}
-}
-
-// writeEvent writes one event and reports whether the reader is still there.
-func writeEvent(w http.ResponseWriter, b []byte) bool {
-	for _, part := range [][]byte{[]byte("data: "), b, []byte("\n\n")} {
-		if _, err := w.Write(part); err != nil {
-			return false
-		}
-	}
-	return true
 }
 
 // serveCut cuts the uplink; other sites' pages must not.

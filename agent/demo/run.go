@@ -52,12 +52,11 @@ func Run(ctx context.Context, o Options) (err error) {
 }
 
 func newDemo(o Options, dir string) *demo {
-	d := &demo{o: o, ledger: newLedger(), devices: makeDevices()}
-	d.gate = newGate()
-	d.parcels = makeParcels(o.Parcels, 1, time.Now().Unix())
-	d.board = newBoard(d.parcels, time.Now)
-	d.site = &site{o: o, dir: dir, log: o.Logger, parts: serve.NewGroup(), gate: d.gate}
-	return d
+	parcels, g := makeParcels(o.Parcels, 1, time.Now().Unix()), newGate()
+	return &demo{
+		o: o, ledger: newLedger(), devices: makeDevices(), gate: g, parcels: parcels, board: newBoard(parcels, time.Now),
+		site: &site{o: o, dir: dir, log: o.Logger, parts: serve.NewGroup(), gate: g},
+	}
 }
 
 // start starts the page and all roles but the scanners.
@@ -72,7 +71,7 @@ func (d *demo) start() error {
 		return serve.HTTP(ctx, d.o.Listen, page, d.o.Logger, 100*time.Millisecond)
 	})
 	parts.Start("gate", func(ctx context.Context) error { d.gate.run(ctx); return nil })
-	if err := d.site.start(d.hooks(), d.wechatOptions()); err != nil {
+	if err := d.site.start(d.hooks(), fake.Options{OnPush: d.board.message, OnLookup: d.board.lookedUp}); err != nil {
 		return err
 	}
 	for _, p := range d.parcels {
@@ -100,10 +99,6 @@ func (d *demo) hooks() agent.Hooks {
 			d.board.outcome(r)
 		},
 	}
-}
-
-func (d *demo) wechatOptions() fake.Options {
-	return fake.Options{OnPush: d.board.message, OnLookup: d.board.lookedUp}
 }
 
 // course is the demo's own course: waybill data, scanning, draining, result.
@@ -178,11 +173,11 @@ func ignoreStop(ctx context.Context, err error) error {
 // over.
 func (d *demo) scan(ctx context.Context) {
 	s := newShift(d.parcels, d.o.pace(), d.devices)
-	s.begun, s.handed = d.carrier.begun, func(j scanJob) { d.ledger.noteSent(j.key) }
+	s.begun, s.handed = d.carrier.begun, func(j scanJob) { d.ledger.note(d.ledger.sent, j.key) }
 	scanners := &fleet{devices: d.devices,
 		sent: func(j scanJob) { d.board.scanned(j.key) },
 		acked: func(j scanJob) {
-			d.ledger.noteAcked(j.key)
+			d.ledger.note(d.ledger.acked, j.key)
 			s.acked(j)
 		}}
 	d.site.parts.Start("scanners", func(ctx context.Context) error { return scanners.run(ctx, d.site.broker) })
