@@ -68,13 +68,6 @@ func (ps Problems) String() string {
 // sort puts the file's problems first, in the order of its lines.
 func (ps Problems) sort() {
 	slices.SortStableFunc(ps, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(b2i(a.Line == 0), b2i(b.Line == 0)), cmp.Compare(a.Line, b.Line), strings.Compare(a.Key, b.Key))
+		return cmp.Or(cmp.Compare(uint(a.Line-1), uint(b.Line-1)), strings.Compare(a.Key, b.Key)) // 0 comes last
 	})
-}
-
-func b2i(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }

@@ -103,14 +103,15 @@ func (l *local) trace(w http.ResponseWriter, r *http.Request) {
 
 func (l *local) retry(w http.ResponseWriter, r *http.Request) {
 	l.change(w, r, func(c change, ids []store.ID) (int, error) {
-		if c.All {
-			all, err := deadIDs(r.Context(), l.Outbox)
-			if err != nil || len(all) == 0 {
-				return 0, err
-			}
-			ids = all
+		if !c.All {
+			return l.Outbox.Requeue(r.Context(), ids...)
 		}
-		return l.Outbox.Requeue(r.Context(), ids...)
+		var all []store.ID
+		err := scanDead(r.Context(), l.Outbox, func(rec *store.Record) error { all = append(all, rec.ID); return nil })
+		if err != nil || len(all) == 0 {
+			return 0, err
+		}
+		return l.Outbox.Requeue(r.Context(), all...)
 	})
 }
 

@@ -34,15 +34,11 @@ var ErrUnknownWaybill = errors.New("no event of this waybill is stored here")
 const maxNodes = 10000
 
 // states lists the words that `events --state` takes.
-func states() []string {
-	return append([]string{"unsynced", "awaiting_waybill", "to_push"}, append(outcomeNames(), StateRejected)...)
-}
-
-func outcomeNames() (names []string) {
-	for _, s := range store.Outcomes() {
+func states() (names []string) {
+	for _, s := range append([]store.State{store.Unsynced, store.AwaitingWaybill, store.ToPush}, store.Outcomes()...) {
 		names = append(names, s.String())
 	}
-	return names
+	return append(names, StateRejected)
 }
 
 // CheckState says which states there are when name is none; "" is every state.
@@ -65,20 +61,14 @@ func events(ctx context.Context, r Reader, state string, reveal bool, fn func(an
 	return r.Scan(ctx, f, func(rec store.Record) error { return fn(eventOf(&rec, reveal)) })
 }
 
-// deadLetters calls fn for each dead letter.
-func deadLetters(ctx context.Context, r Reader, reveal bool, fn func(any) error) error {
+// scanDead calls fn for each dead letter.
+func scanDead(ctx context.Context, r Reader, fn func(*store.Record) error) error {
 	dead := store.Dead
-	return r.Scan(ctx, store.Filter{State: &dead}, func(rec store.Record) error { return fn(NodeOf(&rec, reveal)) })
+	return r.Scan(ctx, store.Filter{State: &dead}, func(rec store.Record) error { return fn(&rec) })
 }
 
-// deadIDs returns the ids of all dead letters.
-func deadIDs(ctx context.Context, r Reader) (ids []store.ID, err error) {
-	dead := store.Dead
-	err = r.Scan(ctx, store.Filter{State: &dead}, func(rec store.Record) error {
-		ids = append(ids, rec.ID)
-		return nil
-	})
-	return ids, err
+func deadLetters(ctx context.Context, r Reader, reveal bool, fn func(any) error) error {
+	return scanDead(ctx, r, func(rec *store.Record) error { return fn(NodeOf(rec, reveal)) })
 }
 
 // trace collects a waybill's nodes; ErrUnknownWaybill if there are none.
