@@ -293,6 +293,34 @@ func TestBrokerKeepsQoS0OfTheGone(t *testing.T) {
 	intaketest.Eventually(t, "stored", func() bool { return slices.Equal(j.Waybills(), []string{"YT00000001"}) })
 }
 
+// gone is a connection that nobody listens at any more.
+type gone struct{}
+
+func (gone) acknowledge([]uint16) error { return errGone }
+func (gone) hangUp(error)               {}
+
+// A device that publishes and goes, without a look at the acknowledgement, has
+// published.
+func TestBrokerTakesWhatTheGoneHavePublished(t *testing.T) {
+	j := intaketest.NewOutbox(t, 0)
+	b, err := New(Config{}, intake.New(intaketest.Mapper(t, mapping.Config{}), j, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := newQueue(b, gone{})
+	for qos := range byte(2) {
+		m := intake.Message{Topic: "scans/g", Payload: []byte(intaketest.Payload(fmt.Sprintf("YT0000000%d", qos)))}
+		if err := q.push(&entry{topic: m.Topic, id: uint16(qos), qos: qos, batch: b.pipe.Take(m), cost: 1}, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q.close()
+	q.run()
+	if got := j.Waybills(); !slices.Equal(got, []string{"YT00000000", "YT00000001"}) || b.space.waiting() != 0 {
+		t.Errorf("stored %v, %d still wait", got, b.space.waiting())
+	}
+}
+
 // What a failed commit did not take is tried again and acknowledged in its
 // place; if it fails on and on the connection is closed.
 func TestBrokerFailedCommit(t *testing.T) {

@@ -66,12 +66,12 @@ func (q *queue) acknowledged() {
 	q.acking = false
 }
 
-// next returns the first entry that waits; nil if none does. Of a connection
-// that is gone only QoS 0 is kept: a device sends the rest again.
+// next returns the first entry that waits; nil if none does. Without room only
+// QoS 0 of a connection that is gone is kept: a device sends the rest again.
 func (q *queue) next() *entry {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed {
+	if q.closed && !q.since.IsZero() {
 		q.drop(func(e *entry) bool { return e.qos > 0 || q.b.stopping.Load() })
 	}
 	if q.waiting == 0 {
