@@ -3,11 +3,10 @@
 // quota. It owns the wire types, the HTTP transport, the typed Error and the
 // table of error codes, and it keeps secrets out of everything that is printed.
 //
-// Besides the standard library it uses configs/secret and configs/wait only. It
-// must never: decide
-// what happens to an event (that is uplink's), retry a call, keep a token, or
-// log waybill data. The protocol is written down in README.md. The callback,
-// where WeChat calls us, is package wechat/callback.
+// Besides the standard library it uses configs/secret and configs/wait only, and
+// must never: decide what happens to an event (that is uplink's), retry a call,
+// keep a token, or log waybill data. The protocol is written down in README.md.
+// The callback, where WeChat calls us, is package wechat/callback.
 //
 // # A call
 //

@@ -103,9 +103,9 @@ func (l *limiter) reserve(now time.Time) *rate.Reservation {
 	return l.places.ReserveN(now, 1)
 }
 
-// after is how long a call waits that may not be made before a moment. The window
-// shows when pathnotify opens; what waits for userquery alone, or for its place in
-// a very low rate, must come back by itself.
+// after is how long a call waits that may not be made before a moment. Window
+// shows when pathnotify may be called; what waits for userquery alone, or for its
+// place in a very low rate, must come back by itself.
 func (l *limiter) after(until time.Time, slow bool) time.Duration {
 	if slow || l.api == wechat.APIUserQuery {
 		return max(0, time.Until(until)) + wait.UpTo(time.Second)

@@ -124,7 +124,7 @@ type Permit struct {
 func (p *Permit) Token() secret.Text { return p.token.value }
 
 // Enter waits until a call of api may be made. Without a permit calls are held,
-// or ctx ended: try again after that time or, if it is 0, once the window is open.
+// or ctx ended: try again after that time or, if it is 0, once Window allows any.
 func (v *Valve) Enter(ctx context.Context, api string) (_ *Permit, after time.Duration) {
 	if v.awaitToken(ctx) == nil {
 		return nil, 0
