@@ -72,7 +72,7 @@ func TestCardsAreMasked(t *testing.T) {
 // A reader that does not read is let go; the others go on.
 func TestSlowReaderIsLetGo(t *testing.T) {
 	b, parcels := newTestBoard()
-	h := newHub(b, newGate(), func() control.Status { return control.Status{} })
+	h := newHub(b, newCable(), func() control.Status { return control.Status{} })
 	slow, quick := h.join(), h.join()
 	for i := range 100 {
 		b.scanned(parcels[i%20].stops[i/20%5].key)
@@ -99,9 +99,9 @@ func TestSlowReaderIsLetGo(t *testing.T) {
 	}
 }
 
-func TestGate(t *testing.T) {
+func TestCable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate()
+		g := newCable()
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		go g.run(ctx)
@@ -129,7 +129,7 @@ func TestGate(t *testing.T) {
 // Another site's page must not be able to cut the uplink.
 func TestOnlyOwnPageCuts(t *testing.T) {
 	b, _ := newTestBoard()
-	g := newGate()
+	g := newCable()
 	h := newHub(b, g, func() control.Status { return control.Status{} })
 	page, err := h.handler()
 	if err != nil {

@@ -5,7 +5,7 @@
 //
 //	scanners ──MQTT──► agent ──uplink──► centre ◄──reverse lookup── fake WeChat
 //	(devices.go)         └──────uplink──────────────pathnotify──────────►┘
-//	                            (cut by gate.go)
+//	                            (cut by cable.go)
 //
 // The roles are the real ones, wired together as their commands do it; only
 // WeChat, the scanners and the carrier's own system are played. What is shown

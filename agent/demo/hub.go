@@ -20,7 +20,7 @@ const (
 // hub sends frames to all open pages.
 type hub struct {
 	board  *board
-	gate   *gate
+	cable  *cable
 	start  time.Time
 	status func() control.Status // the agent's own view
 	cut    time.Duration         // how long the page's button cuts the uplink
@@ -30,8 +30,8 @@ type hub struct {
 	over    bool
 }
 
-func newHub(b *board, g *gate, status func() control.Status) *hub {
-	return &hub{board: b, gate: g, start: b.now(), status: status, cut: buttonCut, readers: map[chan []byte]bool{}}
+func newHub(b *board, c *cable, status func() control.Status) *hub {
+	return &hub{board: b, cable: c, start: b.now(), status: status, cut: buttonCut, readers: map[chan []byte]bool{}}
 }
 
 // run sends frames until ctx ends.
@@ -115,7 +115,7 @@ func (h *hub) leave(r chan []byte) {
 }
 
 func (h *hub) link() linkView {
-	up, back := h.gate.state()
+	up, back := h.cable.state()
 	if up {
 		return linkView{Up: true}
 	}

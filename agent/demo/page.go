@@ -71,6 +71,6 @@ func (h *hub) serveCut(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "only the demo's own page may cut the uplink", http.StatusForbidden)
 		return
 	}
-	h.gate.Cut(h.cut)
+	h.cable.Cut(h.cut)
 	w.WriteHeader(http.StatusNoContent)
 }

@@ -121,7 +121,7 @@ func checkMasked(b *tab) {
 // A browser that prefers Chinese gets Chinese at once.
 func TestPageSpeaksTheBrowsersLanguage(t *testing.T) {
 	b := openTab(t)
-	h := newHub(newBoard(makeParcels(5, 1, time.Now().Unix()), time.Now), newGate(), func() (s control.Status) { return })
+	h := newHub(newBoard(makeParcels(5, 1, time.Now().Unix()), time.Now), newCable(), func() (s control.Status) { return })
 	page, err := h.handler()
 	if err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ type demo struct {
 	o       Options
 	site    *site
 	board   *board
-	gate    *gate
+	cable   *cable
 	ledger  *ledger
 	parcels []*parcel
 	devices map[string]*device
@@ -52,16 +52,16 @@ func Run(ctx context.Context, o Options) (err error) {
 }
 
 func newDemo(o Options, dir string) *demo {
-	parcels, g := makeParcels(o.Parcels, 1, time.Now().Unix()), newGate()
+	parcels, c := makeParcels(o.Parcels, 1, time.Now().Unix()), newCable()
 	return &demo{
-		o: o, ledger: newLedger(), devices: makeDevices(), gate: g, parcels: parcels, board: newBoard(parcels, time.Now),
-		site: &site{o: o, dir: dir, log: o.Logger, parts: serve.NewGroup(), gate: g},
+		o: o, ledger: newLedger(), devices: makeDevices(), cable: c, parcels: parcels, board: newBoard(parcels, time.Now),
+		site: &site{o: o, dir: dir, log: o.Logger, parts: serve.NewGroup(), cable: c},
 	}
 }
 
 // start starts the page and all roles but the scanners.
 func (d *demo) start() error {
-	h := newHub(d.board, d.gate, d.status)
+	h := newHub(d.board, d.cable, d.status)
 	page, err := h.handler()
 	if err != nil {
 		return errors.Join(err, d.o.Listen.Close())
@@ -70,7 +70,7 @@ func (d *demo) start() error {
 	parts.Start("page", func(ctx context.Context) error {
 		return serve.HTTP(ctx, d.o.Listen, page, d.o.Logger, 100*time.Millisecond)
 	})
-	parts.Start("gate", func(ctx context.Context) error { d.gate.run(ctx); return nil })
+	parts.Start("cable", func(ctx context.Context) error { d.cable.run(ctx); return nil })
 	if err := d.site.start(d.hooks(), fake.Options{OnPush: d.board.message, OnLookup: d.board.lookedUp}); err != nil {
 		return err
 	}
@@ -188,7 +188,7 @@ func (d *demo) scan(ctx context.Context) {
 		ctx = limited
 	}
 	if d.o.Offline > 0 {
-		cut := time.AfterFunc(d.o.cutAt(), func() { d.gate.Cut(d.o.Offline) })
+		cut := time.AfterFunc(d.o.cutAt(), func() { d.cable.Cut(d.o.Offline) })
 		defer cut.Stop()
 	}
 	s.run(ctx)

@@ -32,10 +32,10 @@ type site struct {
 	dir        string
 	log        *slog.Logger
 	parts      *serve.Group
-	gate       *gate
+	cable      *cable
 	wechat     *fake.Server
 	agent      *agent.Agent
-	centralURL string // not through the gate
+	centralURL string // not through the cable
 	wechatURL  string // the same
 	broker     string
 	adminToken string
@@ -60,7 +60,7 @@ func (s *site) serve(name string, h http.Handler) (string, error) {
 // start starts the fake WeChat, the centre and the agent, in this order.
 func (s *site) start(hooks agent.Hooks, wechatHooks fake.Options) error {
 	s.adminToken, s.depotToken = rand.Text(), rand.Text()
-	direct, viaGate, err := s.startWeChat(wechatHooks)
+	direct, viaCable, err := s.startWeChat(wechatHooks)
 	if err != nil {
 		return err
 	}
@@ -70,12 +70,12 @@ func (s *site) start(hooks agent.Hooks, wechatHooks fake.Options) error {
 		return err
 	}
 	s.wechat.SetCallback(s.centralURL + "/wechat/callback")
-	return s.startAgent(hooks, depotCentral, viaGate)
+	return s.startAgent(hooks, depotCentral, viaCable)
 }
 
 // startWeChat returns the fake WeChat's URL for the centre and the one for the
 // depot.
-func (s *site) startWeChat(o fake.Options) (direct, viaGate string, err error) {
+func (s *site) startWeChat(o fake.Options) (direct, viaCable string, err error) {
 	o.Script = s.o.Faults
 	if d := s.o.wechatDelay(); d > 0 {
 		o.Script.Faults = append(o.Script.Faults[:len(o.Script.Faults):len(o.Script.Faults)], fake.Fault{API: "*", Delay: d})
@@ -91,12 +91,12 @@ func (s *site) startWeChat(o fake.Options) (direct, viaGate string, err error) {
 	if direct, err = s.serve("fake wechat for the centre", s.wechat); err != nil {
 		return "", "", err
 	}
-	viaGate, err = s.serve("fake wechat for the depot", s.gate.wrap(s.wechat))
-	return direct, viaGate, err
+	viaCable, err = s.serve("fake wechat for the depot", s.cable.wrap(s.wechat))
+	return direct, viaCable, err
 }
 
 // startCentral returns the centre's URL for the depot.
-func (s *site) startCentral(wechatURL string) (viaGate string, err error) {
+func (s *site) startCentral(wechatURL string) (viaCable string, err error) {
 	snap, err := bolt.Open(filepath.Join(s.dir, "central"), bolt.Options{Logger: s.log})
 	if err != nil {
 		return "", err
@@ -127,7 +127,7 @@ func (s *site) startCentral(wechatURL string) (viaGate string, err error) {
 	if s.centralURL, err = s.serve("centre", c.Handler()); err != nil {
 		return "", err
 	}
-	return s.serve("centre for the depot", s.gate.wrap(c.Handler()))
+	return s.serve("centre for the depot", s.cable.wrap(c.Handler()))
 }
 
 func (s *site) startAgent(hooks agent.Hooks, centralURL, wechatURL string) error {
