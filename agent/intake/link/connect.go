@@ -19,7 +19,7 @@ import (
 
 // Config is how brokers are reached and who we are there.
 type Config struct {
-	Brokers  []string // tcp, ssl, ws or wss URLs, in the order in which they are tried
+	Brokers  []string // tcp, ssl, ws or wss URLs with a port, in the order in which they are tried
 	ClientID string
 	Username string
 	Password secret.Text

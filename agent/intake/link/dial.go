@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 	"scanrelay/configs/tlsfile"
 )
 
-// Check says what is wrong with a broker's URL.
+// Check says what is wrong with a broker's URL, which has a port.
 func Check(broker string) error {
 	_, err := parse(broker)
 	return err
@@ -26,28 +27,10 @@ func parse(broker string) (*url.URL, error) {
 	if err != nil || u.Host == "" {
 		return nil, fmt.Errorf("%q is no broker URL: want tcp://host:1883, ssl://host:8883, ws:// or wss://", Redacted(broker))
 	}
-	how := transport(u.Scheme)
-	if how == "" {
+	if !slices.Contains([]string{"tcp", "ssl", "ws", "wss"}, u.Scheme) {
 		return nil, fmt.Errorf("broker %s: scheme %q is none of tcp, ssl, ws, wss", Redacted(broker), u.Scheme)
 	}
-	if port := map[string]string{"tcp": "1883", "tls": "8883"}[how]; port != "" && u.Port() == "" {
-		u.Host = net.JoinHostPort(u.Hostname(), port)
-	}
 	return u, nil
-}
-
-// transport tells how a scheme is dialled: tcp, tls, ws or nothing known.
-func transport(scheme string) string {
-	switch scheme {
-	case "tcp", "mqtt":
-		return "tcp"
-	case "ssl", "tls", "mqtts", "tcps":
-		return "tls"
-	case "ws", "wss":
-		return "ws"
-	default:
-		return ""
-	}
 }
 
 // Redacted is a broker's URL without a password.
@@ -67,7 +50,7 @@ func dial(ctx context.Context, files tlsfile.Client, u *url.URL) (net.Conn, erro
 	if err != nil {
 		return nil, err
 	}
-	if transport(u.Scheme) == "ws" {
+	if u.Scheme == "ws" || u.Scheme == "wss" {
 		plain := *u
 		plain.User = nil
 		return mqtt.NewWebsocket(plain.String(), conf, connectTimeout, nil, nil)
@@ -77,7 +60,7 @@ func dial(ctx context.Context, files tlsfile.Client, u *url.URL) (net.Conn, erro
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 4},
 	}
 	conn, err := d.DialContext(ctx, "tcp", u.Host)
-	if err != nil || transport(u.Scheme) == "tcp" {
+	if err != nil || u.Scheme == "tcp" {
 		return conn, err
 	}
 	if conf.ServerName == "" {
