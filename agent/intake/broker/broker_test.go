@@ -307,17 +307,32 @@ func TestBrokerTakesWhatTheGoneHavePublished(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q := newQueue(b, gone{})
-	for qos := range byte(2) {
-		m := intake.Message{Topic: "scans/g", Payload: []byte(intaketest.Payload(fmt.Sprintf("YT0000000%d", qos)))}
-		if err := q.push(&entry{topic: m.Topic, id: uint16(qos), qos: qos, batch: b.pipe.Take(m), cost: 1}, false); err != nil {
-			t.Fatal(err)
+	publish := func(list ...string) *queue {
+		q := newQueue(b, gone{})
+		for i, waybill := range list {
+			m := intake.Message{Topic: "scans/g", Payload: []byte(intaketest.Payload(waybill))}
+			if err := q.push(&entry{topic: m.Topic, id: uint16(i), qos: byte(i % 2), batch: b.pipe.Take(m), cost: 1}, false); err != nil {
+				t.Fatal(err)
+			}
 		}
+		q.close()
+		return q
 	}
-	q.close()
-	q.run()
+	publish("YT00000000", "YT00000001").run()
 	if got := j.Waybills(); !slices.Equal(got, []string{"YT00000000", "YT00000001"}) || b.space.waiting() != 0 {
 		t.Errorf("stored %v, %d still wait", got, b.space.waiting())
+	}
+	j.SetFull(true)
+	q, ended := publish("YT00000002", "YT00000003"), make(chan struct{})
+	go func() {
+		defer close(ended)
+		q.run()
+	}()
+	intaketest.Eventually(t, "without room only QoS 0 waits", func() bool { return b.space.waiting() == 1 })
+	j.SetFull(false)
+	<-ended
+	if got := j.Waybills(); len(got) != 3 || got[2] != "YT00000002" {
+		t.Errorf("stored %v", got)
 	}
 }
 

@@ -137,6 +137,7 @@ func (q *queue) hold(e *entry) {
 	if q.since.IsZero() {
 		q.since = time.Now()
 	}
+	wait.Signal(q.wake) // of a connection that is gone it may be dropped
 }
 
 // committed is the outbox's callback: it must not block.
