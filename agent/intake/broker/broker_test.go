@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
@@ -298,6 +299,34 @@ type gone struct{}
 
 func (gone) acknowledge([]uint16) error { return errGone }
 func (gone) hangUp(error)               {}
+
+// What is held goes on as soon as there is room, so that a fast device does not
+// run into a bound meanwhile.
+func TestBrokerGoesOnWhenThereIsRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := intaketest.NewOutbox(t, 0)
+		b, err := New(Config{}, intake.New(intaketest.Mapper(t, mapping.Config{}), j, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := newQueue(b, gone{})
+		defer q.close()
+		go q.run()
+		j.SetFull(true)
+		for i := range 3 {
+			m := intake.Message{Topic: "scans/g", Payload: []byte(intaketest.Payload(fmt.Sprintf("YT0000000%d", i)))}
+			if err := q.push(&entry{topic: m.Topic, batch: b.pipe.Take(m)}, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		j.SetFull(false)
+		synctest.Wait() // no time passes
+		if n := len(j.Waybills()); n != 3 {
+			t.Errorf("%d of 3 stored", n)
+		}
+	})
+}
 
 // A device that publishes and goes, without a look at the acknowledgement, has
 // published.

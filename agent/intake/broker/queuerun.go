@@ -117,7 +117,9 @@ func (q *queue) submit(e *entry) bool {
 	if err != nil {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		q.hold(e)
+		if q.hold(e); q.b.pipe.Full() {
+			q.pause = time.Now() // room ends it
+		}
 	}
 	return err == nil
 }

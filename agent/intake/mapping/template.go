@@ -15,11 +15,12 @@ import (
 // template is a station's action_msg. It has the syntax of package
 // text/template, read by that package's own parser, and evaluates what a message
 // needs of it: the fields below, constants, variables, comments, trimming, if,
-// else, else if, with, parentheses, pipes and the functions of templateFuncs. What is left out (range, define, template, block,
-// index, slice, len, call, html, js, urlquery, println and other methods) is an
-// error when the configuration is read, never a wrong message. Executing
-// text/template itself would make the linker keep every exported method of the
-// whole program, two megabytes of a gateway's binary.
+// else, else if, with, parentheses, pipes and the functions of templateFuncs.
+// What is left out (range, define, template, block, index, slice, len, call,
+// html, js, urlquery, println and other methods) is an error when the
+// configuration is read, never a wrong message. Executing text/template itself
+// would make the linker keep every exported method of the whole program, two
+// megabytes of a gateway's binary.
 type template struct{ root *parse.ListNode }
 
 // templateFuncs are the functions that a template may call.
