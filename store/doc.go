@@ -8,8 +8,8 @@
 // Events come by [Outbox.Append] or Submit, which return once they are on disk.
 // The sync relay takes them from Unsynced and says with Synced what the centre
 // has. The push relay leases them, and gives each lease back by Settle, which
-// ends events, by Release or by Park. Dead letters wait for people: Requeue,
-// Discard. Who has no agent running reads the folder with [OpenReadOnly],
+// ends events, by Release or by Park. Dead letters wait for people:
+// [Commands]. Who has no agent running reads the folder with [OpenReadOnly],
 // [OpenDamaged] and [Check].
 //
 // What may run concurrently: everything. What is durable: whatever took a

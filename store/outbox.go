@@ -10,9 +10,11 @@ import (
 
 // Outbox keeps every scan event until it is finished, and for a while after.
 // All its methods may be called from any goroutine. Beside its own it has those
-// of a view: what people ask.
+// of its parts.
 type Outbox struct {
-	view
+	View
+	Commands
+	Waiters
 	committer
 	dir     string
 	lock    *durable.Lock
@@ -22,6 +24,7 @@ type Outbox struct {
 
 func newOutbox(dir string, opts Options, lock *durable.Lock) *Outbox {
 	o := &Outbox{dir: dir, lock: lock, arrived: make(chan struct{}, 1)}
+	o.Commands, o.Waiters = Commands{o}, Waiters{o}
 	o.committer.init(o, opts)
 	return o
 }
@@ -91,7 +94,7 @@ func (o *Outbox) Close(ctx context.Context) error {
 // Counts returns the outbox at this moment.
 func (o *Outbox) Counts() Counts {
 	o.mu.Lock() // what one commit changes appears at once
-	c := o.view.counts()
+	c := o.View.counts()
 	o.mu.Unlock()
 	c.Full = !o.room.open()
 	return o.measure(c)

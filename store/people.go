@@ -8,20 +8,24 @@ import (
 	"scanrelay/store/event"
 )
 
+// Commands are for people: what is to become of dead letters, and of what is in
+// quarantine.
+type Commands struct{ o *Outbox }
+
 // Requeue puts dead letters back to be pushed, with no attempts made and their
 // age counted from now, and returns how many. Ids that are none (ErrUnknownID)
 // or no dead letters (ErrNotDead) are named in the error; the others are put
 // back all the same.
-func (o *Outbox) Requeue(ctx context.Context, ids ...ID) (int, error) {
-	seqs, wrong := o.claimDead(ids)
+func (c Commands) Requeue(ctx context.Context, ids ...ID) (int, error) {
+	seqs, wrong := c.claimDead(ids)
 	if len(seqs) == 0 {
 		return 0, wrong
 	}
-	op, err := o.requeue(seqs)
+	op, err := c.requeue(seqs)
 	if err != nil {
-		o.index.UnclaimDead(seqs)
+		c.o.index.UnclaimDead(seqs)
 	} else {
-		err = o.change(ctx, op)
+		err = c.o.change(ctx, op)
 	}
 	if err != nil {
 		return 0, errors.Join(fmt.Errorf("requeue: %w", err), wrong)
@@ -31,25 +35,25 @@ func (o *Outbox) Requeue(ctx context.Context, ids ...ID) (int, error) {
 
 // requeue makes the change that puts claimed dead letters back. One that cannot
 // be read stays one.
-func (o *Outbox) requeue(seqs []uint64) (*changeOp, error) {
-	records, bad, err := o.journal.Records(seqs)
+func (c Commands) requeue(seqs []uint64) (*changeOp, error) {
+	records, bad, err := c.o.journal.Records(seqs)
 	if err != nil {
 		return nil, err
 	}
-	o.index.UnclaimDead(bad)
-	later, err := o.journal.Later(records)
+	c.o.index.UnclaimDead(bad)
+	later, err := c.o.journal.Later(records)
 	if err != nil {
 		return nil, err
 	}
-	now := o.opts.Now()
-	op := &changeOp{revert: func() { o.index.UnclaimDead(seqs) }}
+	now := c.o.opts.Now()
+	op := &changeOp{revert: func() { c.o.index.UnclaimDead(seqs) }}
 	for i := range records {
 		op.notes = append(op.notes, event.Note{Kind: event.NoteRequeue, Seq: records[i].ID.Seq, At: now})
 	}
 	op.then = func() {
 		for i := range records {
 			seq := records[i].ID.Seq
-			o.index.Requeue(seq, &records[i].Event, now, later[seq])
+			c.o.index.Requeue(seq, &records[i].Event, now, later[seq])
 		}
 	}
 	return op, nil
@@ -57,8 +61,8 @@ func (o *Outbox) requeue(seqs []uint64) (*changeOp, error) {
 
 // Discard ends dead letters for good, with a reason that is kept, and returns
 // how many. Ids that are none or no dead letters are named in the error.
-func (o *Outbox) Discard(ctx context.Context, reason string, ids ...ID) (int, error) {
-	seqs, wrong := o.claimDead(ids)
+func (c Commands) Discard(ctx context.Context, reason string, ids ...ID) (int, error) {
+	seqs, wrong := c.claimDead(ids)
 	if len(seqs) == 0 {
 		return 0, wrong
 	}
@@ -66,9 +70,9 @@ func (o *Outbox) Discard(ctx context.Context, reason string, ids ...ID) (int, er
 	for i, seq := range seqs {
 		ended[i] = Settlement{Seq: seq, Outcome: Discarded, Last: Reply{Reason: reason}}
 	}
-	op := o.endings(ended)
-	op.revert = func() { o.index.UnclaimDead(seqs) }
-	if err := o.change(ctx, op); err != nil {
+	op := c.o.endings(ended)
+	op.revert = func() { c.o.index.UnclaimDead(seqs) }
+	if err := c.o.change(ctx, op); err != nil {
 		return 0, errors.Join(fmt.Errorf("discard: %w", err), wrong)
 	}
 	return len(seqs), wrong
@@ -76,12 +80,12 @@ func (o *Outbox) Discard(ctx context.Context, reason string, ids ...ID) (int, er
 
 // claimDead takes dead letters for one change, so that no two changes work on
 // the same.
-func (o *Outbox) claimDead(ids []ID) (seqs []uint64, wrong error) {
+func (c Commands) claimDead(ids []ID) (seqs []uint64, wrong error) {
 	for _, id := range ids {
 		switch {
-		case !o.journal.Holds(id):
+		case !c.o.journal.Holds(id):
 			wrong = errors.Join(wrong, fmt.Errorf("%s: %w", id, ErrUnknownID))
-		case !o.index.ClaimDead(id.Seq):
+		case !c.o.index.ClaimDead(id.Seq):
 			wrong = errors.Join(wrong, fmt.Errorf("%s: %w", id, ErrNotDead))
 		default:
 			seqs = append(seqs, id.Seq)

@@ -16,7 +16,7 @@ import (
 
 // Reader reads an outbox that no agent holds. It changes nothing.
 type Reader struct {
-	view
+	View
 	lock    *durable.Lock
 	scratch string   // folder of mended copies; "": none were needed
 	damage  []string // what could not be read

@@ -15,19 +15,19 @@ type (
 )
 
 // Replay has what is in quarantine understood anew; see quarantine.Replay.
-func (o *Outbox) Replay(ctx context.Context, understand func(Quarantined) (scan.Batch, bool)) (Replayed, error) {
-	return o.quarantine.Replay(ctx, understand, o.storeReplayed)
+func (c Commands) Replay(ctx context.Context, understand func(Quarantined) (scan.Batch, bool)) (Replayed, error) {
+	return c.o.quarantine.Replay(ctx, understand, c.storeReplayed)
 }
 
 // storeReplayed stores the events and then moves the entries, both in the
 // committer.
-func (o *Outbox) storeReplayed(b scan.Batch, moves []quarantine.Move) (stored scan.Stored, err error) {
+func (c Commands) storeReplayed(b scan.Batch, moves []quarantine.Move) (stored scan.Stored, err error) {
 	done := make(chan error, 1)
-	err = o.Submit(b, func(s scan.Stored, err error) {
+	err = c.o.Submit(b, func(s scan.Stored, err error) {
 		stored = s
 		if err == nil {
-			if err = o.quarantine.Move(moves); err != nil && !boltpage.Retryable(err) {
-				o.fail(err)
+			if err = c.o.quarantine.Move(moves); err != nil && !boltpage.Retryable(err) {
+				c.o.fail(err)
 			}
 		}
 		done <- err

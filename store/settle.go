@@ -137,30 +137,6 @@ func (o *Outbox) Park(records ...Record) error {
 	return notLeased("park", missing)
 }
 
-// Waiting returns up to max events that wait for waybill data, in sequence order
-// after the number given, with where they stand; none: there are no more.
-func (o *Outbox) Waiting(max int, after uint64) ([]Record, error) {
-	for {
-		seqs := o.index.Waiting(max, after)
-		records, bad, err := o.journal.Records(seqs)
-		if err != nil {
-			return nil, fmt.Errorf("list waiting events: %w", err)
-		}
-		o.WakeEvents(bad...) // a lease finds that they cannot be read, and ends them
-		if len(records) > 0 || len(seqs) == 0 {
-			return records, nil
-		}
-		after = seqs[len(seqs)-1]
-	}
-}
-
-// Wake gives the events of waybills that waited for data to the push relay.
-func (o *Outbox) Wake(ids ...scan.WaybillID) error { return o.index.Wake(ids...) }
-
-// WakeEvents gives those of the events that wait for data to the push relay,
-// whatever else of their waybill waits.
-func (o *Outbox) WakeEvents(seqs ...uint64) { o.index.WakeEvents(seqs...) }
-
 // Newer returns the newest action_time among the events of the waybill that
 // this depot stored after seq: the pending ones, and for a dead letter that was
 // put back also those that were finished by then.

@@ -270,6 +270,15 @@ func newest(o *Outbox) journal.Segment {
 
 // What the committer does by itself now and then; it has nothing to do meanwhile.
 
+// DeadIDs returns the ids of the dead letters, rising.
+func (v *View) DeadIDs() (ids []ID) {
+	st := v.journal.State()
+	for _, seq := range v.index.Dead() {
+		ids = append(ids, ID{Epoch: st.EpochOf(seq), Seq: seq})
+	}
+	return ids
+}
+
 func (o *Outbox) roll(intake bool) error { return o.journal.MakeRoom(1<<30, intake) }
 
 func (o *Outbox) dropOldest(force bool) error { return o.journal.DropOldest(force) }

@@ -12,8 +12,8 @@ import (
 	"scanrelay/store/quarantine"
 )
 
-// view is what people ask of an outbox, open or not.
-type view struct {
+// View is what people ask of an outbox, open or not.
+type View struct {
 	journal    *journal.Journal
 	index      *index.Index
 	quarantine *quarantine.Quarantine
@@ -36,7 +36,7 @@ const scanChunk = 500
 // of long ago that were carried along. It is for people: it may read the whole
 // store, and what changes meanwhile may be seen before or after. It ends with
 // fn's or ctx's error.
-func (v *view) Scan(ctx context.Context, f Filter, fn func(Record) error) (err error) {
+func (v *View) Scan(ctx context.Context, f Filter, fn func(Record) error) (err error) {
 	emit := func(records []Record) error {
 		for _, r := range records {
 			if f.matches(&r) {
@@ -63,7 +63,7 @@ func (v *view) Scan(ctx context.Context, f Filter, fn func(Record) error) (err e
 	return nil
 }
 
-func (v *view) scanWaybill(id scan.WaybillID, emit func([]Record) error) error {
+func (v *View) scanWaybill(id scan.WaybillID, emit func([]Record) error) error {
 	records, err := v.OfWaybills([]scan.WaybillID{id}, 1<<30)
 	if err == nil {
 		records, err = v.journal.DescribeFinished(records)
@@ -74,7 +74,7 @@ func (v *view) scanWaybill(id scan.WaybillID, emit func([]Record) error) error {
 	return emit(records)
 }
 
-func (v *view) scanPending(emit func([]Record) error) error {
+func (v *View) scanPending(emit func([]Record) error) error {
 	for next := uint64(0); ; {
 		seqs := v.index.Pending(next, scanChunk)
 		if len(seqs) == 0 {
@@ -90,15 +90,12 @@ func (v *view) scanPending(emit func([]Record) error) error {
 // OfWaybills returns all records of the waybills, synced or not, finished or
 // not, in sequence order; of more than max the latest. Of a finished one it does
 // not say how it ended: that takes reading the notes, as Scan does.
-func (v *view) OfWaybills(ids []scan.WaybillID, max int) ([]Record, error) {
+func (v *View) OfWaybills(ids []scan.WaybillID, max int) ([]Record, error) {
 	return v.journal.OfWaybills(ids, max)
 }
 
-// DeadIDs returns the ids of the dead letters, rising.
-func (v *view) DeadIDs() []ID { return v.journal.IDs(v.index.Dead()) }
-
 // Quarantine gives everything in quarantine to fn, oldest first.
-func (v *view) Quarantine(ctx context.Context, fn func(Quarantined) error) error {
+func (v *View) Quarantine(ctx context.Context, fn func(Quarantined) error) error {
 	if err := v.quarantine.Each(ctx, fn); err != nil {
 		return fmt.Errorf("read quarantine: %w", err)
 	}
@@ -106,9 +103,9 @@ func (v *view) Quarantine(ctx context.Context, fn func(Quarantined) error) error
 }
 
 // Counts returns the outbox as its last process left it.
-func (v *view) Counts() Counts { return v.measure(v.counts()) }
+func (v *View) Counts() Counts { return v.measure(v.counts()) }
 
-func (v *view) counts() Counts {
+func (v *View) counts() Counts {
 	q, x := v.quarantine.Counts(), v.index.Counts()
 	st, totals := v.journal.State(), v.journal.Totals()
 	c := Counts{
@@ -124,7 +121,7 @@ func (v *view) counts() Counts {
 }
 
 // measure completes counts by what takes looking at files.
-func (v *view) measure(c Counts) Counts {
+func (v *View) measure(c Counts) Counts {
 	c.Oldest = v.index.Oldest()
 	paths, live := v.journal.Used()
 	c.LiveBytes = live

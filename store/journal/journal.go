@@ -182,17 +182,6 @@ func (j *Journal) Holds(id event.ID) bool {
 	return j.findLocked(id.Seq) != nil && id.Seq < j.state.NextSeq && j.state.EpochOf(id.Seq) == id.Epoch
 }
 
-// IDs returns the ids of numbers.
-func (j *Journal) IDs(seqs []uint64) []event.ID {
-	j.mu.RLock()
-	defer j.mu.RUnlock()
-	ids := make([]event.ID, len(seqs))
-	for i, seq := range seqs {
-		ids[i] = event.ID{Epoch: j.state.EpochOf(seq), Seq: seq}
-	}
-	return ids
-}
-
 // NextSeq returns the number that comes next.
 func (j *Journal) NextSeq() uint64 {
 	j.mu.RLock()
