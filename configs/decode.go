@@ -26,8 +26,9 @@ type decoder struct {
 
 // place is where a key was given.
 type place struct {
-	file string
-	line int
+	file   string
+	line   int
+	secret bool // it is that of a secret's file, <key>_file
 }
 
 // element is a list element or map value with defaults of its own.
@@ -52,7 +53,7 @@ func (d *decoder) at(n ast.Node) place {
 	if d.fixed != nil {
 		return *d.fixed
 	}
-	return place{d.file, lineOf(n)}
+	return place{file: d.file, line: lineOf(n)}
 }
 
 // placeOf returns where key was given, or the nearest key above it.
@@ -63,7 +64,7 @@ func (d *decoder) placeOf(key string) place {
 		}
 		key = key[:max(0, strings.LastIndexAny(key, ".["))]
 	}
-	return place{d.file, 1}
+	return place{file: d.file, line: 1}
 }
 
 // given reports whether key has a value from the file or the environment.

@@ -69,7 +69,7 @@ func (d *decoder) overrideOne(k envKey, text string) {
 	if text == "" && (k.file || set != nil && k.value.Kind() != reflect.String) {
 		return
 	}
-	p := place{file: "environment " + k.name}
+	p := place{file: "environment " + k.name, secret: k.file}
 	d.places[k.key] = p
 	inner := &decoder{file: p.file, places: d.places, wrong: d.wrong, fixed: &p}
 	switch {
@@ -92,11 +92,11 @@ func (d *decoder) overrideOne(k envKey, text string) {
 // bothGiven reports secrets that are given by value and by file, in one place.
 func (d *decoder) bothGiven() {
 	for _, key := range slices.Sorted(maps.Keys(d.places)) {
-		base, isFile := strings.CutSuffix(key, "_file")
+		base := strings.TrimSuffix(key, "_file")
 		a, given := d.places[base]
 		b := d.places[key]
 		switch {
-		case !isFile || !given:
+		case !b.secret || !given:
 		case fromEnv(a) && fromEnv(b) && a.file != b.file:
 			d.fail(b, key, "is set together with %s; keep one of the two", envName(base))
 		case a.file == b.file:

@@ -108,6 +108,7 @@ func (d *decoder) decodeStruct(n ast.Node, v reflect.Value, key string, depth in
 		}
 		base, isFile := strings.CutSuffix(p.key, "_file")
 		if field := fieldOf(v, base); isFile && isSecret(field) {
+			p.at.secret = true
 			d.places[at] = p.at
 			d.secretFile(p, field, at)
 			continue

@@ -81,7 +81,7 @@ func readAll(path string) ([]byte, Problems) {
 func (d *decoder) parse(data []byte) (ast.Node, bool) {
 	body, line, err := parseYAML(data)
 	if err != nil {
-		d.fail(place{d.file, line}, "", "%s", err)
+		d.fail(place{file: d.file, line: line}, "", "%s", err)
 		return nil, false
 	}
 	return body, true
@@ -133,9 +133,9 @@ func detectRole(path string, data []byte) (Role, Problems) {
 	case central != "" && agent == "":
 		return RoleCentral, nil
 	case agent == "":
-		d.fail(place{path, 1}, "", "has neither depot (an agent's) nor wechat.appid or depots (a centre's); say which with --role")
+		d.fail(place{file: path, line: 1}, "", "has neither depot (an agent's) nor wechat.appid or depots (a centre's); say which with --role")
 	default:
-		d.fail(place{path, 1}, "", "has depot (an agent's) and %s (a centre's); say which with --role", central)
+		d.fail(place{file: path, line: 1}, "", "has depot (an agent's) and %s (a centre's); say which with --role", central)
 	}
 	return "", d.found
 }

@@ -183,3 +183,11 @@ func TestDetectRole(t *testing.T) {
 		}
 	}
 }
+
+// Only a secret has a _file beside it: a station may be called so.
+func TestNamesThatEndInFile(t *testing.T) {
+	_, problems := ReadAgent("agent.yaml", []byte("depot: {id: hz-01}\ncentral: {token: x}\nstations:\n  dock: {name: a}\n  dock_file: {name: b}\n"), nil)
+	if len(problems) > 0 {
+		t.Error(problems)
+	}
+}
