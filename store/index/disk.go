@@ -82,11 +82,7 @@ func (m *memory) entryOfHead(h *codec.Head) entry {
 }
 
 func newEntry(waybill uint64, action int64, received time.Time, clockless bool) entry {
-	e := entry{waybill: waybill, action: action, received: unix32(received)}
-	if clockless {
-		e.flags = entryClockless
-	}
-	return e
+	return entry{waybill: waybill, action: action, received: unix32(received), clockless: clockless}
 }
 
 // unix32 is t in unix seconds; what lies outside of 1970 to 2106 is cut.
@@ -230,7 +226,7 @@ func (x *Index) readOldest(seq uint64) found {
 	if err != nil {
 		return x.unreadable(seq)
 	}
-	if list[0].flags&entryClockless == 0 { // else it is provisional
+	if !list[0].clockless { // else it is provisional
 		x.locked(func(m *memory) { m.oldest = list[0] })
 	}
 	return list[0]
@@ -241,7 +237,7 @@ func (x *Index) ResolveClocks() error {
 	var seqs []uint64
 	x.locked(func(m *memory) {
 		for _, seq := range m.all.list(anyHeld, 0, maxSeq, -1) {
-			if m.get(seq).flags&entryClockless != 0 {
+			if m.get(seq).clockless {
 				seqs = append(seqs, seq)
 			}
 		}
@@ -249,9 +245,9 @@ func (x *Index) ResolveClocks() error {
 	_, err := x.disk.Heads(seqs, func(seq uint64, h *codec.Head) error {
 		now := x.memory.entryOfHead(h)
 		x.locked(func(m *memory) {
-			if e := m.get(seq); e != nil && now.flags&entryClockless == 0 {
+			if e := m.get(seq); e != nil && !now.clockless {
 				e.received, e.action = now.received, now.action
-				e.flags &^= entryClockless
+				e.clockless = false
 			}
 		})
 		return nil

@@ -8,14 +8,8 @@ type entry struct {
 	// The neighbours in the waybill's chain, as distances; 0: none. A store
 	// never holds 2³² numbers at a time.
 	prev, next uint32
-	flags      uint8
+	clockless  bool // its times are provisional
 }
-
-// Flags of an entry.
-const (
-	entryTried     = 1 << iota // memory.attempts knows more about it
-	entryClockless             // its times are provisional
-)
 
 // entries are those of the events that are in memory, 32 bytes each, in chunks
 // of which those without an entry are left out.

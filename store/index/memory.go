@@ -132,9 +132,6 @@ func (m *memory) leasable(w *waybill) bool {
 	if w.head > m.watermark || w.is(waybillLeased|waybillVerifying) {
 		return false
 	}
-	if m.get(w.head).flags&entryTried == 0 {
-		return true
-	}
 	return m.attempts[w.head].at.IsZero()
 }
 
@@ -172,9 +169,6 @@ func (m *memory) hold(seq uint64, e entry, near uint64) {
 	m.all.del(setCooling, seq)
 	m.all.add(setHeld, seq)
 	m.holds(seq, +1)
-	if _, noted := m.attempts[seq]; noted {
-		e.flags |= entryTried
-	}
 	m.edit(e.waybill, func(w *waybill) { m.link(w, seq, e, near) })
 }
 
@@ -302,7 +296,4 @@ func (m *memory) learn(seq uint64, fn func(a *attempt)) {
 	a := m.attempts[seq]
 	fn(&a)
 	m.attempts[seq] = a
-	if e := m.get(seq); e != nil {
-		e.flags |= entryTried
-	}
 }

@@ -55,8 +55,6 @@ func (v *verifier) held() {
 		e := v.get(seq)
 		if e == nil || v.all.has(setWaiting, seq) || v.all.has(setCooling, seq) || !v.all.has(setPending, seq) {
 			v.problem("%d is held, but has an entry: %t, waits: %t", seq, e != nil, v.all.has(setWaiting, seq))
-		} else if _, tried := v.attempts[seq]; tried != (e.flags&entryTried != 0) {
-			v.problem("%d was tried: %t", seq, tried)
 		}
 	}
 	for seq := range v.leases {

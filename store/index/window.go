@@ -59,7 +59,7 @@ func (m *memory) shrink() {
 
 func (m *memory) mayLeave(seq uint64) bool {
 	e := m.get(seq)
-	if e.flags&entryTried != 0 {
+	if _, tried := m.attempts[seq]; tried {
 		return false
 	}
 	if _, leased := m.leases[seq]; leased {

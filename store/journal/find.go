@@ -24,12 +24,11 @@ func (j *Journal) Find(ids []scan.WaybillID, from, to uint64, holds func(first, 
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	for _, s := range j.list() {
-		first, last := max(from, s.first), min(to, j.lastIn(s))
-		if last < first || !holds(first, last) {
+	for _, r := range j.ranges(from, to) {
+		if !holds(r.first, r.last) {
 			continue
 		}
-		some, err := j.registered(s, ids)
+		some, err := j.registered(r.s, ids)
 		if err != nil && !errors.Is(err, errGone) {
 			return nil, fmt.Errorf("look for waybills: %w", err)
 		}
@@ -40,6 +39,24 @@ func (j *Journal) Find(ids []scan.WaybillID, from, to uint64, holds func(first, 
 	slices.Sort(seqs)
 	seqs = slices.Compact(seqs)
 	return slices.DeleteFunc(seqs, func(seq uint64) bool { return seq < from || seq > to }), nil
+}
+
+// segmentRange is which numbers a segment has of those that are asked for.
+type segmentRange struct {
+	s           *segment
+	first, last uint64
+}
+
+// ranges lists the segments that have numbers from one to another.
+func (j *Journal) ranges(from, to uint64) (list []segmentRange) {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	for _, s := range j.segments {
+		if first, last := max(from, s.first), min(to, s.last); first <= last {
+			list = append(list, segmentRange{s, first, last})
+		}
+	}
+	return list
 }
 
 // carriedOf lists the carried events of waybills.
