@@ -9,9 +9,7 @@ import (
 )
 
 // Command is one node of the command tree: something to run, or a group of
-// commands that only names what there is. The tree is our own because the
-// gateway has no room for a command library: with cobra its armv7 binary had
-// 9,990,270 bytes, with this 9,801,854, of the 10,000,000 that it may have.
+// commands that only names what there is.
 type Command struct {
 	Use    string // its name, then what it takes, as "trace WAYBILL"
 	Short  string // one line, for lists
