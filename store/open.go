@@ -60,7 +60,7 @@ func (o *Outbox) start() (err error) {
 		return err
 	}
 	o.index = index.New(o.journal, o.opts.windowSize, o.opts.Now)
-	if err := o.journal.Load(o.index, loader{o.index}); err != nil {
+	if err := o.journal.Load(o.index); err != nil {
 		return err
 	}
 	o.opened = o.journal.NextSeq()
@@ -84,11 +84,6 @@ func (o *Outbox) start() (err error) {
 	wait.Signal(o.arrived)
 	return nil
 }
-
-// loader gives an index what a journal finds.
-type loader struct{ *index.Index }
-
-func (l loader) Load(f *journal.Found) { l.Index.Load(index.Loaded(*f)) }
 
 // recallIdentities fills the duplicate memory with the latest identities.
 func (o *Outbox) recallIdentities() error {

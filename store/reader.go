@@ -67,7 +67,7 @@ func (r *Reader) open(dir string) (err error) {
 	}
 	r.damage = r.journal.Damage()
 	r.index = index.New(r.journal, opts.windowSize, opts.Now)
-	if err := r.journal.Load(r.index, loader{r.index}); err != nil {
+	if err := r.journal.Load(r.index); err != nil {
 		return err
 	}
 	r.quarantine, err = quarantine.OpenReadOnly(dir, r.journal.Cipher(crypt.QuarantineKey))

@@ -36,6 +36,14 @@ func (l *Later) Add(action int64) {
 	}
 }
 
+// Found is some of what a start finds on disk.
+type Found struct {
+	Pending []uint64
+	Dead    []uint64             // dead letters
+	Retried map[uint64]time.Time // when an event was put back as a dead letter
+	Tried   map[uint64]Note      // the last note of attempts
+}
+
 // NoteKind is what a note says.
 type NoteKind uint8
 

@@ -2,7 +2,6 @@ package index
 
 import (
 	"slices"
-	"time"
 
 	"scanrelay/store/event"
 )
@@ -15,29 +14,22 @@ func (x *Index) Reset(watermark uint64) {
 	})
 }
 
-// Loaded is some of what a start finds on disk.
-type Loaded struct {
-	Pending []uint64
-	Dead    []uint64             // dead letters
-	Retried map[uint64]time.Time // when an event was put back as a dead letter
-	Tried   map[uint64]event.Note
-}
-
-// Load takes it in. What is said of events that are not pending is passed over.
-func (x *Index) Load(l Loaded) {
+// Load takes in what a start finds on disk. What is said of events that are not
+// pending is passed over.
+func (x *Index) Load(f *event.Found) {
 	x.timed(func(m *memory) {
-		for _, seq := range l.Pending {
+		for _, seq := range f.Pending {
 			m.pend(seq)
 		}
-		for _, seq := range l.Dead {
+		for _, seq := range f.Dead {
 			m.dead[seq] = struct{}{}
 		}
-		for seq, at := range l.Retried {
+		for seq, at := range f.Retried {
 			if m.all.has(setPending, seq) {
 				m.learn(seq, func(a *attempt) { a.retriedAt = at })
 			}
 		}
-		for seq, n := range l.Tried {
+		for seq, n := range f.Tried {
 			if m.all.has(setPending, seq) {
 				m.recall(&n)
 			}

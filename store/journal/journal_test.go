@@ -40,7 +40,7 @@ func (m *memory) Reset(watermark uint64) {
 	*m = memory{watermark: watermark, pending: map[uint64]bool{}, dead: map[uint64]bool{}}
 }
 
-func (m *memory) Load(f *journal.Found) {
+func (m *memory) Load(f *event.Found) {
 	for _, seq := range f.Pending {
 		m.pending[seq] = true
 	}
@@ -75,7 +75,7 @@ func (w *world) open() {
 	})
 	if err == nil {
 		w.Journal, w.memory = j, &memory{}
-		err = errors.Join(j.Load(w.memory, w.memory), j.Start())
+		err = errors.Join(j.Load(w.memory), j.Start())
 	}
 	if err != nil {
 		w.Fatal(err)

@@ -16,29 +16,22 @@ import (
 	"scanrelay/store/repair"
 )
 
-// Found is some of what a start finds on disk.
-type Found struct {
-	Pending []uint64
-	Dead    []uint64             // dead letters
-	Retried map[uint64]time.Time // when an event was put back as a dead letter
-	Tried   map[uint64]event.Note
-}
-
 // Loader is what a start fills.
 type Loader interface {
+	Live
 	// Reset forgets everything, and sets the watermark.
 	Reset(watermark uint64)
-	Load(f *Found)
+	Load(f *event.Found)
 	// WaitAgain has events wait as a mark says.
 	WaitAgain(mark []byte)
 	// Fill brings events into memory. bad is what of them cannot be read.
 	Fill() (bad []uint64, err error)
 }
 
-// Load brings what is in the segments into memory; live is asked from then on.
+// Load brings what is in the segments into memory, which is asked from then on.
 // Segments that cannot be read are rebuilt, unless nothing may be written.
-func (j *Journal) Load(live Live, into Loader) error {
-	j.live = live
+func (j *Journal) Load(into Loader) error {
+	j.live = into
 	if !j.readOnly {
 		if err := j.mendKnown(); err != nil {
 			return err
@@ -70,7 +63,7 @@ func (j *Journal) load(into Loader) error {
 	into.Reset(j.state.Watermark)
 	l := &loader{
 		j: j, into: into, outcomes: map[*segment][]outcome{}, carried: map[uint64]*carriedOutcome{},
-		last: Found{Retried: map[uint64]time.Time{}, Tried: map[uint64]event.Note{}},
+		last: event.Found{Retried: map[uint64]time.Time{}, Tried: map[uint64]event.Note{}},
 	}
 	if err := l.load(); err != nil {
 		return err
@@ -122,8 +115,8 @@ type loader struct {
 	into     Loader
 	outcomes map[*segment][]outcome     // of the events a segment was made for
 	carried  map[uint64]*carriedOutcome // events that live in a later segment
-	found    Found                      // what was counted and not handed on yet
-	last     Found                      // what is to be handed on last
+	found    event.Found                // what was counted and not handed on yet
+	last     event.Found                // what is to be handed on last
 }
 
 // outcome is how an event ended; 0: it is pending.
