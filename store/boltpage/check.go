@@ -6,15 +6,10 @@ import (
 	"scanrelay/store/durable"
 )
 
-// DamageIn is the ErrDamaged that a problem of a walk is.
-func DamageIn(bucket, what string) error {
-	return fmt.Errorf("%w: %s: %s", durable.ErrDamaged, bucket, what)
-}
-
 // CheckPages says what is wrong first with the pages of a file: it finds
 // whatever bbolt would die of. Values are not looked into.
 func CheckPages(path string) error {
-	return check(path, func(p *File, problem func(bucket, what string)) {
+	return Check(path, func(p *File, problem Problem) {
 		p.Walk(func(string, []byte, []byte) {}, problem)
 	})
 }
@@ -23,7 +18,7 @@ func CheckPages(path string) error {
 // both meta pages must be good, for a void one: bbolt reads the file as it was
 // one transaction before then.
 func CheckBranches(path string, both bool) error {
-	return check(path, func(p *File, problem func(bucket, what string)) {
+	return Check(path, func(p *File, problem Problem) {
 		p.shallow = true
 		p.Walk(func(string, []byte, []byte) {}, problem)
 		if both && p.Metas < 2 {
@@ -32,14 +27,19 @@ func CheckBranches(path string, both bool) error {
 	})
 }
 
-func check(path string, look func(*File, func(bucket, what string))) (bad error) {
+// Problem is told what is wrong in a bucket; "": outside of all.
+type Problem func(bucket, what string)
+
+// Check opens a file, has look look at it, and returns the first of the problems
+// that it tells, as ErrDamaged, or that the file cannot be read.
+func Check(path string, look func(p *File, problem Problem)) (bad error) {
 	p, err := Open(path)
 	if err != nil {
 		return err
 	}
 	look(p, func(bucket, what string) {
 		if bad == nil {
-			bad = DamageIn(bucket, what)
+			bad = fmt.Errorf("%w: %s: %s", durable.ErrDamaged, bucket, what)
 		}
 	})
 	if err := p.Close(); err != nil {

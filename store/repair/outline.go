@@ -15,7 +15,8 @@ import (
 type outline struct {
 	next  map[string]uint64 // number that is due next in a bucket
 	state map[string]bool   // keys of the state
-	bad   error             // what was wrong first
+
+	problem boltpage.Problem
 }
 
 // CheckOutline looks at every page that bbolt reads when it opens a segment for
@@ -25,36 +26,24 @@ type outline struct {
 // read. first is the segment's first number, next the one that its state says is
 // next.
 func CheckOutline(path string, first, next uint64) error {
-	l := &outline{state: map[string]bool{}}
-	l.next = map[string]uint64{string(format.BucketEvents): first, string(format.BucketNotes): 1}
-	p, err := boltpage.Open(path)
-	if err != nil {
-		return err
-	}
-	p.Walk(l.visit, l.problem)
-	if err := p.Close(); err != nil {
-		return err
-	}
-	for _, name := range format.Buckets {
-		if !p.Buckets[string(name)] {
-			l.problem(string(name), "the bucket is missing")
+	return boltpage.Check(path, func(p *boltpage.File, problem boltpage.Problem) {
+		l := &outline{state: map[string]bool{}, problem: problem}
+		l.next = map[string]uint64{string(format.BucketEvents): first, string(format.BucketNotes): 1}
+		p.Walk(l.visit, problem)
+		for _, name := range format.Buckets {
+			if !p.Buckets[string(name)] {
+				problem(string(name), "the bucket is missing")
+			}
 		}
-	}
-	for _, key := range format.StateKeys {
-		if !l.state[key] {
-			l.problem(string(format.BucketState), key+" is missing")
+		for _, key := range format.StateKeys {
+			if !l.state[key] {
+				problem(string(format.BucketState), key+" is missing")
+			}
 		}
-	}
-	if due := l.next[string(format.BucketEvents)]; due != next {
-		l.problem(string(format.BucketEvents), fmt.Sprintf("they end before %d, not before %d", due, next))
-	}
-	return l.bad
-}
-
-func (l *outline) problem(bucket, what string) {
-	if l.bad == nil {
-		l.bad = boltpage.DamageIn(bucket, what)
-	}
+		if due := l.next[string(format.BucketEvents)]; due != next {
+			problem(string(format.BucketEvents), fmt.Sprintf("they end before %d, not before %d", due, next))
+		}
+	})
 }
 
 // visit holds the numbers of events and notes to have no holes: a note that is
