@@ -29,7 +29,7 @@ type Central struct {
 // CentralStore is where the centre keeps the snapshot.
 type CentralStore struct {
 	Driver string      `yaml:"driver"`
-	DSN    secret.Text `yaml:"dsn"` // postgres only; holds a password
+	DSN    secret.Text `yaml:"dsn"` // of a driver that is reached over the network
 }
 
 // WeChatAccount is the carrier's account at WeChat.

@@ -43,9 +43,6 @@ func (a *app) centralCommand() *cli.Command {
 }
 
 func (a *app) runCentral(ctx context.Context, cfg *configs.Central, logger *slog.Logger) (err error) {
-	if cfg.Store.Driver != "bbolt" {
-		return fmt.Errorf("store.driver: %s is not in this build; use bbolt", cfg.Store.Driver)
-	}
 	if err := os.MkdirAll(cfg.DataDir, 0o750); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
