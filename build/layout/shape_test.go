@@ -3,13 +3,15 @@ package layout
 import (
 	"go/ast"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"testing"
 )
 
 // TestTopLevel keeps the top of the tree to the six folders and the four files
-// that everybody expects there; names with a dot in front are tools' own.
+// that everybody expects there; names with a dot in front are tools' own, and
+// what .gitignore names is left by who tried the program.
 func TestTopLevel(t *testing.T) {
 	expected := []string{
 		"agent", "store", "uplink", "wechat", "configs", "build",
@@ -19,8 +21,13 @@ func TestTopLevel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ignored := ignoredAtTop(t)
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), ".") && !slices.Contains(expected, e.Name()) {
+		own := strings.HasPrefix(e.Name(), ".") || slices.ContainsFunc(ignored, func(pattern string) bool {
+			match, err := path.Match(pattern, e.Name())
+			return match && err == nil
+		})
+		if !own && !slices.Contains(expected, e.Name()) {
 			t.Errorf("%s does not belong at the top level", e.Name())
 		}
 	}
@@ -29,6 +36,21 @@ func TestTopLevel(t *testing.T) {
 			t.Errorf("the top level lacks %s", name)
 		}
 	}
+}
+
+// ignoredAtTop returns the patterns of .gitignore that hold at the top alone.
+func ignoredAtTop(t *testing.T) (patterns []string) {
+	t.Helper()
+	text, err := os.ReadFile(root + "/.gitignore")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if pattern, ok := strings.CutPrefix(strings.TrimSpace(line), "/"); ok {
+			patterns = append(patterns, strings.TrimSuffix(pattern, "/"))
+		}
+	}
+	return patterns
 }
 
 // TestEveryPackageSaysWhatItIs asks for a doc.go with a package comment of some
