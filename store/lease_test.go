@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/codec"
 	"scanrelay/store/event"
+	"scanrelay/store/index"
 )
 
 // seqsOf lists the numbers of records, rising.
@@ -229,6 +231,43 @@ func TestRewind(t *testing.T) {
 	}
 	if got := o.Counts(); got.State[event.Pushed] != 6 {
 		t.Errorf("%v: an outcome was changed", got.State)
+	}
+}
+
+// What a commit adds is synced with all before it, also while it is only half in
+// memory: the watermark would pass what was left out.
+func TestUnsyncedDuringACommit(t *testing.T) {
+	o := open(t, t.TempDir(), small(newTestClock()))
+	appendN(t, o, 2)
+	syncAll(t, o)
+	if err := o.Rewind(0); err != nil { // from now on what is finished is looked for
+		t.Fatal(err)
+	}
+	o.mu.Lock()
+	b, e := o.journal.NewBatch(), newEvent("half", "e", 1)
+	seq := b.AddEvent(codec.EncodeEvent(&e), e.Waybill)
+	if err := o.journal.Commit(b, func() error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	o.journal.Applied(b)
+	got := make(chan []event.Record, 1)
+	go func() {
+		u, err := o.Unsynced(10, 1<<20)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- u
+	}()
+	select {
+	case u := <-got:
+		t.Errorf("%v, with %d left out or half known", seqsOf(u), seq)
+		got <- u
+	case <-time.After(20 * time.Millisecond):
+	}
+	o.index.Add([]index.Added{{Seq: seq, Event: &e}})
+	o.mu.Unlock()
+	if u := <-got; len(u) != 3 || u[2].State != event.Unsynced {
+		t.Errorf("unsynced: %v", seqsOf(u))
 	}
 }
 

@@ -14,7 +14,10 @@ import (
 // not resolved ends the list before it. Finished records are among them only
 // after Rewind; then their State is their outcome.
 func (o *Outbox) Unsynced(max, maxBytes int) ([]Record, error) {
-	return o.journal.Unsynced(max, maxBytes)
+	o.mu.Lock() // what a commit adds is in journal and index by then, or in neither
+	next := o.journal.NextSeq()
+	o.mu.Unlock()
+	return o.journal.Unsynced(next, max, maxBytes)
 }
 
 // Synced takes the centre's answers to all events up to upTo. The watermark

@@ -101,8 +101,12 @@ func (j *Journal) lookUp(s *segment, ids []scan.WaybillID) ([]uint64, error) {
 // readFor looks for waybills in a segment without a register: its key is gone,
 // or it is of format 1.
 func (j *Journal) readFor(s *segment, ids []scan.WaybillID) (seqs []uint64, err error) {
+	wanted := make(map[scan.WaybillID]bool, len(ids)) // there may be thousands
+	for _, id := range ids {
+		wanted[id] = true
+	}
 	err = j.peekEvents(s, s.first, func(seq uint64, h *codec.Head) error {
-		if slices.Contains(ids, scan.WaybillID(h.Waybill)) {
+		if wanted[scan.WaybillID(h.Waybill)] {
 			seqs = append(seqs, seq)
 		}
 		return nil

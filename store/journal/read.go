@@ -133,14 +133,14 @@ func (j *Journal) describe(records []event.Record) {
 	j.live.Describe(records)
 }
 
-// Unsynced returns the records after the watermark in sequence order: at most
-// max, and of at most maxBytes on disk, but always one. A record whose clock is
+// Unsynced returns the records after the watermark and below the number `to` in
+// sequence order: at most max, and of at most maxBytes on disk, but always one. A record whose clock is
 // not resolved ends the list before it. Finished records are among them only
 // after the watermark fell; then their State is their outcome.
-func (j *Journal) Unsynced(max, maxBytes int) ([]event.Record, error) {
+func (j *Journal) Unsynced(to uint64, max, maxBytes int) ([]event.Record, error) {
 	from := j.live.Watermark() + 1
 	j.mu.RLock()
-	to, rewound := j.state.NextSeq, j.rewound
+	rewound := j.rewound
 	j.mu.RUnlock()
 	for ; from < to; from += uint64(max) {
 		records, err := j.unsynced(run(from, min(uint64(max), to-from)), maxBytes)
