@@ -49,11 +49,11 @@ func (x *Index) Lease(max int, ttl time.Duration) (claims []Claim, err error) {
 	return claims, nil
 }
 
-// Unlease gives events back as they were.
+// Unlease gives events back as they were, unless their leases ran out.
 func (x *Index) Unlease(claims []Claim) {
 	x.locked(func(m *memory) {
 		for _, c := range claims {
-			if _, leased := m.leases[c.Seq]; leased {
+			if m.leases[c.Seq].id == c.Lease {
 				m.endLease(c.Seq)
 			}
 		}

@@ -148,6 +148,30 @@ func TestFindLooksOnlyWhereSomethingIs(t *testing.T) {
 	}
 }
 
+// Who gives back what it could not read in time does not end the lease that
+// somebody else has by then.
+func TestUnleaseAfterTheLeaseRanOut(t *testing.T) {
+	now := time.Now()
+	d := fakeDisk{"A"}
+	x := New(d, 16, func() time.Time { return now })
+	d.add(x, 1)
+	x.Rise(1, nil)
+	late, err := x.Lease(1, time.Second)
+	now = now.Add(2 * time.Second)
+	held, err2 := x.Lease(1, time.Minute)
+	if err != nil || err2 != nil || len(late) != 1 || len(held) != 1 {
+		t.Fatal(late, err, held, err2)
+	}
+	x.Unlease(late)
+	if again, err := x.Lease(1, time.Minute); err != nil || len(again) > 0 {
+		t.Errorf("leased twice: %v %v", again, err)
+	}
+	x.Unlease(held)
+	if again, err := x.Lease(1, time.Minute); err != nil || len(again) != 1 {
+		t.Errorf("not given back: %v %v", again, err)
+	}
+}
+
 // What waits for data wakes by its waybill, wherever it is.
 func TestWakeByWaybill(t *testing.T) {
 	d := fakeDisk{"A", "B", "A"}
