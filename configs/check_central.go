@@ -30,8 +30,9 @@ func (c *checker) central(a *Central) {
 }
 
 func (c *checker) centralStore(s CentralStore) {
-	c.oneOf("store.driver", s.Driver, []string{"bbolt"})
-	if s.Driver == "bbolt" && s.DSN != "" {
+	if s.Driver != "bbolt" {
+		c.bad("store.driver", "%q is not in this build; use bbolt", s.Driver)
+	} else if s.DSN != "" {
 		c.bad("store.dsn", "is for drivers that this build has not; bbolt takes none")
 	}
 }

@@ -161,7 +161,7 @@ c.yaml:10: cells[2].key: is longer than 20 characters`},
 			`c.yaml:7: jsonp.per_waybill: "10" is no rate; write one as 10/m
 c.yaml:8: trusted_proxies[0]: "proxy" is no address
 c.yaml:9: retain: must be at least 1h0m0s
-c.yaml:10: store.driver: unknown value "postgres"
+c.yaml:10: store.driver: "postgres" is not in this build; use bbolt
 c.yaml:11: listen: "8080" is no address`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
