@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/demo"
@@ -37,7 +38,7 @@ func (a *app) demoCommand() *cli.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.DurationVar(&o.Duration, "duration", 0, "scan for this long, then drain for at most 30s and end; 0: until Ctrl-C")
+	f.DurationVar(&o.Duration, "duration", 0, fmt.Sprintf("scan for this long, then drain for at most %.0f minutes and end; 0: until Ctrl-C", demo.DrainLimit.Minutes()))
 	f.IntVar(&o.Parcels, "parcels", 200, "how many parcels in all")
 	f.DurationVar(&o.Offline, "offline", 0, "cut the uplink for this long")
 	f.StringVar(&faults, "wechat-faults", "", "a `FILE` that says how the simulated WeChat misbehaves")
