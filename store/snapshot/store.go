@@ -17,15 +17,16 @@ type Store interface {
 
 	// Merge takes one sync of one depot. When it returns nil everything in
 	// it is on disk, and lookups see it. The same batch again gets the same
-	// answers. After an error, a cancelled ctx included, the batch may or may
-	// not have been taken: send it again.
+	// answers, but what it gained is told only once: a commit that has begun is
+	// waited for though ctx ends. After an error the batch may or may not have
+	// been taken: send it again.
 	Merge(ctx context.Context, b Batch) (Merged, error)
 	// Answers tells how events taken before stand now, one answer per ask.
 	Answers(ctx context.Context, depot scan.DepotID, asks []Ask) ([]Answer, error)
 	// Known returns what a push needs of those waybills that have data.
 	Known(ctx context.Context, ids []scan.WaybillID) ([]Known, error)
 	// Import takes waybill data from the carrier; on disk when it returns
-	// nil. It returns the waybills that had no data before.
+	// nil. It returns the waybills that had no data before, once, as Merge does.
 	Import(ctx context.Context, items []Import) ([]scan.WaybillID, error)
 	// Lookup returns one waybill with one read; false: never heard of.
 	Lookup(ctx context.Context, id scan.WaybillID) (Waybill, bool, error)

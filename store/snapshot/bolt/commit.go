@@ -53,7 +53,8 @@ func (s *Store) Import(ctx context.Context, items []snapshot.Import) ([]scan.Way
 	return out.Gained, nil
 }
 
-// submit hands a call to the committer and waits for its end.
+// submit hands a call to the committer and waits for its end. ctx ends the wait
+// for the committer only.
 func (s *Store) submit(ctx context.Context, c judge.Call) (snapshot.Merged, error) {
 	if err := c.Check(); err != nil {
 		return snapshot.Merged{}, err
@@ -69,12 +70,8 @@ func (s *Store) submit(ctx context.Context, c judge.Call) (snapshot.Merged, erro
 	case <-s.life.Done():
 		return snapshot.Merged{}, s.usable()
 	}
-	select {
-	case <-r.done:
-		return r.out, r.err
-	case <-ctx.Done():
-		return snapshot.Merged{}, ctx.Err()
-	}
+	<-r.done // whatever ctx says: nobody is told twice what was gained
+	return r.out, r.err
 }
 
 // commitLoop is the committer: the only one who writes the log and adds to the

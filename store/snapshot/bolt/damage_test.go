@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -435,6 +436,28 @@ func TestClosed(t *testing.T) {
 }
 
 // TestLogIsCut: what is merged leaves the log, by and by.
+// A caller who goes away while its call is committed does not take the only word
+// of the waybills that got their data with it.
+func TestGainedIsNotLost(t *testing.T) {
+	began, goOn := make(chan struct{}), make(chan struct{})
+	b := open(t, t.TempDir(), Options{MergeEvery: time.Hour, Now: func() time.Time { // asked in the middle of a commit
+		close(began)
+		<-goOn
+		return time.Now()
+	}})
+	ctx, leave := context.WithCancel(t.Context())
+	go func() {
+		<-began
+		leave()
+		time.Sleep(50 * time.Millisecond) // for a caller who does not wait
+		close(goOn)
+	}()
+	gained, err := b.Import(ctx, []snapshot.Import{{Waybill: "YT1", Data: scan.Waybill{CreateTime: 1}}})
+	if err != nil || len(gained) != 1 {
+		t.Errorf("gained %v, %v", gained, err)
+	}
+}
+
 func TestLogIsCut(t *testing.T) {
 	dir := t.TempDir()
 	b := open(t, dir, Options{MergeEvery: time.Millisecond})
