@@ -6,14 +6,19 @@ import (
 	"log/slog"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/secret"
 	"scanrelay/store/event"
 	"scanrelay/uplink/policy"
 	"scanrelay/uplink/shared"
+	"scanrelay/uplink/syncapi"
+	"scanrelay/uplink/valve"
+	"scanrelay/wechat"
 )
 
 // givenBack is an outbox that only takes leases back.
@@ -93,4 +98,38 @@ func TestStaleNeedsAHistory(t *testing.T) {
 			t.Errorf("pushed are %v, read errors %v and %v: ended %v", c.actions, c.outbox.err, c.outbox.errAll, over)
 		}
 	}
+}
+
+// aPush is a WeChat that counts pushes.
+type aPush struct {
+	WeChat
+	calls int
+}
+
+func (w *aPush) PathNotify(context.Context, secret.Text, wechat.Notification) (bool, error) {
+	w.calls++
+	return true, nil
+}
+
+// Who waits long for a token makes no call: the lease may end before the answer,
+// and another worker push the same event.
+func TestNoCallUnderAnOldLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for waited, calls := range map[time.Duration]int{10 * time.Second: 1, 20 * time.Second: 0} {
+			we, v := &aPush{}, valve.New()
+			p := New(Config{
+				Parts: shared.Parts{
+					Clock: wallClock{}, Metrics: metrics.NewSet(), Answers: shared.NewAnswers(), Bindings: shared.NewBindings(time.Hour, time.Hour),
+				},
+				WeChat: we, Valve: v, Concurrency: 1,
+			})
+			p.taking, p.calling = t.Context(), t.Context()
+			p.Bindings.Learned(p.Bindings.Key(""), "A", true)
+			time.AfterFunc(waited, func() { v.Offer(&syncapi.Token{Value: "t", Generation: "g", ExpiresIn: 7200}) })
+			d := p.deliver(t.Context(), &item{leased: time.Now().Add(15*time.Second - leaseUse)})
+			if we.calls != calls || d.Next == policy.Hold != (calls == 0) {
+				t.Errorf("after %v: %d calls, next %v", waited, we.calls, d.Next)
+			}
+		}
+	})
 }

@@ -27,6 +27,9 @@ type item struct {
 	tried  bool // a call was made that counts as an attempt
 }
 
+// old reports whether the lease may end before a call that begins now.
+func (it *item) old() bool { return time.Since(it.leased) > leaseUse }
+
 // attempts is how many the record had, this lease included.
 func (it *item) attempts() int {
 	if it.tried {
@@ -49,7 +52,7 @@ func (p *Relay) serve() {
 
 // deliver makes the calls for one record and says what comes of it.
 func (p *Relay) deliver(ctx context.Context, it *item) policy.Decision {
-	if time.Since(it.leased) > leaseUse {
+	if it.old() {
 		return policy.Decision{Next: policy.Hold}
 	}
 	it.phone = p.Bindings.Key(it.data.Receiver.Phone)
@@ -66,6 +69,10 @@ func (p *Relay) call(it *item, api string, do func(secret.Text) (bool, error)) p
 		permit, after := p.Valve.Enter(p.taking, api)
 		if permit == nil {
 			return policy.Decision{Next: policy.Hold, Delay: after}
+		}
+		if it.old() { // by now
+			permit.Release()
+			return policy.Decision{Next: policy.Hold}
 		}
 		d := p.once(it, api, func() (bool, error) { return do(permit.Token()) })
 		if d.Next != policy.Again {
