@@ -3,6 +3,7 @@ package index
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -169,6 +170,51 @@ func TestUnleaseAfterTheLeaseRanOut(t *testing.T) {
 	x.Unlease(held)
 	if again, err := x.Lease(1, time.Minute); err != nil || len(again) != 1 {
 		t.Errorf("not given back: %v %v", again, err)
+	}
+}
+
+// Who was slow to get the lock does not bring an earlier moment with it: by that
+// the clock would seem to have been set back, which ends cooling.
+func TestTheClockIsReadUnderTheLock(t *testing.T) {
+	var ticks, slow atomic.Int64
+	reading, released := make(chan struct{}), make(chan struct{})
+	d := fakeDisk{"A", "B"}
+	x := New(d, 2, func() time.Time {
+		at := time.Unix(1795000000, ticks.Add(1))
+		if slow.CompareAndSwap(1, 0) {
+			close(reading)
+			select {
+			case <-released:
+			case <-time.After(20 * time.Millisecond): // it waits for us
+			}
+		}
+		return at
+	})
+	d.add(x, 1)
+	d.add(x, 2)
+	x.Rise(2, nil)
+	claims, err := x.Lease(2, time.Minute)
+	if err != nil || len(claims) != 2 {
+		t.Fatal(claims, err)
+	}
+	fail := func(c Claim) {
+		if missing := x.Release([]event.Retry{{Seq: c.Seq, Lease: c.Lease, At: time.Unix(1795000060, 0), Attempts: 1}}); len(missing) > 0 {
+			t.Errorf("%v was not leased", missing)
+		}
+	}
+	fail(claims[0])
+	slow.Store(1)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		x.Due()
+	}()
+	<-reading
+	fail(claims[1])
+	close(released)
+	<-done
+	if n := x.Counts().Cooling; n != 1 {
+		t.Errorf("%d cool, want 1", n)
 	}
 }
 

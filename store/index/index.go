@@ -45,11 +45,11 @@ func (x *Index) locked(fn func(m *memory)) {
 	}
 }
 
-// timed does so at this moment, for what looks at the clock.
+// timed does so at this moment, for what looks at the clock. The clock is read
+// under the lock: what comes later must not see an earlier moment.
 func (x *Index) timed(fn func(m *memory)) {
-	now := x.now()
 	x.locked(func(m *memory) {
-		m.now = now
+		m.now = x.now()
 		fn(m)
 	})
 }
