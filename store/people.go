@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"scanrelay/store/event"
+	"scanrelay/store/index"
 )
 
 // Commands are for people: what is to become of dead letters, and of what is in
@@ -40,22 +41,21 @@ func (c Commands) requeue(seqs []uint64) (*changeOp, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.o.index.UnclaimDead(bad)
 	later, err := c.o.journal.Later(records)
 	if err != nil {
 		return nil, err
 	}
+	c.o.index.UnclaimDead(bad)
 	now := c.o.opts.Now()
-	op := &changeOp{revert: func() { c.o.index.UnclaimDead(seqs) }}
+	op, back, claimed := &changeOp{}, []index.Added(nil), []uint64(nil)
 	for i := range records {
-		op.notes = append(op.notes, event.Note{Kind: event.NoteRequeue, Seq: records[i].ID.Seq, At: now})
+		seq := records[i].ID.Seq
+		op.notes = append(op.notes, event.Note{Kind: event.NoteRequeue, Seq: seq, At: now})
+		back = append(back, index.Added{Seq: seq, Event: &records[i].Event})
+		claimed = append(claimed, seq)
 	}
-	op.then = func() {
-		for i := range records {
-			seq := records[i].ID.Seq
-			c.o.index.Requeue(seq, &records[i].Event, now, later[seq])
-		}
-	}
+	op.then = func() { c.o.index.Requeue(back, now, later) }
+	op.revert = func() { c.o.index.UnclaimDead(claimed) } // the others somebody else may have by then
 	return op, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +60,46 @@ func TestRequeue(t *testing.T) {
 	settle(t, o, event.Dead, event.Record{ID: event.ID{Seq: 1}})
 	if got := o.Counts(); got.Requeued != 1 || got.Settled[event.Dead] != 2 || got.State[event.Dead] != 1 || got.State[event.Pushed] != 1 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// Dead letters that are put back together appear at once, in whatever order they
+// are named: else a later one of a waybill could be leased before the first.
+func TestRequeueKeepsOrder(t *testing.T) {
+	const n = 500
+	o := open(t, fastDir(t), small(newTestClock()))
+	var events []scan.Event
+	var ended []event.Settlement
+	for i := range n {
+		events = append(events, newEvent("A", fmt.Sprint(i), int64(100+i)))
+		ended = append(ended, event.Settlement{Seq: uint64(i + 1), Outcome: event.Dead})
+	}
+	mustAppend(t, o, events...)
+	if err := o.Synced(n, ended, nil); err != nil {
+		t.Fatal(err)
+	}
+	first := make(chan uint64)
+	go func() {
+		defer close(first)
+		for {
+			r, err := o.Lease(1, time.Minute)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if len(r) > 0 {
+				first <- r[0].ID.Seq
+				return
+			}
+		}
+	}()
+	ids := o.DeadIDs()
+	slices.Reverse(ids)
+	if got, err := o.Requeue(context.Background(), ids...); got != n || err != nil {
+		t.Fatal(got, err)
+	}
+	if seq := <-first; seq != 1 {
+		t.Errorf("%d is leased first", seq)
 	}
 }
 

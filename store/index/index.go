@@ -57,7 +57,7 @@ func (x *Index) timed(fn func(m *memory)) {
 // Pushable receives when Lease may find more than it did before.
 func (x *Index) Pushable() <-chan struct{} { return x.pushable }
 
-// Added is a new event and its number.
+// Added is an event that becomes pending, and its number.
 type Added struct {
 	Seq   uint64
 	Event *scan.Event
@@ -87,13 +87,16 @@ func (x *Index) End(ended []event.Settlement) {
 	})
 }
 
-// Requeue makes a dead letter pending that was put back at a moment; later is
-// what was stored after it for its waybill.
-func (x *Index) Requeue(seq uint64, e *scan.Event, at time.Time, later event.Later) {
+// Requeue makes dead letters pending that were put back at a moment, all at once:
+// of those of one waybill the first is to be leased first. later is what was
+// stored after each for its waybill.
+func (x *Index) Requeue(dead []Added, at time.Time, later map[uint64]event.Later) {
 	x.locked(func(m *memory) {
-		m.undead(seq)
-		m.add(seq, m.entryOf(e))
-		m.learn(seq, func(a *attempt) { a.retriedAt, a.later = at, later })
+		for _, d := range dead {
+			m.undead(d.Seq)
+			m.add(d.Seq, m.entryOf(d.Event))
+			m.learn(d.Seq, func(a *attempt) { a.retriedAt, a.later = at, later[d.Seq] })
+		}
 	})
 }
 
