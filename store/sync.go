@@ -68,8 +68,7 @@ func (o *Outbox) answers(upTo uint64, ended []Settlement, waits map[uint64]bool)
 // Rewind lets the watermark fall to have: the centre lost what is above, and is
 // sent it again. What is finished stays finished.
 func (o *Outbox) Rewind(have uint64) error {
-	o.journal.Rewound(o.index.Watermark())
-	if !o.index.Fall(have) {
+	if !o.fall(have) {
 		return o.Err()
 	}
 	wait.Signal(o.arrived)
@@ -77,6 +76,14 @@ func (o *Outbox) Rewind(have uint64) error {
 		return err
 	}
 	return nil
+}
+
+// fall reports whether the watermark fell.
+func (o *Outbox) fall(have uint64) bool {
+	o.mu.Lock() // it must not rise between the two
+	defer o.mu.Unlock()
+	o.journal.Rewound(o.index.Watermark())
+	return o.index.Fall(have)
 }
 
 // NewEpoch gives everything unsynced a new epoch; the ids of what is synced
