@@ -27,9 +27,6 @@ type item struct {
 	tried  bool // a call was made that counts as an attempt
 }
 
-// old reports whether the lease may end before a call that begins now.
-func (it *item) old() bool { return time.Since(it.leased) > leaseUse }
-
 // attempts is how many the record had, this lease included.
 func (it *item) attempts() int {
 	if it.tried {
@@ -52,7 +49,7 @@ func (p *Relay) serve() {
 
 // deliver makes the calls for one record and says what comes of it.
 func (p *Relay) deliver(ctx context.Context, it *item) policy.Decision {
-	if it.old() {
+	if time.Since(it.leased) > leaseUse {
 		return policy.Decision{Next: policy.Hold}
 	}
 	it.phone = p.Bindings.Key(it.data.Receiver.Phone)
@@ -63,6 +60,17 @@ func (p *Relay) deliver(ctx context.Context, it *item) policy.Decision {
 	return p.call(it, wechat.APIPathNotify, func(t secret.Text) (bool, error) { return p.WeChat.PathNotify(ctx, t, n) })
 }
 
+// holds reports whether a call may begin now: the lease will not end before its
+// answer and, for a push, the centre's word is not too old.
+func (p *Relay) holds(it *item, api string) bool {
+	if api == wechat.APIPathNotify {
+		if _, advice := p.Answers.About(it.rec); advice != shared.Push {
+			return false
+		}
+	}
+	return time.Since(it.leased) <= leaseUse
+}
+
 // call makes one call, again with a fresh token where the first was refused.
 func (p *Relay) call(it *item, api string, do func(secret.Text) (bool, error)) policy.Decision {
 	for {
@@ -70,7 +78,7 @@ func (p *Relay) call(it *item, api string, do func(secret.Text) (bool, error)) p
 		if permit == nil {
 			return policy.Decision{Next: policy.Hold, Delay: after}
 		}
-		if it.old() { // by now
+		if !p.holds(it, api) { // any more
 			permit.Release()
 			return policy.Decision{Next: policy.Hold}
 		}
