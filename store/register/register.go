@@ -30,6 +30,7 @@ type Register struct {
 	mac  func() hash.Hash // behind a function, since fmt would print its key
 
 	saving sync.Mutex // held while the file is written
+	closed bool       // guarded by saving
 
 	mu     sync.Mutex
 	file   *file      // has the slots below file.upTo; nil: none
@@ -226,6 +227,9 @@ func (r *Register) inMemoryLocked(tag uint64, slots []uint64) []uint64 {
 func (r *Register) Save(number uint64) error {
 	r.saving.Lock()
 	defer r.saving.Unlock()
+	if r.closed {
+		return nil
+	}
 	r.mu.Lock()
 	old, end := r.file, r.end
 	from, to := r.lacksLocked()
@@ -268,11 +272,14 @@ func (r *Register) Discard() {
 	r.file = nil
 }
 
-// Close closes the file.
+// Close closes the file. None is written any more: it would outlive its segment.
 func (r *Register) Close() {
 	if r == nil {
 		return
 	}
+	r.saving.Lock() // whoever is writing it ends first
+	defer r.saving.Unlock()
+	r.closed = true
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.file.close()

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"io/fs"
 	mathrand "math/rand/v2"
 	"os"
 	"path/filepath"
@@ -141,6 +142,21 @@ func TestRegisterIsGivenUpWhileItIsRead(t *testing.T) {
 		t.Errorf("found %v, %v", slots, err)
 	}
 	file.close()
+}
+
+// Who is late to save the register of a segment that was dropped meanwhile leaves
+// no file behind.
+func TestRegisterIsNotSavedOnceItIsClosed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x"+".register")
+	r := New(path, newMAC(), 0)
+	r.Append("W")
+	r.Close()
+	if err := r.Save(7); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file is left: %v", err)
+	}
 }
 
 // A register that was filled from where its file ended, and lost the file
