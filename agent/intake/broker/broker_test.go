@@ -328,6 +328,22 @@ func TestBrokerGoesOnWhenThereIsRoom(t *testing.T) {
 	})
 }
 
+// While there is room a publish is on its way to the disk as soon as it is read;
+// only what is held waits for the queue's own goroutine.
+func TestBrokerGivesWhatItReadsAtOnce(t *testing.T) {
+	j := intaketest.NewOutbox(t, 0)
+	b, err := New(Config{}, intake.New(intaketest.Mapper(t, mapping.Config{}), j, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := newQueue(b, gone{}) // nothing runs it
+	m := intake.Message{Topic: "scans/g", Payload: []byte(intaketest.Payload("YT00000000"))}
+	if err := q.push(&entry{topic: m.Topic, batch: b.pipe.Take(m)}, false); err != nil {
+		t.Fatal(err)
+	}
+	intaketest.Eventually(t, "stored", func() bool { return slices.Equal(j.Waybills(), []string{"YT00000000"}) })
+}
+
 // A device that publishes and goes, without a look at the acknowledgement, has
 // published.
 func TestBrokerTakesWhatTheGoneHavePublished(t *testing.T) {

@@ -30,10 +30,13 @@ const (
 
 // queue holds one connection's publishes in order of arrival, gives them to the
 // outbox in that order and acknowledges them in that order. The connection's
-// reader calls push; run does the rest. What the outbox has no room for is held.
+// reader calls push, which gives what it can at once: no publish waits for another
+// goroutine. run does the rest. What the outbox has no room for is held.
 type queue struct {
 	b   *Broker
 	out writer
+
+	giving sync.Mutex // held by who gives the outbox entries; before mu
 
 	mu      sync.Mutex
 	entries []*entry       // guarded by mu
@@ -86,6 +89,9 @@ func (q *queue) push(e *entry, dup bool) error {
 		case errors.Is(err, errHeldTooMuch):
 			q.overflow(err)
 		}
+		if ok {
+			q.give()
+		}
 		if ok || err != nil {
 			return err
 		}
@@ -123,7 +129,9 @@ func (q *queue) enter(e *entry, dup bool) (bool, error) {
 	if e.qos == 1 {
 		q.ids[e.id]++
 	}
-	wait.Signal(q.wake)
+	if !q.pause.IsZero() {
+		wait.Signal(q.wake) // run knows when to give it
+	}
 	return true, nil
 }
 

@@ -19,9 +19,7 @@ func (q *queue) run() {
 				q.out.hangUp(err)
 			}
 		}
-		if e := q.next(); e != nil && q.submit(e) {
-			continue
-		}
+		q.give()
 		if q.finished() {
 			return
 		}
@@ -66,21 +64,45 @@ func (q *queue) acknowledged() {
 	q.acking = false
 }
 
-// next returns the first entry that waits; nil if none does. Without room only
-// QoS 0 of a connection that is gone is kept: a device sends the rest again.
+// give gives the outbox what waits, in order, until it does not take more.
+func (q *queue) give() {
+	q.giving.Lock()
+	defer q.giving.Unlock()
+	for e := q.next(); e != nil; e = q.next() {
+		err := q.b.pipe.Submit(e.topic, e.batch, func(_ scan.Stored, err error) { q.committed(e, err) })
+		if err != nil {
+			q.refused(e)
+		}
+	}
+}
+
+// next takes out the first entry that waits; nil: none, or not now. Without room
+// only QoS 0 of a connection that is gone is kept: a device sends the rest again.
 func (q *queue) next() *entry {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed && !q.since.IsZero() {
 		q.drop(func(e *entry) bool { return e.qos > 0 || q.b.stopping.Load() })
 	}
-	if q.waiting == 0 {
+	if q.waiting == 0 || !q.pause.IsZero() && (time.Now().Before(q.pause) || q.b.pipe.Full()) {
 		return nil
 	}
 	for q.entries[q.from].state != entryWaiting {
 		q.from++
 	}
-	return q.entries[q.from]
+	e := q.entries[q.from]
+	e.state, q.pause = entryOpen, time.Time{}
+	q.waiting--
+	return e
+}
+
+// refused holds an entry that the outbox did not take.
+func (q *queue) refused(e *entry) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.hold(e); q.b.pipe.Full() {
+		q.pause = time.Now() // room ends it
+	}
 }
 
 // drop gives up the entries that wait for which that is so. The caller holds mu.
@@ -101,27 +123,6 @@ func (q *queue) drop(which func(*entry) bool) {
 		}
 		return true
 	})
-}
-
-// submit gives the outbox an entry. False: not now.
-func (q *queue) submit(e *entry) bool {
-	q.mu.Lock()
-	if !q.pause.IsZero() && (time.Now().Before(q.pause) || q.b.pipe.Full()) {
-		q.mu.Unlock()
-		return false
-	}
-	e.state, q.pause = entryOpen, time.Time{}
-	q.waiting--
-	q.mu.Unlock()
-	err := q.b.pipe.Submit(e.topic, e.batch, func(_ scan.Stored, err error) { q.committed(e, err) })
-	if err != nil {
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		if q.hold(e); q.b.pipe.Full() {
-			q.pause = time.Now() // room ends it
-		}
-	}
-	return err == nil
 }
 
 // finished reports whether the connection is gone and nothing of it is left.
