@@ -237,6 +237,43 @@ func TestRefusedBatch(t *testing.T) {
 	}
 }
 
+// What is left out while the culprit of a refused batch is looked for goes out
+// again once the events are through: nobody waits for many more events to come,
+// nor is the centre called all the while.
+func TestQuestionsAfterARefusedBatch(t *testing.T) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
+		r.centre.delay = 10 * time.Millisecond
+		r.centre.fault = func(q *syncapi.Request) error {
+			if len(q.Events) > 0 && q.Events[len(q.Events)-1].WaybillID == "odd" {
+				return &syncapi.Error{Status: 400}
+			}
+			return nil
+		}
+		r.wechat.notify = func(string, wechat.Notification) (bool, error) {
+			return false, &wechat.Error{API: wechat.APIPathNotify, Status: 503, Sent: true}
+		}
+		had := uint64(0) // as a centre does that wants no gap
+		r.centre.adjust = func(q *syncapi.Request, resp *syncapi.Response) {
+			if len(q.Events) > 0 && q.From > had+1 {
+				resp.Rewind, resp.Answers, r.centre.have = true, nil, had
+			}
+			had, resp.Have = r.centre.have, r.centre.have
+		}
+		r.out.add(event("W", 0), event("odd", 0))
+		r.start()
+		r.sleep(2 * time.Minute)
+		r.wechat.set(func(f *fakeWeChat) { f.notify = nil })
+		r.sleep(10 * time.Minute) // the centre's answer of then is too old
+		r.wantStates(store.Pushed, store.Dead)
+		r.out.add(event("W", 0))
+		r.sleep(10 * time.Second)
+		r.wantStates(store.Pushed, store.Dead, store.Pushed)
+		if n := len(r.centre.that(func(syncapi.Request) bool { return true })); n > 400 {
+			t.Errorf("%d requests in 12 min", n)
+		}
+	})
+}
+
 // A centre that refuses everything must not turn the outbox into dead letters.
 func TestCentreRefusesEverything(t *testing.T) {
 	inBubble(t, uplink.Notify{}, func(r *rig) {

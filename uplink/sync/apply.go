@@ -80,7 +80,7 @@ func (s *Relay) renumber(b *batch, resp *syncapi.Response) (moved bool, err erro
 	case resp.Have >= b.counts.NextSeq:
 		// Our store is older than what it once sent.
 		return true, s.newEpoch(fmt.Sprintf("central has events up to %d, we are at %d: this store was restored from a copy", resp.Have, b.counts.NextSeq))
-	case resp.Rewind || resp.Have < b.counts.Watermark:
+	case resp.Rewind || resp.Have < s.buried.had(b.counts.Watermark):
 		s.Log.Warn("central lost events that it had taken, they are sent again", "have", resp.Have, "watermark", b.counts.Watermark)
 		s.Answers.Clear()
 		if err := s.Outbox.Rewind(resp.Have); err != nil {

@@ -50,7 +50,7 @@ func (n *narrowing) accepted(b *batch) {
 	if b.extras() && n.cut > 0 {
 		n.cut--
 	}
-	n.plain = n.plain && n.limit != 0
+	n.plain = n.plain && n.limit != 0 && b.full // no event behind: what was left out goes again
 }
 
 // unheard takes back what a failed call was to tell. A refused batch is
@@ -95,9 +95,26 @@ func (s *Relay) refused(b *batch, e *syncapi.Error) (more bool, _ error) {
 	return true, nil
 }
 
+// buried are the numbers of the last events in a row that ended because the
+// centre refuses their batch: it will never say that it has them. A relay that
+// was started anew finds them out again.
+type buried struct{ from, to uint64 }
+
+// had is the watermark as the centre can have it.
+func (b *buried) had(watermark uint64) uint64 {
+	if watermark > 0 && watermark == b.to {
+		return b.from - 1
+	}
+	return watermark
+}
+
 // bury ends the one event that the centre refuses a batch for.
 func (s *Relay) bury(r event.Record, e *syncapi.Error) error {
 	s.Log.Warn("central refuses a batch because of one event, which becomes a dead letter", "id", r.ID.String(), "reason", e.Error())
+	if before := s.Outbox.Counts().Watermark; before != s.buried.to || before == 0 {
+		s.buried.from = before + 1
+	}
+	s.buried.to = r.ID.Seq
 	var ended []policy.Ending
 	if !r.State.Finished() {
 		ended = append(ended, policy.End(r, event.Dead, "central refuses the batch because of this event: "+e.Error()))

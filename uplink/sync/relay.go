@@ -93,6 +93,7 @@ type Relay struct {
 
 	declarations declarations
 	narrow       narrowing
+	buried       buried
 	pace         *backoff.ExponentialBackOff // of calls that fail
 	storeID      string                      // of the centre's last answer
 	moves        int                         // corrections of the numbering in a row

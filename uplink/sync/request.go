@@ -79,7 +79,7 @@ func (s *Relay) addEvents(b *batch) error {
 		recs = recs[:i]
 	}
 	b.full, b.recs = uint64(len(recs)) < b.counts.State[event.Unsynced], recs
-	b.req.Epoch, b.req.From = syncapi.FormatEpoch(epoch), b.counts.Watermark+1
+	b.req.Epoch, b.req.From = syncapi.FormatEpoch(epoch), s.buried.had(b.counts.Watermark)+1
 	b.req.Events = s.wire(recs)
 	return nil
 }
