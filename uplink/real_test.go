@@ -1,8 +1,11 @@
 package uplink_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"slices"
@@ -65,6 +68,35 @@ func TestWaybillDataFromCarrier(t *testing.T) {
 }
 
 // A token rotated in mid-flow costs no event and no second push.
+// Something on the way to the centre does not let one event through: the others
+// pass it, before it and after.
+func TestOneEventIsHeldUp(t *testing.T) {
+	w := newWorld(t, uplink.Notify{}, fake.Options{BoundByDefault: true})
+	w.centre.mu.Lock()
+	centre := w.centre.h
+	w.centre.h = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		if z, err := gzip.NewReader(bytes.NewReader(body)); err == nil {
+			if plain, _ := io.ReadAll(z); bytes.Contains(plain, []byte("held-up")) {
+				http.Error(rw, "no", http.StatusBadRequest)
+				return
+			}
+		}
+		centre.ServeHTTP(rw, r)
+	})
+	w.centre.mu.Unlock()
+	var events []scan.Event
+	for i := range 20 {
+		events = append(events, scanOf(i, time.Now()))
+	}
+	events[7].EventID = "held-up"
+	w.append(events...)
+	w.check(w.await(), 19, 0)
+	w.append(scanOf(20, time.Now()))
+	w.check(w.await(), 20, 0)
+}
+
 func TestTokenRotation(t *testing.T) {
 	w := newWorld(t, uplink.Notify{}, fake.Options{BoundByDefault: true})
 	for i := range 300 {
