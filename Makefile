@@ -19,9 +19,10 @@ DIST    := build/dist
 LDFLAGS := -s -w -buildid= -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
 
 export GOWORK  := off
-export GOFLAGS := $(GOFLAGS) -buildvcs=false
+# Binaries and tests are compiled alike, so that each package is once.
+export GOFLAGS := $(GOFLAGS) -buildvcs=false -trimpath
 
-GOBUILD = CGO_ENABLED=0 go build -trimpath -ldflags '$(strip $(LDFLAGS) $(PADDING))'
+GOBUILD = CGO_ENABLED=0 go build -ldflags '$(strip $(LDFLAGS) $(PADDING))'
 
 # The machines that depots have, as arch or arch/GOARM.
 TARGETS := arm/6 arm/7 arm64 amd64 riscv64
@@ -72,7 +73,7 @@ cross/gateway/%:
 
 size: ## what the gateway binary weighs, plain and under xz -9; fails above either limit
 	@GOOS=linux GOARCH=arm GOARM=7 $(GOBUILD) $(GATEWAY) -o $(DIST)/scanrelay-gateway-linux-armv7 $(MAIN)
-	@GOOS=linux GOARCH=arm GOARM=7 CGO_ENABLED=0 go build -trimpath $(GATEWAY) -o build/cache/gateway-symbols $(MAIN)
+	@GOOS=linux GOARCH=arm GOARM=7 CGO_ENABLED=0 go build $(GATEWAY) -o build/cache/gateway-symbols $(MAIN)
 	@go run ./build/size -limit $(GATEWAY_LIMIT) -xz-limit $(GATEWAY_XZ_LIMIT) -symbols build/cache/gateway-symbols \
 		$(DIST)/scanrelay-gateway-linux-armv7 $(wildcard $(DIST)/scanrelay-*)
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -15,6 +16,7 @@ import (
 
 	"scanrelay/agent/clock"
 	"scanrelay/agent/control"
+	"scanrelay/agent/identity"
 	"scanrelay/agent/intake"
 	"scanrelay/agent/intake/sparkplug"
 	"scanrelay/agent/scan"
@@ -26,14 +28,14 @@ import (
 // Listeners are what the agent serves on; nil ones are not served. The agent
 // closes them.
 type Listeners struct {
-	HTTP    net.Listener // health, metrics, status page
-	Control net.Listener // the unix socket
-	MQTT    net.Listener // embedded broker
+	HTTP    net.Listener   // health, metrics, status page
+	Control net.Listener   // the unix socket
+	MQTT    []net.Listener // the embedded broker's: mqtt.listen, then mqtt.embedded.listeners
 }
 
 // Close closes those that nobody serves.
 func (l Listeners) Close() {
-	for _, ln := range []net.Listener{l.HTTP, l.Control, l.MQTT} {
+	for _, ln := range append([]net.Listener{l.HTTP, l.Control}, l.MQTT...) {
 		if ln != nil {
 			_ = ln.Close() // nothing was served on it
 		}
@@ -52,6 +54,9 @@ type Options struct {
 	Version string
 	Built   time.Time // the build date; no clock is believed before it
 	Logger  *slog.Logger
+	// LogDropped is how many lines of the log nobody took, for the metrics; nil:
+	// none.
+	LogDropped func() uint64
 	// Listeners are served by Run. Where they can only be opened once the data
 	// folder is ours, Listen opens them instead.
 	Listeners Listeners
@@ -69,6 +74,7 @@ type Agent struct {
 	log     *slog.Logger
 	clock   *clock.Clock
 	outbox  *store.Outbox
+	keys    *identity.Keys
 	uplink  *uplink.Uplink
 	pipe    *intake.Pipe
 	intake  intakePart
@@ -78,9 +84,9 @@ type Agent struct {
 	ready   chan struct{} // closed once everything runs
 	shares  shares        // of a stop
 
-	beat atomic.Int64 // when the clock loop last went round, since started
-	dead atomic.Pointer[string]
-	once sync.Once // closes ready
+	pulses pulses
+	dead   atomic.Pointer[string]
+	once   sync.Once // closes ready
 }
 
 // intakePart is a Source or a Broker with its listener.
@@ -94,6 +100,9 @@ type intakePart interface {
 func New(cfg *configs.Agent, o Options) (_ *Agent, err error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.LogDropped == nil {
+		o.LogDropped = func() uint64 { return 0 }
 	}
 	if o.Clock == nil {
 		o.Clock = clock.New(clock.Options{Built: o.Built})
@@ -116,6 +125,11 @@ func New(cfg *configs.Agent, o Options) (_ *Agent, err error) {
 			return nil, err
 		}
 	}
+	if a.keys, err = identity.Open(cfg.DataDir, cfg.Depot.ID); errors.Is(err, identity.ErrOther) {
+		return nil, err
+	} else if err != nil {
+		a.log.Error("the depot's identity cannot be used as it should; scans are taken all the same", "error", err)
+	}
 	if a.uplink, err = newUplink(a); err != nil {
 		return nil, err
 	}
@@ -134,12 +148,15 @@ func (a *Agent) openStore() error {
 		[]float64{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5})
 	records := a.metrics.NewCounter("scanrelay_store_committed_total")
 	o := storeOptions(a.cfg)
-	o.MachineID, o.Logger, o.Now = machineID(), a.log, a.clock.Now
+	o.MachineID, o.Logger, o.Now, o.Pulse = machineID(), a.log, a.clock.Now, &a.pulses.store
 	o.OnCommit = func(took time.Duration, n int) {
 		commits.Update(took.Seconds())
 		records.Add(n)
 	}
 	outbox, err := store.Open(dir, o)
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w (is it somebody else's? chown -R --reference=%s %[2]s)", err, dir)
+	}
 	if err != nil {
 		return fmt.Errorf("data_dir %s: %w", dir, err)
 	}

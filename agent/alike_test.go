@@ -111,6 +111,73 @@ func TestCheckStartAndReloadAreAlike(t *testing.T) {
 	}
 }
 
+// A store that check lets pass is not too small to start with.
+func TestCheckAndStartAgreeOnTheLeastStore(t *testing.T) {
+	for size, right := range map[string]bool{"2MiB": false, "4095KiB": false, "4MiB": true} {
+		text := "depot: {id: hz-01}\ncentral: {token: x}\nmqtt: {broker: embedded}\nstore: {max_size: " + size + "}\n"
+		cfg, problems := configs.ReadAgent("agent.yaml", []byte(text), nil)
+		if problems.Failed() == right {
+			t.Errorf("%s: check says %v", size, problems)
+		}
+		cfg.DataDir = t.TempDir()
+		a, err := New(cfg, Options{Listeners: Listeners{MQTT: mqttListener(t)}})
+		if (err == nil) != right {
+			t.Errorf("%s: the start says %v", size, err)
+		}
+		if err == nil {
+			if err := a.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// A number that check lets pass must not keep the agent from starting, nor from
+// taking it with a reload.
+func TestCheckAndStartAgreeOnNumbers(t *testing.T) {
+	running, err := New(config(t), Options{Listeners: Listeners{MQTT: mqttListener(t)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs(t, running)
+	durations := []string{"0s", "1ns", "1ms", "1s", "876000h"}
+	sizes := []string{"0", "1", "1KiB", "64KiB", "1MiB", "2MiB", "3MiB", "4MiB", "5MiB", "16MiB", "255MiB"}
+	counts := []string{"0", "1", "1000000", "10000000"}
+	rates := []string{"0", "0.001", "1000000000000"}
+	taken := 0
+	for key, values := range map[string][]string{
+		"dedupe_window: %s": durations, "store: {retain: %s}": durations, "notify: {fresh_for: %s}": durations, "notify: {max_age: %s}": durations,
+		"notify: {binding_ttl: {bound: %s, unbound: 0s}}": durations, "store: {max_size: %s}": sizes, "quarantine: {max_size: %s}": sizes,
+		"quarantine: {max_count: %s}": counts, "notify: {concurrency: %s}": counts, "notify: {rate: %s}": rates,
+		"mqtt: {broker: embedded, embedded: {max_packet: %s}}": sizes, "mqtt: {broker: embedded, embedded: {max_clients: %s}}": counts,
+		"mqtt: {broker: embedded, embedded: {rate: %s}}": rates,
+	} {
+		for _, value := range values {
+			text := fmt.Sprintf(key, value)
+			cfg, problems := configs.ReadAgent("agent.yaml", []byte("depot: {id: hz-01}\ncentral: {token: x}\n"+text+"\n"), nil)
+			if problems.Failed() {
+				continue
+			}
+			taken++
+			cfg.DataDir = t.TempDir()
+			a, err := New(cfg, Options{Listeners: Listeners{MQTT: mqttListener(t)}})
+			if err != nil {
+				t.Errorf("%s: check lets pass what the start refuses: %v", text, err)
+				continue
+			}
+			if err := a.Close(); err != nil {
+				t.Error(err)
+			}
+			if _, err := running.Reload(cfg); err != nil {
+				t.Errorf("%s: check lets pass what a reload refuses: %v", text, err)
+			}
+		}
+	}
+	if taken < 40 {
+		t.Errorf("check lets pass %d", taken)
+	}
+}
+
 // An address that check lets pass must not keep the agent from starting.
 func TestCheckAndStartAgreeOnAddresses(t *testing.T) {
 	for _, address := range []string{

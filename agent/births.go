@@ -17,8 +17,9 @@ import (
 // asked for a rebirth.
 const BirthsName = "births.json"
 
-// birthsEvery is how often changed births are written at most.
-const birthsEvery = time.Second
+// birthsEvery is how often changed births are written at most. A node that flaps may
+// be met between its own birth and those of its devices each time.
+const birthsEvery = 10 * time.Second
 
 // loadBirths reads the file. One that cannot be read is as none.
 func (a *Agent) loadBirths() *sparkplug.Births {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"scanrelay/agent/clock"
 )
 
 // clockEvery is how often the clock is looked at; settleAfter is how long after
@@ -14,44 +16,40 @@ const (
 	settleAfter = 5 * time.Second
 )
 
-// watchClock gives clockless events their times once the clock is known, and
-// beats for Live.
+// watchClock gives clockless events their times once the clock is known.
 func (a *Agent) watchClock(ctx context.Context) error {
 	tick := time.NewTicker(clockEvery)
 	defer tick.Stop()
 	var since time.Time // since when the clock is believable; zero: it is not
 	settled := false
+	_, first := a.clock.BootZero()
+	untold := !a.clock.Believable() // what it said by itself
 	for {
-		a.beat.Store(int64(time.Since(a.started)))
-		switch known := a.clock.Believable(); {
+		a.pulses.clock.Begin()
+		known := a.clock.Believable()
+		switch {
 		case !known:
 			if !since.IsZero() {
 				a.log.Warn("the clock can't be believed any more; new events wait", "now", a.clock.Now().UTC())
 			}
 			since, settled = time.Time{}, false
-		case since.IsZero():
-			since = time.Now()
-			if err := a.resolve(); err != nil {
-				return err
+		case since.IsZero() || !settled && time.Since(since) >= settleAfter:
+			if since.IsZero() {
+				since = time.Now()
+			} else {
+				settled = true
 			}
-		case !settled && time.Since(since) >= settleAfter:
-			settled = true
-			if err := a.resolve(); err != nil {
-				return err
+			boot, zero := a.clock.BootZero()
+			kept := untold && zero.Sub(first).Abs() <= clock.Tolerance
+			if err := a.outbox.ResolveClock(boot, zero, kept); err != nil {
+				return fmt.Errorf("resolve times: %w", err)
 			}
 		}
+		a.pulses.clock.End()
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
 	}
-}
-
-func (a *Agent) resolve() error {
-	boot, zero := a.clock.BootZero()
-	if err := a.outbox.ResolveClock(boot, zero); err != nil {
-		return fmt.Errorf("resolve times: %w", err)
-	}
-	return nil
 }

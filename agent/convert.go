@@ -4,13 +4,16 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"net"
+	"log/slog"
+	"path/filepath"
 
+	"scanrelay/agent/identity"
 	"scanrelay/agent/intake"
 	"scanrelay/agent/intake/broker"
 	"scanrelay/agent/intake/link"
 	"scanrelay/agent/intake/mapping"
 	"scanrelay/agent/intake/source"
+	"scanrelay/agent/intake/user"
 	"scanrelay/configs"
 	"scanrelay/store"
 	"scanrelay/uplink"
@@ -20,7 +23,7 @@ import (
 
 func storeOptions(c *configs.Agent) store.Options {
 	return store.Options{
-		MaxSize: int64(c.Store.MaxSize), Retain: c.Store.Retain,
+		MaxSize: int64(c.Store.MaxSize), Retain: max(c.Store.Retain, 1), // 0 is the store's default
 		QuarantineSize: int64(c.Quarantine.MaxSize), QuarantineCount: c.Quarantine.MaxCount,
 	}
 }
@@ -36,18 +39,11 @@ func Brokers(c *configs.Agent) link.Config {
 
 func brokerConfig(a *Agent) (broker.Config, error) {
 	e := a.cfg.MQTT.Embedded
-	conf, err := e.TLS.Config(tls.RequireAndVerifyClientCert)
+	users, problems := user.Compile(e.Users)
 	return broker.Config{
-		MaxPacket: int64(e.MaxPacket), MaxClients: e.MaxClients, Rate: e.Rate,
-		Logger: a.log, Users: brokerUsers(a.cfg), TLS: conf,
-	}, err
-}
-
-func brokerUsers(c *configs.Agent) (users []broker.User) {
-	for _, u := range c.MQTT.Embedded.Users {
-		users = append(users, broker.User(u))
-	}
-	return users
+		MaxPacket: int64(e.MaxPacket), MaxClients: e.MaxClients, MaxPerAddress: e.MaxClientsPerAddress, Rate: e.Rate,
+		Sessions: filepath.Join(a.cfg.DataDir, broker.SessionsName), Logger: a.log, Pulse: &a.pulses.mqtt, Users: users,
+	}, problems.Err()
 }
 
 // newIntake makes the pipe and what fills it: a Source, or a Broker that serves the
@@ -58,38 +54,71 @@ func newIntake(a *Agent) (intakePart, error) {
 		return nil, fmt.Errorf("configure intake: %w", err)
 	}
 	a.births = a.loadBirths()
-	outbox := &meteredOutbox{a.outbox, a.metrics, a.opts.Hooks.OnStored}
+	outbox := &meteredOutbox{outbox: a.outbox, set: a.metrics, onStored: a.opts.Hooks.OnStored, unmapped: unmapped{log: a.log}}
 	a.pipe = intake.New(mapping.New(rules, a.clock, a.births), outbox, a.cfg.DedupeWindow)
+	a.pipe.Pulse = &a.pulses.intake
 	if !a.cfg.MQTT.IsEmbedded() {
-		return source.New(source.Config{Config: Brokers(a.cfg), Logger: a.log}, a.pipe)
+		return source.New(source.Config{
+			Config: Brokers(a.cfg), Sessions: filepath.Join(a.cfg.DataDir, source.SessionsName), Logger: a.log, Pulse: &a.pulses.mqtt,
+		}, a.pipe)
 	}
-	if a.opts.Listeners.MQTT == nil {
-		return nil, fmt.Errorf("mqtt.broker is %s and nothing listens on mqtt.listen", configs.EmbeddedBroker)
-	}
-	bc, err := brokerConfig(a)
-	if err != nil {
-		return nil, fmt.Errorf("mqtt.embedded.tls: %w", err)
-	}
-	b, err := broker.New(bc, a.pipe)
+	listeners, err := brokerListeners(a)
 	if err != nil {
 		return nil, err
 	}
-	return &served{b, a.opts.Listeners.MQTT}, nil
+	cfg, err := brokerConfig(a)
+	if err != nil {
+		return nil, fmt.Errorf("configure the embedded broker: %w", err)
+	}
+	return &served{broker.New(cfg, a.pipe), listeners}, nil
 }
 
-// served is the embedded broker with its listener.
+// brokerListeners are what the embedded broker serves on, mqtt.listen first.
+func brokerListeners(a *Agent) (list []broker.Listener, err error) {
+	all := a.cfg.MQTT.Listeners()
+	if len(a.opts.Listeners.MQTT) != len(all) {
+		return nil, fmt.Errorf("mqtt.broker is %s and nothing listens on mqtt.listen", configs.EmbeddedBroker)
+	}
+	for i, l := range all {
+		conf, err := l.TLS.Config(tls.RequireAndVerifyClientCert)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", l.TLSKey(), err)
+		}
+		list = append(list, broker.Listener{Listener: a.opts.Listeners.MQTT[i], TLS: conf, WebSocket: l.WebSocket})
+	}
+	return list, nil
+}
+
+// served is the embedded broker with its listeners.
 type served struct {
 	*broker.Broker
-	ln net.Listener
+	listeners []broker.Listener
 }
 
 // Run implements intakePart.
-func (s *served) Run(ctx context.Context) error { return s.Broker.Run(ctx, s.ln) }
+func (s *served) Run(ctx context.Context) error { return s.Broker.Run(ctx, s.listeners...) }
+
+// Centre makes what calls the centre, and what it shows there. boot names the start
+// of the agent that it speaks for.
+func Centre(c *configs.Agent, keys *identity.Keys, boot string, logger *slog.Logger) (*syncapi.Client, *identity.Credential, error) {
+	client, err := syncapi.NewClient(syncapi.Options{URL: c.Central.URL, TLS: c.Central.TLS})
+	if err != nil {
+		return nil, nil, err
+	}
+	credential := identity.New(identity.Options{
+		Keys: keys, Centre: client, Boot: boot, Static: c.Central.Token, Certificate: c.Central.TLS.CertFile != "",
+		EnrolToken: c.Central.EnrolToken, Adopt: c.Identity.Adopt, Logger: logger,
+	})
+	client.Use(credential)
+	return client, credential, nil
+}
 
 func newUplink(a *Agent) (*uplink.Uplink, error) {
-	client, err := syncapi.NewClient(syncapi.Options{
-		URL: a.cfg.Central.URL, Token: a.cfg.Central.Token, TLS: a.cfg.Central.TLS,
-	})
+	boot, err := a.keys.NewBoot()
+	if err != nil {
+		a.log.Error("name this start of the agent; scans are taken all the same", "error", err)
+	}
+	client, _, err := Centre(a.cfg, a.keys, boot, a.log)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +130,8 @@ func newUplink(a *Agent) (*uplink.Uplink, error) {
 	}
 	return uplink.New(uplink.Config{
 		Client: client, Outbox: a.outbox, WeChat: we, Clock: a.clock, Notify: notify(a.cfg.Notify),
-		Version: a.opts.Version, Logger: a.log, Metrics: a.metrics,
+		Version: a.opts.Version, Health: a.health, Logger: a.log, Metrics: a.metrics,
+		SyncPulse: &a.pulses.sync, PushPulse: &a.pulses.push, CallPulse: &a.pulses.calls,
 		Hooks: uplink.Hooks{OnSynced: a.opts.Hooks.OnSynced, OnOutcome: a.opts.Hooks.OnOutcome},
 	}), nil
 }

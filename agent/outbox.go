@@ -1,6 +1,11 @@
 package agent
 
 import (
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
 	"github.com/VictoriaMetrics/metrics"
 
 	"scanrelay/agent/intake"
@@ -9,18 +14,20 @@ import (
 )
 
 // meteredOutbox is the outbox as intake sees it; what was rejected is counted by
-// reason, and the hook hears what was stored.
+// reason, the log names the topics whose messages have no waybill number, and the
+// hook hears what was stored.
 type meteredOutbox struct {
 	outbox   *store.Outbox
 	set      *metrics.Set
 	onStored func(scan.Batch, scan.Stored)
+	unmapped unmapped
 }
 
 var _ intake.Outbox = (*meteredOutbox)(nil)
 
 // Submit implements intake.Outbox.
 func (m *meteredOutbox) Submit(b scan.Batch, done func(scan.Stored, error)) error {
-	if len(b.Rejects) == 0 && m.onStored == nil {
+	if len(b.Rejects) == 0 && m.onStored == nil && !slices.ContainsFunc(b.Events, marked) {
 		return m.outbox.Submit(b, done)
 	}
 	return m.outbox.Submit(b, func(s scan.Stored, err error) {
@@ -34,10 +41,57 @@ func (m *meteredOutbox) Submit(b scan.Batch, done func(scan.Stored, error)) erro
 func (m *meteredOutbox) stored(b scan.Batch, s scan.Stored) {
 	for _, r := range b.Rejects {
 		m.set.GetOrCreateCounter(`scanrelay_events_rejected_total{reason="` + label(r.Code) + `"}`).Inc()
+		m.unmapped.tell(r)
+	}
+	for i := range b.Events {
+		for mark, name := range marks {
+			if b.Events[i].Marks.Has(mark) {
+				m.set.GetOrCreateCounter(`scanrelay_events_marked_total{mark="` + name + `"}`).Inc()
+			}
+		}
 	}
 	if m.onStored != nil {
 		m.onStored(b, s)
 	}
+}
+
+// marks are what intake changes in an event and is worth a count.
+var marks = map[scan.Marks]string{
+	scan.MarkClock: "clock", scan.MarkCut: "cut", scan.MarkWaybillDropped: "waybill_dropped", scan.MarkMended: "mended",
+}
+
+func marked(e scan.Event) bool { return e.Marks&^scan.MarkDerivedID != 0 }
+
+// unmapped names in the log, once an hour each, the topics on which messages come
+// that have no waybill number where it is looked for: either the mapping is wrong
+// and scans pile up in quarantine, or they are heartbeats that nobody needs there.
+type unmapped struct {
+	log *slog.Logger
+
+	mu   sync.Mutex
+	told map[string]time.Time // by topic; guarded by mu
+}
+
+const (
+	tellAgain   = time.Hour
+	maxUnmapped = 1000 // topics that are remembered
+)
+
+func (u *unmapped) tell(r scan.Reject) {
+	if r.Code != scan.NoWaybill {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if last, ok := u.told[r.Topic]; ok && r.ReceivedAt.Sub(last).Abs() < tellAgain {
+		return
+	}
+	if u.told == nil || len(u.told) >= maxUnmapped {
+		u.told = make(map[string]time.Time)
+	}
+	u.told[r.Topic] = r.ReceivedAt
+	u.log.Warn("a message without a waybill number is kept in quarantine; is it a scan?",
+		"topic", scan.MaskPayload(r.Topic), "reason", scan.MaskPayload(r.Reason))
 }
 
 // label keeps a reject's code to what a label may hold.

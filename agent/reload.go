@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -13,6 +12,7 @@ import (
 	"scanrelay/agent/control"
 	"scanrelay/agent/intake"
 	"scanrelay/agent/intake/mapping"
+	"scanrelay/agent/intake/user"
 	"scanrelay/agent/scan"
 	"scanrelay/configs"
 	"scanrelay/store"
@@ -28,9 +28,11 @@ func (a *Agent) Reload(next *configs.Agent) (restart []string, err error) {
 		return nil, err
 	}
 	if s, ok := a.intake.(*served); ok {
-		if err := s.SetUsers(brokerUsers(next)); err != nil {
+		users, problems := user.Compile(next.MQTT.Embedded.Users)
+		if err := problems.Err(); err != nil {
 			return nil, err
 		}
+		s.SetUsers(users)
 	}
 	a.pipe.Update(rules, next.DedupeWindow)
 	return needRestart(*a.cfg, *next), nil
@@ -46,7 +48,7 @@ func needRestart(was, next configs.Agent) (keys []string) {
 	}{
 		{"depot.id", was.Depot.ID, next.Depot.ID}, {"data_dir", was.DataDir, next.DataDir},
 		{"mqtt", was.MQTT, next.MQTT}, {"quarantine", was.Quarantine, next.Quarantine},
-		{"central", was.Central, next.Central}, {"wechat", was.WeChat, next.WeChat},
+		{"central", was.Central, next.Central}, {"identity", was.Identity, next.Identity}, {"wechat", was.WeChat, next.WeChat},
 		{"notify", was.Notify, next.Notify}, {"store", was.Store, next.Store},
 		{"http", was.HTTP, next.HTTP}, {"log.format", was.Log.Format, next.Log.Format},
 	} {
@@ -72,9 +74,6 @@ func (a *Agent) listen() func(ctx context.Context, line func(any) error) error {
 // that is in use; without numbers all of them. Numbers of no entry are named in
 // the error; the others are replayed all the same.
 func (a *Agent) replay(ctx context.Context, seqs []uint64) (control.Replayed, error) {
-	if !a.clock.Believable() {
-		return control.Replayed{}, errors.New("the gateway's clock cannot be believed yet: wait until `scanrelay status` shows it as ok")
-	}
 	now := a.clock.Now()
 	wanted := make(map[uint64]bool, len(seqs)) // true: not met yet
 	for _, seq := range seqs {

@@ -2,9 +2,12 @@ package agent
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"scanrelay/agent/intake/user"
 	"slices"
 	"testing"
 	"time"
@@ -25,7 +28,7 @@ func TestReload(t *testing.T) {
 	runs(t, a)
 	next := *a.cfg
 	next.Sources = []mapping.Source{{Topic: "a", QoS: 1, Decoder: "json"}}
-	next.MQTT.Embedded.Users = []configs.User{{Username: "u", Password: "p"}}
+	next.MQTT.Embedded.Users = []user.User{{Username: "u", Password: "p"}}
 	next.Depot.Name, next.DedupeWindow, next.Log.Level = "other", time.Second, "debug"
 	if restart, err := a.Reload(&next); err != nil || restart != nil {
 		t.Errorf("reload: %v, %v", restart, err)
@@ -42,6 +45,66 @@ func TestReload(t *testing.T) {
 	if len(b.Events) != 1 {
 		t.Errorf("after it the mapping is %+v", b)
 	}
+}
+
+// A reload is whole or not at all: users that are refused leave the sources as they
+// were, and sources that are refused the users.
+func TestReloadIsWhole(t *testing.T) {
+	a, err := New(config(t), Options{Listeners: Listeners{MQTT: mqttListener(t)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs(t, a)
+	before := a.pipe.Mapper().Map("gate/1", []byte(`[`), messageNow())
+	right := *a.cfg
+	right.Sources = []mapping.Source{{Topic: "gate/+", QoS: 1, Decoder: "json"}}
+	right.MQTT.Embedded.Users = []user.User{{Username: "u", Password: "p"}}
+	for name, spoil := range map[string]func(*configs.Agent){
+		"a user without a password": func(c *configs.Agent) { c.MQTT.Embedded.Users[0].Password = "" },
+		"a right that is no filter": func(c *configs.Agent) { c.MQTT.Embedded.Users[0].Publish = []string{"a/#/b"} },
+		"a source without a topic":  func(c *configs.Agent) { c.Sources[0].Topic = "" },
+		"a broken waybill_pattern":  func(c *configs.Agent) { c.WaybillPattern = "(" },
+	} {
+		next := right
+		next.Sources, next.MQTT.Embedded.Users = slices.Clone(right.Sources), slices.Clone(right.MQTT.Embedded.Users)
+		spoil(&next)
+		if _, err := a.Reload(&next); err == nil {
+			t.Errorf("%s was taken", name)
+		}
+		if after := a.pipe.Mapper().Map("gate/1", []byte(`[`), messageNow()); after.Ignored != before.Ignored || len(after.Rejects) != len(before.Rejects) {
+			t.Errorf("%s: the sources are new", name)
+		}
+		if client := dialMQTT(t, a.opts.Listeners.MQTT[0].Addr().String()); client != 0 {
+			t.Errorf("%s: the users are new: a stranger gets return code %d", name, client)
+		}
+	}
+	if _, err := a.Reload(&right); err != nil {
+		t.Fatal(err)
+	}
+	if after := a.pipe.Mapper().Map("gate/1", []byte(`[`), messageNow()); len(after.Rejects) != 1 {
+		t.Errorf("what is right was not taken: %+v", after)
+	}
+	if code := dialMQTT(t, a.opts.Listeners.MQTT[0].Addr().String()); code == 0 {
+		t.Error("a stranger still gets in")
+	}
+}
+
+// dialMQTT connects to a broker without a name and returns what it is answered.
+func dialMQTT(t *testing.T, addr string) byte {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("\x10\x0d\x00\x04MQTT\x04\x02\x00\x0a\x00\x01x")); err != nil {
+		t.Fatal(err)
+	}
+	var connack [4]byte
+	if _, err := io.ReadFull(conn, connack[:]); err != nil {
+		t.Fatal(err)
+	}
+	return connack[3]
 }
 
 // What births said is there after a restart; a file that cannot be read is as
@@ -81,7 +144,7 @@ func TestBirthsAreKept(t *testing.T) {
 }
 
 func TestReplayThroughTheMappingInUse(t *testing.T) {
-	a, err := New(config(t), Options{Listeners: Listeners{MQTT: mqttListener(t)}})
+	a, err := New(config(t), Options{Listeners: Listeners{MQTT: mqttListener(t)}, Clock: confirmed()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +181,7 @@ func TestReplayThroughTheMappingInUse(t *testing.T) {
 // Of several entries only those that are named are replayed, and what is none is
 // said.
 func TestReplayOfSomeEntries(t *testing.T) {
-	a, err := New(config(t), Options{Listeners: Listeners{MQTT: mqttListener(t)}})
+	a, err := New(config(t), Options{Listeners: Listeners{MQTT: mqttListener(t)}, Clock: confirmed()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,10 @@ import (
 	"math"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
+
 	"scanrelay/agent/control"
+	"scanrelay/configs/wait"
 )
 
 // Status is what the agent is doing now.
@@ -18,6 +21,7 @@ func (a *Agent) Status() control.Status {
 	s.UptimeSeconds = math.Round(time.Since(a.started).Seconds()*10) / 10
 	s.MQTT = a.mqttStatus()
 	up := a.uplink.Status()
+	s.Central.Problem = up.Central.Reason
 	s.Central.Connected, s.Central.LastSync = up.Central.Connected, control.Stamp{Time: up.Central.LastSync}
 	s.WeChat.State, s.WeChat.Reason = up.WeChatState, up.WeChatReason
 	s.Clock = control.ClockUnknown
@@ -28,11 +32,31 @@ func (a *Agent) Status() control.Status {
 	return s
 }
 
-// silentFor is how long the clock loop may be silent before the agent counts as
-// hung.
-const silentFor = 30 * time.Second
+// stuckAfter is how long a step of a loop may take before the agent counts as hung.
+// The longest are calls of the centre and of WeChat, which have 30 s at most.
+const stuckAfter = time.Minute
 
-// Live tells why the agent is not alive; nil if its loops go round.
+// pulses are those of the agent's loops.
+type pulses struct{ store, intake, mqtt, sync, push, calls, clock wait.Pulse }
+
+// stuck names the loop that is stuck, the one first that others wait for.
+func (p *pulses) stuck() error {
+	for _, loop := range []struct {
+		name string
+		*wait.Pulse
+	}{
+		{"the committer of the store", &p.store}, {"intake", &p.intake},
+		{"the mqtt connection", &p.mqtt}, {"the sync relay", &p.sync},
+		{"the push relay", &p.push}, {"calls of WeChat", &p.calls}, {"the clock's watch", &p.clock},
+	} {
+		if d := loop.Stuck(); d > stuckAfter {
+			return fmt.Errorf("%s: stuck for %s", loop.name, d.Round(time.Second))
+		}
+	}
+	return nil
+}
+
+// Live tells why the agent is not alive; nil if intake, committer and relays move.
 func (a *Agent) Live() error {
 	if why := a.dead.Load(); why != nil {
 		return errors.New(*why)
@@ -40,10 +64,7 @@ func (a *Agent) Live() error {
 	if a.outbox.Err() != nil {
 		return fmt.Errorf("the store failed: %w", a.outbox.Err())
 	}
-	if silent := time.Since(a.started) - time.Duration(a.beat.Load()); silent > silentFor {
-		return fmt.Errorf("the main loop has been silent for %s", silent.Round(time.Second))
-	}
-	return nil
+	return a.pulses.stuck()
 }
 
 // TakesScans tells why no scans are taken; nil if they are. The centre and
@@ -66,6 +87,7 @@ func (a *Agent) TakesScans() error {
 func (a *Agent) WriteMetrics(w io.Writer) {
 	var b bytes.Buffer
 	control.WriteMetrics(&b, a.Status(), a.outbox.Counts(), a.clock.Now())
+	metrics.WriteCounterUint64(&b, "scanrelay_log_dropped_total", a.opts.LogDropped())
 	a.metrics.WritePrometheus(&b)
 	_, _ = w.Write(b.Bytes()) // the caller's buffer
 }
@@ -75,6 +97,9 @@ func (a *Agent) mqttStatus() control.MQTT {
 	m := control.MQTT(a.intake.Status())
 	if m.Full && m.Problem == "" {
 		m.Problem = "there is no room for further scans: they are not acknowledged until there is"
+	}
+	if m.Throttled > 0 && m.Problem == "" {
+		m.Problem = fmt.Sprintf("%d clients have their share of the room: their scans are not acknowledged until some of what they sent is done", m.Throttled)
 	}
 	m.SparkplugGaps, m.RebirthsAsked = a.births.Counts()
 	return m

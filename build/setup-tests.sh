@@ -10,9 +10,13 @@ mosquitto_pub|mosquitto-clients|a real MQTT publisher
 chromium|chromium|opens the pages
 gcc|gcc|the race detector
 libc|libc6-dev|the race detector
+paho|libpaho-mqtt-dev|a device of another make
+node|nodejs|runs a device of a third make
+mqttjs|node-mqtt|a device of a third make
+postgres|postgresql|the store of a centre of several processes
 fc-list|fontconfig|finds fonts
 chinese|fonts-noto-cjk|Chinese in the pages
-strace|strace|records what a power cut could lose
+strace|strace|spoils system calls, records what a power cut could lose
 systemd-analyze|systemd|reads the units
 qemu-arm-static|qemu-user-static|runs the tests of armv7
 qemu-aarch64-static|qemu-user-static|runs the tests of arm64
@@ -24,6 +28,9 @@ present() {
     mosquitto) PATH=$PATH:/usr/sbin:/usr/local/sbin command -v mosquitto ;;
     chromium) command -v chromium || command -v chromium-browser || command -v google-chrome ;;
     libc) echo '#include <stdlib.h>' | gcc -E - ;;
+    paho) echo '#include <MQTTClient.h>' | gcc -E - ;;
+    mqttjs) NODE_PATH=/usr/share/nodejs node -e 'require("mqtt")' ;;
+    postgres) ls /usr/lib/postgresql/*/bin/initdb || command -v initdb || [ -x "$(pg_config --bindir)/initdb" ] ;;
     chinese) [ -n "$(fc-list :lang=zh 2>/dev/null)" ] ;;
     *) command -v "$1" ;;
   esac >/dev/null 2>&1

@@ -1,6 +1,9 @@
 package configs
 
 import (
+	"fmt"
+	"scanrelay/agent/intake/user"
+	"strings"
 	"time"
 
 	"scanrelay/agent/intake/mapping"
@@ -24,6 +27,7 @@ type Agent struct {
 	Sources           []mapping.Source           `yaml:"sources"`
 	Stations          map[string]mapping.Station `yaml:"stations"`
 	Central           CentralLink                `yaml:"central"`
+	Identity          Identity                   `yaml:"identity"`
 	WeChat            WeChatLink                 `yaml:"wechat"`
 	Notify            Notify                     `yaml:"notify"`
 	Store             OutboxStore                `yaml:"store"`
@@ -62,18 +66,40 @@ type MQTT struct {
 
 // Embedded is the broker that the agent runs itself.
 type Embedded struct {
-	Users      []User         `yaml:"users"` // none: nobody has to log in
-	TLS        tlsfile.Server `yaml:"tls"`
-	MaxPacket  Size           `yaml:"max_packet"`
-	MaxClients int            `yaml:"max_clients"`
-	Rate       float64        `yaml:"rate"` // events a second per client; 0: unlimited
+	Users                []user.User    `yaml:"users"`     // none: nobody has to log in
+	TLS                  tlsfile.Server `yaml:"tls"`       // of mqtt.listen
+	Listeners            []MQTTListener `yaml:"listeners"` // further ones
+	MaxPacket            Size           `yaml:"max_packet"`
+	MaxClients           int            `yaml:"max_clients"`
+	MaxClientsPerAddress int            `yaml:"max_clients_per_address"` // 0: three quarters of max_clients
+	Rate                 float64        `yaml:"rate"`                    // events a second per client; 0: unlimited
 }
 
-// User may log in at the embedded broker.
-type User struct {
-	Username string      `yaml:"username"`
-	Password secret.Text `yaml:"password"`
-	Publish  []string    `yaml:"publish"` // topic filters it may publish to; none: all
+// MQTTListener is a listener of the embedded broker.
+type MQTTListener struct {
+	Listen    string         `yaml:"listen"`
+	TLS       tlsfile.Server `yaml:"tls"`
+	WebSocket bool           `yaml:"websocket"`
+
+	Key string `yaml:"-"` // where its address stands in the configuration
+}
+
+// TLSKey is where its certificate stands in the configuration.
+func (l MQTTListener) TLSKey() string {
+	if l.Key == "mqtt.listen" {
+		return "mqtt.embedded.tls"
+	}
+	return strings.TrimSuffix(l.Key, "listen") + "tls"
+}
+
+// Listeners are all that the embedded broker serves on, mqtt.listen first.
+func (m MQTT) Listeners() []MQTTListener {
+	list := []MQTTListener{{Listen: m.Listen, TLS: m.Embedded.TLS, Key: "mqtt.listen"}}
+	for i, l := range m.Embedded.Listeners {
+		l.Key = fmt.Sprintf("mqtt.embedded.listeners[%d].listen", i)
+		list = append(list, l)
+	}
+	return list
 }
 
 // Quarantine bounds what is kept of input that could not be understood.
@@ -84,9 +110,16 @@ type Quarantine struct {
 
 // CentralLink is the way to the centre.
 type CentralLink struct {
-	URL   string         `yaml:"url"`
-	Token secret.Text    `yaml:"token"` // this depot's credential
-	TLS   tlsfile.Client `yaml:"tls"`
+	URL        string         `yaml:"url"`
+	Token      secret.Text    `yaml:"token"`       // this depot's credential
+	EnrolToken secret.Text    `yaml:"enrol_token"` // used once, to enrol the depot's key
+	TLS        tlsfile.Client `yaml:"tls"`
+}
+
+// Identity is the depot's own key.
+type Identity struct {
+	// Adopt makes a depot with a token or certificate enrol a key by itself.
+	Adopt bool `yaml:"adopt"`
 }
 
 // WeChatLink is where the agent pushes to.
@@ -139,6 +172,7 @@ func DefaultAgent() *Agent {
 			Embedded: Embedded{MaxPacket: 256 * KiB, MaxClients: 1000},
 		},
 		WaybillPattern: mapping.DefaultWaybillPattern,
+		DedupeWindow:   5 * time.Second,
 		Quarantine:     Quarantine{MaxSize: 64 * MiB, MaxCount: 10000},
 		Sources:        mapping.DefaultSources(),
 		Central:        CentralLink{URL: "http://127.0.0.1:8080"},

@@ -2,6 +2,7 @@ package configs
 
 import (
 	"net/netip"
+	"reflect"
 	"time"
 
 	"scanrelay/agent/scan"
@@ -13,12 +14,17 @@ import (
 // Central is the centre's configuration.
 type Central struct {
 	Listen         string            `yaml:"listen"`
+	OpsListen      string            `yaml:"ops_listen"` // "": operators are served on listen
 	TLS            tlsfile.Server    `yaml:"tls"`
 	DataDir        string            `yaml:"data_dir"`
 	Store          CentralStore      `yaml:"store"`
 	WeChat         WeChatAccount     `yaml:"wechat"`
 	Depots         []DepotCredential `yaml:"depots"`
 	AdminToken     secret.Text       `yaml:"admin_token"`
+	Operators      []Operator        `yaml:"operators"`
+	Origins        []string          `yaml:"origins"` // by which depots reach the centre
+	Identity       DepotIdentity     `yaml:"identity"`
+	Backup         Backup            `yaml:"backup"`
 	Cells          []Cell            `yaml:"cells"`
 	JSONP          JSONP             `yaml:"jsonp"`
 	TrustedProxies []netip.Prefix    `yaml:"trusted_proxies"`
@@ -28,8 +34,10 @@ type Central struct {
 
 // CentralStore is where the centre keeps the snapshot.
 type CentralStore struct {
-	Driver string      `yaml:"driver"`
-	DSN    secret.Text `yaml:"dsn"` // of a driver that is reached over the network
+	Driver   string      `yaml:"driver"`
+	DSN      secret.Text `yaml:"dsn"`       // of postgres: a URL or key=value
+	MaxConns int         `yaml:"max_conns"` // of postgres: connections at once
+	Migrate  bool        `yaml:"migrate"`   // of postgres: a start brings the schema up to date
 }
 
 // WeChatAccount is the carrier's account at WeChat.
@@ -53,8 +61,30 @@ type Callback struct {
 
 // DepotCredential lets one depot sync.
 type DepotCredential struct {
-	ID    scan.DepotID `yaml:"id"`
-	Token secret.Text  `yaml:"token"`
+	ID         scan.DepotID `yaml:"id"`
+	Token      secret.Text  `yaml:"token"`
+	TokenNext  secret.Text  `yaml:"token_next"`  // counts, too, while one is changed for the other
+	CertSHA256 []string     `yaml:"cert_sha256"` // fingerprints of its client certificates
+}
+
+// Operator may look and act at the centre.
+type Operator struct {
+	Name  string      `yaml:"name"`
+	Token secret.Text `yaml:"token"`
+	Role  string      `yaml:"role"`
+}
+
+// DepotIdentity is how depots are enrolled at run time.
+type DepotIdentity struct {
+	EnrolValid time.Duration `yaml:"enrol_valid"`
+	Session    time.Duration `yaml:"session"`
+}
+
+// Backup is how copies of the files of bbolt are made by schedule.
+type Backup struct {
+	Dir   string        `yaml:"dir"`
+	Every time.Duration `yaml:"every"`
+	Keep  int           `yaml:"keep"` // of them, the newest
 }
 
 // Cell is a link on WeChat's landing page.
@@ -75,13 +105,36 @@ func defaultCentral() *Central {
 	return &Central{
 		Listen:  "127.0.0.1:8080",
 		DataDir: "/var/lib/scanrelay-central",
-		Store:   CentralStore{Driver: "bbolt"},
+		Store:   CentralStore{Driver: "bbolt", MaxConns: 16, Migrate: true},
 		WeChat: WeChatAccount{
 			BaseURL: wechat.DefaultBaseURL, Rate: 500,
 			Callback: Callback{Path: "/wechat/callback", Mode: "secure", SwapNames: true, MaxSkew: 10 * time.Minute},
 		},
-		JSONP:  JSONP{PerWaybill: Quota{10, time.Minute}, PerAddress: Quota{60, time.Minute}},
-		Retain: 720 * time.Hour,
-		Log:    Log{Level: "info", Format: "auto"},
+		JSONP:    JSONP{PerWaybill: Quota{10, time.Minute}, PerAddress: Quota{60, time.Minute}},
+		Backup:   Backup{Keep: 7},
+		Identity: DepotIdentity{EnrolValid: 24 * time.Hour, Session: time.Hour},
+		Retain:   720 * time.Hour,
+		Log:      Log{Level: "info", Format: "auto"},
 	}
+}
+
+// NeedRestart names the keys in which c differs from what is in use, beside those
+// that a running centre takes up.
+func (c *Central) NeedRestart(was *Central) (keys []string) {
+	account, before := c.WeChat, was.WeChat
+	account.Rate, before.Rate = 0, 0
+	for _, k := range []struct {
+		key       string
+		was, next any
+	}{
+		{"listen", was.Listen, c.Listen}, {"ops_listen", was.OpsListen, c.OpsListen}, {"tls", was.TLS, c.TLS},
+		{"data_dir", was.DataDir, c.DataDir}, {"store", was.Store, c.Store}, {"wechat", before, account},
+		{"backup", was.Backup, c.Backup},
+		{"log.format", was.Log.Format, c.Log.Format},
+	} {
+		if !reflect.DeepEqual(k.was, k.next) {
+			keys = append(keys, k.key)
+		}
+	}
+	return keys
 }

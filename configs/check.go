@@ -1,10 +1,10 @@
 package configs
 
 import (
-	"crypto/tls"
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,7 +19,11 @@ import (
 type checker struct {
 	*decoder
 	undone map[string]bool // keys that could not be decoded
+	served []served
 }
+
+// served is an address to listen on; an empty host is every address.
+type served struct{ key, host, port string }
 
 // bad reports what is wrong with a value, unless it could not even be decoded.
 func (c *checker) bad(key, format string, args ...any) {
@@ -101,7 +105,8 @@ func portOK(port string) bool {
 	return port == "" || err == nil && n > 0 && n < 65536
 }
 
-// listen checks host:port, where an empty host is every address.
+// listen checks host:port, where an empty host is every address, and that nothing else
+// of the file listens there.
 func (c *checker) listen(key, addr string) {
 	host, port, err := net.SplitHostPort(addr)
 	n, err2 := strconv.Atoi(port)
@@ -112,7 +117,24 @@ func (c *checker) listen(key, addr string) {
 		c.bad(key, "port %q is none; it must lie between 0 and 65535 (0: any free one)", port)
 	case strings.ContainsAny(host, "/ "):
 		c.bad(key, "%q is no host", host)
+	case n > 0:
+		c.listenOnce(key, addr, host, port)
 	}
+}
+
+func (c *checker) listenOnce(key, addr, host, port string) {
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = ""
+	} else if host == "localhost" {
+		host = "127.0.0.1"
+	}
+	for _, s := range c.served {
+		if s.port == port && (s.host == host || s.host == "" || host == "") {
+			c.bad(key, "%s is taken by %s: give each a port of its own", addr, s.key)
+			return
+		}
+	}
+	c.served = append(c.served, served{key, host, port})
 }
 
 // loopback reports whether a host is this machine.
@@ -128,6 +150,30 @@ func (c *checker) token(key string, s secret.Text) {
 			c.bad(key, "holds a character that no token can have: only visible ASCII travels in a header")
 			return
 		}
+	}
+	switch text := s.Reveal(); {
+	case text == "":
+	case strings.Contains(strings.ReplaceAll(strings.ToLower(text), "-", ""), "changeme"):
+		c.warn(key, "is the example's, which everybody knows: make one with `openssl rand -hex 24`")
+	case len(text) < weakToken:
+		c.warn(key, "has %d characters only and can be guessed: make one with `openssl rand -hex 24`", len(text))
+	}
+}
+
+// weakToken is how many characters a token has that is not made up by hand.
+const weakToken = 16
+
+// exposed warns of a file with secrets that everyone on the machine may read.
+func (c *checker) exposed(key, path string) {
+	if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() && st.Mode().Perm()&0o007 != 0 {
+		c.warn(key, "is a secret in a file that every user of this machine can read: chmod o= %s", path)
+	}
+}
+
+// inClear warns of a listener that others reach without TLS.
+func (c *checker) inClear(key, addr string) {
+	if host, _, err := net.SplitHostPort(addr); err == nil && !loopback(host) {
+		c.warn(key, "%s is not this machine alone and there is no TLS: tokens and personal data go over the wire in clear, unless a TLS proxy alone reaches it", addr)
 	}
 }
 
@@ -180,7 +226,24 @@ func (c *checker) keyPair(key, cert, private string) {
 	if unreadable {
 		return
 	}
-	if _, err := tls.LoadX509KeyPair(cert, private); err != nil {
+	pair, err := tlsfile.Pair(cert, private)
+	if err != nil {
 		c.bad(key+".cert_file", "is no pair with key_file: %s", strings.TrimPrefix(err.Error(), "tls: "))
+		return
+	}
+	c.exposed(key+".key_file", private)
+	// No error: with an expired certificate a depot still scans, and a start must
+	// not fail for what the day before was good.
+	switch now := time.Now(); {
+	case pair.Leaf == nil:
+	case now.After(pair.Leaf.NotAfter):
+		c.warn(key+".cert_file", "expired on %s: whoever checks certificates refuses the connection; renew it", pair.Leaf.NotAfter.Format(time.DateOnly))
+	case now.Before(pair.Leaf.NotBefore):
+		c.warn(key+".cert_file", "is valid from %s on only: renew it, or put this machine's clock right", pair.Leaf.NotBefore.Format(time.DateOnly))
+	case now.Add(certificateSoon).After(pair.Leaf.NotAfter):
+		c.warn(key+".cert_file", "expires on %s: renew it", pair.Leaf.NotAfter.Format(time.DateOnly))
 	}
 }
+
+// certificateSoon is how long before its end a certificate is to be renewed.
+const certificateSoon = 7 * 24 * time.Hour

@@ -1,15 +1,18 @@
 package configs
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"scanrelay/agent/intake/mapping"
-	"scanrelay/agent/intake/topic"
+	"scanrelay/agent/intake/user"
 	"scanrelay/agent/scan"
 	"scanrelay/configs/tlsfile"
 )
@@ -29,11 +32,15 @@ func (c *checker) agent(a *Agent) {
 	c.number("quarantine.max_count", a.Quarantine.MaxCount, 1, 10_000_000)
 	c.size("quarantine.max_size", a.Quarantine.MaxSize, 64*KiB)
 	c.mapping(a)
-	c.centralLink(a.Central)
+	_, err := os.Stat(filepath.Join(a.DataDir, "identity", "key"))
+	c.centralLink(a.Central, !errors.Is(err, fs.ErrNotExist), a.Identity.Adopt)
+	if a.Identity.Adopt && a.Central.Token == "" && a.Central.TLS.CertFile == "" {
+		c.bad("identity.adopt", "needs central.token or central.tls.cert_file, on whose strength the key is enrolled")
+	}
 	c.wechatLink(a.WeChat)
 	c.notify(a.Notify)
 	c.atLeast("store.retain", a.Store.Retain, 0)
-	c.size("store.max_size", a.Store.MaxSize, 2*MiB)
+	c.size("store.max_size", a.Store.MaxSize, 4*MiB) // as the store has it
 	if a.HTTP.Listen != "" {
 		c.listen("http.listen", a.HTTP.Listen)
 	}
@@ -117,51 +124,47 @@ func withPort(broker string) string {
 }
 
 func (c *checker) embedded(m MQTT) {
-	c.listen("mqtt.listen", m.Listen)
+	for _, l := range m.Listeners() {
+		c.listen(l.Key, l.Listen)
+		c.serverTLS(l.TLSKey(), l.TLS)
+		if host, _, err := net.SplitHostPort(l.Listen); err == nil && len(m.Embedded.Users) == 0 && l.TLS.ClientCAFile == "" && !loopback(host) {
+			c.warn(l.Key, "lets everybody who reaches it publish scans; give mqtt.embedded.users")
+		}
+	}
 	for _, key := range []string{"mqtt.brokers", "mqtt.username", "mqtt.password", "mqtt.tls"} {
 		if c.given(key) {
 			c.warn(key, "has no effect with the embedded broker; mqtt.embedded has its settings")
 		}
 	}
-	c.serverTLS("mqtt.embedded.tls", m.Embedded.TLS)
 	c.size("mqtt.embedded.max_packet", m.Embedded.MaxPacket, KiB)
 	if m.Embedded.MaxPacket > 256*MiB-1 {
 		c.bad("mqtt.embedded.max_packet", "must be less than 256MiB: MQTT has no larger packets")
 	}
 	c.number("mqtt.embedded.max_clients", m.Embedded.MaxClients, 1, 1_000_000)
+	c.number("mqtt.embedded.max_clients_per_address", m.Embedded.MaxClientsPerAddress, 0, m.Embedded.MaxClients)
 	if m.Embedded.Rate < 0 {
 		c.bad("mqtt.embedded.rate", "must not be negative (0: unlimited)")
 	}
-	seen := map[string]bool{}
-	for i, u := range m.Embedded.Users {
-		key := fmt.Sprintf("mqtt.embedded.users[%d]", i)
-		if c.required(key+".username", u.Username) && seen[u.Username] {
-			c.bad(key+".username", "%q is given twice", u.Username)
-		}
-		seen[u.Username] = true
-		c.required(key+".password", u.Password.Reveal())
-		for j, f := range u.Publish {
-			if _, err := topic.Parse(f); err != nil {
-				c.bad(fmt.Sprintf("%s.publish[%d]", key, j), "%s", err)
-			}
-		}
-	}
-	host, _, err := net.SplitHostPort(m.Listen)
-	if err == nil && len(m.Embedded.Users) == 0 && !loopback(host) {
-		c.warn("mqtt.listen", "lets everybody who reaches it publish scans; give mqtt.embedded.users")
+	_, problems := user.Compile(m.Embedded.Users)
+	for _, p := range problems {
+		c.bad(p.Key, "%s", p.Text)
 	}
 }
 
-func (c *checker) centralLink(l CentralLink) {
+func (c *checker) centralLink(l CentralLink, enrolled, adopt bool) {
 	if c.required("central.url", l.URL) {
 		u := c.url("central.url", l.URL, "http", "https")
 		if u != nil && u.Scheme == "http" && !loopback(u.Hostname()) {
 			c.warn("central.url", "sends the token and personal data in clear; use https")
+			if l.EnrolToken != "" || adopt {
+				c.bad("central.url", "must be https: a depot proves its identity by https only, but on this machine")
+			}
 		}
 	}
 	c.token("central.token", l.Token)
-	if l.Token == "" && l.TLS.CertFile == "" {
-		c.warn("central.token", "is empty and there is no central.tls.cert_file: the centre will not let this depot in")
+	c.token("central.enrol_token", l.EnrolToken)
+	if l.Token == "" && l.TLS.CertFile == "" && l.EnrolToken == "" && !enrolled {
+		c.warn("central.token", "is empty, as central.enrol_token and central.tls.cert_file, and the depot is not enrolled: scanrelay enrol does that; until then the centre will not let this depot in")
 	}
 	c.clientTLS("central.tls", l.TLS)
 }

@@ -1,8 +1,15 @@
 package configs
 
 import (
+	"cmp"
 	"encoding/base64"
+	"encoding/hex"
+	"errors"
 	"fmt"
+	"net"
+	"net/url"
+	"path"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -15,25 +22,98 @@ import (
 
 func (c *checker) central(a *Central) {
 	c.listen("listen", a.Listen)
+	if a.OpsListen != "" {
+		c.listen("ops_listen", a.OpsListen)
+		c.inClear("ops_listen", a.OpsListen)
+	}
 	c.serverTLS("tls", a.TLS)
+	if a.TLS.CertFile == "" {
+		c.inClear("listen", a.Listen)
+	}
 	c.required("data_dir", a.DataDir)
 	c.centralStore(a.Store)
 	c.account(a.WeChat)
-	c.depots(a)
-	c.token("admin_token", a.AdminToken)
-	if a.AdminToken == "" {
-		c.warn("admin_token", "is empty: waybill data can't be imported and the fleet page is closed")
+	tokens := map[secret.Text]string{}
+	c.ownToken("admin_token", a.AdminToken, tokens)
+	if a.AdminToken == "" && len(a.Operators) == 0 {
+		c.warn("admin_token", "is empty and there are no operators: waybill data can't be imported and the fleet page is closed")
 	}
+	c.operators(a.Operators, tokens)
+	c.depots(a, tokens)
+	c.origins(a)
+	c.atLeast("identity.enrol_valid", a.Identity.EnrolValid, time.Minute)
+	c.atLeast("identity.session", a.Identity.Session, time.Minute)
+	c.backup(a)
 	c.cells(a.Cells)
 	c.atLeast("retain", a.Retain, time.Hour)
 	c.log(a.Log)
 }
 
 func (c *checker) centralStore(s CentralStore) {
-	if s.Driver != "bbolt" {
-		c.bad("store.driver", "%q is not in this build; use bbolt", s.Driver)
-	} else if s.DSN != "" {
-		c.bad("store.dsn", "is for drivers that this build has not; bbolt takes none")
+	c.oneOf("store.driver", s.Driver, []string{"bbolt", "postgres"})
+	c.number("store.max_conns", s.MaxConns, 2, 1000)
+	switch {
+	case s.Driver == "postgres" && c.required("store.dsn", s.DSN.Reveal()):
+		c.dsn("store.dsn", s.DSN.Reveal())
+	case s.Driver == "bbolt" && s.DSN != "":
+		c.bad("store.dsn", "is for postgres; bbolt keeps its files in data_dir")
+	}
+}
+
+func (c *checker) backup(a *Central) {
+	b := a.Backup
+	c.number("backup.keep", b.Keep, 1, 1000)
+	data, err1 := filepath.Abs(a.DataDir)
+	dir, err2 := filepath.Abs(b.Dir)
+	inside, err := filepath.Rel(data, dir)
+	switch err = errors.Join(err, err1, err2); {
+	case b.Dir == "" && b.Every == 0:
+	case a.Store.Driver == "postgres":
+		c.bad("backup", "is for bbolt; PostgreSQL is backed up by its own tools, pg_dump or pg_basebackup")
+	case b.Dir == "":
+		c.bad("backup.dir", "is required with backup.every: a folder, best on another disk")
+	case b.Every == 0:
+		c.bad("backup.every", "is required with backup.dir, as in 24h")
+	case err == nil && filepath.IsLocal(inside):
+		c.bad("backup.dir", "lies in data_dir: what happens to one happens to the other; give a folder elsewhere, best on another disk")
+	}
+	if b.Every != 0 {
+		c.atLeast("backup.every", b.Every, time.Minute)
+	}
+}
+
+// dsn checks how PostgreSQL is reached, as far as that goes without asking it.
+// What it says shows nothing of the DSN, which may hold a password.
+func (c *checker) dsn(key, dsn string) {
+	hosts, mode := "", ""
+	if u, err := url.Parse(dsn); strings.Contains(dsn, "://") {
+		if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+			c.bad(key, "is no URL of a database; write one as postgres://user:password@host:5432/database?sslmode=verify-full")
+			return
+		}
+		hosts, mode = cmp.Or(u.Host, u.Query().Get("host")), u.Query().Get("sslmode")
+	} else {
+		word := func(name string) string {
+			m := regexp.MustCompile(`(?:^|\s)` + name + `\s*=\s*'?([^'\s]*)`).FindStringSubmatch(dsn)
+			if m == nil {
+				return ""
+			}
+			return m[1]
+		}
+		if !strings.Contains(dsn, "=") {
+			c.bad(key, "is neither a URL nor key=value, as in host=db.example port=5432 dbname=scanrelay user=scanrelay")
+			return
+		}
+		hosts, mode = word("host"), word("sslmode")
+	}
+	for host := range strings.SplitSeq(hosts, ",") {
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		if host != "" && !strings.HasPrefix(host, "/") && !loopback(host) && mode != "verify-full" && mode != "verify-ca" {
+			c.warn(key, "names another machine without sslmode=verify-full: whoever stands between reads, or is, the database")
+			return
+		}
 	}
 }
 
@@ -52,7 +132,7 @@ func (c *checker) account(w WeChatAccount) {
 }
 
 // reserved are the paths that the centre has for other things.
-var reserved = []string{"/", "/v1", "/jsonp", "/healthz", "/readyz", "/metrics"}
+var reserved = []string{"/", "/v1", "/jsonp", "/healthz", "/readyz", "/metrics", "/signin", "/signout"}
 
 func (c *checker) callback(b Callback) {
 	const key = "wechat.callback"
@@ -60,16 +140,32 @@ func (c *checker) callback(b Callback) {
 		c.bad(key+".path", "%q is no path; write one as /wechat/callback", b.Path)
 	}
 	for _, r := range reserved {
-		if b.Path == r || r != "/" && strings.HasPrefix(b.Path, r+"/") {
+		if at := path.Clean(b.Path); at == r || r != "/" && strings.HasPrefix(at, r+"/") {
 			c.bad(key+".path", "%q is taken by the centre's own pages", b.Path)
 		}
 	}
-	c.required(key+".token", b.Token.Reveal())
+	c.callbackToken(key+".token", b.Token)
 	c.oneOf(key+".mode", b.Mode, []string{"secure", "compat", "plain"})
 	if b.Mode != "plain" || b.EncodingAESKey != "" {
 		c.aesKey(key+".encoding_aes_key", b.EncodingAESKey)
 	}
 	c.atLeast(key+".max_skew", b.MaxSkew, 0)
+}
+
+// callbackToken checks the Token of WeChat's console.
+func (c *checker) callbackToken(key string, s secret.Text) {
+	text := s.Reveal()
+	switch {
+	case !c.required(key, text):
+	case strings.ContainsFunc(text, blank):
+		c.bad(key, "holds a blank, which no Token of WeChat's console does")
+	case strings.ContainsFunc(text, func(r rune) bool { return !letterOrDigit(r) }) || len(text) < 3 || len(text) > 32:
+		c.warn(key, "is none that WeChat's console takes: a Token has 3 to 32 letters and digits")
+	}
+}
+
+func letterOrDigit(r rune) bool {
+	return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
 }
 
 // blank reports what no path holds as it stands.
@@ -91,8 +187,22 @@ func (c *checker) aesKey(key string, s secret.Text) {
 	}
 }
 
-func (c *checker) depots(a *Central) {
-	ids, tokens := map[scan.DepotID]int{}, map[secret.Text]int{}
+// ownToken checks a bearer token that nobody else may have; tokens are those before
+// it, with where they stand.
+func (c *checker) ownToken(key string, token secret.Text, tokens map[secret.Text]string) {
+	c.token(key, token)
+	if token == "" {
+		return
+	}
+	if other, ok := tokens[token]; ok {
+		c.bad(key, "is the same as %s; everybody has a token of their own", other)
+		return
+	}
+	tokens[token] = key
+}
+
+func (c *checker) depots(a *Central, tokens map[secret.Text]string) {
+	ids, pins := map[scan.DepotID]int{}, map[string]string{}
 	for i, d := range a.Depots {
 		key := fmt.Sprintf("depots[%d]", i)
 		if c.depotID(key+".id", d.ID) {
@@ -102,19 +212,72 @@ func (c *checker) depots(a *Central) {
 				ids[d.ID] = i
 			}
 		}
-		c.token(key+".token", d.Token)
-		j, ok := tokens[d.Token]
-		switch {
-		case d.Token == "" && a.TLS.ClientCAFile == "":
+		c.ownToken(key+".token", d.Token, tokens)
+		c.ownToken(key+".token_next", d.TokenNext, tokens)
+		if d.Token == "" && a.TLS.ClientCAFile == "" {
 			c.bad(key+".token", "is required unless depots show certificates (tls.client_ca_file)")
-		case d.Token == "":
-		case ok:
-			c.bad(key+".token", "is the token of depots[%d]; each depot has its own", j)
-		case d.Token == a.AdminToken:
-			c.bad(key+".token", "is the admin_token; a depot has its own")
-		default:
-			tokens[d.Token] = i
 		}
+		for j, pin := range d.CertSHA256 {
+			c.pin(fmt.Sprintf("%s.cert_sha256[%d]", key, j), pin, pins)
+		}
+		if len(d.CertSHA256) > 0 && a.TLS.ClientCAFile == "" {
+			c.bad(key+".cert_sha256", "needs tls.client_ca_file: only then depots are asked for certificates")
+		}
+	}
+}
+
+// pin checks a fingerprint as openssl prints it, with colons or without.
+func (c *checker) pin(key, pin string, pins map[string]string) {
+	plain := strings.ToLower(strings.ReplaceAll(pin, ":", ""))
+	if _, err := hex.DecodeString(plain); err != nil || len(plain) != 64 {
+		c.bad(key, "is no SHA-256 fingerprint: openssl x509 -noout -fingerprint -sha256 -in FILE prints it")
+		return
+	}
+	if other, ok := pins[plain]; ok {
+		c.bad(key, "is %s already; a certificate is one depot's", other)
+		return
+	}
+	pins[plain] = key
+}
+
+var roles = []string{"viewer", "operator", "importer", "admin"}
+
+func (c *checker) operators(list []Operator, tokens map[secret.Text]string) {
+	names := map[string]bool{"admin": true}
+	for i, o := range list {
+		key := fmt.Sprintf("operators[%d]", i)
+		if c.required(key+".name", o.Name) {
+			switch {
+			case names[o.Name]:
+				c.bad(key+".name", "%q is somebody already (admin is the admin_token's name)", o.Name)
+			case strings.ContainsFunc(o.Name, blank) || utf8.RuneCountInString(o.Name) > 40:
+				c.bad(key+".name", "must be a word of at most 40 characters")
+			}
+		}
+		names[o.Name] = true
+		if c.required(key+".token", o.Token.Reveal()) {
+			c.ownToken(key+".token", o.Token, tokens)
+		}
+		if c.required(key+".role", o.Role) {
+			c.oneOf(key+".role", o.Role, roles)
+		}
+	}
+}
+
+// origins checks by which addresses depots reach the centre.
+func (c *checker) origins(a *Central) {
+	for i, o := range a.Origins {
+		key := fmt.Sprintf("origins[%d]", i)
+		u := c.url(key, o, "https", "http")
+		if u != nil && strings.Trim(u.Path, "/") != "" {
+			c.bad(key, "ends after host and port, as https://centre.example.com")
+		}
+		if u != nil && u.Scheme == "http" && !loopback(u.Hostname()) {
+			c.bad(key, "must be https: a depot proves its identity by https only, but on this machine")
+		}
+	}
+	if host, _, err := net.SplitHostPort(a.Listen); len(a.Origins) == 0 && err == nil && !loopback(host) {
+		c.warn("origins", "is empty: it is not checked that depots which prove their identity mean this centre; name the addresses by which they reach it")
 	}
 }
 

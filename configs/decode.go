@@ -14,6 +14,7 @@ import (
 // decoder puts a YAML tree into a struct. It goes on after a mistake and
 // remembers where each key was given.
 type decoder struct {
+	inline  []string // keys of the secrets that stand in the file itself
 	file    string
 	places  map[string]place
 	wrong   map[string]bool // keys with an error

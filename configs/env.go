@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"scanrelay/configs/nearest"
+	"scanrelay/configs/textfile"
 )
 
 // envPrefix begins the environment variables that override keys.
@@ -71,6 +72,10 @@ func (d *decoder) overrideOne(k envKey, text string) {
 	}
 	p := place{file: "environment " + k.name, secret: k.file}
 	d.places[k.key] = p
+	if _, _, err := textfile.UTF8([]byte(text)); err != nil {
+		d.fail(p, k.key, "%s", err)
+		return
+	}
 	inner := &decoder{file: p.file, places: d.places, wrong: d.wrong, fixed: &p}
 	switch {
 	case k.file:

@@ -20,7 +20,7 @@ func TestEnvironmentBeatsFile(t *testing.T) {
 		"HOME=/root", "SCANRELAY_MQTT_BROKER=tcp://env:2", "SCANRELAY_MQTT_PASSWORD_FILE=" + secret,
 		"SCANRELAY_DEPOT_ID=b", "SCANRELAY_NOTIFY_MAX_AGE=3h", "SCANRELAY_HTTP_LISTEN=", "SCANRELAY_NOTIFY_CONCURRENCY=",
 		"SCANRELAY_SOURCES=[{topic: env, decoder: text}]", "SCANRELAY_NOTIFY_ACTIONS=[300003]",
-		"SCANRELAY_STORE={max_size: 1GiB}", "SCANRELAY_STORE_RETAIN=1h", "SCANRELAY_CENTRAL_TOKEN={\"not:yaml",
+		"SCANRELAY_STORE={max_size: 1GiB}", "SCANRELAY_STORE_RETAIN=1h", "SCANRELAY_CENTRAL_TOKEN={\"not:yaml-0123456789",
 	})
 	if len(ps) > 0 {
 		t.Fatal(ps)
@@ -30,7 +30,7 @@ func TestEnvironmentBeatsFile(t *testing.T) {
 		"password": {a.MQTT.Password.Reveal(), "from file"}, "listen": {a.HTTP.Listen, ""}, "concurrency": {a.Notify.Concurrency, 8},
 		"source": {a.Sources[0].Topic, "env"}, "source default": {a.Sources[0].QoS, 1}, "sources": {len(a.Sources), 1},
 		"actions": {a.Notify.Actions[0], scan.ActionType(300003)}, "store": {a.Store, OutboxStore{time.Hour, GiB}},
-		"token": {a.Central.Token.Reveal(), `{"not:yaml`},
+		"token": {a.Central.Token.Reveal(), `{"not:yaml-0123456789`},
 	} {
 		if got[0] != got[1] {
 			t.Errorf("%s = %v, want %v", name, got[0], got[1])
@@ -44,6 +44,7 @@ func TestEnvironmentProblems(t *testing.T) {
 		{"SCANRELAY_NOTIFY_RATE=x", `environment SCANRELAY_NOTIFY_RATE: notify.rate: "x" is no number`},
 		{"SCANRELAY_NOTIFY_CONCURRENCY=0", `environment SCANRELAY_NOTIFY_CONCURRENCY: notify.concurrency: must lie between`},
 		{"SCANRELAY_SOURCES=[{topc: x}]", `environment SCANRELAY_SOURCES: sources[0].topc: unknown key "topc"; the nearest known one is "topic"`},
+		{"SCANRELAY_DEPOT_NAME=\xba\xbc\xd6\xdd", `environment SCANRELAY_DEPOT_NAME: depot.name: is GBK`},
 		{"SCANRELAY_SOURCES=[", `environment SCANRELAY_SOURCES: sources: is no YAML: `},
 		{"SCANRELAY_CENTRAL_TOKEN_FILE=/none", `environment SCANRELAY_CENTRAL_TOKEN_FILE: central.token_file: cannot be read`},
 		{"SCANRELAY_CENTRAL_TOKEN=x;SCANRELAY_CENTRAL_TOKEN_FILE=/none", `environment SCANRELAY_CENTRAL_TOKEN_FILE: central.token_file: is set together with SCANRELAY_CENTRAL_TOKEN`},

@@ -9,6 +9,7 @@ import (
 
 	"scanrelay/configs/nearest"
 	"scanrelay/configs/secret"
+	"scanrelay/configs/textfile"
 )
 
 // pair is one key of a mapping with its value.
@@ -104,6 +105,9 @@ func (d *decoder) decodeStruct(n ast.Node, v reflect.Value, key string, depth in
 		if field := fieldOf(v, p.key); field.IsValid() {
 			d.places[at] = p.at
 			d.decode(p.value, field, at, depth+1)
+			if isSecret(field) && field.String() != "" {
+				d.inline = append(d.inline, at)
+			}
 			continue
 		}
 		base, isFile := strings.CutSuffix(p.key, "_file")
@@ -134,12 +138,18 @@ func (d *decoder) readSecret(path string, field reflect.Value, key string, at pl
 			d.wrong[strings.TrimSuffix(key, "_file")] = true
 		}
 	}()
+	(&checker{decoder: d}).exposed(key, path)
 	data, err := readFile(path)
 	if err != nil {
 		d.fail(at, key, "cannot be read: %s", err)
 		return
 	}
-	secret := strings.TrimSpace(string(data))
+	text, line, err := textfile.UTF8(data)
+	if err != nil {
+		d.fail(at, key, "%s:%d: %s", path, line, err)
+		return
+	}
+	secret := strings.TrimSpace(string(text))
 	switch {
 	case secret == "":
 		d.fail(at, key, "%s is empty", path)

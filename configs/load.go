@@ -59,7 +59,11 @@ func load(name string, data []byte, environ []string, into any, check func(*chec
 	}
 	d.override(v, environ)
 	d.bothGiven()
-	check(&checker{d, maps.Clone(d.wrong)})
+	c := &checker{decoder: d, undone: maps.Clone(d.wrong)}
+	check(c)
+	if len(d.inline) > 0 {
+		c.exposed(d.inline[0], name)
+	}
 	d.found.sort()
 	return d.found
 }

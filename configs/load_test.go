@@ -3,6 +3,7 @@ package configs
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,10 +28,14 @@ func short(ps Problems, path string) string {
 }
 
 func TestExamplesLoadWithoutAProblem(t *testing.T) {
-	if _, ps := LoadAgent("agent.example.yaml", nil); len(ps) > 0 {
+	// All that there is to say is that their secrets are examples in a file for all.
+	asExpected := func(p Problem) bool {
+		return p.Warning && (strings.Contains(p.Text, "is the example's") || strings.Contains(p.Text, "every user of this machine"))
+	}
+	if _, ps := LoadAgent("agent.example.yaml", nil); !slices.ContainsFunc(ps, asExpected) || len(slices.DeleteFunc(slices.Clone(ps), asExpected)) > 0 {
 		t.Errorf("agent.example.yaml:\n%s", ps)
 	}
-	if _, ps := LoadCentral("central.example.yaml", nil); len(ps) > 0 {
+	if _, ps := LoadCentral("central.example.yaml", nil); !slices.ContainsFunc(ps, asExpected) || len(slices.DeleteFunc(slices.Clone(ps), asExpected)) > 0 {
 		t.Errorf("central.example.yaml:\n%s", ps)
 	}
 	for file, want := range map[string]Role{"agent.example.yaml": RoleAgent, "central.example.yaml": RoleCentral} {
@@ -72,7 +77,7 @@ func isSetting(s string) bool {
 }
 
 func TestMinimalAgentTakesDefaults(t *testing.T) {
-	a, ps := LoadAgent(write(t, "depot: {id: hz-01}\ncentral: {token: x}\n"), nil)
+	a, ps := LoadAgent(write(t, "depot: {id: hz-01}\ncentral: {token: x-0123456789-abc}\n"), nil)
 	if len(ps) > 0 {
 		t.Fatal(ps)
 	}
@@ -111,7 +116,7 @@ sources:
 stations:
   gate: &gate {action_type: 200001, action_msg: "{{.Depot.Name}} {{.Event.WaybillID}}"}
   door: {<<: *gate, name: Tür}
-central: {url: https://c.example/x, token: abc}
+central: {url: https://c.example/x, token: abc-0123456789-abc}
 wechat: {base_url: http://localhost:1}
 notify: {concurrency: 3, rate: 1.5, actions: [300003], fresh_for: 1m, max_age: 2h, binding_ttl: {bound: 3h, unbound: 4m}}
 store: {retain: 0s, max_size: 512MiB}
@@ -161,9 +166,9 @@ func TestCentralIsRead(t *testing.T) {
 const centralBase = `wechat:
   appid: wx1
   secret: s
-  callback: {token: t, encoding_aes_key: abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG}
-admin_token: a
-depots: [{id: hz-01, token: t1}]
+  callback: {token: t3t, encoding_aes_key: abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG}
+admin_token: a-0123456789-abcdef
+depots: [{id: hz-01, token: t1-0123456789-abc}]
 `
 
 func TestDetectRole(t *testing.T) {
@@ -186,7 +191,7 @@ func TestDetectRole(t *testing.T) {
 
 // Only a secret has a _file beside it: a station may be called so.
 func TestNamesThatEndInFile(t *testing.T) {
-	_, problems := ReadAgent("agent.yaml", []byte("depot: {id: hz-01}\ncentral: {token: x}\nstations:\n  dock: {name: a}\n  dock_file: {name: b}\n"), nil)
+	_, problems := ReadAgent("agent.yaml", []byte("depot: {id: hz-01}\ncentral: {token: x-0123456789-abc}\nstations:\n  dock: {name: a}\n  dock_file: {name: b}\n"), nil)
 	if len(problems) > 0 {
 		t.Error(problems)
 	}

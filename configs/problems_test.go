@@ -28,6 +28,8 @@ c.yaml:2: sources: must be a list, not a mapping
 c.yaml:3: stations: must be a mapping of keys to values, not a list
 c.yaml:4: central.token: must be a text, not a list`},
 	{"no YAML", "depot: {id: a\n", "c.yaml:1: is no YAML: "},
+	{"GBK", "depot: {id: a}\n# \xba\xbc\xd6\xdd\n", "c.yaml:2: is GBK (which some editors call ANSI): save it as UTF-8"},
+	{"UTF-16", "\xff\xfed\x00:\x00", "c.yaml:1: is UTF-16: save it as UTF-8"},
 	{"two documents", "depot: {id: a}\n---\nx: 1\n", "c.yaml:3: holds more than one YAML document"},
 	{"addresses", base + "mqtt: {broker: 'mqtt://h:1', brokers: [embedded, 'tcp://h:99999', 'h:1883']}\n" +
 		"http: {listen: '9108'}\nwechat: {base_url: 'ftp://x'}\n",
@@ -52,6 +54,16 @@ c.yaml:4: quarantine.max_size: must be at least 64KiB, not 1KiB`},
 c.yaml:3: log.level: unknown value "verbose"`},
 	{"embedded", base + "mqtt:\n  broker: embedded\n  listen: 0.0.0.0:1883\n  username: u\n  embedded: {max_clients: 0, users: [{username: a}, {username: a, password: p, publish: ['a/#/b']}]}\n",
 		`c.yaml:6: mqtt.username: warning: has no effect with the embedded broker
+`},
+	{"one port twice", base + "mqtt: {broker: embedded, listen: ':9000', embedded: {listeners: [{listen: '[::1]:9001'}, {listen: 'localhost:9001'}, {listen: '127.0.0.1:0'}, {listen: '127.0.0.1:0'}]}}\nhttp: {listen: '127.0.0.1:9000'}\n",
+		`c.yaml:4: http.listen: 127.0.0.1:9000 is taken by mqtt.listen
+`},
+	{"listeners", base + "mqtt:\n  broker: embedded\n  embedded:\n    max_clients_per_address: 2000\n    listeners:\n      - {listen: '127.0.0.1:1883'}\n      - {listen: 'x', websocket: true}\n      - {listen: ':8883', tls: {cert_file: /none}}\n",
+		`c.yaml:6: mqtt.embedded.max_clients_per_address: must lie between 0 and 1000, not be 2000
+c.yaml:8: mqtt.embedded.listeners[0].listen: 127.0.0.1:1883 is taken by mqtt.listen
+c.yaml:9: mqtt.embedded.listeners[1].listen: "x" is no address
+c.yaml:10: mqtt.embedded.listeners[2].listen: warning: lets everybody
+c.yaml:10: mqtt.embedded.listeners[2].tls.key_file: is required
 `},
 	{"embedded open to all", base + "mqtt: {broker: embedded, listen: ':1883'}\n", "c.yaml:3: mqtt.listen: warning: lets everybody"},
 	{"sources", base + `sources:
@@ -78,7 +90,7 @@ c.yaml:10: sources[0].ignore[0]: is no regular expression: missing closing ): ` 
 c.yaml:11: sources[0].columns: warning: has no effect with decoder xml
 c.yaml:12: sources[0].time_formats[0]: "yyyy-MM-dd" is no Go time layout
 c.yaml:13: sources[0].timezone: "Mars/Olympus" is no time zone
-c.yaml:14: sources[0].fields.device_id: "topic[x]" is no topic level
+c.yaml:14: sources[0].fields.device_id: "topic[x]" is no place
 c.yaml:14: sources[0].fields.station: "/a~2" is no JSON pointer
 c.yaml:14: sources[0].fields.waybil_id: unknown field "waybil_id"; the nearest known one is "waybill_id"
 c.yaml:14: sources[0].fields.waybill: "waybill" is no JSON pointer
@@ -142,13 +154,13 @@ c.yaml:1: wechat.callback.token: is required
 c.yaml:1: wechat.secret: is required`},
 		{"key length", strings.Replace(centralBase, "ABCDEFG", "", 1), "c.yaml:4: wechat.callback.encoding_aes_key: has 36 characters; WeChat's EncodingAESKey has 43"},
 		{"key letters", strings.Replace(centralBase, "ABCDEFG", "ABCD-FG", 1), "c.yaml:4: wechat.callback.encoding_aes_key: is not the EncodingAESKey"},
-		{"mode", strings.Replace(centralBase, "{token: t,", "{mode: safe, path: /v1/x, token: t,", 1), `c.yaml:4: wechat.callback.mode: unknown value "safe"; the nearest known one is "secure"
+		{"mode", strings.Replace(centralBase, "{token: t3t,", "{mode: safe, path: /v1/x, token: t3t,", 1), `c.yaml:4: wechat.callback.mode: unknown value "safe"; the nearest known one is "secure"
 c.yaml:4: wechat.callback.path: "/v1/x" is taken`},
-		{"depots", strings.Replace(centralBase, "depots: [{id: hz-01, token: t1}]", "depots:\n  - {id: hz-01, token: t1}\n  - {id: hz-01, token: t1}\n  - {id: X, token: a}\n  - {id: y}\n  - {token: z}", 1),
+		{"depots", strings.Replace(centralBase, "depots: [{id: hz-01, token: t1-0123456789-abc}]", "depots:\n  - {id: hz-01, token: t1}\n  - {id: hz-01, token: t1}\n  - {id: X, token: a-0123456789-abcdef}\n  - {id: y}\n  - {token: z}", 1),
 			`c.yaml:8: depots[1].id: "hz-01" is depots[0] already
-c.yaml:8: depots[1].token: is the token of depots[0]
+c.yaml:8: depots[1].token: is the same as depots[0].token
 c.yaml:9: depots[2].id: "X" must match
-c.yaml:9: depots[2].token: is the admin_token
+c.yaml:9: depots[2].token: is the same as admin_token
 c.yaml:10: depots[3].token: is required unless
 c.yaml:11: depots[4].id: is required`},
 		{"cells", centralBase + "cells:\n  - {key: a, name: n, link: http://x}\n  - {key: a, link: 'pages/x?id={id}'}\n  - {key: 123456789012345678901, name: n, link: 'pages/x?id={waybill_id}'}\n",
@@ -157,12 +169,24 @@ c.yaml:9: cells[1].key: "a" is given twice
 c.yaml:9: cells[1].link: may hold {waybill_id}
 c.yaml:9: cells[1].name: is required
 c.yaml:10: cells[2].key: is longer than 20 characters`},
-		{"rest", centralBase + "jsonp: {per_waybill: 10}\ntrusted_proxies: [proxy]\nretain: 1s\nstore: {driver: postgres}\nlisten: 8080\n",
+		{"rest", centralBase + "jsonp: {per_waybill: 10}\ntrusted_proxies: [proxy]\nretain: 1s\nstore: {driver: postgre, max_conns: 1}\nlisten: 8080\n",
 			`c.yaml:7: jsonp.per_waybill: "10" is no rate; write one as 10/m
 c.yaml:8: trusted_proxies[0]: "proxy" is no address
 c.yaml:9: retain: must be at least 1h0m0s
-c.yaml:10: store.driver: "postgres" is not in this build; use bbolt
+c.yaml:10: store.driver: unknown value "postgre"; the nearest known one is "postgres"
+c.yaml:10: store.max_conns: must lie between 2 and 1000
 c.yaml:11: listen: "8080" is no address`},
+		{"no database", centralBase + "store: {driver: postgres}\n", "c.yaml:7: store.dsn: is required"},
+		{"no dsn", centralBase + "store: {driver: postgres, dsn: database}\n", "c.yaml:7: store.dsn: is neither a URL nor key=value"},
+		{"another's dsn", centralBase + "store: {driver: postgres, dsn: \"mysql://u:pass-word@h/db\"}\n", "c.yaml:7: store.dsn: is no URL of a database"},
+		{"backup", centralBase + "data_dir: /var/data\nbackup: {dir: /var/data/copies, every: 1s, keep: 0}\n",
+			`c.yaml:8: backup.dir: lies in data_dir
+c.yaml:8: backup.every: must be at least 1m0s
+c.yaml:8: backup.keep: must lie between 1 and 1000`},
+		{"backup to nowhere", centralBase + "backup: {every: 24h}\n", "c.yaml:7: backup.dir: is required"},
+		{"backup of no time", centralBase + "backup: {dir: /var/copies}\n", "c.yaml:7: backup.every: is required"},
+		{"backup of a database", centralBase + "store: {driver: postgres, dsn: host=/x}\nbackup: {dir: /var/copies, every: 24h}\n", "c.yaml:8: backup: is for bbolt"},
+		{"bbolt has none", centralBase + "store: {dsn: host=x}\n", "c.yaml:7: store.dsn: is for postgres"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			path := write(t, row.text)
@@ -181,15 +205,21 @@ func TestSecretFiles(t *testing.T) {
 		}
 		return path
 	}
-	good, empty, two := file("good", "  s3cret \n"), file("empty", " \n"), file("two", "a\nb\n")
+	good, empty, two := file("good", "  s3cret-0123456789 \n"), file("empty", " \n"), file("two", "a\nb\n")
 
+	marked, wide := file("marked", "\ufeffs3cret-0123456789\r\n"), file("wide", "\xff\xfes\x003\x00")
+
+	if a, ps := LoadAgent(write(t, "depot: {id: a}\ncentral: {token_file: "+marked+"}\n"), nil); len(ps) > 0 || a.Central.Token.Reveal() != "s3cret-0123456789" {
+		t.Errorf("with a byte order mark: %q %s", a.Central.Token.Reveal(), ps)
+	}
 	a, ps := LoadAgent(write(t, "depot: {id: a}\ncentral: {token_file: "+good+"}\n"), nil)
-	if len(ps) > 0 || a.Central.Token.Reveal() != "s3cret" {
+	if len(ps) > 0 || a.Central.Token.Reveal() != "s3cret-0123456789" {
 		t.Errorf("token_file: %q %s", a.Central.Token.Reveal(), ps)
 	}
 	for text, want := range map[string]string{
 		"central: {token_file: " + empty + "}":                                               "central.token_file: " + empty + " is empty",
 		"central: {token_file: " + two + "}":                                                 "central.token_file: " + two + " has more than one line",
+		"central: {token_file: " + wide + "}":                                                "central.token_file: " + wide + ":1: is UTF-16: save it as UTF-8",
 		"central: {token_file: /none}":                                                       "central.token_file: cannot be read: open /none: no such file or directory",
 		"central: {token: x, token_file: " + good + "}":                                      "central.token_file: is given together with token; keep one of the two",
 		"central: {token: x, url_file: " + good + "}":                                        `central.url_file: unknown key "url_file"`,
@@ -200,8 +230,8 @@ func TestSecretFiles(t *testing.T) {
 			t.Errorf("%s:\n%s\nwant %s", text, ps, want)
 		}
 	}
-	c, ps := LoadCentral(write(t, strings.Replace(centralBase, "token: t1", "token_file: "+good, 1)), nil)
-	if len(ps) > 0 || c.Depots[0].Token.Reveal() != "s3cret" {
+	c, ps := LoadCentral(write(t, strings.Replace(centralBase, "token: t1-0123456789-abc", "token_file: "+good, 1)), nil)
+	if len(ps) > 0 || c.Depots[0].Token.Reveal() != "s3cret-0123456789" {
 		t.Errorf("depots token_file: %v %s", c.Depots, ps)
 	}
 }

@@ -1,7 +1,6 @@
 package configs
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,8 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"scanrelay/configs/textfile"
 )
 
 // maxFile bounds a configuration file; maxNodes and maxDepth bound what aliases
@@ -50,7 +51,11 @@ func parseYAML(data []byte) (body ast.Node, line int, err error) {
 			body, line, err = nil, 1, errors.New("is no YAML that can be read")
 		}
 	}()
-	file, err := parser.ParseBytes(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), 0, parser.AllowDuplicateMapKey())
+	text, line, err := textfile.UTF8(data)
+	if err != nil {
+		return nil, line, err
+	}
+	file, err := parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		var bad positioned
 		if errors.As(err, &bad) && bad.GetToken() != nil {

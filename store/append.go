@@ -3,18 +3,18 @@ package store
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/codec"
 	"scanrelay/store/format"
 	"scanrelay/store/index"
-	"scanrelay/store/journal"
 )
 
 // maxOpWeight bounds what one op adds to a commit, so that it fits into the
 // smallest segment. A larger batch becomes several ops; if a crash comes
 // between them, the scanner sends it again and what is there is a duplicate.
-const maxOpWeight = format.MinSize / 4
+const maxOpWeight = 256 << 10
 
 // maxEventSize bounds one record. Intake's own bounds are far below.
 const maxEventSize = maxOpWeight / 2
@@ -52,16 +52,17 @@ func (c *committer) newAppend(b scan.Batch, done func(scan.Stored, error)) (ops 
 	cur := &appendOp{batch: batch}
 	for i := range b.Events {
 		e := &b.Events[i]
+		e.Client = b.Client
 		in := incoming{event: e, framed: codec.EncodeEvent(e), id: c.dedupe.identify([]byte(e.Waybill), []byte(e.EventID))}
 		if len(in.framed) > maxEventSize {
 			batch.err = fmt.Errorf("append %s: %w (%d bytes)", e.EventID, errTooLarge, len(in.framed))
 		}
-		if cur.bytes > 0 && cur.bytes+journal.EventWeight(in.framed) > maxOpWeight {
+		if cur.bytes > 0 && cur.bytes+format.EventWeight(in.framed) > maxOpWeight {
 			ops = append(ops, cur)
 			cur = &appendOp{batch: batch}
 		}
 		cur.events = append(cur.events, in)
-		cur.bytes += journal.EventWeight(in.framed)
+		cur.bytes += format.EventWeight(in.framed)
 	}
 	cur.last = true
 	for i := range b.Rejects {
@@ -70,14 +71,26 @@ func (c *committer) newAppend(b scan.Batch, done func(scan.Stored, error)) (ops 
 	return append(ops, cur)
 }
 
-func (a *appendOp) intake() bool { return true }
+func (a *appendOp) spends() bool { return true }
 func (a *appendOp) weight() int  { return a.bytes }
-func (a *appendOp) urgent() bool { return true }
+
+// patience of messages that are perhaps heartbeats is long; if one is a scan, it is
+// one that has to be replayed anyway.
+func (a *appendOp) patience() patience {
+	b := a.batch
+	if len(b.Events) > 0 || len(b.Rejects) == 0 || slices.ContainsFunc(b.Rejects, func(r scan.Reject) bool { return r.Code != scan.NoWaybill }) {
+		return urgent
+	}
+	return idle
+}
 
 func (a *appendOp) stage(g *group) error {
 	a.stored, a.duplicate = a.stored[:0], 0
 	if a.batch.err != nil {
 		return a.batch.err
+	}
+	if err := g.c.sharing(&a.batch.Batch); err != nil {
+		return err
 	}
 	for i := range a.events {
 		in := &a.events[i]
@@ -86,7 +99,7 @@ func (a *appendOp) stage(g *group) error {
 			continue
 		}
 		seq := g.AddEvent(in.framed, in.event.Waybill)
-		a.stored = append(a.stored, index.Added{Seq: seq, Event: in.event})
+		a.stored = append(a.stored, index.Added{Seq: seq, Event: in.event, Size: len(in.framed)})
 		if e := in.event; e.Clockless == nil && e.ReceivedAt.After(g.State.Newest) {
 			g.State.Newest = e.ReceivedAt
 		}
@@ -106,8 +119,8 @@ func (a *appendOp) known(g *group, in *incoming) bool {
 		if a.batch.Redelivered && d.hasWeak(weak, g.now) {
 			return true
 		}
+		g.weak = append(g.weak, weakUndo{weak, d.weakAt(weak)})
 		d.addWeak(weak, g.now)
-		g.weak = append(g.weak, weak)
 		return false
 	}
 	if d.has(in.id) {

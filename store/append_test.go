@@ -36,7 +36,7 @@ func TestAppendedIsOnDisk(t *testing.T) {
 }
 
 func TestSameIdentityIsStoredOnce(t *testing.T) {
-	dir := t.TempDir()
+	dir := fastDir(t)
 	c := newTestClock()
 	o := open(t, dir, small(c))
 	ctx := context.Background()
@@ -153,7 +153,7 @@ func TestGroupCommit(t *testing.T) {
 
 // A batch that is larger than a commit is stored in parts and answered once.
 func TestLargeBatch(t *testing.T) {
-	o := open(t, t.TempDir(), small(newTestClock()))
+	o := open(t, fastDir(t), small(newTestClock()))
 	var events []scan.Event
 	for i := range 300 {
 		events = append(events, padded("W", fmt.Sprint(i), 1, 20_000))

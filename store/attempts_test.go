@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -53,7 +54,8 @@ func TestAttemptsSurvive(t *testing.T) {
 	late := clock.Now()
 	o = open(t, dir, small(clock))
 	wantAttempts(t, o, map[uint64]int{1: 9, 2: 2, 3: 0})
-	if _, at, _ := o.index.Attempt(1); at.Before(late) || at.After(late.Add(4*time.Minute)) {
+	n, _ := o.index.Attempt(1)
+	if at := n.At.Add(n.Delay); at.Before(late) || at.After(late.Add(4*time.Minute)) {
 		t.Errorf("due %v after a start at %v", at, late)
 	}
 }
@@ -61,7 +63,7 @@ func TestAttemptsSurvive(t *testing.T) {
 // An event that is tried for days costs a few notes, not one for each try.
 func TestAttemptsAreWrittenSeldom(t *testing.T) {
 	clock := newTestClock()
-	o := open(t, t.TempDir(), small(clock))
+	o := open(t, fastDir(t), small(clock))
 	appendN(t, o, 1)
 	syncAll(t, o)
 	before := newest(o).Notes
@@ -102,6 +104,35 @@ func TestAttemptsAndAClockSetBack(t *testing.T) {
 	}
 }
 
+// A long wait goes along with an event that is carried, over a kill, too.
+func TestWaitsAreCarried(t *testing.T) {
+	dir, clock := fastDir(t), newTestClock()
+	o := open(t, dir, small(clock))
+	appendN(t, o, 2)
+	syncAll(t, o)
+	mustLease(t, o, 2)
+	err := o.Release(event.Retry{Seq: 1, At: clock.Now().Add(2 * time.Minute), Attempts: 3}, event.Retry{Seq: 2, At: clock.Now().Add(time.Minute)})
+	if err == nil {
+		err = errors.Join(o.change(t.Context(), &changeOp{set: func(*group) {}}), o.roll(), o.dropOldest(true))
+	}
+	if err != nil || newest(o).Number != 2 || len(o.journal.Segments()) != 1 {
+		t.Fatal(err, o.journal.Segments())
+	}
+	crashed := open(t, copied(t, dir), small(clock))
+	wantAttempts(t, crashed, map[uint64]int{1: 3, 2: 0})
+	for i, seq := range []uint64{2, 1} {
+		if got := mustLease(t, crashed, 9); len(got) > 0 {
+			t.Fatalf("minute %d: leased %+v before it is due", i, got)
+		}
+		clock.advance(time.Minute)
+		got := mustLease(t, crashed, 9)
+		if len(got) != 1 || got[0].ID.Seq != seq {
+			t.Fatalf("minute %d: leased %+v, want %d", i, got, seq)
+		}
+		settle(t, crashed, event.Pushed, got...)
+	}
+}
+
 func wantAttempts(t *testing.T, o *Outbox, want map[uint64]int) {
 	t.Helper()
 	for _, r := range all(t, o, Filter{}) {
@@ -114,7 +145,7 @@ func wantAttempts(t *testing.T, o *Outbox, want map[uint64]int) {
 // An event that is given back untried costs as few.
 func TestHoldsAreWrittenSeldom(t *testing.T) {
 	clock := newTestClock()
-	o := open(t, t.TempDir(), small(clock))
+	o := open(t, fastDir(t), small(clock))
 	appendN(t, o, 1)
 	syncAll(t, o)
 	before := newest(o).Notes

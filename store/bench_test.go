@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -11,8 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
+	"scanrelay/store/durable"
 	"scanrelay/store/event"
 	"scanrelay/store/format"
 	"scanrelay/store/repair"
@@ -91,42 +95,73 @@ func BenchmarkWritten(b *testing.B) {
 
 // fill stores n events, in large batches, and lets the centre have them.
 func fill(b testing.TB, o *Outbox, n int) {
-	for i := 0; i < n; {
-		events := make([]scan.Event, min(500, n-i))
+	for next, end := o.Counts().NextSeq, o.Counts().NextSeq+uint64(n); next < end; {
+		events := make([]scan.Event, min(500, end-next))
 		for j := range events {
-			i++
-			events[j] = benchEvent(int64(i))
+			events[j] = benchEvent(int64(next))
+			next++
 		}
 		mustAppend(b, o, events...)
 	}
 	syncAll(b, o)
 }
 
-// BenchmarkStart: opening a store with 1,000,000 events waiting.
+// BenchmarkStart: opening a store with events that wait, or are finished and
+// retained; by a checkpoint, without one, and without the identities of the latest
+// 262,144, which are read to recognise duplicates.
 func BenchmarkStart(b *testing.B) {
-	dir := b.TempDir()
-	o := open(b, dir, Options{MaxSize: 16 << 30})
-	fill(b, o, 1_000_000)
-	if err := o.Close(context.Background()); err != nil {
+	for _, world := range []struct {
+		n    int
+		ends bool
+	}{{100_000, true}, {1_000_000, true}, {1_000_000, false}} {
+		dir := b.TempDir()
+		opts := Options{MaxSize: 2 << 30}
+		o := open(b, dir, opts)
+		for left := world.n; left > 0; left -= 20_000 {
+			fill(b, o, min(20_000, left))
+			if world.ends {
+				pushAll(b, o)
+			}
+		}
+		closeChecked(b, o)
+		for _, way := range []string{"checkpoint", "none", "no identities"} {
+			b.Run(fmt.Sprintf("events=%d/finished=%t/%s", world.n, world.ends, way), func(b *testing.B) {
+				opts := opts
+				if way == "no identities" {
+					opts.identities = 1
+				}
+				var spent time.Duration
+				for b.Loop() {
+					if way == "none" {
+						if err := os.Remove(filepath.Join(dir, checkpointName)); err != nil {
+							b.Fatal(err)
+						}
+					}
+					before, start := heapBytes(), processorTime(b)
+					o, err := Open(dir, opts)
+					if err != nil {
+						b.Fatal(err)
+					}
+					spent += processorTime(b) - start
+					b.ReportMetric(float64(heapBytes()-before)/1e6, "MB-heap")
+					if err := o.Close(context.Background()); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(spent.Seconds()/float64(b.N), "processor-s/open")
+				b.ReportMetric(float64(durable.Size(filepath.Join(dir, checkpointName))), "B-checkpoint")
+			})
+		}
+	}
+}
+
+// processorTime is what this process has taken of it.
+func processorTime(b *testing.B) time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
 		b.Fatal(err)
 	}
-	for b.Loop() {
-		before := heapBytes()
-		start := time.Now()
-		o, err := Open(dir, Options{MaxSize: 16 << 30})
-		if err != nil {
-			b.Fatal(err)
-		}
-		took := time.Since(start)
-		if r, err := o.Lease(100, time.Minute); err != nil || len(r) != 100 {
-			b.Fatal(len(r), err)
-		}
-		b.ReportMetric(took.Seconds(), "s/open")
-		b.ReportMetric(float64(heapBytes()-before)/1e6, "B-heap/event")
-		if err := o.Close(context.Background()); err != nil {
-			b.Fatal(err)
-		}
-	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func heapBytes() int64 {
@@ -193,7 +228,7 @@ func BenchmarkOutline(b *testing.B) {
 		}
 		ours += time.Since(start)
 		start = time.Now()
-		db, err := boltpage.OpenDB(s.Path, format.SizeFor(16<<30), false)
+		db, err := boltpage.OpenDB(s.Path, format.SizeFor(16<<30))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -5,8 +5,12 @@ import (
 	"fmt"
 
 	"scanrelay/store/event"
-	"scanrelay/store/journal"
+	"scanrelay/store/format"
 )
+
+// stepNotes bounds the notes in one change: inside the reserve they have to fit
+// into what is left at the end of a segment.
+const stepNotes = 500
 
 // changeOp writes notes, or something into the state, for a caller who waits.
 type changeOp struct {
@@ -15,16 +19,22 @@ type changeOp struct {
 	upTo   uint64         // where the watermark rises to with this
 	then   func()         // takes it into memory; committer.mu is held
 	revert func()         // after a failure
+	spend  bool           // it may be refused for lack of room
 	delay  bool           // it may wait a little for company
 	done   chan error     // cap 1
 }
 
-func (c *changeOp) intake() bool { return false }
-func (c *changeOp) urgent() bool { return !c.delay }
+func (c *changeOp) spends() bool { return c.spend }
+func (c *changeOp) patience() patience {
+	if c.delay {
+		return patient
+	}
+	return urgent
+}
 
 func (c *changeOp) weight() (n int) {
 	for i := range c.notes {
-		n += journal.NoteWeight(&c.notes[i])
+		n += format.NoteWeight(&c.notes[i])
 	}
 	return n
 }

@@ -137,15 +137,18 @@ func (r *CheckReport) counts(reader *Reader) {
 		r.problem("the watermark, %d, is above the last number, %d", c.Watermark, c.NextSeq-1)
 	}
 	r.Problems = append(r.Problems, reader.journal.Verify()...)
+	if what := reader.journal.VerifyCheckpoint(); what != "" {
+		r.problem("the checkpoint is no good, and the next start reads all segments: %s", what)
+	}
 	if err := reader.index.Verify(); err != nil {
 		r.problem("what is in memory does not agree with itself: %v", err)
 	}
 	for _, f := range r.Files {
-		if f.Name == quarantine.FileName && f.Rejects != c.Quarantined {
+		if f.Name == quarantine.FileName && reader.unread == "" && f.Rejects != c.Quarantined {
 			r.problem("the quarantine says %d entries and holds %d", c.Quarantined, f.Rejects)
 		}
 	}
 	if c.Damaged != "" {
-		r.problem("an earlier start found damage: %s", c.Damaged)
+		r.problem("damage: %s", c.Damaged)
 	}
 }

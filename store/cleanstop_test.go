@@ -33,6 +33,11 @@ const boltFlips = "SCANRELAY_STORE_BOLT_FLIPS"
 // newDeepWorld has pages of every kind in its newest segment: branches over
 // branches, records over several pages, carried events, free pages.
 func newDeepWorld(t *testing.T) *damagedWorld {
+	t.Helper()
+	return oneDeepWorld.copy(t, makeDeepWorld)
+}
+
+func makeDeepWorld(t *testing.T) *damagedWorld {
 	w := &damagedWorld{dir: fastDir(t), clock: newTestClock(), states: map[string]event.State{}}
 	opts := small(w.clock)
 	opts.segmentSize = 2 * format.MinSize
@@ -82,13 +87,11 @@ func pageKinds(t *testing.T, path string) map[string][]int64 {
 // in this process would take the test along. What is lost is named, or else
 // Check finds it.
 func TestBadPageAfterCleanStop(t *testing.T) {
+	t.Parallel()
 	w := newDeepWorld(t)
 	good := filepath.Join(w.dir, format.Name(2))
 	rnd := storetest.Rand(t)
-	runs, rebuilt, lost, each := 0, 0, 0, 5
-	if testing.Short() {
-		each = 2
-	}
+	runs, rebuilt, lost, each := 0, 0, 0, storetest.Rounds(5, 2)
 	kinds := pageKinds(t, good)
 	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
 		pages := kinds[kind]
@@ -186,6 +189,7 @@ func movePage(by int64) func(*testing.T, string, int64) {
 // start accepts, bbolt opens for writing without dying, and but for the meta
 // pages its own check finds nothing wrong.
 func TestAcceptedPagesAgreeWithBolt(t *testing.T) {
+	t.Parallel()
 	w := newDeepWorld(t)
 	dir := fastDir(t)
 	w.copyTo(t, dir, true)
@@ -199,7 +203,7 @@ func TestAcceptedPagesAgreeWithBolt(t *testing.T) {
 	n, tried := 0, 0
 	for kind, pages := range pageKinds(t, path) {
 		page := pages[len(pages)/2]
-		for i := range int64(8 * (16 + 16)) {
+		for i := int64(0); i < 8*(16+16); i += int64(storetest.Rounds(1, 3)) {
 			place, mask := page*boltpage.PageSize+i/8, byte(1)<<(i%8)
 			tried++
 			flip(t, path, place, mask)
@@ -217,8 +221,7 @@ func TestAcceptedPagesAgreeWithBolt(t *testing.T) {
 	if err := os.WriteFile(list, []byte(accepted.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv(boltFlips, list)
-	if out, err := boltInChild(t, path); err != nil {
+	if out, err := boltInChild(t, path, boltFlips+"="+list); err != nil {
 		t.Errorf("accepted, but bbolt: %v\n%s", err, out)
 	}
 	t.Logf("%d flips, %d accepted", tried, n)
@@ -232,11 +235,11 @@ type firstAndNext struct{ first, nextSeq uint64 }
 // stateOf reads where a segment begins and which number is next.
 func stateOf(t *testing.T, path string) (f firstAndNext) {
 	t.Helper()
-	db, err := boltpage.OpenDB(path, 2*format.MinSize, true)
+	tree, err := boltpage.OpenTree(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = db.View(func(tx *bolt.Tx) error {
+	err = tree.View(func(tx boltpage.Reader) error {
 		m, err := codec.DecodeFileMeta(boltpage.Value(tx, codec.MetaBucket, codec.MetaKey))
 		if err != nil {
 			return err
@@ -247,7 +250,7 @@ func stateOf(t *testing.T, path string) (f firstAndNext) {
 		}
 		return err
 	})
-	if err := errors.Join(err, db.Close()); err != nil {
+	if err := errors.Join(err, tree.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return f
@@ -294,7 +297,7 @@ func flipOnce(f *os.File, at int64, mask byte, fn func() error) error {
 }
 
 func openFlipped(path string, whole bool) error {
-	db, err := bolt.Open(path, 0o600, boltpage.Options(2*format.MinSize, false))
+	db, err := bolt.Open(path, 0o600, boltpage.Options(2*format.MinSize))
 	if err != nil {
 		return err
 	}
@@ -313,6 +316,7 @@ func openFlipped(path string, whole bool) error {
 // A bad page in the quarantine, which bbolt would die of as well: it is set
 // aside, named, and a new one is begun.
 func TestBadQuarantineIsSetAside(t *testing.T) {
+	t.Parallel()
 	w := &damagedWorld{dir: t.TempDir(), clock: newTestClock()}
 	o := open(t, w.dir, small(w.clock))
 	b := batch(newEvent("W", "e", 1))

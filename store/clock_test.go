@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/crypt"
 	"scanrelay/store/event"
 )
 
@@ -42,7 +43,7 @@ func TestResolveClock(t *testing.T) {
 		t.Errorf("newest time %v: the clockless do not count", got)
 	}
 	zero := now.Add(-30 * time.Second)
-	if err := o.ResolveClock("boot-2", zero); err != nil {
+	if err := o.ResolveClock("boot-2", zero, false); err != nil {
 		t.Fatal(err)
 	}
 	check := func(when string) {
@@ -77,13 +78,76 @@ func TestResolveClock(t *testing.T) {
 	}
 }
 
+// However many events of a boot without a clock there are, nothing passes them on
+// the way to the centre, at any size of what is asked for.
+func TestClocklessAreNotPassed(t *testing.T) {
+	for _, max := range []int{1, 7, 50, 100, 500} {
+		c := newTestClock()
+		o := open(t, fastDir(t), small(c))
+		mustAppend(t, o, newEvent("W", "before", c.Now().Unix()))
+		for i := range 100 {
+			mustAppend(t, o, clockless(fmt.Sprint("c", i), "boot-1", time.Duration(i)*time.Second, scan.MarkClock, 10))
+		}
+		for i := range 100 {
+			mustAppend(t, o, newEvent(fmt.Sprint("W", i), fmt.Sprint("n", i), c.Now().Unix()))
+		}
+		for want := range 2 { // the one before them, then none
+			r, err := o.Unsynced(max, 1<<20)
+			if err != nil || len(r) != 1-want {
+				t.Fatalf("at most %d: %d records, %v", max, len(r), err)
+			}
+			if len(r) > 0 {
+				if err := o.Synced(r[0].ID.Seq, nil, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := o.ResolveClock("boot-1", c.Now().Add(-time.Hour), false); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := o.Unsynced(max, 1<<20); err != nil || len(r) == 0 || r[0].ID.Seq != 2 {
+			t.Errorf("at most %d: %d records, %v", max, len(r), err)
+		}
+	}
+}
+
+// A clock that turns out to keep time by itself was right in an earlier boot too,
+// in which nobody could confirm it; what it cannot have told is not believed.
+func TestResolveClockOfAnEarlierBootThatKeptTime(t *testing.T) {
+	dir := t.TempDir()
+	c := newTestClock()
+	o := open(t, dir, small(c))
+	told := c.Now().Add(-20 * time.Hour)
+	right := clockless("right", "boot-1", time.Hour, scan.MarkClock, told.Unix())
+	right.ReceivedAt = told
+	wrong := clockless("wrong", "boot-0", time.Hour, scan.MarkClock, 3600)
+	mustAppend(t, o, right, wrong)
+	closeChecked(t, o)
+	o = open(t, dir, small(c))
+	now := c.Now()
+	if err := o.ResolveClock("boot-2", now.Add(-time.Minute), true); err != nil {
+		t.Fatal(err)
+	}
+	closeChecked(t, o)
+	u, err := open(t, dir, small(c)).Unsynced(10, 1<<20)
+	if err != nil || len(u) != 2 {
+		t.Fatalf("%d unsynced, %v", len(u), err)
+	}
+	if e := u[0].Event; e.ActionTime != told.Unix() || !e.ReceivedAt.Equal(told) || e.Clockless != nil {
+		t.Errorf("what came at %v is %+v", told, e)
+	}
+	if e := u[1].Event; e.ActionTime < now.Unix() || e.Clockless != nil {
+		t.Errorf("what came in 1970 is %+v", e)
+	}
+}
+
 // An event stamped before its reader heard of the clock, and stored after, is
 // resolved by what is known of its boot: nothing would ask again.
 func TestClocklessStraggler(t *testing.T) {
 	c := newTestClock()
 	o := open(t, t.TempDir(), small(c))
 	zero := c.Now().Add(-time.Minute)
-	if err := o.ResolveClock("boot", zero); err != nil {
+	if err := o.ResolveClock("boot", zero, false); err != nil {
 		t.Fatal(err)
 	}
 	mustAppend(t, o, clockless("late", "boot", time.Second, scan.MarkClock, 1))
@@ -135,6 +199,83 @@ func mustLeaseAfter(t *testing.T, o *Outbox, c *testClock, n int) []event.Record
 	return r
 }
 
+// A clock that was years ahead, or in 1970, while a segment began or its events
+// ended, keeps nothing for years: it ages from when it was looked at first, also
+// where the agent restarts every day.
+func TestWrongClockKeepsNothingForYears(t *testing.T) {
+	for _, wrong := range []time.Time{time.Date(2038, 1, 1, 0, 0, 0, 0, time.UTC), time.Unix(30, 0)} {
+		for _, restarts := range []bool{false, true} {
+			c := newTestClock()
+			right := c.Now()
+			c.set(wrong)
+			dir := fastDir(t)
+			var o *Outbox
+			start := func() {
+				o = open(t, dir, small(c))
+				// The committer's own first look comes before.
+				if err := o.change(t.Context(), &changeOp{set: func(*group) {}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			start()
+			day := func() {
+				c.advance(24 * time.Hour)
+				o.retire()
+				if restarts {
+					closeChecked(t, o)
+					start()
+				}
+			}
+			appendN(t, o, 3)
+			syncAll(t, o)
+			pushAll(t, o)
+			c.set(right)
+			o.retire()
+			for range 4 { // it is sealed after half of retain, and kept for all of it
+				day()
+				if o.journal.Segments()[0].Number != 1 {
+					t.Fatalf("%v, restarts %t: gone after less than retain", wrong, restarts)
+				}
+			}
+			mustAppend(t, o, newEvent("W", "more", 1))
+			syncAll(t, o)
+			pushAll(t, o)
+			for range 30 {
+				day()
+			}
+			if n := o.journal.Segments()[0].Number; n == 1 {
+				t.Errorf("%v, restarts %t: a month later what was finished is there still", wrong, restarts)
+			}
+			if r, err := crypt.Open(dir, true, false); err != nil || r.Cipher(1) != nil {
+				t.Errorf("%v, restarts %t: its key is there: %v", wrong, restarts, err)
+			}
+		}
+	}
+}
+
+// A clock that is wrong for a while only, and says so, has nothing forgotten early.
+func TestClockThatIsWrongForAWhile(t *testing.T) {
+	c := newTestClock()
+	o := open(t, fastDir(t), small(c))
+	appendN(t, o, 3)
+	syncAll(t, o)
+	pushAll(t, o)
+	roll(t, o)
+	right := c.Now()
+	c.set(time.Unix(30, 0))
+	o.retire()
+	c.set(right.Add(time.Hour))
+	o.retire()
+	c.advance(160 * time.Hour)
+	if o.retire(); o.journal.Segments()[0].Number != 1 {
+		t.Error("it is gone before retain is over")
+	}
+	c.advance(10 * time.Hour)
+	if o.retire(); o.journal.Segments()[0].Number == 1 {
+		t.Error("it is there though retain is over")
+	}
+}
+
 // The oldest event may be on disk only when its clock becomes known.
 func TestOldestIsClockless(t *testing.T) {
 	c := newTestClock()
@@ -146,10 +287,50 @@ func TestOldestIsClockless(t *testing.T) {
 	if got := o.Counts().Oldest; !got.Before(zero) {
 		t.Fatalf("oldest is of %v before the clock is known", got)
 	}
-	if err := o.ResolveClock("boot", zero); err != nil {
+	if err := o.ResolveClock("boot", zero, false); err != nil {
 		t.Fatal(err)
 	}
 	if got := o.Counts().Oldest; !got.Equal(zero) {
 		t.Errorf("oldest is of %v, want %v", got, zero)
+	}
+}
+
+// What ended while the clock was behind ended when it was right again, at the
+// earliest: it is kept for all of retain from then.
+func TestEndedUnderAClockThatIsBehind(t *testing.T) {
+	for _, behind := range []time.Time{time.Unix(30, 0), time.Date(2025, 11, 1, 0, 0, 0, 0, time.UTC)} {
+		for i := range 8 {
+			before, sealed, restart := i&1 != 0, i&2 != 0, i&4 != 0
+			c := newTestClock()
+			dir := fastDir(t)
+			o := open(t, dir, small(c))
+			appendN(t, o, 6)
+			syncAll(t, o)
+			if before {
+				settle(t, o, event.Pushed, mustLease(t, o, 1)...)
+			}
+			right := c.Now().Add(30 * 24 * time.Hour)
+			c.set(behind)
+			pushAll(t, o)
+			if sealed {
+				roll(t, o)
+			}
+			if restart {
+				closeChecked(t, o)
+				c.set(right)
+				o = open(t, dir, small(c))
+			}
+			c.set(right)
+			o.retire()
+			c.advance(160 * time.Hour)
+			if o.retire(); o.journal.Segments()[0].Number != 1 {
+				t.Errorf("%v, one before %t, sealed %t, restart %t: gone before retain is over", behind, before, sealed, restart)
+			}
+			c.advance(200 * time.Hour)
+			o.retire()
+			if o.retire(); o.journal.Segments()[0].Number == 1 {
+				t.Errorf("%v, one before %t, sealed %t, restart %t: still there", behind, before, sealed, restart)
+			}
+		}
 	}
 }

@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"scanrelay/agent/scan"
 	"scanrelay/configs/wait"
-	"scanrelay/store/boltpage"
 	"scanrelay/store/event"
+	"scanrelay/store/format"
 	"scanrelay/store/journal"
 )
 
@@ -19,6 +22,9 @@ const (
 	companyWait = 3 * time.Millisecond
 	// batchDelay is how long outcomes wait that nothing waits for.
 	batchDelay = 25 * time.Millisecond
+	// idleDelay is how long messages wait in which no waybill number was found: a
+	// depot's heartbeats shall not be a commit each.
+	idleDelay = 900 * time.Millisecond
 	// groupBytes bounds one commit, and with it how long the next one waits.
 	groupBytes = 1 << 20
 )
@@ -33,6 +39,8 @@ const (
 const (
 	// fullRetry is how often a full outbox looks for room.
 	fullRetry = time.Second
+	// fullTell is how often the log says that it is full.
+	fullTell = time.Minute
 	// retireEvery is how often segments past retain are looked for.
 	retireEvery = time.Minute
 )
@@ -43,11 +51,14 @@ type committer struct {
 	o      *Outbox
 	opts   Options
 	dedupe *dedupe
-	queue  *queue    // what waits
-	room   *roomGate // whether intake may submit
+	queue  *queue       // what waits
+	room   *roomGate    // whether intake may submit
+	spare  atomic.Int64 // how much more can be taken in, about
 
 	nextRoom   time.Time // when to look for room again
 	nextRetire time.Time // when to look for segments past retain
+	toldFull   time.Time // when the log said last that it is full
+	telling    bool      // and has to say that it is not any more
 
 	// mu is held while what one commit changed is taken into memory, so that all
 	// of it appears at once, and guards what follows. It is never held during I/O.
@@ -89,6 +100,28 @@ func (c *committer) accepting() error {
 	return nil
 }
 
+// What one client, and all clients of one host, may have of what is pending: so many
+// times what is left. With 4 one alone gets 80 % of the room, two get 89 % together.
+const (
+	clientShare = 4
+	hostShare   = 9
+)
+
+// errShare: others still have room.
+var errShare = fmt.Errorf("%w for more of this client's scans", ErrFull)
+
+// sharing tells why a client may not submit now, nil if it may.
+func (c *committer) sharing(b *scan.Batch) error {
+	if !b.Shared {
+		return nil
+	}
+	spare := c.spare.Load()
+	if own, host := c.o.index.Used(b.Client); own > clientShare*spare || host > hostShare*spare {
+		return errShare
+	}
+	return nil
+}
+
 // settling tells why outcomes could not be written now, nil if they could.
 func (c *committer) settling() error {
 	c.mu.Lock()
@@ -104,16 +137,21 @@ func (c *committer) run() {
 	defer close(c.stopped)
 	debug.SetPanicOnFault(true) // see boltpage.Recover
 	last := 0                   // ops in the last commit
+	c.opts.Pulse.Begin()
+	defer c.opts.Pulse.End()
 	for stopping := false; ; {
 		idle := c.housekeep()
 		if c.queue.len() > 0 {
 			if !stopping {
+				c.queue.await(c.opts.idleDelay, c.stop, c.queue.hasCompany)
 				c.queue.await(c.opts.batchDelay, c.stop, c.queue.hasUrgent)
 				c.queue.await(companyWait, c.stop, func() bool { return last <= 1 || c.queue.len() >= last })
 			}
 			ops := c.queue.take(c.groupLimit())
 			last = len(ops)
 			c.commit(ops)
+			c.opts.Pulse.End()
+			c.opts.Pulse.Begin()
 			continue
 		}
 		if stopping {
@@ -121,13 +159,17 @@ func (c *committer) run() {
 			return
 		}
 		timer := time.NewTimer(idle)
+		c.opts.Pulse.End()
 		select {
 		case <-c.queue.wake:
+		case task := <-c.o.journal.Tasks():
+			c.do(task)
 		case <-timer.C:
 			last = 0
 		case <-c.stop:
 			stopping = true
 		}
+		c.opts.Pulse.Begin()
 		timer.Stop()
 	}
 }
@@ -143,7 +185,7 @@ func (c *committer) commit(ops []op) {
 		for i := range results {
 			results[i] = err
 		}
-	} else if err := c.commitOnce(ops, results); err != nil {
+	} else if err := c.commitOnce(ops, results, false); err != nil {
 		c.withoutIntake(ops, results)
 	}
 	for i, p := range ops {
@@ -151,34 +193,43 @@ func (c *committer) commit(ops []op) {
 	}
 }
 
-// withoutIntake refuses what is new and writes the outcomes, for which a
-// reserve is kept.
+// withoutIntake refuses what is new and writes the outcomes, for which room is
+// kept: a few at a time, so that none of it is wasted at the end of a segment.
 func (c *committer) withoutIntake(ops []op, results []error) {
 	c.becomeFull()
-	more := len(ops) == 0
 	for i, p := range ops {
-		if p.intake() && results[i] == nil {
-			results[i] = ErrFull
-		}
-		more = more || results[i] == nil
-	}
-	if !more {
-		return
-	}
-	err := c.commitOnce(ops, results)
-	for i := range results {
-		if err != nil && results[i] == nil {
+		if p.spends() && results[i] == nil {
 			results[i] = ErrFull
 		}
 	}
-	c.setStuck(err != nil)
+	if len(ops) == 0 { // the state
+		c.setStuck(c.commitOnce(nil, nil, true) != nil)
+	}
+	for from, n := 0, 0; from < len(ops); from += n {
+		weight := ops[from].weight()
+		for n = 1; from+n < len(ops) && weight+ops[from+n].weight() <= format.MaxNotes; n++ {
+			weight += ops[from+n].weight()
+		}
+		some := results[from : from+n]
+		if !slices.Contains(some, nil) {
+			continue
+		}
+		err := c.commitOnce(ops[from:from+n], some, true)
+		for i := range some {
+			if err != nil && some[i] == nil {
+				some[i] = ErrFull
+			}
+		}
+		c.setStuck(err != nil)
+	}
 }
 
-// commitOnce tries to commit all ops without a result yet. It returns an error
+// commitOnce tries to commit all ops without a result yet, inside: in the room
+// that is kept for outcomes. It returns an error
 // only if there was no room; then nothing was written and nothing changed in
 // memory. Every other failure is fatal and in the results.
-func (c *committer) commitOnce(ops []op, results []error) error {
-	g := c.newGroup()
+func (c *committer) commitOnce(ops []op, results []error, inside bool) error {
+	g := c.newGroup(inside)
 	for i, p := range ops {
 		if results[i] == nil {
 			results[i] = p.stage(g)
@@ -191,6 +242,8 @@ func (c *committer) commitOnce(ops []op, results []error) error {
 			c.opts.OnCommit(time.Since(start), g.Records())
 		}
 		c.apply(g, ops, results)
+		c.dedupe.settle()
+		c.spare.Store(c.o.journal.Spare(maxOpWeight))
 		return nil
 	}
 	g.undo()
@@ -260,6 +313,9 @@ func (c *committer) shutdown() error {
 		c.commit(nil)
 	}
 	c.saveAttempts()
+	if c.Err() == nil {
+		c.o.journal.Checkpoint()
+	}
 	err := errors.Join(c.Err(), c.o.journal.Close(), c.o.quarantine.Close())
 	if err == nil {
 		err = c.o.journal.MarkClean(c.o.index.WaitingMark())
@@ -281,6 +337,11 @@ func (c *committer) saveAttempts() {
 func (c *committer) housekeep() time.Duration {
 	if c.Err() != nil {
 		return retireEvery
+	}
+	select {
+	case task := <-c.o.journal.Tasks():
+		c.do(task)
+	default:
 	}
 	now := time.Now()
 	if c.lacksRoom() && !now.Before(c.nextRoom) {
@@ -306,6 +367,14 @@ func (c *committer) housekeep() time.Duration {
 	return max(next.Sub(now), time.Millisecond)
 }
 
+// do does something for who works aside; what waits for room may find some then.
+func (c *committer) do(task func() error) {
+	if err := task(); err != nil {
+		c.fail(err)
+	}
+	c.nextRoom, c.nextRetire = time.Time{}, time.Time{}
+}
+
 // flush writes the state by itself. Where there is no room for it, it has time.
 func (c *committer) flush() {
 	c.commit(nil)
@@ -326,8 +395,9 @@ func (c *committer) flushBy() time.Time {
 // becomeFull makes intake wait.
 func (c *committer) becomeFull() {
 	c.nextRoom = time.Now().Add(fullRetry)
-	if c.room.setFull(true) {
-		c.opts.Logger.Warn("outbox is full: scans are not acknowledged until there is room", "bytes", c.o.journal.Bytes(), "max", c.opts.MaxSize)
+	if now := time.Now(); c.room.setFull(true) && now.Sub(c.toldFull) >= fullTell {
+		c.toldFull, c.telling = now, true
+		c.opts.Logger.Warn("outbox is full: scans are not acknowledged until there is room", "bytes", c.o.journal.Usage().All, "max", c.opts.MaxSize)
 	}
 }
 
@@ -341,22 +411,24 @@ func (c *committer) lacksRoom() bool {
 func (c *committer) setStuck(stuck bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stuck = stuck
+	c.stuck = stuck || !c.o.journal.Writable()
 }
 
 // findRoom ends being full, if it can; where not, it sees to it that outcomes can
 // be written.
 func (c *committer) findRoom() {
-	err := c.o.journal.MakeRoom(maxOpWeight, true)
+	err := c.o.journal.MakeRoom(maxOpWeight, false)
+	c.spare.Store(c.o.journal.Spare(maxOpWeight))
 	switch {
 	case err == nil:
 		c.setStuck(false)
-		if c.room.setFull(false) {
-			c.opts.Logger.Info("outbox has room again", "bytes", c.o.journal.Bytes())
+		if c.room.setFull(false) && c.telling {
+			c.telling = false
+			c.opts.Logger.Info("outbox has room again", "bytes", c.o.journal.Usage().All)
 		}
 	case !errors.Is(err, journal.ErrNoSpace):
 		c.fail(err)
-	case c.o.journal.MakeRoom(boltpage.AllocSize, false) == nil:
+	case c.o.journal.MakeRoom(format.MaxNotes, true) == nil:
 		c.setStuck(false)
 	}
 }

@@ -57,6 +57,37 @@ func TestFailingIsBounded(t *testing.T) {
 	}
 }
 
+// However many fail, what may be tried only so often comes to its end.
+func TestFailingComesToItsEnd(t *testing.T) {
+	const n, size, most = 300, 16, 5
+	clock := newTestClock()
+	o := open(t, fastDir(t), paged(clock, size))
+	appendN(t, o, n)
+	syncAll(t, o)
+	tried := map[uint64]int{}
+	for range 4 * most { // those that keep their own times come between
+		for recs := mustLease(t, o, 8); len(recs) > 0; recs = mustLease(t, o, 8) {
+			for _, r := range recs {
+				if tried[r.ID.Seq]++; r.Attempts+1 >= most {
+					settle(t, o, event.Dead, r)
+				} else if err := o.Release(event.Retry{Seq: r.ID.Seq, At: clock.Now().Add(20 * time.Second), Attempts: r.Attempts + 1}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		clock.advance(coolFor)
+	}
+	checkIndex(t, o)
+	if c := o.Counts(); c.State[event.Dead] != n {
+		t.Errorf("%d of %d are dead letters", c.State[event.Dead], n)
+	}
+	for seq, times := range tried {
+		if times != most {
+			t.Fatalf("%d was tried %d times", seq, times)
+		}
+	}
+}
+
 // A waybill cools as a whole: a later event of it is not tried before its time.
 func TestWaybillCoolsAsAWhole(t *testing.T) {
 	clock := newTestClock()

@@ -45,12 +45,14 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	if dir := os.Getenv(powerDir); dir != "" {
-		if err := powerRun(dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	for env, run := range map[string]func(string) error{powerDir: powerRun, retryDir: retryRun, retryUnmarked: retryRun} {
+		if dir := os.Getenv(env); dir != "" {
+			if err := run(dir); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			os.Exit(0)
 		}
-		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }
@@ -170,6 +172,7 @@ func (l *crashLedger) read(out io.Reader, acknowledged func()) {
 // was settled stays settled, order per waybill holds, and only what was leased
 // when a kill came is pushed again.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	const kills = 12
 	dir, rnd := t.TempDir(), storetest.Rand(t)
 	l := &crashLedger{acknowledged: map[string]bool{}, settled: map[uint64]bool{}, pushes: map[uint64]int{}, last: map[string]uint64{}}

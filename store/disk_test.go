@@ -5,8 +5,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"scanrelay/store/boltpage"
@@ -42,7 +42,7 @@ func TestKeysWithoutRoom(t *testing.T) {
 	syncAll(t, o)
 	pushAll(t, o)
 	free := fillDisk(t, dir)
-	if err := o.roll(false); !errors.Is(err, errNoSpace) || o.Err() != nil {
+	if err := o.roll(); !errors.Is(err, errNoSpace) || o.Err() != nil {
 		t.Fatalf("roll: %v, %v", err, o.Err())
 	}
 	free()
@@ -101,26 +101,28 @@ func TestSealedSegmentFaults(t *testing.T) {
 // Where nothing of a segment can be read for the disk's sake, it is not set
 // aside: the file may be whole, and the next start may read it.
 func TestUnreadableDiskIsNoDamage(t *testing.T) {
-	dir := t.TempDir()
-	o := open(t, dir, small(newTestClock()))
-	mustAppend(t, o, newEvent("W", "e", 1))
-	closeChecked(t, o)
-	path := filepath.Join(dir, format.Name(1))
-	hidden := filepath.Join(t.TempDir(), "segment")
-	if err := errors.Join(os.Rename(path, hidden), os.Mkdir(path, 0o700)); err != nil { // a folder opens, and each read fails
-		t.Fatal(err)
-	}
-	if _, err := Open(dir, small(newTestClock())); err == nil || !strings.Contains(err.Error(), "nothing can be read") {
-		t.Errorf("open: %v", err)
-	}
-	if aside, _ := filepath.Glob(filepath.Join(dir, "*"+durable.AsideSuffix+"*")); len(aside) > 0 {
-		t.Errorf("set aside: %v", aside)
-	}
-	if err := errors.Join(os.Remove(path), os.Rename(hidden, path)); err != nil {
-		t.Fatal(err)
-	}
-	o = open(t, dir, small(newTestClock()))
-	if n := len(all(t, o, Filter{})); n != 1 || o.Counts().Damaged != "" {
-		t.Errorf("%d records, damaged %q", n, o.Counts().Damaged)
-	}
+	synctest.Test(t, func(t *testing.T) { // the disk is asked again for seconds
+		dir := t.TempDir()
+		o := open(t, dir, small(newTestClock()))
+		mustAppend(t, o, newEvent("W", "e", 1))
+		closeChecked(t, o)
+		path := filepath.Join(dir, format.Name(1))
+		hidden := filepath.Join(t.TempDir(), "segment")
+		if err := errors.Join(os.Rename(path, hidden), os.Mkdir(path, 0o700)); err != nil { // a folder opens, and each read fails
+			t.Fatal(err)
+		}
+		if _, err := Open(dir, small(newTestClock())); err == nil || errors.Is(err, ErrDamaged) {
+			t.Errorf("open: %v", err)
+		}
+		if aside, _ := filepath.Glob(filepath.Join(dir, "*"+durable.AsideSuffix+"*")); len(aside) > 0 {
+			t.Errorf("set aside: %v", aside)
+		}
+		if err := errors.Join(os.Remove(path), os.Rename(hidden, path)); err != nil {
+			t.Fatal(err)
+		}
+		o = open(t, dir, small(newTestClock()))
+		if n := len(all(t, o, Filter{})); n != 1 || o.Counts().Damaged != "" {
+			t.Errorf("%d records, damaged %q", n, o.Counts().Damaged)
+		}
+	})
 }

@@ -12,6 +12,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/event"
+	"scanrelay/store/quarantine"
 )
 
 // fillUp appends until the outbox is full and returns how many events it took.
@@ -55,7 +56,7 @@ func checkFull(t *testing.T, o *Outbox) {
 func TestFullAtMaxSize(t *testing.T) {
 	opts := small(newTestClock())
 	opts.MaxSize = minMaxSize
-	dir := t.TempDir()
+	dir := fastDir(t)
 	o := open(t, dir, opts)
 	checkFull(t, o)
 	closeChecked(t, o) // no register is written any more
@@ -154,5 +155,23 @@ func TestQueueIsBounded(t *testing.T) {
 	mustAppend(t, o, newEvent("W", "after", 1))
 	if c := o.Counts(); c.Received != uint64(taken+2) {
 		t.Errorf("%d received, %d taken", c.Received, taken)
+	}
+}
+
+// A small store has as many segments as a large one: the last MiB is not lost to
+// their registers.
+func TestSmallStoreIsUsed(t *testing.T) {
+	t.Parallel()
+	for _, maxSize := range []int64{4 << 20, 8 << 20, 16 << 20} {
+		t.Run(fmt.Sprint(maxSize>>20), func(t *testing.T) {
+			dir := fastDir(t)
+			o := open(t, dir, Options{MaxSize: maxSize, QuarantineSize: quarantine.MinSize})
+			cram(t, o, 400)
+			o.journal.Wait() // for registers
+			used := o.journal.Usage().All
+			if used > maxSize || used < maxSize/10*9 {
+				t.Errorf("%d KiB of %d are used", used>>10, maxSize>>10)
+			}
+		})
 	}
 }

@@ -1,9 +1,11 @@
 package store
 
 import (
+	"slices"
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/format"
 	"scanrelay/store/journal"
 )
 
@@ -18,13 +20,20 @@ type group struct {
 	// What memory was told and must unlearn if the commit fails.
 	tried      []uint64 // whose attempts are written along with it
 	identities []identity
-	weak       []scan.WeakKey
+	weak       []weakUndo
 }
 
-func (c *committer) newGroup() *group {
+// weakUndo is a weak key, and when it was stored before.
+type weakUndo struct {
+	key scan.WeakKey
+	was time.Time
+}
+
+func (c *committer) newGroup(inside bool) *group {
 	g := &group{Batch: c.o.journal.NewBatch(), c: c, now: c.opts.Now()}
+	g.Inside = inside
 	if c.room.open() {
-		for _, n := range c.o.index.TakeUnsaved(c.groupLimit()/2, journal.NoteWeight) {
+		for _, n := range c.o.index.TakeUnsaved(c.groupLimit()/2, format.NoteWeight) {
 			g.tried = append(g.tried, n.Seq)
 			g.AddNote(n)
 		}
@@ -60,9 +69,9 @@ func (g *group) keepRejects() error {
 func (g *group) undo() {
 	g.c.o.index.Unsave(g.tried)
 	for _, id := range g.identities {
-		g.c.dedupe.identities.forget(id)
+		g.c.dedupe.forget(id)
 	}
-	for _, k := range g.weak {
-		g.c.dedupe.weak.forget(k)
+	for _, w := range slices.Backward(g.weak) {
+		g.c.dedupe.undoWeak(w.key, w.was)
 	}
 }

@@ -211,8 +211,8 @@ func TestRewind(t *testing.T) {
 			t.Fatalf("%d unsynced, %v", len(u), err)
 		}
 		for _, r := range u {
-			if want := map[bool]event.State{true: event.Pushed, false: event.Unsynced}[r.ID.Seq == 1 || r.ID.Seq == 6]; r.State != want {
-				t.Errorf("%d is %s, want %s", r.ID.Seq, r.State, want)
+			if want := r.ID.Seq == 1 || r.ID.Seq == 6; r.Ended != want {
+				t.Errorf("%d has ended: %t, want %t", r.ID.Seq, r.Ended, want)
 			}
 		}
 		if got := mustLease(t, o, 10); len(got) != 0 {

@@ -13,6 +13,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/event"
+	"scanrelay/store/internal/storetest"
 )
 
 var modelRuns = flag.Int("model.runs", 60, "random runs of the model test")
@@ -135,11 +136,8 @@ type modelRun struct {
 }
 
 func TestModel(t *testing.T) {
-	runs := *modelRuns
-	if testing.Short() {
-		runs = min(runs, 4)
-	}
-	for i := range runs {
+	t.Parallel()
+	for i := range storetest.Rounds(*modelRuns, 8) {
 		seed := uint64(i) + 1
 		if s := os.Getenv("MODEL_SEED"); s != "" {
 			fmt.Sscan(s, &seed)
@@ -382,7 +380,7 @@ func (r *modelRun) release() {
 	}
 	r.wantLeaseError(r.o.Release(retries...), leased, all)
 	for _, seq := range leased {
-		if _, _, tried := r.o.index.Attempt(seq); !tried { // it cools: too many failed before
+		if _, tried := r.o.index.Attempt(seq); !tried { // it cools: too many failed before
 			r.event(seq).attempts, r.event(seq).notBefore = 0, time.Time{}
 		}
 	}
@@ -533,8 +531,8 @@ func (r *modelRun) restart() {
 	for i := range before {
 		e := &r.events[i]
 		e.waiting = before[i].waiting
-		if e.outcome == 0 && e.attempts != before[i].attempts {
-			r.Fatalf("%d attempts for %d after a clean stop, want %d", e.attempts, i+1, before[i].attempts)
+		if e.outcome == 0 && e.attempts < before[i].attempts { // of one that cooled disk may know more
+			r.Fatalf("%d attempts for %d after a clean stop, want %d at least", e.attempts, i+1, before[i].attempts)
 		}
 	}
 	if w := r.o.Counts().Watermark; w != r.watermark {
@@ -565,7 +563,8 @@ func (r *modelRun) reopened(dir string) {
 		e := &r.events[i]
 		e.waiting = false
 		e.leasedUntil = time.Time{}
-		e.attempts, e.notBefore, _ = r.o.index.Attempt(uint64(i + 1)) // what a crash may forget of it is tested elsewhere
+		n, _ := r.o.index.Attempt(uint64(i + 1))
+		e.attempts, e.notBefore = n.Attempts, n.At.Add(n.Delay) // what a crash may forget of it is tested elsewhere
 	}
 	r.duplicate = r.o.Counts().Duplicate
 	for id := range r.ids {

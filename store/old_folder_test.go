@@ -40,6 +40,11 @@ func TestFoldersOf7b28d06(t *testing.T) {
 				t.Errorf("check: %+v, %v", r, err)
 			}
 			drain(t, dir)
+			for file, want := range map[string]bool{"outbox.state": true, "outbox.clean": false, "outbox.clean.old": name == "clean"} {
+				if _, err := os.Stat(filepath.Join(dir, file)); (err == nil) != want {
+					t.Errorf("%s: %v", file, err)
+				}
+			}
 			sameLines(t, finishedOf(t, exportOf(t, dir)), finishedOf(t, before))
 		})
 	}
@@ -54,7 +59,7 @@ func drain(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	was := o.Counts()
-	must(t, o.ResolveClock("boot-2", now.Add(-time.Hour)))
+	must(t, o.ResolveClock("boot-2", now.Add(-time.Hour), false))
 	_, err = o.Append(ctx, scan.Batch{Events: []scan.Event{{Waybill: "W", EventID: "new", ActionType: scan.ActionTransport, ReceivedAt: now}}})
 	must(t, err)
 	for records := []store.Record{{}}; len(records) > 0; {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"scanrelay/configs/wait"
 	"scanrelay/store/codec"
@@ -27,7 +26,14 @@ func Open(dir string, opts Options) (*Outbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open outbox: %w", err)
 	}
+	if !o.journal.Writable() { // nothing is pushed whose outcome cannot be written
+		o.becomeFull()
+	}
+	o.setStuck(false)
 	go o.run()
+	if err := o.revive(); err != nil { // they stay dead letters
+		o.opts.Logger.Error("what could not be read before is not put back", "error", err)
+	}
 	return o, nil
 }
 
@@ -56,7 +62,9 @@ func openOutbox(dir string, opts Options) (*Outbox, error) {
 // start brings everything into memory, in the order of need: the files, what
 // they hold, then what has to be decided about them.
 func (o *Outbox) start() (err error) {
-	if o.journal, err = journal.Open(o.dir, o.opts.journal()); err != nil {
+	opts := o.opts.journal()
+	opts.Thin = (&thinner{o: o}).thin
+	if o.journal, err = journal.Open(o.dir, opts); err != nil {
 		return err
 	}
 	o.index = index.New(o.journal, o.opts.windowSize, o.opts.Now)
@@ -81,41 +89,31 @@ func (o *Outbox) start() (err error) {
 	if err := o.journal.Start(damage...); err != nil {
 		return errors.Join(err, o.quarantine.Close())
 	}
+	o.spare.Store(o.journal.Spare(maxOpWeight))
 	wait.Signal(o.arrived)
 	return nil
 }
 
-// recallIdentities fills the duplicate memory with the latest identities.
+// recallIdentities fills the duplicate memory with the latest identities, and learns
+// who sent what of that is pending.
 func (o *Outbox) recallIdentities() error {
 	from := uint64(1)
-	if o.opened > rememberIdentities {
-		from = o.opened - rememberIdentities
+	if n := uint64(o.opts.identities); o.opened > n {
+		from = o.opened - n
 	}
+	o.index.RecallFrom(from)
 	now := o.opts.Now()
-	return o.journal.Identities(from, func(h *codec.Head) { o.dedupe.remember(h, now) })
+	return o.journal.Identities(from, func(seq uint64, h *codec.Head) {
+		o.dedupe.remember(h, now)
+		o.index.Recall(seq, h.Client, h.Size)
+	})
 }
 
 // recallLater finds again what was stored after dead letters that were put back.
 func (o *Outbox) recallLater() error {
-	records, _, err := o.journal.Records(o.index.Retried())
-	if err != nil {
-		return err
-	}
-	later, err := o.journal.Later(records)
+	later, err := o.journal.Later(o.index.Retried())
 	for seq, t := range later {
 		o.index.SetLater(seq, t)
 	}
 	return err
-}
-
-// remember takes a stored event into the memory at a start.
-func (d *dedupe) remember(h *codec.Head, now time.Time) {
-	if !h.IsWeak() {
-		d.add(d.identify(h.Waybill, h.EventID))
-		return
-	}
-	// An unknown clock may have been any time: rather a duplicate found.
-	if h.IsClockless() || now.Sub(h.Received) <= weakWindow {
-		d.addWeak(h.Weak, now)
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -107,7 +108,7 @@ func TestNewerFileIsRefused(t *testing.T) {
 			o := open(t, dir, small(newTestClock()))
 			closeChecked(t, o)
 			path := filepath.Join(dir, name)
-			db, err := bolt.Open(path, 0o600, boltpage.Options(format.MinSize, false))
+			db, err := bolt.Open(path, 0o600, boltpage.Options(format.MinSize))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -129,6 +130,44 @@ func TestNewerFileIsRefused(t *testing.T) {
 	}
 }
 
+// What says how the folder was left is refused, too, if it is newer, before
+// anything is changed; a damaged one is passed for none.
+func TestNewerAndDamagedState(t *testing.T) {
+	dir := t.TempDir()
+	o := open(t, dir, small(newTestClock()))
+	appendN(t, o, 3)
+	closeChecked(t, o)
+	path := filepath.Join(dir, stateName)
+	good, err := os.ReadFile(path)
+	if err != nil || good[0] != codec.Version {
+		t.Fatalf("%x, %v", good, err)
+	}
+	newer := codec.Frame([]byte("marks"), []byte{codec.Version + 1, 7, 7})
+	before := contents(t, dir)
+	if err := os.WriteFile(path, newer, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, small(newTestClock())); !errors.Is(err, ErrNewer) {
+		t.Errorf("open: %v", err)
+	}
+	if _, err := OpenReadOnly(dir); !errors.Is(err, ErrNewer) {
+		t.Errorf("read only: %v", err)
+	}
+	for name, content := range contents(t, dir) {
+		if name != path && before[name] != content {
+			t.Errorf("%s was changed", name)
+		}
+	}
+	good[len(good)/2] ^= 4
+	if err := os.WriteFile(path, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o = open(t, dir, small(newTestClock()))
+	if n := len(all(t, o, Filter{})); n != 3 || o.Counts().Damaged != "" {
+		t.Errorf("%d records, damaged: %q", n, o.Counts().Damaged)
+	}
+}
+
 func TestCloneTakesNewEpoch(t *testing.T) {
 	dir := t.TempDir()
 	opts := small(newTestClock())
@@ -145,7 +184,8 @@ func TestCloneTakesNewEpoch(t *testing.T) {
 	}
 }
 
-// The ids of what is synced stay; what is unsynced is relabelled.
+// The ids of what is synced stay; what is unsynced is relabelled. That the end of the
+// store is lost is told until a person takes the note away.
 func TestNewEpoch(t *testing.T) {
 	dir := t.TempDir()
 	c := newTestClock()
@@ -158,11 +198,25 @@ func TestNewEpoch(t *testing.T) {
 	if err := o.NewEpoch("the centre knows another event under our number"); err != nil {
 		t.Fatal(err)
 	}
+	told := func() bool { return strings.Contains(o.Counts().Damaged, "what was acknowledged since is not here") }
+	if !told() {
+		t.Errorf("the store does not tell that its end is lost: %q", o.Counts().Damaged)
+	}
 	closeChecked(t, o)
 	o = open(t, dir, small(c))
 	now := o.Counts().Epoch
 	if now == old {
 		t.Fatal("the epoch is the old one")
+	}
+	if !told() {
+		t.Errorf("after a restart it does not tell that its end is lost: %q", o.Counts().Damaged)
+	}
+	closeChecked(t, o)
+	if err := os.Remove(filepath.Join(dir, lostEnd)); err != nil {
+		t.Fatal(err)
+	}
+	if o = open(t, dir, small(c)); o.Counts().Damaged != "" {
+		t.Errorf("it tells what nobody wants to hear any more: %q", o.Counts().Damaged)
 	}
 	for _, r := range all(t, o, Filter{}) {
 		if want := map[bool]uint64{true: old, false: now}[r.ID.Seq <= 2]; r.ID.Epoch != want {

@@ -7,6 +7,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"scanrelay/configs/wait"
 	"scanrelay/store/format"
 	"scanrelay/store/journal"
 	"scanrelay/store/quarantine"
@@ -26,14 +27,18 @@ type Options struct {
 	// OnCommit hears of every commit: how long it took, and how many events
 	// and outcomes it held. It must not block.
 	OnCommit func(took time.Duration, records int)
+	// Pulse is the committer's; nil: nobody looks at it.
+	Pulse *wait.Pulse
 
 	segmentSize int64                // tests only
 	windowSize  int                  // tests only
+	identities  int                  // that a start brings back; tests only
 	batchDelay  time.Duration        // tests only
+	idleDelay   time.Duration        // tests only
 	commit      func(*bolt.Tx) error // tests only
 }
 
-const minMaxSize = 4 * format.MinSize
+const minMaxSize = 4 << 20
 
 func (o *Options) fill() error {
 	setDefault(&o.MaxSize, 2<<30)
@@ -41,7 +46,9 @@ func (o *Options) fill() error {
 	setDefault(&o.QuarantineSize, 64<<20)
 	setDefault(&o.QuarantineCount, 10000)
 	setDefault(&o.segmentSize, format.SizeFor(o.MaxSize))
+	setDefault(&o.identities, rememberIdentities)
 	setDefault(&o.batchDelay, batchDelay)
+	setDefault(&o.idleDelay, idleDelay)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}

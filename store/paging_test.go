@@ -10,6 +10,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/event"
+	"scanrelay/store/internal/storetest"
 )
 
 // paged are options under which hardly anything is in memory.
@@ -44,7 +45,9 @@ func seqs(n int) func(func(int) bool) {
 // Whatever fits into memory, everything is pushed once, each waybill in order,
 // and what is held stays bounded.
 func TestPagedOrderPerWaybill(t *testing.T) {
-	const n, size = 6000, 64
+	t.Parallel()
+	const size = 64
+	n := storetest.Rounds(6000, 2000)
 	o := open(t, fastDir(t), paged(newTestClock(), size))
 	fillMany(t, o, n)
 	syncAll(t, o)
@@ -75,6 +78,7 @@ func TestPagedOrderPerWaybill(t *testing.T) {
 
 // Fresh before stale holds when neither is in memory at first.
 func TestPagedFreshAndStale(t *testing.T) {
+	t.Parallel()
 	dir, clock := fastDir(t), newTestClock()
 	o := open(t, dir, paged(clock, 64))
 	for i := range 3000 {
@@ -137,7 +141,7 @@ func TestPagedWaiting(t *testing.T) {
 	for i := range waiting {
 		waiting[i] = uint64(i + 1)
 	}
-	if err := o.Synced(n, nil, waiting); err != nil {
+	if err := o.Synced(uint64(n), nil, waiting); err != nil {
 		t.Fatal(err)
 	}
 	if c := o.Counts(); c.State[event.AwaitingWaybill] != n || o.index.Counts().Held != 0 {
@@ -188,6 +192,7 @@ func TestPagedPark(t *testing.T) {
 
 // Appends, syncs and pushes at once, with little in memory.
 func TestPagedUnderLoad(t *testing.T) {
+	t.Parallel()
 	o := open(t, fastDir(t), paged(newTestClock(), 128))
 	const n = 4000
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
@@ -243,7 +248,9 @@ func TestPagedUnderLoad(t *testing.T) {
 // tried out, has thousands of events: they are pushed in order, and not all of them
 // are held because the first one has to be looked for.
 func TestPagedManyOfOneWaybill(t *testing.T) {
-	const n, size = 3000, 16
+	t.Parallel()
+	const size = 16
+	n := storetest.Rounds(3000, 1000)
 	o := open(t, fastDir(t), paged(newTestClock(), size))
 	for part := range slices.Chunk(slices.Collect(seqs(n)), 500) {
 		events := make([]scan.Event, len(part))
@@ -256,12 +263,12 @@ func TestPagedManyOfOneWaybill(t *testing.T) {
 	for i := range waiting {
 		waiting[i] = uint64(i + 1)
 	}
-	if err := o.Synced(n, nil, waiting); err != nil {
+	if err := o.Synced(uint64(n), nil, waiting); err != nil {
 		t.Fatal(err)
 	}
 	mustAppend(t, o, newEvent("W", "last", 1795009999))
 	syncAll(t, o)
-	for want := uint64(1); want <= n+1; want++ {
+	for want := uint64(1); want <= uint64(n)+1; want++ {
 		got := mustLease(t, o, 3)
 		if len(got) != 1 || got[0].ID.Seq != want {
 			t.Fatalf("leased %v, want %d", seqsOf(got), want)

@@ -1,10 +1,13 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
+	"scanrelay/store/codec"
 	"scanrelay/store/event"
 	"scanrelay/store/index"
 )
@@ -14,24 +17,38 @@ import (
 type Commands struct{ o *Outbox }
 
 // Requeue puts dead letters back to be pushed, with no attempts made and their
-// age counted from now, and returns how many. Ids that are none (ErrUnknownID)
-// or no dead letters (ErrNotDead) are named in the error; the others are put
-// back all the same.
+// age counted from now, and returns how many: a few in each commit, the oldest
+// first, so that neither memory nor room limits how many. Ids that are none
+// (ErrUnknownID) or no dead letters (ErrNotDead) are named in the error; the others
+// are put back all the same.
 func (c Commands) Requeue(ctx context.Context, ids ...ID) (int, error) {
-	seqs, wrong := c.claimDead(ids)
-	if len(seqs) == 0 {
-		return 0, wrong
+	return c.inSteps("requeue", ids, func(seqs []uint64) (int, error) {
+		op, err := c.requeue(seqs)
+		if err != nil {
+			c.o.index.UnclaimDead(seqs)
+			return 0, err
+		}
+		return len(op.notes), c.o.change(ctx, op)
+	})
+}
+
+// inSteps claims dead letters and does something with them, some at a time.
+func (c Commands) inSteps(what string, ids []ID, do func(seqs []uint64) (int, error)) (done int, wrong error) {
+	ids = slices.Clone(ids)
+	slices.SortStableFunc(ids, func(a, b ID) int { return cmp.Compare(a.Seq, b.Seq) })
+	for part := range slices.Chunk(ids, stepNotes) {
+		seqs, refused := c.claimDead(part)
+		wrong = errors.Join(wrong, refused)
+		if len(seqs) == 0 {
+			continue
+		}
+		n, err := do(seqs)
+		if err != nil {
+			return done, errors.Join(fmt.Errorf("%s: %w", what, err), wrong)
+		}
+		done += n
 	}
-	op, err := c.requeue(seqs)
-	if err != nil {
-		c.o.index.UnclaimDead(seqs)
-	} else {
-		err = c.o.change(ctx, op)
-	}
-	if err != nil {
-		return 0, errors.Join(fmt.Errorf("requeue: %w", err), wrong)
-	}
-	return len(op.notes), wrong
+	return done, wrong
 }
 
 // requeue makes the change that puts claimed dead letters back. One that cannot
@@ -41,17 +58,17 @@ func (c Commands) requeue(seqs []uint64) (*changeOp, error) {
 	if err != nil {
 		return nil, err
 	}
-	later, err := c.o.journal.Later(records)
+	later, err := c.o.journal.Later(seqs)
 	if err != nil {
 		return nil, err
 	}
 	c.o.index.UnclaimDead(bad)
 	now := c.o.opts.Now()
-	op, back, claimed := &changeOp{}, []index.Added(nil), []uint64(nil)
+	op, back, claimed := &changeOp{spend: true}, []index.Added(nil), []uint64(nil)
 	for i := range records {
 		seq := records[i].ID.Seq
 		op.notes = append(op.notes, event.Note{Kind: event.NoteRequeue, Seq: seq, At: now})
-		back = append(back, index.Added{Seq: seq, Event: &records[i].Event})
+		back = append(back, index.Added{Seq: seq, Event: &records[i].Event, Size: len(codec.EncodeEvent(&records[i].Event))})
 		claimed = append(claimed, seq)
 	}
 	op.then = func() { c.o.index.Requeue(back, now, later) }
@@ -60,22 +77,18 @@ func (c Commands) requeue(seqs []uint64) (*changeOp, error) {
 }
 
 // Discard ends dead letters for good, with a reason that is kept, and returns
-// how many. Ids that are none or no dead letters are named in the error.
+// how many; in steps, too. Ids that are none or no dead letters are named in the
+// error.
 func (c Commands) Discard(ctx context.Context, reason string, ids ...ID) (int, error) {
-	seqs, wrong := c.claimDead(ids)
-	if len(seqs) == 0 {
-		return 0, wrong
-	}
-	ended := make([]Settlement, len(seqs))
-	for i, seq := range seqs {
-		ended[i] = Settlement{Seq: seq, Outcome: Discarded, Last: Reply{Reason: reason}}
-	}
-	op := c.o.endings(ended)
-	op.revert = func() { c.o.index.UnclaimDead(seqs) }
-	if err := c.o.change(ctx, op); err != nil {
-		return 0, errors.Join(fmt.Errorf("discard: %w", err), wrong)
-	}
-	return len(seqs), wrong
+	return c.inSteps("discard", ids, func(seqs []uint64) (int, error) {
+		ended := make([]Settlement, len(seqs))
+		for i, seq := range seqs {
+			ended[i] = Settlement{Seq: seq, Outcome: Discarded, Last: Reply{Reason: reason}}
+		}
+		op := c.o.endings(ended)
+		op.revert = func() { c.o.index.UnclaimDead(seqs) }
+		return len(seqs), c.o.change(ctx, op)
+	})
 }
 
 // claimDead takes dead letters for one change, so that no two changes work on

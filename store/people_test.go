@@ -207,6 +207,66 @@ func quarantined(t *testing.T, o interface {
 }
 
 // Bounded in count and in size; the oldest makes way and is counted.
+// Messages without a waybill number, be they heartbeats of a whole depot, take half
+// of the quarantine at most, also over a restart and when some of it was replayed.
+func TestMessagesWithoutNumbersHaveAShare(t *testing.T) {
+	dir, opts := fastDir(t), small(newTestClock())
+	opts.QuarantineCount, opts.idleDelay = 20, time.Millisecond
+	o := open(t, dir, opts)
+	reject := func(n int, code, topic string, size int) {
+		t.Helper()
+		var b scan.Batch
+		for i := range n {
+			b.Rejects = append(b.Rejects, scan.Reject{
+				Topic: fmt.Sprint(topic, i), Code: code, Payload: []byte(strings.Repeat("x", size)), ReceivedAt: time.Unix(1, 0),
+			})
+		}
+		if _, err := o.Append(context.Background(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(others, vacant int, newest string) {
+		t.Helper()
+		count := map[bool]int{}
+		got := quarantined(t, o)
+		for _, r := range got {
+			count[r.Code == "no_waybill"]++
+		}
+		if count[false] != others || count[true] != vacant || got[len(got)-1].Topic != newest {
+			t.Errorf("%d others, %d without a number, the newest %s", count[false], count[true], got[len(got)-1].Topic)
+		}
+	}
+	reject(8, "not_json", "a", 10)
+	reject(50, "no_waybill", "b", 10)
+	want(8, 10, "b49")
+	if err := o.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	o = open(t, dir, opts)
+	reject(50, "no_waybill", "c", 10)
+	want(8, 10, "c49")
+	reject(2, "not_json", "d", 10)
+	want(10, 10, "d1")
+	replayed, err := o.Replay(context.Background(), func(e quarantine.Entry) (scan.Batch, bool) {
+		return scan.Batch{Ignored: 1}, e.Topic == "c45" || e.Topic == "a3"
+	})
+	if err != nil || replayed.Left != 2 {
+		t.Fatalf("%+v, %v", replayed, err)
+	}
+	reject(50, "no_waybill", "e", 10)
+	want(9, 10, "e49")
+	reject(50, "no_waybill", "f", 20<<10) // by size
+	got := 0
+	for _, r := range quarantined(t, o) {
+		if r.Code == "not_json" {
+			got++
+		}
+	}
+	if got != 9 {
+		t.Errorf("%d others are left", got)
+	}
+}
+
 func TestQuarantineIsBounded(t *testing.T) {
 	for _, c := range []struct {
 		name          string
@@ -240,5 +300,46 @@ func TestQuarantineIsBounded(t *testing.T) {
 				t.Errorf("%+v", counts)
 			}
 		})
+	}
+}
+
+// However many dead letters are put back or discarded at once, each commit has a
+// few of them, and order within a waybill holds.
+func TestManyDeadLettersAtOnce(t *testing.T) {
+	const n = 3000
+	opts := small(newTestClock())
+	opts.MaxSize = 8 << 20
+	largest := 0
+	opts.OnCommit = func(_ time.Duration, records int) { largest = max(largest, records) }
+	o := open(t, fastDir(t), opts)
+	for range 6 {
+		b := scan.Batch{}
+		for range n / 6 {
+			id := fmt.Sprint("e", o.Counts().NextSeq, "-", len(b.Events))
+			b.Events = append(b.Events, newEvent(fmt.Sprint("W", len(b.Events)), id, 1795000000))
+		}
+		mustAppend(t, o, b.Events...)
+		syncAll(t, o)
+		settle(t, o, event.Dead, mustLease(t, o, n)...)
+	}
+	largest = 0
+	if done, err := o.Requeue(context.Background(), o.DeadIDs()...); done != n || err != nil {
+		t.Fatalf("%d put back, %v", done, err)
+	}
+	last := map[scan.WaybillID]uint64{}
+	for records := mustLease(t, o, n); len(records) > 0; records = mustLease(t, o, n) {
+		for _, r := range records {
+			if r.ID.Seq < last[r.Event.Waybill] {
+				t.Errorf("%s: %d comes after %d", r.Event.Waybill, r.ID.Seq, last[r.Event.Waybill])
+			}
+			last[r.Event.Waybill] = r.ID.Seq
+		}
+		settle(t, o, event.Dead, records...)
+	}
+	if done, err := o.Discard(context.Background(), "old", o.DeadIDs()...); done != n || err != nil {
+		t.Fatalf("%d discarded, %v", done, err)
+	}
+	if largest > stepNotes {
+		t.Errorf("a commit had %d records", largest)
 	}
 }

@@ -9,9 +9,9 @@ import (
 
 // op is one caller's part of a commit.
 type op interface {
-	// intake reports whether the op is one that may be refused for lack of
-	// room; outcomes and state must always go through.
-	intake() bool
+	// spends reports whether the op may be refused for lack of room; outcomes and
+	// state must always go through.
+	spends() bool
 	// stage adds to g what has to be written. The committer calls it, perhaps
 	// again after a commit failed. An error fails this op alone.
 	stage(g *group) error
@@ -21,10 +21,17 @@ type op interface {
 	finish(err error)
 	// weight is how many bytes the op adds to a segment, about.
 	weight() int
-	// urgent reports whether the op may not wait a little for others to share a
-	// commit with.
-	urgent() bool
+	// patience is how long the op may wait for others to share a commit with.
+	patience() patience
 }
+
+type patience uint8
+
+const (
+	urgent  patience = iota // somebody waits for it
+	patient                 // nobody does: batchDelay
+	idle                    // idleDelay: what is not worth a commit of its own
+)
 
 // queueBytes bounds what waits for the committer: intake is told to wait above
 // it. One group is far smaller.
@@ -36,6 +43,7 @@ type queue struct {
 	ops    []op
 	bytes  int
 	urgent int // ops that are
+	idle   int // ops that are
 	closed bool
 	wake   chan struct{} // cap 1
 	onRoom func()        // called when bytes fell below the bound
@@ -51,12 +59,19 @@ func (q *queue) push(ops ...op) error {
 	q.ops = append(q.ops, ops...)
 	for _, o := range ops {
 		q.bytes += o.weight()
-		if o.urgent() {
-			q.urgent++
-		}
+		q.count(o, 1)
 	}
 	wait.Signal(q.wake)
 	return nil
+}
+
+func (q *queue) count(o op, n int) {
+	switch o.patience() {
+	case urgent:
+		q.urgent += n
+	case idle:
+		q.idle += n
+	}
 }
 
 // take removes the next ops: as many as weigh no more than limit, at least one.
@@ -69,9 +84,7 @@ func (q *queue) take(limit int) []op {
 	}
 	ops := q.ops[:n:n]
 	for _, o := range ops {
-		if o.urgent() {
-			q.urgent--
-		}
+		q.count(o, -1)
 	}
 	if q.ops = q.ops[n:]; len(q.ops) == 0 {
 		q.ops = nil
@@ -108,6 +121,14 @@ func (q *queue) hasUrgent() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.urgent > 0
+}
+
+// hasCompany reports whether there is something to commit beside what is idle, or so
+// much of that that it is worth it.
+func (q *queue) hasCompany() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.idle < len(q.ops) || q.bytes >= groupBytes
 }
 
 func (q *queue) len() int {

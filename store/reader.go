@@ -3,9 +3,8 @@ package store
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
+	"strings"
 
 	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
@@ -17,34 +16,23 @@ import (
 // Reader reads an outbox that no agent holds. It changes nothing.
 type Reader struct {
 	View
-	lock    *durable.Lock
-	scratch string   // folder of mended copies; "": none were needed
-	damage  []string // what could not be read
+	lock   *durable.Lock
+	damage []string // what could not be read
+	unread string   // of it, the quarantine
 }
 
-// OpenReadOnly opens the outbox in dir for reading. ErrInUse: an agent has it;
-// an error that is fs.ErrNotExist: there is none.
-func OpenReadOnly(dir string) (*Reader, error) {
-	return openReader(dir, "")
-}
+// OpenReadOnly opens the outbox in dir for reading. What is damaged is read as far as
+// it can be. ErrInUse: an agent has it; an error that is fs.ErrNotExist: there is
+// none.
+func OpenReadOnly(dir string) (*Reader, error) { return openReader(dir, journal.OpenReadOnly) }
 
-// OpenDamaged opens the outbox in dir for reading, whatever can be read of it:
-// every page and record is looked at, and a segment that is damaged is read from
-// a mended copy in a temporary folder, which Close removes. The copies are
-// encrypted as the segments are. Damage says what is not whole. Of errors it has
-// those of OpenReadOnly, but no ErrDamaged.
-func OpenDamaged(dir string) (*Reader, error) {
-	scratch, err := os.MkdirTemp("", "scanrelay-")
-	if err != nil {
-		return nil, fmt.Errorf("read outbox: %w", err)
-	}
-	return openReader(dir, scratch)
-}
+// OpenDamaged does so, and looks at every page and record before.
+func OpenDamaged(dir string) (*Reader, error) { return openReader(dir, journal.OpenDamaged) }
 
-func openReader(dir, scratch string) (_ *Reader, err error) {
-	r := &Reader{scratch: scratch}
+func openReader(dir string, open func(string, journal.Options) (*journal.Journal, error)) (_ *Reader, err error) {
+	r := &Reader{}
 	if r.lock, err = durable.LockShared(filepath.Join(dir, lockName)); err == nil {
-		err = r.open(dir)
+		err = r.open(dir, open)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read outbox: %w", errors.Join(err, r.Close()))
@@ -52,33 +40,38 @@ func openReader(dir, scratch string) (_ *Reader, err error) {
 	return r, nil
 }
 
-func (r *Reader) open(dir string) (err error) {
+func (r *Reader) open(dir string, open func(string, journal.Options) (*journal.Journal, error)) (err error) {
 	var opts Options
 	if err := opts.fill(); err != nil {
 		return err
 	}
-	if r.scratch == "" {
-		r.journal, err = journal.OpenReadOnly(dir, opts.journal())
-	} else {
-		r.journal, err = journal.OpenDamaged(dir, r.scratch, opts.journal())
-	}
-	if err != nil {
+	if r.journal, err = open(dir, opts.journal()); err != nil {
 		return err
 	}
-	r.damage = r.journal.Damage()
 	r.index = index.New(r.journal, opts.windowSize, opts.Now)
 	if err := r.journal.Load(r.index); err != nil {
 		return err
 	}
+	r.damage = r.journal.Damage()
 	r.quarantine, err = quarantine.OpenReadOnly(dir, r.journal.Cipher(crypt.QuarantineKey))
-	if err != nil && r.scratch != "" && !errors.Is(err, ErrNewer) && !errors.Is(err, fs.ErrPermission) {
-		r.damage = append(r.damage, "the quarantine cannot be read: "+err.Error())
+	if errors.Is(err, ErrDamaged) {
+		r.unread = "the quarantine cannot be read: " + err.Error()
+		r.damage = append(r.damage, r.unread)
 		r.quarantine, err = &quarantine.Quarantine{}, nil
 	}
 	return err
 }
 
-// Damage tells what OpenDamaged could not read, a line for each file; nothing if
+// Counts returns the outbox as its last process left it.
+func (r *Reader) Counts() Counts {
+	c := r.View.Counts()
+	if r.unread != "" {
+		c.Damaged = strings.TrimPrefix(c.Damaged+"; "+r.unread, "; ")
+	}
+	return c
+}
+
+// Damage tells what could not be read, a line for each file; nothing if
 // all is whole.
 func (r *Reader) Damage() []string { return r.damage }
 
@@ -89,9 +82,6 @@ func (r *Reader) Close() (err error) {
 	}
 	if r.quarantine != nil {
 		err = errors.Join(err, r.quarantine.Close())
-	}
-	if r.scratch != "" {
-		err = errors.Join(err, os.RemoveAll(r.scratch))
 	}
 	if r.lock != nil {
 		r.lock.Release()

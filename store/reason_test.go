@@ -34,7 +34,7 @@ func discarded(t *testing.T, dir string, c *testClock) {
 
 func editNewest(t *testing.T, dir string, change func(tx *bolt.Tx) error) {
 	t.Helper()
-	db, err := boltpage.OpenDB(filepath.Join(dir, format.Name(1)), format.MinSize, false)
+	db, err := boltpage.OpenDB(filepath.Join(dir, format.Name(1)), format.MinSize)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestReasonIsRebuilt(t *testing.T) {
 // pagesHolding lists the pages of a bucket that has its own.
 func pagesHolding(t *testing.T, path string, bucket []byte) (pages []int64) {
 	t.Helper()
-	db, err := boltpage.OpenDB(path, format.MinSize, true)
+	db, err := boltpage.OpenDB(path, format.MinSize)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,7 @@ func TestLaterNotesArePassedOver(t *testing.T) {
 	}
 	for _, clean := range []bool{true, false} {
 		if !clean {
-			if err := os.Remove(filepath.Join(dir, cleanName)); err != nil {
+			if err := os.Remove(filepath.Join(dir, stateName)); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"math"
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
@@ -14,9 +15,16 @@ type (
 	Replayed    = quarantine.Replayed
 )
 
-// Replay has what is in quarantine understood anew; see quarantine.Replay.
+// Replay has what is in quarantine understood anew; see quarantine.Replay. What came
+// before the clock was known has its right time by then.
 func (c Commands) Replay(ctx context.Context, understand func(Quarantined) (scan.Batch, bool)) (Replayed, error) {
-	return c.o.quarantine.Replay(ctx, understand, c.storeReplayed)
+	return c.o.quarantine.Replay(ctx, func(q Quarantined) (scan.Batch, bool) {
+		e := scan.Event{Clockless: q.Clockless, ReceivedAt: q.ReceivedAt, Marks: scan.MarkClock}
+		if c.o.journal.Resolve(&e, math.MaxUint64); e.Clockless == nil {
+			q.ReceivedAt, q.Clockless = e.ReceivedAt, nil
+		}
+		return understand(q)
+	}, c.storeReplayed)
 }
 
 // storeReplayed stores the events and then moves the entries, both in the

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -153,5 +154,45 @@ func TestReplayMany(t *testing.T) {
 	got, err := o.Replay(t.Context(), heal(c))
 	if err != nil || got.Left != 3000 || got.Events+got.Duplicate != 3000 || o.Counts().Quarantined != 0 {
 		t.Errorf("replayed %+v, %v", got, err)
+	}
+}
+
+// What came before the clock was known is replayed under the time that it came at, over
+// a restart, too; what boot it was of nobody can tell keeps what it has.
+func TestReplayUnderTheRightTime(t *testing.T) {
+	dir, told := t.TempDir(), time.Date(2026, 11, 20, 3, 0, 0, 0, time.UTC)
+	zero := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
+	o := open(t, dir, Options{})
+	for _, boot := range []string{"boot-1", "boot-0"} {
+		r := reject("x")
+		r.ReceivedAt, r.Clockless = told, &scan.BootTime{Boot: boot, Since: time.Hour}
+		if _, err := o.Append(t.Context(), scan.Batch{Rejects: []scan.Reject{r}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	times := func() (list []time.Time) {
+		_, err := o.Replay(t.Context(), func(q Quarantined) (scan.Batch, bool) {
+			list = append(list, q.ReceivedAt)
+			return scan.Batch{}, false
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	if got := times(); !slices.Equal(got, []time.Time{told, told}) {
+		t.Errorf("before the clock is known: %v", got)
+	}
+	if err := o.ResolveClock("boot-1", zero, false); err != nil {
+		t.Fatal(err)
+	}
+	want := []time.Time{zero.Add(time.Hour), told}
+	if got := times(); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	closeChecked(t, o)
+	o = open(t, dir, Options{})
+	if got := times(); !slices.Equal(got, want) {
+		t.Errorf("after a restart: %v, want %v", got, want)
 	}
 }

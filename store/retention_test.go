@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"scanrelay/store/durable"
 	"scanrelay/store/event"
 	"scanrelay/store/format"
 )
@@ -16,7 +17,7 @@ import (
 // roll begins a new segment in an outbox whose committer has nothing to do.
 func roll(t *testing.T, o *Outbox) {
 	t.Helper()
-	if err := o.roll(false); err != nil {
+	if err := o.roll(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -33,10 +34,11 @@ func segmentFiles(t *testing.T, dir string) int {
 // Segments are filled, sealed, and unlinked whole once they are finished and
 // past retain; counts survive.
 func TestSegmentsComeAndGo(t *testing.T) {
-	dir := t.TempDir()
+	t.Parallel()
+	dir := fastDir(t)
 	c := newTestClock()
 	o := open(t, dir, small(c))
-	const n = 600
+	const n = 800
 	for i := range n {
 		mustAppend(t, o, padded(fmt.Sprint("W", i%50), fmt.Sprint(i), c.Now().Unix(), 4000))
 	}
@@ -165,20 +167,62 @@ func TestDeadLetterIsCarried(t *testing.T) {
 	}
 }
 
-// What is too much to be carried stays where it is.
-func TestManyUnfinishedStay(t *testing.T) {
-	o := open(t, t.TempDir(), small(newTestClock()))
-	appendN(t, o, maxCarry+1)
+// However many are unfinished, they are carried, in as many commits as it takes.
+func TestManyAreCarried(t *testing.T) {
+	const n, waiting = 2000, 300
+	dir := t.TempDir()
+	o := open(t, dir, small(newTestClock()))
+	appendN(t, o, n)
 	syncAll(t, o)
+	settle(t, o, event.Dead, mustLease(t, o, n-waiting)...)
 	roll(t, o)
-	if err := o.dropOldest(true); !errors.Is(err, errNoSpace) {
-		t.Errorf("dropped: %v", err)
-	}
-	settle(t, o, event.Pushed, mustLease(t, o, 1)...)
 	if err := o.dropOldest(true); err != nil {
 		t.Errorf("not dropped: %v", err)
 	}
-	if n := pushAll(t, o); n != maxCarry {
-		t.Errorf("%d pushed", n)
+	if got := segmentFiles(t, dir); got != 1 {
+		t.Errorf("%d segments", got)
+	}
+	closeChecked(t, o)
+	o = open(t, dir, small(newTestClock()))
+	if c := o.Counts(); c.State[event.Dead] != n-waiting || c.State[event.ToPush] != waiting {
+		t.Errorf("%+v", c)
+	}
+	if got := pushAll(t, o); got != waiting {
+		t.Errorf("%d pushed", got)
+	}
+}
+
+// What the store takes of the disk is all that is there, and is asked of those files
+// only that may change: counts are asked for with each sync.
+func TestCountsLookAtNoSealedFile(t *testing.T) {
+	dir := t.TempDir()
+	o := open(t, dir, small(newTestClock()))
+	for range 3 {
+		appendN(t, o, 100)
+		roll(t, o)
+	}
+	o.journal.Wait() // for registers
+	all := int64(0)
+	for _, pattern := range []string{"*.db", "*.register", "*.checkpoint"} {
+		files, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			all += durable.OnDisk(f)
+		}
+	}
+	if c := o.Counts(); c.FileBytes != all || all == 0 {
+		t.Errorf("%d bytes, but %d are there", c.FileBytes, all)
+	}
+	sealed := filepath.Join(dir, format.Name(1))
+	if err := os.Rename(sealed, sealed+"-away"); err != nil {
+		t.Fatal(err)
+	}
+	if c := o.Counts(); c.FileBytes != all {
+		t.Errorf("a sealed file was looked at again: %d bytes", c.FileBytes)
+	}
+	if err := os.Rename(sealed+"-away", sealed); err != nil {
+		t.Fatal(err)
 	}
 }

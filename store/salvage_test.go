@@ -9,10 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
+	"scanrelay/store/boltpage"
 	"scanrelay/store/crypt"
 	"scanrelay/store/format"
+	"scanrelay/store/internal/storetest"
 	"scanrelay/store/quarantine"
 )
 
@@ -23,8 +26,8 @@ func TestOpenDamaged(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(10, 10))
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
-	damaged, lost := 0, 0
-	for i := range 30 {
+	damaged, lost, images := 0, 0, storetest.Rounds(30, 12)
+	for i := range images {
 		dir := fastDir(t)
 		w.copyTo(t, dir, i%2 == 0)
 		what := "nothing"
@@ -62,14 +65,15 @@ func TestOpenDamaged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	t.Logf("30 images, %d damaged, %d events lost of %d each", damaged, lost, len(w.states))
-	if damaged < 5 || lost == 30*len(w.states) {
+	t.Logf("%d images, %d damaged, %d events lost of %d each", images, damaged, lost, len(w.states))
+	if damaged < 5 || lost == images*len(w.states) {
 		t.Error("too little was damaged, or too much lost")
 	}
 }
 
 // What is no damage stays an error, and what is nothing is said to be.
 func TestOpenDamagedRefuses(t *testing.T) {
+	t.Parallel()
 	w := newDamagedWorld(t)
 	if _, err := OpenDamaged(t.TempDir()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("an empty folder: %v", err)
@@ -109,5 +113,31 @@ func TestOpenDamagedRefuses(t *testing.T) {
 	defer r.Close()
 	if n := len(all(t, r, Filter{})); n != len(w.states) || !slices.ContainsFunc(r.Damage(), func(s string) bool { return s != "" }) {
 		t.Error(fmt.Sprint(n, r.Damage()))
+	}
+}
+
+// Who only reads says of a quarantine that cannot be read what is so: the store is
+// there, and a start sets that file aside.
+func TestReaderOfADamagedQuarantine(t *testing.T) {
+	t.Parallel()
+	w := newDamagedWorld(t)
+	overwrite(t, filepath.Join(w.dir, quarantine.FileName), 0, 2*boltpage.PageSize)
+	r, err := OpenReadOnly(w.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if c := r.Counts(); c.Received != uint64(len(w.states)) || !strings.Contains(c.Damaged, "quarantine") {
+		t.Errorf("it says %+v", c)
+	}
+	if n := len(all(t, r, Filter{})); n != len(w.states) {
+		t.Errorf("%d events are read", n)
+	}
+	if err := r.Quarantine(t.Context(), func(Quarantined) error { return nil }); err != nil {
+		t.Error(err)
+	}
+	c, err := Check(w.dir)
+	if err != nil || c.Good() || len(c.Problems) != 1 || !strings.Contains(c.Problems[0], "quarantine") {
+		t.Errorf("check says %+v, %v", c, err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"scanrelay/agent/scan"
@@ -46,16 +47,35 @@ func (o *Outbox) bury(seqs []uint64, leases map[uint64]Lease) error {
 	if len(seqs) == 0 {
 		return nil
 	}
+	op, _ := o.settlement(unread(seqs, leases))
+	return o.buried(seqs, op)
+}
+
+// buryUnread does so with events that nobody leased.
+func (o *Outbox) buryUnread(seqs []uint64) error {
+	taken := o.index.Reserve(unread(seqs, nil))
+	if len(taken) == 0 {
+		return nil
+	}
+	op := o.endings(taken)
+	op.revert = func() { o.index.AbortSettling(taken) }
+	return o.buried(seqs, op)
+}
+
+func unread(seqs []uint64, leases map[uint64]Lease) []Settlement {
 	dead := make([]Settlement, len(seqs))
 	for i, seq := range seqs {
-		dead[i] = Settlement{Seq: seq, Lease: leases[seq], Outcome: Dead, Last: Reply{Reason: "the record cannot be read from disk"}}
+		dead[i] = Settlement{Seq: seq, Lease: leases[seq], Outcome: Dead, Last: Reply{Reason: event.ReasonUnread}}
 	}
-	op, _ := o.settlement(dead)
+	return dead
+}
+
+func (o *Outbox) buried(seqs []uint64, op *changeOp) error {
 	err := o.submit(op)
-	o.opts.Logger.Error("events cannot be read from disk and are dead letters; a restart mends what can be mended", "seqs", seqs)
+	o.opts.Logger.Error("events cannot be read from disk and are dead letters; a restart mends what can be mended", "count", len(seqs), "seqs", event.Ranges(seqs))
 	what, metErr := o.journal.MetDamage(seqs)
 	if what != "" {
-		metErr = o.submit(&changeOp{set: func(g *group) { g.State.AddDamage(what) }})
+		metErr = o.submit(&changeOp{set: func(g *group) { g.State.Damage = append(g.State.Damage, what) }})
 	}
 	return errors.Join(err, metErr)
 }
@@ -64,10 +84,10 @@ func (o *Outbox) bury(seqs []uint64, leases map[uint64]Lease) error {
 // it would find something. !ok: not before Pushable says so.
 func (o *Outbox) Due() (next time.Time, ok bool) { return o.index.Due() }
 
-// Settle ends leased events, each with its outcome, in one commit, and returns
-// when it is on disk. Events whose lease ran out are left as they are and named
+// Settle ends leased events, each with its outcome, and returns when that is on
+// disk: 500 in a commit. Events whose lease ran out are left as they are and named
 // in an error that is ErrNotLeased; the others are settled all the same. After
-// ErrFull nothing is settled and the leases hold on. When ctx ends first, the
+// ErrFull what is not settled yet holds its lease. When ctx ends first, the
 // settlement goes on behind.
 func (o *Outbox) Settle(ctx context.Context, s []Settlement) error {
 	for i := range s {
@@ -75,10 +95,14 @@ func (o *Outbox) Settle(ctx context.Context, s []Settlement) error {
 			return fmt.Errorf("settle %d: %s is no outcome of a push", s[i].Seq, s[i].Outcome)
 		}
 	}
-	op, missing := o.settlement(s)
-	if len(op.notes) > 0 {
-		if err := o.change(ctx, op); err != nil {
-			return fmt.Errorf("settle: %w", err)
+	var missing []uint64
+	for part := range slices.Chunk(s, stepNotes) {
+		op, late := o.settlement(part)
+		missing = append(missing, late...)
+		if len(op.notes) > 0 {
+			if err := o.change(ctx, op); err != nil {
+				return fmt.Errorf("settle: %w", err)
+			}
 		}
 	}
 	return notLeased("settle", missing)
@@ -88,7 +112,7 @@ func notLeased(what string, missing []uint64) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s %v: %w", what, missing, ErrNotLeased)
+	return fmt.Errorf("%s %s: %w", what, event.Ranges(missing), ErrNotLeased)
 }
 
 // settlement makes the change that settles what is leased of s.

@@ -11,6 +11,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/event"
+	"scanrelay/store/internal/storetest"
 )
 
 var stressRuns = flag.Int("stress.runs", 3, "runs of everybody at once")
@@ -31,11 +32,8 @@ type stress struct {
 }
 
 func TestStress(t *testing.T) {
-	runs := *stressRuns
-	if testing.Short() {
-		runs = min(runs, 1)
-	}
-	for seed := range runs {
+	t.Parallel()
+	for seed := range storetest.Rounds(*stressRuns, 1) {
 		runStress(t, uint64(seed))
 	}
 }
@@ -100,7 +98,7 @@ func (s *stress) syncs(ctx context.Context, rnd *rand.Rand) {
 		s.mu.Lock()
 		for _, r := range recs {
 			switch n := rnd.IntN(20); {
-			case r.State.Finished():
+			case r.Ended:
 			case n == 0:
 				ended = append(ended, event.Settlement{Seq: r.ID.Seq, Outcome: event.Superseded})
 				s.over[r.ID.Seq] = true // or soon; unless it is leased just now

@@ -43,6 +43,7 @@ var faultCalls = []struct {
 // ("EROFS+": the file system became read-only). Whatever the process made of it,
 // nothing that was acknowledged is lost, and the next start goes on.
 func TestFailingSystemCalls(t *testing.T) {
+	t.Parallel()
 	rnd := storetest.Rand(t)
 	ended := map[string]int{}
 	for i := range *faultRuns {
@@ -76,6 +77,7 @@ func TestFailingSystemCalls(t *testing.T) {
 
 // A read that fails once is tried again: it is no damage.
 func TestReadsAreTriedAgain(t *testing.T) {
+	t.Parallel()
 	for when := 1; when <= 60; when += 6 {
 		dir := fastDir(t) // of this segment the process reads all when it opens the outbox again
 		said, how := runFaulty(t, dir, "pread64", "EIO", fmt.Sprint(when), filepath.Join(dir, format.Name(4)))

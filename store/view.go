@@ -3,10 +3,10 @@ package store
 import (
 	"context"
 	"fmt"
-	"os"
-	"syscall"
+	"strings"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/durable"
 	"scanrelay/store/index"
 	"scanrelay/store/journal"
 	"scanrelay/store/quarantine"
@@ -65,13 +65,14 @@ func (v *View) Scan(ctx context.Context, f Filter, fn func(Record) error) (err e
 
 func (v *View) scanWaybill(id scan.WaybillID, emit func([]Record) error) error {
 	records, err := v.OfWaybills([]scan.WaybillID{id}, 1<<30)
-	if err == nil {
-		records, err = v.journal.DescribeFinished(records)
-	}
 	if err != nil {
 		return err
 	}
-	return emit(records)
+	seqs := make([]uint64, len(records))
+	for i := range records {
+		seqs[i] = records[i].ID.Seq
+	}
+	return v.journal.ScanOnly(seqs, emit)
 }
 
 func (v *View) scanPending(emit func([]Record) error) error {
@@ -112,7 +113,7 @@ func (v *View) counts() Counts {
 		Received: totals.Received, Duplicate: st.Duplicate, Ignored: st.Ignored,
 		Rejected: q.Rejected, Requeued: totals.Requeued, State: totals.Outcome, Settled: totals.Settled,
 		Quarantined: q.Kept, Forgotten: q.Forgotten,
-		Watermark: x.Watermark, NextSeq: st.NextSeq, Epoch: st.EpochOf(st.NextSeq), Damaged: st.Damage,
+		Watermark: x.Watermark, NextSeq: st.NextSeq, Epoch: st.EpochOf(st.NextSeq), Damaged: strings.Join(st.Damage, "; "), NoRoom: st.NoRoom,
 	}
 	c.State[Unsynced] = uint64(x.Unsynced)
 	c.State[AwaitingWaybill] = uint64(x.Waiting)
@@ -123,14 +124,8 @@ func (v *View) counts() Counts {
 // measure completes counts by what takes looking at files.
 func (v *View) measure(c Counts) Counts {
 	c.Oldest = v.index.Oldest()
-	paths, live := v.journal.Used()
-	c.LiveBytes = live
-	for _, path := range append(paths, v.quarantine.Path()) {
-		if info, err := os.Stat(path); err == nil {
-			if st, ok := info.Sys().(*syscall.Stat_t); ok {
-				c.FileBytes += int64(st.Blocks) * 512
-			}
-		}
-	}
+	u := v.journal.Usage()
+	c.LiveBytes, c.Unreserved, c.DeadBytes, c.Crowded = u.Live, u.Unreserved, u.Dead, u.Crowded
+	c.FileBytes = u.Disk + durable.OnDisk(v.quarantine.Path())
 	return c
 }

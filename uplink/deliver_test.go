@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"scanrelay/agent/scan"
 	"scanrelay/store"
 	"scanrelay/uplink"
 	"scanrelay/uplink/syncapi"
@@ -79,6 +80,37 @@ func TestMismatchResyncs(t *testing.T) {
 		resyncs := r.centre.that(func(q syncapi.Request) bool { return len(q.Events) == 3 && q.From == 1 && len(q.Waiting) == 0 })
 		if len(resyncs) < 4 {
 			t.Errorf("%d re-syncs of the waybill, want one before each of 4 retries", len(resyncs))
+		}
+	})
+}
+
+// An event that the centre refuses its batch for holds up no re-sync of the others
+// of its waybill, nor of other waybills.
+func TestResyncBesideARefusedBatch(t *testing.T) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
+		tried := map[scan.WaybillID]int{}
+		r.wechat.notify = func(_ string, n wechat.Notification) (bool, error) {
+			if tried[scan.WaybillID(n.WaybillID)]++; tried[scan.WaybillID(n.WaybillID)] < 3 {
+				return false, code("pathnotify", 932003)
+			}
+			return true, nil
+		}
+		r.centre.fault = func(q *syncapi.Request) error {
+			for _, e := range q.Events {
+				if e.ActionType == 300002 {
+					return &syncapi.Error{Status: 400}
+				}
+			}
+			return nil
+		}
+		odd := event("A", time.Minute)
+		odd.ActionType = 300002
+		r.out.add(odd, event("A", 0), event("B", 0))
+		r.start()
+		r.sleep(10 * time.Minute)
+		r.wantStates(store.Dead, store.Pushed, store.Pushed)
+		if n := len(r.centre.that(func(syncapi.Request) bool { return true })); n > 300 {
+			t.Errorf("%d requests in 10 min", n)
 		}
 	})
 }

@@ -165,21 +165,35 @@ func TestUnboundPhone(t *testing.T) {
 
 func TestBindingFromCentreSparesUserquery(t *testing.T) {
 	inBubble(t, uplink.Notify{}, func(r *rig) {
-		r.centre.binding = func(scan.WaybillID) *syncapi.Binding { return &syncapi.Binding{Exist: false, Age: 600} }
+		r.centre.binding = func(scan.WaybillID) *syncapi.Binding { return &syncapi.Binding{Exist: true, Age: 600} }
 		r.out.add(event("A", 0))
 		r.start()
 		r.sleep(time.Second)
-		r.wantStates(store.NotBound)
+		r.wantStates(store.Pushed)
 		if len(r.wechat.queries) != 0 {
 			t.Error("userquery was called")
 		}
-		// Past binding_ttl.unbound it is asked anew.
+		// Past binding_ttl.bound it is asked anew, were it not for the push, which tells as well.
 		r.centre.set(func(c *centre) {
-			c.binding = func(scan.WaybillID) *syncapi.Binding { return &syncapi.Binding{Exist: false, Age: 3601} }
+			c.binding = func(scan.WaybillID) *syncapi.Binding { return &syncapi.Binding{Exist: true, Age: 24*3600 + 1} }
 		})
-		r.sleep(time.Hour)
+		r.sleep(25 * time.Hour)
 		r.out.add(event("B", 0))
 		r.sleep(time.Second)
+		if len(r.wechat.queries) != 1 {
+			t.Errorf("userquery was called %d times, want once", len(r.wechat.queries))
+		}
+	})
+}
+
+// Another depot's word that a phone is not bound ends no event: WeChat is asked.
+func TestUnboundFromCentreIsConfirmed(t *testing.T) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
+		r.centre.binding = func(scan.WaybillID) *syncapi.Binding { return &syncapi.Binding{Exist: false, Age: 1} }
+		r.out.add(event("A", 0))
+		r.start()
+		r.sleep(time.Second)
+		r.wantStates(store.Pushed)
 		if len(r.wechat.queries) != 1 {
 			t.Errorf("userquery was called %d times, want once", len(r.wechat.queries))
 		}

@@ -10,12 +10,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/wait"
 	"scanrelay/store/event"
 	"scanrelay/uplink/policy"
 	"scanrelay/uplink/push"
 	"scanrelay/uplink/shared"
 	"scanrelay/uplink/sync"
 	"scanrelay/uplink/syncapi"
+	"scanrelay/uplink/syncapi/health"
 	"scanrelay/uplink/valve"
 )
 
@@ -53,12 +55,16 @@ type Config struct {
 	Clock   shared.Clock
 	Notify  Notify
 	Version string // scanrelay's, told to the centre
+	// Health tells the centre how the agent does; nil: nothing is told.
+	Health  func() *health.Report
 	Logger  *slog.Logger
 	Metrics *metrics.Set
 	Hooks   Hooks
 	// StartSpread bounds the random wait before the first sync, so that a
 	// fleet that starts together does not call together. 0: 2 s; below 0: none.
 	StartSpread time.Duration
+	// What tells whether the relays move; nil: nobody looks at it.
+	SyncPulse, PushPulse, CallPulse *wait.Pulse
 }
 
 // Uplink is both relays.
@@ -78,18 +84,21 @@ func New(c Config) *Uplink {
 	}
 	return &Uplink{
 		sync: sync.New(sync.Config{
-			Parts: parts, Centre: c.Client, Outbox: c.Outbox, Valve: v, Version: c.Version, Rate: n.Rate,
-			Spread: max(0, cmp.Or(c.StartSpread, 2*time.Second)), OnSynced: c.Hooks.OnSynced,
+			Parts: parts, Centre: c.Client, Outbox: c.Outbox, Valve: v, Version: c.Version, Health: c.Health, Rate: n.Rate,
+			Spread: max(0, cmp.Or(c.StartSpread, 2*time.Second)), OnSynced: c.Hooks.OnSynced, Pulse: c.SyncPulse,
 		}),
-		push:  push.New(push.Config{Parts: parts, Outbox: c.Outbox, WeChat: c.WeChat, Valve: v, Concurrency: n.Concurrency}),
+		push: push.New(push.Config{
+			Parts: parts, Outbox: c.Outbox, WeChat: c.WeChat, Valve: v, Concurrency: n.Concurrency,
+			Pulse: c.PushPulse, Calls: c.CallPulse,
+		}),
 		valve: v,
 	}
 }
 
 // Run runs both relays until ctx ends or the outbox fails; it is called once.
 // When it returns no call is in flight, what WeChat answered is settled and the
-// leases are given back. It takes at most 10 s after ctx ended. The error is nil
-// after a stop.
+// leases are given back. It takes at most 10 s after ctx ended, unless the disk
+// hangs. The error is nil after a stop.
 func (u *Uplink) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return u.sync.Run(ctx) })

@@ -95,6 +95,7 @@ func (c *Client) post(ctx context.Context, k call, body []byte) (response, error
 		return response{sent: t.sent()}, withoutURL(err)
 	}
 	defer resp.Body.Close()
+	c.hear(resp.Header)
 	answer, err := readAnswer(resp.Body)
 	return response{sent: true, status: resp.StatusCode, header: resp.Header, body: answer}, err
 }

@@ -58,6 +58,7 @@ var codes = map[int]row{
 	40125: {Blocked, "the AppSecret is wrong: check wechat.secret"},
 	41002: {Blocked, "the appid is missing: check wechat.appid"},
 	41004: {Blocked, "the AppSecret is missing: check wechat.secret"},
+	40243: {Blocked, "the AppSecret is frozen: unfreeze it in WeChat's console"},
 
 	40164: {Blocked, "this address is not on the account's allow list"},
 	45035: {Blocked, "this address is not on the account's allow list"},
@@ -87,7 +88,10 @@ var codes = map[int]row{
 
 	48001: {Blocked, "this API is not granted to the account"},
 	48004: {Blocked, "this API is banned for the account"},
+	50001: {Blocked, "the account may not call this API"},
 	50002: {Blocked, "the account is limited"},
+	50004: {Blocked, "the account may not use access tokens, perhaps as a punishment: look into WeChat's console"},
+	50007: {Blocked, "the account is frozen: look into WeChat's console"},
 	61024: {Blocked, "this kind of access_token may not call this API"},
 
 	150004: {Blocked, "the carrier is not configured at WeChat"},

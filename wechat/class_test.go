@@ -22,8 +22,8 @@ var documented = map[wechat.Class][]int{
 	wechat.Throttled: {45009, 45011},
 	wechat.Permanent: {40097, 44002, 47001, 43002, 43003},
 	wechat.Blocked: {
-		40013, 40125, 41002, 41004, 40164, 45035, 61004, 89503, 89504, 89505, 89506, 89507,
-		40230, 40231, 40232, 40233, 40234, 40235, 48001, 48004, 50002, 61024, 150004,
+		40013, 40125, 41002, 41004, 40243, 40164, 45035, 61004, 89503, 89504, 89505, 89506, 89507,
+		40230, 40231, 40232, 40233, 40234, 40235, 48001, 48004, 50001, 50002, 50004, 50007, 61024, 150004,
 	},
 	wechat.Unknown: {1, -2, 40002, 40229, 40236, 99999, 932000, 932004},
 }
@@ -58,6 +58,7 @@ func TestErrorClass(t *testing.T) {
 		{"bad token", wechat.Error{API: wechat.APIPathNotify, Status: 200, Code: 40001}, wechat.BadToken},
 		{"bad token where none was sent", wechat.Error{API: wechat.APIStableToken, Status: 200, Code: 40001}, wechat.Blocked},
 		{"another code of stable_token", wechat.Error{API: wechat.APIStableToken, Status: 200, Code: 40164}, wechat.Blocked},
+		{"a code of stable_token that nobody knows", wechat.Error{API: wechat.APIStableToken, Status: 200, Code: 12345}, wechat.Blocked},
 		{"stable_token throttled", wechat.Error{API: wechat.APIStableToken, Status: 200, Code: 45011}, wechat.Throttled},
 		{"429", wechat.Error{Status: 429}, wechat.Throttled},
 		{"500", wechat.Error{Status: 500}, wechat.Transient},

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -33,7 +34,11 @@ type Client struct {
 	http    *http.Client
 	domains *domains
 	log     *slog.Logger
+	heard   atomic.Pointer[heard]
 }
+
+// heard is a time that WeChat told, and when it did.
+type heard struct{ told, at time.Time }
 
 // NewClient makes a Client. It connects to nothing yet.
 func NewClient(o Options) (*Client, error) {
@@ -68,6 +73,22 @@ func NewClient(o Options) (*Client, error) {
 
 // CloseIdleConnections closes the connections that no call uses.
 func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
+
+// Time is what WeChat's clock shows now, by its last answer; zero: none came yet.
+func (c *Client) Time() time.Time {
+	h := c.heard.Load()
+	if h == nil {
+		return time.Time{}
+	}
+	return h.told.Add(time.Since(h.at))
+}
+
+// hear takes the time from an answer's header.
+func (c *Client) hear(header http.Header) {
+	if told, err := http.ParseTime(header.Get("Date")); err == nil {
+		c.heard.Store(&heard{told: told, at: time.Now()})
+	}
+}
 
 // followNone: a redirect would carry the token to whoever is named in it.
 func followNone(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

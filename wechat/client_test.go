@@ -317,3 +317,21 @@ func TestSent(t *testing.T) {
 		}
 	}
 }
+
+// TestTime: what time it is by WeChat's answers, also by those that are refusals.
+func TestTime(t *testing.T) {
+	told := time.Now().Add(-31 * 24 * time.Hour).Truncate(time.Second)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Date", told.UTC().Format(http.TimeFormat))
+		w.WriteHeader(http.StatusBadGateway)
+	}))
+	defer server.Close()
+	c := newTestClient(t, server.URL, nil)
+	if got := c.Time(); !got.IsZero() {
+		t.Errorf("heard %v before any answer", got)
+	}
+	_, _ = c.StableToken(t.Context(), "wx1", testSecret, false)
+	if got := c.Time(); got.Before(told) || got.After(told.Add(time.Hour)) {
+		t.Errorf("it is %v, told was %v", got, told)
+	}
+}

@@ -59,12 +59,13 @@ func (e *Error) Class() Class {
 	return Transient
 }
 
-// codeClass is ClassOf, but for one case: stable_token is called without a
-// token, so there a bad one means that the AppSecret is wrong, and asking again
+// codeClass is ClassOf, but for stable_token, which is about the account alone:
+// there a bad token means that the AppSecret is wrong, as none was sent, and a
+// code that nobody knows that something is wrong with the account. Asking again
 // would hammer WeChat with it.
 func (e *Error) codeClass() Class {
 	class := ClassOf(e.Code)
-	if class == BadToken && e.API == APIStableToken {
+	if (class == BadToken || class == Unknown) && e.API == APIStableToken {
 		return Blocked
 	}
 	return class

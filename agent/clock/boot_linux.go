@@ -17,6 +17,13 @@ var bootID = sync.OnceValue(func() string {
 	return strings.TrimSpace(string(data))
 })
 
+// kernelSynced reports whether the kernel says that somebody, as an NTP client,
+// keeps its clock right. Where it does not tell, nobody does.
+func kernelSynced() bool {
+	state, err := unix.Adjtimex(&unix.Timex{}) // changes nothing, and needs no privilege
+	return err == nil && state != unix.TIME_ERROR
+}
+
 // kernelBoot reads the boot id and CLOCK_BOOTTIME. Where the kernel tells one
 // of them not, the process stands in for the boot.
 func kernelBoot() (string, time.Duration) {

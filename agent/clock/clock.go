@@ -19,30 +19,46 @@ type Options struct {
 	// Boot returns the boot id and the time since boot, suspended time
 	// included; nil: the kernel's.
 	Boot func() (id string, since time.Duration)
+	// Synced reports whether somebody keeps the wall clock right; nil: the
+	// kernel says (adjtimex).
+	Synced func() bool
 }
+
+// lookEvery is how often the kernel is asked again whose word holds.
+const lookEvery = time.Second
 
 // Clock is the gateway's clock. It is safe for concurrent use.
 type Clock struct {
-	now   func() time.Time
-	boot  func() (string, time.Duration)
-	floor time.Time
+	now    func() time.Time
+	boot   func() (string, time.Duration)
+	synced func() bool
+	floor  time.Time
 
-	mu     sync.RWMutex // guards what follows
+	mu     sync.Mutex // guards what follows
 	newest func() time.Time
-	// centreZero is the centre's time at the moment of this boot, within
-	// slack; zero while the centre was not heard.
-	centreZero time.Time
-	slack      time.Duration
+	centre witness
+	kernel witness
+	look   time.Duration // since boot, when the kernel is asked again
+}
+
+// witness is who confirmed what time it is: at the moment of this boot it was
+// zero, within slack; a zero zero: nobody did.
+type witness struct {
+	zero  time.Time
+	slack time.Duration
 }
 
 // New returns a clock.
 func New(o Options) *Clock {
-	c := &Clock{now: o.Now, boot: o.Boot, floor: Oldest}
+	c := &Clock{now: o.Now, boot: o.Boot, synced: o.Synced, floor: Oldest}
 	if c.now == nil {
 		c.now = time.Now
 	}
 	if c.boot == nil {
 		c.boot = kernelBoot
+	}
+	if c.synced == nil {
+		c.synced = kernelSynced
 	}
 	if o.Built.After(c.floor) {
 		c.floor = o.Built
@@ -79,33 +95,50 @@ func (c *Clock) Heard(centre time.Time, slack time.Duration) {
 	_, since := c.boot()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.centreZero, c.slack = centre.Round(0).Add(-since), slack
+	c.centre = witness{centre.Round(0).Add(-since), slack}
 }
 
 // Offset returns how far the wall clock is ahead of the centre's; false while
 // the centre was not heard.
 func (c *Clock) Offset() (time.Duration, bool) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	if c.centreZero.IsZero() {
-		return 0, false
-	}
-	_, since := c.boot()
-	return c.now().Round(0).Sub(c.centreZero.Add(since)), true
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, zero := c.BootZero()
+	return zero.Sub(c.centre.zero), !c.centre.zero.IsZero()
 }
 
 // Believable reports whether the wall clock can be believed.
 func (c *Clock) Believable() bool {
+	_, zero := c.BootZero()
 	now := c.now().Round(0)
-	if now.Before(c.floor) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case now.Before(c.floor):
+		return false
+	case !c.centre.zero.IsZero():
+		return c.centre.agrees(zero)
+	case c.newest != nil && now.Before(c.newest()):
 		return false
 	}
-	if offset, heard := c.Offset(); heard {
-		c.mu.RLock()
-		defer c.mu.RUnlock()
-		return offset.Abs() <= Tolerance+c.slack
+	c.askLocked(zero)
+	return c.kernel.agrees(zero)
+}
+
+// askLocked asks the kernel. What it confirmed once holds on when it loses touch
+// with who keeps it right: the clock of a machine goes on well for days.
+func (c *Clock) askLocked(zero time.Time) {
+	_, since := c.boot()
+	if since < c.look && c.kernel.agrees(zero) {
+		return
 	}
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return c.newest == nil || !now.Before(c.newest())
+	c.look = since + lookEvery
+	if c.synced() {
+		c.kernel.zero = zero
+	}
+}
+
+// agrees reports whether a wall clock with this time at boot is confirmed.
+func (w *witness) agrees(zero time.Time) bool {
+	return !w.zero.IsZero() && zero.Sub(w.zero).Abs() <= Tolerance+w.slack
 }

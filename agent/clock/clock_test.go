@@ -8,9 +8,10 @@ import (
 
 // bench is a machine whose clocks the test sets.
 type bench struct {
-	mu   sync.Mutex
-	wall time.Time
-	up   time.Duration
+	mu     sync.Mutex
+	wall   time.Time
+	up     time.Duration
+	synced bool // the kernel says that somebody keeps the wall clock right
 }
 
 func (b *bench) now() time.Time { b.mu.Lock(); defer b.mu.Unlock(); return b.wall }
@@ -20,6 +21,9 @@ func (b *bench) boot() (string, time.Duration) {
 	defer b.mu.Unlock()
 	return "boot", b.up
 }
+
+func (b *bench) isSynced() bool   { b.mu.Lock(); defer b.mu.Unlock(); return b.synced }
+func (b *bench) setSynced(y bool) { b.mu.Lock(); b.synced = y; b.mu.Unlock() }
 
 // pass lets time go by; step sets the wall clock alone.
 func (b *bench) pass(d time.Duration) {
@@ -33,7 +37,7 @@ var today = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 
 func setup(wall time.Time) (*bench, *Clock) {
 	b := &bench{wall: wall, up: time.Minute}
-	return b, New(Options{Built: today.Add(-24 * time.Hour), Now: b.now, Boot: b.boot})
+	return b, New(Options{Built: today.Add(-24 * time.Hour), Now: b.now, Boot: b.boot, Synced: b.isSynced})
 }
 
 func TestBelievable(t *testing.T) {
@@ -42,21 +46,25 @@ func TestBelievable(t *testing.T) {
 		wall   time.Time
 		newest time.Time
 		centre time.Time
+		synced bool
 		want   bool
 	}{
-		{"today, nothing known", today, time.Time{}, time.Time{}, true},
-		{"1970", time.Unix(100, 0), time.Time{}, time.Time{}, false},
-		{"before the build date", today.Add(-25 * time.Hour), time.Time{}, time.Time{}, false},
-		{"before the newest time in the store", today, today.Add(time.Second), time.Time{}, false},
-		{"after the newest time in the store", today, today.Add(-time.Second), time.Time{}, true},
-		{"the centre agrees", today, time.Time{}, today.Add(5 * time.Minute), true},
-		{"the centre is five minutes off", today, time.Time{}, today.Add(5*time.Minute + time.Second), false},
-		{"the centre is behind", today, time.Time{}, today.Add(-6 * time.Minute), false},
-		{"the centre outweighs the store", today, today.Add(time.Hour), today, true},
-		{"the centre does not outweigh the build date", today.Add(-25 * time.Hour), time.Time{}, today.Add(-25 * time.Hour), false},
+		{"today, and nobody confirms it", today, time.Time{}, time.Time{}, false, false},
+		{"nor does the store", today, today.Add(-time.Second), time.Time{}, false, false},
+		{"the kernel confirms it", today, time.Time{}, time.Time{}, true, true},
+		{"1970", time.Unix(100, 0), time.Time{}, time.Time{}, true, false},
+		{"before the build date", today.Add(-25 * time.Hour), time.Time{}, time.Time{}, true, false},
+		{"before the newest time in the store", today, today.Add(time.Second), time.Time{}, true, false},
+		{"after the newest time in the store", today, today.Add(-time.Second), time.Time{}, true, true},
+		{"the centre agrees", today, time.Time{}, today.Add(5 * time.Minute), false, true},
+		{"the centre is five minutes off", today, time.Time{}, today.Add(5*time.Minute + time.Second), false, false},
+		{"the centre outweighs the kernel", today, time.Time{}, today.Add(-6 * time.Minute), true, false},
+		{"the centre outweighs the store", today, today.Add(time.Hour), today, false, true},
+		{"the centre does not outweigh the build date", today.Add(-25 * time.Hour), time.Time{}, today.Add(-25 * time.Hour), false, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			_, c := setup(row.wall)
+			b, c := setup(row.wall)
+			b.setSynced(row.synced)
 			if !row.newest.IsZero() {
 				c.SetNewest(func() time.Time { return row.newest })
 			}
@@ -85,6 +93,27 @@ func TestTheCentresWordLastsWhileTimePasses(t *testing.T) {
 	b.step(time.Hour)
 	if !c.Believable() {
 		t.Error("the wall clock was put right and is not believed")
+	}
+}
+
+// What the kernel confirmed holds on without it, until the clock is set otherwise.
+func TestTheKernelsWordLastsWhileTimePasses(t *testing.T) {
+	b, c := setup(today.Add(-time.Hour))
+	if c.Believable() {
+		t.Error("nobody confirmed the clock and it is believed")
+	}
+	b.step(time.Hour) // an NTP client found it
+	b.setSynced(true)
+	if !c.Believable() {
+		t.Error("the kernel confirms the clock and it is not believed")
+	}
+	b.setSynced(false) // offline for long
+	b.pass(100 * time.Hour)
+	if !c.Believable() {
+		t.Error("the clock ran on for 100 hours and is not believed any more")
+	}
+	if b.step(-time.Hour); c.Believable() {
+		t.Error("the wall clock stepped back an hour and is still believed")
 	}
 }
 

@@ -32,6 +32,11 @@ func SocketPath(dataDir string) (string, error) {
 	return path, nil
 }
 
+// silent is how long an agent that is at work is not silent: it sends empty lines.
+const silent = 6 * keepAlive
+
+var errSilent = fmt.Errorf("it has been silent for %s", silent)
+
 // Client talks to a running agent over its control socket.
 type Client struct{ http *http.Client }
 
@@ -72,7 +77,9 @@ func (c *Client) Status(ctx context.Context) (s Status, err error) {
 
 // Trace asks for a waybill's nodes.
 func (c *Client) Trace(ctx context.Context, waybill string, reveal bool) (t Trace, err error) {
-	err = c.get(ctx, "/v1/trace", url.Values{"waybill": {waybill}, "reveal": {flag(reveal)}}, &t)
+	err = c.lines(ctx, "/v1/trace", url.Values{"waybill": {waybill}, "reveal": {flag(reveal)}}, func(line json.RawMessage) error {
+		return json.Unmarshal(line, &t)
+	})
 	return t, err
 }
 
@@ -109,13 +116,11 @@ func (c *Client) change(ctx context.Context, path string, body change) (int, err
 	if err != nil {
 		return 0, err
 	}
-	resp, err := c.do(ctx, http.MethodPost, path, bytes.NewReader(data))
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
 	var done changed
-	return done.Count, decodeBody(resp, &done)
+	err = c.stream(ctx, http.MethodPost, path, bytes.NewReader(data), func() {}, func(line json.RawMessage) error {
+		return json.Unmarshal(line, &done)
+	})
+	return done.Count, err
 }
 
 func (c *Client) get(ctx context.Context, path string, q url.Values, into any) error {
@@ -124,10 +129,6 @@ func (c *Client) get(ctx context.Context, path string, q url.Values, into any) e
 		return err
 	}
 	defer resp.Body.Close()
-	return decodeBody(resp, into)
-}
-
-func decodeBody(resp *http.Response, into any) error {
 	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
 		return fmt.Errorf("read the agent's answer: %w", err)
 	}
@@ -141,6 +142,10 @@ func (c *Client) lines(ctx context.Context, path string, q url.Values, fn func(j
 
 // stream is lines for any call; begun is told when the agent has begun to answer.
 func (c *Client) stream(ctx context.Context, method, path string, body io.Reader, begun func(), fn func(json.RawMessage) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(silent, func() { cancel(errSilent) })
+	defer silence.Stop()
 	resp, err := c.do(ctx, method, path, body)
 	if err != nil {
 		return err
@@ -149,15 +154,26 @@ func (c *Client) stream(ctx context.Context, method, path string, body io.Reader
 	begun()
 	in := bufio.NewReaderSize(resp.Body, 64<<10)
 	for {
+		silence.Reset(silent)
 		line, err := in.ReadBytes('\n')
+		silence.Stop() // who uses the lines may take as long as it likes
 		if errors.Is(err, io.EOF) && len(line) == 0 {
 			return nil
+		}
+		if context.Cause(ctx) == errSilent {
+			err = errSilent
 		}
 		if err != nil {
 			return fmt.Errorf("read the agent's answer: %w", err)
 		}
+		if len(line) == 1 {
+			continue // it is still at work
+		}
 		var end failure
 		if bytes.HasPrefix(line, []byte(`{"error":`)) && json.Unmarshal(line, &end) == nil {
+			if end.Error == ErrUnknownWaybill.Error() {
+				return ErrUnknownWaybill
+			}
 			return errors.New(end.Error)
 		}
 		if err := fn(bytes.TrimRight(line, "\n")); err != nil {
@@ -182,9 +198,6 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*
 	var f failure
 	if json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&f) != nil || f.Error == "" {
 		f.Error = "the agent answered " + resp.Status
-	}
-	if resp.StatusCode == http.StatusNotFound && f.Error == ErrUnknownWaybill.Error() {
-		return nil, ErrUnknownWaybill
 	}
 	return nil, errors.New(f.Error)
 }

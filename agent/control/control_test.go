@@ -71,7 +71,7 @@ func TestEventsOverTheSocket(t *testing.T) {
 		want        string
 	}{
 		{"all", "", false, `{"id":"0000000000000abc-1","event_id":"e1","waybill_id":"YT1234567890123","action_type":200001,"action_time":1795420800,"received_at":"2026-11-23T08:00:00.25Z","state":"pushed","attempts":1,"last_error":"","finished_at":"2026-11-23T08:00:01.25Z"}
-{"id":"0000000000000abc-2","event_id":"e2","waybill_id":"YT1234567890123","action_type":300002,"action_time":1795420900,"received_at":"2026-11-23T08:00:01.25Z","state":"dead","attempts":5,"last_error":"refused for 138******00","finished_at":"2026-11-23T08:01:00.25Z"}
+{"id":"0000000000000abc-2","event_id":"e2","waybill_id":"YT1234567890123","action_type":300002,"action_time":1795420900,"received_at":"2026-11-23T08:00:01.25Z","state":"dead","attempts":5,"last_error":"refused for ** 138******00","finished_at":"2026-11-23T08:01:00.25Z"}
 `},
 		{"one state", "pushed", false, `{"id":"0000000000000abc-1","event_id":"e1","waybill_id":"YT1234567890123","action_type":200001,"action_time":1795420800,"received_at":"2026-11-23T08:00:00.25Z","state":"pushed","attempts":1,"last_error":"","finished_at":"2026-11-23T08:00:01.25Z"}
 `},
@@ -99,7 +99,7 @@ func TestTraceOverTheSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(tr.Nodes) != 2 || tr.Nodes[1].ErrCode != 932003 || tr.Nodes[1].RID != "5f-1" || tr.Nodes[1].ActionMsg != "派件中,电话138******00" {
+	if len(tr.Nodes) != 2 || tr.Nodes[1].ErrCode != 932003 || tr.Nodes[1].RID != "5f-1" || tr.Nodes[1].ActionMsg != "***,**138******00" {
 		t.Errorf("trace: %+v", tr)
 	}
 	if tr, err = c.Trace(t.Context(), "YT1234567890123", true); err != nil || tr.Nodes[1].ActionMsg != "派件中,电话13800138000" {
@@ -181,10 +181,11 @@ func TestMQTTStatus(t *testing.T) {
 	m := MQTT{
 		Connected: true, Problem: "p", Full: true, Clients: 2, Waiting: 3, QoS0: 4, Lost: 5, Redelivered: 6,
 		Sessions: 7, Refused: 8, Denied: 9, Cut: 10, SparkplugGaps: 11, RebirthsAsked: 12, Broken: 16,
+		Forgotten: 17, Takeovers: 18,
 	}
 	data, err := json.Marshal(m)
 	want := `{"connected":true,"problem":"p","full":true,"clients":2,"waiting_bytes":3,"qos0":4,"lost":5,"redelivered":6,` +
-		`"sessions":7,"refused":8,"denied":9,"cut":10,"broken":16,"sparkplug_gaps":11,"rebirths_asked":12}`
+		`"sessions":7,"sessions_forgotten":17,"refused":8,"denied":9,"cut":10,"broken":16,"takeovers":18,"sparkplug_gaps":11,"rebirths_asked":12}`
 	if err != nil || string(data) != want {
 		t.Errorf("%s, %v, want %s", data, err, want)
 	}
@@ -200,7 +201,7 @@ func TestMQTTStatus(t *testing.T) {
 	WriteMetrics(&b, Status{MQTT: m}, store.Counts{Quarantined: 13, Forgotten: 14, Ignored: 15, Damaged: "x"}, at)
 	for name, want := range map[string]int{
 		"mqtt_connected": 1, "mqtt_full": 1, "mqtt_clients": 2, "mqtt_waiting_bytes": 3, "mqtt_qos0_total": 4, "mqtt_lost_total": 5,
-		"mqtt_redelivered_total": 6, "mqtt_sessions_total": 7, "mqtt_connections_refused_total": 8, "mqtt_publishes_denied_total": 9,
+		"mqtt_redelivered_total": 6, "mqtt_sessions_total": 7, "mqtt_sessions_forgotten_total": 17, "mqtt_takeovers_total": 18, "mqtt_connections_refused_total": 8, "mqtt_publishes_denied_total": 9,
 		"mqtt_connections_cut_total": 10, "mqtt_connections_broken_total": 16, "sparkplug_gaps_total": 11, "sparkplug_rebirths_total": 12, "quarantine_entries": 13,
 		"quarantine_forgotten_total": 14, "events_ignored_total": 15, "store_damaged": 1,
 	} {

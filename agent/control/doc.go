@@ -16,5 +16,6 @@
 //
 // It must never change an event by itself, never write personal data to a log,
 // and never hold the store up: events are copied out in portions, and a reader
-// that does not read is cut off.
+// that does not read is cut off. A look may take as long as it takes: empty lines
+// say that the agent is still at work.
 package control

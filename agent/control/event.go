@@ -45,12 +45,12 @@ type Rejected struct {
 // StateRejected is the state of what is in quarantine.
 const StateRejected = "rejected"
 
-// text masks what may hold phone numbers unless reveal is set.
-func text(s string, reveal bool) string {
+// masked masks a text unless reveal is set.
+func masked(s string, reveal bool, mask func(string) string) string {
 	if reveal {
 		return s
 	}
-	return scan.MaskDigitRuns(s)
+	return mask(s)
 }
 
 func eventOf(r *store.Record, reveal bool) Event {
@@ -58,14 +58,14 @@ func eventOf(r *store.Record, reveal bool) Event {
 		ID: r.ID.String(), EventID: r.Event.EventID, WaybillID: string(r.Event.Waybill),
 		ActionType: int(r.Event.ActionType), ActionTime: r.Event.ActionTime,
 		ReceivedAt: Stamp{r.Event.ReceivedAt}, State: r.State.String(), Attempts: r.Attempts,
-		LastError: text(r.Last.Reason, reveal), FinishedAt: Stamp{r.FinishedAt},
+		LastError: masked(r.Last.Reason, reveal, scan.MaskPayload), FinishedAt: Stamp{r.FinishedAt},
 	}
 }
 
 // NodeOf shows a record; reveal shows its personal data.
 func NodeOf(r *store.Record, reveal bool) Node {
 	return Node{
-		Event: eventOf(r, reveal), ActionMsg: text(r.Event.ActionMsg.Reveal(), reveal),
+		Event: eventOf(r, reveal), ActionMsg: masked(string(r.Event.ActionMsg), reveal, func(s string) string { return scan.Text(s).String() }),
 		ErrCode: r.Last.ErrCode, RID: r.Last.RID,
 	}
 }
@@ -79,8 +79,8 @@ func RejectedOf(q *store.Quarantined, reveal bool) Rejected {
 	return Rejected{
 		Event: Event{
 			ID: RejectedID(q.Seq), ReceivedAt: Stamp{q.ReceivedAt},
-			State: StateRejected, LastError: text(reason, reveal),
+			State: StateRejected, LastError: masked(reason, reveal, scan.MaskPayload),
 		},
-		Topic: text(q.Topic, reveal), Payload: []byte(text(string(q.Payload), reveal)),
+		Topic: masked(q.Topic, reveal, scan.MaskPayload), Payload: []byte(masked(string(q.Payload), reveal, scan.MaskPayload)),
 	}
 }

@@ -80,7 +80,7 @@ func sample() *stored {
 			},
 			{
 				ID: store.ID{Epoch: 0xabc, Seq: 2}, State: store.Dead, Attempts: 5, FinishedAt: at.Add(time.Minute),
-				Last: store.Reply{Reason: "refused for 13800138000", ErrCode: 932003, RID: "5f-1"},
+				Last: store.Reply{Reason: "refused for 李四 13800138000", ErrCode: 932003, RID: "5f-1"},
 				Event: scan.Event{
 					EventID: "e2", Waybill: "YT1234567890123", ActionType: 300002, ActionTime: 1795420900,
 					ActionMsg: "派件中,电话13800138000", ReceivedAt: at.Add(time.Second),

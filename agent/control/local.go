@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"scanrelay/configs/serve"
@@ -90,15 +91,13 @@ func (l *local) deadLetters(w http.ResponseWriter, r *http.Request) {
 }
 
 func (l *local) trace(w http.ResponseWriter, r *http.Request) {
-	t, err := trace(r.Context(), l.Outbox, r.FormValue("waybill"), reveal(r))
-	switch {
-	case errors.Is(err, ErrUnknownWaybill):
-		serve.Fail(w, http.StatusNotFound, err.Error())
-	case err != nil:
-		serve.Fail(w, http.StatusInternalServerError, err.Error())
-	default:
-		serve.JSON(w, http.StatusOK, t)
-	}
+	l.stream(w, false, func(line func(any) error) error {
+		t, err := trace(r.Context(), l.Outbox, r.FormValue("waybill"), reveal(r))
+		if err != nil {
+			return err
+		}
+		return line(t)
+	})
 }
 
 func (l *local) retry(w http.ResponseWriter, r *http.Request) {
@@ -140,45 +139,73 @@ func (l *local) change(w http.ResponseWriter, r *http.Request, do func(change, [
 		}
 		ids[i] = id
 	}
-	n, err := do(c, ids)
-	if n > 0 {
-		l.Logger.Info("dead letters changed by an operator", "call", r.URL.Path, "count", n)
-	}
-	if err != nil && n > 0 {
-		err = fmt.Errorf("%d done, but %w", n, err)
-	}
-	if err != nil {
-		serve.Fail(w, http.StatusConflict, err.Error())
-		return
-	}
-	serve.JSON(w, http.StatusOK, changed{n})
+	l.stream(w, false, func(line func(any) error) error {
+		n, err := do(c, ids)
+		if n > 0 {
+			l.Logger.Info("dead letters changed by an operator", "call", r.URL.Path, "count", n)
+		}
+		switch {
+		case err != nil && n > 0:
+			return fmt.Errorf("%d done, but %w", n, err)
+		case err != nil:
+			return err
+		}
+		return line(changed{n})
+	})
 }
 
 func reveal(r *http.Request) bool { return r.FormValue("reveal") == "1" }
 
-// stream writes NDJSON, a line for each call of line; live shows each at once.
-// The first bytes tell that the agent is at work; who doesn't read for half a
-// minute is cut off.
+// keepAlive is how often a stream that has nothing to say sends an empty line, and
+// readerPatience how long its reader may not read.
+const (
+	keepAlive      = 10 * time.Second
+	readerPatience = 30 * time.Second
+)
+
+// stream answers with NDJSON, a line for each call of line; live shows each at
+// once. It may take as long as it takes: the first bytes tell that the agent is at
+// work, and empty lines that it still is. Who doesn't read is cut off.
 func (l *local) stream(w http.ResponseWriter, live bool, produce func(line func(any) error) error) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	control := http.NewResponseController(w)
-	extend := func() { _ = control.SetWriteDeadline(time.Now().Add(30 * time.Second)) }
-	extend()
-	if control.Flush() != nil {
-		return // the reader is gone
-	}
+	_ = control.SetReadDeadline(time.Time{}) // there is nothing more to read
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
-	err := produce(func(v any) error {
-		extend()
-		err := encoder.Encode(v)
-		if live && err == nil {
+	var mu sync.Mutex // of writing
+	write := func(flush bool, what func() error) error {
+		mu.Lock()
+		defer mu.Unlock()
+		_ = control.SetWriteDeadline(time.Now().Add(readerPatience))
+		err := what()
+		if err == nil && flush {
 			err = control.Flush()
 		}
 		return err
+	}
+	if write(true, func() error { return nil }) != nil {
+		return // the reader is gone
+	}
+	over, beside := make(chan struct{}), sync.WaitGroup{}
+	beside.Go(func() {
+		tick := time.NewTicker(keepAlive)
+		defer tick.Stop()
+		for {
+			select {
+			case <-over:
+				return
+			case <-tick.C:
+				// A reader that is gone ends the request's context.
+				_ = write(true, func() error { _, err := w.Write([]byte("\n")); return err })
+			}
+		}
 	})
-	extend() // for what is not sent yet
-	if err != nil {
-		_ = encoder.Encode(failure{err.Error()}) // if the reader is gone, nobody is left to tell
+	err := produce(func(v any) error { return write(live, func() error { return encoder.Encode(v) }) })
+	close(over)
+	beside.Wait()
+	if err != nil { // if the reader is gone, nobody is left to tell
+		_ = write(true, func() error { return encoder.Encode(failure{err.Error()}) })
+	} else {
+		_ = write(true, func() error { return nil })
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store"
+	"scanrelay/uplink/syncapi/health"
 )
 
 // Status is what the agent is doing now; its JSON is promised to scripts.
@@ -15,29 +16,30 @@ type Status struct {
 	UptimeSeconds float64      `json:"uptime_seconds"` // 0: no agent runs
 	MQTT          MQTT         `json:"mqtt"`
 	Central       struct {
-		Connected bool  `json:"connected"`
-		LastSync  Stamp `json:"last_sync"`
+		Connected bool   `json:"connected"`
+		LastSync  Stamp  `json:"last_sync"`
+		Problem   string `json:"problem,omitempty"` // why it is not connected
 	} `json:"central"`
 	WeChat struct {
 		State  string `json:"state"` // ok, throttled, blocked, no_token, unreachable
 		Reason string `json:"reason"`
 	} `json:"wechat"`
-	Clock   string  `json:"clock"` // ok, unknown
-	Intake  Intake  `json:"intake"`
-	Pending Pending `json:"pending"`
-	Outcome struct {
-		Pushed     uint64 `json:"pushed"`
-		NotBound   uint64 `json:"not_bound"`
-		Superseded uint64 `json:"superseded"`
-		Expired    uint64 `json:"expired"`
-		Muted      uint64 `json:"muted"`
-		Dead       uint64 `json:"dead"`
-		Discarded  uint64 `json:"discarded"`
-	} `json:"outcome"`
-	Store struct {
+	Clock   string         `json:"clock"` // ok, unknown
+	Intake  Intake         `json:"intake"`
+	Pending health.Pending `json:"pending"`
+	Outcome health.Outcome `json:"outcome"`
+	Store   struct {
 		FileBytes int64 `json:"file_bytes"`
 		LiveBytes int64 `json:"live_bytes"`
-		Full      bool  `json:"full"`
+		// UnreservedBytes of the room that is kept for outcomes another program
+		// could take.
+		UnreservedBytes int64 `json:"unreserved_bytes,omitempty"`
+		Full            bool  `json:"full"`
+		// DeadLetterBytes is what dead letters take, about; Crowded: over 15 % of
+		// the store. NoRoom counts those that were discarded for want of room.
+		DeadLetterBytes int64  `json:"dead_letter_bytes,omitempty"`
+		Crowded         bool   `json:"dead_letters_crowded,omitempty"`
+		NoRoom          uint64 `json:"no_room,omitempty"`
 		// Damaged tells what an earlier start could not read.
 		Damaged string `json:"damaged,omitempty"`
 	} `json:"store"`
@@ -53,32 +55,24 @@ type Intake struct {
 	Forgotten uint64 `json:"forgotten,omitempty"`
 }
 
-// Pending counts what waits.
-type Pending struct {
-	Unsynced        uint64 `json:"unsynced"`
-	AwaitingWaybill uint64 `json:"awaiting_waybill"`
-	ToPush          uint64 `json:"to_push"`
-	OldestSeconds   int64  `json:"oldest_seconds"`
-}
-
-// Total is all that waits.
-func (p Pending) Total() uint64 { return p.Unsynced + p.AwaitingWaybill + p.ToPush }
-
 // MQTT is intake.Status as JSON; what is zero is left out.
 type MQTT struct {
 	Connected     bool   `json:"connected"`
 	Problem       string `json:"problem,omitempty"`
 	Full          bool   `json:"full,omitempty"`
 	Clients       int    `json:"clients,omitempty"`
+	Throttled     int    `json:"clients_throttled,omitempty"`
 	Waiting       int64  `json:"waiting_bytes,omitempty"`
 	QoS0          uint64 `json:"qos0,omitempty"`
 	Lost          uint64 `json:"lost,omitempty"`
 	Redelivered   uint64 `json:"redelivered,omitempty"`
 	Sessions      uint64 `json:"sessions,omitempty"`
+	Forgotten     uint64 `json:"sessions_forgotten,omitempty"`
 	Refused       uint64 `json:"refused,omitempty"`
 	Denied        uint64 `json:"denied,omitempty"`
 	Cut           uint64 `json:"cut,omitempty"`
 	Broken        uint64 `json:"broken,omitempty"`
+	Takeovers     uint64 `json:"takeovers,omitempty"`
 	SparkplugGaps uint64 `json:"sparkplug_gaps,omitempty"`
 	RebirthsAsked uint64 `json:"rebirths_asked,omitempty"`
 }
@@ -92,12 +86,16 @@ const (
 // SetCounts fills in what the outbox counts.
 func (s *Status) SetCounts(c store.Counts, now time.Time) {
 	s.Intake = Intake{c.Received, c.Duplicate, c.Ignored, c.Rejected, c.Forgotten}
-	s.Pending = Pending{c.State[store.Unsynced], c.State[store.AwaitingWaybill], c.State[store.ToPush], oldest(c, now)}
+	s.Pending = health.Pending{
+		Unsynced: c.State[store.Unsynced], AwaitingWaybill: c.State[store.AwaitingWaybill], ToPush: c.State[store.ToPush], OldestSeconds: oldest(c, now),
+	}
 	o := &s.Outcome
 	o.Pushed, o.NotBound, o.Superseded = c.State[store.Pushed], c.State[store.NotBound], c.State[store.Superseded]
 	o.Expired, o.Muted = c.State[store.Expired], c.State[store.Muted]
 	o.Dead, o.Discarded = c.State[store.Dead], c.State[store.Discarded]
 	s.Store.FileBytes, s.Store.LiveBytes = c.FileBytes, c.LiveBytes
+	s.Store.UnreservedBytes = c.Unreserved
+	s.Store.DeadLetterBytes, s.Store.Crowded, s.Store.NoRoom = c.DeadBytes, c.Crowded, c.NoRoom
 	s.Store.Full, s.Store.Damaged = c.Full, c.Damaged
 }
 

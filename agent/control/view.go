@@ -37,6 +37,9 @@ func Open(ctx context.Context, dataDir string, depot scan.DepotID, version strin
 		return nil, fmt.Errorf("%s: there is no such folder: no agent has run with this data_dir", dataDir)
 	}
 	r, err := store.OpenReadOnly(dataDir)
+	if errors.Is(err, store.ErrInUse) {
+		return nil, fmt.Errorf("the agent is starting or ending, and does not answer: try again (%w)", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the agent is not running, and its store can't be read: %w", err)
 	}

@@ -5,28 +5,29 @@ import (
 
 	"scanrelay/agent/control"
 	"scanrelay/store"
+	"scanrelay/uplink/syncapi/health"
 )
 
 // frame is what the page is told, about eight times a second while something
 // happens. Names are short: a busy demo sends many.
 type frame struct {
-	Full    bool            `json:"full,omitempty"` // replaces everything before it
-	T       int64           `json:"t"`              // milliseconds since the start
-	Phase   string          `json:"phase"`
-	Link    linkView        `json:"link"`
-	Parcels parcelCount     `json:"parcels"`
-	Reached [5]int          `json:"reached"` // how many scans came so far: sent … pushed
-	Outcome outcomeCount    `json:"outcome"`
-	Wait    control.Pending `json:"wait"`
-	Intake  control.Intake  `json:"intake"`
-	WeChat  string          `json:"wechat"`
-	Moves   []move          `json:"moves,omitempty"`
-	Cards   []card          `json:"cards,omitempty"`
-	Rows    []row           `json:"rows,omitempty"`
-	Samples []sample        `json:"samples,omitempty"` // full: all; else the newest
-	Result  *resultView     `json:"result,omitempty"`
-	CanCut  bool            `json:"can_cut"`
-	Bye     bool            `json:"bye,omitempty"` // the last frame
+	Full    bool           `json:"full,omitempty"` // replaces everything before it
+	T       int64          `json:"t"`              // milliseconds since the start
+	Phase   string         `json:"phase"`
+	Link    linkView       `json:"link"`
+	Parcels parcelCount    `json:"parcels"`
+	Reached [5]int         `json:"reached"` // how many scans came so far: sent … pushed
+	Outcome outcomeCount   `json:"outcome"`
+	Wait    health.Pending `json:"wait"`
+	Intake  control.Intake `json:"intake"`
+	WeChat  string         `json:"wechat"`
+	Moves   []move         `json:"moves,omitempty"`
+	Cards   []card         `json:"cards,omitempty"`
+	Rows    []row          `json:"rows,omitempty"`
+	Samples []sample       `json:"samples,omitempty"` // full: all; else the newest
+	Result  *resultView    `json:"result,omitempty"`
+	CanCut  bool           `json:"can_cut"`
+	Bye     bool           `json:"bye,omitempty"` // the last frame
 }
 
 type linkView struct {

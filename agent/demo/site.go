@@ -141,7 +141,7 @@ func (s *site) startAgent(hooks agent.Hooks, centralURL, wechatURL string) error
 		return errors.Join(err, ln.Close())
 	}
 	s.agent, err = agent.New(cfg, agent.Options{
-		Version: s.o.Version, Logger: s.log, Hooks: hooks, Listeners: agent.Listeners{MQTT: ln},
+		Version: s.o.Version, Logger: s.log, Hooks: hooks, Listeners: agent.Listeners{MQTT: []net.Listener{ln}},
 	})
 	if err != nil {
 		return fmt.Errorf("start agent: %w", err)

@@ -3,6 +3,7 @@ package intake
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,9 +19,10 @@ func readAt(waybill, device string, at time.Time, sent bool) scan.Event {
 	e := scan.Event{
 		Waybill: scan.WaybillID(waybill), DeviceID: device, ActionType: 200001,
 		ActionTime: at.Unix(), ReceivedAt: at, EventID: fmt.Sprint(waybill, device, at.UnixNano()),
+		Marks: scan.MarkDerivedID,
 	}
 	if !sent {
-		e.Marks = scan.MarkClock
+		e.Marks |= scan.MarkClock
 	}
 	return e
 }
@@ -33,7 +35,7 @@ func try(t *testing.T, d *dedupe, j *intaketest.Manual, topic string, e scan.Eve
 	if err := d.submit(j, topic, scan.Batch{Events: []scan.Event{e}}, func(_ scan.Stored, err error) { *result = err }); err != nil {
 		t.Fatal(err)
 	}
-	b := j.Submitted[len(j.Submitted)-1].Batch
+	b := j.Taken()[len(j.Taken())-1].Batch
 	if len(b.Events)+b.Repeated != 1 {
 		t.Fatalf("a read vanished: %+v", b)
 	}
@@ -52,7 +54,8 @@ func TestDedupeWindow(t *testing.T) {
 		{readAt("A", "d", noon.Add(2*time.Second), false), "u", 0},
 		{readAt("A", "e", noon.Add(time.Second), false), "t", 1},
 		{readAt("B", "d", noon.Add(time.Second), false), "t", 1},
-		{readAt("A", "d", noon.Add(3*time.Second), false), "t", 1}, // counted from the first
+		{readAt("A", "d", noon.Add(4*time.Second), false), "t", 0}, // counted from the last
+		{readAt("A", "d", noon.Add(6*time.Second+1), false), "t", 1},
 		{readAt("C", "", noon, false), "t", 1},
 		{readAt("C", "", noon, false), "u", 1}, // without a name the topic is the device
 		{readAt("C", "", noon.Add(time.Second), false), "t", 0},
@@ -61,6 +64,86 @@ func TestDedupeWindow(t *testing.T) {
 			t.Errorf("read %d: %d stored, want %d", i, got, c.stored)
 		}
 		j.Commit(1, nil)
+	}
+}
+
+// What a PLC holds before a reader is one scan for as long as it is repeated, and
+// the memory of it survives what else comes; ids of the device's own are believed.
+func TestDedupeOfAHeldValue(t *testing.T) {
+	d, j := newDedupe(3*time.Second), &intaketest.Manual{}
+	stored := 0
+	for i := range 60000 { // twelve hours
+		at := noon.Add(time.Duration(i) * 700 * time.Millisecond)
+		got, _ := try(t, d, j, "t", readAt("A", "plc", at, true))
+		stored += got
+		j.Commit(1, nil)
+		if i%100 == 0 {
+			try(t, d, j, "t", readAt(fmt.Sprint(i), "other", at, false))
+			j.Commit(1, nil)
+		}
+	}
+	if stored != 1 {
+		t.Errorf("%d scans of one parcel", stored)
+	}
+	if len(d.order) > 10 || len(d.seen) > 10 {
+		t.Errorf("%d remembered", len(d.order))
+	}
+	for i := range 2 {
+		e := readAt("B", "gun", noon, false)
+		e.Marks, e.EventID = e.Marks&^scan.MarkDerivedID, fmt.Sprint(i)
+		if got, _ := try(t, d, j, "t", e); got != 1 {
+			t.Error("two reads with ids of their own are one")
+		}
+		j.Commit(1, nil)
+	}
+}
+
+// With on_change a value is one scan until the device's message holds another or
+// none, whatever the window is.
+func TestDedupeOnChange(t *testing.T) {
+	for _, window := range []time.Duration{0, time.Second} {
+		d, j := newDedupe(window), &intaketest.Manual{}
+		at := noon
+		message := func(want int, codes ...string) {
+			t.Helper()
+			at = at.Add(time.Hour)
+			b := scan.Batch{OnChange: true}
+			for _, c := range codes {
+				waybill, device, _ := strings.Cut(c, "@")
+				b.Events = append(b.Events, readAt(waybill, device, at, true))
+			}
+			if err := d.submit(j, "t", b, func(scan.Stored, error) {}); err != nil {
+				t.Fatal(err)
+			}
+			if got := j.Taken()[len(j.Taken())-1].Batch; len(got.Events) != want || len(got.Events)+got.Repeated != len(codes) {
+				t.Errorf("window %v, %v: %d stored, want %d", window, codes, len(got.Events), want)
+			}
+			j.Commit(1, nil)
+		}
+		message(1, "A@x")
+		message(0, "A@x")
+		message(1, "B@y") // another device of the topic
+		message(0, "A@x")
+		message(1, "A@x", "C@x")
+		message(1, "C@x", "D@x")
+		message(1, "A@x")
+		message(0, "A@x")
+		message(0) // nothing is before the reader
+		message(1, "A@x")
+		message(1, "B@y")
+		try(t, d, j, "u", readAt("A", "z", at, true))
+		j.Commit(1, nil)
+		message(0, "A@x", "B@y")
+		if len(d.held) != 1 || len(d.held["t"]) != 2 {
+			t.Errorf("held %v", d.held)
+		}
+		j.Refuse = true
+		if err := d.submit(j, "t", scan.Batch{OnChange: true, Events: []scan.Event{readAt("E", "x", at, true)}}, nil); err == nil {
+			t.Fatal("taken")
+		}
+		j.Refuse = false
+		message(0, "A@x")
+		message(1, "E@x")
 	}
 }
 
@@ -121,7 +204,30 @@ func TestDedupeIsBounded(t *testing.T) {
 	if len(d.seen) > maxFirstReads || len(d.order) > maxFirstReads {
 		t.Errorf("%d remembered", len(d.seen))
 	}
-	try(t, d, j, "t", readAt("late", "d", noon.Add(time.Hour), false))
+	for i := range maxFirstReads + 100 {
+		b := scan.Batch{OnChange: true, Events: []scan.Event{readAt(fmt.Sprint(i), fmt.Sprint(i), noon, true)}}
+		if err := d.submit(j, fmt.Sprint(i%7), b, func(scan.Stored, error) {}); err != nil {
+			t.Fatal(err)
+		}
+		j.Commit(1, nil)
+	}
+	held := 0
+	for _, devices := range d.held {
+		held += len(devices)
+	}
+	if held > maxFirstReads || len(d.order) > maxFirstReads {
+		t.Errorf("%d held, %d in order", held, len(d.order))
+	}
+	for range 2 * maxFirstReads / maxAgain {
+		try(t, d, j, "t", readAt("late", "d", noon.Add(time.Hour), false))
+		j.Commit(1, nil)
+	}
+	for _, devices := range d.held {
+		for _, reads := range devices {
+			d.letGo(reads...)
+		}
+	}
+	try(t, d, j, "t", readAt("late", "d", noon.Add(3*time.Hour), false))
 	if len(d.seen) != 1 {
 		t.Errorf("%d remembered after an hour", len(d.seen))
 	}

@@ -14,9 +14,10 @@ import (
 // it, Submit makes the batch durable and says when to acknowledge. It is safe for
 // concurrent use.
 type Pipe struct {
+	Pulse     *wait.Pulse // of taking messages; nil: nobody looks at it
 	mapper    *mapping.Mapper
 	outbox    Outbox
-	dedupe    atomic.Pointer[dedupe] // nil: off
+	dedupe    *dedupe
 	serial    atomic.Uint64
 	listeners listeners
 	changed   chan struct{}
@@ -24,27 +25,14 @@ type Pipe struct {
 
 // New returns a Pipe that leaves repeated reads within window out; 0: none.
 func New(m *mapping.Mapper, o Outbox, window time.Duration) *Pipe {
-	p := &Pipe{mapper: m, outbox: o, changed: make(chan struct{}, 1)}
-	p.setWindow(window)
-	return p
-}
-
-func (p *Pipe) setWindow(window time.Duration) {
-	if before := p.dedupe.Load(); before != nil && before.window == window {
-		return
-	}
-	var d *dedupe
-	if window > 0 {
-		d = newDedupe(window)
-	}
-	p.dedupe.Store(d)
+	return &Pipe{mapper: m, outbox: o, dedupe: newDedupe(window), changed: make(chan struct{}, 1)}
 }
 
 // Update puts other rules and another dedupe window in the place of the ones
 // before, between two messages.
 func (p *Pipe) Update(rules *mapping.Rules, window time.Duration) {
 	p.mapper.Update(rules)
-	p.setWindow(window)
+	p.dedupe.setWindow(window)
 	wait.Signal(p.changed)
 }
 
@@ -62,6 +50,8 @@ func (p *Pipe) Listen(ctx context.Context, fn func(Message) error) error {
 
 // Take maps a message that has just come.
 func (p *Pipe) Take(m Message) scan.Batch {
+	p.Pulse.Begin()
+	defer p.Pulse.End()
 	m.ReceivedAt = p.mapper.Now()
 	p.listeners.tell(m)
 	info := m.Info()
@@ -72,10 +62,7 @@ func (p *Pipe) Take(m Message) scan.Batch {
 // Submit gives the batch of a message on topic to the outbox, without repeated
 // reads and under Outbox.Submit's rules.
 func (p *Pipe) Submit(topic string, b scan.Batch, done func(scan.Stored, error)) error {
-	if d := p.dedupe.Load(); d != nil {
-		return d.submit(p.outbox, topic, b, done)
-	}
-	return p.outbox.Submit(b, done)
+	return p.dedupe.submit(p.outbox, topic, b, done)
 }
 
 // Room is the outbox's.

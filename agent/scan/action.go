@@ -45,8 +45,8 @@ var actionNames = map[ActionType][2]string{
 	500001: {"other", "其他"},
 }
 
-// ActionTypes lists the known codes, sorted.
-func ActionTypes() []ActionType { return slices.Sorted(maps.Keys(actionNames)) }
+// actionTypes lists the known codes, sorted.
+func actionTypes() []ActionType { return slices.Sorted(maps.Keys(actionNames)) }
 
 // Known reports whether a is one of WeChat's codes.
 func (a ActionType) Known() bool { _, ok := actionNames[a]; return ok }
@@ -57,7 +57,7 @@ func (a ActionType) Check() error {
 		return nil
 	}
 	var known []string
-	for _, k := range ActionTypes() {
+	for _, k := range actionTypes() {
 		known = append(known, strconv.Itoa(int(k)))
 	}
 	return fmt.Errorf("%d is none of WeChat's action types; they are %s", int(a), strings.Join(known, ", "))

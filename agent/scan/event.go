@@ -66,6 +66,8 @@ const (
 	MarkWaybillDropped
 	// MarkDerivedID: the scanner sent no event_id; ours is derived.
 	MarkDerivedID
+	// MarkMended: what the device sent was almost JSON, and was mended.
+	MarkMended
 )
 
 // Has reports whether all marks of m2 are set.
@@ -104,6 +106,8 @@ type Event struct {
 	// Clockless is set while the gateway's clock cannot be believed; then
 	// ReceivedAt, and ActionTime if MarkClock is set, are provisional.
 	Clockless *BootTime
+	// Client sent it, see Batch; only the depot's store knows.
+	Client uint16
 }
 
 // PathNode is one entry of a waybill's path (轨迹) at the centre.
@@ -120,6 +124,9 @@ type PathNode struct {
 	Muted bool
 	// Late: when it came the fleet already had a newer node.
 	Late bool
+	// Parcel is the number that was scanned, where it is a parcel's of the
+	// shipment that the path belongs to; "": the waybill's own.
+	Parcel WaybillID
 }
 
 // PathNode returns the event as a node of its waybill's path.

@@ -49,15 +49,15 @@ func (p Private) LogValue() slog.Value { return slog.StringValue(p.String()) }
 // MarshalText masks in JSON and everything else that encodes text.
 func (p Private) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// Text is what the receiver is shown (action_msg). It may hold phone numbers:
-// printed, every run of seven or more digits is masked.
+// Text is what the receiver is shown (action_msg). It may hold names and phone
+// numbers anywhere: printed, letters and long runs of digits are masked.
 type Text string
 
 // Reveal returns the text itself.
 func (t Text) Reveal() string { return string(t) }
 
-// String returns the text with its long digit runs masked.
-func (t Text) String() string { return MaskDigitRuns(string(t)) }
+// String returns the text masked.
+func (t Text) String() string { return maskText(string(t)) }
 
 // Format masks under every verb.
 func (t Text) Format(s fmt.State, _ rune) { writeMasked(s, t.String()) }

@@ -16,11 +16,9 @@ const (
 	MaxName    = 64  // characters of a person's name
 	MaxPhone   = 32  // bytes of a phone number
 	MaxAddress = 256 // characters of each address field
-)
 
-// The window in which an action_time is plausible, around a clock that can be
-// believed.
-const (
+	// The window in which an action_time is plausible, around a clock that can be
+	// believed.
 	MaxAhead  = 10 * time.Minute
 	MaxBehind = 30 * 24 * time.Hour
 )

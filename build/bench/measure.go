@@ -94,9 +94,12 @@ func (b *bench) oneConnection() {
 	site := b.site(rig.Options{})
 	site.StartAgent()
 	_, all := scans("YT", b.events/2)
-	begin := time.Now()
+	p := proc{site.Agent.PID()}
+	before, begin := p.cpu(), time.Now()
 	publish(b, site, all, 1, 200)
-	b.add("intake, one connection, window 200", ">= 5,000 events/s, fsync 10 ms", "%.0f events/s", rate(len(all), time.Since(begin)))
+	took := time.Since(begin)
+	b.add("intake, one connection, window 200", ">= 5,000 events/s, fsync 10 ms", "%.0f events/s, %v CPU per event",
+		rate(len(all), took), ((p.cpu() - before) / time.Duration(len(all))).Round(100*time.Nanosecond))
 }
 
 // push measures scans to pathnotify with everything real but WeChat, bindings

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,12 +42,12 @@ func TestCentralHangs(t *testing.T) {
 	site.Import(parcels)
 	scans := rig.Scans(parcels, 3, "line-1")
 	publish(t, site.Scanner("line-1"), scans[:100])
-	site.Central.Pause()
+	site.Central.Signal(syscall.SIGSTOP)
 	publish(t, site.Scanner("line-1"), scans[100:])
 	site.AwaitStatus("the scans to wait", func(st rig.Status) bool {
 		return st.Intake.Received == 300 && st.Pending.Unsynced >= 200
 	})
-	site.Central.Resume()
+	site.Central.Signal(syscall.SIGCONT)
 	site.Drain()
 	site.Audit(rig.Allow{Unreachable: true})
 }
@@ -104,7 +105,9 @@ func TestTokenRotated(t *testing.T) {
 		t.Errorf("%d tokens were fetched for %d rotations, want one each and the first", n, rotations)
 	}
 	refused := site.WeChat.Count(fake.PathNotify, 40001) + site.WeChat.Count(fake.UserQuery, 40001)
-	if refused == 0 || refused > rotations*concurrency {
-		t.Errorf("%d calls were made with a voided token, want 1 to %d", refused, rotations*concurrency)
+	// Those under way; an answer to one of them that comes in after a refusal, though
+	// the call was made before the rotation, lets one other call try the token.
+	if most := rotations * concurrency; refused == 0 || refused > most {
+		t.Errorf("%d calls were made with a voided token, want 1 to %d", refused, most)
 	}
 }

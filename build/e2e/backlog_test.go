@@ -11,7 +11,8 @@ import (
 // agent is killed meanwhile, and once more while all of it goes out. Everything
 // is pushed, in order for each parcel.
 func TestBacklogLargerThanMemory(t *testing.T) {
-	const parcelCount, perNode = 6_000, 4
+	t.Parallel()
+	const parcelCount, perNode = 4_500, 4
 	site := newSite(t, rig.Options{Binary: plainBinary, Embedded: true})
 	site.Start()
 	parcels := rig.Traffic(rig.Chance(9, "backlog"), "YT", parcelCount)

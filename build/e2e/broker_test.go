@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,8 +29,8 @@ func TestBrokerRestarts(t *testing.T) {
 	for i := range 3 {
 		awaitAcked(t, site, 50+100*i)
 		if i == 1 {
-			site.Mosquitto.Pause()
-			site.Mosquitto.Resume()
+			site.Mosquitto.Signal(syscall.SIGSTOP)
+			site.Mosquitto.Signal(syscall.SIGCONT)
 		}
 		site.Mosquitto.Stop()
 		site.Mosquitto.Start()
@@ -115,4 +116,33 @@ func peakMemory(t *testing.T, pid int) int {
 		t.Fatal(err)
 	}
 	return kib << 10
+}
+
+// TestARestartBesideABusyBroker stops the agent as soon as it has stored what four
+// devices published at full speed, and starts it at once: the broker was told of all
+// of it, and nothing is stored twice. How much comes again depends on whether a slow
+// machine's broker reads everything within the stop's share.
+func TestARestartBesideABusyBroker(t *testing.T) {
+	t.Parallel()
+	site := newSite(t, rig.Options{Binary: plainBinary})
+	site.Mosquitto.Start()
+	site.StartAgent()
+	const devices, each = 4, 5000
+	for i := range devices {
+		name := "line-" + strconv.Itoa(i)
+		scanner := site.Scanner(name)
+		scanner.Window = 500
+		parcels := rig.Traffic(rig.Chance(uint64(20+i), name), "YT"+strconv.Itoa(i), each/4)
+		wait := background(t, scanner, rig.Scans(parcels, 4, name))
+		t.Cleanup(wait)
+	}
+	before := site.AwaitStatus("all stored", func(st rig.Status) bool { return st.Intake.Received >= devices*each })
+	site.Agent.Stop()
+	site.StartAgent()
+	mosquittoPub(t, site.Broker, "1", []byte(`{"waybill_id":"YT99999999","action_type":200001,"action_msg":"x"}`)) // behind all else
+	after := site.AwaitStatus("the last", func(st rig.Status) bool { return st.Intake.Received > devices*each })
+	t.Logf("%d came again after the restart, %d before", after.Intake.Duplicate-before.Intake.Duplicate, before.Intake.Duplicate)
+	if after.Intake.Received != devices*each+1 {
+		t.Errorf("%d stored of %d", after.Intake.Received, devices*each+1)
+	}
 }

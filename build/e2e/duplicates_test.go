@@ -12,6 +12,7 @@ import (
 // TestDuplicates has two devices publish the same scans at once, and one of
 // them do so again after a restart of the agent: each is stored and pushed once.
 func TestDuplicates(t *testing.T) {
+	t.Parallel()
 	for name, embedded := range map[string]bool{"mosquitto": false, "embedded": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -17,6 +17,7 @@ const concurrency = 8
 // and pushes are under way. With mosquitto the ledger is what mosquitto took;
 // with the embedded broker what we acknowledged.
 func TestAgentKilled(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name            string
 		embedded        bool
@@ -26,6 +27,7 @@ func TestAgentKilled(t *testing.T) {
 		{"5,000 events into the embedded broker", true, 5_000, 4},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			const kills = 10
 			seed := rig.Seed(t)
 			site := newSite(t, rig.Options{Binary: plainBinary, Embedded: c.embedded})
@@ -68,23 +70,34 @@ func killWhileFlowing(t *testing.T, site *rig.Site, scans []rig.Scan, kills int,
 // TestCentralKilled kills central at random moments while scans flow: what it
 // answered is on its disk, and nothing is pushed that it does not have.
 func TestCentralKilled(t *testing.T) {
+	t.Parallel()
 	const events, kills = 3_000, 5
-	seed := rig.Seed(t)
-	site := newSite(t, rig.Options{Binary: plainBinary, Embedded: true})
-	site.Start()
-	parcels := rig.Traffic(rig.Chance(seed, "parcels"), "YT", events/3)
-	site.Import(parcels)
-	scanner := site.Scanner("line-1")
-	scanner.Rate = 400
-	wait := background(t, scanner, rig.Scans(parcels, 3, "line-1"))
-	chance := rig.Chance(seed, "kills")
+	site, chance, wait := flowing(t, rig.Options{Binary: plainBinary, Embedded: true}, events)
 	for i := range kills {
-		share := (float64(i) + chance.Float64()) / (kills + 1)
-		awaitAcked(t, site, int(share*float64(events)))
+		awaitAcked(t, site, moment(i, kills, events, chance))
 		site.Central.Kill()
 		site.StartCentral()
 	}
 	wait()
 	site.Drain()
 	site.Audit(rig.Allow{Unreachable: true})
+}
+
+// flowing starts a site to which a scanner publishes so many scans, three of each
+// parcel.
+func flowing(t *testing.T, o rig.Options, events int) (site *rig.Site, chance *rand.Rand, wait func()) {
+	t.Helper()
+	seed := rig.Seed(t)
+	site = newSite(t, o)
+	site.Start()
+	parcels := rig.Traffic(rig.Chance(seed, "parcels"), "YT", events/3)
+	site.Import(parcels)
+	scanner := site.Scanner("line-1")
+	scanner.Rate = 400
+	return site, rig.Chance(seed, "kills"), background(t, scanner, rig.Scans(parcels, 3, "line-1"))
+}
+
+// moment is how many of the events have come at the i-th of some kills, at random.
+func moment(i, kills, events int, chance *rand.Rand) int {
+	return int((float64(i) + chance.Float64()) / float64(kills+1) * float64(events))
 }

@@ -31,8 +31,8 @@ func run(m *testing.M) int {
 }
 
 func buildBoth(dir string) (plain, race string, err error) {
-	plain, err1 := rig.Build(dir, false)
-	race, err2 := rig.Build(dir, true)
+	plain, err1 := rig.Build(dir, "")
+	race, err2 := rig.Build(dir, "race")
 	return plain, race, errors.Join(err1, err2)
 }
 
@@ -53,12 +53,13 @@ func background(t *testing.T, s *rig.Scanner, scans []rig.Scan) (wait func()) {
 	t.Cleanup(cancel)
 	done := make(chan error, 1)
 	go func() { done <- s.Publish(ctx, scans) }()
-	return sync.OnceFunc(func() {
+	published := sync.OnceValue(func() error { return <-done })
+	return func() {
 		t.Helper()
-		if err := <-done; err != nil {
-			t.Fatal(err)
+		if err := published(); err != nil {
+			t.Fatal(err) // not within Once, which would end the other tests as well
 		}
-	})
+	}
 }
 
 // publish returns when all scans were acknowledged.

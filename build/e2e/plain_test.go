@@ -12,6 +12,7 @@ import (
 // TestPlain sends scans through everything, with each broker, in each mode and
 // format of the message push, with waybill data from either side.
 func TestPlain(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name     string
 		embedded bool

@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 // TestStop stops the agent three times by SIGTERM in the middle of the work: it
 // ends with 0, and nothing is lost or pushed twice by it.
 func TestStop(t *testing.T) {
+	t.Parallel()
 	for name, embedded := range map[string]bool{"mosquitto": false, "embedded": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -44,12 +46,12 @@ func TestStopInVain(t *testing.T) {
 	site.Start()
 	parcels := rig.Traffic(rig.Chance(10, "vain"), "YT", 50)
 	site.Import(parcels)
-	site.Central.Pause()
+	site.Central.Signal(syscall.SIGSTOP)
 	publish(t, site.Scanner("line-1"), rig.Scans(parcels, 2, "line-1"))
 	if took := site.Agent.Stop(); took > 25*time.Second {
 		t.Errorf("the stop took %v", took)
 	}
-	site.Central.Resume()
+	site.Central.Signal(syscall.SIGCONT)
 	site.StartAgent()
 	site.Drain()
 	site.Audit(rig.Allow{Lost: concurrency, Unreachable: true})
@@ -58,6 +60,7 @@ func TestStopInVain(t *testing.T) {
 // TestRefusals starts what cannot run: exit code 1 and one line that says what
 // is wrong and names it.
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	site := newSite(t, rig.Options{Binary: plainBinary, Embedded: true})
 	site.Start()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -124,6 +127,7 @@ func spoken(out string) (lines []string) {
 
 // TestUsage asks for what is none: exit code 2; and for what is: 0.
 func TestUsage(t *testing.T) {
+	t.Parallel()
 	site := newSite(t, rig.Options{Binary: plainBinary, Embedded: true})
 	broken := t.TempDir() + "/broken.yaml"
 	if err := os.WriteFile(broken, []byte("depot: {id: hz-01}\nnotfy: {}\n"), 0o600); err != nil {

@@ -21,8 +21,10 @@ type row struct {
 const (
 	bbolt   = "go.etcd.io/bbolt"
 	paho    = "github.com/eclipse/paho.mqtt.golang"
+	pahoV5  = "github.com/eclipse/paho.golang" // a device of another make
 	backoff = "github.com/cenkalti/backoff/v4"
 	mochi   = "github.com/mochi-mqtt/server/v2"
+	gorilla = "github.com/gorilla/websocket" // which paho brings along
 	yaml    = "github.com/goccy/go-yaml"
 	pflag   = "github.com/spf13/pflag"
 	metrics = "github.com/VictoriaMetrics/metrics"
@@ -33,6 +35,7 @@ const (
 	xText   = "golang.org/x/text"
 	script  = "github.com/rogpeppe/go-internal"
 	browser = "github.com/chromedp"
+	pgx     = "github.com/jackc/pgx/v5"
 )
 
 // intaketest is what the tests of intake's rooms share.
@@ -48,7 +51,8 @@ var arrows = []row{
 	{pkg: "agent/scan"},
 	{pkg: "agent/clock", libraries: []string{xSys}},
 	{pkg: "configs/secret"},
-	{pkg: "configs/tlsfile", tests: []string{"configs/tlsfile/tlstest"}},
+	{pkg: "configs/textfile"},
+	{pkg: "configs/tlsfile", uses: []string{"configs/textfile"}, tests: []string{"configs/tlsfile/tlstest"}},
 	{pkg: "configs/tlsfile/tlstest"},
 	{pkg: "configs/limit", libraries: []string{xTime}},
 	{pkg: "configs/wait", libraries: []string{backoff}},
@@ -59,8 +63,8 @@ var arrows = []row{
 	{
 		pkg: "configs",
 		uses: []string{
-			"agent/scan", "agent/intake/mapping", "agent/intake/topic", // which know what is right
-			"wechat", "configs/nearest", "configs/secret", "configs/tlsfile",
+			"agent/scan", "agent/intake/mapping", "agent/intake/user", // which know what is right
+			"wechat", "configs/nearest", "configs/secret", "configs/textfile", "configs/tlsfile",
 		},
 		libraries: []string{yaml}, tests: []string{"configs/tlsfile/tlstest"},
 	},
@@ -71,7 +75,7 @@ var arrows = []row{
 
 	// The outbox's leaves, which know nothing of it.
 	{pkg: "store/durable", libraries: []string{xSys}},
-	{pkg: "store/boltpage", uses: []string{"store/durable"}, libraries: []string{bbolt}},
+	{pkg: "store/boltpage", uses: []string{"store/durable"}, libraries: []string{bbolt}, tests: []string{"store/internal/storetest"}},
 	{pkg: "store/event", uses: []string{"agent/scan"}},
 	{
 		pkg: "store/codec", uses: []string{"store/event", "store/durable", "agent/scan"},
@@ -87,11 +91,17 @@ var arrows = []row{
 	},
 	{pkg: "store/internal/storetest", uses: []string{"agent/scan"}},
 
-	{pkg: "store/register", uses: []string{"store/codec", "store/durable", "agent/scan"}},
+	{pkg: "store/marks", uses: []string{"store/codec", "store/durable"}},
+	{pkg: "store/register", uses: []string{"store/codec", "store/durable", "agent/scan"}, tests: []string{"store/internal/storetest"}},
 	{
 		pkg:       "store/format", // of a segment's file
-		uses:      []string{"store/event", "store/codec", "store/boltpage", "store/durable", "agent/scan"},
+		uses:      []string{"store/event", "store/codec", "store/crypt", "store/boltpage", "store/durable", "agent/scan"},
 		libraries: []string{bbolt},
+	},
+
+	{
+		pkg:  "store/checkpoint",
+		uses: []string{"store/format", "store/event", "store/codec", "store/crypt", "store/boltpage", "store/durable"},
 	},
 
 	// The outbox's parts. The index knows no file: it declares how it reads one.
@@ -101,14 +111,19 @@ var arrows = []row{
 		libraries: []string{bbolt}, tests: []string{"store/internal/storetest", "store/event"},
 	},
 	{
+		pkg:       "store/handle",
+		uses:      []string{"store/event", "store/boltpage", "store/durable"},
+		libraries: []string{bbolt},
+	},
+	{
 		pkg: "store/journal",
 		uses: []string{
-			"store/format", "store/register", "store/repair",
+			"store/format", "store/register", "store/repair", "store/handle", "store/marks", "store/checkpoint",
 			"store/event", "store/codec", "store/crypt", "store/boltpage", "store/durable", "agent/scan",
 		},
-		libraries: []string{bbolt, xSys}, tests: []string{"store/internal/storetest"},
+		libraries: []string{bbolt}, tests: []string{"store/internal/storetest"},
 	},
-	{pkg: "store/index", uses: []string{"store/event", "store/codec", "agent/scan", "configs/wait"}},
+	{pkg: "store/index", uses: []string{"store/event", "store/codec", "agent/scan", "configs/wait"}, tests: []string{"store/internal/storetest"}},
 
 	{
 		pkg: "store",
@@ -125,15 +140,28 @@ var arrows = []row{
 		pkg: "store/snapshot/judge", uses: []string{"store/snapshot", "agent/scan"},
 		tests: []string{"store/snapshot/snapshottest"},
 	},
+	{pkg: "store/snapshot/queue", uses: []string{"store/snapshot", "store/snapshot/judge", "agent/scan"}},
+	{pkg: "store/snapshot/values", uses: []string{"store/snapshot", "store/snapshot/judge", "store/durable", "agent/scan"}},
 	{
 		pkg:       "store/snapshot/bolt",
-		uses:      []string{"store/snapshot", "store/snapshot/judge", "store/boltpage", "store/durable", "agent/scan", "configs/wait"},
+		uses:      []string{"store/snapshot", "store/snapshot/judge", "store/snapshot/queue", "store/snapshot/values", "store/snapshot/archive", "store/boltpage", "store/durable", "agent/scan", "configs/wait"},
 		libraries: []string{bbolt}, tests: []string{"store/snapshot/snapshottest"},
 	},
+	{ // knows how the files of a copy are written, and nothing of what they hold
+		pkg: "store/snapshot/archive", uses: []string{"store/boltpage", "store/durable"}, libraries: []string{bbolt},
+	},
 	{pkg: "store/snapshot/snapshottest", uses: []string{"store/snapshot", "agent/scan"}},
+	{
+		pkg:       "store/snapshot/postgres",
+		uses:      []string{"store/snapshot", "store/snapshot/judge", "store/snapshot/queue", "store/snapshot/values", "agent/scan", "configs/wait"},
+		libraries: []string{pgx}, tests: []string{"store/snapshot/snapshottest", "store/snapshot/postgres/pgtest"},
+	},
+	{pkg: "store/snapshot/postgres/pgtest"}, // knows PostgreSQL, and nothing of the program
 
 	// Bytes to reads. x/text is for devices that send GBK.
 	{pkg: "agent/intake/topic"},
+	{pkg: "agent/intake/user", uses: []string{"agent/intake/topic", "configs/secret"}},
+	{pkg: "agent/intake/packet"},
 	{pkg: "agent/intake/decode", libraries: []string{xText}},
 	{pkg: "agent/intake/sparkplug", uses: []string{"agent/intake/decode", "configs/wait"}},
 	{
@@ -145,13 +173,13 @@ var arrows = []row{
 	{pkg: "agent/intake/link", uses: []string{"configs/secret", "configs/tlsfile"}, libraries: []string{paho, xSys}, tests: []string{intaketest}},
 	{
 		pkg:       "agent/intake/source",
-		uses:      []string{"agent/intake", "agent/intake/link", "agent/intake/topic", "agent/intake/mapping", "agent/intake/sparkplug", "agent/scan", "configs/wait"},
+		uses:      []string{"agent/intake", "agent/intake/link", "agent/intake/topic", "agent/intake/mapping", "agent/intake/sparkplug", "agent/scan", "store/durable", "configs/wait"},
 		libraries: []string{paho}, tests: []string{intaketest, "configs/tlsfile", "configs/tlsfile/tlstest", mochi},
 	},
 	{
 		pkg:       "agent/intake/broker",
-		uses:      []string{"agent/intake", "agent/intake/topic", "agent/intake/sparkplug", "agent/scan", "configs/wait", "configs/limit", "configs/secret"},
-		libraries: []string{mochi, xTime}, tests: []string{intaketest, "agent/intake/mapping", "configs/tlsfile", "configs/tlsfile/tlstest", paho},
+		uses:      []string{"agent/intake", "agent/intake/packet", "agent/intake/topic", "agent/intake/user", "agent/intake/sparkplug", "agent/scan", "store/durable", "configs/wait", "configs/limit"},
+		libraries: []string{gorilla, xTime}, tests: []string{intaketest, "agent/intake/mapping", "configs/tlsfile", "configs/tlsfile/tlstest", paho},
 	},
 	{
 		pkg:       "agent/intake/probe",
@@ -159,19 +187,20 @@ var arrows = []row{
 		libraries: []string{paho}, tests: []string{intaketest, "agent/intake/source", mochi},
 	},
 	{pkg: intaketest, uses: []string{"agent/intake/mapping", "agent/intake/sparkplug", "agent/scan"}, libraries: []string{paho}},
-	{pkg: "agent/control", uses: []string{"store", "agent/scan", "configs", "configs/serve"}, libraries: []string{metrics}},
+	{pkg: "agent/control", uses: []string{"store", "uplink/syncapi/health", "agent/scan", "configs", "configs/serve"}, libraries: []string{metrics}},
 
-	{pkg: "uplink/syncapi", uses: []string{"agent/scan", "configs/secret", "configs/tlsfile", "configs/wait"}, tests: []string{"configs/tlsfile/tlstest"}},
+	{pkg: "uplink/syncapi/health"},
+	{pkg: "uplink/syncapi", uses: []string{"uplink/syncapi/health", "agent/scan", "configs/secret", "configs/tlsfile", "configs/wait"}, tests: []string{"configs/tlsfile/tlstest"}},
 	{pkg: "uplink/wire", uses: []string{"wechat", "agent/scan"}},
 	{pkg: "uplink/policy", uses: []string{"store/event", "wechat", "uplink/syncapi", "agent/scan", "configs/wait"}},
 	{
-		pkg: "uplink/valve", uses: []string{"wechat", "uplink/policy", "uplink/syncapi", "configs/secret", "configs/wait"},
+		pkg: "uplink/valve", uses: []string{"wechat", "uplink/policy", "uplink/syncapi", "agent/scan", "configs/secret", "configs/wait"},
 		libraries: []string{xTime}, tests: []string{"store/event"},
 	},
 	{pkg: "uplink/shared", uses: []string{"store/event", "uplink/policy", "uplink/syncapi", "agent/scan", "configs/wait"}, libraries: []string{metrics}},
 	{ // knows nothing of WeChat; of the valve only what it declares itself
 		pkg:       "uplink/sync",
-		uses:      []string{"store/event", "uplink/policy", "uplink/shared", "uplink/syncapi", "agent/scan", "configs/wait"},
+		uses:      []string{"uplink/syncapi/health", "store/event", "uplink/policy", "uplink/shared", "uplink/syncapi", "agent/scan", "configs/wait"},
 		libraries: []string{metrics, backoff},
 	},
 	{
@@ -184,14 +213,33 @@ var arrows = []row{
 	},
 	{
 		pkg:       "uplink",
-		uses:      []string{"store/event", "uplink/policy", "uplink/push", "uplink/shared", "uplink/sync", "uplink/syncapi", "uplink/valve", "agent/scan"},
+		uses:      []string{"uplink/syncapi/health", "store/event", "uplink/policy", "uplink/push", "uplink/shared", "uplink/sync", "uplink/syncapi", "uplink/valve", "agent/scan", "configs/wait"},
 		libraries: []string{metrics, xSync},
 		tests: []string{ // the relays against real ends
-			"store", "wechat", "wechat/fake", "uplink/central", "uplink/syncapi", "store/snapshot", "store/snapshot/bolt", "configs/secret", "configs/wait",
+			"store", "wechat", "wechat/fake", "uplink/central", "uplink/syncapi", "store/snapshot", "store/snapshot/bolt", "configs/secret",
 		},
 	},
 	// The centre: what its processes would share, who calls, and each call.
-	{pkg: "uplink/central/caller", uses: []string{"agent/scan", "configs/secret", "configs/serve"}},
+	{pkg: "uplink/central/audit", uses: []string{"agent/scan", "store/durable"}},
+	{
+		pkg: "uplink/central/identity",
+		uses: []string{
+			"uplink/syncapi/health", "uplink/central/caller", "uplink/central/audit", "uplink/syncapi", "store/durable", "agent/scan", "configs/secret", "configs/serve",
+		},
+		libraries: []string{metrics},
+	},
+	{ // of the store of one process: only that one is copied here
+		pkg: "uplink/central/backup",
+		uses: []string{
+			"uplink/central/audit", "uplink/central/identity", "store/snapshot/archive", "store/snapshot/bolt", "store/durable",
+			"configs/serve", "configs/wait",
+		},
+		libraries: []string{metrics}, tests: []string{"store/snapshot", "agent/scan"},
+	},
+	{
+		pkg: "uplink/central/caller", uses: []string{"agent/scan", "configs/limit", "configs/secret", "configs/serve", "configs/wait"},
+		libraries: []string{metrics},
+	},
 	{
 		pkg: "uplink/central/tokens", uses: []string{"uplink/syncapi", "wechat", "agent/scan", "configs/wait", "configs/secret"},
 		libraries: []string{metrics}, tests: []string{"uplink/central/internal/account"},
@@ -204,7 +252,10 @@ var arrows = []row{
 	},
 	{pkg: "uplink/central/shares", uses: []string{"agent/scan"}},
 	{pkg: "uplink/central/waiting", uses: []string{"store/snapshot", "agent/scan"}},
-	{pkg: "uplink/central/presence", uses: []string{"agent/scan", "configs/wait"}},
+	{pkg: "uplink/central/presence", uses: []string{"uplink/syncapi", "uplink/syncapi/health", "agent/scan", "configs/wait"}},
+	{
+		pkg: "uplink/central/fleet", uses: []string{"uplink/central/presence", "uplink/syncapi/health", "store/snapshot", "agent/scan"},
+	},
 	{
 		pkg:       "uplink/central/lookup",
 		uses:      []string{"uplink/central/caller", "uplink/wire", "store/snapshot", "wechat/callback", "agent/scan", "configs/limit", "configs/wait"},
@@ -213,27 +264,28 @@ var arrows = []row{
 	},
 	{
 		pkg:       "uplink/central/waybills",
-		uses:      []string{"uplink/syncapi", "store/snapshot", "agent/scan", "configs/serve"},
+		uses:      []string{"uplink/syncapi", "store/snapshot", "agent/scan", "configs/serve", "configs/textfile"},
 		libraries: []string{metrics},
 		tests:     []string{"uplink/central/internal/centraltest"},
 	},
 	{
 		pkg: "uplink/central/page",
 		uses: []string{
-			"uplink/central/caller", "uplink/central/presence", "uplink/central/quota", "uplink/syncapi", "store/snapshot",
+			"uplink/central/caller", "uplink/central/fleet", "uplink/central/quota", "uplink/central/waiting", "uplink/syncapi", "store/snapshot",
 			"agent/scan", "configs/secret",
 		},
-		tests: []string{"uplink/central/internal/centraltest"},
+		tests: []string{"uplink/central/internal/centraltest", "uplink/syncapi/health"},
 	},
 	{
 		pkg: "uplink/central",
 		uses: []string{
 			"uplink/central/caller", "uplink/central/tokens", "uplink/central/quota", "uplink/central/shares",
-			"uplink/central/waiting", "uplink/central/presence", "uplink/central/lookup", "uplink/central/waybills", "uplink/central/page",
+			"uplink/central/audit", "uplink/central/backup", "uplink/central/identity", "uplink/central/waiting", "uplink/central/presence", "uplink/central/lookup", "uplink/central/waybills", "uplink/central/page", "uplink/central/fleet",
 			"store/snapshot", "wechat/callback", "uplink/syncapi", "agent/scan", "configs/secret", "configs/limit", "configs/serve", "configs/wait",
 		},
 		libraries: []string{metrics},
 		tests: []string{
+			"uplink/syncapi/health",
 			"uplink/central/internal/account", "uplink/central/internal/centraltest", "store/snapshot/bolt", "wechat", "wechat/fake",
 		},
 	},
@@ -246,34 +298,38 @@ var arrows = []row{
 	},
 
 	{
+		pkg: "agent/identity", uses: []string{"agent/scan", "store/durable", "uplink/syncapi", "configs/secret"},
+		tests: []string{"uplink/central/caller", "uplink/central/identity", metrics}, // its other side
+	},
+	{
 		pkg: "agent",
 		uses: []string{
-			"agent/scan", "agent/clock", "agent/control", "store", "store/durable",
-			"agent/intake", "agent/intake/broker", "agent/intake/source", "agent/intake/link", "agent/intake/mapping", "agent/intake/sparkplug",
-			"uplink", "uplink/syncapi", "wechat", "configs", "configs/serve",
+			"agent/scan", "agent/clock", "agent/identity", "agent/control", "store", "store/durable",
+			"agent/intake", "agent/intake/broker", "agent/intake/source", "agent/intake/link", "agent/intake/mapping", "agent/intake/user", "agent/intake/sparkplug",
+			"uplink", "uplink/syncapi", "uplink/syncapi/health", "wechat", "configs", "configs/serve", "configs/wait",
 		},
 		libraries: []string{metrics},
-		tests:     []string{"configs/tlsfile", paho}, // devices that publish
+		tests:     []string{paho}, // devices that publish
 	},
 	{
 		pkg: "agent/demo",
 		uses: []string{
-			"agent", "agent/control", "agent/intake/link", "agent/scan", "uplink/central", "uplink/syncapi", "store", "store/snapshot/bolt",
+			"agent", "agent/control", "agent/intake/link", "agent/scan", "uplink/central", "uplink/syncapi", "uplink/syncapi/health", "store", "store/snapshot/bolt",
 			"wechat", "wechat/fake", "configs", "configs/secret", "configs/serve", "configs/wait",
 		},
 		libraries: []string{paho, xSync}, tests: []string{browser},
 	},
 	{pkg: "agent/cmd/cli", uses: []string{"configs/nearest"}, libraries: []string{pflag, xTerm}},
 	{
-		pkg: "agent/cmd/scanrelay", uses: []string{all},
+		pkg: "agent/cmd/scanrelay", uses: []string{all}, libraries: []string{metrics},
 		tests: []string{script, paho},
 	},
 
 	// Not part of the program.
 	{pkg: "build/layout"},
 	{pkg: "build/size"},
-	{pkg: "build/rig", uses: []string{"wechat/fake"}, libraries: []string{paho, xTime}}, // knows the program from outside
-	{pkg: "build/e2e", tests: []string{"build/rig", "wechat/fake"}},
+	{pkg: "build/rig", uses: []string{"wechat/fake"}, libraries: []string{paho, xSys, xTime}}, // knows the program from outside
+	{pkg: "build/e2e", tests: []string{"build/rig", "wechat/fake", "store/snapshot/postgres/pgtest", browser, paho, pahoV5}},
 	{
 		pkg:       "build/bench",
 		uses:      []string{"build/rig", "store", "store/snapshot", "store/snapshot/bolt", "wechat/callback", "wechat/fake", "agent/scan"},

@@ -104,3 +104,16 @@ func TestNoTestSkips(t *testing.T) {
 		}
 	}
 }
+
+// TestOneKeyForAnError holds that a log line has its error under "error": whoever
+// looks for failures looks for one key.
+func TestOneKeyForAnError(t *testing.T) {
+	for _, f := range readTree(t) {
+		ast.Inspect(f.syntax, func(n ast.Node) bool {
+			if text, ok := n.(*ast.BasicLit); ok && text.Value == `"err"` && f.pkg != "build/layout" {
+				t.Errorf(`%s: the key of an error in the log is "error"`, f.path)
+			}
+			return true
+		})
+	}
+}

@@ -18,6 +18,9 @@ type Allow struct {
 	// Unreachable: central was away, so reverse lookups may have failed
 	// with 932001.
 	Unreachable bool
+	// TryAgain: central's disk was slow, or its database away, so it may have told
+	// WeChat to ask again.
+	TryAgain bool
 }
 
 // evidence is all that is known about a site after everything has drained:
@@ -233,7 +236,7 @@ func (a *audit) lives() map[int]int {
 // the agent: a push before central had the node would be refused (932002/3).
 func (a *audit) checkLookups() {
 	for _, l := range a.lookups {
-		if l.Errcode == 0 || a.allow.Unreachable && l.Errcode == 932001 {
+		if l.Errcode == 0 || a.allow.Unreachable && l.Errcode == 932001 || a.allow.TryAgain && strings.Contains(l.Problem, "ResultCode 3") {
 			continue
 		}
 		a.wrong("reverse lookup", "%d for %s: %s", l.Errcode, l.WaybillID, l.Problem)

@@ -22,7 +22,8 @@ var forbidden = []struct {
 	{"the callback's token", contains(fake.DefaultToken)},
 	{"the EncodingAESKey", contains(fake.DefaultAESKey)},
 	{"the depot's credential", contains(DepotToken)},
-	{"the admin's credential", contains(adminToken)},
+	{"the other depot's credential", contains(OtherToken)},
+	{"the admin's credential", contains(AdminToken)},
 	{"an access_token", regexp.MustCompile(`98_[A-Za-z0-9_-]{20,}`).MatchString},
 }
 

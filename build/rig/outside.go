@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 )
 
@@ -22,18 +23,28 @@ type Status struct {
 		State  string `json:"state"`
 		Reason string `json:"reason"`
 	} `json:"wechat"`
+	Clock  string `json:"clock"`
 	Intake struct {
 		Received  uint64 `json:"received"`
 		Duplicate uint64 `json:"duplicate"`
 		Ignored   uint64 `json:"ignored"`
 		Rejected  uint64 `json:"rejected"`
 	} `json:"intake"`
+	MQTT struct {
+		Clients   int    `json:"clients"`
+		Refused   uint64 `json:"refused"`
+		Broken    uint64 `json:"broken"`
+		Throttled int    `json:"clients_throttled"`
+	} `json:"mqtt"`
 	Pending struct {
 		Unsynced        uint64 `json:"unsynced"`
 		AwaitingWaybill uint64 `json:"awaiting_waybill"`
 		ToPush          uint64 `json:"to_push"`
 	} `json:"pending"`
 	Outcome map[string]uint64 `json:"outcome"`
+	Store   struct {
+		Full bool `json:"full"`
+	} `json:"store"`
 }
 
 // Waiting returns how many events have no outcome yet.
@@ -75,6 +86,25 @@ func (s *Site) Status() (Status, error) {
 		return st, fmt.Errorf("decode status: %w", err)
 	}
 	return st, nil
+}
+
+// Metric asks a role at its address for a metric; 0: there is none.
+func (s *Site) Metric(addr, name string) float64 {
+	s.t.Helper()
+	code, body, err := s.get("http://" + addr + "/metrics")
+	if err != nil || code != http.StatusOK {
+		s.t.Fatalf("GET /metrics: HTTP %d, %v", code, err)
+	}
+	for line := range strings.Lines(string(body)) {
+		if text, ok := strings.CutPrefix(strings.TrimSpace(line), name+" "); ok {
+			v, err := strconv.ParseFloat(text, 64)
+			if err != nil {
+				s.t.Fatalf("metric %s: %v", line, err)
+			}
+			return v
+		}
+	}
+	return 0
 }
 
 // AwaitStatus waits until the agent's status is as done wants it.
@@ -151,7 +181,7 @@ func (s *Site) Import(parcels []*Parcel) {
 	enc, n := json.NewEncoder(&body), 0
 	flush := func() {
 		if n > 0 {
-			s.post(&body, n)
+			s.post(body.Bytes(), n)
 		}
 		body.Reset()
 		n = 0
@@ -171,26 +201,24 @@ func (s *Site) Import(parcels []*Parcel) {
 	flush()
 }
 
-func (s *Site) post(body io.Reader, n int) {
+// post sends waybill data, and again where the centre says that it cannot take it
+// now.
+func (s *Site) post(body []byte, n int) {
 	s.t.Helper()
-	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://"+s.CentralHTTP+"/v1/waybills", body)
-	if err != nil {
-		s.t.Fatalf("make import request: %v", err)
-	}
-	req.Header.Set("Authorization", "Bearer "+adminToken)
-	req.Header.Set("Content-Type", "application/x-ndjson")
-	resp, err := s.http.Do(req)
-	if err != nil {
-		s.t.Fatalf("import waybills: %v", err)
-	}
-	defer resp.Body.Close()
 	var answer struct {
 		Stored   int               `json:"stored"`
 		Rejected []json.RawMessage `json:"rejected"`
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || resp.StatusCode != http.StatusOK {
-		s.t.Fatalf("import waybills: HTTP %d, %v", resp.StatusCode, err)
-	}
+	Await(s.t, "the centre to take waybill data", func() (bool, string) {
+		code, text := s.Ask(http.MethodPost, "/v1/waybills", AdminToken, bytes.NewReader(body), "Content-Type", "application/x-ndjson")
+		if code == http.StatusServiceUnavailable {
+			return false, string(text)
+		}
+		if err := json.Unmarshal(text, &answer); err != nil || code != http.StatusOK {
+			s.t.Fatalf("import waybills: HTTP %d, %v", code, err)
+		}
+		return true, ""
+	})
 	if answer.Stored != n || len(answer.Rejected) != 0 {
 		s.t.Fatalf("import %d waybills: stored %d, rejected %s", n, answer.Stored, answer.Rejected)
 	}
@@ -201,6 +229,7 @@ func (s *Site) get(url string) (int, []byte, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	req.Header.Set("Authorization", "Bearer "+AdminToken) // central's metrics want it, nobody else looks
 	resp, err := s.http.Do(req)
 	if err != nil {
 		return 0, nil, err
@@ -208,4 +237,27 @@ func (s *Site) get(url string) (int, []byte, error) {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 4<<20))
 	return resp.StatusCode, body, err
+}
+
+// Ask makes any call of the centre with a bearer token.
+func (s *Site) Ask(method, path, token string, body io.Reader, header ...string) (int, []byte) {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.CentralHTTP+path, body)
+	if err != nil {
+		s.t.Fatalf("make request: %v", err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := s.http.Do(req)
+	if err != nil {
+		s.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, 4<<20))
+	if err != nil {
+		s.t.Fatalf("%s %s: read the answer: %v", method, path, err)
+	}
+	return resp.StatusCode, answer
 }

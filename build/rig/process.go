@@ -14,12 +14,14 @@ import (
 // Role is a program with its arguments that can be started again and again;
 // what all its lives print goes to one log.
 type Role struct {
-	Name string
-	t    T
-	argv []string
-	env  []string
-	log  string
-	life *life // of the latest start; nil before the first
+	Name   string
+	Stderr *os.File // in place of the log; nil: the log
+	t      T
+	argv   []string
+	env    []string
+	log    string
+	hold   string // a file while which is there a role that can be disturbed does not begin
+	life   *life  // of the latest start; nil before the first
 }
 
 // life is one process.
@@ -67,6 +69,9 @@ func (r *Role) Start() {
 	defer out.Close() // the child has its own copy
 	cmd := exec.Command(r.argv[0], r.argv[1:]...)
 	cmd.Stdout, cmd.Stderr = out, out
+	if r.Stderr != nil {
+		cmd.Stderr = r.Stderr
+	}
 	cmd.Env = append(os.Environ(), r.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
@@ -99,7 +104,7 @@ func (r *Role) PID() int { return r.life.cmd.Process.Pid }
 // Kill ends it by SIGKILL, with whatever it started, and waits until it is gone.
 func (r *Role) Kill() {
 	r.t.Helper()
-	r.signal(syscall.SIGKILL)
+	r.Signal(syscall.SIGKILL)
 	r.ExitCode()
 }
 
@@ -108,21 +113,16 @@ func (r *Role) Kill() {
 func (r *Role) Stop() time.Duration {
 	r.t.Helper()
 	begin := time.Now()
-	r.signal(syscall.SIGTERM)
+	r.Signal(syscall.SIGTERM)
 	if code := r.ExitCode(); code != 0 {
 		r.t.Errorf("%s ended by SIGTERM with exit code %d, want 0", r.Name, code)
 	}
 	return time.Since(begin)
 }
 
-// Pause stops it in its tracks (SIGSTOP): it holds its ports and answers
-// nobody.
-func (r *Role) Pause() { r.t.Helper(); r.signal(syscall.SIGSTOP) }
-
-// Resume lets it go on.
-func (r *Role) Resume() { r.t.Helper(); r.signal(syscall.SIGCONT) }
-
-func (r *Role) signal(s syscall.Signal) {
+// Signal sends it a signal. SIGSTOP stops it in its tracks: it holds its ports and
+// answers nobody until SIGCONT.
+func (r *Role) Signal(s syscall.Signal) {
 	r.t.Helper()
 	if !r.running() {
 		r.t.Fatalf("%s is not running (it ended: %v)", r.Name, r.ended())

@@ -16,7 +16,9 @@ import (
 const (
 	Depot      = "hz-01"
 	DepotToken = "depot-token-7c1f0e5a9b"
-	adminToken = "admin-token-2d94be6c31"
+	// OtherToken is the credential of sh-02, a depot without an agent.
+	OtherToken = "depot-token-91b3d27f44"
+	AdminToken = "admin-token-2d94be6c31"
 )
 
 // Options of a site.
@@ -27,8 +29,17 @@ type Options struct {
 	// Agent is YAML that is added to the agent's configuration, Notify what stands
 	// between the braces of its notify.
 	Agent, Notify string
+	// Database is the DSN of central's store; "": files.
+	Database string
+	// AgentData and CentralData are their folders; "": each one of its own.
+	AgentData, CentralData string
 	// Env is set for agent and central.
 	Env []string
+	// AgentClock and CentralClock are files that say by how many seconds a role's
+	// wall clock is off; "": by none. The binary must be built for it.
+	AgentClock, CentralClock string
+	// Disturbed: the test disturbs agent or central.
+	Disturbed bool
 }
 
 // Site is one depot and one centre with all that is around them.
@@ -59,7 +70,7 @@ func NewSite(t T, o Options) *Site {
 	}
 	s := &Site{
 		t: t, WeChat: NewWeChat(t, o.WeChat), Ledger: newLedger(), binary: o.Binary, env: o.Env,
-		AgentHTTP: FreeAddr(t), CentralHTTP: FreeAddr(t), AgentData: t.TempDir(), CentralData: t.TempDir(),
+		AgentHTTP: FreeAddr(t), CentralHTTP: FreeAddr(t), AgentData: cmp.Or(o.AgentData, t.TempDir()), CentralData: cmp.Or(o.CentralData, t.TempDir()),
 		http: &http.Client{Timeout: Limit},
 	}
 	s.WeChat.SetCallback("http://" + s.CentralHTTP + "/wechat/callback")
@@ -72,10 +83,20 @@ func NewSite(t T, o Options) *Site {
 		broker = "tcp://" + s.Broker
 	}
 	dir := t.TempDir()
-	s.CentralFile = s.write(filepath.Join(dir, "central.yaml"), s.centralYAML(s.CentralData, o.WeChat))
+	s.CentralFile = s.write(filepath.Join(dir, "central.yaml"), s.centralYAML(s.CentralData, o))
 	s.AgentFile = s.write(filepath.Join(dir, "agent.yaml"), s.agentYAML(broker, o))
 	s.Central = NewRole(t, "central", []string{o.Binary, "central", "-c", s.CentralFile}, o.Env...)
 	s.Agent = NewRole(t, "agent", []string{o.Binary, "agent", "-c", s.AgentFile}, o.Env...)
+	if o.CentralClock != "" {
+		s.Central.env = append(slices.Clip(o.Env), clockFile+"="+o.CentralClock)
+	}
+	if o.AgentClock != "" {
+		s.Agent.env = append(slices.Clip(o.Env), clockFile+"="+o.AgentClock)
+	}
+	if o.Disturbed {
+		s.Central.disturbable()
+		s.Agent.disturbable()
+	}
 	return s
 }
 
@@ -87,9 +108,14 @@ func (s *Site) write(path, text string) string {
 	return path
 }
 
-func (s *Site) centralYAML(data string, o fake.Options) string {
+func (s *Site) centralYAML(data string, o Options) string {
+	store := "{driver: bbolt}"
+	if o.Database != "" {
+		store = fmt.Sprintf("{driver: postgres, dsn: %q}", o.Database)
+	}
 	return fmt.Sprintf(`listen: %s
 data_dir: %s
+store: %s
 wechat:
   base_url: %s
   rate: 100000
@@ -98,10 +124,11 @@ wechat:
   callback: {path: /wechat/callback, token: %s, encoding_aes_key: %s, mode: %s}
 depots:
   - {id: %s, token: %s}
+  - {id: sh-02, token: %s}
 admin_token: %s
 log: {level: debug, format: json}
-`, s.CentralHTTP, data, s.WeChat.URL(), fake.DefaultAppID, fake.DefaultSecret, fake.DefaultToken,
-		fake.DefaultAESKey, cmp.Or(o.Mode, fake.Secure), Depot, DepotToken, adminToken)
+`, s.CentralHTTP, data, store, s.WeChat.URL(), fake.DefaultAppID, fake.DefaultSecret, fake.DefaultToken,
+		fake.DefaultAESKey, cmp.Or(o.WeChat.Mode, fake.Secure), Depot, DepotToken, OtherToken, AdminToken)
 }
 
 func (s *Site) agentYAML(broker string, o Options) string {

@@ -50,8 +50,8 @@ func (w *WeChat) URL() string { return "http://" + w.Addr }
 // worked on long after its successor has begun.
 func (w *WeChat) lifeURL(life int) string { return w.URL() + lifePath + strconv.Itoa(life) }
 
-// ServeHTTP notes the life in which a call was made behind the address it came from.
-func (w *WeChat) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+// serve notes the life in which a call was made behind the address it came from.
+func (w *WeChat) serve(rw http.ResponseWriter, r *http.Request) {
 	if rest, ok := strings.CutPrefix(r.URL.Path, lifePath); ok {
 		life, path, _ := strings.Cut(rest, "/")
 		r = r.Clone(r.Context())
@@ -78,7 +78,7 @@ func (w *WeChat) Open() {
 		}
 		return true, ""
 	})
-	s := &http.Server{Handler: w, ReadHeaderTimeout: 10 * time.Second}
+	s := &http.Server{Handler: http.HandlerFunc(w.serve), ReadHeaderTimeout: 10 * time.Second}
 	w.mu.Lock()
 	w.server = s
 	w.mu.Unlock()

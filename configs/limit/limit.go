@@ -46,6 +46,14 @@ func (k *Keyed) Of(key string) *rate.Limiter {
 	return e.bucket
 }
 
+// Has reports whether the key has a bucket already.
+func (k *Keyed) Has(key string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, ok := k.each[key]
+	return ok
+}
+
 // Allow takes a token of the key's bucket and reports whether there was one; if
 // not, how long until there is, and a minute where there never will be.
 func (k *Keyed) Allow(key string, now time.Time) (ok bool, wait time.Duration) {

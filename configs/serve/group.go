@@ -61,13 +61,26 @@ func (g *Group) Start(name string, run func(context.Context) error) {
 // Fell receives the first part that ends before it is stopped.
 func (g *Group) Fell() <-chan *Fallen { return g.fell }
 
-// Run waits until ctx ends or a part falls, and stops the group.
-func (g *Group) Run(ctx context.Context) error {
+// Run waits until ctx ends or a part falls, has all parts end at once and waits for
+// them.
+func (g *Group) Run(ctx context.Context) (err error) {
 	select {
 	case <-ctx.Done():
-		return g.Stop(nil)
 	case f := <-g.fell:
-		return errors.Join(f, g.Stop(nil))
+		err = f
+	}
+	for _, p := range g.parts {
+		p.cancel()
+	}
+	return errors.Join(err, g.Stop(nil))
+}
+
+// End has a part end ahead of its turn.
+func (g *Group) End(name string) {
+	for _, p := range g.parts {
+		if p.name == name {
+			p.cancel()
+		}
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"scanrelay/configs/serve"
 )
@@ -31,6 +33,39 @@ func TestPartsStopOneAfterTheOther(t *testing.T) {
 	if !slices.Equal(order, []string{"intake", "relays", "store"}) {
 		t.Errorf("stopped in the order %v", order)
 	}
+}
+
+// A part that needs long may begin to end while those before it do; that is no fall.
+func TestAPartMayEndAheadOfItsTurn(t *testing.T) {
+	relaysEnd := make(chan struct{})
+	g := serve.NewGroup()
+	g.Start("relays", func(ctx context.Context) error { <-ctx.Done(); close(relaysEnd); return nil })
+	g.Start("intake", func(ctx context.Context) error { <-ctx.Done(); <-relaysEnd; return nil })
+	g.End("relays")
+	if err := g.Stop(nil); err != nil {
+		t.Error(err)
+	}
+	select {
+	case f := <-g.Fell():
+		t.Errorf("fell: %v", f)
+	default:
+	}
+}
+
+// Parts that each need long need that long together, not one after the other.
+func TestPartsEndAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := serve.NewGroup()
+		for _, name := range []string{"http", "operators' http", "local socket"} {
+			g.Start(name, func(ctx context.Context) error { <-ctx.Done(); time.Sleep(6 * time.Second); return nil })
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		time.AfterFunc(time.Minute, stop)
+		began := time.Now()
+		if err := g.Run(ctx); err != nil || time.Since(began) != time.Minute+6*time.Second {
+			t.Errorf("after %v: %v, want no error after 1m6s", time.Since(began), err)
+		}
+	})
 }
 
 func TestAPartThatFallsIsTold(t *testing.T) {

@@ -58,6 +58,9 @@ func (n *Notifier) Accompany(ctx context.Context, ready <-chan struct{}, live fu
 	return func() { stop(); side.Wait() }
 }
 
+// tellFor is how long systemd may take to take a state.
+const tellFor = time.Second
+
 // tell sends one state, as READY=1.
 func (n *Notifier) tell(state string) {
 	if n.socket == "" {
@@ -69,6 +72,7 @@ func (n *Notifier) tell(state string) {
 	}
 	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: name, Net: "unixgram"})
 	if err == nil {
+		_ = conn.SetWriteDeadline(time.Now().Add(tellFor)) // it has one
 		_, err = conn.Write([]byte(state))
 		_ = conn.Close() // a datagram has gone or not
 	}

@@ -56,6 +56,24 @@ func TestSystemdHearsOfTheService(t *testing.T) {
 	end()
 }
 
+// A systemd that takes nothing must not hang the end of the service.
+func TestSystemdThatTakesNothing(t *testing.T) {
+	path, _ := systemd(t)
+	n := NewNotifier([]string{"NOTIFY_SOCKET=" + path}, slog.New(slog.DiscardHandler))
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	for err == nil { // until its queue is full
+		_, err = conn.Write([]byte("x"))
+	}
+	n.tell("STOPPING=1") // would wait for ever
+}
+
 // A hung agent must be restarted: systemd must not be told that it is alive.
 func TestWatchdogIsWithheld(t *testing.T) {
 	path, read := systemd(t)

@@ -1,11 +1,14 @@
 package tlsfile
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
+
+	"scanrelay/configs/textfile"
 )
 
 // Client is how a client proves who it is and whom it believes: paths of PEM
@@ -74,24 +77,53 @@ func (s Server) Config(auth tls.ClientAuthType) (*tls.Config, error) {
 
 // Pool reads the certificates of a PEM file.
 func Pool(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
+	pem, odd, err := readPEM(file)
 	if err != nil {
 		return nil, fmt.Errorf("cannot be read: %w", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no certificate in PEM form", file)
+		return nil, cmp.Or(odd, fmt.Errorf("%s holds no certificate in PEM form", file))
 	}
 	return pool, nil
+}
+
+// readPEM reads a file without its byte order mark, before which no PEM block may
+// stand. odd is how it is encoded, if not as UTF-8; around the blocks that harms
+// nobody.
+func readPEM(file string) (pem []byte, odd, err error) {
+	pem, err = os.ReadFile(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	text, line, odd := textfile.UTF8(pem)
+	if odd != nil {
+		return pem, fmt.Errorf("%s:%d: %w", file, line, odd), nil
+	}
+	return text, nil, nil
 }
 
 func read(cert, key string) (*tls.Certificate, error) {
 	if cert == "" || key == "" {
 		return nil, errors.New("cert_file and key_file belong together, one of them is missing")
 	}
-	pair, err := tls.LoadX509KeyPair(cert, key)
+	pair, err := Pair(cert, key)
 	if err != nil {
 		return nil, fmt.Errorf("load certificate: %w", err)
+	}
+	return pair, nil
+}
+
+// Pair reads a certificate and its key.
+func Pair(cert, key string) (*tls.Certificate, error) {
+	certPEM, odd1, err1 := readPEM(cert)
+	keyPEM, odd2, err2 := readPEM(key)
+	if err := cmp.Or(err1, err2); err != nil {
+		return nil, err
+	}
+	pair, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		return nil, cmp.Or(odd1, odd2, err)
 	}
 	return &pair, nil
 }

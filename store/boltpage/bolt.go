@@ -3,9 +3,12 @@ package boltpage
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -32,10 +35,31 @@ func Retryable(err error) bool {
 	return errors.As(err, &path) && path.Op == "write" && durable.NoSpace(path.Err)
 }
 
+// ErrFault: a block of a memory map could not be read. It is ErrDamaged, too.
+var ErrFault = fmt.Errorf("%w: a block cannot be read", durable.ErrDamaged)
+
+// Damaged tells whether an error means that the file is damaged, and not that
+// it is newer, held or out of reach.
+func Damaged(err error) bool {
+	for _, damage := range []error{durable.ErrDamaged, bolterrors.ErrInvalid, bolterrors.ErrChecksum, bolterrors.ErrVersionMismatch} {
+		if errors.Is(err, damage) {
+			return true
+		}
+	}
+	var path *fs.PathError
+	return err != nil && !errors.As(err, &path) && strings.Contains(err.Error(), "file size too small")
+}
+
 // Recover turns a panic into ErrDamaged: bbolt panics on pages that make no
 // sense. Defer it around everything that reads a file.
 func Recover(err *error) {
-	if r := recover(); r != nil {
+	r := recover()
+	at, ok := r.(interface{ Addr() uintptr }) // the runtime's error has it
+	switch {
+	case r == nil:
+	case ok && at.Addr() >= PageSize: // below it is a bucket that is not there
+		*err = fmt.Errorf("%w: %v", ErrFault, r)
+	default:
 		*err = fmt.Errorf("%w: %v", durable.ErrDamaged, r)
 	}
 }
@@ -48,23 +72,78 @@ func Guard(fn func() error) (err error) {
 	return fn()
 }
 
-// OpenDB opens a bbolt file of at most size bytes.
-func OpenDB(path string, size int64, readOnly bool) (db *bolt.DB, err error) {
-	err = Guard(func() error {
-		db, err = bolt.Open(path, 0o600, Options(size, readOnly))
-		return err
-	})
+// Confirm puts the transaction that a file shows on disk, whatever became of it
+// before. After a failed fdatasync the kernel may show one that the disk does not
+// have, and take its pages for written: neither waiting nor another sync brings it
+// there. bbolt had synced all else by the time it wrote the meta page, so that
+// one is written once more, as it is. It must come before anything is remembered
+// of the file, or written to it.
+func Confirm(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err == nil {
+		err = errors.Join(confirm(f), f.Close())
+	}
 	if err != nil {
+		return fmt.Errorf("sync %s: %w", filepath.Base(path), err)
+	}
+	return nil
+}
+
+func confirm(f *os.File) error {
+	meta, at, newest := make([]byte, PageSize), int64(0), uint64(0)
+	for id := range uint64(2) {
+		b := make([]byte, PageSize)
+		if _, err := f.ReadAt(b, int64(id)*PageSize); err != nil && err != io.EOF {
+			return err
+		}
+		if m := b[metaOffset:]; metaValid(m, id) && metaTx(m) >= newest {
+			meta, at, newest = b, int64(id)*PageSize, metaTx(m)
+		}
+	}
+	if newest == 0 {
+		return nil // nothing is shown
+	}
+	_, err := f.WriteAt(meta, at)
+	if durable.NoSpace(err) {
+		return nil // no file system that overwrites in place lacks room for it
+	}
+	if err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// OpenDB opens a bbolt file of at most size bytes for writing. All of its pages
+// must have been looked at: bbolt reads them in a goroutine of its own.
+func OpenDB(path string, size int64) (db *bolt.DB, err error) {
+	if db, err = OpenWith(path, Options(size)); err != nil {
 		return nil, fmt.Errorf("open %s: %w", filepath.Base(path), err)
 	}
 	db.AllocSize = AllocSize
 	return db, nil
 }
 
+// OpenWith opens with bbolt a file whose pages were looked at. To bbolt one of which
+// it can read no meta page is none: the disk is asked again for seconds before it is
+// believed.
+func OpenWith(path string, o *bolt.Options) (db *bolt.DB, err error) {
+	var patience durable.Patience
+	again := patience.Begin()
+	for {
+		err = Guard(func() (err error) {
+			db, err = bolt.Open(path, 0o600, o)
+			return err
+		})
+		if !errors.Is(err, bolterrors.ErrInvalid) || !again() {
+			return db, err
+		}
+	}
+}
+
 // Options are those of a file of at most size bytes: mapped whole from the
 // start, so that no writer waits for readers to map it anew; no list of free
 // pages on disk, which every commit would write.
-func Options(size int64, readOnly bool) *bolt.Options {
+func Options(size int64) *bolt.Options {
 	return &bolt.Options{
 		Timeout:         5 * time.Second,
 		FreelistType:    bolt.FreelistMapType,
@@ -72,7 +151,6 @@ func Options(size int64, readOnly bool) *bolt.Options {
 		PageSize:        PageSize,
 		InitialMmapSize: int(mapSize(size)),
 		MaxSize:         int(size),
-		ReadOnly:        readOnly,
 		NoStatistics:    true,
 	}
 }
@@ -89,7 +167,7 @@ func mapSize(size int64) int64 {
 // Make makes a bbolt file of at most size bytes with what fill puts into it, in
 // one commit.
 func Make(path string, size int64, fill func(*bolt.Tx) error) error {
-	opts := Options(size, false)
+	opts := Options(size)
 	opts.InitialMmapSize = 0 // address space is scarce on 32-bit machines
 	db, err := bolt.Open(path, 0o600, opts)
 	if err != nil {
@@ -105,14 +183,6 @@ func MakeBuckets(tx *bolt.Tx, names ...[]byte) error {
 		if _, err := tx.CreateBucket(name); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// Value returns what stands under a key; nil: nothing, or there is no bucket.
-func Value(tx *bolt.Tx, bucket, key []byte) []byte {
-	if b := tx.Bucket(bucket); b != nil {
-		return b.Get(key)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package boltpage_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -9,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -60,6 +63,18 @@ func read(t testing.TB, path string) (got map[string]string, problems []string) 
 	return got, problems
 }
 
+// seedFile is makeFile's file, for whoever damages it.
+func seedFile(t testing.TB) (path string, content []byte) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "seed.db")
+	makeFile(t, path)
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path, content
+}
+
 // What bbolt wrote is read, and nothing is wrong with it.
 func TestWalkReadsWhatBoltWrote(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
@@ -70,13 +85,14 @@ func TestWalkReadsWhatBoltWrote(t *testing.T) {
 	if err := errors.Join(boltpage.CheckPages(path), boltpage.CheckBranches(path, true)); err != nil {
 		t.Error(err)
 	}
-	db, err := boltpage.OpenDB(path, 1<<20, true)
+	db, err := boltpage.OpenDB(path, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
 	err = db.View(func(tx *bolt.Tx) error {
-		if v := boltpage.Value(tx, []byte("inline"), []byte("000001")); len(v) != 20 || boltpage.Value(tx, []byte("nowhere"), []byte("x")) != nil {
+		r := boltpage.ReaderOf(tx)
+		if v := boltpage.Value(r, []byte("inline"), []byte("000001")); len(v) != 20 || boltpage.Value(r, []byte("nowhere"), []byte("x")) != nil {
 			t.Errorf("%d bytes", len(v))
 		}
 		return nil
@@ -86,14 +102,52 @@ func TestWalkReadsWhatBoltWrote(t *testing.T) {
 	}
 }
 
+// A page that says that it holds nothing, and holds something, is damage to all who
+// read it.
+func TestNoPageIsEmptiedInSilence(t *testing.T) {
+	path, content := seedFile(t)
+	want, _ := read(t, path)
+	hit := 0
+	for page := 2; page < len(content)/boltpage.PageSize; page++ {
+		b := slices.Clone(content)
+		if binary.NativeEndian.Uint64(b[page*boltpage.PageSize:]) != uint64(page) {
+			continue // the middle of a value
+		}
+		clear(b[page*boltpage.PageSize+10:][:2])
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		found, holes := map[string]string{}, 0
+		reading(t, path, func(_ *boltpage.File, r *boltpage.Finder) {
+			for _, bucket := range buckets {
+				r.Scan(bucket, nil, func(k, v []byte) bool {
+					found[bucket+" "+string(k)] = string(v)
+					return true
+				}, func(*boltpage.Hole) bool { holes++; return true })
+			}
+		})
+		walked, problems := read(t, path)
+		tree, err := readTree(path)
+		for who, silent := range map[string]bool{
+			"finder": holes == 0 && !maps.Equal(found, want),
+			"walk":   len(problems) == 0 && !maps.Equal(walked, want),
+			"tree":   err == nil && !maps.Equal(tree, want),
+			"check":  len(problems) > 0 && boltpage.CheckPages(path) == nil,
+		} {
+			if silent {
+				t.Errorf("page %d: the %s says nothing", page, who)
+			}
+		}
+		hit += min(holes, 1)
+	}
+	if hit < 20 {
+		t.Errorf("%d pages were missed", hit)
+	}
+}
+
 // A void meta page is damage only where both must be good.
 func TestVoidMetaPage(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x.db")
-	makeFile(t, path)
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	path, b := seedFile(t)
 	b[30] ^= 1
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
@@ -117,12 +171,7 @@ func TestGuard(t *testing.T) {
 // FuzzWalk: no file makes the walk panic or go on for ever, and it gives no key
 // that it says nothing against twice.
 func FuzzWalk(f *testing.F) {
-	path := filepath.Join(f.TempDir(), "seed.db")
-	makeFile(f, path)
-	seed, err := os.ReadFile(path)
-	if err != nil {
-		f.Fatal(err)
-	}
+	_, seed := seedFile(f)
 	for _, at := range []int{0, 4096 + 30, 3*4096 + 8, 4*4096 + 20, len(seed) - 4000} {
 		bad := slices.Clone(seed)
 		bad[at] ^= 0x10
@@ -140,6 +189,44 @@ func FuzzWalk(f *testing.F) {
 			if err != nil && !errors.Is(err, durable.ErrDamaged) {
 				t.Error(err)
 			}
+		}
+	})
+}
+
+// Meta pages that cannot be read for a moment are the disk's fault: bbolt takes the
+// file for none then.
+func TestOpenIsPatient(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.db")
+	if err := boltpage.Make(path, 1<<20, func(tx *bolt.Tx) error { return boltpage.MakeBuckets(tx, []byte("b")) }); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(b []byte) error {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteAt(b, 0)
+		return errors.Join(err, f.Close())
+	}
+	if err := write(make([]byte, 2*boltpage.PageSize)); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		mended := make(chan error, 1)
+		go func() {
+			time.Sleep(5 * time.Second)
+			mended <- write(whole)
+		}()
+		db, err := boltpage.OpenDB(path, 1<<20)
+		if err := errors.Join(err, <-mended); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -21,10 +21,19 @@ func CheckBranches(path string, both bool) error {
 	return Check(path, func(p *File, problem Problem) {
 		p.shallow = true
 		p.Walk(func(string, []byte, []byte) {}, problem)
-		if both && p.Metas < 2 {
-			problem("", "a meta page is damaged")
+		if both {
+			p.checkMetas(problem)
 		}
 	})
+}
+
+// CheckMetas looks only for a void meta page.
+func CheckMetas(path string) error { return Check(path, (*File).checkMetas) }
+
+func (p *File) checkMetas(problem Problem) {
+	if p.Metas < 2 {
+		problem("", "a meta page is damaged")
+	}
 }
 
 // Problem is told what is wrong in a bucket; "": outside of all.

@@ -1,6 +1,7 @@
 package boltpage
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -68,14 +69,12 @@ func (p *File) overflow(b []byte, id, size uint64) ([]byte, error) {
 	return b, p.read(b, id)
 }
 
-// read tries three times: what a disk cannot read at once it may read then.
-func (p *File) read(b []byte, id uint64) (err error) {
-	for range 3 {
-		if _, err = p.f.ReadAt(b, int64(id)*PageSize); err == nil || err == io.EOF {
-			return err
-		}
+// read reads from the beginning of a page.
+func (p *File) read(b []byte, id uint64) error {
+	_, err := p.f.ReadAt(b, int64(id)*PageSize)
+	if err != nil && err != io.EOF {
+		p.Failed = err
 	}
-	p.Failed = err
 	return err
 }
 
@@ -103,9 +102,11 @@ func place(page []byte, i int, leaf bool) (at, ksize, vsize uint64) {
 }
 
 // extent returns where a page of n elements ends, by its table; whole: one
-// element begins where the one before ends.
+// element begins where the one before ends, and where there is none nothing
+// stands behind the header, since bbolt clears what it writes to.
 func extent(page []byte, n int, leaf bool) (end uint64, whole bool) {
-	end, whole = uint64(pageHeader+n*elementSize), true
+	end = uint64(pageHeader + n*elementSize)
+	whole = n > 0 || len(bytes.TrimLeft(page[pageHeader:], "\x00")) == 0
 	for i := 0; i < n && whole; i++ {
 		at, ksize, vsize := place(page, i, leaf)
 		whole = at == end

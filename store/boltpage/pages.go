@@ -6,7 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"os"
+
+	"scanrelay/store/durable"
 )
 
 // File reads a bbolt file without bbolt. It walks the tree as it is on
@@ -17,11 +18,14 @@ type File struct {
 	Metas   int             // meta pages that are good, of two
 	Failed  error           // the last one that a read failed with for good
 	Buckets map[string]bool // that were met
+	At      Place           // of what is visited
 
-	f    *os.File
-	root uint64 // page of the root bucket; 0: no meta page is good
-	high uint64 // pages that are in use, and free ones among them
-	seen []bool // pages that were met
+	f        *durable.File
+	depth    int    // of the page that is looked at
+	root     uint64 // page of the root bucket; 0: no meta page is good
+	high     uint64 // pages that are in use, and free ones among them
+	freelist uint64 // where bbolt would read which pages are free
+	seen     []bool // pages that were met
 
 	shallow  bool // branch pages only
 	visit    func(bucket string, key, value []byte)
@@ -48,6 +52,8 @@ const (
 	metaSummed   = 56 // bytes that the checksum covers
 	metaMagic    = 0xED0CDAED
 	metaVersion  = 2
+	freelistPage = 0x10
+	noFreelist   = 1<<64 - 1 // in place of the page with the list of free ones
 	metaPageSize = metaOffset + metaSummed + 8
 )
 
@@ -55,37 +61,42 @@ var order = binary.NativeEndian
 
 // Open opens a file. Damage of any kind is no error of it.
 func Open(path string) (*File, error) {
-	f, err := os.Open(path)
+	f, err := durable.OpenFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read pages: %w", err)
 	}
-	info, err := f.Stat()
+	size, err := f.Size()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("read pages: %w", err), f.Close())
 	}
-	p := &File{f: f, Pages: uint64(info.Size()) / PageSize, Buckets: map[string]bool{}, one: make([]byte, PageSize)}
+	p := &File{f: f, Pages: uint64(size) / PageSize, Buckets: map[string]bool{}, one: make([]byte, PageSize)}
 	var newest uint64
 	for id := range uint64(2) {
 		b := make([]byte, metaPageSize)
 		m := b[metaOffset:]
-		if err := p.read(b, id); err != nil || !metaValid(m) {
+		if err := p.read(b, id); err != nil || !metaValid(m, id) {
 			continue
 		}
 		p.Metas++
-		if tx := order.Uint64(m[48:]); p.root == 0 || tx > newest {
-			newest, p.root, p.high = tx, order.Uint64(m[16:]), order.Uint64(m[40:])
+		if tx := metaTx(m); p.root == 0 || tx > newest {
+			newest, p.root, p.high, p.freelist = tx, order.Uint64(m[16:]), order.Uint64(m[40:]), order.Uint64(m[32:])
 		}
 	}
 	p.seen = make([]bool, p.Pages)
 	return p, nil
 }
 
-func metaValid(m []byte) bool {
+// metaValid reports whether a meta page is one, and stands where it belongs: each
+// transaction writes the other one of the two.
+func metaValid(m []byte, id uint64) bool {
 	h := fnv.New64a()
 	h.Write(m[:metaSummed]) // never fails
-	return order.Uint32(m) == metaMagic && order.Uint32(m[4:]) == metaVersion &&
+	return metaTx(m)%2 == id && order.Uint32(m) == metaMagic && order.Uint32(m[4:]) == metaVersion && order.Uint32(m[8:]) == PageSize &&
 		order.Uint64(m[metaSummed:]) == h.Sum64()
 }
+
+// metaTx returns the number of a meta page's transaction.
+func metaTx(m []byte) uint64 { return order.Uint64(m[48:]) }
 
 // Close closes the file.
 func (p *File) Close() error { return p.f.Close() }
@@ -103,20 +114,27 @@ func (p *File) Walk(visit func(bucket string, key, value []byte), problem func(b
 		p.problem("", fmt.Sprintf("file is cut off: %d of %d pages", p.Pages, p.high))
 		p.high = p.Pages
 	}
+	if p.freelist != noFreelist { // none is ever written; bbolt would believe it
+		p.problem("", "there is a list of free pages")
+	}
 	p.tree(p.root, nil)
 }
 
 // tree visits a page and what hangs on it; no key may be below low.
 func (p *File) tree(id uint64, low []byte) {
+	p.depth++
+	defer func() { p.depth-- }()
 	page, err := p.page(id)
 	switch {
 	case err != nil:
+	case p.depth > 2*maxDepth: // the root bucket has a tree, too
+		err = errors.New("is too deep down")
 	case order.Uint16(page[8:]) == branchPage:
 		err = p.branch(bytes.Clone(page), low)
 	case p.inBucket == "": // the root, which leads to the buckets
-		err = p.leaf(bytes.Clone(page), low)
+		err = p.leaf(bytes.Clone(page), placeOf(id, page), low)
 	default:
-		err = p.leaf(page, low)
+		err = p.leaf(page, placeOf(id, page), low)
 	}
 	if err != nil {
 		p.problem(p.inBucket, fmt.Sprintf("page %d: %v", id, err))
@@ -164,7 +182,8 @@ func (p *File) isLeaf(id uint64) bool {
 	return err == nil && order.Uint16(b[8:]) == leafPage
 }
 
-func (p *File) leaf(page, low []byte) error {
+// leaf visits the elements of a leaf, or of a page that stands inside of one.
+func (p *File) leaf(page []byte, at Place, low []byte) error {
 	n, err := count(page)
 	for i := 0; i < n && err == nil; i++ {
 		flags, key, value, bad := element(page, i, true)
@@ -185,11 +204,13 @@ func (p *File) leaf(page, low []byte) error {
 		switch {
 		case key == nil:
 		case !isBucket:
+			p.At = at
+			p.At.element = uint16(i)
 			p.visit(p.inBucket, key, value)
 		case p.inBucket != "" || len(value) < bucketHeader:
 			err = errors.New("has a bucket where none should be")
 		default:
-			p.bucket(string(key), value)
+			p.bucket(string(key), value, at)
 			p.last = append(p.last[:0], key...)
 		}
 	}
@@ -198,7 +219,7 @@ func (p *File) leaf(page, low []byte) error {
 
 // bucket walks a bucket of the root, which has its own tree or a page inside of
 // its value.
-func (p *File) bucket(name string, value []byte) {
+func (p *File) bucket(name string, value []byte, at Place) {
 	p.inBucket, p.last = name, p.last[:0]
 	p.Buckets[name] = true
 	defer func() { p.inBucket = "" }()
@@ -212,7 +233,7 @@ func (p *File) bucket(name string, value []byte) {
 		if bad := inlineLayout(inline); bad != nil {
 			p.problem(name, "page inside of the root: "+bad.Error())
 		}
-		err = p.leaf(inline, nil)
+		err = p.leaf(inline, at, nil)
 	}
 	if err != nil {
 		p.problem(name, "page inside of the root: "+err.Error())
@@ -220,17 +241,18 @@ func (p *File) bucket(name string, value []byte) {
 }
 
 // Inline gives the elements of a bucket that stands inside of its value.
-func Inline(value []byte, visit func(key, value []byte)) {
+func (p *File) Inline(value []byte, visit func(key, value []byte)) {
 	if len(value) < bucketHeader+pageHeader || order.Uint64(value) != 0 {
 		return
 	}
-	eachReadable(value[bucketHeader:], func(_ bool, key, value []byte) { visit(key, value) })
+	p.eachReadable(value[bucketHeader:], func(_ bool, key, value []byte) { visit(key, value) })
 }
 
-func eachReadable(leaf []byte, visit func(bucket bool, key, value []byte)) {
+func (p *File) eachReadable(leaf []byte, visit func(bucket bool, key, value []byte)) {
 	n, _ := count(leaf) // 0 if it makes no sense
 	for i := range n {
 		if flags, key, value, err := element(leaf, i, true); err == nil {
+			p.At.element = uint16(i)
 			visit(flags&bucketLeaf != 0, key, value)
 		}
 	}
@@ -248,7 +270,8 @@ func (p *File) Strays(visit func(bucket bool, key, value []byte)) {
 			continue
 		}
 		if page := make([]byte, (1+more)*PageSize); p.read(page, id) == nil {
-			eachReadable(page, visit)
+			p.At = placeOf(id, page)
+			p.eachReadable(page, visit)
 		}
 	}
 }

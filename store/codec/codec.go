@@ -126,6 +126,16 @@ func (d *Decoder) Uint() uint64 {
 	return v
 }
 
+// Count returns how many of something follow, each of which takes a byte at least.
+func (d *Decoder) Count() uint64 {
+	n := d.Uint()
+	if n > uint64(len(d.b)) {
+		d.Fail("cut off")
+		return 0
+	}
+	return n
+}
+
 func (d *Decoder) Int() int64 {
 	v, n := binary.Varint(d.b)
 	if n <= 0 {

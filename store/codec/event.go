@@ -2,6 +2,7 @@ package codec
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"scanrelay/agent/scan"
@@ -14,7 +15,8 @@ const (
 	hasPickup
 	hasDelivery
 	hasData
-	knownParts = hasWeak | hasClockless | hasPickup | hasDelivery | hasData
+	hasClient
+	knownParts = hasWeak | hasClockless | hasPickup | hasDelivery | hasData | hasClient
 )
 
 // EncodeEvent begins the frame of e; it is encrypted and closed once its number
@@ -35,6 +37,9 @@ func EncodeEvent(e *scan.Event) []byte {
 	if c := e.Clockless; c != nil {
 		enc.Text(c.Boot)
 		enc.Int(int64(c.Since))
+	}
+	if e.Client != 0 {
+		enc.Uint(uint64(e.Client))
 	}
 	enc.Text(e.ActionMsg.Reveal())
 	enc.Text(e.DeviceID)
@@ -59,6 +64,7 @@ func partsOf(e *scan.Event) (parts byte) {
 	set(e.Pickup != (scan.Courier{}), hasPickup)
 	set(e.Delivery != (scan.Courier{}), hasDelivery)
 	set(e.Data != nil, hasData)
+	set(e.Client != 0, hasClient)
 	return parts
 }
 
@@ -88,6 +94,8 @@ type Head struct {
 	Weak      scan.WeakKey
 	Boot      []byte
 	BootSince time.Duration
+	Client    uint16
+	Size      int // of the record, as EncodeEvent returned it
 }
 
 // IsWeak reports whether the event has no key of its own but its weak one.
@@ -114,6 +122,13 @@ func decodeHead(d *Decoder) (h Head) {
 		h.Boot = d.bytes()
 		h.BootSince = time.Duration(d.Int())
 	}
+	if h.parts&hasClient != 0 {
+		if n := d.Uint(); n > 0 && n <= math.MaxUint16 {
+			h.Client = uint16(n)
+		} else {
+			d.Fail("no client")
+		}
+	}
 	return h
 }
 
@@ -122,6 +137,7 @@ func decodeHead(d *Decoder) (h Head) {
 func PeekEvent(body []byte) (Head, error) {
 	d := NewDecoder(body)
 	h := decodeHead(d)
+	h.Size = 1 + len(body)
 	return h, d.err
 }
 
@@ -132,7 +148,7 @@ func DecodeEvent(body []byte) (scan.Event, error) {
 	e := scan.Event{
 		EventID: string(h.EventID), Waybill: scan.WaybillID(h.Waybill),
 		ActionType: h.action, ActionTime: h.Time,
-		ReceivedAt: h.Received, Marks: h.Marks, Weak: h.Weak,
+		ReceivedAt: h.Received, Marks: h.Marks, Weak: h.Weak, Client: h.Client,
 	}
 	if h.IsClockless() {
 		e.Clockless = &scan.BootTime{Boot: string(h.Boot), Since: h.BootSince}

@@ -25,13 +25,13 @@ func (r *Ring) takeCredential(m *masters) error {
 		r.warning = keyName + " in the folder holds the same key as the credential " + credentialName + ", which protects nothing then: give a new key as the credential"
 		return nil
 	}
-	if r.opener >= m.credential || !r.whole { // a slot may be under the file's key
-		r.master = m.keys[0].aead()
-		if err := r.save(); err != nil {
-			return fmt.Errorf("move to the credential: %w", err)
-		}
-		r.whole = true
+	// A slot may be under the file's key, or may only seem not to be: an earlier
+	// move may have ended in a sync that failed.
+	r.master = m.keys[0].aead()
+	if err := r.save(); err != nil {
+		return fmt.Errorf("move to the credential: %w", err)
 	}
+	r.whole = true
 	if err := durable.Destroy(path); err != nil {
 		return fmt.Errorf("move to the credential: %w", err)
 	}

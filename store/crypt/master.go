@@ -106,14 +106,14 @@ func credentialPath() string {
 }
 
 func readKeys(path string) ([]key, error) {
-	b, err := os.ReadFile(path)
+	b, err := durable.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: what is stored is encrypted and %s is gone: put it back from a backup, or give the same key as systemd credential %s; to begin anew, move the folder away", ErrKey, path, credentialName)
 	}
-	if err != nil {
+	keys := parseKeys(b)
+	if len(keys) == 0 && err != nil {
 		return nil, fmt.Errorf("read key: %w", err)
 	}
-	keys := parseKeys(b)
 	if len(keys) == 0 {
 		return nil, fmt.Errorf("%w: %s holds no key, which is 64 hex digits: put it back from a backup", ErrKey, path)
 	}

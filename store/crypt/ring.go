@@ -42,7 +42,6 @@ type Ring struct {
 	taken   [2]int // bytes that the slots' contents take, old ones included
 	whole   bool   // when it was opened both slots were good and equal
 	behind  bool   // the file is: saving it failed
-	opener  int    // which of the masters opened it
 	warning string // see Warning
 }
 
@@ -117,7 +116,7 @@ func (r *Ring) create() error {
 
 // load takes the newest slot that is good.
 func (r *Ring) load(masters []key) error {
-	f, err := os.Open(r.path)
+	f, err := durable.OpenFile(r.path)
 	if err != nil {
 		return fmt.Errorf("open keys: %w", err)
 	}
@@ -141,10 +140,9 @@ func (r *Ring) load(masters []key) error {
 	}
 	r.whole = slots[0] != nil && slots[1] != nil && generation(slots[0]) == generation(slots[1])
 	r.gen = generation(slots[newest])
-	for i, m := range masters {
+	for _, m := range masters {
 		r.master = m.aead()
 		if r.decode(slots[newest]) == nil {
-			r.opener = i
 			return nil
 		}
 	}

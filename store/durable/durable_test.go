@@ -56,7 +56,8 @@ func TestSetAside(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 {
-			if name, err := durable.SetAside(path); name != want || err != nil {
+			name := durable.AsideName(path)
+			if err := durable.SetAside(path, name); name != want || err != nil {
 				t.Errorf("%q, %v", name, err)
 			}
 		}

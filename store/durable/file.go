@@ -18,7 +18,7 @@ var (
 	// ErrNewer: a file was written by a newer scanrelay.
 	ErrNewer = errors.New("written by a newer scanrelay")
 	// ErrInUse: another process holds the data folder.
-	ErrInUse = errors.New("data folder is in use by another agent")
+	ErrInUse = errors.New("data folder is in use")
 )
 
 // Ends of the names of files that hold nothing acknowledged, and of those that
@@ -111,25 +111,40 @@ func Destroy(path string) error {
 	return SyncDir(filepath.Dir(path))
 }
 
-// SetAside gives a damaged file a second name, so that a crash before its
-// first one is taken leaves all as it was.
-func SetAside(path string) (name string, err error) {
+// AsideName returns the name that a damaged file gets beside its own: the next one
+// that no other file has.
+func AsideName(path string) (name string) {
 	for i := 1; ; i++ {
 		aside := path + AsideSuffix
 		if i > 1 {
 			aside = fmt.Sprintf("%s-%d", aside, i)
 		}
-		err := os.Link(path, aside)
-		if errors.Is(err, fs.ErrExist) {
-			a, _ := os.Stat(aside)
-			b, _ := os.Stat(path)
-			if a == nil || b == nil || !os.SameFile(a, b) {
-				continue
-			}
-			err = nil
+		if _, err := os.Stat(aside); err != nil || same(path, aside) {
+			return filepath.Base(aside)
 		}
-		return filepath.Base(aside), err
 	}
+}
+
+func same(a, b string) bool {
+	x, errX := os.Stat(a)
+	y, errY := os.Stat(b)
+	return errX == nil && errY == nil && os.SameFile(x, y)
+}
+
+// SetAside gives a damaged file that second name, so that a crash before its
+// first one is taken leaves all as it was.
+func SetAside(path, name string) error {
+	aside := filepath.Join(filepath.Dir(path), name)
+	if same(path, aside) {
+		return nil
+	}
+	return os.Link(path, aside)
+}
+
+// Aside lists the paths of the damaged files in dir, and of one file if name is
+// not "".
+func Aside(dir, name string) ([]string, error) {
+	return filepath.Glob(filepath.Join(dir, name+"*"+AsideSuffix+"*"))
 }
 
 // RemoveTemps deletes what an interrupted creation left: a file under its
@@ -157,7 +172,44 @@ func Allocate(f *os.File, from, size int64) error {
 	return err
 }
 
-// NoSpace reports whether an error says that the file system is full.
+// NoSpace reports whether an error says that the file system is full, or that no
+// file may be so long.
 func NoSpace(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
+}
+
+// Free is what a folder's file system has left, in bytes; where it does not tell,
+// plenty.
+func Free(dir string) int64 {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return 1 << 62
+	}
+	return int64(fs.Bavail) * int64(fs.Bsize)
+}
+
+// Unreserved is how many of the first bytes of a file have no blocks yet: another
+// program can take them.
+func Unreserved(path string, size int64) int64 {
+	if !Exists(path) {
+		return 0
+	}
+	return max(0, size-OnDisk(path))
+}
+
+// OnDisk is how much of the disk a file takes; 0: it cannot be asked.
+func OnDisk(path string) int64 {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return 0
+	}
+	return st.Blocks * 512
+}
+
+// Size is how large a file is; 0: it cannot be asked.
+func Size(path string) int64 {
+	if info, err := os.Stat(path); err == nil {
+		return info.Size()
+	}
+	return 0
 }

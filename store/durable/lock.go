@@ -22,6 +22,9 @@ type Lock struct{ f *os.File }
 // readers, which are short commands, and not at all for another writer.
 func LockExclusive(path string) (*Lock, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, unix.EROFS) { // what is there can be locked, and read
+		f, err = os.Open(path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)
 	}
@@ -31,8 +34,11 @@ func LockExclusive(path string) (*Lock, error) {
 		if err == nil {
 			return l, nil
 		}
-		if !errors.Is(err, unix.EWOULDBLOCK) || !l.onlyReaders() || time.Now().After(end) {
-			return nil, l.refuse(err)
+		if !errors.Is(err, unix.EWOULDBLOCK) || !l.onlyReaders() {
+			return nil, l.refuse(err, writes)
+		}
+		if time.Now().After(end) {
+			return nil, l.refuse(err, "a command that reads it: end that")
 		}
 	}
 }
@@ -45,10 +51,13 @@ func LockShared(path string) (*Lock, error) {
 	}
 	l := &Lock{f}
 	if err := l.try(unix.LOCK_SH); err != nil {
-		return nil, l.refuse(err)
+		return nil, l.refuse(err, writes)
 	}
 	return l, nil
 }
+
+// writes is who has it where nobody reads.
+const writes = "another process that writes to it"
 
 func (l *Lock) try(how int) error { return unix.Flock(int(l.f.Fd()), how|unix.LOCK_NB) }
 
@@ -61,14 +70,18 @@ func (l *Lock) onlyReaders() bool {
 	return true
 }
 
-func (l *Lock) refuse(err error) error {
+func (l *Lock) refuse(err error, holder string) error {
 	l.Release()
 	dir := filepath.Dir(l.f.Name())
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return fmt.Errorf("lock %s: %w", dir, ErrInUse)
+		return fmt.Errorf("lock %s: %w by %s", dir, ErrInUse, holder)
 	}
 	return fmt.Errorf("lock %s: %w", dir, err)
 }
 
-// Release gives the lock back; closing the file does it, whatever it returns.
-func (l *Lock) Release() { _ = l.f.Close() }
+// Release gives the lock back. Closing the file does so, too, but for a program
+// that is being started at that moment and still has a copy of it.
+func (l *Lock) Release() {
+	_ = unix.Flock(int(l.f.Fd()), unix.LOCK_UN)
+	_ = l.f.Close()
+}

@@ -16,10 +16,18 @@ type Counts struct {
 	Oldest      time.Time // received_at of the oldest pending event; zero if none
 	FileBytes   int64     // what the files take on disk
 	LiveBytes   int64     // what is not yet finished and past retain, about
-	Full        bool
-	Watermark   uint64
-	NextSeq     uint64
-	Epoch       uint64
+	// Unreserved is how much of the room that is kept for outcomes another
+	// program could take, since the file system cannot reserve it; in bytes.
+	Unreserved int64
+	// DeadBytes is what dead letters take, about; Crowded: so much that somebody has
+	// to look at them; NoRoom how many were discarded since nobody did.
+	DeadBytes int64
+	Crowded   bool
+	NoRoom    uint64
+	Full      bool
+	Watermark uint64
+	NextSeq   uint64
+	Epoch     uint64
 	// Damaged tells what an earlier start could not read; "" if nothing.
 	Damaged string
 }

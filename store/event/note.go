@@ -36,6 +36,14 @@ func (l *Later) Add(action int64) {
 	}
 }
 
+// Waiter is an event that waits for waybill data, who sent it, and how large its
+// record is.
+type Waiter struct {
+	Seq    uint64
+	Client uint16
+	Size   int
+}
+
 // Found is some of what a start finds on disk.
 type Found struct {
 	Pending []uint64
@@ -54,6 +62,10 @@ const (
 	NoteAttempt // a pending event was tried so often, and is due delay after at
 )
 
+// ReasonUnread is the reason of a dead letter that the disk could not read, for
+// seconds: once it can, the event is put back.
+const ReasonUnread = "the record cannot be read from disk"
+
 // Plausible reports whether a note is one that is written: its outcome is one,
 // and only NoteOutcome has any.
 func (n *Note) Plausible() bool {
@@ -66,13 +78,50 @@ func (n *Note) Plausible() bool {
 	return false
 }
 
+// Ends reports whether a note ends an event for good, so that nothing has to be kept
+// free for it.
+func (n *Note) Ends() bool { return n.Kind == NoteOutcome && n.Outcome != Dead && !n.Copied }
+
 // Private reports whether a note's reason is in words that are not the
 // program's: a person typed it, or WeChat said it. They may name somebody, so
 // they are encrypted under the segment's key and go with it. The reasons of other
 // outcomes are the program's own; most have none.
 func (n *Note) Private() bool {
 	own := n.Kind == NoteOutcome && n.Outcome != Discarded && n.Outcome != Dead
-	return !own && n.Last.Reason != ""
+	switch n.Last.Reason {
+	case "", ReasonLeftOut, NoRoom, NoteLost:
+		own = true
+	}
+	return !own
+}
+
+// ReasonLeftOut stands for a reason that there was no room for.
+const ReasonLeftOut = "reason_left_out"
+
+// NoRoom is the reason of dead letters that are discarded since all of them fill
+// too much of the store.
+const NoRoom = "no_room"
+
+// NoteLost is the reason of an outcome that is known by a checkpoint only: damage took
+// the note that said why.
+const NoteLost = "note_lost"
+
+// What a brief note keeps of a reason and of a request id, in bytes.
+const (
+	briefReason = 20
+	briefRID    = 32
+)
+
+// Brief returns the note as it is written where room is kept for outcomes only:
+// words become a code.
+func (n Note) Brief() Note {
+	if n.Private() || len(n.Last.Reason) > briefReason {
+		n.Last.Reason = ReasonLeftOut
+	}
+	if len(n.Last.RID) > briefRID {
+		n.Last.RID = ""
+	}
+	return n
 }
 
 // Note returns the note of an event that ended at now.

@@ -45,7 +45,7 @@ const (
 	Expired                      // older than notify.max_age at the gate
 	Muted                        // notify.actions leaves its action_type out
 	Dead                         // a dead letter: no retry can deliver it
-	Discarded                    // a dead letter that an operator discarded
+	Discarded                    // a dead letter that an operator discarded, or that found no room
 	NumStates                    // how many there are
 )
 
@@ -93,10 +93,13 @@ type Lease uint64
 
 // Record is one event of the outbox with where it stands.
 type Record struct {
-	ID       ID
-	Lease    Lease // of a record that Lease returned; else 0
-	Event    scan.Event
-	State    State
+	ID    ID
+	Lease Lease // of a record that Lease returned; else 0
+	Event scan.Event
+	State State
+	// Ended: it has an outcome, also where State does not say which: that takes
+	// reading notes.
+	Ended    bool
 	Attempts int
 	Last     Reply
 	// RetriedAt is when an operator last retried it as a dead letter; zero if

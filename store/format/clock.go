@@ -12,32 +12,34 @@ import (
 const anyBoot = ""
 
 // bootClock resolves the clockless events of one boot, or of anyBoot, with
-// numbers up to upTo: moment 0 of the boot was at zero, or, if fixed, all of them
-// take zero itself.
+// numbers up to upTo.
 type bootClock struct {
-	boot  string
-	upTo  uint64
-	zero  time.Time
-	fixed bool
+	boot string
+	upTo uint64
+	zero time.Time
+	how  byte
 }
+
+// What a bootClock's zero is.
+const (
+	zeroOfBoot  byte = iota // moment 0 of the boot
+	zeroForAll              // the time that all of them take
+	zeroIfWrong             // the time of those whose own can't be; the clock kept time without anybody's help
+)
 
 func (s *State) writeBoots(e *codec.Encoder) {
 	for _, b := range s.boots {
 		e.Text(b.boot)
 		e.Uint(b.upTo)
 		e.Time(b.zero)
-		fixed := byte(0)
-		if b.fixed {
-			fixed = 1
-		}
-		e.Byte(fixed)
+		e.Byte(b.how)
 	}
 }
 
 func (s *State) readBoots(d *codec.Decoder) {
 	s.boots = nil
 	for d.More() {
-		s.boots = append(s.boots, bootClock{boot: d.Text(), upTo: d.Uint(), zero: d.Time(), fixed: d.Byte() == 1})
+		s.boots = append(s.boots, bootClock{boot: d.Text(), upTo: d.Uint(), zero: d.Time(), how: d.Byte()})
 	}
 }
 
@@ -55,7 +57,7 @@ func (s *State) clockOf(boot string, seq uint64) (clock bootClock, ok bool) {
 		case b.boot != boot:
 		case seq <= b.upTo:
 			return b, true
-		case !b.fixed:
+		case b.how == zeroOfBoot:
 			clock, ok = b, true
 		}
 	}
@@ -65,18 +67,21 @@ func (s *State) clockOf(boot string, seq uint64) (clock bootClock, ok bool) {
 	return clock, ok
 }
 
-// wall returns the wall time of a moment of the boot.
-func (b *bootClock) wall(since time.Duration) time.Time {
-	if b.fixed {
-		return b.zero
+// wall returns the wall time of a moment of the boot, when its clock told another.
+func (b *bootClock) wall(since time.Duration, told time.Time) time.Time {
+	switch {
+	case b.how == zeroOfBoot:
+		return b.zero.Add(since)
+	case b.how == zeroIfWrong && scan.PlausibleTime(told.Unix(), b.zero):
+		return told
 	}
-	return b.zero.Add(since)
+	return b.zero
 }
 
 // resolve applies the clock rule late: the time of arrival is known now, and an
 // action_time that was provisional or turns out implausible becomes it.
-func (b *bootClock) resolve(since time.Duration, action int64, m scan.Marks) (received time.Time, time int64, marks scan.Marks) {
-	received = b.wall(since)
+func (b *bootClock) resolve(since time.Duration, told time.Time, action int64, m scan.Marks) (received time.Time, time int64, marks scan.Marks) {
+	received = b.wall(since, told)
 	if m.Has(scan.MarkClock) || !scan.PlausibleTime(action, received) {
 		return received, received.Unix(), m | scan.MarkClock
 	}
@@ -89,7 +94,7 @@ func (s *State) Resolve(e *scan.Event, seq uint64) {
 		return
 	}
 	if b, ok := s.clockOf(e.Clockless.Boot, seq); ok {
-		e.ReceivedAt, e.ActionTime, e.Marks = b.resolve(e.Clockless.Since, e.ActionTime, e.Marks)
+		e.ReceivedAt, e.ActionTime, e.Marks = b.resolve(e.Clockless.Since, e.ReceivedAt, e.ActionTime, e.Marks)
 		e.Clockless = nil
 	}
 }
@@ -100,7 +105,7 @@ func (s *State) ResolveHead(h *codec.Head, seq uint64) {
 		return
 	}
 	if b, ok := s.clockOf(string(h.Boot), seq); ok {
-		h.SetTimes(b.resolve(h.BootSince, h.Time, h.Marks))
+		h.SetTimes(b.resolve(h.BootSince, h.Received, h.Time, h.Marks))
 	}
 }
 
@@ -108,17 +113,23 @@ func (s *State) ResolveHead(h *codec.Head, seq uint64) {
 func (s *State) SetClock(boot string, zero time.Time, upTo uint64) {
 	zero = zero.UTC().Truncate(time.Microsecond) // as it will be read
 	s.boots = slices.DeleteFunc(s.boots, func(b bootClock) bool {
-		return b.boot == boot && !b.fixed && b.zero.Equal(zero)
+		return b.boot == boot && b.how == zeroOfBoot && b.zero.Equal(zero)
 	})
 	s.boots = append(s.boots, bootClock{boot: boot, upTo: upTo, zero: zero})
 }
 
-// FixOthers fixes the time of what boots without a clock stored up to a number.
-func (s *State) FixOthers(now time.Time, upTo uint64) {
+// FixOthers gives a time to what boots stored up to a number whose clocks nobody
+// confirmed: the present one, or the one that it came with, if the clock is kept
+// right without anybody's help and that time can be.
+func (s *State) FixOthers(now time.Time, upTo uint64, kept bool) {
+	how := zeroForAll
+	if kept {
+		how = zeroIfWrong
+	}
 	for _, b := range s.boots {
 		if b.boot == anyBoot && b.upTo >= upTo {
 			return
 		}
 	}
-	s.boots = append(s.boots, bootClock{boot: anyBoot, upTo: upTo, zero: now, fixed: true})
+	s.boots = append(s.boots, bootClock{boot: anyBoot, upTo: upTo, zero: now, how: how})
 }

@@ -3,7 +3,6 @@ package format
 import (
 	"errors"
 	"os"
-	"path/filepath"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -13,42 +12,40 @@ import (
 )
 
 // Sizes in bytes. A segment is bounded so that damage and maps stay small; on
-// 32-bit machines address space is what runs out first.
+// 32-bit machines address space is what runs out first. The smallest has room for its
+// register beside it in a MiB.
 const (
-	MinSize   = 1 << 20
+	MinSize   = 1<<20 - 1<<20/registerShare
 	maxSize   = 128 << 20
 	maxSize32 = 64 << 20
 	Is32bit   = ^uint(0)>>32 == 0
 )
 
-// SizeFor returns the size of new segments of an outbox of maxOutbox bytes.
+// registerShare is the part of a segment and its register that is left to the register:
+// that of events of 120 bytes takes so much.
+const registerShare = 16
+
+// SizeFor returns the size of new segments of an outbox of maxOutbox bytes: eight and
+// their registers fill it.
 func SizeFor(maxOutbox int64) int64 {
 	limit := int64(maxSize)
 	if Is32bit {
 		limit = maxSize32
 	}
-	return max(roundDown(min(limit, maxOutbox/8)), MinSize)
+	return max(roundDown(min(limit, maxOutbox/8*(registerShare-1)/registerShare)), MinSize)
 }
 
 func roundDown(size int64) int64 { return size &^ (boltpage.AllocSize - 1) }
 
-// Create makes the file of a segment, of at most m.Size bytes, and returns its
-// size: initialised, filled in and preallocated. Where the file system cannot
-// give the size it takes half, and so on down to the minimum.
-func Create(dir string, m codec.FileMeta, st *State) (int64, error) {
-	err := durable.Build(filepath.Join(dir, Name(m.Number)), func(temp string) error { return preallocate(temp, &m, st) })
-	return m.Size, err
-}
-
 // preallocate makes the file and reserves its blocks, halving its size until the
 // file system can give it.
-func preallocate(temp string, m *codec.FileMeta, st *State) error {
+func preallocate(temp string, m *codec.FileMeta) error {
 	for {
 		err := boltpage.Make(temp, m.Size, func(tx *bolt.Tx) error {
 			if err := boltpage.MakeBuckets(tx, Buckets...); err != nil {
 				return err
 			}
-			return Fill(tx, m, st)
+			return Fill(InTx(tx), m, &State{})
 		})
 		if err == nil {
 			err = reserve(temp, m.Size)
@@ -64,11 +61,21 @@ func preallocate(temp string, m *codec.FileMeta, st *State) error {
 }
 
 // Fill writes the head of a segment and its state.
-func Fill(tx *bolt.Tx, m *codec.FileMeta, st *State) error {
-	if err := tx.Bucket(BucketMeta).Put(codec.MetaKey, m.Encode()); err != nil {
+func Fill(in func(bucket []byte) Putter, m *codec.FileMeta, st *State) error {
+	if err := in(BucketMeta).Put(codec.MetaKey, m.Encode()); err != nil {
 		return err
 	}
-	return st.StoreAll(tx.Bucket(BucketState))
+	return st.StoreAll(in(BucketState))
+}
+
+// Putter is a bucket that is filled.
+type Putter interface {
+	Put(key, value []byte) error
+}
+
+// InTx are the buckets of a transaction.
+func InTx(tx *bolt.Tx) func(bucket []byte) Putter {
+	return func(bucket []byte) Putter { return tx.Bucket(bucket) }
 }
 
 // reserve allocates the file's blocks, so that no other writer can take them.

@@ -1,5 +1,5 @@
 // Package format is one file of the journal: its name, its buckets, its head,
-// and the state that it keeps of the whole outbox.
+// the state that it keeps of the whole outbox, and spare ones.
 //
 // It owns the layout of a segment (README.md of package store draws it) and how
 // one is made, whole or not at all. It promises that what it reads of an earlier

@@ -14,6 +14,7 @@ const (
 	prefix         = "segment-"
 	suffix         = ".db"
 	registerSuffix = ".register"
+	sparePrefix    = "spare-"
 )
 
 // Name returns the name of a segment's file.
@@ -27,6 +28,13 @@ func Number(name string) (uint64, bool) {
 	}
 	n, err := strconv.ParseUint(digits, 10, 64)
 	return n, ok && err == nil
+}
+
+// NumberOf reads the number of the segment that a file is of, or was once set
+// aside of.
+func NumberOf(path string) (uint64, bool) {
+	name, _, _ := strings.Cut(filepath.Base(path), suffix)
+	return Number(name + suffix)
 }
 
 // List returns the numbers of the segments in dir, rising.
@@ -55,3 +63,6 @@ func Registers(dir string) ([]string, error) {
 	}
 	return paths, nil
 }
+
+// spareName returns the name of a spare segment, which has no number yet.
+func spareName(number uint64) string { return fmt.Sprintf("%s%08d%s", sparePrefix, number, suffix) }

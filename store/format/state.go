@@ -4,13 +4,13 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
 	"time"
 
-	bolt "go.etcd.io/bbolt"
-
+	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
 	"scanrelay/store/event"
 )
@@ -28,7 +28,15 @@ type State struct {
 	Base      Totals    // of the segments that were unlinked
 	Dropped   uint64    // number of the last unlinked segment
 	Machine   string
-	Damage    string // what was found damaged, for people
+	Damage    []string // what was found damaged, for people
+	// Seen is since when segments are known to have begun or ended of which no
+	// believable clock says it.
+	Seen   map[uint64]time.Time
+	Unkept bool   // something in Seen is not on disk yet
+	NoRoom uint64 // dead letters that were discarded for want of room
+	// Unmended are numbers of damaged segments that could not be rebuilt for want of
+	// room.
+	Unmended []uint64
 
 	epochs []epochSpan
 	boots  []bootClock
@@ -76,26 +84,29 @@ var parts = []part{
 		"machine", func(s *State, e *codec.Encoder) { e.Text(s.Machine) },
 		func(s *State, d *codec.Decoder) { s.Machine = d.Text() },
 	},
+	{"damage", (*State).writeDamage, (*State).readDamage},
+	{"seen", (*State).writeSeen, (*State).readSeen},
 	{
-		"damage", func(s *State, e *codec.Encoder) { e.Text(s.Damage) },
-		func(s *State, d *codec.Decoder) { s.Damage = d.Text() },
+		"no_room", func(s *State, e *codec.Encoder) { e.Uint(s.NoRoom) },
+		func(s *State, d *codec.Decoder) { s.NoRoom = d.Uint() },
 	},
+	{"unmended", (*State).writeUnmended, (*State).readUnmended},
 }
 
 // StateKeys are what every state has.
 var StateKeys = []string{parts[0].key, parts[1].key, parts[2].key}
 
-func (p *part) store(s *State, b *bolt.Bucket) error {
+func (p *part) store(s *State, b Putter) error {
 	e := codec.NewEncoder(64)
 	p.write(s, e)
 	return b.Put([]byte(p.key), e.Frame([]byte(p.key)))
 }
 
 // StoreHead writes what changes with every commit.
-func (s *State) StoreHead(b *bolt.Bucket) error { return parts[0].store(s, b) }
+func (s *State) StoreHead(b Putter) error { return parts[0].store(s, b) }
 
 // StoreAll writes everything.
-func (s *State) StoreAll(b *bolt.Bucket) error {
+func (s *State) StoreAll(b Putter) error {
 	for i := range parts {
 		if err := parts[i].store(s, b); err != nil {
 			return err
@@ -105,7 +116,7 @@ func (s *State) StoreAll(b *bolt.Bucket) error {
 }
 
 // LoadState reads the state bucket.
-func LoadState(b *bolt.Bucket) (*State, error) {
+func LoadState(b boltpage.Bucket) (*State, error) {
 	s := &State{}
 	for _, p := range parts {
 		if v := b.Get([]byte(p.key)); v != nil {
@@ -163,6 +174,29 @@ func (s *State) readBase(d *codec.Decoder) {
 	}
 }
 
+func (s *State) writeSeen(e *codec.Encoder) {
+	for _, key := range slices.Sorted(maps.Keys(s.Seen)) {
+		e.Uint(key)
+		e.Time(s.Seen[key])
+	}
+}
+
+func (s *State) readSeen(d *codec.Decoder) {
+	s.Seen = nil
+	for d.More() {
+		key := d.Uint()
+		s.see(key, d.Time())
+	}
+}
+
+// see keeps a moment in Seen.
+func (s *State) see(key uint64, at time.Time) {
+	if s.Seen == nil {
+		s.Seen = map[uint64]time.Time{}
+	}
+	s.Seen[key] = at
+}
+
 func (s *State) writeEpochs(e *codec.Encoder) {
 	for _, span := range s.epochs {
 		e.Uint(span.from)
@@ -194,12 +228,18 @@ func (s *State) Relabel(from, epoch uint64) {
 	s.epochs = append(s.epochs, epochSpan{from: from, epoch: epoch})
 }
 
-// Prune forgets epochs and clocks of numbers below first, which are gone.
-func (s *State) Prune(first uint64) {
+// Prune forgets epochs and clocks of numbers below the first that is left, and what
+// was seen of segments that are gone.
+func (s *State) Prune(left func() uint64) {
+	first := uint64(0)
+	if len(s.epochs) > 1 || len(s.boots) > 0 {
+		first = left()
+	}
 	for len(s.epochs) > 1 && s.epochs[1].from <= first {
 		s.epochs = s.epochs[1:]
 	}
 	s.boots = slices.DeleteFunc(s.boots, func(b bootClock) bool { return b.upTo < first })
+	maps.DeleteFunc(s.Seen, func(key uint64, _ time.Time) bool { return key/2 <= s.Dropped })
 }
 
 // Clone returns a copy that shares nothing with s.
@@ -207,23 +247,41 @@ func (s *State) Clone() *State {
 	c := *s
 	c.epochs = slices.Clone(s.epochs)
 	c.boots = slices.Clone(s.boots)
+	c.Seen = maps.Clone(s.Seen)
+	c.Damage = slices.Clone(s.Damage)
 	return &c
 }
 
 // maxDamage bounds what is kept of what was found damaged, in bytes: it is in
-// the state, which every commit may write.
+// the state, which every commit may write. Of too much the end is kept.
 const maxDamage = 400
 
-// AddDamage adds what was found damaged; of too much the latest is kept.
-func (s *State) AddDamage(news ...string) {
-	if s.Damage != "" {
-		news = append([]string{s.Damage}, news...)
-	}
-	all := strings.Join(news, "; ")
+func (s *State) writeDamage(e *codec.Encoder) {
+	all := strings.Join(s.Damage, "\n")
 	if len(all) > maxDamage {
 		all = "…" + strings.ToValidUTF8(all[len(all)-maxDamage:], "")
 	}
-	s.Damage = all
+	e.Text(all)
+}
+
+// beforeLines is what once stood between what was told of files.
+var beforeLines = strings.NewReplacer("; segment", "\nsegment", "; the quarantine", "\nthe quarantine")
+
+func (s *State) readDamage(d *codec.Decoder) {
+	s.Damage = strings.FieldsFunc(beforeLines.Replace(d.Text()), func(r rune) bool { return r == '\n' })
+}
+
+func (s *State) writeUnmended(e *codec.Encoder) {
+	for _, n := range s.Unmended {
+		e.Uint(n)
+	}
+}
+
+func (s *State) readUnmended(d *codec.Decoder) {
+	s.Unmended = nil
+	for d.More() {
+		s.Unmended = append(s.Unmended, d.Uint())
+	}
 }
 
 // RandomEpoch returns 64 random bits, never 0.

@@ -1,13 +1,15 @@
 package format
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"scanrelay/store/codec"
 )
 
 func FuzzDecodeState(f *testing.F) {
-	s := State{NextSeq: 5, epochs: []epochSpan{{1, 2}}, boots: []bootClock{{boot: "b", upTo: 4, fixed: true}}}
+	s := State{NextSeq: 5, epochs: []epochSpan{{1, 2}}, boots: []bootClock{{boot: "b", upTo: 4, how: zeroForAll}}}
 	body := func(write func(*codec.Encoder)) []byte {
 		e := codec.NewEncoder(64)
 		write(e)
@@ -34,8 +36,28 @@ func TestEpochOf(t *testing.T) {
 			t.Errorf("epoch of %d is %d, want %d", seq, got, want)
 		}
 	}
-	s.Prune(12)
+	s.Prune(func() uint64 { return 12 })
 	if len(s.epochs) != 2 || s.EpochOf(12) != 200 {
 		t.Errorf("pruned to %v", s.epochs)
+	}
+}
+
+// What was written before there was a line for each file is told by file: what is
+// newer of one takes the place of that alone.
+func TestDamageIsToldByFile(t *testing.T) {
+	want := []string{
+		"segment 1 was damaged: 9 events read, 1 lost: 4; kept as segment-00000001.db.damaged",
+		"the quarantine was damaged; kept as quarantine.db.damaged",
+		"segment-00000003.db holds events that cannot be read; a restart mends what can be mended",
+		"segment 2 was damaged: nothing of it could be read; kept as segment-00000002.db.damaged",
+	}
+	for _, between := range []string{"; ", "\n"} {
+		e := codec.NewEncoder(64)
+		e.Text(strings.Join(want, between))
+		var s State
+		s.readDamage(codec.NewDecoder(e.Begun()[1:]))
+		if !slices.Equal(s.Damage, want) {
+			t.Errorf("with %q between: %q", between, s.Damage)
+		}
 	}
 }

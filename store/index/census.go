@@ -22,6 +22,9 @@ const (
 	setWaiting     // for waybill data; never in memory
 	setCooling     // until many that failed are tried again; never in memory
 	setHeld        // in memory, with an entry
+	setTried1      // how often those were tried that cooled: a bit of the number each
+	setTried2
+	setTried4
 	numSets
 )
 

@@ -98,13 +98,23 @@ func (x *Index) AbortSettling(s []event.Settlement) {
 	})
 }
 
-// Reserve marks events that nobody leased as on their way to their outcomes,
-// and returns those that are pending.
+// Reserve marks events that nobody leased as on their way to their outcomes, so
+// that nobody leases them, and returns those that are pending.
 func (x *Index) Reserve(s []event.Settlement) (taken []event.Settlement) {
+	return x.reserve(s, setPending)
+}
+
+// ReserveWaiting does so with those that wait for waybill data.
+func (x *Index) ReserveWaiting(s []event.Settlement) (taken []event.Settlement) {
+	return x.reserve(s, setWaiting)
+}
+
+func (x *Index) reserve(s []event.Settlement, in set) (taken []event.Settlement) {
 	x.locked(func(m *memory) {
 		for _, one := range s {
-			if _, leased := m.leases[one.Seq]; !leased && m.all.has(setPending, one.Seq) {
+			if _, leased := m.leases[one.Seq]; !leased && m.all.has(in, one.Seq) {
 				m.leases[one.Seq] = lease{settling: true}
+				m.look(one.Seq)
 				taken = append(taken, one)
 			}
 		}

@@ -73,16 +73,19 @@ func (x *Index) unreadable(seq uint64) found {
 
 // entryOf makes an event's entry, entryOfHead that of one on disk. They look at
 // nothing that is guarded.
-func (m *memory) entryOf(e *scan.Event) entry {
-	return newEntry(m.hash(e.Waybill), e.ActionTime, e.ReceivedAt, e.Clockless != nil)
+func (m *memory) entryOf(a *Added) entry {
+	e := a.Event
+	return entry{
+		waybill: m.hash(e.Waybill), action: e.ActionTime, received: unix32(e.ReceivedAt),
+		client: e.Client, size: sizeOf(a.Size), clockless: e.Clockless != nil,
+	}
 }
 
 func (m *memory) entryOfHead(h *codec.Head) entry {
-	return newEntry(maphash.Bytes(m.seed, h.Waybill), h.Time, h.Received, h.IsClockless())
-}
-
-func newEntry(waybill uint64, action int64, received time.Time, clockless bool) entry {
-	return entry{waybill: waybill, action: action, received: unix32(received), clockless: clockless}
+	return entry{
+		waybill: maphash.Bytes(m.seed, h.Waybill), action: h.Time, received: unix32(h.Received),
+		client: h.Client, size: sizeOf(h.Size), clockless: h.IsClockless(),
+	}
 }
 
 // unix32 is t in unix seconds; what lies outside of 1970 to 2106 is cut.

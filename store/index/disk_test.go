@@ -22,7 +22,7 @@ func (d fakeDisk) head(seq uint64) *codec.Head {
 
 func (d fakeDisk) add(x *Index, seq uint64) {
 	h := d.head(seq)
-	x.Add([]Added{{seq, &scan.Event{Waybill: d[seq-1], ActionTime: h.Time, ReceivedAt: h.Received}}})
+	x.Add([]Added{{Seq: seq, Event: &scan.Event{Waybill: d[seq-1], ActionTime: h.Time, ReceivedAt: h.Received}}})
 }
 
 func (d fakeDisk) Heads(seqs []uint64, fn func(uint64, *codec.Head) error) (bad []uint64, err error) {
@@ -93,6 +93,50 @@ func TestPagedHeadEndsMeanwhile(t *testing.T) {
 	if err != nil || held(4) || !held(3) {
 		t.Errorf("leased %v, %v: 3 comes before 4", claims, err)
 	}
+	if err := x.Verify(); err != nil {
+		t.Error(err)
+	}
+}
+
+// What is on its way to an outcome without a lease is nobody's to lease, nor is what
+// comes after it for its waybill: each event has one outcome, in its turn.
+func TestReservedIsNotLeased(t *testing.T) {
+	d := fakeDisk{"W", "W", "X"}
+	x := newIndex(d)
+	first := []event.Settlement{{Seq: 1, Outcome: event.Dead}}
+	lease := func() (seqs []uint64) {
+		claims, err := x.Lease(5, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range claims {
+			seqs = append(seqs, c.Seq)
+		}
+		return seqs
+	}
+	x.Fall(0)
+	if taken := x.Reserve(first); len(taken) != 1 {
+		t.Fatalf("reserved %v", taken)
+	}
+	x.Rise(3, nil)
+	if got := lease(); !slices.Equal(got, []uint64{3}) {
+		t.Errorf("leased %v, want X alone", got)
+	}
+	x.AbortSettling(first)
+	if _, ok := x.Due(); !ok {
+		t.Error("nobody is told that it may be leased again")
+	}
+	if got := lease(); !slices.Equal(got, []uint64{1}) {
+		t.Errorf("leased %v, want what could not be ended", got)
+	}
+	x.End(first)
+	if taken := x.Reserve([]event.Settlement{{Seq: 2, Outcome: event.Dead}}); len(taken) != 1 {
+		t.Errorf("reserved %v", taken)
+	}
+	if got := lease(); len(got) != 0 {
+		t.Errorf("leased %v", got)
+	}
+	x.End([]event.Settlement{{Seq: 2, Outcome: event.Dead}, {Seq: 3, Outcome: event.Pushed}})
 	if err := x.Verify(); err != nil {
 		t.Error(err)
 	}

@@ -8,8 +8,13 @@ type entry struct {
 	// The neighbours in the waybill's chain, as distances; 0: none. A store
 	// never holds 2³² numbers at a time.
 	prev, next uint32
-	clockless  bool // its times are provisional
+	client     uint16
+	size       uint8 // of its record, in units of sizeUnit
+	clockless  bool  // its times are provisional
 }
+
+// bytes is how large its record is, about.
+func (e *entry) bytes() int64 { return int64(e.size) * sizeUnit }
 
 // entries are those of the events that are in memory, 32 bytes each, in chunks
 // of which those without an entry are left out.

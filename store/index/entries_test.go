@@ -3,6 +3,8 @@ package index
 import (
 	"math/rand/v2"
 	"testing"
+
+	"scanrelay/store/internal/storetest"
 )
 
 // Entries against a plain map, over numbers that are dense here and far apart
@@ -48,7 +50,8 @@ func TestEntriesAgainstMap(t *testing.T) {
 // What waits on disk costs a lease nothing, however much there is: only blocks
 // of numbers that may be leased are looked at.
 func TestReadyIsFoundBesideMillionsThatWait(t *testing.T) {
-	const pending, ready = 1_000_000, 500_000
+	pending := uint64(storetest.Rounds(1_000_000, 200_000))
+	ready := pending / 2
 	m := newMemory(windowSize)
 	for seq := uint64(1); seq <= pending; seq++ {
 		m.pend(seq)

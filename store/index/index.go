@@ -61,13 +61,14 @@ func (x *Index) Pushable() <-chan struct{} { return x.pushable }
 type Added struct {
 	Seq   uint64
 	Event *scan.Event
+	Size  int // of its record
 }
 
 // Add makes new events pending.
 func (x *Index) Add(events []Added) {
 	x.locked(func(m *memory) {
 		for _, e := range events {
-			m.add(e.Seq, m.entryOf(e.Event))
+			m.add(e.Seq, m.entryOf(&e))
 		}
 	})
 }
@@ -94,7 +95,7 @@ func (x *Index) Requeue(dead []Added, at time.Time, later map[uint64]event.Later
 	x.locked(func(m *memory) {
 		for _, d := range dead {
 			m.undead(d.Seq)
-			m.add(d.Seq, m.entryOf(d.Event))
+			m.add(d.Seq, m.entryOf(&d))
 			m.learn(d.Seq, func(a *attempt) { a.retriedAt, a.later = at, later[d.Seq] })
 		}
 	})
@@ -156,13 +157,16 @@ func (x *Index) Stands(seq uint64) (pending, dead bool) {
 	return pending, dead
 }
 
-// Describe completes records by what is in memory. Where a finished one stands
-// is on disk only.
+// Describe completes records by what is in memory. How one ended that is no dead letter is on disk only.
 func (x *Index) Describe(records []event.Record) {
 	x.locked(func(m *memory) {
 		for i := range records {
 			r := &records[i]
-			r.State = m.state(r.ID.Seq)
+			r.State, r.Ended = m.state(r.ID.Seq), !m.all.has(setPending, r.ID.Seq)
+			if _, dead := m.dead[r.ID.Seq]; dead {
+				r.State = event.Dead
+			}
+			r.Attempts = max(r.Attempts, m.tries(r.ID.Seq))
 			if a, ok := m.attempts[r.ID.Seq]; ok {
 				r.Attempts, r.Last, r.RetriedAt = a.attempts, a.last, a.retriedAt
 			}
@@ -170,15 +174,15 @@ func (x *Index) Describe(records []event.Record) {
 	})
 }
 
-// Attempt returns how often a pending event was tried, and when it is due; !ok:
-// nothing is known of that.
-func (x *Index) Attempt(seq uint64) (n int, due time.Time, ok bool) {
-	x.locked(func(m *memory) {
+// Attempt returns a note of how often a pending event was tried, and how long it
+// waits yet; !ok: nothing is known of that.
+func (x *Index) Attempt(seq uint64) (n event.Note, ok bool) {
+	x.timed(func(m *memory) {
 		var a attempt
 		a, ok = m.attempts[seq]
-		n, due = a.attempts, a.at
+		n = a.note(seq, m.now)
 	})
-	return n, due, ok
+	return n, ok
 }
 
 // First returns the first held event of a waybill, 0 if there is none, and

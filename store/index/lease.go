@@ -134,6 +134,11 @@ func (m *memory) isDue(seq uint64) {
 		a.at = time.Time{}
 		m.attempts[seq] = a
 	}
+	m.look(seq)
+}
+
+// look finds out again whether the waybill of an event is ready.
+func (m *memory) look(seq uint64) {
 	if e := m.get(seq); e != nil {
 		m.edit(e.waybill, func(*waybill) {})
 	}
@@ -165,6 +170,7 @@ func (m *memory) abortSettling(seq uint64) {
 	case !ok:
 	case l.until.IsZero():
 		delete(m.leases, seq)
+		m.look(seq)
 	default:
 		l.settling = false
 		m.leases[seq] = l
@@ -182,7 +188,7 @@ func (m *memory) expireBy(at time.Time) {
 // retry gives a leased event back, to be leased again at r.At.
 func (m *memory) retry(r event.Retry) {
 	if _, noted := m.attempts[r.Seq]; !noted && len(m.attempts) >= m.size/2 && r.At.After(m.now) {
-		m.cool(r.Seq)
+		m.cool(r.Seq, r.Attempts)
 		return
 	}
 	m.keepAttempt(r)

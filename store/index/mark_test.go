@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"scanrelay/store/codec"
+	"scanrelay/store/internal/storetest"
 )
 
 // pendingUpTo is an index in which every number up to n is pending and synced.
@@ -27,7 +28,7 @@ func waitingIn(x *memory) (seqs []uint64) {
 
 func TestWaitingMarkComesBack(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(10, 11))
-	for range 50 {
+	for range storetest.Rounds(50, 10) {
 		const n = 5000
 		x, share := pendingUpTo(n), 1+rnd.IntN(20)
 		for seq := uint64(1); seq <= n; seq++ {

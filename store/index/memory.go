@@ -33,6 +33,7 @@ type memory struct {
 	expiry   time.Time // no lease runs out before; zero: none
 	cooling
 	window
+	shares shares
 
 	watermark uint64
 	unsynced  int   // pending events above it
@@ -72,7 +73,7 @@ func newMemory(windowSize int) *memory {
 	return &memory{
 		entries: entries{}, waybills: map[uint64]waybill{}, leases: map[uint64]lease{}, leasedOf: map[uint64]uint64{},
 		attempts: map[uint64]attempt{}, dead: map[uint64]struct{}{}, claimed: map[uint64]struct{}{}, seed: maphash.MakeSeed(),
-		window: window{size: windowSize, low: 1, high: 1},
+		window: window{size: windowSize, low: 1, high: 1}, shares: shares{clients: map[uint16]int64{}, hosts: map[uint16]int64{}},
 	}
 }
 
@@ -132,12 +133,14 @@ func (m *memory) leasable(w *waybill) bool {
 	if w.head > m.watermark || w.is(waybillLeased|waybillVerifying) {
 		return false
 	}
-	return m.attempts[w.head].at.IsZero()
+	_, reserved := m.leases[w.head] // see Reserve
+	return !reserved && m.attempts[w.head].at.IsZero()
 }
 
 // add makes an event pending and holds it.
 func (m *memory) add(seq uint64, e entry) {
 	m.pend(seq)
+	m.shares.charge(seq, e.client, e.bytes())
 	m.hold(seq, e, 0)
 	m.shrink()
 }
@@ -191,6 +194,7 @@ func (m *memory) remove(seq uint64) {
 		m.unsynced--
 	}
 	if e := m.get(seq); e != nil {
+		m.shares.charge(seq, e.client, -e.bytes())
 		m.holds(seq, -1)
 		m.edit(e.waybill, func(w *waybill) {
 			if m.leasedOf[e.waybill] == seq {
@@ -222,7 +226,7 @@ func (m *memory) rise(upTo uint64, waits map[uint64]bool) {
 		}
 	}
 	for seq, ok := m.all.nextIn(anyHeld, from, upTo); ok; seq, ok = m.all.nextIn(anyHeld, seq+1, upTo) {
-		m.edit(m.get(seq).waybill, func(*waybill) {})
+		m.look(seq)
 	}
 	if m.shelved() > 0 {
 		m.woken = true
@@ -245,7 +249,7 @@ func (m *memory) fall(to uint64) {
 	m.unsynced += m.all.countIn(anyPending, to+1, old)
 	m.heldUnsynced += m.all.countIn(anyHeld, to+1, old)
 	for seq, ok := m.all.nextIn(anyHeld, to+1, old); ok; seq, ok = m.all.nextIn(anyHeld, seq+1, old) {
-		m.edit(m.get(seq).waybill, func(*waybill) {})
+		m.look(seq)
 	}
 }
 

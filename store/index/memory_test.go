@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"scanrelay/store/event"
+	"scanrelay/store/internal/storetest"
 )
 
 // indexRun drives an index over a disk of which reads fail now and then, with
@@ -22,7 +23,7 @@ type indexRun struct {
 // Whatever fails between the steps of a lease, or comes in between, the counts
 // agree, each waybill goes in order, and in the end everything was leased.
 func TestIndexAtRandom(t *testing.T) {
-	for seed := range uint64(150) {
+	for seed := range uint64(storetest.Rounds(150, 20)) {
 		r := &indexRun{T: t, x: newMemory(2 + int(seed%20)), rnd: rand.New(rand.NewPCG(seed, 7)), done: map[uint64]bool{}}
 		r.x.now = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 		for range 600 {

@@ -9,7 +9,6 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
-	"scanrelay/store/codec"
 	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
 	"scanrelay/store/event"
@@ -24,30 +23,29 @@ func noSpace(err error) bool {
 	return errors.Is(err, bolterrors.ErrMaxSizeReached) || errors.Is(err, ErrNoSpace) || durable.NoSpace(err)
 }
 
-// Room in bytes that bbolt's pages and the copied path to the root take in a
-// commit.
-const (
-	recordOverhead = 8 + 16 // key and leaf element
-	commitOverhead = 16 * boltpage.PageSize
-)
-
 // Batch is what one commit writes.
 type Batch struct {
 	State *format.State // after the commit
 	Whole bool          // all of the state is written, not only its head
+	// Inside: it may take the room that is kept for outcomes. Then notes are brief.
+	Inside bool
 
 	events  []newEvent
 	carried []newEvent // out of a segment that is going to be dropped
 	notes   []event.Note
 	bytes   int
+	ends    int      // notes that end an event for good
 	segment *segment // that takes it
 	rolled  bool     // a segment was begun for it
+	moving  bool     // it moves what is unfinished in the oldest segment
 }
 
 type newEvent struct {
 	seq     uint64
 	framed  []byte // in clear
 	waybill scan.WaybillID
+	hash    uint64 // of a carried one: of its waybill
+	dead    bool   // of a carried one: it is a dead letter
 }
 
 // NewBatch returns an empty batch, with the state as it is now.
@@ -57,15 +55,21 @@ func (j *Journal) NewBatch() *Batch { return &Batch{State: j.State()} }
 func (b *Batch) AddEvent(framed []byte, waybill scan.WaybillID) (seq uint64) {
 	seq = b.State.NextSeq
 	b.State.NextSeq++
-	b.events = append(b.events, newEvent{seq, framed, waybill})
-	b.bytes += EventWeight(framed)
+	b.events = append(b.events, newEvent{seq: seq, framed: framed, waybill: waybill})
+	b.bytes += format.EventWeight(framed)
 	return seq
 }
 
 // AddNote puts a note into the batch.
 func (b *Batch) AddNote(n event.Note) {
+	if b.Inside {
+		n = n.Brief()
+	}
+	if n.Ends() {
+		b.ends++
+	}
 	b.notes = append(b.notes, n)
-	b.bytes += NoteWeight(&n)
+	b.bytes += format.NoteWeight(&n)
 }
 
 // Events is how many events are in the batch, Records how many with the notes.
@@ -77,36 +81,27 @@ func (b *Batch) Records() int { return len(b.events) + len(b.notes) }
 // Empty reports whether nothing has to be on disk before callers are answered.
 func (b *Batch) Empty() bool { return b.Records() == 0 && !b.Whole }
 
-// EventWeight is what an encoded event takes in a segment, in bytes, about. A
-// large record does not share its pages well.
-func EventWeight(framed []byte) int {
-	n := len(framed) + crypt.Overhead + recordOverhead
-	if n > boltpage.PageSize/4 {
-		n = (n/boltpage.PageSize + 2) * boltpage.PageSize
-	}
-	return n
-}
-
-// NoteWeight is what a note takes likewise.
-func NoteWeight(n *event.Note) int {
-	return 40 + crypt.ReasonSize(n) + min(len(n.Last.RID), codec.MaxReason) + recordOverhead
-}
-
 // Commit makes a batch durable; then Applied takes it into memory. before runs
 // once there is room, before the commit. Where there is none a segment is begun.
 // ErrNoSpace: nothing was written. After any other error nothing can be trusted.
 // The writer calls it.
 func (j *Journal) Commit(b *Batch, before func() error) error {
-	b.segment = j.newest()
 	err := j.write(b, before)
-	if !errors.Is(err, ErrNoSpace) {
-		return err
+	if j.full(b.segment, err) { // the next one has room
+		err = j.write(b, before)
 	}
-	// The segment took more than was reckoned: the next one has room.
-	if err := j.rollFor(b); err != nil {
-		return err
+	return err
+}
+
+// writeAlone commits a batch of the writer's own with all of the state, and takes
+// it into memory.
+func (j *Journal) writeAlone(b *Batch) error {
+	b.Whole = true
+	err := j.write(b, func() error { return nil })
+	if err == nil {
+		j.Applied(b)
 	}
-	return j.write(b, before)
+	return err
 }
 
 func (j *Journal) write(b *Batch, before func() error) (err error) {
@@ -125,6 +120,7 @@ func (j *Journal) write(b *Batch, before func() error) (err error) {
 	if err := j.commit(tx); err != nil {
 		return err
 	}
+	j.measure(b.segment)
 	for _, e := range b.events {
 		b.segment.register.Append(e.waybill)
 	}
@@ -161,40 +157,34 @@ func (j *Journal) commit(tx *bolt.Tx) (err error) {
 }
 
 // begin returns a transaction on a segment that has room for the batch.
-func (j *Journal) begin(b *Batch) (*bolt.Tx, error) {
-	for {
-		tx, err := b.segment.db.Begin(true)
+func (j *Journal) begin(b *Batch) (tx *bolt.Tx, err error) {
+	if b.bytes > 0 { // a state finds room
+		if err := j.makeRoom(b); err != nil {
+			return nil, err
+		}
+		if !b.moving { // a segment may have been dropped
+			b.State.Base, b.State.Dropped = j.state.Base, j.state.Dropped
+		}
+	}
+	if j.newest().DB() == nil { // a start had no room for a segment
+		if len(j.spares.Sizes()) == 0 {
+			err = j.makeSpare()
+		}
+		if err == nil {
+			err = j.beginSpare()
+		}
 		if err != nil {
-			return nil, fmt.Errorf("begin commit: %w", err)
-		}
-		used := tx.Size()
-		if b.bytes == 0 || b.segment.fits(used, b.bytes, len(b.events) > 0) { // a state finds room
-			j.mu.Lock()
-			b.segment.usedBytes = used
-			j.mu.Unlock()
-			return tx, nil
-		}
-		if err := tx.Rollback(); err != nil {
-			return nil, fmt.Errorf("begin commit: %w", err)
-		}
-		if err := j.rollFor(b); err != nil {
 			return nil, err
 		}
 	}
-}
-
-// rollFor begins a segment for the batch, once.
-func (j *Journal) rollFor(b *Batch) error {
-	if b.rolled {
-		return fmt.Errorf("%w: a commit of %d bytes fits into none", ErrNoSpace, b.bytes)
+	if b.segment = j.newest(); j.epochDue {
+		b.State.Relabel(b.State.Watermark+1, format.RandomEpoch())
+		b.Whole = true
 	}
-	b.rolled = true
-	if err := j.roll(len(b.events) > 0); err != nil {
-		return err
+	if tx, err = b.segment.DB().Begin(true); err != nil {
+		return nil, fmt.Errorf("begin commit: %w", err)
 	}
-	b.segment = j.newest()
-	b.State.Base, b.State.Dropped = j.state.Base, j.state.Dropped // a segment may have been dropped
-	return nil
+	return tx, nil
 }
 
 // Applied takes into memory what Commit wrote. The writer calls it.
@@ -206,35 +196,60 @@ func (j *Journal) Applied(b *Batch) {
 	if s == nil {
 		return // only counters
 	}
+	j.epochDue = false // it is on disk
 	s.notes += uint64(len(b.notes))
 	for _, e := range b.events {
 		s.last = e.seq
 		s.open++
 		s.totals.Received++
 		j.totals.Received++
+		s.weights.Took(format.EventWeight(e.framed))
 	}
-	for _, e := range b.carried {
-		j.carried[e.seq] = carriedEvent{s, j.hash(e.waybill)}
-		s.open++
-		s.totals.Received++
+	for i := range b.carried {
+		j.carryLocked(&b.carried[i], s)
 	}
 	for i := range b.notes {
 		j.countLocked(s, &b.notes[i])
 	}
 }
 
+// carryLocked moves an event to segment s.
+func (j *Journal) carryLocked(e *newEvent, s *segment) {
+	from := j.findLocked(e.seq)
+	from.open--
+	from.totals.Received--
+	if e.dead { // its note counts it there
+		from.totals.Outcome[event.Dead]--
+	}
+	j.carried[e.seq] = carriedEvent{segment: s, waybill: e.hash}
+	s.open++
+	s.totals.Received++
+	s.arrived = append(s.arrived, e.seq)
+	s.weights.Took(format.EventWeight(e.framed))
+}
+
 // countLocked counts a note that stands in segment s.
 func (j *Journal) countLocked(s *segment, n *event.Note) {
+	if c, carried := j.carried[n.Seq]; carried && n.Copied && n.Later.Known {
+		c.later.Add(n.Later.Action)
+		j.carried[n.Seq] = c
+	}
 	if n.Kind != event.NoteOutcome && n.Kind != event.NoteRequeue {
 		return
 	}
 	holder := j.findLocked(n.Seq)
+	if n.Outcome == event.Dead {
+		holder.weights.Died(format.NoteWeight(n))
+	}
 	if n.Copied { // it was counted when it was new
 		if n.Outcome == event.Dead {
 			holder.totals.Outcome[event.Dead]++
-			holder.finishedAt(n.At)
+			j.finishedAt(holder, n)
 		}
 		return
+	}
+	if j.clearing.Load() && holder == j.segments[0] && (n.Kind == event.NoteRequeue || n.Outcome == event.Dead) {
+		j.stirred[n.Seq] = true
 	}
 	if n.Kind == event.NoteRequeue || n.Outcome == event.Discarded { // it was a dead letter
 		j.totals.Outcome[event.Dead]--
@@ -249,7 +264,7 @@ func (j *Journal) countLocked(s *segment, n *event.Note) {
 	j.totals.Settled[n.Outcome]++
 	j.totals.Outcome[n.Outcome]++
 	holder.totals.Outcome[n.Outcome]++
-	holder.finishedAt(n.At)
+	j.finishedAt(holder, n)
 	if n.Outcome != event.Dead { // a dead letter pins its segment
 		holder.open--
 	}

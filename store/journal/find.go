@@ -10,6 +10,7 @@ import (
 	"scanrelay/store/durable"
 	"scanrelay/store/event"
 	"scanrelay/store/format"
+	"scanrelay/store/handle"
 	"scanrelay/store/register"
 )
 
@@ -29,7 +30,7 @@ func (j *Journal) Find(ids []scan.WaybillID, from, to uint64, holds func(first, 
 			continue
 		}
 		some, err := j.registered(r.s, ids)
-		if err != nil && !errors.Is(err, errGone) {
+		if err != nil && !errors.Is(err, handle.ErrGone) {
 			return nil, fmt.Errorf("look for waybills: %w", err)
 		}
 		seqs = append(seqs, some...)
@@ -61,13 +62,17 @@ func (j *Journal) ranges(from, to uint64) (list []segmentRange) {
 
 // carriedOf lists the carried events of waybills.
 func (j *Journal) carriedOf(ids []scan.WaybillID) []uint64 {
-	var hashes map[uint64]bool
-	return j.carriedWhere(func(_ uint64, c carriedEvent) bool {
-		if hashes == nil {
-			hashes = j.hashes(ids)
-		}
-		return hashes[c.waybill]
-	})
+	j.mu.RLock()
+	none := len(j.carried) == 0
+	j.mu.RUnlock()
+	if none {
+		return nil
+	}
+	hashes, hash := make(map[uint64]bool, len(ids)), j.checkpoint.Hasher()
+	for _, id := range ids {
+		hashes[hash([]byte(id))] = true
+	}
+	return j.carriedWhere(func(_ uint64, c carriedEvent) bool { return hashes[c.waybill] })
 }
 
 // registered lists the numbers of the events in a segment that are of waybills;
@@ -83,7 +88,7 @@ func (j *Journal) registered(s *segment, ids []scan.WaybillID) (seqs []uint64, e
 		slots, err = j.lookUp(s, ids)
 	}
 	if errors.Is(err, register.ErrGone) {
-		err = errGone
+		err = handle.ErrGone
 	}
 	for _, slot := range slots {
 		seqs = append(seqs, s.first+slot)
@@ -157,7 +162,7 @@ func (j *Journal) completeRegister(s *segment) {
 		return
 	}
 	if err := j.fill(s, j.stop); err != nil {
-		if !errors.Is(err, errGone) && !errors.Is(err, event.ErrClosed) {
+		if !errors.Is(err, handle.ErrGone) && !errors.Is(err, event.ErrClosed) {
 			j.opts.Logger.Warn("register cannot be made", "segment", s.number, "error", err)
 		}
 		return
@@ -185,9 +190,7 @@ func (j *Journal) openRegisters() error {
 			continue
 		}
 		s.register = newRegister(s, s.last+1-s.first)
-		if err := s.register.Open(s.number); err != nil {
-			return err
-		}
+		s.register.Open(s.number)
 	}
 	return j.forgetRegisters()
 }
@@ -204,7 +207,7 @@ func (j *Journal) forgetRegisters() error {
 	}
 	kept := map[string]bool{}
 	for _, s := range j.list() {
-		kept[format.RegisterPath(s.path)] = s.register != nil && s.register.Saved()
+		kept[format.RegisterPath(s.Path)] = s.register != nil && s.register.Saved()
 	}
 	paths = slices.DeleteFunc(paths, func(p string) bool { return kept[p] })
 	if len(paths) == 0 {

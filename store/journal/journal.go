@@ -1,26 +1,26 @@
 package journal
 
 import (
-	"errors"
 	"fmt"
-	"hash/maphash"
+	"iter"
 	"log/slog"
 	"slices"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/checkpoint"
 	"scanrelay/store/crypt"
 	"scanrelay/store/event"
 	"scanrelay/store/format"
+	"scanrelay/store/handle"
+	"scanrelay/store/marks"
 	"scanrelay/store/register"
 )
-
-// errGone: the segment was unlinked meanwhile; what it held was finished.
-var errGone = errors.New("segment is gone")
 
 // Options of a journal. None has a default.
 type Options struct {
@@ -31,17 +31,30 @@ type Options struct {
 	Logger      *slog.Logger
 	Now         func() time.Time
 	Commit      func(*bolt.Tx) error // how a transaction is committed
+	Thin        func(n int) error    // ends some events that wait for waybill data; it may wait for the writer
 }
 
 // Live is who knows of the events what is in memory only.
 type Live interface {
 	Watermark() uint64
-	// Unfinished lists what is pending or dead up to a number, in no order.
+	// Unfinished lists what is pending or dead up to a number, in no order; Dead
+	// the dead letters, rising.
 	Unfinished(upTo uint64) []uint64
+	Dead() []uint64
 	// Stands reports whether an event is pending, or a dead letter.
 	Stands(seq uint64) (pending, dead bool)
 	// Describe completes records of pending events.
 	Describe(records []event.Record)
+	// Attempt returns a note of how often a pending event was tried, and how long it
+	// waits yet; false: nothing is known of that.
+	Attempt(seq uint64) (n event.Note, ok bool)
+	// ClaimDead takes a dead letter for one change; false: it is none, or somebody
+	// has it.
+	ClaimDead(seq uint64) bool
+	UnclaimDead(seqs []uint64)
+	End(ended []event.Settlement)
+	// Waits counts what waits for waybill data, and all that is pending.
+	Waits() (waiting, pending int)
 }
 
 // Journal is the row of segments, of which the newest is written to. Its methods
@@ -53,13 +66,22 @@ type Journal struct {
 	readOnly bool
 	keys     *crypt.Ring
 	live     Live
-	seed     maphash.Seed // of the hashes of waybills
-	handles  handles
+	handles  handle.Pool
+	spares   *format.Spares
 
 	background sync.WaitGroup // registers being written
 	stop       chan struct{}
 	stopOnce   sync.Once
-	meeting    sync.Mutex // held while the note of damage that was met is written
+	marks      *marks.File
+	checkpoint checkpoint.Keeper
+	tasks      chan func() error
+	clearing   atomic.Bool     // the oldest segment is being cleared aside
+	mending    atomic.Bool     // a segment that waited for it is being rebuilt aside
+	stirred    map[uint64]bool // what of it died or was put back meanwhile; the writer's
+	crowded    bool            // dead letters take too much; the writer's
+	epochDue   bool            // the next commit takes a new epoch; the writer's
+
+	lost iter.Seq[[]checkpoint.Lost] // how events ended that restore has to write; nil: none; the writer's
 
 	opening
 
@@ -70,31 +92,23 @@ type Journal struct {
 	carried  map[uint64]carriedEvent // events that live in a later segment than their number says
 	state    format.State
 	totals   format.Totals // of all segments, dropped ones included
-	rewound  uint64        // numbers up to here may be finished although above the watermark
 }
 
-// carriedEvent is where an event lives that was carried, and the hash of its
+// carriedEvent is where an event lives that was carried, and a keyed hash of its
 // waybill.
 type carriedEvent struct {
 	segment *segment
 	waybill uint64
+	later   event.Later // what was stored after it for its waybill in segments that are gone
 }
 
 func newJournal(dir string, opts Options) *Journal {
-	return &Journal{
-		dir: dir, opts: opts, seed: maphash.MakeSeed(), carried: map[uint64]carriedEvent{},
-		handles: handles{slots: make(chan struct{}, maxMapped())}, stop: make(chan struct{}), opening: opening{fresh: true},
+	j := &Journal{
+		dir: dir, opts: opts, carried: map[uint64]carriedEvent{},
+		spares: &format.Spares{}, stop: make(chan struct{}), tasks: make(chan func() error), opening: opening{fresh: true},
 	}
-}
-
-func (j *Journal) hash(id scan.WaybillID) uint64 { return maphash.String(j.seed, string(id)) }
-
-func (j *Journal) hashes(ids []scan.WaybillID) map[uint64]bool {
-	set := make(map[uint64]bool, len(ids))
-	for _, id := range ids {
-		set[j.hash(id)] = true
-	}
-	return set
+	j.checkpoint = j.newKeeper()
+	return j
 }
 
 // list returns the segments at this moment, rising.
@@ -201,7 +215,7 @@ func (j *Journal) Begun(seq uint64) (t time.Time) {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
 	if s := j.findLocked(seq); s != nil {
-		t = s.begun
+		t = s.Begun
 	}
 	return t
 }
@@ -226,7 +240,7 @@ func (j *Journal) Segments() (list []Segment) {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
 	for _, s := range j.segments {
-		list = append(list, Segment{s.number, s.path, s.first, s.last, s.notes, s.finished, s.rebuilt, s.register})
+		list = append(list, Segment{s.number, s.Path, s.first, s.last, s.notes, s.Finished, s.rebuilt, s.register})
 	}
 	return list
 }
@@ -258,14 +272,6 @@ func (j *Journal) Verify() (problems []string) {
 	return problems
 }
 
-// Rewound says that the watermark fell from a number: events up to there may be
-// finished although they are above it.
-func (j *Journal) Rewound(from uint64) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.rewound = max(j.rewound, from)
-}
-
 // Wait waits for what is done aside.
 func (j *Journal) Wait() { j.background.Wait() }
 
@@ -278,7 +284,11 @@ func (j *Journal) Close() error {
 			j.saveRegister(newest)
 		}
 	}
-	err := j.handles.close(j.list())
+	var files []*handle.File
+	for _, s := range j.list() {
+		files = append(files, &s.File)
+	}
+	err := j.handles.Close(files)
 	for _, s := range j.list() {
 		s.register.Close()
 	}

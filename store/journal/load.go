@@ -3,14 +3,11 @@ package journal
 import (
 	"errors"
 	"fmt"
-	"time"
+	"slices"
+	"strings"
 
-	bolt "go.etcd.io/bbolt"
-
-	"scanrelay/agent/scan"
-	"scanrelay/store/codec"
-	"scanrelay/store/crypt"
-	"scanrelay/store/durable"
+	"scanrelay/store/boltpage"
+	"scanrelay/store/checkpoint"
 	"scanrelay/store/event"
 	"scanrelay/store/format"
 	"scanrelay/store/repair"
@@ -33,43 +30,92 @@ type Loader interface {
 func (j *Journal) Load(into Loader) error {
 	j.live = into
 	if !j.readOnly {
+		j.account = j.checkpoint.Read(j.oldest().number - 1)
 		if err := j.mendKnown(); err != nil {
 			return err
 		}
 	}
+	kept := j.account != nil
 	for {
 		err := j.load(into)
 		var bad *segmentError
-		if j.readOnly || !errors.As(err, &bad) || !damaged(err) || bad.s.rebuilt {
-			return err
+		if err == nil && j.readOnly {
+			err = j.tellReader()
 		}
-		if err := j.mend(bad.s, bad.err); err != nil {
+		switch {
+		case errors.Is(err, checkpoint.ErrStale) && kept:
+			kept = false
+			j.opts.Logger.Warn("all segments are read", "error", err)
+			if err = j.forgetAccount(); err == nil {
+				err = j.mendKnown()
+			}
+		case !errors.As(err, &bad) || !boltpage.Damaged(err) || bad.s.rebuilt:
+			return err
+		default:
+			err = j.mend(bad.s, bad.err)
+		}
+		if err != nil {
 			return err
 		}
 		j.unload()
 	}
 }
 
+// tellReader has counts tell what is known of damage.
+func (j *Journal) tellReader() error {
+	news := slices.Clone(j.damage)
+	for _, line := range j.state.Damage {
+		if strings.HasSuffix(line, waitsForRoom) || strings.HasSuffix(line, unreadable) {
+			news = append(news, line)
+		}
+	}
+	if len(news) == 0 && len(j.left.Unreadable) > 0 {
+		news = append(news, strings.Join(j.left.Unreadable, ", ")+unreadable)
+	}
+	lines, err := j.alarm(news)
+	j.state.Damage = lines
+	return err
+}
+
+// forgetAccount: the segments are not what they were when it was kept. What it knows
+// is compared with them once they are read.
+func (j *Journal) forgetAccount() error {
+	j.account = nil
+	if j.readOnly {
+		return nil
+	}
+	return j.checkpoint.SetAside()
+}
+
 // unload forgets what a load brought into memory.
 func (j *Journal) unload() {
-	j.totals, j.rewound = format.Totals{}, 0
+	j.totals = format.Totals{}
 	clear(j.carried)
 	for _, s := range j.segments {
-		s.last, s.notes, s.open, s.totals = s.first-1, 0, 0, format.Totals{}
+		s.arrived = nil
 	}
 }
 
 func (j *Journal) load(into Loader) error {
 	into.Reset(j.state.Watermark)
-	l := &loader{
-		j: j, into: into, outcomes: map[*segment][]outcome{}, carried: map[uint64]*carriedOutcome{},
-		last: event.Found{Retried: map[uint64]time.Time{}, Tried: map[uint64]event.Note{}},
+	if j.unread = j.untouched(true); j.account == nil {
+		j.account = j.checkpoint.New()
 	}
-	if err := l.load(); err != nil {
+	_, list := j.sources(j.segments)
+	if err := j.account.ReadAll(list); err != nil {
 		return err
 	}
+	if len(j.account.Segments) != len(list) {
+		return fmt.Errorf("%w: the newest is missing", checkpoint.ErrStale)
+	}
+	tried, err := j.account.TriedNotes(list)
+	if err != nil {
+		return err
+	}
+	j.take(j.account, into)
+	into.Load(&event.Found{Retried: j.account.Retried, Tried: tried})
 	j.state.NextSeq = max(j.state.NextSeq, j.newest().last+1, 1)
-	into.WaitAgain(j.waiting)
+	into.WaitAgain(j.left.Waiting)
 	if err := j.openRegisters(); err != nil {
 		return err
 	}
@@ -78,6 +124,26 @@ func (j *Journal) load(into Loader) error {
 		return err
 	}
 	return j.findDamage(bad)
+}
+
+// take takes over what an account of all segments says.
+func (j *Journal) take(a *checkpoint.Account, into Loader) {
+	j.totals = j.state.Base
+	for i, s := range j.segments {
+		c := a.Segments[i]
+		s.last, s.notes, s.open, s.totals, s.weights = c.Last, c.Notes, c.Open, c.Totals, c.Weights
+		s.Finished, s.Unclear, s.usedBytes = c.Finished, c.Unclear, c.Used
+		s.weights.Estimate(int(s.last+1-s.first), s.usedBytes-format.CommitOverhead, s.notes)
+		j.totals.Add(&s.totals)
+		for seq, e := range c.Arrived {
+			s.arrived = append(s.arrived, seq)
+			if a.At(seq) == c {
+				j.carried[seq] = carriedEvent{s, e.Waybill, e.Later}
+			}
+		}
+		pending, dead := c.Unfinished()
+		into.Load(&event.Found{Pending: pending, Dead: dead})
+	}
 }
 
 // findDamage looks why events cannot be read: an error names a segment with damage
@@ -93,7 +159,7 @@ func (j *Journal) findDamage(bad []uint64) error {
 			continue
 		}
 		seen[s] = true
-		if err := repair.Check(s.path, s.cipher); err != nil {
+		if err := repair.Check(s.Path, s.cipher); err != nil {
 			return &segmentError{s, err}
 		}
 	}
@@ -108,172 +174,3 @@ type segmentError struct {
 
 func (e *segmentError) Error() string { return fmt.Sprintf("read segment %d: %v", e.s.number, e.err) }
 func (e *segmentError) Unwrap() error { return e.err }
-
-// loader finds out of the notes where each event stands, and counts.
-type loader struct {
-	j        *Journal
-	into     Loader
-	outcomes map[*segment][]outcome     // of the events a segment was made for
-	carried  map[uint64]*carriedOutcome // events that live in a later segment
-	found    event.Found                // what was counted and not handed on yet
-	last     event.Found                // what is to be handed on last
-}
-
-// outcome is how an event ended; 0: it is pending.
-type outcome = event.State
-
-type carriedOutcome struct {
-	segment *segment
-	outcome outcome
-}
-
-// load reads the segments. Nobody else uses the journal yet.
-func (l *loader) load() error {
-	for _, read := range []func(*segment, *bolt.Tx) error{l.bounds, l.notes} {
-		for _, s := range l.j.segments {
-			if err := l.j.handles.view(s, func(tx *bolt.Tx) error { return read(s, tx) }); err != nil {
-				return &segmentError{s, err}
-			}
-		}
-	}
-	l.j.totals = l.j.state.Base
-	for _, s := range l.j.segments {
-		for i, f := range l.outcomes[s] {
-			if seq := s.first + uint64(i); l.carried[seq] == nil { // else the segment would be gone but for a crash
-				l.count(s, seq, f)
-			}
-		}
-		delete(l.outcomes, s)
-		l.give()
-	}
-	for seq, c := range l.carried {
-		l.count(c.segment, seq, c.outcome)
-	}
-	l.give()
-	for _, s := range l.j.segments {
-		l.j.totals.Add(&s.totals)
-	}
-	l.into.Load(&l.last)
-	return nil
-}
-
-// bounds learns which events and notes a segment holds.
-func (l *loader) bounds(s *segment, tx *bolt.Tx) error {
-	s.usedBytes = tx.Size()
-	events := tx.Bucket(format.BucketEvents).Cursor()
-	if k, _ := events.First(); k != nil {
-		if first := codec.Seq(k); first != s.first {
-			return fmt.Errorf("%w: begins at %d, not %d", durable.ErrDamaged, first, s.first)
-		}
-		k, _ = events.Last()
-		s.last = codec.Seq(k)
-	}
-	if k, _ := tx.Bucket(format.BucketNotes).Cursor().Last(); k != nil {
-		s.notes = codec.Seq(k)
-	}
-	l.outcomes[s] = make([]outcome, s.last+1-s.first)
-	c := tx.Bucket(format.BucketCarried).Cursor()
-	for k, v := c.First(); k != nil; k, v = c.Next() {
-		seq := codec.Seq(k)
-		l.carried[seq] = &carriedOutcome{segment: s}
-		l.j.carried[seq] = carriedEvent{segment: s, waybill: l.waybillOf(s, k, v)}
-	}
-	return nil
-}
-
-// waybillOf returns the hash of a carried event's waybill; one of its own where
-// it cannot be read.
-func (l *loader) waybillOf(s *segment, key, value []byte) uint64 {
-	body, err := s.cipher.Decrypt(crypt.CarriedRecord, key, value, nil)
-	if err == nil {
-		var h codec.Head
-		if h, err = codec.PeekEvent(body); err == nil {
-			return l.j.hash(scan.WaybillID(h.Waybill))
-		}
-	}
-	return ^codec.Seq(key)
-}
-
-// outcomeOf returns where the outcome of an event is kept and which segment holds
-// it; nil if the event is gone.
-func (l *loader) outcomeOf(seq uint64) (*outcome, *segment) {
-	if c := l.carried[seq]; c != nil {
-		return &c.outcome, c.segment
-	}
-	s := l.j.find(seq)
-	if s == nil || seq > s.last {
-		return nil, nil
-	}
-	return &l.outcomes[s][seq-s.first], s
-}
-
-func (l *loader) notes(s *segment, tx *bolt.Tx) error {
-	c := tx.Bucket(format.BucketNotes).Cursor()
-	for k, v := c.First(); k != nil; k, v = c.Next() {
-		n, err := codec.DecodeNote(k, v)
-		if err != nil {
-			return err
-		}
-		if n.Kind != event.NoteOutcome {
-			_ = s.cipher.DecryptReason(codec.Seq(k), &n) // then the reason says so
-		}
-		l.note(s, &n)
-	}
-	return nil
-}
-
-func (l *loader) note(s *segment, n *event.Note) {
-	if n.Kind == event.NoteCarried || n.Kind == event.NoteAttempt {
-		if n.Attempts > 0 || n.Delay > 0 {
-			l.last.Tried[n.Seq] = *n
-		}
-		return
-	}
-	delete(l.last.Tried, n.Seq)
-	f, holder := l.outcomeOf(n.Seq)
-	if n.Kind == event.NoteRequeue {
-		if !n.Copied {
-			s.totals.Requeued++
-		}
-		if f != nil {
-			*f = 0
-			l.last.Retried[n.Seq] = n.At
-			if n.Attempts > 0 {
-				l.last.Tried[n.Seq] = *n
-			}
-		}
-		return
-	}
-	if !n.Copied {
-		s.totals.Settled[n.Outcome]++
-	}
-	if f != nil {
-		*f = n.Outcome
-		holder.finishedAt(n.At)
-	}
-}
-
-// count counts an event that segment s holds.
-func (l *loader) count(s *segment, seq uint64, f outcome) {
-	s.totals.Received++
-	if f == 0 || f == event.Dead {
-		s.open++
-	}
-	switch f {
-	case 0:
-		l.found.Pending = append(l.found.Pending, seq)
-		return
-	case event.Dead:
-		l.found.Dead = append(l.found.Dead, seq)
-	}
-	s.totals.Outcome[f]++
-	if seq > l.j.state.Watermark {
-		l.j.rewound = max(l.j.rewound, seq)
-	}
-}
-
-// give hands on what was counted.
-func (l *loader) give() {
-	l.into.Load(&l.found)
-	l.found.Pending, l.found.Dead = l.found.Pending[:0], l.found.Dead[:0]
-}

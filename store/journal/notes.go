@@ -2,86 +2,95 @@ package journal
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 
-	bolt "go.etcd.io/bbolt"
-
 	"scanrelay/agent/scan"
+	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
+	"scanrelay/store/durable"
 	"scanrelay/store/event"
 	"scanrelay/store/format"
+	"scanrelay/store/handle"
 )
 
 // eachNote gives all notes in segment s and later ones to fn, in their order.
-// Encrypted reasons stay so.
-func (j *Journal) eachNote(s *segment, fn func(in *segment, key uint64, n *event.Note)) error {
+// Encrypted reasons stay so. One that is damaged is passed over, and told of at the
+// end; the next start mends what can be mended.
+func (j *Journal) eachNote(s *segment, fn func(in *segment, key uint64, n *event.Note)) (bad error) {
 	for in := s; in != nil; in = j.after(in.number) {
+		give := func(key uint64, n *event.Note) { fn(in, key, n) }
 		for next, more := uint64(0), true; more; {
-			err := j.handles.view(in, func(tx *bolt.Tx) error {
-				next, more = noteRun(tx.Bucket(format.BucketNotes), next, func(key uint64, n *event.Note) { fn(in, key, n) })
+			var unread error
+			err := j.handles.View(&in.File, func(tx boltpage.Reader) error {
+				next, more, unread = noteRun(tx.Bucket(format.BucketNotes), next, give)
 				return nil
 			})
-			if errors.Is(err, errGone) {
+			if errors.Is(err, handle.ErrGone) {
 				break
+			}
+			if errors.Is(err, durable.ErrDamaged) {
+				return j.metDamage(in, err)
 			}
 			if err != nil {
 				return err
 			}
+			if unread != nil {
+				bad = j.metDamage(in, unread)
+			}
 		}
 	}
-	return nil
+	return bad
 }
 
-func noteRun(b *bolt.Bucket, from uint64, fn func(uint64, *event.Note)) (next uint64, more bool) {
+// noteRun gives up to peekChunk notes to fn. bad is why one of them cannot be
+// read.
+func noteRun(b boltpage.Bucket, from uint64, fn func(uint64, *event.Note)) (next uint64, more bool, bad error) {
 	c := b.Cursor()
 	i := 0
 	for k, v := c.Seek(codec.Key(from)); k != nil; k, v = c.Next() {
 		if i++; i > peekChunk {
-			return codec.Seq(k), true
+			return codec.Seq(k), true, bad
 		}
 		if n, err := codec.DecodeNote(k, v); err == nil {
 			fn(codec.Seq(k), &n)
+		} else if errors.Is(err, durable.ErrDamaged) {
+			bad = err
 		}
 	}
-	return 0, false
+	return 0, false, bad
 }
 
-// DescribeFinished reads where those records stand that are not pending. It
-// leaves out those that were dropped meanwhile.
-func (j *Journal) DescribeFinished(records []event.Record) ([]event.Record, error) {
-	finished := map[uint64]*event.Record{}
-	for i := range records {
-		if pending, _ := j.live.Stands(records[i].ID.Seq); !pending {
-			finished[records[i].ID.Seq] = &records[i]
+// Later finds what was stored after each event for its waybill: one that is put
+// back may be late, too.
+func (j *Journal) Later(seqs []uint64) (map[uint64]event.Later, error) {
+	later := make(map[uint64]event.Later, len(seqs))
+	for part := range slices.Chunk(seqs, scanChunk) {
+		records := make([]event.Record, 0, len(part))
+		_, err := j.Heads(part, func(seq uint64, h *codec.Head) error {
+			records = append(records, event.Record{ID: event.ID{Seq: seq}, Event: scan.Event{Waybill: scan.WaybillID(h.Waybill)}})
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		some, err := j.stillLater(records)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(later, some)
+	}
+	for seq, t := range later { // last, so that it has what a segment held that was dropped meanwhile
+		if copied := j.copiedLater(seq); copied.Known {
+			t.Add(copied.Action)
+			later[seq] = t
 		}
 	}
-	if len(finished) == 0 {
-		return records, nil
-	}
-	// A carried event's notes were copied along, so no note about an event
-	// stands before the segment that holds it.
-	from := j.newest()
-	for seq := range finished {
-		if s := j.find(seq); s != nil && s.number < from.number {
-			from = s
-		}
-	}
-	err := j.eachNote(from, func(in *segment, key uint64, n *event.Note) {
-		if r := finished[n.Seq]; r != nil {
-			_ = in.cipher.DecryptReason(key, n) // then the reason says so
-			r.Apply(n)
-		}
-	})
-	return slices.DeleteFunc(records, func(r event.Record) bool {
-		return finished[r.ID.Seq] != nil && !r.State.Finished()
-	}), err
+	return later, nil
 }
 
-// Later finds what was stored after each record for its waybill: an event that
-// is put back may be late, too.
-func (j *Journal) Later(records []event.Record) (map[uint64]event.Later, error) {
+// stillLater does so with what is stored now.
+func (j *Journal) stillLater(records []event.Record) (map[uint64]event.Later, error) {
 	later := make(map[uint64]event.Later, len(records))
 	byWaybill := map[scan.WaybillID][]uint64{}
 	from := uint64(maxSeq)
@@ -104,31 +113,12 @@ func (j *Journal) Later(records []event.Record) (map[uint64]event.Later, error) 
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	// Last, so that a segment dropped meanwhile is found in its copied notes.
-	return later, j.copiedLater(later)
+	return later, err
 }
 
-// copiedLater adds what was stored after carried events in segments that are
-// gone.
-func (j *Journal) copiedLater(later map[uint64]event.Later) error {
-	carried := j.carriedWhere(func(seq uint64, _ carriedEvent) bool {
-		_, ok := later[seq]
-		return ok
-	})
-	if len(carried) == 0 {
-		return nil
-	}
-	err := j.eachNote(j.oldest(), func(_ *segment, _ uint64, n *event.Note) {
-		if t, ok := later[n.Seq]; ok && n.Later.Known {
-			t.Add(n.Later.Action)
-			later[n.Seq] = t
-		}
-	})
-	if err != nil {
-		return fmt.Errorf("read notes: %w", err)
-	}
-	return nil
+// copiedLater is what was stored after a carried event in segments that are gone.
+func (j *Journal) copiedLater(seq uint64) event.Later {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return j.carried[seq].later
 }

@@ -6,27 +6,31 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"strings"
-
-	bolt "go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 
 	"scanrelay/store/boltpage"
+	"scanrelay/store/checkpoint"
 	"scanrelay/store/codec"
 	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
 	"scanrelay/store/format"
+	"scanrelay/store/marks"
 	"scanrelay/store/repair"
 )
 
 // opening is what is known only while a journal is opened.
 type opening struct {
-	fresh     bool     // nothing is encrypted yet
-	waiting   []byte   // what waited for data at a clean stop
-	lastAside uint64   // number of the last segment of which nothing could be read
-	rollFirst bool     // the newest segment must not be written to
-	newEpoch  string   // why one is due: what the centre knows of this store cannot be taken for granted
-	damage    []string // what was found damaged
+	fresh     bool        // nothing is encrypted yet
+	left      marks.Marks // how the last process left the folder
+	lastAside uint64      // number of the last segment of which nothing could be read
+	rollFirst bool        // the newest segment must not be written to
+	newEpoch  string      // why one is due: what the centre knows of this store cannot be taken for granted
+	damage    []string    // what was found damaged
+
+	account *checkpoint.Account // what the segments come to; nil: they were not read yet
+	unread  []*segment          // of which a checkpoint told
+
+	foundAgain []format.Span   // what earlier rebuilds could not read, of segments that were merged
+	lookedAt   map[string]bool // files in which damage had been met
 }
 
 // Open opens the segments in dir for writing. What is damaged is rebuilt. Load
@@ -40,39 +44,43 @@ func Open(dir string, opts Options) (*Journal, error) {
 }
 
 func (j *Journal) open() error {
+	if err := j.readMarks(); err != nil {
+		return err
+	}
 	if err := durable.RemoveTemps(j.dir); err != nil {
+		return err
+	}
+	// A sync of the folder may have failed, too: what is named in it must be there
+	// after a power cut before it is added to.
+	if err := durable.SyncDir(j.dir); err != nil {
 		return err
 	}
 	if err := j.openSegments(); err != nil {
 		return err
 	}
-	clean, err := j.takeCleanMark()
-	if err != nil {
+	if err := j.marks.Take(); err != nil {
 		return err
 	}
-	return j.openNewest(clean)
+	return j.openNewest(j.left.Clean)
 }
 
 // openSegments reads the head of every segment and the state of the newest.
 // Those whose totals are already in the state are unlinked.
 func (j *Journal) openSegments() (err error) {
+	if j.spares, err = format.OpenSpares(j.dir); err != nil { // what is mended may need their room
+		return err
+	}
 	if crypt.Exists(j.dir) {
 		if j.keys, err = crypt.Open(j.dir, false, false); err != nil {
 			return err
 		}
 	}
-	err = j.openAll(func(s *segment) (*format.State, error) {
-		st, err := j.openSegment(s)
-		if damaged(err) {
-			j.fresh = false
-			return j.mendUnread(s, err)
-		}
-		return st, err
-	})
-	if err != nil {
+	if err := j.openAll(func(*segment) error { return nil }); err != nil {
 		return err
 	}
-	j.forgetDamage()
+	if err := j.recallAside(); err != nil {
+		return err
+	}
 	if err := j.openKeys(); err != nil {
 		return err
 	}
@@ -82,19 +90,33 @@ func (j *Journal) openSegments() (err error) {
 	if err := j.dropCounted(); err != nil {
 		return err
 	}
+	if err := j.lookAgain(); err != nil {
+		return err
+	}
 	return j.forgetKeys()
 }
 
-// openAll puts the segments in the folder into the row. open reads one's state;
-// none: it is left out. The newest one's is the journal's.
-func (j *Journal) openAll(open func(*segment) (*format.State, error)) error {
+// openAll puts the segments in the folder into the row, those that look finds no
+// damage in. The others are rebuilt; nothing of one: it is left out. The newest
+// one's state is the journal's.
+func (j *Journal) openAll(look func(*segment) error) error {
 	numbers, err := format.List(j.dir)
 	if err != nil {
 		return err
 	}
 	for _, n := range numbers {
 		s := j.segmentAt(n)
-		st, err := open(s)
+		if j.keys != nil {
+			s.cipher = j.keys.Cipher(n)
+		}
+		st, err := j.openSegment(s)
+		if err == nil && (!j.readOnly || n > st.Dropped) {
+			err = look(s)
+		}
+		if boltpage.Damaged(err) {
+			j.fresh = false
+			st, err = j.mendUnread(s, err)
+		}
 		if err != nil {
 			return fmt.Errorf("segment %d: %w", n, err)
 		}
@@ -110,46 +132,17 @@ func (j *Journal) openAll(open func(*segment) (*format.State, error)) error {
 
 // openSegment reads a segment's head and its state.
 func (j *Journal) openSegment(s *segment) (st *format.State, err error) {
-	s.size = fileSize(s.path)
-	err = j.handles.view(s, func(tx *bolt.Tx) error {
-		m, err := format.LoadMeta(tx)
+	s.Size = durable.Size(s.Path)
+	err = j.handles.View(&s.File, func(tx boltpage.Reader) error {
+		m, err := format.LoadMeta(tx, s.number)
 		if err != nil {
 			return err
 		}
-		s.first, s.last, s.size, s.begun, s.format = m.First, m.First-1, m.Size, m.Begun, m.Format
-		if st, err = format.LoadState(tx.Bucket(format.BucketState)); err != nil {
-			return err
-		}
-		return checkNumbers(tx, m.First, st.NextSeq)
+		s.first, s.last, s.Size, s.Begun, s.format = m.First, m.First-1, m.Size, m.Begun, m.Format
+		st, s.lacks, err = format.Load(tx)
+		return err
 	})
 	return st, err
-}
-
-// checkNumbers finds numbers that cannot be: what is in memory is laid out by
-// them, and one of no sense would take all of it.
-func checkNumbers(tx *bolt.Tx, first, next uint64) error {
-	if k, _ := tx.Bucket(format.BucketEvents).Cursor().Last(); k != nil && codec.Seq(k) >= next {
-		return fmt.Errorf("%w: event %d is beyond the last, %d", durable.ErrDamaged, codec.Seq(k), next-1)
-	}
-	c := tx.Bucket(format.BucketCarried).Cursor()
-	for k, _ := c.First(); k != nil; k, _ = c.Next() {
-		if seq := codec.Seq(k); seq == 0 || seq >= first {
-			return fmt.Errorf("%w: event %d is carried into a segment that begins at %d", durable.ErrDamaged, seq, first)
-		}
-	}
-	return nil
-}
-
-// damaged tells whether an error means that the file is damaged, and not that
-// it is newer, held or out of reach.
-func damaged(err error) bool {
-	for _, damage := range []error{durable.ErrDamaged, bolterrors.ErrInvalid, bolterrors.ErrChecksum, bolterrors.ErrVersionMismatch} {
-		if errors.Is(err, damage) {
-			return true
-		}
-	}
-	var path *fs.PathError
-	return err != nil && !errors.As(err, &path) && strings.Contains(err.Error(), "file size too small")
 }
 
 // openKeys gives each segment its key. One that has none although the keys are
@@ -166,7 +159,7 @@ func (j *Journal) openKeys() (err error) {
 	for _, s := range j.segments {
 		s.cipher = j.keys.Cipher(s.number)
 		if s.cipher == nil && s.format > 1 && s.number > j.state.Dropped && j.keys.Whole() {
-			return fmt.Errorf("%w: %s is older than %s: put the newer one back", crypt.ErrKey, crypt.FileName, s.name())
+			return fmt.Errorf("%w: %s is older than %s: put the newer one back", crypt.ErrKey, crypt.FileName, s.Name())
 		}
 	}
 	return nil
@@ -185,13 +178,18 @@ func (j *Journal) firstSegment() (err error) {
 	j.state = format.State{NextSeq: 1, Machine: j.opts.MachineID}
 	j.state.Relabel(1, format.RandomEpoch())
 	s := j.segmentAt(j.lastAside + 1)
-	s.first, s.format, s.begun = 1, codec.Version, j.opts.Now()
+	s.first, s.format, s.Begun = 1, codec.Version, j.opts.Now()
 	if s.cipher, err = j.keys.Add(s.number); err != nil {
 		return err
 	}
-	m := codec.FileMeta{Format: s.format, Number: s.number, First: s.first, Size: j.opts.SegmentSize, Begun: s.begun}
-	if s.size, err = format.Create(j.dir, m, &j.state); err == nil {
-		j.append(s)
+	j.append(s) // what the next one may take counts from there
+	if len(j.spares.Sizes()) == 0 {
+		err = j.makeSpare()
+	}
+	if err == nil {
+		m := s.meta()
+		err = j.spares.Begin(&m, &j.state)
+		s.Size = m.Size
 	}
 	return err
 }
@@ -206,38 +204,63 @@ func (j *Journal) dropCounted() error {
 	return nil
 }
 
-// openNewest opens the newest segment for writing, unless a sync of it failed
-// or it had to be rebuilt: then it is only read and another one is begun. It is
+// openNewest decides whether the newest segment is written to. It is not where a
+// sync of it failed or it had to be rebuilt: then another one is begun. It is
 // checked before bbolt, which would die of a bad page, looks for free ones in
-// it.
+// it. What it shows is put on disk before anything of it is remembered: a scanner
+// that sends again what was never acknowledged is told that it is there.
 func (j *Journal) openNewest(clean bool) error {
 	s := j.newest()
-	whole, err := boltpage.MetaPagesWhole(s.path)
+	whole, err := boltpage.MetaPagesWhole(s.Path)
 	if err != nil {
 		return err
 	}
 	if !whole {
 		j.newEpoch = "the last transaction of the newest segment is gone"
 	}
-	suspect, err := j.isSuspect(s)
-	if err != nil {
-		return err
+	suspect := j.left.Suspect == s.Name()
+	if s.waits != nil {
+		j.rollFirst = true
+		return nil
 	}
-	if bad := j.checkNewest(s, !clean || suspect); bad != nil {
+	bad := j.checkNewest(s, !clean || suspect)
+	switch {
+	case bad == nil && suspect:
+		bad = j.copySuspect(s)
+	case bad == nil && !s.rebuilt:
+		bad = boltpage.Confirm(s.Path)
+	}
+	if bad != nil && !boltpage.Damaged(bad) {
+		return bad
+	}
+	if bad != nil {
 		if err := j.mend(s, bad); err != nil {
 			return err
 		}
 	}
-	if !suspect && !s.rebuilt && s.number >= j.lastAside && s.format == codec.Version && s.cipher != nil {
-		err := j.handles.reopenForWriting(s)
-		if !damaged(err) {
-			return err
-		}
-		if err := j.mend(s, err); err != nil {
-			return err
-		}
+	if s.lacks != nil && !s.rebuilt { // a crash came right after it was rebuilt
+		j.newEpoch, j.rollFirst = newestDamaged, true
 	}
-	j.rollFirst = true
+	if suspect || s.rebuilt || s.number < j.lastAside || s.format < codec.Version || s.cipher == nil {
+		j.rollFirst = true
+	}
+	return nil
+}
+
+// copySuspect puts a whole segment of which a sync failed on disk anew.
+func (j *Journal) copySuspect(s *segment) error {
+	if err := j.handles.Shut(&s.File); err != nil {
+		return err
+	}
+	m, err := repair.Copy(j.spec(s))
+	if durable.NoSpace(err) { // as after a sync that failed without a mark
+		return boltpage.Confirm(s.Path)
+	}
+	if err != nil {
+		return fmt.Errorf("copy segment %d, of which a sync failed: %w", s.number, err)
+	}
+	s.Size = m.Size
+	j.opts.Logger.Warn("a sync of the newest segment failed: it was copied", "file", s.Name())
 	return nil
 }
 
@@ -245,34 +268,58 @@ func (j *Journal) openNewest(clean bool) error {
 // its pages, else of its records, too.
 func (j *Journal) checkNewest(s *segment, thorough bool) (bad error) {
 	if !s.rebuilt && s.format == codec.Version {
-		bad = repair.CheckOutline(s.path, s.first, j.state.NextSeq)
+		bad = repair.CheckOutline(s.Path, s.first, j.state.NextSeq)
 	}
 	if bad == nil && thorough {
-		bad = repair.Check(s.path, s.cipher)
+		bad = repair.Check(s.Path, s.cipher)
 	}
 	return bad
 }
 
-// Start begins a segment or an epoch where this start calls for it, and then
-// what is done aside. damage is what else was found damaged.
+// Start opens the newest segment for writing, or begins one, or an epoch, where
+// this start calls for it, and then what is done aside. damage is what else was
+// found damaged.
 func (j *Journal) Start(damage ...string) error {
 	j.damage = append(j.damage, damage...)
 	newest := j.newest()
 	if j.rollFirst {
-		j.opts.Logger.Warn("newest segment is only read from now on", "file", newest.name())
-		if err := j.beginSegment(j.opts.SegmentSize); err != nil {
+		j.opts.Logger.Warn("newest segment is only read from now on", "file", newest.Name())
+		if err := j.beginNext(); err != nil && !errors.Is(err, ErrNoSpace) { // then with the first commit
 			return err
 		}
+	} else if err := j.handles.OpenForWriting(&newest.File); err != nil {
+		return err
 	}
 	if err := j.settleEpoch(newest); err != nil {
 		return err
 	}
-	if err := j.forgetUnreadable(); err != nil {
+	if err := j.marks.Looked(); err != nil {
 		return err
 	}
-	j.background.Go(j.completeRegisters)
+	account, unread := j.account, j.unread
+	j.account, j.unread = nil, nil
+	known, err := j.checkpoint.Aside()
+	if err != nil {
+		return err
+	}
+	if known != nil {
+		j.lost = known.Lost(account, carryChunk, j.live.Stands)
+		if err := j.restore(); err != nil && !errors.Is(err, ErrNoSpace) {
+			return fmt.Errorf("write outcomes again: %w", err)
+		}
+	}
+	if j.lost == nil { // else what was set aside still knows more
+		j.checkpoint.Keep(account)
+	}
+	j.background.Go(func() {
+		j.completeRegisters()
+		j.lookAside(unread)
+	})
 	return nil
 }
+
+// newestDamaged is why a new epoch is due.
+const newestDamaged = "the newest segment was damaged"
 
 // settleEpoch takes a new epoch where the centre may know numbers that will be
 // given again, and keeps what was found damaged. newest is what was the newest
@@ -281,7 +328,7 @@ func (j *Journal) settleEpoch(newest *segment) error {
 	b, why := j.NewBatch(), j.newEpoch
 	st := b.State
 	if newest.rebuilt {
-		why = "the newest segment was damaged"
+		why = newestDamaged
 	}
 	if j.lastAside > 0 && j.lastAside > newest.number {
 		why = "the newest segment could not be read"
@@ -293,19 +340,16 @@ func (j *Journal) settleEpoch(newest *segment) error {
 		st.Machine = id
 		j.state.Machine = id // on disk with whatever is written whole next
 	}
-	if why == "" && len(j.damage) == 0 {
-		return nil
-	}
-	if len(j.damage) > 0 {
-		st.AddDamage(j.damage...)
-	}
-	if why != "" {
+	if b.Whole = why != ""; b.Whole {
 		st.Relabel(st.Watermark+1, format.RandomEpoch())
 	}
-	if err := j.writeAlone(b); err != nil {
+	switch err := j.tellDamage(b); {
+	case errors.Is(err, ErrNoSpace):
+		j.opts.Logger.Error("nothing can be written until the disk has room for a segment", "bytes", format.MinSize+format.DiskMargin)
+		j.epochDue = why != ""
+	case err != nil:
 		return fmt.Errorf("take new epoch: %w", err)
-	}
-	if why != "" {
+	case why != "":
 		j.opts.Logger.Warn("new epoch taken", "why", why, "epoch", fmt.Sprintf("%016x", st.EpochOf(st.NextSeq)))
 	}
 	return nil
@@ -315,14 +359,20 @@ func (j *Journal) settleEpoch(newest *segment) error {
 // cannot be read is left out. Load comes next. An error that is fs.ErrNotExist:
 // there are none.
 func OpenReadOnly(dir string, opts Options) (*Journal, error) {
-	return openReading(dir, opts, (*Journal).openReadable)
+	return openReading(dir, opts, func(*segment) error { return nil })
 }
 
-// openReading opens a journal for reading. open puts segments into the row.
-func openReading(dir string, opts Options, open func(*Journal) error) (*Journal, error) {
+// openReading opens a journal for reading.
+func openReading(dir string, opts Options, look func(*segment) error) (*Journal, error) {
 	j := newJournal(dir, opts)
 	j.readOnly = true
-	err := open(j)
+	err := j.readMarks()
+	if err == nil && crypt.Exists(dir) {
+		j.keys, err = crypt.Open(dir, true, false)
+	}
+	if err == nil {
+		err = j.openAll(look)
+	}
 	if err == nil {
 		err = j.finishReading()
 	}
@@ -332,28 +382,9 @@ func openReading(dir string, opts Options, open func(*Journal) error) (*Journal,
 	return j, nil
 }
 
-func (j *Journal) openReadable() error {
-	unread := ""
-	err := j.openAll(func(s *segment) (*format.State, error) {
-		st, err := j.openSegment(s)
-		if damaged(err) {
-			unread = fmt.Sprintf("segment %d cannot be read: %v", s.number, err)
-			j.fresh = false
-			return nil, nil
-		}
-		return st, err
-	})
-	if unread != "" {
-		j.state.Damage = unread
-	} else {
-		j.forgetDamage()
-	}
-	return err
-}
-
 func (j *Journal) finishReading() error {
 	j.segments = slices.DeleteFunc(j.segments, func(s *segment) bool { return s.number <= j.state.Dropped })
-	if len(j.segments) == 0 && (j.state.Damage != "" || len(j.damage) > 0) {
+	if len(j.segments) == 0 && len(j.damage) > 0 {
 		return fmt.Errorf("%w: nothing of the segments in %s can be read", durable.ErrDamaged, j.dir)
 	}
 	if len(j.segments) == 0 {
@@ -362,5 +393,5 @@ func (j *Journal) finishReading() error {
 	if err := j.openKeys(); err != nil {
 		return err
 	}
-	return j.readCleanMark()
+	return nil
 }

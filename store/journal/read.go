@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	bolt "go.etcd.io/bbolt"
-
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
@@ -14,6 +12,7 @@ import (
 	"scanrelay/store/durable"
 	"scanrelay/store/event"
 	"scanrelay/store/format"
+	"scanrelay/store/handle"
 )
 
 const (
@@ -52,9 +51,9 @@ func (j *Journal) readEvents(seqs []uint64, fn func(seq uint64, body []byte) err
 		}
 		switch {
 		case err == nil && read == n:
-		case errors.Is(err, errGone) && j.find(seqs[read]) != s:
+		case errors.Is(err, handle.ErrGone) && j.find(seqs[read]) != s:
 			n, err = read, nil // it was carried; look again
-		case err == nil, errors.Is(err, errGone), errors.Is(err, durable.ErrDamaged):
+		case err == nil, errors.Is(err, handle.ErrGone), errors.Is(err, durable.ErrDamaged):
 			bad = append(bad, seqs[read])
 			n, err = read+1, nil
 		}
@@ -68,7 +67,7 @@ func (j *Journal) readEvents(seqs []uint64, fn func(seq uint64, body []byte) err
 
 // readRun reads events of one segment and returns how many it has read.
 func (j *Journal) readRun(s *segment, seqs []uint64, fn func(uint64, []byte) error) (read int, err error) {
-	err = j.handles.view(s, func(tx *bolt.Tx) error {
+	err = j.handles.View(&s.File, func(tx boltpage.Reader) error {
 		scratch := make([]byte, 0, scratchSize)
 		for ; read < len(seqs); read++ {
 			body, err := s.event(tx, seqs[read], scratch)
@@ -134,25 +133,39 @@ func (j *Journal) describe(records []event.Record) {
 }
 
 // Unsynced returns the records after the watermark and below the number `to` in
-// sequence order: at most max, and of at most maxBytes on disk, but always one. A record whose clock is
-// not resolved ends the list before it. Finished records are among them only
-// after the watermark fell; then their State is their outcome.
-func (j *Journal) Unsynced(to uint64, max, maxBytes int) ([]event.Record, error) {
+// sequence order: at most max, and of at most maxBytes on disk, but always one. A
+// record whose clock is not resolved ends the list before it, wherever it stands.
+// Ended ones are among them only after the watermark fell. bad is what cannot be
+// read before the last of them.
+func (j *Journal) Unsynced(to uint64, max, maxBytes int) (records []event.Record, bad []uint64, err error) {
 	from := j.live.Watermark() + 1
-	j.mu.RLock()
-	rewound := j.rewound
-	j.mu.RUnlock()
-	for ; from < to; from += uint64(max) {
-		records, err := j.unsynced(run(from, min(uint64(max), to-from)), maxBytes)
-		if err == nil && from <= rewound {
-			records, err = j.DescribeFinished(records)
+	for ended := false; !ended && len(records) == 0; {
+		seqs := j.held(from, to, max)
+		if len(seqs) == 0 {
+			break
 		}
-		if err != nil || len(records) > 0 {
-			return records, err
+		var some []uint64
+		records, some, ended, err = j.unsynced(seqs, maxBytes)
+		bad = append(bad, some...)
+		if err != nil {
+			return nil, bad, err
 		}
-		// Nothing of these could be read; the centre will see the gap.
+		from = seqs[len(seqs)-1] + 1
 	}
-	return nil, nil
+	return records, bad, nil
+}
+
+// held lists up to max numbers from one on, and below another, of which there may
+// be events: what is below the oldest segment's is gone, but for what was carried.
+func (j *Journal) held(from, to uint64, max int) (seqs []uint64) {
+	if first := j.oldest().first; from < first {
+		seqs = j.carriedWhere(func(seq uint64, _ carriedEvent) bool { return seq >= from && seq < min(first, to) })
+		seqs, from = seqs[:min(len(seqs), max)], first
+	}
+	if n := max - len(seqs); n > 0 && from < to {
+		seqs = append(seqs, run(from, min(uint64(n), to-from))...)
+	}
+	return seqs
 }
 
 // run lists n numbers from a first one on.
@@ -164,30 +177,27 @@ func run(first, n uint64) []uint64 {
 	return seqs
 }
 
-func (j *Journal) unsynced(seqs []uint64, maxBytes int) (records []event.Record, err error) {
+// unsynced reads some of them; ended: what follows may not go before one of these.
+func (j *Journal) unsynced(seqs []uint64, maxBytes int) (records []event.Record, bad []uint64, ended bool, err error) {
 	bytes := 0
-	bad, err := j.readEvents(seqs, func(seq uint64, body []byte) error {
+	bad, err = j.readEvents(seqs, func(seq uint64, body []byte) error {
 		e, err := codec.DecodeEvent(body)
 		if err != nil {
 			return err
 		}
-		if bytes += len(body); bytes > maxBytes && len(records) > 0 {
-			return errEnough
-		}
 		r := []event.Record{{ID: event.ID{Seq: seq}, Event: e}}
-		if j.describe(r); r[0].Event.Clockless != nil {
+		j.describe(r)
+		bytes += len(body)
+		if ended = r[0].Event.Clockless != nil || bytes > maxBytes && len(records) > 0; ended {
 			return errEnough
 		}
 		records = append(records, r[0])
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read unsynced: %w", err)
+		return nil, bad, false, fmt.Errorf("read unsynced: %w", err)
 	}
-	if len(bad) > 0 {
-		j.opts.Logger.Error("events cannot be read and are not synced", "seqs", bad)
-	}
-	return records, nil
+	return records, bad, ended, nil
 }
 
 // OfWaybills returns all records of the waybills, synced or not, finished or
@@ -210,9 +220,9 @@ func (j *Journal) OfWaybills(ids []scan.WaybillID, max int) ([]event.Record, err
 
 // Identities gives the heads of the readable events from a number on to fn, the
 // carried ones last.
-func (j *Journal) Identities(from uint64, fn func(h *codec.Head)) error {
-	remember := func(_ uint64, h *codec.Head) error {
-		fn(h)
+func (j *Journal) Identities(from uint64, fn func(seq uint64, h *codec.Head)) error {
+	remember := func(seq uint64, h *codec.Head) error {
+		fn(seq, h)
 		return nil
 	}
 	for _, s := range j.list() {
@@ -254,7 +264,7 @@ func (j *Journal) peekEvents(s *segment, from uint64, fn func(seq uint64, h *cod
 		}
 	}
 	for more {
-		err := j.handles.view(s, func(tx *bolt.Tx) error {
+		err := j.handles.View(&s.File, func(tx boltpage.Reader) error {
 			next, more = s.peekRun(tx, next, seen)
 			return nil
 		})
@@ -282,7 +292,7 @@ func (j *Journal) peekSingly(s *segment, from uint64, fn func(seq uint64, h *cod
 }
 
 // peekRun gives the heads of up to peekChunk events at or above `from` to fn.
-func (s *segment) peekRun(tx *bolt.Tx, from uint64, fn func(uint64, *codec.Head)) (next uint64, more bool) {
+func (s *segment) peekRun(tx boltpage.Reader, from uint64, fn func(uint64, *codec.Head)) (next uint64, more bool) {
 	c := tx.Bucket(format.BucketEvents).Cursor()
 	n := 0
 	scratch := make([]byte, 0, scratchSize)

@@ -3,22 +3,23 @@ package journal
 import (
 	"errors"
 	"fmt"
-	"time"
 
+	"scanrelay/store/checkpoint"
 	"scanrelay/store/durable"
-	"scanrelay/store/event"
 	"scanrelay/store/format"
 	"scanrelay/store/register"
 )
-
-// believable is a moment before which no clock is right. A finish that seems
-// to lie before counts from when it is looked at.
-var believable = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Retire unlinks the oldest segments that are finished and past retain, and ends
 // the newest one after half of retain: in a depot with few scans it would else
 // take months to fill, and personal data would stay as long. The writer calls it.
 func (j *Journal) Retire() error {
+	if u := j.Usage(); u.Crowded != j.crowded {
+		if j.crowded = u.Crowded; u.Crowded {
+			j.opts.Logger.Error("dead letters fill 15 % of the store: retry or discard them; from 25 % on the oldest are discarded", "bytes", u.Dead)
+		}
+	}
+	j.mendWaiting()
 	err := j.rollByAge()
 	for err == nil {
 		err = j.DropOldest(false)
@@ -26,134 +27,166 @@ func (j *Journal) Retire() error {
 	if errors.Is(err, ErrNoSpace) {
 		err = nil
 	}
+	if err == nil {
+		err = j.keepSeen()
+	}
 	return errors.Join(err, j.keys.Finish())
 }
 
-func (j *Journal) rollByAge() error {
-	s, now := j.newest(), j.opts.Now()
-	j.mu.Lock()
-	if s.begun.Before(believable) {
-		s.begun = now
+// clock is what tells how old segments are.
+func (j *Journal) clock() format.Clock { return format.Clock{Now: j.opts.Now(), Retain: j.opts.Retain} }
+
+// keepSeen writes what was seen first. Where there is no room for it, it has time.
+func (j *Journal) keepSeen() error {
+	if !j.state.Unkept {
+		return nil
 	}
-	young := s.last < s.first || now.Sub(s.begun) <= j.opts.Retain/2
+	err := j.writeAlone(j.NewBatch())
+	if errors.Is(err, ErrNoSpace) {
+		return nil
+	}
+	j.state.Unkept = err != nil
+	return err
+}
+
+func (j *Journal) rollByAge() error {
+	s, c := j.newest(), j.clock()
+	j.mu.Lock()
+	young := s.last < s.first || c.Now.Sub(j.state.BegunAt(s.number, &s.Age, c)) <= c.Retain/2
 	j.mu.Unlock()
 	if young {
 		return nil
 	}
-	if err := j.roll(true); !errors.Is(err, ErrNoSpace) {
+	if err := j.Roll(); !errors.Is(err, ErrNoSpace) {
 		return err
 	}
 	return nil
 }
 
 // DropOldest unlinks the oldest segment if everything in it is synced, and
-// finished but for a few events that are carried along, and past retain or
-// force is set: retain yields to max_size. Its totals are committed before;
-// should a crash come between, the next start unlinks it. ErrNoSpace if it
-// cannot go. The writer calls it.
+// finished or carried, and past retain or force is set: retain yields to max_size.
+// Its totals are committed before; should a crash come between, the next start
+// unlinks it. ErrNoSpace if it cannot go, or not yet: what is unfinished in it is
+// carried aside then. The writer calls it.
 func (j *Journal) DropOldest(force bool) error {
 	s := j.oldest()
 	if !j.droppable(s, force) {
 		return ErrNoSpace
 	}
-	b, err := j.carryFrom(s)
-	if err != nil {
-		return fmt.Errorf("drop segment %d: %w", s.number, err)
-	}
-	if b == nil {
+	if s.open > 0 {
+		if j.worthwhile(force) {
+			j.startClearing(s, force)
+		}
 		return ErrNoSpace
 	}
-	st := b.State
-	st.Base.Add(&s.totals)
-	st.Base.Received -= uint64(len(b.carried))
-	for i := range b.notes {
-		if b.notes[i].Outcome == event.Dead {
-			st.Base.Outcome[event.Dead]--
-		}
-	}
-	st.Dropped = s.number
-	st.Prune(j.oldestLeft(s, b.carried))
+	b := j.NewBatch()
+	b.State.Base.Add(&s.totals)
+	b.State.Dropped = s.number
+	b.State.Prune(func() uint64 { return j.oldestLeft(s) })
 	if err := j.writeAlone(b); err != nil {
 		return fmt.Errorf("drop segment %d: %w", s.number, err)
 	}
 	if err := j.drop(s); err != nil {
 		return err
 	}
-	j.opts.Logger.Info("segment dropped", "segment", s.number, "events", s.totals.Received, "carried", len(b.carried))
+	j.opts.Logger.Info("segment dropped", "segment", s.number, "events", s.totals.Received)
+	if s.waits != nil {
+		return j.tellDamage(j.NewBatch())
+	}
 	return nil
 }
 
-// droppable leaves open whether what is unfinished can be carried.
+// droppable leaves open whether something in a segment is unfinished.
 func (j *Journal) droppable(s *segment, force bool) bool {
 	if s == j.newest() {
 		return false
 	}
-	watermark := j.live.Watermark()
+	watermark, c := j.live.Watermark(), j.clock()
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if s.open > maxCarry || s.last > watermark {
-		return false
-	}
-	now := j.opts.Now()
-	if s.finished.Before(believable) {
-		s.finished = now
-	}
-	return force || now.Sub(s.finished) > j.opts.Retain
+	return s.last <= watermark && (force || c.Now.Sub(j.state.EndedAt(s.number, &s.Age, s.last >= s.first, c)) > c.Retain)
 }
 
 // oldestLeft returns the lowest number that is still held once s is dropped.
-func (j *Journal) oldestLeft(s *segment, carried []newEvent) uint64 {
+func (j *Journal) oldestLeft(s *segment) uint64 {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
 	oldest := s.last + 1
-	for _, e := range carried {
-		oldest = min(oldest, e.seq)
-	}
-	if left := j.carriedWhere(func(_ uint64, c carriedEvent) bool { return c.segment != s }); len(left) > 0 {
-		oldest = min(oldest, left[0])
+	for seq, c := range j.carried {
+		if c.segment != s {
+			oldest = min(oldest, seq)
+		}
 	}
 	return oldest
-}
-
-// writeAlone commits a batch to the newest segment, and takes it into memory. No
-// segment is begun for it.
-func (j *Journal) writeAlone(b *Batch) error {
-	b.segment, b.rolled, b.Whole = j.newest(), true, true
-	err := j.write(b, func() error { return nil })
-	if err == nil {
-		j.Applied(b)
-	}
-	return err
 }
 
 // drop unlinks a segment, and destroys its key. Its totals must be committed
 // before.
 func (j *Journal) drop(s *segment) error {
+	if s.waits != nil { // it is damaged, and kept
+		name := durable.AsideName(s.Path)
+		if err := durable.SetAside(s.Path, name); err != nil {
+			return err
+		}
+		j.retell(s, s.lacks.Report+"; kept as "+name)
+	}
 	j.mu.Lock()
 	j.forgetLocked(s)
 	j.mu.Unlock()
-	if err := j.handles.unlink(s); err != nil {
+	if err := j.handles.Unlink(&s.File); err != nil {
 		return err
 	}
 	s.register.Close()
-	if err := register.Remove(format.RegisterPath(s.path)); err != nil {
+	if err := register.Remove(format.RegisterPath(s.Path)); err != nil {
 		return err
 	}
 	if err := durable.SyncDir(j.dir); err != nil {
 		return err
 	}
-	return j.keys.Keep(func(n uint64) bool { return n != s.number })
+	return j.keys.Keep(func(n uint64) bool { return n != s.number || s.waits != nil })
 }
 
-// Used is what the files take on disk, and what the segments hold that could not
-// be dropped now, about; both in bytes.
-func (j *Journal) Used() (paths []string, live int64) {
-	now := j.opts.Now()
+// Usage is what a journal takes of the disk, in bytes.
+type Usage struct {
+	Disk int64 // what its files take
+	All  int64 // what they are reckoned with against max_size
+	Live int64 // what the segments hold that could not be dropped now, about
+	Dead int64 // what dead letters take of it, about
+	// Crowded: they take so much that somebody has to look at them.
+	Crowded bool
+	// Unreserved of the newest and the spare segments another program could take.
+	Unreserved int64
+	Clearing   bool // the oldest segment is being cleared
+}
+
+// Usage looks at memory, and at the files that may change.
+func (j *Journal) Usage() Usage {
+	u := Usage{All: j.bytes(), Dead: j.deadBytes(), Clearing: j.clearing.Load(), Disk: durable.OnDisk(checkpoint.Path(j.dir))}
+	u.Crowded = u.Dead > j.capacity()/crowdedShare
+	now, spares, sizes := j.opts.Now(), j.spares.Paths(), j.spares.Sizes()
+	for i := range min(len(spares), len(sizes)) {
+		u.Unreserved += durable.Unreserved(spares[i], sizes[i])
+		u.Disk += durable.OnDisk(spares[i])
+	}
+	list := j.list()
+	for i, s := range list {
+		onDisk := s.onDisk.Load()
+		if onDisk == 0 {
+			onDisk = durable.OnDisk(s.Path)
+		}
+		if i == len(list)-1 {
+			u.Unreserved += durable.Unreserved(s.Path, s.Size)
+		} else {
+			s.onDisk.Store(onDisk)
+		}
+		u.Disk += onDisk + s.register.Bytes()
+	}
 	j.mu.RLock()
 	defer j.mu.RUnlock()
-	for i, s := range j.segments {
-		paths = append(paths, s.path, format.RegisterPath(s.path))
-		if s.open > 0 || i == len(j.segments)-1 || now.Sub(s.finished) <= j.opts.Retain {
-			live += s.usedBytes
+	for _, s := range list {
+		if s.open > 0 || s == list[len(list)-1] || now.Sub(s.Finished) <= j.opts.Retain {
+			u.Live += s.usedBytes
 		}
 	}
-	return paths, live
+	return u
 }

@@ -1,87 +1,47 @@
 package journal
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
-	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
 	"scanrelay/store/format"
 	"scanrelay/store/register"
 )
 
-// roll seals the newest segment and begins another. Intake must leave room for
-// one more segment, within max_size and on the file system, so that outcomes
-// never lack it: what is stored can always be finished. Finished segments make
-// way first. ErrNoSpace if there is no room.
-func (j *Journal) roll(intake bool) error {
+// Roll seals the newest segment and begins another, if what is left then is
+// enough for all outcomes. The writer calls it.
+func (j *Journal) Roll() error {
 	for {
-		size := j.roomFor(intake)
-		err := fmt.Errorf("%w: max_size or the disk is used up", ErrNoSpace)
-		if size > 0 {
-			err = j.beginSegment(size)
+		_, spares, _ := j.room()
+		if spares > 0 && spares >= j.owed(&Batch{}, true) {
+			return j.beginSpare()
 		}
-		if !errors.Is(err, ErrNoSpace) {
+		if err := j.moreRoom(); err != nil {
 			return err
 		}
-		if dropErr := j.DropOldest(true); errors.Is(dropErr, ErrNoSpace) {
+	}
+}
+
+// beginNext begins another segment, whatever is left then.
+func (j *Journal) beginNext() error {
+	for len(j.spares.Sizes()) == 0 {
+		if err := j.moreRoom(); err != nil {
 			return err
-		} else if dropErr != nil {
-			return dropErr
 		}
 	}
+	return j.beginSpare()
 }
 
-// roomFor returns how large the next segment may be, in bytes; 0: there is no
-// room.
-func (j *Journal) roomFor(intake bool) int64 {
-	size, spare := j.opts.SegmentSize, int64(0)
-	if intake {
-		spare = size
-	}
-	if j.Bytes()+size+spare > j.opts.MaxSize {
-		return 0
-	}
-	free := freeBytes(j.dir)
-	for intake && size >= format.MinSize && 2*size > free {
-		size /= 2
-	}
-	if size < format.MinSize {
-		return 0
-	}
-	return size &^ (boltpage.AllocSize - 1)
-}
-
-// Bytes is what all segments take, with their registers.
-func (j *Journal) Bytes() (n int64) {
-	for _, s := range j.list() {
-		n += s.size + s.register.Bytes()
-	}
-	return n
-}
-
-// freeBytes is what the file system has left; where it does not tell, plenty.
-func freeBytes(dir string) int64 {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(dir, &fs); err != nil {
-		return 1 << 62
-	}
-	return int64(fs.Bavail) * int64(fs.Bsize)
-}
-
-// beginSegment makes the next segment and switches to it.
-func (j *Journal) beginSegment(size int64) (err error) {
+// beginSpare makes the first spare segment the newest.
+func (j *Journal) beginSpare() (err error) {
 	newest := j.newest()
 	st := j.State()
-	s := j.segmentAt(newest.number + 1)
-	s.format, s.first, s.last, s.begun = codec.Version, st.NextSeq, st.NextSeq-1, j.opts.Now()
+	s := j.segmentAt(max(newest.number, j.lastAside) + 1) // what was set aside keeps its number, and its key
+	s.format, s.first, s.last, s.Begun = codec.Version, st.NextSeq, st.NextSeq-1, j.opts.Now()
 	if s.cipher, err = j.keys.Add(s.number); err == nil {
-		m := codec.FileMeta{Format: s.format, Number: s.number, First: s.first, Size: size, Begun: s.begun}
-		s.size, err = format.Create(j.dir, m, st)
+		m := s.meta()
+		err = j.spares.Begin(&m, st)
+		s.Size = m.Size
 	}
 	if noSpace(err) {
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)
@@ -89,37 +49,27 @@ func (j *Journal) beginSegment(size int64) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.db, err = boltpage.OpenDB(s.path, s.size, false); err != nil {
+	if err := j.handles.OpenForWriting(&s.File); err != nil {
 		return fmt.Errorf("begin segment: %w", err)
 	}
-	s.sealed = false
+	s.usedBytes = format.CommitOverhead
 	s.register = newRegister(s, 0)
-	j.handles.seal(newest)
+	j.handles.Seal(&newest.File)
 	j.append(s)
-	j.background.Go(func() { j.completeRegister(newest) })
-	if err := os.Remove(filepath.Join(j.dir, suspectName)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("remove mark: %w", err)
+	j.background.Go(func() {
+		j.completeRegister(newest)
+		j.keepSealed()
+	})
+	if err := j.marks.Suspect(""); err != nil {
+		return err
 	}
-	j.opts.Logger.Info("segment begun", "segment", s.number, "first", s.first, "bytes", s.size)
+	j.opts.Logger.Info("segment begun", "segment", s.number, "first", s.first, "bytes", s.Size)
 	return nil
 }
 
 func newRegister(s *segment, end uint64) *register.Register {
-	return register.New(format.RegisterPath(s.path), s.cipher.MAC(register.Purpose), end)
-}
-
-// MakeRoom makes sure that a commit of so many bytes finds room, of intake or of
-// outcomes only. ErrNoSpace if it cannot. The writer calls it.
-func (j *Journal) MakeRoom(bytes int, intake bool) error {
-	newest := j.newest()
-	j.mu.RLock()
-	used := newest.usedBytes
-	j.mu.RUnlock()
-	if newest.fits(used, bytes, intake) {
-		return nil
-	}
-	return j.roll(intake)
+	return register.New(format.RegisterPath(s.Path), s.cipher.MAC(register.Purpose), end)
 }
 
 // SegmentBytes is the size that the file system gives to a segment at present.
-func (j *Journal) SegmentBytes() int64 { return j.newest().size }
+func (j *Journal) SegmentBytes() int64 { return j.newest().Size }

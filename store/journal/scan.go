@@ -1,17 +1,16 @@
 package journal
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 
-	bolt "go.etcd.io/bbolt"
-
+	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
 	"scanrelay/store/event"
 	"scanrelay/store/format"
+	"scanrelay/store/handle"
 )
 
 // scanChunk is how many records are in memory at once while scanning.
@@ -22,12 +21,12 @@ const scanChunk = 500
 // or after. For each segment it first learns where the last note about each of
 // its events stands: eight bytes an event.
 func (j *Journal) Scan(emit func([]event.Record) error) error {
-	given := map[uint64]bool{} // what may be carried to a later segment meanwhile
+	given := &event.Numbers{} // what may be carried to a later segment meanwhile
 	// One by one: what is carried meanwhile may go to a segment begun meanwhile.
 	for s := j.after(0); s != nil; s = j.after(s.number) {
-		seqs := slices.DeleteFunc(j.eventsIn(s), func(seq uint64) bool { return given[seq] })
+		seqs := slices.DeleteFunc(j.eventsIn(s), func(seq uint64) bool { return given.Has(seq) })
 		err := j.scanSegment(s, seqs, func(records []event.Record) error {
-			j.remember(s, records, given)
+			j.remember(records, given)
 			return emit(records)
 		})
 		if err != nil {
@@ -37,13 +36,30 @@ func (j *Journal) Scan(emit func([]event.Record) error) error {
 	return nil
 }
 
-// ScanOnly does so with some events. Of dead letters that cannot be read it
-// gives records without an event, so that they can be seen and discarded.
+// ScanOnly does so with some events, rising but for those that are carried
+// meanwhile. Of dead letters that cannot be read it gives records without an event,
+// so that they can be seen and discarded.
 func (j *Journal) ScanOnly(seqs []uint64, emit func([]event.Record) error) error {
+	for len(seqs) > 0 {
+		moved, err := j.scanOnly(seqs, emit)
+		if err != nil {
+			return err
+		}
+		seqs = moved
+	}
+	return nil
+}
+
+// scanOnly returns those that may have been carried, with their notes, meanwhile.
+func (j *Journal) scanOnly(seqs []uint64, emit func([]event.Record) error) (moved []uint64, err error) {
+	notes, err := j.lastNotes(seqs)
+	if err != nil {
+		return nil, err
+	}
 	for part := range slices.Chunk(seqs, scanChunk) {
 		records, bad, err := j.Records(part)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		var blank []event.Record
 		for _, seq := range bad {
@@ -52,14 +68,16 @@ func (j *Journal) ScanOnly(seqs []uint64, emit func([]event.Record) error) error
 			}
 		}
 		j.describe(blank)
-		if records, err = j.DescribeFinished(append(records, blank...)); err != nil {
-			return err
+		found, gone, err := j.applyNotes(append(records, blank...), seqs, notes)
+		if err != nil {
+			return nil, err
 		}
-		if err := emit(records); err != nil {
-			return err
+		moved = append(moved, gone...)
+		if err := emit(found); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return moved, nil
 }
 
 // eventsIn lists the numbers of the events in a segment, rising. Whether they can
@@ -79,19 +97,14 @@ func (j *Journal) eventsIn(s *segment) []uint64 {
 type noteRef struct{ segment, key uint32 }
 
 func (j *Journal) scanSegment(s *segment, seqs []uint64, emit func([]event.Record) error) error {
-	notes := make([]noteRef, len(seqs)) // the last one about each
-	err := j.eachNote(s, func(in *segment, key uint64, n *event.Note) {
-		if i, ok := slices.BinarySearch(seqs, n.Seq); ok {
-			notes[i] = noteRef{uint32(in.number), uint32(key)}
-		}
-	})
+	notes, err := j.notesFrom(s, seqs)
 	if err != nil {
 		return err
 	}
 	for part := range slices.Chunk(seqs, scanChunk) {
 		records, _, err := j.Records(part)
 		if err == nil {
-			records, err = j.applyNotes(records, seqs, notes)
+			records, _, err = j.applyNotes(records, seqs, notes) // what was carried comes with its segment
 		}
 		if err == nil {
 			err = emit(records)
@@ -103,25 +116,52 @@ func (j *Journal) scanSegment(s *segment, seqs []uint64, emit func([]event.Recor
 	return nil
 }
 
+// notesFrom finds the last note about each of some events in s and later segments.
+func (j *Journal) notesFrom(s *segment, seqs []uint64) ([]noteRef, error) {
+	notes := make([]noteRef, len(seqs))
+	err := j.eachNote(s, func(in *segment, key uint64, n *event.Note) {
+		if i, ok := slices.BinarySearch(seqs, n.Seq); ok {
+			notes[i] = noteRef{uint32(in.number), uint32(key)}
+		}
+	})
+	return notes, err
+}
+
+// lastNotes does so for those that ended, wherever they are. A carried event's notes
+// were copied along, so none about an event stands before the segment that holds it.
+func (j *Journal) lastNotes(seqs []uint64) ([]noteRef, error) {
+	var from *segment
+	for _, seq := range seqs {
+		if pending, _ := j.live.Stands(seq); pending {
+			continue
+		}
+		if s := j.find(seq); s != nil && (from == nil || s.number < from.number) {
+			from = s
+		}
+	}
+	return j.notesFrom(from, seqs)
+}
+
 // applyNotes completes records by their last notes. It leaves out those whose
-// note is gone, since they are, too.
-func (j *Journal) applyNotes(records []event.Record, seqs []uint64, refs []noteRef) ([]event.Record, error) {
-	kept := records[:0]
+// note is gone: they are, too, or were carried with a copy of it.
+func (j *Journal) applyNotes(records []event.Record, seqs []uint64, refs []noteRef) (kept []event.Record, gone []uint64, err error) {
+	kept = records[:0]
 	for _, r := range records {
 		at, _ := slices.BinarySearch(seqs, r.ID.Seq)
 		if refs[at].segment != 0 {
 			n, err := j.noteAt(refs[at])
-			if errors.Is(err, errGone) {
+			if errors.Is(err, handle.ErrGone) {
+				gone = append(gone, r.ID.Seq)
 				continue
 			}
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			r.Apply(&n)
 		}
 		kept = append(kept, r)
 	}
-	return kept, nil
+	return kept, gone, nil
 }
 
 func (j *Journal) noteAt(ref noteRef) (n event.Note, err error) {
@@ -130,11 +170,11 @@ func (j *Journal) noteAt(ref noteRef) (n event.Note, err error) {
 		return cmp.Compare(s.number, number)
 	})
 	if !found {
-		return n, errGone
+		return n, handle.ErrGone
 	}
-	err = j.handles.view(all[i], func(tx *bolt.Tx) error {
+	err = j.handles.View(&all[i].File, func(tx boltpage.Reader) error {
 		key := codec.Key(uint64(ref.key))
-		if n, err = codec.DecodeNote(key, valueAt(tx.Bucket(format.BucketNotes), key)); err != nil {
+		if n, err = codec.DecodeNote(key, boltpage.Seen(tx.Bucket(format.BucketNotes), key)); err != nil {
 			err = fmt.Errorf("note %d of segment %d: %w", ref.key, ref.segment, err)
 		}
 		return err
@@ -143,31 +183,11 @@ func (j *Journal) noteAt(ref noteRef) (n event.Note, err error) {
 	return n, err
 }
 
-// valueAt returns what stands under a key that was seen in a bucket. Where damage
-// misleads a search for it, it is looked for one by one.
-func valueAt(b *bolt.Bucket, key []byte) []byte {
-	if v := b.Get(key); v != nil {
-		return v
-	}
-	c := b.Cursor()
-	for k, v := c.First(); k != nil; k, v = c.Next() {
-		if bytes.Equal(k, key) {
-			return v
-		}
-	}
-	return nil
-}
-
-// remember remembers unfinished records of a segment that is near its end.
-func (j *Journal) remember(s *segment, records []event.Record, given map[uint64]bool) {
-	j.mu.RLock()
-	defer j.mu.RUnlock()
-	if s.open > 4*maxCarry {
-		return
-	}
+// remember remembers unfinished records.
+func (j *Journal) remember(records []event.Record, given *event.Numbers) {
 	for i := range records {
 		if r := &records[i]; !r.State.Finished() || r.State == event.Dead {
-			given[r.ID.Seq] = true
+			given.Add(r.ID.Seq)
 		}
 	}
 }

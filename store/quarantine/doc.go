@@ -4,8 +4,9 @@
 //
 // It never stops intake: where nothing can be written any more, what should have
 // been kept is counted as forgotten (TestQuarantineWithoutRoom). A damaged file is
-// set aside and a new one begun (TestBadQuarantineIsSetAside). Entries are
-// encrypted under a key that lives as long as the file.
+// set aside and a new one begun (TestBadQuarantineIsSetAside); on a full disk at the
+// next start (TestDamageOnAFullDisk). Entries are encrypted under a key that lives as
+// long as the file.
 //
 // Writing is the committer's: Add, Move and Close are not called at the same time.
 // Everything else may be called by anybody at any time.

@@ -3,7 +3,9 @@ package quarantine
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"sync"
+	"syscall"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -18,7 +20,8 @@ type Quarantine struct {
 	path   string
 	o      Options
 	cipher *crypt.Cipher
-	db     *bolt.DB // nil: there is no file
+	db     *bolt.DB       // open for writing
+	tree   *boltpage.Tree // open for reading only; where both are nil there is no file
 
 	mu      sync.Mutex
 	counts  counts // guarded by mu
@@ -90,16 +93,26 @@ func (q *Quarantine) add(rejects []scan.Reject, size int64) error {
 	})
 }
 
+// errNoFile: there was no room for one.
+var errNoFile = &fs.PathError{Op: "write", Path: FileName, Err: syscall.ENOSPC}
+
 // update changes entries and counts in one commit, and drops the oldest until
 // the bounds hold.
 func (q *Quarantine) update(size int64, change func(*bucket) error) (err error) {
 	defer boltpage.Recover(&err)
+	if q.db == nil {
+		return errNoFile
+	}
 	tx, err := q.db.Begin(true)
 	if err != nil {
 		return fmt.Errorf("begin quarantine: %w", err)
 	}
-	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
-	b := &bucket{counts: q.now(), in: tx.Bucket(BucketRejects), cipher: q.cipher, salt: crypt.NewSalt()}
+	defer func() { _ = tx.Rollback() }()                    // after a commit it does nothing
+	vacant, err := tx.CreateBucketIfNotExists(bucketVacant) // earlier files have none
+	if err != nil {
+		return fmt.Errorf("update quarantine: %w", err)
+	}
+	b := &bucket{counts: q.now(), in: tx.Bucket(BucketRejects), vacant: vacant, cipher: q.cipher, salt: crypt.NewSalt()}
 	if err := change(b); err != nil {
 		return err
 	}
@@ -121,7 +134,7 @@ func (q *Quarantine) update(size int64, change func(*bucket) error) (err error) 
 // Each gives all entries to fn, oldest first, in short transactions. One that
 // cannot be read has the code "damaged".
 func (q *Quarantine) Each(ctx context.Context, fn func(Entry) error) error {
-	for next := uint64(0); q.db != nil; {
+	for next := uint64(0); ; {
 		part, err := q.part(next)
 		if err != nil || len(part) == 0 {
 			return err
@@ -136,7 +149,6 @@ func (q *Quarantine) Each(ctx context.Context, fn func(Entry) error) error {
 		}
 		next = part[len(part)-1].Seq + 1
 	}
-	return nil
 }
 
 // partBytes bounds what is read of the quarantine, and replayed, at once.
@@ -144,33 +156,47 @@ const partBytes = 64 << 10
 
 // part reads some entries from a number on.
 func (q *Quarantine) part(from uint64) (part []Entry, err error) {
-	err = boltpage.Guard(func() error {
-		return q.db.View(func(tx *bolt.Tx) error {
-			c := tx.Bucket(BucketRejects).Cursor()
-			bytes := 0
-			for k, v := c.Seek(codec.Key(from)); k != nil && bytes < partBytes; k, v = c.Next() {
-				r, err := Decrypt(q.cipher, k, v)
-				if err != nil {
-					r = scan.Reject{Index: -1, Code: "damaged", Reason: "the entry cannot be read from disk"}
-				}
-				part = append(part, Entry{Seq: codec.Seq(k), Reject: r})
-				bytes += len(v)
+	err = q.view(func(file boltpage.Reader) error {
+		c := file.Bucket(BucketRejects).Cursor()
+		bytes := 0
+		for k, v := c.Seek(codec.Key(from)); k != nil && bytes < partBytes; k, v = c.Next() {
+			r, err := Decrypt(q.cipher, k, v)
+			if err != nil {
+				r = scan.Reject{Index: -1, Code: "damaged", Reason: "the entry cannot be read from disk"}
 			}
-			return nil
-		})
+			part = append(part, Entry{Seq: codec.Seq(k), Reject: r})
+			bytes += len(v)
+		}
+		return nil
 	})
 	return part, err
 }
 
-// Close closes the file.
+// Close closes the file. Where there was no room for one it is tried once more.
 func (q *Quarantine) Close() error {
-	if q.db == nil {
-		return nil
+	if q.tree != nil {
+		return q.tree.Close()
 	}
 	if q.unsaved {
-		if err := q.add(nil, q.o.Size); err != nil {
+		if err := q.save(); err != nil {
 			q.o.Logger.Error("counts of the quarantine cannot be saved", "error", err)
 		}
 	}
+	if q.db == nil {
+		return nil
+	}
 	return q.db.Close()
+}
+
+func (q *Quarantine) save() error {
+	if q.db == nil {
+		c := q.now()
+		if err := q.make(); err != nil {
+			return err
+		}
+		q.mu.Lock()
+		q.counts = c
+		q.mu.Unlock()
+	}
+	return q.add(nil, q.o.Size)
 }

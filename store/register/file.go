@@ -23,7 +23,7 @@ import (
 // An entry is 8 bytes, big endian: tag (40 bits) and slot (24). Tags are evenly
 // spread, so the page of one is guessed within one or two.
 type file struct {
-	f     *os.File
+	f     *durable.File
 	upTo  uint64
 	count uint64
 }
@@ -66,7 +66,7 @@ func Write(path string, number, upTo uint64, entries []uint64) error {
 
 // openFile opens the register of a segment. durable.ErrDamaged: it is none.
 func openFile(path string, number uint64) (*file, error) {
-	f, err := os.Open(path)
+	f, err := durable.OpenFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -92,12 +92,14 @@ func (r *file) head(number uint64) error {
 	if of != number {
 		d.Fail("register of another segment")
 	}
-	info, err := r.f.Stat()
-	if err == nil && info.Size() != int64(1+r.pages())*pageSize {
+	size, err := r.f.Size()
+	if err == nil && size != r.size() {
 		d.Fail("register cut off")
 	}
 	return d.Done()
 }
+
+func (r *file) size() int64 { return int64(1+r.pages()) * pageSize }
 
 func (r *file) pages() uint64 { return (r.count + pageEntries - 1) / pageEntries }
 

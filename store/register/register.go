@@ -3,16 +3,11 @@ package register
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"hash"
-	"io/fs"
-	"os"
 	"slices"
 	"sync"
 
 	"scanrelay/agent/scan"
-	"scanrelay/store/durable"
 )
 
 // Register says which events of one segment are of a waybill, without reading
@@ -59,19 +54,16 @@ func New(path string, mac hash.Hash, end uint64) *Register {
 // Open takes the file if there is a right one, of the segment with a number. One
 // that has more than the segment is of a transaction that was lost, and must not
 // stay: it would pass for right once the segment has as many other events.
-func (r *Register) Open(number uint64) error {
+func (r *Register) Open(number uint64) {
 	f, err := openFile(r.path, number)
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, durable.ErrDamaged), errors.Is(err, durable.ErrNewer):
-		return nil
-	case err != nil:
-		return fmt.Errorf("open register: %w", err)
-	case f.upTo > r.end:
+	if err != nil {
+		return // whatever is wrong with it: it is made again
+	}
+	if f.upTo > r.end {
 		f.close()
-		return nil
+		return
 	}
 	r.file = f
-	return nil
 }
 
 // Saved reports whether the register has a file.
@@ -290,8 +282,10 @@ func (r *Register) Bytes() int64 {
 	if r == nil {
 		return 0
 	}
-	if info, err := os.Stat(r.path); err == nil {
-		return info.Size()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.file == nil {
+		return 0
 	}
-	return 0
+	return r.file.size()
 }

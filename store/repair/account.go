@@ -10,30 +10,22 @@ import (
 )
 
 // Span is a run of numbers.
-type Span struct{ From, To uint64 }
-
-func (s Span) String() string {
-	if s.From == s.To {
-		return fmt.Sprint(s.From)
-	}
-	return fmt.Sprintf("%d-%d", s.From, s.To)
-}
+type Span = format.Span
 
 // account gives every event that is missing an empty place, and counts.
 func (b *rebuilder) account() error {
-	events := b.tx.Bucket(format.BucketEvents)
-	c := events.Cursor()
-	k, _ := c.First()
-	if b.meta.First == 0 && k != nil {
-		b.meta.First = codec.Seq(k)
-	}
-	if b.meta.First == 0 {
-		b.meta.First = max(b.state.NextSeq, 1)
-	}
 	next := b.meta.First
-	for ; k != nil; k, _ = c.Next() {
-		b.miss(next, codec.Seq(k))
-		next = codec.Seq(k) + 1
+	for seq := range b.to.keys(format.BucketEvents) {
+		if next == 0 {
+			next = seq
+			b.meta.First = seq
+		}
+		b.miss(next, seq)
+		next = seq + 1
+	}
+	if next == 0 {
+		next = max(b.state.NextSeq, 1)
+		b.meta.First = next
 	}
 	// Of a sealed segment the state is that of its end, of the newest too.
 	end := b.s.Until
@@ -45,7 +37,7 @@ func (b *rebuilder) account() error {
 	b.state.NextSeq = max(b.state.NextSeq, next)
 	for _, l := range b.lost {
 		for seq := l.From; seq <= l.To; seq++ {
-			if err := events.Put(codec.Key(seq), nil); err != nil {
+			if err := b.to.lose(format.BucketEvents, codec.Key(seq)); err != nil {
 				return err
 			}
 		}
@@ -53,22 +45,19 @@ func (b *rebuilder) account() error {
 	if err := b.accountCarried(); err != nil {
 		return err
 	}
-	if k, _ := b.tx.Bucket(format.BucketNotes).Cursor().Last(); k != nil {
-		b.lostNotes = codec.Seq(k) - b.notes
-	}
+	b.lostNotes = b.lastNote - b.notes
 	return nil
 }
 
 // accountCarried does so for carried events: with each came a note.
 func (b *rebuilder) accountCarried() error {
-	carried := b.tx.Bucket(format.BucketCarried)
 	slices.Sort(b.copied)
 	for _, seq := range slices.Compact(b.copied) {
-		if carried.Get(codec.Key(seq)) != nil {
+		if b.to.has(format.BucketCarried, codec.Key(seq)) {
 			continue
 		}
 		b.miss(seq, seq+1)
-		if err := carried.Put(codec.Key(seq), nil); err != nil {
+		if err := b.to.lose(format.BucketCarried, codec.Key(seq)); err != nil {
 			return err
 		}
 	}
@@ -79,7 +68,7 @@ func (b *rebuilder) miss(from, to uint64) {
 	if n := len(b.lost); n > 0 && from < to && b.lost[n-1].To+1 == from {
 		b.lost[n-1].To = to - 1
 	} else if from < to {
-		b.lost = append(b.lost, Span{from, to - 1})
+		b.lost = append(b.lost, Span{From: from, To: to - 1})
 	}
 }
 
@@ -96,19 +85,27 @@ func (b *rebuilder) report() string {
 		}
 	}
 	what := fmt.Sprintf("segment %d was damaged: %d events read", b.s.Number, b.events+b.carried)
+	// Of the newest segment only its root says how many there were.
+	later := b.broken[""] && b.s.Until == 0
 	switch {
 	case !b.found():
 		what = fmt.Sprintf("segment %d was damaged: nothing of it could be read", b.s.Number)
 	case lost > 0:
 		what += fmt.Sprintf(", %d lost: %s", lost, strings.Join(names, ", "))
-	default:
+	case !later:
 		what += ", none lost"
+	}
+	if later && b.found() {
+		what += ", later ones may be lost"
 	}
 	switch {
 	case b.lostNotes > 0:
 		what += fmt.Sprintf(", %d outcomes lost", b.lostNotes)
 	case b.broken[string(format.BucketNotes)] || b.broken[""]: // the last ones leave no gap
 		what += ", outcomes may be lost"
+	}
+	if b.s.Aside != "" {
+		what += "; kept as " + b.s.Aside
 	}
 	return what
 }

@@ -152,7 +152,7 @@ func (in *inspector) record(bucket string, key, value []byte) error {
 
 func (in *inspector) sequence(seq uint64) {
 	if in.next != 0 && seq != in.next {
-		in.r.problem("events %v are missing", Span{in.next, seq - 1})
+		in.r.problem("events %v are missing", Span{From: in.next, To: seq - 1})
 	}
 	in.next, in.r.Last = seq+1, seq
 }

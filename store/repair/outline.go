@@ -56,7 +56,7 @@ func (l *outline) visit(bucket string, key, value []byte) {
 	case len(key) != 8:
 		l.problem(bucket, "a number is cut off")
 	case bucket == string(format.BucketCarried):
-		if _, err := codec.Unframe(key, value); errors.Is(err, durable.ErrDamaged) {
+		if _, err := codec.Unframe(key, value); len(value) > 0 && errors.Is(err, durable.ErrDamaged) {
 			l.problem(bucket, fmt.Sprintf("%d: %v", codec.Seq(key), err))
 		}
 	default:

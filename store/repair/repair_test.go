@@ -1,9 +1,13 @@
 package repair_test
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,12 +42,18 @@ func newSegment(t *testing.T) (repair.Segment, int64) {
 	st := &format.State{NextSeq: events + 1}
 	st.Relabel(1, 7)
 	m := codec.FileMeta{Format: codec.Version, Number: 1, First: 1, Size: format.MinSize, Begun: time.Unix(1795000000, 0)}
-	size, err := format.Create(dir, m, st)
+	spares, err := format.OpenSpares(dir)
+	if err == nil {
+		err = spares.Make(m.Size)
+	}
+	if err == nil {
+		err = spares.Begin(&m, st)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, format.Name(1))
-	db, err := boltpage.OpenDB(path, size, false)
+	db, err := boltpage.OpenDB(path, m.Size)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,8 +76,10 @@ func newSegment(t *testing.T) (repair.Segment, int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for page := int64(2); page < 20 && leaf == 0; page++ {
-		if strings.Contains(string(content[page*boltpage.PageSize:(page+1)*boltpage.PageSize]), string(codec.Key(100))) {
+	for page := int64(19); page > 1 && leaf == 0; page-- { // the first are of commits before
+		// Pages that were written before keep what was in them: this one has many elements.
+		text := string(content[page*boltpage.PageSize : (page+1)*boltpage.PageSize])
+		if text[10] > 10 && strings.Contains(text, string(codec.Key(100))) {
 			leaf = page
 		}
 	}
@@ -111,4 +123,153 @@ func TestReplacedSegmentIsWhole(t *testing.T) {
 	if _, err := os.Stat(s.Path + durable.AsideSuffix); err != nil {
 		t.Error(err)
 	}
+}
+
+// Where the newest segment ends is not known once its end is cut off: it is not said
+// that nothing is lost. Of a sealed one the next segment tells.
+func TestReportOfACutSegment(t *testing.T) {
+	s, _ := newSegment(t)
+	used := storetest.PagesOf(t, s.Path).High * boltpage.PageSize
+	if err := os.Truncate(s.Path, used/2); err != nil {
+		t.Fatal(err)
+	}
+	const perhaps = "later ones may be lost"
+	for until, want := range map[uint64]bool{0: true, events + 1: false} {
+		cut := s
+		cut.Until, cut.State = until, s.State.Clone()
+		r, err := repair.Gather(cut)
+		if err != nil || strings.Contains(r.Report, perhaps) != want || strings.Contains(r.Report, "none lost") {
+			t.Errorf("until %d it says %q, %v", until, r.Report, err)
+		}
+	}
+}
+
+// What is only gathered reads as what is rebuilt, whatever is damaged.
+func TestGatheredReadsAsRebuilt(t *testing.T) {
+	s, _ := newSegment(t)
+	whole, err := os.ReadFile(s.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := storetest.PagesOf(t, s.Path).High * boltpage.PageSize
+	rnd := rand.New(rand.NewPCG(3, 9))
+	damaged := 0
+	for i := range 150 {
+		content := bytes.Clone(whole)
+		for range 1 + i%3 {
+			at := rnd.Int64N(used)
+			switch i % 4 {
+			case 0: // a page
+				at &^= boltpage.PageSize - 1
+				clear(content[at : at+boltpage.PageSize])
+			case 1:
+				content[at] ^= 1 << rnd.IntN(8)
+			case 2: // its head and table
+				content[at&^(boltpage.PageSize-1)+rnd.Int64N(200)] ^= 1 << rnd.IntN(8)
+			case 3: // both meta pages and one more
+				clear(content[:2*boltpage.PageSize])
+				content[at] ^= 0xff
+			}
+		}
+		if err := os.WriteFile(s.Path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		gathered := s
+		s.State, gathered.State = s.State.Clone(), s.State.Clone()
+		g, err := repair.Gather(gathered)
+		if err != nil {
+			t.Fatal(err)
+		}
+		temp := s.Path + durable.TempSuffix
+		r, err := repair.Rebuild(s, temp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tree, err := boltpage.OpenTree(temp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g.Report != r.Report || g.Found != r.Found || g.Meta.First != r.Meta.First || g.Meta.Format != r.Meta.Format {
+			t.Errorf("%d: %+v, rebuilt %+v", i, g, r)
+		}
+		if r.Found {
+			if got, want := recordsOf(t, g.Instead), recordsOf(t, tree); !slices.Equal(got, want) {
+				t.Errorf("%d: %d records are gathered, %d rebuilt", i, len(got), len(want))
+			}
+		}
+		if len(r.Lost) > 0 {
+			damaged++
+		}
+		if err := tree.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if damaged < 20 {
+		t.Errorf("only %d of the files lacked anything", damaged)
+	}
+}
+
+// What is gathered is read to the end, though another file has got the name, or
+// none has it.
+func TestGatheredOutlivesTheName(t *testing.T) {
+	s, _ := newSegment(t)
+	g, err := repair.Gather(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := recordsOf(t, g.Instead)
+	other := s.Path + "-2"
+	if err := errors.Join(os.WriteFile(other, make([]byte, format.MinSize), 0o600), os.Rename(other, s.Path)); err != nil {
+		t.Fatal(err)
+	}
+	if got := recordsOf(t, g.Instead); !slices.Equal(got, want) {
+		t.Errorf("%d of %d records of a file that was replaced", len(got), len(want))
+	}
+	if err := os.Remove(s.Path); err != nil {
+		t.Fatal(err)
+	}
+	if got := recordsOf(t, g.Instead); !slices.Equal(got, want) {
+		t.Errorf("%d of %d records of a file that was unlinked", len(got), len(want))
+	}
+	missing := func(r boltpage.Reader) error { r.Bucket([]byte("none")).Get([]byte("x")); return nil }
+	if err := g.Instead.View(missing); !errors.Is(err, durable.ErrDamaged) {
+		t.Errorf("a bucket that is missing: %v", err)
+	}
+}
+
+// recordsOf lists all records of a segment, by each way to read them.
+func recordsOf(t *testing.T, file interface {
+	View(func(boltpage.Reader) error) error
+},
+) (all []string) {
+	t.Helper()
+	err := file.View(func(r boltpage.Reader) error {
+		st, err := format.LoadState(r.Bucket(format.BucketState))
+		if err != nil {
+			return err
+		}
+		all = append(all, fmt.Sprintf("%d %d %x", st.NextSeq, st.Watermark, st.EpochOf(1)))
+		for _, name := range [][]byte{format.BucketEvents, format.BucketCarried, format.BucketNotes} {
+			b := r.Bucket(name)
+			c := b.Cursor()
+			last, _ := b.Cursor().Last()
+			for k, v := c.First(); k != nil; k, v = c.Next() {
+				if sought, _ := b.Cursor().Seek(k); !bytes.Equal(sought, k) || !bytes.Equal(b.Get(k), v) || b.Get(k) == nil {
+					t.Errorf("%s %x is not found", name, k)
+				}
+				all = append(all, fmt.Sprintf("%s %x %x", name, k, v))
+				if bytes.Equal(k, last) {
+					last = nil
+				}
+			}
+			if k, _ := b.Cursor().Seek(codec.Key(1 << 60)); k != nil || last != nil || b.Get(codec.Key(1<<60)) != nil {
+				t.Errorf("%s ends with %x", name, last)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	return all
 }

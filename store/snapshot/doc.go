@@ -7,6 +7,6 @@
 // that batch is on disk, never speak to WeChat or a depot, and never log what is
 // in a waybill.
 //
-// Package bolt is the store of one process. README.md has the formats and what
-// a copy or damage does.
+// Package bolt is the store of one process, package postgres that of several.
+// README.md has the formats and what a copy or damage does.
 package snapshot

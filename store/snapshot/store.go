@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"scanrelay/agent/scan"
 )
@@ -23,17 +25,23 @@ type Store interface {
 	Merge(ctx context.Context, b Batch) (Merged, error)
 	// Answers tells how events taken before stand now, one answer per ask.
 	Answers(ctx context.Context, depot scan.DepotID, asks []Ask) ([]Answer, error)
-	// Known returns what a push needs of those waybills that have data.
-	Known(ctx context.Context, ids []scan.WaybillID) ([]Known, error)
+	// Known returns what a push needs of those waybills that have data and that
+	// the depot has scanned: others are none of its business. "" is no depot, and
+	// sees all. Of a parcel it tells no more than that it is one.
+	Known(ctx context.Context, depot scan.DepotID, ids []scan.WaybillID) ([]Known, error)
 	// Import takes waybill data from the carrier; on disk when it returns
-	// nil. It returns the waybills that had no data before, once, as Merge does.
-	Import(ctx context.Context, items []Import) ([]scan.WaybillID, error)
-	// Lookup returns one waybill with one read; false: never heard of.
+	// nil, but for the items that are refused, of which nothing is taken.
+	Import(ctx context.Context, items []Import) (Imported, error)
+	// Lookup returns one waybill with one read, a parcel's shipment with two;
+	// false: never heard of. Where damage may have taken it, the error is
+	// ErrDamaged until it is known again.
 	Lookup(ctx context.Context, id scan.WaybillID) (Waybill, bool, error)
 
-	// Forget removes some of what did not change since before: waybills,
-	// answers, bindings. Call it until Done.
-	Forget(ctx context.Context, before time.Time) (Forgotten, error)
+	// Forget removes some of what did not change for as long as r says:
+	// waybills, answers, bindings. Call it until Done. Nothing goes that is
+	// younger by this machine's clock, by what depots' events tell of theirs, or
+	// by WeChat's; and where the time jumps, nothing goes for a day.
+	Forget(ctx context.Context, r Retention) (Forgotten, error)
 	// Depots returns what is known of each depot's numbering, by id.
 	Depots(ctx context.Context) ([]Depot, error)
 	Stats(ctx context.Context) (Stats, error)
@@ -51,8 +59,17 @@ type Store interface {
 // Bounds of what is stored.
 const (
 	MaxWaybillID = 64   // bytes
-	MaxNodes     = 1000 // in one path; an event above is refused
+	MaxNodes     = 1000 // in one path; an event above is refused, see NodesOf
+	MaxEpochs    = 16   // of a depot's numbering: the last to take an event
+	MaxChildren  = 1000 // parcels of one waybill
+	// MaxParcelNodes is how many nodes a path may have before a parcel's scan adds
+	// none: the rest is for the waybill's own.
+	MaxParcelNodes = MaxNodes / 2
 )
+
+// NodesOf is how many nodes a depot may have in a path in which all others have
+// that many: half of what they leave, so that none can fill the path for all.
+func NodesOf(others int) int { return (MaxNodes - others + 1) / 2 }
 
 // BadID tells why a number can be no waybill's; "" if it can.
 func BadID(id scan.WaybillID) string {
@@ -61,6 +78,8 @@ func BadID(id scan.WaybillID) string {
 		return "waybill_id is missing"
 	case len(id) > MaxWaybillID:
 		return fmt.Sprintf("waybill_id is longer than %d bytes", MaxWaybillID)
+	case !utf8.ValidString(string(id)) || strings.ContainsRune(string(id), 0):
+		return "waybill_id is no text"
 	}
 	return ""
 }
@@ -78,7 +97,9 @@ type Batch struct {
 
 // Event is one event of a batch.
 type Event struct {
-	Seq   uint64
+	Seq uint64
+	// Muted events make no other late: their depot does not push them, or their
+	// time is not believed.
 	Muted bool
 	// Refuse is why the caller wants it refused; "" if it is sound.
 	Refuse string
@@ -107,7 +128,7 @@ const (
 // Answer is the answer to one event or ask.
 type Answer struct {
 	Result  Result
-	Reason  string // of Refused
+	Reason  string // of Refused, and of Late where a parcel was scanned
 	HasData bool   // the waybill has waybill data
 }
 
@@ -118,10 +139,12 @@ type Merged struct {
 	// over epochs, but below NextSeq.
 	Have uint64
 	// Rewind: From lay above Have+1, no event was merged.
-	Rewind  bool
+	Rewind bool
+	// Lost: the depot was answered for numbers that this store does not have: it
+	// was put back from a backup, and what was imported since is missing, too.
+	Lost    bool
 	Answers []Answer // one per event; none if Rewind
-	// Gained are waybills that had no data before.
-	Gained []scan.WaybillID
+	Imported
 	// Gaps are numbers found missing with this batch.
 	Gaps []Gap
 }
@@ -138,6 +161,23 @@ type Ask struct {
 type Import struct {
 	Waybill scan.WaybillID
 	Data    scan.Waybill
+	// Children are numbers on parcels of the waybill, besides those it has: their
+	// scans become nodes of its path. None is taken back.
+	Children []scan.WaybillID
+}
+
+// Imported is what taking waybill data came to. It is told once.
+type Imported struct {
+	// Gained are waybills that had no data before, and numbers that are known as
+	// a parcel's now.
+	Gained  []scan.WaybillID
+	Refused []Refusal
+}
+
+// Refusal is why an item was not imported.
+type Refusal struct {
+	Item int
+	Why  string
 }
 
 // Waybill is the snapshot's view of one waybill. It is shared: do not change it.
@@ -154,6 +194,7 @@ type Known struct {
 	Waybill scan.WaybillID
 	Data    scan.Waybill
 	Binding *Binding // nil: nothing known
+	Parcel  bool     // the number is a parcel's: nothing is pushed under it
 }
 
 // Binding is whether a phone is bound in WeChat, and since when that is known.
@@ -179,6 +220,12 @@ type Depot struct {
 	Gaps   []Gap // of all epochs
 }
 
+// Retention says how long what does not change is kept.
+type Retention struct {
+	Keep   time.Duration
+	WeChat time.Time // what WeChat's clock shows now; zero: not heard
+}
+
 // Forgotten tells what Forget removed.
 type Forgotten struct {
 	Waybills, Answers, Bindings int
@@ -192,6 +239,14 @@ type Stats struct {
 	FileBytes int64
 	// Damage tells what a start or a read found broken, a line each.
 	Damage []string
+	// Missing is the length of the time whose imports are missing, as the store
+	// was put back from a backup; Damage tells which time that is.
+	Missing time.Duration
+	// Blocked is why nothing can be written now, as the disk is full or read only;
+	// "" if it can. Reads go on.
+	Blocked string
+	// Held is why Forget does not believe this machine's clock; "" if it does.
+	Held string
 }
 
 // Sentinels that callers branch on.
@@ -201,6 +256,8 @@ var (
 	// ErrFailed: a sync to disk failed; the process must end, as what
 	// the kernel shows of the file is not what is on disk.
 	ErrFailed = errors.New("snapshot could not be synced to disk")
+	// ErrDamaged: what was asked for cannot be read and is being mended; ask again.
+	ErrDamaged = errors.New("this part of the snapshot is damaged")
 	// ErrInUse: another process holds the data folder.
 	ErrInUse = errors.New("data folder is in use by another central")
 	// ErrNewer: a file was written by a newer scanrelay.

@@ -2,32 +2,35 @@ package central
 
 import (
 	"context"
+	"net/http"
 	"slices"
 	"time"
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/snapshot"
+	"scanrelay/uplink/central/tokens"
 	"scanrelay/uplink/syncapi"
 )
 
-// reportWait is how long the sync that reports a bad token waits for the next.
+// reportWait is how long the sync that reports a bad token waits for its check.
 const reportWait = 5 * time.Second
 
 // answerSync does what a sound request asks for.
 func (c *Central) answerSync(ctx context.Context, depot scan.DepotID, req *syncapi.Request) (*syncapi.Response, error) {
-	now := c.o.Now()
-	resp := &syncapi.Response{V: syncapi.Version, Process: c.process, Time: now.Unix()}
-	var refreshed <-chan struct{}
+	now := c.now()
+	resp := &syncapi.Response{V: syncapi.Version, Time: now.Unix()}
+	var checked <-chan struct{}
 	for _, step := range []func() error{
-		func() error { return c.presence.Heard(ctx, depot, req.Agent, req.Epoch) },
-		func() (err error) { refreshed, err = c.tokens.Report(ctx, depot, req.BadToken); return },
+		func() error { return c.presence.Heard(ctx, depot, req) },
+		func() (err error) { checked, err = c.tokens.Hear(ctx, depot, word(req)); return },
 		func() (err error) { resp.StoreID, err = c.o.Snapshot.ID(ctx); return },
+		func() (err error) { resp.Process, err = c.waiting.Life(ctx); return },
 		func() error { return c.merge(ctx, depot, req, resp, now) },
 		func() error { return c.answerAsks(ctx, depot, req, resp) },
-		func() error { return c.addKnown(ctx, req, resp, now) },
+		func() error { return c.addKnown(ctx, depot, req, resp, now) },
 		func() error { return c.addReady(ctx, depot, req, resp) },
-		func() error { waitFor(ctx, refreshed, reportWait); return nil },
-		func() (err error) { resp.Token, resp.WeChat, err = c.tokens.Give(ctx, depot); return },
+		func() error { waitFor(ctx, checked, reportWait); return nil },
+		func() (err error) { resp.Token, resp.WeChat, err = c.tokens.Give(ctx, req.BadToken); return },
 		func() (err error) { resp.Rate, err = c.shares.Share(ctx, depot, req.Backlog); return },
 	} {
 		if err := step(); err != nil {
@@ -35,6 +38,15 @@ func (c *Central) answerSync(ctx context.Context, depot scan.DepotID, req *synca
 		}
 	}
 	return resp, nil
+}
+
+// word is what a request says about tokens.
+func word(req *syncapi.Request) tokens.Word {
+	w := tokens.Word{Bad: req.BadToken}
+	if a := req.Accepted; a != nil {
+		w.Accepted, w.AcceptedAgo = a.Generation, time.Duration(max(0, min(a.Age, maxAge)))*time.Second
+	}
+	return w
 }
 
 // waitFor waits until done is closed, which it never is if nil, at most that long.
@@ -56,8 +68,13 @@ func (c *Central) merge(ctx context.Context, depot scan.DepotID, req *syncapi.Re
 	if err != nil {
 		return err
 	}
+	decided := c.decided(req.Events)
+	if decided == 0 && len(req.Events) > 0 {
+		return refuse(http.StatusServiceUnavailable,
+			"an event lies more than a day ahead of the centre's clock, which neither WeChat nor a later event has confirmed yet")
+	}
 	b := snapshot.Batch{Depot: depot, Epoch: epoch, NextSeq: req.NextSeq, From: req.From}
-	for i := range req.Events {
+	for i := range req.Events[:decided] {
 		b.Events = append(b.Events, c.event(&req.Events[i], now))
 	}
 	for _, o := range req.Bindings {
@@ -80,14 +97,24 @@ func (c *Central) merge(ctx context.Context, depot scan.DepotID, req *syncapi.Re
 	return nil
 }
 
+// maxGapCounted is what one gap counts for at most: a depot must not spoil the
+// fleet's count.
+const maxGapCounted = 1_000_000
+
 // report tells operators what a merge showed.
 func (c *Central) report(depot scan.DepotID, merged *snapshot.Merged) {
 	for _, g := range merged.Gaps {
-		c.meters.gap.Add(int(g.To - g.From + 1))
+		c.meters.gap.Add(int(min(g.To-g.From+1, maxGapCounted)))
+		if ok, _ := c.lines.Allow(string(depot), c.o.Now()); !ok {
+			continue // the page shows them
+		}
 		c.o.Logger.Error("gap in a depot's numbering: these events never came", "depot", string(g.Depot),
 			"epoch", syncapi.FormatEpoch(g.Epoch), "from", g.From, "to", g.To)
 	}
-	if merged.Rewind {
+	if !merged.Rewind {
+		return
+	}
+	if ok, _ := c.lines.Allow(string(depot), c.o.Now()); ok {
 		c.o.Logger.Warn("depot is ahead of this centre: asked to send again", "depot", string(depot), "from", merged.Have+1)
 	}
 }
@@ -134,7 +161,7 @@ func (c *Central) answerAsks(ctx context.Context, depot scan.DepotID, req *synca
 }
 
 // addKnown adds what is known of the waybills in events and asks, each once.
-func (c *Central) addKnown(ctx context.Context, req *syncapi.Request, resp *syncapi.Response, now time.Time) error {
+func (c *Central) addKnown(ctx context.Context, depot scan.DepotID, req *syncapi.Request, resp *syncapi.Response, now time.Time) error {
 	ids := make([]scan.WaybillID, 0, len(req.Events)+len(req.Ask))
 	for i := range req.Events {
 		ids = append(ids, req.Events[i].WaybillID)
@@ -146,11 +173,14 @@ func (c *Central) addKnown(ctx context.Context, req *syncapi.Request, resp *sync
 		return nil
 	}
 	slices.Sort(ids)
-	known, err := c.o.Snapshot.Known(ctx, slices.Compact(ids))
+	known, err := c.o.Snapshot.Known(ctx, depot, slices.Compact(ids))
 	if err != nil {
 		return err
 	}
 	for i := range known {
+		if known[i].Parcel { // the answer says so
+			continue
+		}
 		resp.Waybills = append(resp.Waybills, knownWaybill(&known[i], now))
 	}
 	return nil
@@ -164,31 +194,32 @@ func knownWaybill(k *snapshot.Known, now time.Time) syncapi.Known {
 	return w
 }
 
-// addReady notes what the depot waits for and tells what has come. A waybill
-// that has its data already is ready at once; it is noted before it is looked
-// up, so that data which comes in between is not missed.
+// addReady notes what the depot waits for and tells what has come. A waybill that
+// has its data already is told at once, whether or not there is room to note it; it
+// is noted before it is looked up, so that data which comes in between is not missed.
 func (c *Central) addReady(ctx context.Context, depot scan.DepotID, req *syncapi.Request, resp *syncapi.Response) error {
-	if len(req.Waiting) > 0 {
-		if err := c.declare(ctx, depot, req.Waiting); err != nil {
-			return err
-		}
-	}
 	var err error
-	resp.Ready, err = c.waiting.Ready(ctx, depot, syncapi.MaxWaiting)
+	if resp.Ready, err = c.waiting.Ready(ctx, depot, syncapi.MaxWaiting); err != nil || len(req.Waiting) == 0 {
+		return err
+	}
+	there, err := c.declare(ctx, depot, req.Waiting)
+	resp.Ready = append(resp.Ready, there...)
 	return err
 }
 
-func (c *Central) declare(ctx context.Context, depot scan.DepotID, ids []scan.WaybillID) error {
+// declare returns which of these have their data already.
+func (c *Central) declare(ctx context.Context, depot scan.DepotID, ids []scan.WaybillID) ([]scan.WaybillID, error) {
 	if err := c.waiting.Declare(ctx, depot, ids); err != nil {
-		return err
+		return nil, err
 	}
-	known, err := c.o.Snapshot.Known(ctx, ids)
+	slices.Sort(ids)
+	known, err := c.o.Snapshot.Known(ctx, "", slices.Compact(ids)) // that there is data, or that it is a parcel, is all that is told
 	if err != nil {
-		return err
+		return nil, err
 	}
 	there := make([]scan.WaybillID, len(known))
 	for i := range known {
 		there[i] = known[i].Waybill
 	}
-	return c.waiting.Arrived(ctx, there...)
+	return there, c.waiting.Arrived(ctx, there...)
 }

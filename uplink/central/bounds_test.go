@@ -11,18 +11,18 @@ import (
 // TestOverload: a sync that finds no place for long is told to come again.
 func TestOverload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := &Central{slots: make(chan struct{}, 1)}
-		release, err := c.slot(t.Context())
+		places := make(chan struct{}, 1)
+		release, err := take(t.Context(), places)
 		if err != nil {
 			t.Fatal(err)
 		}
 		start := time.Now()
 		var r *refusal
-		if _, err := c.slot(t.Context()); !errors.As(err, &r) || r.status != http.StatusServiceUnavailable || time.Since(start) != slotWait {
+		if _, err := take(t.Context(), places); !errors.As(err, &r) || r.status != http.StatusServiceUnavailable || time.Since(start) != slotWait {
 			t.Fatalf("after %s: %v", time.Since(start), err)
 		}
 		release()
-		if _, err := c.slot(t.Context()); err != nil {
+		if _, err := take(t.Context(), places); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -2,16 +2,20 @@ package central
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/limit"
+	"scanrelay/configs/serve"
 	"scanrelay/configs/wait"
+	"scanrelay/store/snapshot"
+	"scanrelay/uplink/central/audit"
 	"scanrelay/uplink/central/caller"
+	"scanrelay/uplink/central/identity"
 	"scanrelay/uplink/central/lookup"
 	"scanrelay/uplink/central/page"
 	"scanrelay/uplink/central/presence"
@@ -27,25 +31,29 @@ import (
 // Central is the centre. Make it with New, serve Handler, and Run it.
 type Central struct {
 	o       Options
-	process string // changes with each start
 	started time.Time
 	keys    *caller.Keyring
-	proxies caller.Proxies
+	live    atomic.Pointer[Config] // what can change while the centre runs is read here
+	terms   atomic.Pointer[lookup.Terms]
+	ids     *identity.Service
 
 	tokens   Tokens
 	shares   Shares
 	waiting  Waiting
 	presence Presence
+	roster   roster
 	quotas   *quota.Quotas
 
 	meters  *meters
 	refused wait.Rarely // lines about credentials
-	slots   chan struct{}
+	failed  wait.Rarely // lines about syncs that the store did not take
+	// lines bounds those about a depot's numbers, by depot.
+	lines   *limit.Keyed
+	slots   *slots
 	handler http.Handler
+	ops     http.Handler // nil: handler serves all
+	local   http.Handler
 }
-
-// syncSlots is how many syncs are decoded and merged at once: it bounds memory.
-const syncSlots = 32
 
 // New makes a Central. Its error names all that is wrong with the options.
 func New(o Options) (*Central, error) {
@@ -53,72 +61,196 @@ func New(o Options) (*Central, error) {
 	if err := o.problems(); err != nil {
 		return nil, fmt.Errorf("configure central: %w", err)
 	}
-	id := make([]byte, 8)
-	rand.Read(id) // never fails
 	conf := &o.Config
 	depots := make([]scan.DepotID, len(conf.Depots))
 	for i, d := range conf.Depots {
 		depots[i] = d.ID
 	}
 	c := &Central{
-		o: o, process: hex.EncodeToString(id), started: o.Now(),
-		keys: caller.NewKeyring(conf.Depots, conf.AdminToken), proxies: conf.TrustedProxies,
+		o: o, started: o.Now(),
+		keys: caller.NewKeyring(caller.Options{
+			Credentials: conf.credentials(), Proxies: conf.TrustedProxies, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
+		}),
 		tokens: tokens.New(tokens.Options{
 			Source: o.WeChat, AppID: conf.AppID, Secret: conf.Secret, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
 		}),
-		shares: shares.New(conf.Rate, o.Now), waiting: waiting.New(), presence: presence.New(depots, o.Now),
-		slots: make(chan struct{}, syncSlots), refused: wait.Rarely{Every: time.Minute},
+		shares: shares.New(conf.Rate, o.Now), waiting: waiting.New(o.Now), presence: presence.New(depots, o.Now), roster: roster{busy: make(chan struct{}, 1)},
+		slots: newSlots(), refused: wait.Rarely{Every: time.Minute}, failed: wait.Rarely{Every: time.Minute}, lines: limit.New(1, 60, len(depots)),
 	}
 	c.quotas = quota.New(quota.Options{
 		Source: o.WeChat, Tokens: c.tokens, Shares: c.shares, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
 	})
-	c.meters = newMeters(c)
+	c.live.Store(conf)
+	c.terms.Store(conf.terms())
 	var err error
-	if c.handler, err = c.routes(); err != nil {
+	c.ids, err = identity.New(context.Background(), identity.Options{
+		Store: o.Identities, Ended: o.Ended, Audit: o.Audit, Keys: c.keys, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
+	}, func() identity.Config { return c.live.Load().identity() })
+	if err != nil {
+		return nil, fmt.Errorf("open the depots' identities: %w", err)
+	}
+	c.keys.Know(c.ids, c.ids.Key("browsers"))
+	c.meters = newMeters(c)
+	if c.handler, c.ops, err = c.routes(); err != nil {
 		return nil, fmt.Errorf("configure central: %w", err)
 	}
 	return c, nil
 }
 
-// Handler serves all of the centre's HTTP API.
+// Handler serves the centre's HTTP API; all of it, but for what Ops serves.
 func (c *Central) Handler() http.Handler { return c.handler }
 
-func (c *Central) routes() (http.Handler, error) {
+// Local serves operators on a socket that the operating system guards.
+func (c *Central) Local() http.Handler { return c.local }
+
+// Ops serves operators where that is apart (Config.OpsApart), else it is nil.
+func (c *Central) Ops() http.Handler { return c.ops }
+
+func (c *Central) routes() (outside, ops http.Handler, err error) {
 	o, conf := &c.o, &c.o.Config
 	carrier := waybills.New(waybills.Options{
-		Store: o.Snapshot, Waiting: c.waiting, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
+		Store: prompt{o.Snapshot}, Waiting: c.waiting, Now: c.now, Logger: o.Logger, Metrics: o.Metrics,
 	})
-	fleet, err := page.New(page.Options{
+	pages, err := page.New(page.Options{
 		Keys: c.keys, Version: o.Version, Started: c.started, Now: o.Now, Logger: o.Logger, Snapshot: o.Snapshot,
-		Tokens: c.tokens, Shares: c.shares, Waiting: c.waiting, Presence: c.presence, Quotas: c.quotas,
+		Tokens: c.tokens, Shares: c.shares, Waiting: c.waiting, Depots: c.depots, Quotas: c.quotas, Backup: o.Backup.Trouble,
 		Events: func(r syncapi.Result) uint64 { return c.meters.events(r).Get() },
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	mux := http.NewServeMux()
+	own, metrics := mux, c.keys.Look(caller.Viewer, c.serveMetrics)
+	if conf.OpsApart { // who reaches that listener may measure
+		own, metrics = http.NewServeMux(), c.serveMetrics
+		own.HandleFunc("GET /healthz", c.serveHealth)
+	}
+	var all http.Handler = mux
 	mux.HandleFunc("POST "+syncapi.Path, c.serveSync)
-	mux.HandleFunc("POST /v1/waybills", c.keys.Admins(carrier.Import))
-	mux.HandleFunc("GET /v1/waybills/{id}", c.keys.Admins(carrier.View))
+	mux.HandleFunc("POST /v1/waybills", c.keys.Need(caller.Importer, carrier.Import))
+	c.ids.Gateways(mux)
+	c.ids.Operators(own, c.heard, c.ownAlarms)
+	own.HandleFunc("POST /v1/backup", c.keys.Need(caller.Admin, c.serveBackup))
+	masked, revealed := c.keys.Look(caller.Viewer, carrier.View), c.keys.Look(caller.Actor, c.revealed(carrier.View))
+	own.HandleFunc("GET /v1/waybills/{id}", func(w http.ResponseWriter, r *http.Request) {
+		if waybills.Reveals(r) {
+			revealed(w, r)
+		} else {
+			masked(w, r)
+		}
+	})
 	mux.Handle("GET /jsonp/waybill", &lookup.Landing{
-		From: o.Snapshot, Cells: conf.Cells, PerWaybill: conf.PerWaybill.keyed(), PerAddress: conf.PerAddress.keyed(),
-		Proxies: c.proxies, Now: o.Now, Metrics: o.Metrics,
+		From: prompt{o.Snapshot}, Terms: c.terms.Load,
+		Proxies: c.keys.Proxies, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
 	})
 	mux.HandleFunc("GET /healthz", c.serveHealth)
-	mux.HandleFunc("GET /readyz", c.serveReady)
-	mux.HandleFunc("GET /metrics", c.serveMetrics)
-	mux.Handle("GET /{$}", fleet)
+	own.HandleFunc("GET /readyz", c.serveReady)
+	own.HandleFunc("GET /metrics", metrics)
+	own.Handle("GET /{$}", pages)
+	own.Handle("GET /depots/{id}", pages)
+	own.HandleFunc("POST /signin", pages.SignIn)
+	own.HandleFunc("POST /signout", pages.SignOut)
 	if cb := conf.Callback; cb.Token != "" {
 		h, err := callback.NewHandler(callback.Config{
 			Token: cb.Token, EncodingAESKey: cb.EncodingAESKey, AppID: conf.AppID, Mode: cb.Mode, SwapNames: cb.SwapNames,
-			MaxSkew: cb.MaxSkew, Now: o.Now, Logger: o.Logger, Observe: c.meters.callback,
+			MaxSkew: cb.MaxSkew, Now: c.now, Logger: o.Logger, Observe: c.meters.callback,
 		}, lookup.Reverse(o.Snapshot))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		mux.Handle(cb.Path, h)
+		all = h.At(cb.Path, mux)
 	}
-	return plainHeaders(mux), nil
+	// Whatever a browser would send along by itself, no other site's page may
+	// make it change anything here.
+	protect := func(h http.Handler) http.Handler { return plainHeaders(http.NewCrossOriginProtection().Handler(h)) }
+	if conf.OpsApart {
+		ops = protect(own)
+	}
+	c.local = caller.Local(own)
+	return protect(all), ops, nil
+}
+
+// revealed notes who is shown the personal data of which waybill.
+func (c *Central) revealed(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		from := c.keys.Proxies().Client(r)
+		err := c.o.Audit.Add(audit.Entry{
+			Who: caller.Of(r.Context()).Name, From: from.String(), Action: "waybill.reveal", Result: audit.OK, Detail: r.PathValue("id"),
+		})
+		if err != nil {
+			c.o.Logger.Error("write the audit log", "error", err)
+			serve.Fail(w, http.StatusServiceUnavailable, "what is shown in clear must be noted, and the audit log cannot be written now")
+			return
+		}
+		next(w, r)
+	}
+}
+
+// serveBackup gives an archive of the store, and notes who was given it.
+func (c *Central) serveBackup(w http.ResponseWriter, r *http.Request) {
+	c.o.Backup.Serve(w, r, func(err error) {
+		e := audit.Entry{Who: caller.Of(r.Context()).Name, Action: "store.backup", Result: audit.OK}
+		if from := c.keys.Proxies().Client(r); from.IsValid() {
+			e.From = from.String()
+		}
+		if err != nil {
+			e.Result, e.Detail = audit.Failed, err.Error()
+			c.o.Logger.Error("back up the store", "error", err)
+		}
+		if err := c.o.Audit.Add(e); err != nil {
+			c.o.Logger.Error("write the audit log", "error", err)
+		}
+	})
+}
+
+// ownAlarms are those of no depot.
+func (c *Central) ownAlarms() (list []identity.Alarm) {
+	if why, since := c.o.Backup.Trouble(); why != "" {
+		list = append(list, identity.Alarm{
+			Kind: "backup_failed", Since: since.UTC().Truncate(time.Second), What: "There is no new copy of the centre's state: " + why,
+			Do: "Look at the disk of backup.dir; it is tried again every ten minutes.",
+		})
+	}
+	return list
+}
+
+// Reload puts in use what can change while the centre runs: all but AppID, Secret,
+// Callback and OpsApart. After an error nothing has changed.
+func (c *Central) Reload(ctx context.Context, next Config) error {
+	o := c.o
+	o.Config = next
+	o.defaults()
+	if err := o.problems(); err != nil {
+		return fmt.Errorf("configure central: %w", err)
+	}
+	was := c.live.Load()
+	if err := c.shares.Ask(ctx, o.Config.Rate); err != nil {
+		return fmt.Errorf("change the rate: %w", err)
+	}
+	terms := o.Config.terms()
+	if was.PerWaybill == o.Config.PerWaybill && was.PerAddress == o.Config.PerAddress { // who has guessed has
+		terms.PerWaybill, terms.PerAddress = c.terms.Load().PerWaybill, c.terms.Load().PerAddress
+	}
+	c.terms.Store(terms)
+	c.live.Store(&o.Config)
+	c.keys.Set(o.Config.credentials(), o.Config.TrustedProxies)
+	if err := c.o.Audit.Add(audit.Entry{Who: "the centre", Action: "configuration.reload", Result: audit.OK}); err != nil {
+		c.o.Logger.Error("write the audit log", "error", err)
+	}
+	return nil
+}
+
+// lookupLimit is how long a lookup may take: a disk may be slow, and whoever asks
+// is told so.
+const lookupLimit = 2 * time.Second
+
+// prompt is a store whose lookups end.
+type prompt struct{ snapshot.Store }
+
+func (p prompt) Lookup(ctx context.Context, id scan.WaybillID) (snapshot.Waybill, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookupLimit)
+	defer cancel()
+	return p.Store.Lookup(ctx, id)
 }
 
 // plainHeaders sets what every answer has: nothing here may be kept by a proxy
@@ -143,27 +275,30 @@ func (c *Central) Run(ctx context.Context) error {
 	loops.Go(func() { c.quotas.Run(ctx) })
 	loops.Go(func() { c.presence.Watch(ctx, c.o.Logger) })
 	loops.Go(func() { c.forgetLoop(ctx) })
+	loops.Go(func() { c.o.Backup.Run(ctx) })
 	err := c.o.Snapshot.Wait(ctx)
 	cancel()
 	loops.Wait()
 	return err
 }
 
-// Forget looks at a part of the store each step, and rests after a whole round.
+// Forget looks at a part of the store each step, rests then as long as that took,
+// which leaves half the disk to others, and after a whole round.
 const (
-	forgetStep = time.Second
+	forgetStep = 100 * time.Millisecond // at least
 	forgetRest = 10 * time.Minute
 )
 
 func (c *Central) forgetLoop(ctx context.Context) {
 	for rest := forgetStep; wait.Sleep(ctx, rest); {
-		f, err := c.o.Snapshot.Forget(ctx, c.o.Now().Add(-c.o.Config.Retain))
-		rest = forgetStep
+		start := time.Now()
+		f, err := c.o.Snapshot.Forget(ctx, snapshot.Retention{Keep: c.live.Load().Retain, WeChat: c.o.WeChatTime()})
+		rest = max(forgetStep, time.Since(start))
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			c.o.Logger.Error("forget old waybills", "err", err)
+			c.o.Logger.Error("forget old waybills", "error", err)
 			rest = forgetRest
 		case f.Done:
 			rest = forgetRest

@@ -7,6 +7,8 @@
 // sound.go what is refused.
 //
 //	caller     who makes a request
+//	identity   depots that were enrolled: keys, sessions, revocations
+//	audit      who did what
 //	waybills   the carrier's imports, and a look at one waybill
 //	lookup     WeChat's reverse lookup and landing page
 //	page       the fleet page
@@ -14,8 +16,8 @@
 //	           what several processes of one centre would share (shared.go)
 //
 // In the snapshot, durable: events, answers, waybill data, bindings, numbering.
-// In memory: the rest. After a restart `process` in an answer has changed, and the
-// depots declare again what they wait for.
+// In memory: the rest. Where declarations were lost, as after a restart, `process`
+// in an answer has changed, and the depots declare again what they wait for.
 //
 // It must never answer a sync before the snapshot has it on disk, never push
 // anything itself, never give the AppSecret or a callback key to anyone, and never

@@ -2,6 +2,7 @@ package central
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -55,9 +56,23 @@ func (c *Central) gauges() {
 	stats("waybills", func(s *snapshot.Stats) float64 { return float64(s.Waybills) })
 	stats("tail_records", func(s *snapshot.Stats) float64 { return float64(s.Tail) })
 	stats("store_bytes", func(s *snapshot.Stats) float64 { return float64(s.FileBytes) })
+	stats("forgetting_held", func(s *snapshot.Stats) float64 {
+		if s.Held != "" {
+			return 1
+		}
+		return 0
+	})
+	stats("store_blocked", func(s *snapshot.Stats) float64 {
+		if s.Blocked != "" {
+			return 1
+		}
+		return 0
+	})
+	stats("missing_seconds", func(s *snapshot.Stats) float64 { return s.Missing.Seconds() })
 	stats("damage", func(s *snapshot.Stats) float64 { return float64(len(s.Damage)) })
 	gauge("rate", func() float64 { rate, _ := c.shares.Total(ctx); return rate })
-	gauge("waiting_declared", func() float64 { n, _, _ := c.waiting.Counts(ctx); return float64(n) })
+	gauge("waiting_declared", func() float64 { n, _ := c.waiting.Counts(ctx); return float64(n.Declared) })
+	gauge("waiting_dropped_total", func() float64 { n, _ := c.waiting.Counts(ctx); return float64(n.Dropped) })
 	gauge("depots_connected", func() (n float64) {
 		members, _ := c.presence.Members(ctx)
 		for _, m := range members {
@@ -96,7 +111,8 @@ func (c *Central) serveHealth(w http.ResponseWriter, r *http.Request) {
 // serveReady is GET /readyz: WeChat and depots can be answered. WeChat being
 // away doesn't matter.
 func (c *Central) serveReady(w http.ResponseWriter, r *http.Request) {
-	if _, _, err := c.o.Snapshot.Lookup(r.Context(), "0"); err != nil {
+	store := prompt{c.o.Snapshot}
+	if _, _, err := store.Lookup(r.Context(), "0"); err != nil && !errors.Is(err, snapshot.ErrDamaged) {
 		http.Error(w, "the snapshot cannot be read", http.StatusServiceUnavailable)
 		return
 	}
@@ -107,5 +123,6 @@ func (c *Central) serveReady(w http.ResponseWriter, r *http.Request) {
 func (c *Central) serveMetrics(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	c.o.Metrics.WritePrometheus(w)
+	metrics.WriteCounterUint64(w, "scanrelay_central_log_dropped_total", c.o.LogDropped())
 	metrics.WriteProcessMetrics(w)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"path"
 	"strings"
 	"time"
 
@@ -14,10 +15,14 @@ import (
 	"scanrelay/configs/limit"
 	"scanrelay/configs/secret"
 	"scanrelay/store/snapshot"
+	"scanrelay/uplink/central/audit"
+	"scanrelay/uplink/central/backup"
 	"scanrelay/uplink/central/caller"
+	"scanrelay/uplink/central/identity"
 	"scanrelay/uplink/central/lookup"
 	"scanrelay/uplink/central/quota"
 	"scanrelay/uplink/central/tokens"
+	"scanrelay/uplink/syncapi"
 	"scanrelay/wechat/callback"
 )
 
@@ -30,6 +35,16 @@ type Options struct {
 	Logger   *slog.Logger     // nil: logs nothing
 	Now      func() time.Time // nil: time.Now
 	Metrics  *metrics.Set     // nil: a set of its own
+	// WeChatTime is what WeChat's clock shows, zero if it was not heard; nil: never.
+	WeChatTime func() time.Time
+	// LogDropped is how many lines of the log nobody took, for the metrics; nil:
+	// none.
+	LogDropped func() uint64
+	// Identities keeps the depots that are added at run time; nil: in memory.
+	Identities identity.Store
+	Ended      *identity.Ended // nil: nothing is remembered beside that store
+	Audit      *audit.Log      // nil: nothing is kept
+	Backup     *backup.Keeper  // nil: the store is backed up by its own means
 }
 
 // WeChat is what the centre calls there.
@@ -45,11 +60,16 @@ type Config struct {
 	Rate           float64 // pathnotify calls a second for the whole fleet
 	Callback       Callback
 	Depots         []Depot
-	AdminToken     secret.Text // "": what needs it is closed
+	Operators      []caller.Operator
+	AdminToken     secret.Text   // of an operator admin; without one and Operators what they may is closed
+	Origins        []string      // by which depots reach this centre; none: not checked
+	EnrolValid     time.Duration // life of an enrolment token; 0: 24 h
+	Session        time.Duration // life of a depot's session; 0: 1 h
 	Cells          []Cell
 	PerWaybill     Limit // of JSONP; the zero value: 10 and 60 a minute
 	PerAddress     Limit
 	TrustedProxies []netip.Prefix
+	OpsApart       bool          // operators have a listener of their own
 	Retain         time.Duration // 0: 720 h
 }
 
@@ -93,8 +113,17 @@ func (o *Options) defaults() {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.LogDropped == nil {
+		o.LogDropped = func() uint64 { return 0 }
+	}
+	if o.Identities == nil {
+		o.Identities, _ = identity.OpenJournal("", o.Logger) // memory never fails
+	}
 	if o.Metrics == nil {
 		o.Metrics = metrics.NewSet()
+	}
+	if o.WeChatTime == nil {
+		o.WeChatTime = func() time.Time { return time.Time{} }
 	}
 	c := &o.Config
 	if c.Callback.Path == "" {
@@ -106,9 +135,31 @@ func (o *Options) defaults() {
 	if c.PerAddress == (Limit{}) {
 		c.PerAddress = Limit{60, time.Minute}
 	}
+	if c.EnrolValid <= 0 {
+		c.EnrolValid = 24 * time.Hour
+	}
+	if c.Session <= 0 {
+		c.Session = time.Hour
+	}
 	if c.Retain <= 0 {
 		c.Retain = 720 * time.Hour
 	}
+}
+
+func (c *Config) credentials() caller.Credentials {
+	return caller.Credentials{Depots: c.Depots, Operators: c.Operators, Admin: c.AdminToken}
+}
+
+func (c *Config) terms() *lookup.Terms {
+	return &lookup.Terms{Cells: c.Cells, PerWaybill: c.PerWaybill.keyed(), PerAddress: c.PerAddress.keyed()}
+}
+
+func (c *Config) identity() identity.Config {
+	out := identity.Config{EnrolValid: c.EnrolValid, Session: c.Session}
+	for _, o := range c.Origins {
+		out.Origins = append(out.Origins, syncapi.Origin(o))
+	}
+	return out
 }
 
 // problems returns all that is wrong with the options, joined.
@@ -124,19 +175,30 @@ func (o *Options) problems() error {
 	bad(o.WeChat == nil, "no WeChat client")
 	bad(c.Rate < 0, "wechat.rate: %v is below 0", c.Rate)
 	bad(!strings.HasPrefix(c.Callback.Path, "/"), "wechat.callback.path: %q does not begin with /", c.Callback.Path)
-	for _, taken := range []string{"/", "/v1", "/jsonp", "/healthz", "/readyz", "/metrics"} {
-		bad(c.Callback.Path == taken || taken != "/" && strings.HasPrefix(c.Callback.Path, taken+"/"),
+	for _, taken := range []string{"/", "/v1", "/jsonp", "/healthz", "/readyz", "/metrics", "/signin", "/signout"} {
+		at := path.Clean(c.Callback.Path)
+		bad(at == taken || taken != "/" && strings.HasPrefix(at, taken+"/"),
 			"wechat.callback.path: %q is taken by %s", c.Callback.Path, taken)
 	}
-	ids, tokens := map[scan.DepotID]bool{}, map[secret.Text]scan.DepotID{}
+	ids, tokens := map[scan.DepotID]bool{}, map[secret.Text]string{c.AdminToken: "admin_token"}
+	shared := func(who string, token secret.Text) {
+		if token == "" {
+			return
+		}
+		other, ok := tokens[token]
+		bad(ok, "%s and %s have the same token", other, who)
+		tokens[token] = who
+	}
+	for _, op := range c.Operators {
+		bad(op.Token == "", "operators: %s has no token", op.Name)
+		shared("operator "+op.Name, op.Token)
+	}
 	for _, d := range c.Depots {
 		bad(!d.ID.Valid(), "depots: %q is no depot id", d.ID)
 		bad(ids[d.ID], "depots: %s stands there twice", d.ID)
 		ids[d.ID] = true
-		other, shared := tokens[d.Token]
-		bad(d.Token != "" && shared, "depots: %s and %s have the same token", other, d.ID)
-		bad(d.Token != "" && d.Token == c.AdminToken, "depots: %s has the admin token", d.ID)
-		tokens[d.Token] = d.ID
+		shared("depot "+string(d.ID), d.Token)
+		shared("depot "+string(d.ID), d.TokenNext)
 	}
 	return errors.Join(errs...)
 }

@@ -62,7 +62,7 @@ func TestNothingPrivate(t *testing.T) {
 	b.JSONP(centraltest.Parcel, centraltest.Receiver)
 	b.JSONP(centraltest.Parcel, "13800138001")
 	_, page := b.Admin("GET", "/", "")
-	_, metricsText := b.Call("GET", "/metrics", "")
+	_, metricsText := b.Admin("GET", "/metrics", "")
 	code, view := b.Admin("GET", "/v1/waybills/"+centraltest.Parcel, "")
 	if resp.Have != 5 || code != 200 || calls == 0 {
 		t.Fatalf("%+v, %d", resp, code)
@@ -89,13 +89,13 @@ func TestNothingPrivate(t *testing.T) {
 func TestHealth(t *testing.T) {
 	b := centraltest.New(t, nil)
 	for path, want := range map[string]string{"/healthz": "ok", "/readyz": "ready", "/metrics": "scanrelay_central_waybills 0"} {
-		if code, out := b.Call("GET", path, ""); code != 200 || !strings.Contains(out, want) {
+		if code, out := b.Admin("GET", path, ""); code != 200 || !strings.Contains(out, want) {
 			t.Errorf("%s: %d %s", path, code, out)
 		}
 	}
 	b.Import(centraltest.Parcel)
 	b.Sync(centraltest.TokenHZ, syncapi.Request{Events: []syncapi.Event{centraltest.Event(1, centraltest.Parcel, 1e9)}})
-	_, out := b.Call("GET", "/metrics", "")
+	_, out := b.Admin("GET", "/metrics", "")
 	for _, want := range []string{
 		`scanrelay_central_events_total{result="taken"} 1`, `scanrelay_central_sync_requests_total{code="200"} 1`,
 		"scanrelay_central_waybills_imported_total 1", "scanrelay_central_depots_connected 1", `scanrelay_central_wechat_state{state="ok"}`,
@@ -117,14 +117,15 @@ func TestHealth(t *testing.T) {
 
 func TestProblems(t *testing.T) {
 	for says, change := range map[string]func(c *central.Config){
-		"no depot id":        func(c *central.Config) { c.Depots[0].ID = "Hz 01" },
-		"stands there twice": func(c *central.Config) { c.Depots[1].ID = "hz-01" },
-		"the same token":     func(c *central.Config) { c.Depots[1].Token = centraltest.TokenHZ },
-		"the admin token":    func(c *central.Config) { c.Depots[1].Token = centraltest.AdminToken },
-		"below 0":            func(c *central.Config) { c.Rate = -1 },
-		"begin with /":       func(c *central.Config) { c.Callback.Path = "callback" },
-		"is taken":           func(c *central.Config) { c.Callback.Path = "/v1/sync" },
-		"encoding_aes_key":   func(c *central.Config) { c.Callback.Mode, c.Callback.EncodingAESKey = "secure", "short" },
+		"no depot id":           func(c *central.Config) { c.Depots[0].ID = "Hz 01" },
+		"stands there twice":    func(c *central.Config) { c.Depots[1].ID = "hz-01" },
+		"the same token":        func(c *central.Config) { c.Depots[1].Token = centraltest.TokenHZ },
+		"admin_token and depot": func(c *central.Config) { c.Depots[1].Token = centraltest.AdminToken },
+		"below 0":               func(c *central.Config) { c.Rate = -1 },
+		"begin with /":          func(c *central.Config) { c.Callback.Path = "callback" },
+		"is taken":              func(c *central.Config) { c.Callback.Path = "/v1/sync" },
+		`"//healthz/" is taken`: func(c *central.Config) { c.Callback.Path = "//healthz/" },
+		"encoding_aes_key":      func(c *central.Config) { c.Callback.Mode, c.Callback.EncodingAESKey = "secure", "short" },
 	} {
 		o := central.Options{Config: centraltest.Config(), Snapshot: broken{}, WeChat: account.Always("x")}
 		change(&o.Config)

@@ -48,7 +48,7 @@ func TestQuotaIsShown(t *testing.T) {
 			t.Error("the page tells a quota that WeChat has not told")
 		}
 		time.Sleep(time.Minute)
-		all := call("GET", "/?lang=en", "", centraltest.AdminToken) + call("GET", "/metrics", "", "") +
+		all := call("GET", "/?lang=en", "", centraltest.AdminToken) + call("GET", "/metrics", "", centraltest.AdminToken) +
 			call("POST", "/v1/sync", `{"v":1,"epoch":"00000000000000aa","next_seq":1}`, centraltest.TokenHZ)
 		for _, want := range []string{
 			"left today, pathnotify", "49999", "of 1000000", "<b>20</b>", `scanrelay_central_quota_remain{api="pathnotify"} 49999`,

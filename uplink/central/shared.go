@@ -7,6 +7,8 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/configs/secret"
 	"scanrelay/uplink/central/presence"
+	"scanrelay/uplink/central/tokens"
+	"scanrelay/uplink/central/waiting"
 	"scanrelay/uplink/syncapi"
 )
 
@@ -15,11 +17,12 @@ import (
 
 // Tokens own the fleet's access token.
 type Tokens interface {
-	// Report takes a depot's word that WeChat refused a generation. The channel
-	// is closed when the next one is there; nil if there is none to wait for.
-	Report(ctx context.Context, depot scan.DepotID, generation string) (<-chan struct{}, error)
-	// Give returns the token for a depot, nil if there is none that may be used.
-	Give(ctx context.Context, depot scan.DepotID) (*syncapi.Token, syncapi.WeChatView, error)
+	// Hear takes what a depot says about them. The channel is closed when its
+	// complaint was looked into; nil if there is nothing to wait for.
+	Hear(ctx context.Context, depot scan.DepotID, said tokens.Word) (<-chan struct{}, error)
+	// Give returns the token for a depot that reports a generation as bad ("":
+	// none), nil if there is none that may be used.
+	Give(ctx context.Context, bad string) (*syncapi.Token, syncapi.WeChatView, error)
 	Current(ctx context.Context) (secret.Text, syncapi.WeChatView, error)
 	Run(ctx context.Context)
 }
@@ -27,6 +30,8 @@ type Tokens interface {
 // Shares divide the fleet's rate, in calls a second.
 type Shares interface {
 	Bound(ctx context.Context, allowed float64) error
+	// Ask changes the configured rate.
+	Ask(ctx context.Context, rate float64) error
 	Share(ctx context.Context, depot scan.DepotID, backlog int64) (float64, error)
 	Of(ctx context.Context, depot scan.DepotID) (rate float64, backlog int64, err error)
 	Total(ctx context.Context) (float64, error)
@@ -38,12 +43,14 @@ type Waiting interface {
 	Arrived(ctx context.Context, ids ...scan.WaybillID) error
 	Ready(ctx context.Context, depot scan.DepotID, most int) ([]scan.WaybillID, error)
 	Woken(ctx context.Context, depot scan.DepotID, ids []scan.WaybillID) error
-	Counts(ctx context.Context) (declared, ready int, err error)
+	Counts(ctx context.Context) (waiting.Counts, error)
+	// Life is another one when declarations were lost.
+	Life(ctx context.Context) (string, error)
 }
 
 // Presence knows when each depot was last heard of.
 type Presence interface {
-	Heard(ctx context.Context, depot scan.DepotID, version, epoch string) error
+	Heard(ctx context.Context, depot scan.DepotID, req *syncapi.Request) error
 	Members(ctx context.Context) (map[scan.DepotID]presence.Member, error)
 	Watch(ctx context.Context, log *slog.Logger)
 }

@@ -1,7 +1,6 @@
 package central
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,17 +11,20 @@ import (
 	"scanrelay/uplink/syncapi"
 )
 
-// slotWait is how long a sync waits for its turn before it is told to come again.
-const slotWait = 5 * time.Second
-
 // serveSync is POST /v1/sync.
 func (c *Central) serveSync(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	depot, status, why := c.keys.Depot(r)
+	depot, _, status, why := c.keys.Depot(r)
 	if status != http.StatusOK {
 		c.meters.sync(status, start)
 		if more, due := c.refused.Due(c.o.Now()); due {
-			c.o.Logger.Warn("refused a depot", "why", why, "address", c.proxies.Client(r).String(), "refused_since_last_line", more+1)
+			c.o.Logger.Warn("refused a depot", "why", why, "address", c.keys.Proxies().Client(r).String(), "refused_since_last_line", more+1)
+		}
+		switch status {
+		case http.StatusTooManyRequests:
+			w.Header().Set("Retry-After", "60")
+		case http.StatusServiceUnavailable:
+			w.Header().Set("Retry-After", "5")
 		}
 		serve.Fail(w, status, why)
 		return
@@ -35,12 +37,17 @@ func (c *Central) serveSync(w http.ResponseWriter, r *http.Request) {
 		writeZipped(w, r, resp)
 	case errors.As(err, &refusal):
 		c.meters.sync(refusal.status, start)
+		if refusal.status == http.StatusServiceUnavailable {
+			w.Header().Set("Retry-After", "5")
+		}
 		serve.Fail(w, refusal.status, refusal.why)
 	case r.Context().Err() != nil:
 		c.meters.sync(499, start) // the depot went away; nobody reads an answer
 	default:
 		c.meters.sync(http.StatusServiceUnavailable, start)
-		c.o.Logger.Error("sync a depot", "depot", string(depot), "err", err)
+		if more, due := c.failed.Due(c.o.Now()); due {
+			c.o.Logger.Error("sync a depot", "depot", string(depot), "error", err, "failed_since_last_line", more)
+		}
 		w.Header().Set("Retry-After", "5")
 		serve.Fail(w, http.StatusServiceUnavailable, "the centre cannot take events now")
 	}
@@ -59,30 +66,28 @@ func refuse(status int, format string, args ...any) error {
 }
 
 func (c *Central) sync(w http.ResponseWriter, r *http.Request, depot scan.DepotID) (*syncapi.Response, error) {
+	leave, err := c.slots.depot(depot)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	body, err := readBody(w, r)
 	if err != nil {
 		return nil, err
 	}
-	release, err := c.slot(r.Context())
+	release, err := take(r.Context(), c.slots.all)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	req, err := decodeSync(body, r.Header.Get("Content-Encoding"))
+	body, release, err = c.slots.plain(r.Context(), body, r.Header.Get("Content-Encoding"))
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	req, err := decodeSync(body)
 	if err != nil {
 		return nil, err
 	}
 	return c.answerSync(r.Context(), depot, req)
-}
-
-// slot waits for one of the places in which requests are decoded.
-func (c *Central) slot(ctx context.Context) (release func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, slotWait)
-	defer cancel()
-	select {
-	case c.slots <- struct{}{}:
-		return func() { <-c.slots }, nil
-	case <-ctx.Done():
-		return nil, refuse(http.StatusServiceUnavailable, "the centre is overloaded, try again")
-	}
 }

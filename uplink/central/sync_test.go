@@ -106,7 +106,7 @@ func TestReady(t *testing.T) {
 	if len(resp.Ready) != 2 {
 		t.Fatalf("declared when the data was there: %v", resp.Ready)
 	}
-	for range waiting.ReadyTimes {
+	for range waiting.ReadyTimes + 1 { // the answer to the declaration itself comes beside
 		resp = b.Sync(centraltest.TokenHZ, syncapi.Request{NextSeq: 2})
 	}
 	if len(resp.Ready) != 0 {
@@ -215,7 +215,7 @@ func TestMalformed(t *testing.T) {
 
 // TestUnsound: one bad event is refused with its reason, the others are taken.
 func TestUnsound(t *testing.T) {
-	b := centraltest.New(t, nil)
+	b := centraltest.New(t, func(o *central.Options) { o.WeChatTime = time.Now })
 	now := time.Now().Unix()
 	bad := []struct {
 		change func(e *syncapi.Event)
@@ -275,7 +275,8 @@ func TestScanData(t *testing.T) {
 func TestBindings(t *testing.T) {
 	b := centraltest.New(t, nil)
 	b.Import("FIRST001", "SECOND01") // of one centraltest.Receiver
-	b.Sync(centraltest.TokenHZ, syncapi.Request{NextSeq: 1, Bindings: []syncapi.Binding{
+	b.Sync(centraltest.TokenHZ, syncapi.Request{Events: []syncapi.Event{centraltest.Event(1, "FIRST001", time.Now().Unix())}})
+	b.Sync(centraltest.TokenHZ, syncapi.Request{NextSeq: 2, Bindings: []syncapi.Binding{
 		{WaybillID: "FIRST001", Exist: true, Age: 100}, {WaybillID: "UNKNOWN1", Exist: true, Age: -5},
 	}})
 	resp := b.Sync(centraltest.TokenSH, syncapi.Request{Events: []syncapi.Event{centraltest.Event(1, "SECOND01", time.Now().Unix())}})
@@ -342,8 +343,8 @@ func (broken) Merge(context.Context, snapshot.Batch) (snapshot.Merged, error) {
 	return snapshot.Merged{}, fmt.Errorf("merge batch: %w: %w", snapshot.ErrFailed, syscall.EIO)
 }
 
-func (broken) Import(context.Context, []snapshot.Import) ([]scan.WaybillID, error) {
-	return nil, snapshot.ErrFailed
+func (broken) Import(context.Context, []snapshot.Import) (snapshot.Imported, error) {
+	return snapshot.Imported{}, snapshot.ErrFailed
 }
 
 func (broken) Lookup(context.Context, scan.WaybillID) (snapshot.Waybill, bool, error) {

@@ -3,6 +3,7 @@ package central
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -31,11 +32,7 @@ func errTooLarge() error {
 }
 
 // decodeSync reads and checks a request. What it says never quotes the body.
-func decodeSync(body []byte, encoding string) (*syncapi.Request, error) {
-	body, err := unzip(body, encoding)
-	if err != nil {
-		return nil, err
-	}
+func decodeSync(body []byte) (*syncapi.Request, error) {
 	// The version comes first: another version's fields may have other types.
 	var version struct{ V int }
 	if err := json.Unmarshal(body, &version); err != nil {
@@ -44,6 +41,9 @@ func decodeSync(body []byte, encoding string) (*syncapi.Request, error) {
 	if version.V != syncapi.Version {
 		return nil, refuse(http.StatusNotImplemented, "this centre speaks version %d of the sync API, the depot version %d: update the older of them",
 			syncapi.Version, version.V)
+	}
+	if n := syncapi.LongestList(body); n > syncapi.MaxList {
+		return nil, refuse(http.StatusRequestEntityTooLarge, "a list has %d entries, far more than are taken of any", n)
 	}
 	var req syncapi.Request
 	if err := json.Unmarshal(body, &req); err != nil {
@@ -63,6 +63,8 @@ func checkSync(req *syncapi.Request) error {
 	}{
 		{"events", len(req.Events), syncapi.MaxEvents}, {"ask", len(req.Ask), syncapi.MaxAsk},
 		{"waiting", len(req.Waiting), syncapi.MaxWaiting}, {"bindings", len(req.Bindings), syncapi.MaxBindings},
+		// Each brings waybill data into the answer.
+		{"events and ask together", len(req.Events) + len(req.Ask), syncapi.MaxEvents},
 	} {
 		if l.have > l.most {
 			return refuse(http.StatusRequestEntityTooLarge, "%s has %d entries, at most %d are taken", l.name, l.have, l.most)
@@ -82,6 +84,9 @@ func checkSync(req *syncapi.Request) error {
 // checkNumbers holds the request to the rules of numbers (uplink/README.md, The
 // sync protocol).
 func checkNumbers(req *syncapi.Request) error {
+	if req.NextSeq > syncapi.MaxSeq {
+		return refuse(http.StatusBadRequest, "next_seq lies above %d", uint64(syncapi.MaxSeq))
+	}
 	last := uint64(0)
 	for i := range req.Events {
 		seq := req.Events[i].Seq
@@ -103,14 +108,19 @@ func checkNumbers(req *syncapi.Request) error {
 
 var unzippers sync.Pool // of *gzip.Reader
 
-// unzip returns the body as it was before compression.
-func unzip(body []byte, encoding string) ([]byte, error) {
+// plain returns the body as it was before compression. A large one takes a place
+// until release.
+func (s *slots) plain(ctx context.Context, body []byte, encoding string) (plain []byte, release func(), err error) {
+	release = func() {}
 	switch strings.ToLower(strings.TrimSpace(encoding)) {
 	case "", "identity":
-		return body, nil
+		if len(body) > largeBody {
+			release, err = take(ctx, s.large)
+		}
+		return body, release, err
 	case "gzip":
 	default:
-		return nil, refuse(http.StatusBadRequest, "Content-Encoding: only gzip is taken")
+		return nil, nil, refuse(http.StatusBadRequest, "Content-Encoding: only gzip is taken")
 	}
 	z, _ := unzippers.Get().(*gzip.Reader)
 	if z == nil {
@@ -118,16 +128,27 @@ func unzip(body []byte, encoding string) ([]byte, error) {
 	}
 	defer unzippers.Put(z)
 	if err := z.Reset(bytes.NewReader(body)); err != nil {
-		return nil, refuse(http.StatusBadRequest, "the body is not gzip")
+		return nil, nil, refuse(http.StatusBadRequest, "the body is not gzip")
 	}
-	plain, err := io.ReadAll(io.LimitReader(z, syncapi.MaxBodyBytes+1))
+	plain, err = io.ReadAll(io.LimitReader(z, largeBody))
+	if err == nil && len(plain) == largeBody {
+		if release, err = take(ctx, s.large); err != nil {
+			return nil, nil, err
+		}
+		var rest []byte
+		rest, err = io.ReadAll(io.LimitReader(z, syncapi.MaxBodyBytes-largeBody+1))
+		plain = append(plain, rest...)
+	}
 	switch {
 	case err != nil:
-		return nil, refuse(http.StatusBadRequest, "the body is not whole gzip")
+		err = refuse(http.StatusBadRequest, "the body is not whole gzip")
 	case len(plain) > syncapi.MaxBodyBytes:
-		return nil, errTooLarge()
+		err = errTooLarge()
+	default:
+		return plain, release, nil
 	}
-	return plain, nil
+	release()
+	return nil, nil, err
 }
 
 var zippers = sync.Pool{New: func() any { return gzip.NewWriter(io.Discard) }}

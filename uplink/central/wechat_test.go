@@ -42,9 +42,11 @@ func withWeChat(t *testing.T, mode callback.Mode, format fake.Format) {
 		t.Fatal(err)
 	}
 	b := centraltest.New(t, func(o *central.Options) { o.WeChat, o.Config.Callback.Mode = client, mode })
-	other.SetCallback(b.URL + "/wechat/callback")
-	if err := other.CheckURL(t.Context()); err != nil {
-		t.Fatalf("URL check: %v", err)
+	for _, path := range []string{"//wechat/callback", "/wechat/callback/", "/wechat/callback"} {
+		other.SetCallback(b.URL + path)
+		if err := other.CheckURL(t.Context()); err != nil {
+			t.Fatalf("URL check of %s: %v", path, err)
+		}
 	}
 	b.Import(centraltest.Parcel)
 	now := time.Now().Unix()

@@ -3,6 +3,7 @@ package policy
 import (
 	"time"
 
+	"scanrelay/agent/scan"
 	"scanrelay/configs/wait"
 	"scanrelay/store/event"
 	"scanrelay/wechat"
@@ -48,6 +49,8 @@ type Decision struct {
 	Reply   event.Reply
 	Class   wechat.Class
 	Pause   time.Duration // of wechat.Throttled: how long the API rests
+	// Waybill is the event's: an unknown code on many of them concerns the account.
+	Waybill scan.WaybillID
 	// Unsure: the call may have had its effect although no answer came.
 	Unsure bool
 }

@@ -63,7 +63,11 @@ func (g *Gate) Answered(r event.Record, result syncapi.Result, reason string, no
 	case syncapi.Duplicate:
 		return End(r, event.Superseded, "duplicate: central has this event under another number"), true
 	}
-	return g.Ends(r, result == syncapi.Late, now)
+	e, ok = g.Ends(r, result == syncapi.Late, now)
+	if e.Outcome == event.Superseded && reason != "" {
+		e.Last.Reason = reason
+	}
+	return e, ok
 }
 
 // Fresh reports whether the record is pushed whatever newer nodes there are.

@@ -7,6 +7,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/store/event"
 	"scanrelay/uplink/policy"
+	"scanrelay/uplink/syncapi"
 )
 
 func TestStale(t *testing.T) {
@@ -38,6 +39,28 @@ func TestStale(t *testing.T) {
 		newest := c.gate.Newest(c.node, []event.Record{c.node, c.later})
 		if e, over := c.gate.Stale(c.node, newest, now); over != c.want || (over && e.Outcome != event.Superseded) {
 			t.Errorf("%s: ended %v as %v", name, over, e.Outcome)
+		}
+	}
+}
+
+// TestAnsweredReason: where the centre says why an event is not pushed, that is kept.
+func TestAnsweredReason(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	gate := policy.Gate{MaxAge: time.Hour, Actions: []scan.ActionType{scan.ActionSigned}}
+	r := event.Record{Event: scan.Event{ActionType: scan.ActionSigned, ActionTime: now.Unix()}}
+	mute := r
+	mute.Event.ActionType = scan.ActionTransport
+	for _, c := range []struct {
+		rec    event.Record
+		reason string
+		want   string
+	}{
+		{r, "a parcel of A", "a parcel of A"},
+		{r, "", "late: the fleet already had a newer node"},
+		{mute, "a parcel of A", "notify.actions leaves this action_type out"},
+	} {
+		if e, over := gate.Answered(c.rec, syncapi.Late, c.reason, now); !over || e.Last.Reason != c.want {
+			t.Errorf("%q: %v, %q", c.reason, over, e.Last.Reason)
 		}
 	}
 }

@@ -34,6 +34,13 @@ func (d *dispatcher) admit(recs []event.Record) {
 		}
 		d.consult(r, leased)
 	}
+	d.ends(ended...)
+}
+
+// ends commits what the gate ended, which a full store may hold up for long.
+func (d *dispatcher) ends(ended ...policy.Ending) {
+	d.Pulse.End()
+	defer d.Pulse.Begin()
 	d.end(ended...)
 }
 
@@ -110,7 +117,7 @@ func (d *dispatcher) goOn(it item, v shared.Resolution) {
 	case unknown:
 		d.resync(it)
 	case over:
-		d.end(e)
+		d.ends(e)
 	case v.Result == syncapi.Taken && advice == shared.Push:
 		d.enqueue(it, data)
 	case v.Result == syncapi.Taken && advice == shared.Resync && !v.Resynced:

@@ -41,9 +41,11 @@ type dispatcher struct {
 }
 
 // run goes on until ctx ends or the outbox fails.
-func (d *dispatcher) run(ctx context.Context) error {
+func (d *dispatcher) run(ctx context.Context) (err error) {
 	alarm := time.NewTimer(0)
 	defer alarm.Stop()
+	d.Pulse.Begin()
+	defer d.Pulse.End()
 	for ctx.Err() == nil {
 		window, until := d.window()
 		if window == 0 {
@@ -54,6 +56,7 @@ func (d *dispatcher) run(ctx context.Context) error {
 		d.crowded.Store(len(d.ready) > 0)
 		alarm.Reset(d.sleepFor(window, until))
 		out, first := d.next(window)
+		d.Pulse.End()
 		select {
 		case out <- first:
 			d.ready = d.ready[1:]
@@ -69,9 +72,12 @@ func (d *dispatcher) run(ctx context.Context) error {
 		case <-d.Valve.Changed():
 		case <-alarm.C:
 			d.mayLease = true
-		case err := <-d.failed:
-			return err
+		case err = <-d.failed:
 		case <-ctx.Done():
+		}
+		d.Pulse.Begin()
+		if err != nil {
+			return err
 		}
 	}
 	return nil

@@ -21,7 +21,7 @@ import (
 // long their outcomes may take to be committed.
 const (
 	finishing = 8 * time.Second
-	settling  = 9500 * time.Millisecond
+	settling  = 9 * time.Second
 )
 
 // Outbox is what the relay needs of the outbox; *store.Outbox has it.
@@ -86,6 +86,9 @@ type Config struct {
 	WeChat      WeChat
 	Valve       *valve.Valve
 	Concurrency int // workers
+	// Pulse is the dispatcher's, Calls that of all calls of WeChat; nil: nobody
+	// looks at it.
+	Pulse, Calls *wait.Pulse
 }
 
 // Relay is the push relay.
@@ -117,9 +120,9 @@ func New(c Config) *Relay {
 func (p *Relay) Run(ctx context.Context) error {
 	taking, stop := context.WithCancel(ctx)
 	defer stop()
-	calling, abandon := context.WithCancel(context.WithoutCancel(ctx))
+	calling, abandon := after(taking, finishing)
 	defer abandon()
-	ending, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	ending, giveUp := after(taking, settling)
 	defer giveUp()
 	p.taking, p.calling, p.ending = taking, calling, ending
 
@@ -132,11 +135,16 @@ func (p *Relay) Run(ctx context.Context) error {
 	err := d.run(taking)
 	stop()
 	close(p.work)
-	defer time.AfterFunc(finishing, abandon).Stop()
-	defer time.AfterFunc(settling, giveUp).Stop()
 	d.giveBack()
 	workers.Wait()
 	return err
+}
+
+// after returns a context that ends d after ctx has.
+func after(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	later, end := context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() { time.AfterFunc(d, end) })
+	return later, end
 }
 
 // window is how many records may be under way: 0 until a moment, 1, or any (-1).

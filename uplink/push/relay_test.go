@@ -13,6 +13,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/configs/secret"
+	"scanrelay/configs/wait"
 	"scanrelay/store/event"
 	"scanrelay/uplink/policy"
 	"scanrelay/uplink/shared"
@@ -58,6 +59,112 @@ func TestStopWithUncountedWork(t *testing.T) {
 	if !slices.Equal(out.seqs, []uint64{1, 2}) {
 		t.Errorf("given back were %v", out.seqs)
 	}
+}
+
+// full is an outbox with one event that the gate ends, and no room for its outcome.
+type full struct {
+	Outbox
+	settling chan struct{} // a try to settle
+}
+
+func (full) Lease(int, time.Duration) ([]event.Record, error) {
+	return []event.Record{{ID: event.ID{Seq: 1}}}, nil
+}
+func (full) Waiting(int, uint64) ([]event.Record, error) { return nil, nil }
+func (full) WakeEvents(...uint64)                        {}
+func (full) Pushable() <-chan struct{}                   { return nil }
+func (full) Due() (time.Time, bool)                      { return time.Time{}, false }
+func (full) Release(...event.Retry) error                { return nil }
+func (o full) Settle(ctx context.Context, _ []event.Settlement) error {
+	select {
+	case o.settling <- struct{}{}:
+	default:
+	}
+	return event.ErrFull
+}
+
+// hung is an outbox whose reads hang.
+type hung struct {
+	full
+	free chan struct{}
+}
+
+func (o hung) Lease(int, time.Duration) ([]event.Record, error) {
+	<-o.free
+	return nil, event.ErrClosed
+}
+
+// What looks at the relay sees that its dispatcher hangs, and that it does not while
+// the store is full.
+func TestAStuckDispatcherShows(t *testing.T) {
+	for name, c := range map[string]struct {
+		outbox func(free chan struct{}) Outbox
+		stuck  time.Duration
+	}{
+		"full": {func(chan struct{}) Outbox { return full{} }, 0},
+		"hung": {func(free chan struct{}) Outbox { return hung{free: free} }, 10 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var pulse wait.Pulse
+				free, v := make(chan struct{}), valve.New()
+				v.Offer(&syncapi.Token{Value: "t", Generation: "g", ExpiresIn: 7200})
+				p := New(Config{
+					Parts: shared.Parts{
+						Clock: believed{}, Metrics: metrics.NewSet(), Log: slog.New(slog.DiscardHandler),
+						Gate: &policy.Gate{Actions: []scan.ActionType{scan.ActionSigned}}, Answers: shared.NewAnswers(), Questions: shared.NewQuestions(),
+					},
+					Outbox: c.outbox(free), Valve: v, Concurrency: 1, Pulse: &pulse,
+				})
+				ctx, stop := context.WithCancel(t.Context())
+				ended := make(chan error, 1)
+				go func() { ended <- p.Run(ctx) }()
+				time.Sleep(10 * time.Minute)
+				if got := pulse.Stuck(); got != c.stuck {
+					t.Errorf("stuck for %v, want %v", got, c.stuck)
+				}
+				stop()
+				close(free)
+				<-ended
+			})
+		})
+	}
+}
+
+// believed is a clock that is.
+type believed struct{ wallClock }
+
+func (believed) Believable() bool { return true }
+
+// The dispatcher itself may be settling while the store is full; that must not hold
+// the stop up.
+func TestStopWhileTheStoreIsFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := full{settling: make(chan struct{}, 1)}
+		v := valve.New()
+		v.Offer(&syncapi.Token{Value: "t", Generation: "g", ExpiresIn: 7200})
+		p := New(Config{
+			Parts: shared.Parts{
+				Clock: believed{}, Metrics: metrics.NewSet(), Log: slog.New(slog.DiscardHandler),
+				Gate: &policy.Gate{Actions: []scan.ActionType{scan.ActionSigned}}, Answers: shared.NewAnswers(), Questions: shared.NewQuestions(),
+			},
+			Outbox: out, Valve: v, Concurrency: 1,
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- p.Run(ctx) }()
+		<-out.settling
+		stop()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Error("the stop takes longer than ten seconds")
+			p.failed <- nil
+		}
+	})
 }
 
 // newer is an outbox in which a newer node of the waybill is known, if it can be

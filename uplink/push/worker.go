@@ -84,13 +84,12 @@ func (p *Relay) call(it *item, api string, do func(secret.Text) (bool, error)) p
 		}
 		d := p.once(it, api, func() (bool, error) { return do(permit.Token()) })
 		if d.Next != policy.Again {
-			p.learn(it, permit, d)
-			return d
+			return p.learn(it, permit, d)
 		}
-		again := permit.Refused(d.Reply.Reason)
+		again, after := permit.Refused(d.Reply.Reason)
 		p.Questions.Nudge()
 		if !again {
-			return policy.Decision{Next: policy.Hold, Reply: d.Reply}
+			return policy.Decision{Next: policy.Hold, Reply: d.Reply, Delay: after}
 		}
 		p.Log.Warn("access token refused, waiting for a fresh one", "reason", d.Reply.Reason)
 	}
@@ -99,7 +98,9 @@ func (p *Relay) call(it *item, api string, do func(secret.Text) (bool, error)) p
 // once makes one call and decides what it means.
 func (p *Relay) once(it *item, api string, do func() (bool, error)) policy.Decision {
 	start := time.Now()
+	p.Calls.Begin()
 	exist, err := do()
+	p.Calls.End()
 	p.meters.call(api, err, time.Since(start))
 	if err == nil {
 		p.Bindings.Learned(it.phone, it.rec.Event.Waybill, exist)
@@ -108,23 +109,26 @@ func (p *Relay) once(it *item, api string, do func() (bool, error)) policy.Decis
 		API: api, Exist: exist, Err: err, Now: p.Clock.Now(),
 		Attempts: it.rec.Attempts, Mismatches: p.Answers.Mismatches(it.rec.ID.Seq),
 	})
+	d.Waybill = it.rec.Event.Waybill
 	if d.Unsure {
 		p.meters.unsure.Inc()
 	}
 	return d
 }
 
-// learn keeps what a call taught and hands its permit back.
-func (p *Relay) learn(it *item, permit *valve.Permit, d policy.Decision) {
+// learn keeps what a call taught and hands its permit back. Where the answer
+// concerns the account and not the event, the event is held.
+func (p *Relay) learn(it *item, permit *valve.Permit, d policy.Decision) policy.Decision {
 	if d.Class != wechat.Success && p.calling.Err() != nil { // abandoned by the stop: says nothing about WeChat
 		permit.Release()
-	} else {
-		permit.Leave(d)
+	} else if permit.Leave(d) {
+		return policy.Decision{Next: policy.Hold, Class: wechat.Blocked, Reply: d.Reply}
 	}
 	if policy.Mismatch(d.Reply) {
 		p.Answers.Mismatched(it.rec.Event.Waybill, it.rec.ID.Seq)
 	}
 	it.tried = it.tried || d.Next == policy.Retry || d.Next == policy.Settle
+	return d
 }
 
 // finish commits what became of the record.

@@ -70,7 +70,10 @@ func (b *Bindings) Get(k PhoneKey) (exist, ok bool) {
 	return v.Exist, true
 }
 
-// Told keeps what the centre knows, unless we know something newer.
+// Told keeps what the centre knows, unless we know something newer. That a phone
+// is bound spares a call, and if it is wrong the push says so. That it is not, which
+// another depot said, would end an event without any call: it is a hint to be
+// confirmed, so that what we knew counts no more and WeChat is asked.
 func (b *Bindings) Told(p scan.Phone, exist bool, age time.Duration) {
 	if age < 0 || age >= b.life(exist) {
 		return
@@ -78,10 +81,13 @@ func (b *Bindings) Told(p scan.Phone, exist bool, age time.Duration) {
 	k, at := b.Key(p), time.Now().Add(-age)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if v, ok := b.known.get(k); ok && v.At.After(at) {
-		return
+	switch v, ok := b.known.get(k); {
+	case ok && v.At.After(at):
+	case exist:
+		b.known.put(k, Binding{exist, at})
+	case ok && v.Exist:
+		b.known.drop(k)
 	}
-	b.known.put(k, Binding{exist, at})
 }
 
 // Learned keeps what WeChat just said. What is news to the centre is reported

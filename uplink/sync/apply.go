@@ -79,7 +79,7 @@ func (s *Relay) renumber(b *batch, resp *syncapi.Response) (moved bool, err erro
 	switch {
 	case resp.Have >= b.counts.NextSeq:
 		// Our store is older than what it once sent.
-		return true, s.newEpoch(fmt.Sprintf("central has events up to %d, we are at %d: this store was restored from a copy", resp.Have, b.counts.NextSeq))
+		return true, s.newEpoch(fmt.Sprintf("central has events up to %d, we are at %d", resp.Have, b.counts.NextSeq))
 	case resp.Rewind || resp.Have < s.buried.had(b.counts.Watermark):
 		s.Log.Warn("central lost events that it had taken, they are sent again", "have", resp.Have, "watermark", b.counts.Watermark)
 		s.Answers.Clear()
@@ -92,7 +92,6 @@ func (s *Relay) renumber(b *batch, resp *syncapi.Response) (moved bool, err erro
 }
 
 func (s *Relay) newEpoch(why string) error {
-	s.Log.Warn("a new epoch begins", "reason", why)
 	s.Answers.Clear()
 	if err := s.Outbox.NewEpoch(why); err != nil {
 		return fmt.Errorf("begin new epoch: %w", err)
@@ -147,7 +146,7 @@ func (s *Relay) sort(recs []event.Record, res results) (a sorted) {
 		}
 		a.recs = recs[:i+1]
 		switch e, over := s.Gate.Answered(r, answer.Result, answer.Reason, now); {
-		case r.State.Finished(): // sent again after the centre lost it
+		case r.Ended: // sent again after the centre lost it
 		case over:
 			a.ended = append(a.ended, e)
 		case !s.keep(r, answer):

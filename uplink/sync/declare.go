@@ -4,8 +4,10 @@ import (
 	"log/slog"
 	"math"
 	"slices"
+	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/wait"
 	"scanrelay/uplink/shared"
 	"scanrelay/uplink/syncapi"
 )
@@ -17,10 +19,20 @@ type declarations struct {
 	questions *shared.Questions
 	log       *slog.Logger
 
-	all    bool   // every waiting one is to be declared, from cursor on
-	cursor uint64 // a sequence number
-	centre string // store_id and process of the declarations
+	all    bool      // every waiting one is to be declared, from cursor on
+	cursor uint64    // a sequence number
+	centre string    // store_id and process of the declarations
+	due    time.Time // all are declared again then
+	began  time.Time // when they last were
 }
+
+// What waits is declared again now and then: the centre forgets what is not, and
+// what it told may not have been heard. However often another centre answers, it
+// is not all declared again sooner than redeclareLeast after the last time.
+const (
+	redeclareEvery = 10 * time.Minute
+	redeclareLeast = time.Minute
+)
 
 // declaration is what one request declares.
 type declaration struct {
@@ -34,7 +46,7 @@ type declaration struct {
 func (d *declarations) next(n int) (dec declaration) {
 	n = min(n, syncapi.MaxWaiting)
 	fresh, overflow := d.questions.TakeDeclared(n)
-	if overflow {
+	if now := time.Now(); overflow || !d.all && !d.due.IsZero() && !now.Before(d.due) {
 		d.restart()
 	}
 	dec.fresh = fresh
@@ -64,13 +76,20 @@ func (d *declarations) heard(dec declaration, storeID, process string) {
 	}
 	if now := storeID + "/" + process; now != d.centre {
 		d.centre = now
+		if time.Since(d.began) < redeclareLeast { // centres take turns
+			d.due = d.began.Add(redeclareLeast)
+			return
+		}
 		d.questions.TakeDeclared(math.MaxInt) // they are among all
 		d.restart()
 	}
 }
 
 // restart declares everything that waits from the start.
-func (d *declarations) restart() { d.all, d.cursor = true, 0 }
+func (d *declarations) restart() {
+	d.all, d.cursor, d.began = true, 0, time.Now()
+	d.due = d.began.Add(redeclareEvery + wait.UpTo(redeclareEvery/5))
+}
 
 // pending reports whether something is still to be declared.
 func (d *declarations) pending() bool {

@@ -116,7 +116,7 @@ func (s *Relay) bury(r event.Record, e *syncapi.Error) error {
 	}
 	s.buried.to = r.ID.Seq
 	var ended []policy.Ending
-	if !r.State.Finished() {
+	if !r.Ended {
 		ended = append(ended, policy.End(r, event.Dead, "central refuses the batch because of this event: "+e.Error()))
 	}
 	return s.pass(r.ID.Seq, ended, nil)

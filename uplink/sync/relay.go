@@ -13,6 +13,7 @@ import (
 	"scanrelay/store/event"
 	"scanrelay/uplink/shared"
 	"scanrelay/uplink/syncapi"
+	"scanrelay/uplink/syncapi/health"
 )
 
 const (
@@ -70,6 +71,9 @@ type Valve interface {
 	SetRate(perSecond float64)
 	// BadToken is the generation of a token that WeChat refused; "" if none.
 	BadToken() string
+	// Accepted is the generation of the token that WeChat took last, and how long
+	// ago; "" before the first.
+	Accepted() (generation string, age time.Duration)
 }
 
 // Config is what the relay is made of.
@@ -78,10 +82,12 @@ type Config struct {
 	Centre   Centre
 	Outbox   Outbox
 	Valve    Valve
-	Version  string        // scanrelay's, told to the centre
-	Rate     float64       // notify.rate; 0: the centre's share alone
-	Spread   time.Duration // bounds the random wait before the first call
+	Version  string                // scanrelay's, told to the centre
+	Health   func() *health.Report // told to the centre; nil: nothing is
+	Rate     float64               // notify.rate; 0: the centre's share alone
+	Spread   time.Duration         // bounds the random wait before the first call
 	OnSynced func([]event.Record)
+	Pulse    *wait.Pulse // nil: nobody looks at it
 }
 
 // Relay is the sync relay. Only its own goroutine uses the fields below oldest.
@@ -113,7 +119,9 @@ func New(c Config) *Relay {
 func (s *Relay) Run(ctx context.Context) error {
 	wait.Sleep(ctx, wait.UpTo(s.Spread))
 	for ctx.Err() == nil {
+		s.Pulse.Begin()
 		more, err := s.turn(ctx)
+		s.Pulse.End()
 		switch {
 		case ctx.Err() != nil:
 		case errors.Is(err, event.ErrClosed), errors.Is(err, event.ErrFailed):
@@ -153,6 +161,8 @@ func (s *Relay) turn(ctx context.Context) (more bool, err error) {
 func (s *Relay) call(ctx context.Context, req *syncapi.Request) (*syncapi.Response, error) {
 	start := time.Now()
 	resp, err := s.Centre.Sync(ctx, req)
+	s.Pulse.End() // a turn may make several calls
+	s.Pulse.Begin()
 	e, took := asError(err), time.Since(start)
 	if ctx.Err() == nil {
 		s.meters.count(e, took)

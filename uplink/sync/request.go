@@ -2,6 +2,7 @@ package sync
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 
@@ -37,15 +38,21 @@ func (b *batch) extras() bool {
 
 // build gathers what there is to say.
 func (s *Relay) build() (*batch, error) {
-	b := &batch{counts: s.Outbox.Counts()}
+	b := &batch{}
+	if !s.narrow.bare {
+		if err := s.readEvents(b); err != nil {
+			return nil, err
+		}
+	}
+	// The counts come after the events: what is stored meanwhile is below next_seq.
+	b.counts = s.Outbox.Counts()
 	b.req = s.header(b.counts.Epoch, b.counts)
-	if s.narrow.bare {
-		return b, nil
+	if len(b.recs) > 0 {
+		b.full = uint64(len(b.recs)) < b.counts.State[event.Unsynced]
+		b.req.Epoch, b.req.From = syncapi.FormatEpoch(b.recs[0].ID.Epoch), s.buried.had(b.counts.Watermark)+1
+		b.req.Events = s.wire(b.recs)
 	}
-	if err := s.addEvents(b); err != nil {
-		return nil, err
-	}
-	if !s.narrow.plain {
+	if !s.narrow.bare && !s.narrow.plain {
 		s.addExtras(b)
 	}
 	return b, nil
@@ -53,15 +60,23 @@ func (s *Relay) build() (*batch, error) {
 
 // header is a request without content.
 func (s *Relay) header(epoch uint64, c event.Counts) syncapi.Request {
-	return syncapi.Request{
+	req := syncapi.Request{
 		V: syncapi.Version, Agent: s.Version, Epoch: syncapi.FormatEpoch(epoch), NextSeq: c.NextSeq,
 		BadToken: s.Valve.BadToken(), Backlog: int64(c.State[event.ToPush]),
+		OSArch: runtime.GOOS + "/" + runtime.GOARCH,
 	}
+	if s.Health != nil {
+		req.Health = s.Health()
+	}
+	if generation, age := s.Valve.Accepted(); generation != "" {
+		req.Accepted = &syncapi.Accepted{Generation: generation, Age: int64(age.Seconds())}
+	}
+	return req
 }
 
-// addEvents takes unsynced events of one epoch, in sequence order. None are
+// readEvents takes unsynced events of one epoch, in sequence order. None are
 // taken while the clock is not believable.
-func (s *Relay) addEvents(b *batch) error {
+func (s *Relay) readEvents(b *batch) error {
 	if !s.Clock.Believable() {
 		return nil
 	}
@@ -78,9 +93,7 @@ func (s *Relay) addEvents(b *batch) error {
 	if i := slices.IndexFunc(recs, func(r event.Record) bool { return r.ID.Epoch != epoch }); i > 0 {
 		recs = recs[:i]
 	}
-	b.full, b.recs = uint64(len(recs)) < b.counts.State[event.Unsynced], recs
-	b.req.Epoch, b.req.From = syncapi.FormatEpoch(epoch), s.buried.had(b.counts.Watermark)+1
-	b.req.Events = s.wire(recs)
+	b.recs = recs
 	return nil
 }
 

@@ -46,19 +46,39 @@ func (s *Relay) resend(ctx context.Context, asked []event.Record) (results, erro
 	}
 	all := make(results)
 	for _, part := range byEpoch(recs, counts.Watermark) {
-		req := s.header(part[0].ID.Epoch, counts)
-		req.From, req.Events = part[0].ID.Seq, s.wire(part)
-		resp, err := s.call(ctx, &req)
-		if err != nil {
+		if err := s.resendPart(ctx, part, counts, all); err != nil {
 			return nil, err
 		}
-		if resp.Rewind {
-			return nil, errRenumbered // the next batch finds it as well, and mends it
-		}
-		s.know(resp)
-		all.add(resp)
 	}
 	return all, nil
+}
+
+// resendPart sends records of one epoch. Where the centre refuses them it halves
+// them, and leaves out one that is a dead letter: its batch may have been refused
+// for it before, and the others must not wait for it.
+func (s *Relay) resendPart(ctx context.Context, part []event.Record, counts event.Counts, all results) error {
+	req := s.header(part[0].ID.Epoch, counts)
+	req.From, req.Events = part[0].ID.Seq, s.wire(part)
+	resp, err := s.call(ctx, &req)
+	switch e := asError(err); {
+	case e == nil:
+	case e.Refused() && len(part) > 1:
+		half := len(part) / 2
+		if err := s.resendPart(ctx, part[:half], counts, all); err != nil {
+			return err
+		}
+		return s.resendPart(ctx, part[half:], counts, all)
+	case e.Refused() && part[0].State == event.Dead:
+		return nil
+	default:
+		return e
+	}
+	if resp.Rewind {
+		return errRenumbered // the next batch finds it as well, and mends it
+	}
+	s.know(resp)
+	all.add(resp)
+	return nil
 }
 
 // byEpoch splits records up to the watermark, which are in sequence order, into

@@ -25,6 +25,10 @@ const (
 	// each with the largest waybill data that scan.Waybill.Validate lets pass,
 	// stay below it.
 	maxAnswer = 16 << 20
+	// What is kept of an answer is bounded; WeChat's tokens have 512 characters.
+	maxName   = 128
+	maxToken  = 4 << 10
+	maxReason = 600
 	// maxRetryAfter bounds what a header can make an agent wait.
 	maxRetryAfter = time.Hour
 	// maxFailure bounds what is read of an answer that is no 200.
@@ -34,17 +38,33 @@ const (
 // Options of a Client.
 type Options struct {
 	URL   string         // the centre's base URL, http or https
-	Token secret.Text    // the depot's credential; "" with a client certificate
+	Token secret.Text    // the depot's credential; "" with a client certificate, or one that Use is given
 	TLS   tlsfile.Client // central.tls
 	// Transport replaces the client's own, in tests; TLS is then unused.
 	Transport http.RoundTripper
 }
 
+// Credential is what a depot shows with each sync.
+type Credential interface {
+	// Token is the bearer token, "" with a client certificate. It may have to call
+	// the centre for one.
+	Token(ctx context.Context) (secret.Text, error)
+	// Refused is told that the centre did not take it, and reports whether there may
+	// be another.
+	Refused(token secret.Text) (again bool)
+}
+
+// static is a token that stands in the configuration.
+type static secret.Text
+
+func (s static) Token(context.Context) (secret.Text, error) { return secret.Text(s), nil }
+func (static) Refused(secret.Text) bool                     { return false }
+
 // Client calls the centre. It may be used by several goroutines at once.
 type Client struct {
-	url   string
-	token secret.Text
-	http  *http.Client
+	base       *url.URL
+	credential Credential
+	http       *http.Client
 }
 
 // NewClient makes a client. An error says which option is wrong.
@@ -66,11 +86,13 @@ func NewClient(o Options) (*Client, error) {
 		}
 	}
 	return &Client{
-		url:   u.JoinPath(Path).String(),
-		token: o.Token,
-		http:  &http.Client{Transport: transport, CheckRedirect: keepRedirect},
+		base: u, credential: static(o.Token),
+		http: &http.Client{Transport: transport, CheckRedirect: keepRedirect},
 	}, nil
 }
+
+// Use replaces Options.Token, before the first sync.
+func (c *Client) Use(credential Credential) { c.credential = credential }
 
 // keepRedirect returns a redirect as the answer: the credential goes nowhere
 // but to the configured address.
@@ -112,37 +134,70 @@ func (c *Client) Sync(ctx context.Context, r *Request) (*Response, error) {
 	if err != nil {
 		return nil, &Error{Err: fmt.Errorf("encode sync request: %w", err)}
 	}
-	resp, err := c.post(ctx, body)
-	if err != nil {
-		return nil, &Error{Err: c.redact(err)}
+	for first := true; ; first = false {
+		token, err := c.credential.Token(ctx)
+		if err != nil {
+			return nil, asError(err)
+		}
+		answer, e := c.try(ctx, body, token)
+		if e == nil {
+			return answer, nil
+		}
+		if e.Status != http.StatusUnauthorized || !c.credential.Refused(token) || !first {
+			return nil, e
+		}
+		if _, err := body.Seek(0, io.SeekStart); err != nil {
+			return nil, &Error{Err: err}
+		}
 	}
-	defer resp.Body.Close()
-	return c.read(resp)
 }
 
-func (c *Client) post(ctx context.Context, body io.Reader) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, body)
+// asError is err as an *Error.
+func asError(err error) *Error {
+	var e *Error
+	if !errors.As(err, &e) {
+		e = &Error{Err: err}
+	}
+	return e
+}
+
+// try makes the call once.
+func (c *Client) try(ctx context.Context, body io.Reader, token secret.Text) (*Response, *Error) {
+	resp, err := c.post(ctx, body, token)
+	if err != nil {
+		return nil, &Error{Err: redact(err, token)}
+	}
+	defer resp.Body.Close()
+	return read(resp, token)
+}
+
+func (c *Client) post(ctx context.Context, body io.Reader, token secret.Text) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base.JoinPath(Path).String(), body)
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Content-Encoding", "gzip")
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token.Reveal())
-	}
+	authorize(req, token)
 	// Not sent, but tells net/http that the call may be made again.
 	req.Header["Idempotency-Key"] = []string{}
 	return c.http.Do(req)
 }
 
+func authorize(req *http.Request, token secret.Text) {
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token.Reveal())
+	}
+}
+
 // read returns the answer of a 200 and an *Error for everything else.
-func (c *Client) read(resp *http.Response) (*Response, error) {
+func read(resp *http.Response, token secret.Text) (*Response, *Error) {
 	if resp.StatusCode != http.StatusOK {
-		return nil, c.failure(resp)
+		return nil, failure(resp, token)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
-		return nil, &Error{Err: fmt.Errorf("read sync answer: %w", c.redact(err))}
+		return nil, &Error{Err: fmt.Errorf("read sync answer: %w", redact(err, token))}
 	}
 	answer, err := decodeResponse(body)
 	if err != nil {
@@ -151,14 +206,22 @@ func (c *Client) read(resp *http.Response) (*Response, error) {
 	return answer, nil
 }
 
+// cut bounds a text that is kept and shown.
+func cut(s string) string {
+	if len(s) > maxReason {
+		s = strings.ToValidUTF8(s[:maxReason], "") + "…"
+	}
+	return s
+}
+
 // failure reads an answer that is no 200; a body that is no Failure is told by
 // its status alone.
-func (c *Client) failure(resp *http.Response) *Error {
+func failure(resp *http.Response, token secret.Text) *Error {
 	e := &Error{Status: resp.StatusCode, RetryAfter: wait.RetryAfter(resp.Header, maxRetryAfter)}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxFailure))
 	var f Failure
 	if err == nil && json.Unmarshal(body, &f) == nil {
-		e.Message = c.clean(f.Error)
+		e.Message = clean(f.Error, token)
 	}
 	return e
 }
@@ -167,6 +230,9 @@ func (c *Client) failure(resp *http.Response) *Error {
 func decodeResponse(body []byte) (*Response, error) {
 	if len(body) > maxAnswer {
 		return nil, fmt.Errorf("sync answer is larger than %d bytes", maxAnswer)
+	}
+	if n := LongestList(body); n > MaxList {
+		return nil, fmt.Errorf("sync answer has a list of %d entries, at most %d are taken", n, MaxList)
 	}
 	var r Response
 	if err := json.Unmarshal(body, &r); err != nil {
@@ -179,5 +245,9 @@ func decodeResponse(body []byte) (*Response, error) {
 	if r.StoreID == "" || r.Process == "" {
 		return nil, errors.New("sync answer lacks store_id or process: is central.url right?")
 	}
+	if len(r.StoreID) > maxName || len(r.Process) > maxName || r.Token != nil && len(r.Token.Value)+len(r.Token.Generation) > maxToken {
+		return nil, errors.New("sync answer has a store_id, process or token longer than any: is central.url right?")
+	}
+	r.WeChat.State, r.WeChat.Reason = cut(r.WeChat.State), cut(r.WeChat.Reason)
 	return &r, nil
 }

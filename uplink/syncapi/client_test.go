@@ -112,6 +112,8 @@ func TestFailures(t *testing.T) {
 		"something else":       {status: 200, body: `{}`, says: "version 0"},
 		"no store":             {status: 200, body: `{"v":1}`, says: "store_id"},
 		"too long":             {status: 200, body: strings.Repeat(" ", maxAnswer+1), says: "larger"},
+		"a bomb":               {status: 200, body: `{"v":1,"store_id":"s","process":"p","answers":[` + strings.Repeat("{},", 5_000_000) + `{}]}`, says: "5000001 entries"},
+		"a long token":         {status: 200, body: `{"v":1,"store_id":"s","process":"p","token":{"value":"` + strings.Repeat("x", 5000) + `"}}`, says: "longer"},
 		"long complaint":       {status: 500, body: `{"error":"` + strings.Repeat("x", 2000) + `"}`, says: "…"},
 		"retry after odd":      {status: 503, header: "soon"},
 	} {
@@ -176,8 +178,8 @@ func TestTransportErrors(t *testing.T) {
 	if _, err = broken.Sync(ctx, &Request{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("a call of a cancelled ctx: %v", err)
 	}
-	leaky := &Client{token: testToken}
-	checkNoSecret(t, leaky.redact(errors.New("header Bearer "+testToken+" is odd")))
+
+	checkNoSecret(t, redact(errors.New("header Bearer "+testToken+" is odd"), testToken))
 }
 
 // silent is a transport whose peer never answers.

@@ -1,6 +1,7 @@
 package syncapi
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,9 +14,10 @@ import (
 	"scanrelay/configs/secret"
 )
 
-// Error is why a sync failed. It never holds the credential, nor anything of
+// Error is why a call failed. It never holds the credential, nor anything of
 // an event.
 type Error struct {
+	What       string // was being done; "": a sync
 	Status     int    // HTTP status; 0: no answer came
 	Message    string // what the centre said
 	RetryAfter time.Duration
@@ -23,13 +25,14 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
+	what := cmp.Or(e.What, "sync with central")
 	switch {
 	case e.Err != nil:
-		return "sync with central: " + e.Err.Error()
+		return what + ": " + e.Err.Error()
 	case e.Message != "":
-		return fmt.Sprintf("sync with central: HTTP %d: %s", e.Status, e.Message)
+		return fmt.Sprintf("%s: HTTP %d: %s", what, e.Status, e.Message)
 	}
-	return fmt.Sprintf("sync with central: HTTP %d %s", e.Status, http.StatusText(e.Status))
+	return fmt.Sprintf("%s: HTTP %d %s", what, e.Status, http.StatusText(e.Status))
 }
 
 func (e *Error) Unwrap() error { return e.Err }
@@ -47,22 +50,22 @@ func (e *Error) Unauthorized() bool {
 
 // redact takes the URL out of a transport error: it is the operator's
 // configuration, in which nothing secret should stand, but might.
-func (c *Client) redact(err error) error {
+func redact(err error, token secret.Text) error {
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	if c.token != "" && strings.Contains(err.Error(), c.token.Reveal()) {
-		return errors.New(c.clean(err.Error()))
+	if token != "" && strings.Contains(err.Error(), token.Reveal()) {
+		return errors.New(clean(err.Error(), token))
 	}
 	return err
 }
 
 // clean makes text from the other side fit for a log: one line, of bounded
 // length, without our credential and without anything like a phone number.
-func (c *Client) clean(s string) string {
-	if c.token != "" {
-		s = strings.ReplaceAll(s, c.token.Reveal(), secret.Masked)
+func clean(s string, token secret.Text) string {
+	if token != "" {
+		s = strings.ReplaceAll(s, token.Reveal(), secret.Masked)
 	}
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {

@@ -1,6 +1,9 @@
 package syncapi
 
-import "scanrelay/agent/scan"
+import (
+	"scanrelay/agent/scan"
+	"scanrelay/uplink/syncapi/health"
+)
 
 // Version is the version of the sync API that this code speaks; the path and
 // the field v carry it.
@@ -8,16 +11,6 @@ const Version = 1
 
 // Path is where the centre serves the sync API.
 const Path = "/v1/sync"
-
-// Bounds of one request; the centre answers 413 above them. The agent halves a
-// batch that was refused whole.
-const (
-	MaxEvents    = 2000
-	MaxAsk       = 2000
-	MaxWaiting   = 5000
-	MaxBindings  = 2000
-	MaxBodyBytes = 8 << 20 // after gunzip
-)
 
 // Request is the agent's side of one sync.
 type Request struct {
@@ -37,9 +30,14 @@ type Request struct {
 	Bindings []Binding        `json:"bindings,omitempty"`
 	// BadToken is the generation of an access token that WeChat refused.
 	BadToken string `json:"bad_token,omitempty"`
+	// Accepted is the generation that WeChat took last.
+	Accepted *Accepted `json:"accepted,omitempty"`
 	// Backlog is how many events wait for a push: the centre shares the
 	// fleet's rate out by need.
 	Backlog int64 `json:"backlog"`
+	// OSArch is what the agent runs on, as linux/arm.
+	OSArch string         `json:"os_arch,omitempty"`
+	Health *health.Report `json:"health,omitempty"`
 }
 
 // Event is one scan event on the wire; times are unix seconds.
@@ -78,6 +76,13 @@ type Party struct {
 	ID       string `json:"id,omitempty"`
 }
 
+// Accepted says that WeChat took the token of a generation, and how many seconds
+// ago.
+type Accepted struct {
+	Generation string `json:"generation"`
+	Age        int64  `json:"age"`
+}
+
 // Ask names one event by its number, and by its identity, so that a centre
 // which lost the number can still tell.
 type Ask struct {
@@ -99,7 +104,7 @@ type Binding struct {
 type Response struct {
 	V       int    `json:"v"`
 	StoreID string `json:"store_id"` // changes when the centre's store is replaced
-	Process string `json:"process"`  // changes with each start of the centre
+	Process string `json:"process"`  // changes when the centre lost what depots declared
 	Time    int64  `json:"time"`     // the centre's clock, unix seconds
 	// Have is the highest number taken of the request's epoch, see the
 	// package comment; 0: none.
@@ -136,7 +141,7 @@ type Answer struct {
 	Epoch  string `json:"epoch"`
 	Seq    uint64 `json:"seq"`
 	Result Result `json:"result"`
-	Reason string `json:"reason,omitempty"` // of refused
+	Reason string `json:"reason,omitempty"` // of refused, and of late where a parcel was scanned
 }
 
 // Known is what the centre knows about a waybill that a push needs.
@@ -153,8 +158,8 @@ type Token struct {
 	Value      string `json:"value"`
 	Generation string `json:"generation"`
 	ExpiresIn  int64  `json:"expires_in"` // seconds
-	// Retried is set when WeChat gave the same text again after a depot had
-	// reported it bad: tried once more, refused again it means blocked.
+	// Retried is set when the depot reported this very text as bad and the centre
+	// has looked: it is to be tried once more.
 	Retried bool `json:"retried,omitempty"`
 }
 

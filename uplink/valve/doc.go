@@ -13,6 +13,6 @@
 // began before the last opening decide nothing about it.
 //
 // The sync relay brings the token and the rate (Offer, SetRate) and reports the
-// token that was refused (BadToken). Nothing here is durable, calls WeChat, or
+// token that was refused (BadToken) and the one that was taken (Accepted). Nothing here is durable, calls WeChat, or
 // knows of events.
 package valve

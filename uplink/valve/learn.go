@@ -1,8 +1,10 @@
 package valve
 
 import (
+	"fmt"
 	"time"
 
+	"scanrelay/agent/scan"
 	"scanrelay/configs/wait"
 	"scanrelay/uplink/policy"
 	"scanrelay/uplink/syncapi"
@@ -18,17 +20,51 @@ const (
 	faultRun    = 5                // faults in a row that mean unreachable
 	faultBase   = time.Second
 	faultCap    = time.Minute
+	lagPause    = 2 * time.Second // after a good token was refused
 )
 
-// Leave hands the permit back with what the answer means.
-func (p *Permit) Leave(d policy.Decision) {
+// Leave hands the permit back with what the answer means. account is true when it
+// says nothing about the event: a code that nobody knows, which many waybills
+// running were refused with.
+func (p *Permit) Leave(d policy.Decision) (account bool) {
 	p.v.mu.Lock()
 	defer p.v.mu.Unlock()
-	if d.Class == wechat.Success || d.Reply.ErrCode != 0 { // it took the token
-		p.token.trial = false
+	if d.Class == wechat.Success || d.Reply.ErrCode > 0 { // -1, busy, comes before WeChat looks at the token
+		p.tookLocked(time.Now())
 	}
 	p.backLocked()
+	account = p.v.strange.add(d)
 	p.learnLocked(d)
+	if account && p.v.account.state != syncapi.StateBlocked {
+		p.v.blockLocked(fmt.Sprintf("%d waybills running were refused with a code that scanrelay does not know: it concerns the account; ask WeChat (%s)",
+			strangeRun, d.Reply.Reason), time.Now())
+	}
+	return account
+}
+
+// strangeRun is how many different waybills running must be refused with the same
+// unknown code, without a success between, for it to concern the account.
+const strangeRun = 10
+
+// strange are the waybills that each unknown code refused since the last success.
+type strange map[int]map[scan.WaybillID]bool
+
+// add counts an answer, and reports whether it concerns the account.
+func (s strange) add(d policy.Decision) bool {
+	switch d.Class {
+	case wechat.Success, wechat.Mismatch: // it works for this account
+		clear(s)
+	case wechat.Unknown:
+		code := d.Reply.ErrCode
+		if s[code] == nil {
+			s[code] = map[scan.WaybillID]bool{}
+		}
+		if len(s[code]) < strangeRun {
+			s[code][d.Waybill] = true
+		}
+		return len(s[code]) >= strangeRun
+	}
+	return false
 }
 
 // Release hands back a permit that taught nothing.
@@ -38,27 +74,39 @@ func (p *Permit) Release() {
 	p.backLocked()
 }
 
-// Refused hands the permit back because WeChat did not accept its token. All
-// calls with one token share one report to the centre. again is true when the
-// call is to be made again with a fresh token; a token that came after a refusal
-// and is refused as well blocks the account.
-func (p *Permit) Refused(reason string) (again bool) {
+// Refused hands the permit back because WeChat did not accept its token. again is
+// true when the call is to be made again with a fresh token; else its event is held,
+// for that time if it is not 0.
+//
+// A token that WeChat took in a call of the same API since this one began is good:
+// WeChat's own copies of it lag behind. Else all calls with it share one report to
+// the centre, and one that came after a refusal and is refused as well blocks the
+// account.
+func (p *Permit) Refused(reason string) (again bool, after time.Duration) {
 	v := p.v
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	p.backLocked()
+	if last := p.limiter.accepted; last.generation == p.token.generation && last.at.After(p.began) {
+		return false, wait.UpTo(lagPause)
+	}
 	if v.token == p.token {
 		v.token, v.bad = nil, p.token.generation
 		v.changedLocked()
 	}
 	if p.token.trial && p.account == v.account.openings {
+		v.refusedFresh = p.token.generation
 		v.blockLocked("WeChat refuses a fresh access_token as well: someone else refreshes this token, or the secret changed ("+reason+")", time.Now())
 	}
-	return !p.token.trial
+	return !p.token.trial, 0
 }
 
 // backLocked lets the next probe through if this was one.
 func (p *Permit) backLocked() {
+	if p.tries && p.token.doubted {
+		p.token.trying = false
+		p.v.changedLocked()
+	}
 	if p.probed {
 		p.v.account.probe, p.limiter.breaker.probe = false, false
 		p.v.changedLocked()
@@ -151,8 +199,9 @@ func (v *Valve) throttledLocked(p *Permit, d policy.Decision, now time.Time) {
 func (v *Valve) faultLocked(reason string, now time.Time) {
 	v.faults++
 	switch {
-	case v.account.state == syncapi.StateBlocked:
-		v.blockLocked(v.account.reason, now)
+	case v.account.state == syncapi.StateBlocked: // a probe that says nothing about it
+		v.account.until, v.account.probe = now.Add(probeBase+wait.UpTo(probeBase/10)), false
+		v.changedLocked()
 	case v.faults >= faultRun || v.account.state != "":
 		v.tripLocked(&v.account, syncapi.StateUnreachable, reason, now, wait.Jitter(v.account.failures(now), faultBase, faultCap))
 	}

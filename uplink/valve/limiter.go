@@ -37,6 +37,8 @@ type limiter struct {
 	cutAt   time.Time     // growth begins; calls begun before it were under way at the refusal
 	growth  time.Duration // how long it takes
 	meter   Meter
+	// accepted is the token that a call of this API was last taken with.
+	accepted accepted
 }
 
 func newLimiter(api string) *limiter {

@@ -22,15 +22,20 @@ type Valve struct {
 	query   *limiter
 	notify  *limiter
 	lookups lookups
-	faults  int           // in a row
-	token   *token        // nil: none came yet, or it was refused
-	bad     string        // generation of the token that was refused; "" if none
-	changed chan struct{} // closed when a breaker opens or closes, or a token comes or goes
+	faults  int     // in a row
+	strange strange // what unknown codes were met with
+	token   *token  // nil: none came yet, or it was refused
+	bad     string  // generation of the token that was refused; "" if none
+	// accepted is the token that WeChat took last, refusedFresh the generation for
+	// whose second refusal the account is blocked.
+	accepted     accepted
+	refusedFresh string
+	changed      chan struct{} // closed when a breaker opens or closes, or a token comes or goes
 }
 
 // New makes a valve without a token and with no limit to the rate.
 func New() *Valve {
-	return &Valve{query: newLimiter(wechat.APIUserQuery), notify: newLimiter(wechat.APIPathNotify), changed: make(chan struct{})}
+	return &Valve{strange: strange{}, query: newLimiter(wechat.APIUserQuery), notify: newLimiter(wechat.APIPathNotify), changed: make(chan struct{})}
 }
 
 // SetRate sets the calls a second; 0 or less means unlimited.
@@ -118,6 +123,7 @@ type Permit struct {
 	began          time.Time
 	account, inAPI int  // openings of both breakers when it entered
 	probed         bool // it is the probe of a breaker
+	tries          bool // it tries a token that is in doubt
 }
 
 // Token is the access token to call with.
@@ -126,14 +132,14 @@ func (p *Permit) Token() secret.Text { return p.token.value }
 // Enter waits until a call of api may be made. Without a permit calls are held,
 // or ctx ended: try again after that time or, if it is 0, once Window allows any.
 func (v *Valve) Enter(ctx context.Context, api string) (_ *Permit, after time.Duration) {
-	if v.awaitToken(ctx) == nil {
+	if !v.awaitToken(ctx) {
 		return nil, 0
 	}
 	p, after := v.enter(ctx, api)
 	if p == nil {
 		return nil, after
 	}
-	if p.token = v.awaitToken(ctx); p.token == nil { // it may have changed while we waited for our place
+	if !p.takeToken(ctx) { // it may have changed while we waited for our place
 		p.Release()
 		return nil, 0
 	}

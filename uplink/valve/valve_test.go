@@ -1,6 +1,7 @@
 package valve_test
 
 import (
+	"context"
 	"math"
 	"strings"
 	"sync/atomic"
@@ -329,14 +330,14 @@ func TestTokenOffers(t *testing.T) {
 		}
 		offer("a", 300, false) // the same, longer
 		first, straggler := enter(t, v), enter(t, v)
-		if again := first.Refused("test"); !again || v.BadToken() != "a" {
+		if again, _ := first.Refused("test"); !again || v.BadToken() != "a" {
 			t.Error("the first refusal is not reported")
 		}
 		offer("a", 300, false) // an answer that crossed the report
 		if usable() {
 			t.Error("the refused token is used again")
 		}
-		if again := straggler.Refused("test"); !again {
+		if again, _ := straggler.Refused("test"); !again {
 			t.Error("a straggler's refusal counted as the second")
 		}
 		offer("b", 300, false)
@@ -344,7 +345,7 @@ func TestTokenOffers(t *testing.T) {
 		if v.BadToken() != "" {
 			t.Error("reported on although another came")
 		}
-		if again := second.Refused("test"); again {
+		if again, _ := second.Refused("test"); again {
 			t.Error("the second refusal running was not told")
 		}
 		if s, reason := v.State(); s != syncapi.StateBlocked || !strings.Contains(reason, "someone else") {
@@ -354,8 +355,122 @@ func TestTokenOffers(t *testing.T) {
 		time.Sleep(6 * time.Second)
 		enter(t, v).Leave(success)
 		third := enter(t, v)
-		if again := third.Refused("test"); !again {
+		if again, _ := third.Refused("test"); !again {
 			t.Error("after a success a refusal counts as the first again")
+		}
+	})
+}
+
+// TestAVoidedTokenCostsOneCallEach: a token is voided while calls are under way, and
+// answers of before come in between the refusals. Each lets one more call try the
+// token, not all that wait for one.
+func TestAVoidedTokenCostsOneCallEach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := valve.New()
+		v.Offer(&syncapi.Token{Value: "v", Generation: "a", ExpiresIn: 7200})
+		const under = 8
+		var permits []*valve.Permit
+		for range under {
+			permits = append(permits, enter(t, v))
+		}
+		time.Sleep(time.Second)
+		refused := 0
+		again := func(p *valve.Permit) {
+			p.Refused("test")
+			refused++
+		}
+		for i := range under {
+			if i%2 == 0 {
+				again(permits[i])
+				continue
+			}
+			permits[i].Leave(success)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			first, _ := v.Enter(ctx, wechat.APIPathNotify)
+			if second, _ := v.Enter(ctx, wechat.APIPathNotify); first == nil || second != nil {
+				t.Fatalf("trying a token that is in doubt: %v, and at the same time %v", first, second)
+			}
+			cancel()
+			again(first)
+		}
+		if refused != under {
+			t.Errorf("%d calls were refused of %d under way", refused, under)
+		}
+		// One that taught nothing lets the next one try; one that was taken, all.
+		v.Offer(&syncapi.Token{Value: "w", Generation: "b", ExpiresIn: 7200})
+		one, other := enter(t, v), enter(t, v)
+		one.Refused("test")
+		other.Leave(success)
+		enter(t, v).Release()
+		enter(t, v).Leave(success)
+		one, other = enter(t, v), enter(t, v)
+		one.Release()
+		other.Release()
+	})
+}
+
+// TestATokenThatOthersSucceedWith: WeChat's own copies of a token lag now and then.
+// One refusal amid successes neither drops the token nor blocks the account.
+func TestATokenThatOthersSucceedWith(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := valve.New()
+		v.Offer(&syncapi.Token{Value: "v", Generation: "a", ExpiresIn: 7200})
+		fine := func(why string) {
+			t.Helper()
+			if s, reason := v.State(); s != syncapi.StateOK || v.BadToken() != "" {
+				t.Errorf("%s: WeChat is %s: %s, reported %q", why, s, reason, v.BadToken())
+			}
+		}
+		refused, other := enter(t, v), enter(t, v)
+		time.Sleep(time.Second)
+		other.Leave(success)
+		if again, after := refused.Refused("test"); again || after <= 0 {
+			t.Errorf("a refusal amid successes: again %v, after %v", again, after)
+		}
+		fine("after a refusal amid successes")
+		if g, age := v.Accepted(); g != "a" || age != 0 {
+			t.Errorf("accepted %q %v ago", g, age)
+		}
+		// The refusal comes first, the success of another call after it.
+		refused, other = enter(t, v), enter(t, v)
+		time.Sleep(time.Second)
+		refused.Refused("test")
+		other.Leave(success)
+		fine("after a success that was under way")
+		// The same with a token that is on trial.
+		enter(t, v).Refused("test")
+		v.Offer(&syncapi.Token{Value: "v", Generation: "a", ExpiresIn: 7200, Retried: true})
+		time.Sleep(time.Second)
+		refused, other = enter(t, v), enter(t, v)
+		time.Sleep(time.Second)
+		refused.Refused("test")
+		if s, _ := v.State(); s != syncapi.StateBlocked {
+			t.Errorf("refused twice running and nobody succeeded: %s", s)
+		}
+		other.Leave(success)
+		fine("after a success with the token on trial")
+		// Refused for good, all the same.
+		enter(t, v).Refused("test")
+		if v.BadToken() != "a" {
+			t.Error("a refusal without a success is not reported")
+		}
+	})
+}
+
+// TestProbesThatMeetFaults: a probe of a blocked account that gets no answer says
+// nothing about the account, and does not put the next one off.
+func TestProbesThatMeetFaults(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newReady()
+		enter(t, v).Leave(policy.Decision{Class: wechat.Blocked, Reply: event.Reply{ErrCode: 48001, Reason: "r"}})
+		for range 6 {
+			time.Sleep(6 * time.Second)
+			enter(t, v).Leave(policy.Decision{Class: wechat.Transient, Next: policy.Retry})
+		}
+		time.Sleep(6 * time.Second)
+		enter(t, v).Leave(success)
+		if s, reason := v.State(); s != syncapi.StateOK {
+			t.Errorf("WeChat is %s: %s", s, reason)
 		}
 	})
 }

@@ -17,11 +17,25 @@ func Notification(e *scan.Event, w *scan.Waybill) wechat.Notification {
 	}
 }
 
-// Path puts a waybill's path into WeChat's form, in the same order.
+// Path puts a waybill's path into WeChat's form, in the same order. What several
+// parcels of a shipment went through in one depot is told once, by the first.
 func Path(nodes []scan.PathNode) []wechat.Node {
-	out := make([]wechat.Node, len(nodes))
+	type step struct {
+		depot  scan.DepotID
+		action scan.ActionType
+		msg    scan.Text
+	}
+	first := map[step]scan.WaybillID{}
+	out := make([]wechat.Node, 0, len(nodes))
 	for i := range nodes {
-		out[i] = Node(nodes[i])
+		if n := &nodes[i]; n.Parcel != "" {
+			s := step{n.Depot, n.ActionType, n.ActionMsg}
+			if by, told := first[s]; told && by != n.Parcel {
+				continue
+			}
+			first[s] = n.Parcel
+		}
+		out = append(out, Node(nodes[i]))
 	}
 	return out
 }

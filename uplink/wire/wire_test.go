@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"slices"
 	"testing"
 
 	"scanrelay/agent/scan"
@@ -26,5 +27,23 @@ func TestNotificationCarriesEverything(t *testing.T) {
 	}
 	if n != want {
 		t.Error("the notification differs from the event and its waybill data")
+	}
+}
+
+// TestPathOfParcels: what several parcels went through is told once, the waybill's
+// own nodes and what a parcel went through again always.
+func TestPathOfParcels(t *testing.T) {
+	node := func(parcel scan.WaybillID, depot scan.DepotID, at int64) scan.PathNode {
+		return scan.PathNode{Parcel: parcel, Depot: depot, ActionTime: at, ActionType: scan.ActionTransport, ActionMsg: "到达"}
+	}
+	path := wire.Path([]scan.PathNode{
+		node("A", "hz", 1), node("B", "hz", 2), node("", "hz", 3), node("A", "hz", 4), node("B", "sh", 5), node("A", "sh", 6), node("", "hz", 7),
+	})
+	var times []int64
+	for _, n := range path {
+		times = append(times, n.ActionTime)
+	}
+	if want := []int64{1, 3, 4, 5, 7}; !slices.Equal(times, want) {
+		t.Errorf("nodes of %v, want %v", times, want)
 	}
 }

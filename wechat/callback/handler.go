@@ -19,6 +19,7 @@ type Handler struct {
 	lookup  Lookup
 	slots   chan struct{} // one in it per lookup under way
 	refused wait.Rarely   // lines about refusals: a log on flash must not fill up
+	strayed wait.Rarely   // lines about calls to other paths
 }
 
 // NewHandler makes the callback. Its error names all that is wrong with c.
@@ -30,7 +31,7 @@ func NewHandler(c Config, lookup Lookup) (*Handler, error) {
 	if lookup == nil {
 		return nil, errors.New("configure callback: lookup is missing")
 	}
-	h := &Handler{c: c, lookup: lookup, slots: make(chan struct{}, c.MaxInFlight), refused: wait.Rarely{Every: time.Second}}
+	h := &Handler{c: c, lookup: lookup, slots: make(chan struct{}, c.MaxInFlight), refused: wait.Rarely{Every: time.Second}, strayed: wait.Rarely{Every: time.Second}}
 	if c.Mode.encrypted() {
 		if h.crypt, err = NewCrypt(c.Token, c.EncodingAESKey, c.AppID); err != nil {
 			return nil, fmt.Errorf("configure callback: %w", err)

@@ -41,6 +41,9 @@ func (s IO) help(c *Command) error {
 		b.WriteString(" COMMAND\n\nCommands:\n" + c.list())
 	} else {
 		b.WriteString(strings.TrimPrefix(c.Use, c.name()) + " [flags]\n")
+		if len(c.subs) > 0 {
+			b.WriteString("\nCommands:\n" + c.list())
+		}
 	}
 	b.WriteString("\nFlags:\n" + c.Flags().FlagUsages())
 	if c.Run == nil {

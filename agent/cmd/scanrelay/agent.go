@@ -20,6 +20,7 @@ func (a *app) agentCommand() *cli.Command {
 		Short: "Run the depot agent",
 		Args:  cli.NoArgs,
 		Run: func(ctx context.Context, _ []string) error {
+			a.standAlone()
 			cfg, problems := configs.LoadAgent(config, a.Env)
 			if err := a.problems(problems); err != nil {
 				return err
@@ -42,9 +43,12 @@ func (a *app) runAgent(ctx context.Context, file string, cfg *configs.Agent, log
 	if os.Getenv("GOGC") == "" { // else somebody knows better
 		debug.SetGCPercent(collectEarly)
 	}
+	if err := ownedByUs(cfg.DataDir, os.Geteuid()); err != nil {
+		return err
+	}
 	b := thisBuild()
 	ag, err := agent.New(cfg, agent.Options{
-		Version: b.Version, Built: b.built(), Logger: logger, Abort: a.abort,
+		Version: b.Version, Built: b.built(), Logger: logger, LogDropped: a.stderr.Dropped, Abort: a.abort,
 		Listen: func() (agent.Listeners, error) { return listenAgent(cfg) },
 	})
 	if err != nil {
@@ -94,10 +98,17 @@ func listenAgent(cfg *configs.Agent) (ls agent.Listeners, err error) {
 			return ls, err
 		}
 	}
-	if cfg.MQTT.IsEmbedded() {
-		ls.MQTT, err = listen("mqtt.listen", cfg.MQTT.Listen)
+	if !cfg.MQTT.IsEmbedded() {
+		return ls, nil
 	}
-	return ls, err
+	for _, l := range cfg.MQTT.Listeners() {
+		ln, err := listen(l.Key, l.Listen)
+		if err != nil {
+			return ls, err
+		}
+		ls.MQTT = append(ls.MQTT, ln)
+	}
+	return ls, nil
 }
 
 // serve runs a role as a service: systemd hears how it is doing, and a SIGHUP

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"testing"
 
+	"scanrelay/agent/cmd/cli"
 	"scanrelay/configs"
 	"scanrelay/store/snapshot/bolt"
 )
@@ -64,7 +65,13 @@ func TestCheckAndStartOfTheCentreAgree(t *testing.T) {
 			if problems.Failed() {
 				return
 			}
-			if _, err := newCentral(cfg, snap, slog.New(slog.DiscardHandler)); err != nil {
+			cfg.DataDir = t.TempDir()
+			parts, err := openIdentities(t.Context(), cfg, snap, slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer parts.Close()
+			if _, err := newApp(cli.IO{}).newCentral(cfg, snap, parts, slog.New(slog.DiscardHandler)); err != nil {
 				t.Errorf("check lets pass what start refuses: %v", err)
 			}
 		})

@@ -10,14 +10,19 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"time"
+
+	"github.com/VictoriaMetrics/metrics"
 
 	"scanrelay/agent/cmd/cli"
 	"scanrelay/configs"
 	"scanrelay/configs/serve"
 	"scanrelay/store/snapshot"
-	"scanrelay/store/snapshot/bolt"
 	"scanrelay/uplink/central"
+	"scanrelay/uplink/central/audit"
+	"scanrelay/uplink/central/caller"
+	"scanrelay/uplink/central/identity"
 	"scanrelay/wechat"
 	"scanrelay/wechat/callback"
 )
@@ -29,74 +34,182 @@ func (a *app) centralCommand() *cli.Command {
 		Short: "Run the centre",
 		Args:  cli.NoArgs,
 		Run: func(ctx context.Context, _ []string) error {
+			a.standAlone()
 			cfg, problems := configs.LoadCentral(config, a.Env)
 			if err := a.problems(problems); err != nil {
 				return err
 			}
 			logger := a.logger(cfg.Log)
 			warn(logger, problems)
-			return a.runCentral(ctx, cfg, logger)
+			return a.runCentral(ctx, config, cfg, logger)
 		},
 	}
+	cmd.Add(a.centralCheckCommand(), a.centralMigrateCommand(), a.centralBackupCommand(), a.centralRestoreCommand(), a.auditCommand())
 	cmd.Flags().StringVarP(&config, "config", "c", "/etc/scanrelay/central.yaml", "the configuration `FILE`")
 	return cmd
 }
 
-func (a *app) runCentral(ctx context.Context, cfg *configs.Central, logger *slog.Logger) (err error) {
+func (a *app) runCentral(ctx context.Context, file string, cfg *configs.Central, logger *slog.Logger) (err error) {
+	if err := ownedByUs(cfg.DataDir, os.Geteuid()); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(cfg.DataDir, 0o750); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
-	snap, err := bolt.Open(cfg.DataDir, bolt.Options{Logger: logger})
+	snap, err := openSnapshot(ctx, cfg, logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, snap.Close()) }()
+	parts, err := openIdentities(ctx, cfg, snap, logger)
 	if err != nil {
 		return fmt.Errorf("data_dir %s: %w", cfg.DataDir, err)
 	}
-	defer func() { err = errors.Join(err, snap.Close()) }()
-	c, err := newCentral(cfg, snap, logger)
+	defer func() { err = errors.Join(err, parts.Close()) }()
+	c, err := a.newCentral(cfg, snap, parts, logger)
 	if err != nil {
 		return err
 	}
-	ln, err := a.listenCentral(cfg)
+	ls, err := listenCentral(cfg, logger)
 	if err != nil {
 		return err
 	}
+	a.reload = func() { a.reloadCentral(ctx, c, file, cfg, logger) }
 	ready := make(chan struct{})
 	close(ready)
-	logger.Info("central runs", "listen", ln.Addr().String(), "version", thisBuild().Version, "data_dir", cfg.DataDir)
+	logger.Info("central runs", "listen", ls.http.Addr().String(), "version", thisBuild().Version, "data_dir", cfg.DataDir)
 	return a.serve(ctx, logger, ready, func() error { return snap.Health(ctx) }, func(ctx context.Context) error {
 		parts := serve.NewGroup()
+		if ls.local != nil {
+			parts.Start("local socket", func(ctx context.Context) error {
+				return serve.HTTP(ctx, serve.Peers{Listener: ls.local}, c.Local(), logger, centralGrace)
+			})
+		}
 		parts.Start("centre", c.Run)
 		parts.Start("http", func(ctx context.Context) error {
-			return serve.HTTP(ctx, ln, c.Handler(), logger, centralGrace)
+			return serve.HTTP(ctx, ls.http, c.Handler(), logger, centralGrace)
 		})
+		if ls.ops != nil {
+			parts.Start("operators' http", func(ctx context.Context) error {
+				return serve.HTTP(ctx, ls.ops, c.Ops(), logger, centralGrace)
+			})
+		}
 		return parts.Run(ctx)
 	})
 }
 
-func (a *app) listenCentral(cfg *configs.Central) (net.Listener, error) {
+// centralListeners are what a centre serves on; local and ops may be nil.
+type centralListeners struct{ local, http, ops net.Listener }
+
+// listenCentral opens them, all or none.
+func listenCentral(cfg *configs.Central, logger *slog.Logger) (ls centralListeners, err error) {
+	defer func() {
+		for _, ln := range []net.Listener{ls.local, ls.http, ls.ops} {
+			if err != nil && ln != nil {
+				_ = ln.Close() // nothing was served on it
+			}
+		}
+	}()
 	conf, err := cfg.TLS.Config(tls.VerifyClientCertIfGiven)
 	if err != nil {
-		return nil, fmt.Errorf("tls: %w", err)
+		return ls, fmt.Errorf("tls: %w", err)
 	}
-	ln, err := listen("listen", cfg.Listen)
-	if err != nil || conf == nil {
-		return ln, err
+	local, err := listenSocket(centralSocket(cfg.DataDir))
+	if err != nil { // as on a disk that is read only
+		logger.Warn("no local socket: scanrelay depot and central audit need --url", "error", err)
+	} else {
+		ls.local = local
 	}
-	conf.NextProtos = []string{"h2", "http/1.1"}
-	return tls.NewListener(ln, conf), nil
+	if ls.http, err = listen("listen", cfg.Listen); err != nil {
+		return ls, err
+	}
+	if conf != nil {
+		conf.NextProtos = []string{"h2", "http/1.1"}
+		ls.http = tls.NewListener(ls.http, conf)
+	}
+	if cfg.OpsListen != "" {
+		ls.ops, err = listen("ops_listen", cfg.OpsListen)
+	}
+	return ls, err
 }
 
 // centralGrace is how long requests may go on after the stop began; it leaves
 // the rest of ten seconds to the store.
 const centralGrace = 6 * time.Second
 
-func newCentral(cfg *configs.Central, snap snapshot.Store, logger *slog.Logger) (*central.Central, error) {
+func (a *app) newCentral(cfg *configs.Central, snap snapshot.Store, parts *identities, logger *slog.Logger) (*central.Central, error) {
 	we, err := wechat.NewClient(wechat.Options{BaseURL: cfg.WeChat.BaseURL, Logger: logger})
 	if err != nil {
 		return nil, fmt.Errorf("wechat: %w", err)
 	}
+	set := metrics.NewSet()
+	copies, err := openCopies(cfg, snap, parts.audit, set, logger)
+	if err != nil {
+		return nil, err
+	}
 	return central.New(central.Options{
 		Config: centralConfig(cfg), Snapshot: snap, WeChat: we, Version: thisBuild().Version, Logger: logger,
+		WeChatTime: we.Time,
+		LogDropped: a.stderr.Dropped, Identities: parts.store, Ended: parts.ended, Audit: parts.audit,
+		Backup: copies, Metrics: set,
 	})
+}
+
+// identities are the files of the depots that are added at run time, and the audit
+// log.
+type identities struct {
+	store identity.Store
+	ended *identity.Ended
+	audit *audit.Log
+	close func() error
+}
+
+// openIdentities opens them beside a snapshot: in its database, where it has one that
+// several processes share.
+func openIdentities(ctx context.Context, cfg *configs.Central, snap snapshot.Store, logger *slog.Logger) (*identities, error) {
+	parts := &identities{ended: identity.OpenEnded(cfg.DataDir), close: func() error { return nil }}
+	var err error
+	if documents, ok := snap.(identity.Documents); ok {
+		parts.store, err = identity.OpenShared(ctx, documents)
+	} else {
+		var journal *identity.Journal
+		if journal, err = identity.OpenJournal(cfg.DataDir, logger); err == nil {
+			parts.store, parts.close = journal, journal.Close
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	parts.audit = audit.Open(cfg.DataDir, time.Now)
+	return parts, nil
+}
+
+func (i *identities) Close() error { return errors.Join(i.close(), i.audit.Close()) }
+
+// centralSocket is where operators on the centre's machine call it.
+func centralSocket(dataDir string) string { return filepath.Join(dataDir, "central.sock") }
+
+// reloadCentral puts a changed configuration in use, as far as that goes without a
+// restart. One with errors changes nothing.
+func (a *app) reloadCentral(ctx context.Context, c *central.Central, file string, was *configs.Central, logger *slog.Logger) {
+	const kept = "configuration not reloaded: the one before stays in use"
+	cfg, problems := configs.LoadCentral(file, a.Env)
+	if problems.Failed() {
+		for _, p := range problems.Errors() {
+			logger.Error(kept, "problem", p.String())
+		}
+		return
+	}
+	warn(logger, problems)
+	if err := c.Reload(ctx, centralConfig(cfg)); err != nil {
+		logger.Error(kept, "problem", err)
+		return
+	}
+	a.setLevel(cfg.Log)
+	logger.Info("configuration reloaded", "file", file, "depots", len(cfg.Depots), "operators", len(cfg.Operators))
+	if keys := cfg.NeedRestart(was); len(keys) > 0 {
+		logger.Warn("some changes need a restart and are not in use", "keys", keys)
+	}
 }
 
 // centralConfig converts the configuration to the centre's own.
@@ -108,11 +221,15 @@ func centralConfig(c *configs.Central) central.Config {
 			Path: cb.Path, Token: cb.Token, EncodingAESKey: cb.EncodingAESKey,
 			Mode: callback.Mode(cb.Mode), SwapNames: cb.SwapNames, MaxSkew: cb.MaxSkew,
 		},
-		AdminToken: c.AdminToken, PerWaybill: central.Limit(c.JSONP.PerWaybill),
+		AdminToken: c.AdminToken, Origins: c.Origins, EnrolValid: c.Identity.EnrolValid, Session: c.Identity.Session, PerWaybill: central.Limit(c.JSONP.PerWaybill),
 		PerAddress: central.Limit(c.JSONP.PerAddress), Retain: c.Retain, TrustedProxies: c.TrustedProxies,
+		OpsApart: c.OpsListen != "",
 	}
 	for _, d := range c.Depots {
 		out.Depots = append(out.Depots, central.Depot(d))
+	}
+	for _, o := range c.Operators {
+		out.Operators = append(out.Operators, caller.Operator{Name: o.Name, Token: o.Token, Role: caller.Role(o.Role)})
 	}
 	for _, cell := range c.Cells {
 		out.Cells = append(out.Cells, central.Cell(cell))

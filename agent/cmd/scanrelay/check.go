@@ -22,7 +22,7 @@ import (
 type checker struct {
 	*app
 	config, role, payload, topic string
-	json, broker                 bool
+	json, broker, reveal         bool
 }
 
 func (a *app) checkCommand() *cli.Command {
@@ -41,6 +41,7 @@ func (a *app) checkCommand() *cli.Command {
 	f.StringVar(&c.topic, "topic", "", "the `TOPIC` on which it comes")
 	f.BoolVar(&c.broker, "broker", false, "try the external broker: what it promises, and what cannot be known from outside")
 	f.BoolVar(&c.json, "json", false, "print JSON (with --payload or --broker)")
+	f.BoolVar(&c.reveal, "reveal", false, "show personal data unmasked (with --payload)")
 	return cmd
 }
 
@@ -148,7 +149,7 @@ func (c *checker) explain(m *mapping.Mapper) error {
 	if err != nil {
 		return err
 	}
-	e := m.Explain(c.topic, payload, mapping.Info{})
+	e := m.Explain(c.topic, payload, mapping.Info{}, c.reveal)
 	if c.json {
 		err = c.JSON(explanation(e))
 	} else {

@@ -6,5 +6,5 @@ import "scanrelay/agent/cmd/cli"
 
 // fullCommands are those that the gateway build leaves out.
 func (a *app) fullCommands() []*cli.Command {
-	return []*cli.Command{a.centralCommand(), a.demoCommand()}
+	return []*cli.Command{a.centralCommand(), a.depotCommand(), a.demoCommand()}
 }

@@ -8,7 +8,7 @@ import (
 	"scanrelay/agent/cmd/cli"
 )
 
-// fullCommands is empty in what depots install; central and demo are in the
+// fullCommands is empty in what depots install; central, depot and demo are in the
 // full build.
 func (a *app) fullCommands() []*cli.Command {
 	missing := func(name string) *cli.Command {
@@ -19,5 +19,5 @@ func (a *app) fullCommands() []*cli.Command {
 			},
 		}
 	}
-	return []*cli.Command{missing("central"), missing("demo")}
+	return []*cli.Command{missing("central"), missing("depot"), missing("demo")}
 }

@@ -63,7 +63,7 @@ func (l *ear) listen(ctx context.Context) error {
 	if data, err := os.ReadFile(filepath.Join(cfg.DataDir, agent.BirthsName)); err == nil {
 		births, _ = sparkplug.NewBirths(data)
 	}
-	l.json, l.mapper = l.looker.json, mapperOf(cfg, births)
+	l.checker.json, l.checker.reveal, l.mapper = l.looker.json, l.looker.reveal, mapperOf(cfg, births)
 	filters := []string{l.filter}
 	if l.filter == "" {
 		filters = nil
@@ -114,9 +114,12 @@ func (l *ear) begun(where string) {
 // show shows one message. A birth is taken to heart, as the agent does.
 func (l *ear) show(h intake.Message) error {
 	info := h.Info()
-	e := l.mapper.Explain(h.Topic, h.Payload, info)
+	e := l.mapper.Explain(h.Topic, h.Payload, info, l.looker.reveal)
 	if e.Decoder == "sparkplug" {
 		l.mapper.Map(h.Topic, h.Payload, info)
+	}
+	if !l.looker.reveal { // whatever is shown of it from here on
+		h.Topic, e.Topic = scan.MaskPayload(h.Topic), scan.MaskPayload(h.Topic)
 	}
 	var err error
 	if l.json {
@@ -149,13 +152,12 @@ func (l *ear) showText(h intake.Message, e *mapping.Explanation) error {
 
 // payloadText is a payload as people may see it, at most so many bytes of it.
 func (l *ear) payloadText(payload []byte, most int) string {
-	more := ""
-	if len(payload) > most {
-		payload, more = payload[:most], "…"
-	}
-	text := string(payload)
+	text, more := string(payload), ""
 	if !l.looker.reveal {
-		text = scan.MaskDigitRuns(text)
+		text = scan.MaskPayload(text)
+	}
+	if len(text) > most {
+		text, more = text[:most], "…"
 	}
 	return plainly(text) + more
 }
@@ -182,7 +184,7 @@ func plainly(text string) string {
 
 func (l *ear) showJSON(h intake.Message, e *mapping.Explanation) error {
 	if !l.looker.reveal {
-		h.Payload = []byte(scan.MaskDigitRuns(string(h.Payload)))
+		h.Payload = []byte(scan.MaskPayload(string(h.Payload)))
 	}
 	return l.JSON(struct {
 		intake.Message

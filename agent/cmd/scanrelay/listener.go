@@ -6,12 +6,34 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
 	"scanrelay/agent/control"
 )
+
+// ownedByUs refuses to run as root on a folder of a service's user, whom the files
+// that root makes would lock out.
+func ownedByUs(dataDir string, euid int) error {
+	info, err := os.Stat(dataDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("data_dir: %w", err)
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && euid == 0 && st.Uid != 0 {
+		name := strconv.Itoa(int(st.Uid))
+		if u, err := user.LookupId(name); err == nil {
+			name = u.Username
+		}
+		return fmt.Errorf("data_dir %s belongs to user %s, whom files made by root would lock out: start the service, or run this as %[2]s (runuser -u %[2]s -- scanrelay …)", dataDir, name)
+	}
+	return nil
+}
 
 // listen opens a TCP listener; key is the configuration's, for the message.
 func listen(key, addr string) (net.Listener, error) {
@@ -40,6 +62,10 @@ func listenControl(dataDir string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
+	return listenSocket(path)
+}
+
+func listenSocket(path string) (net.Listener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}

@@ -6,15 +6,20 @@ import (
 	"scanrelay/configs"
 )
 
-// logger makes the process's logger, writing to stderr: text on a terminal,
-// JSON elsewhere, unless the configuration says which.
+// logger makes a role's logger, writing to stderr: text on a terminal, JSON
+// elsewhere, unless the configuration says which.
 func (a *app) logger(c configs.Log) *slog.Logger {
 	a.setLevel(c)
 	o := &slog.HandlerOptions{Level: &a.level, ReplaceAttr: readable}
+	var h slog.Handler = slog.NewTextHandler(a.Err, o)
 	if c.Format == "json" || c.Format != "text" && !a.ErrTerminal {
-		return slog.New(slog.NewJSONHandler(a.Err, o))
+		h = slog.NewJSONHandler(a.Err, o)
 	}
-	return slog.New(slog.NewTextHandler(a.Err, o))
+	logger := slog.New(h)
+	a.stderr.OnRecovery(func(lines uint64) {
+		logger.Warn("the log was not read: lines were dropped", "lines", lines)
+	})
+	return logger
 }
 
 // setLevel changes what the logger lets through.

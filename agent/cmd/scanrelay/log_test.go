@@ -15,7 +15,7 @@ import (
 func TestLogIsReadable(t *testing.T) {
 	for _, format := range []string{"json", "text"} {
 		var out bytes.Buffer
-		a := &app{IO: cli.IO{Err: &out}}
+		a := newApp(cli.IO{Err: &out})
 		at := time.Date(2026, 11, 23, 16, 0, 0, 0, time.FixedZone("Asia/Shanghai", 8*3600))
 		a.logger(configs.Log{Level: "info", Format: format}).Info("x", "again_in", 90*time.Second, "at", at)
 		for _, want := range []string{"1m30s", "2026-11-23T08:00:00"} {
@@ -39,7 +39,7 @@ func TestLogFormats(t *testing.T) {
 		{"json", true, `"msg":"m","took":"1.5s"}`}, {"text", false, "msg=m took=1.5s"},
 	} {
 		var b bytes.Buffer
-		l := (&app{IO: cli.IO{Err: &b, ErrTerminal: row.tty}}).logger(configs.Log{Level: "warn", Format: row.format})
+		l := newApp(cli.IO{Err: &b, ErrTerminal: row.tty}).logger(configs.Log{Level: "warn", Format: row.format})
 		l.Info("hidden")
 		l.Warn("m", "took", 1500*time.Millisecond)
 		if !strings.Contains(b.String(), row.want) || strings.Contains(b.String(), "hidden") || !strings.Contains(b.String(), "Z") {

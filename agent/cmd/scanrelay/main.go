@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -10,37 +11,79 @@ import (
 	"time"
 
 	"scanrelay/agent/cmd/cli"
+	"scanrelay/configs/serve"
 )
 
 // app is what every subcommand is made with.
 type app struct {
 	cli.IO
 	abort  <-chan struct{} // closed by a second signal: stop at once
+	stderr *serve.Log      // beneath Err
 	level  slog.LevelVar   // of the logger
 	reload func()          // what SIGHUP does; nil: nothing
 }
 
-// lastChance is how long the program may still take after a second signal.
-const lastChance = time.Second
+func newApp(world cli.IO) *app {
+	a := &app{IO: world, stderr: serve.NewLog(world.Err)}
+	a.Err = a.stderr
+	return a
+}
+
+// Ten seconds are promised for a stop, also where a disk does not answer and nobody
+// reads the log: what was acknowledged is on disk already. At stopCut a command that has
+// not ended is left, at stopEnd its last lines are; they get lastLines at most.
+// lastChance is how long a command may still take after a second signal.
+const (
+	stopCut    = 9500 * time.Millisecond
+	stopEnd    = 9800 * time.Millisecond
+	lastLines  = time.Second
+	lastChance = time.Second
+)
 
 func main() {
 	stop, abort, release := signals()
+	a := newApp(cli.Standard())
+	a.abort = abort
 	ended := make(chan int, 1)
-	go func() {
-		a := &app{IO: cli.Standard(), abort: abort}
-		ended <- a.Run(stop, a.root(), os.Args[1:])
-	}()
-	code := 1
-	select {
-	case code = <-ended:
-	case <-abort:
-		select {
-		case code = <-ended:
-		case <-time.After(lastChance):
-		}
-	}
+	go func() { ended <- a.Run(stop, a.root(), os.Args[1:]) }()
+	code := a.await(stop, ended)
 	release()
 	os.Exit(code)
+}
+
+// await waits for the command and its last lines, but not beyond the end of a stop, and
+// returns the exit code.
+func (a *app) await(stop context.Context, ended <-chan int) (code int) {
+	left := lastLines
+	select {
+	case code = <-ended:
+	case <-stop.Done():
+		end := time.Now().Add(stopEnd)
+		code = a.awaitStop(ended)
+		left = min(left, time.Until(end))
+	}
+	a.stderr.Flush(left)
+	return code
+}
+
+// awaitStop waits for a command that is to stop.
+func (a *app) awaitStop(ended <-chan int) (code int) {
+	cut := time.After(stopCut)
+	select {
+	case code = <-ended:
+		return code
+	case <-a.abort:
+		select {
+		case code = <-ended:
+			return code
+		case <-time.After(lastChance):
+		case <-cut:
+		}
+	case <-cut:
+		a.stderr.Detach() // what is said next must not wait either
+		fmt.Fprintf(a.Err, "scanrelay: the stop did not end within %v, as when a disk does not answer: cut short; what was acknowledged is on disk\n", stopCut)
+	}
+	return 1
 }
 
 func (a *app) root() *cli.Command {
@@ -50,7 +93,7 @@ func (a *app) root() *cli.Command {
 		Long:  "scanrelay takes scan events at a depot, keeps them safe on disk, syncs them to the\ncentre and pushes them to the receivers' WeChat.",
 	}
 	root.Add(a.agentCommand(), a.checkCommand(), a.statusCommand(), a.traceCommand(),
-		a.eventsCommand(), a.deadletterCommand(), a.quarantineCommand(), a.storeCommand(), a.listenCommand(),
+		a.eventsCommand(), a.deadletterCommand(), a.quarantineCommand(), a.storeCommand(), a.listenCommand(), a.enrolCommand(),
 		a.versionCommand(), a.HelpCommand(root))
 	root.Add(a.fullCommands()...)
 	return root
@@ -81,6 +124,13 @@ func signals() (stop context.Context, abort <-chan struct{}, release func()) {
 		signal.Stop(ch)
 		close(done)
 	}
+}
+
+// standAlone makes a service of the program: whoever reads its log may be gone or
+// hang.
+func (a *app) standAlone() {
+	signal.Ignore(syscall.SIGPIPE)
+	a.stderr.Detach()
 }
 
 // hangups calls do for each SIGHUP until release is called, so that a closed

@@ -26,7 +26,7 @@ func TestReloadKeepsTheOldConfiguration(t *testing.T) {
 	}
 	write(good + "data_dir: " + dir + "/data\n")
 	var log bytes.Buffer
-	a := &app{IO: cli.IO{Err: &log}}
+	a := newApp(cli.IO{Err: &log})
 	cfg, problems := configs.LoadAgent(file, nil)
 	if problems.Failed() {
 		t.Fatal(problems)

@@ -18,12 +18,18 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"scanrelay/store/snapshot/postgres/pgtest"
 	"scanrelay/wechat/fake"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"scanrelay": main})
+	testscript.Main(program{m}, map[string]func(){"scanrelay": main})
 }
+
+// program ends the database of the scripts when they have run.
+type program struct{ *testing.M }
+
+func (p program) Run() int { return pgtest.Main(p.M) }
 
 // TestScripts runs testdata/*.txt, which read like a manual of the commands.
 func TestScripts(t *testing.T) {
@@ -32,12 +38,13 @@ func TestScripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	testscript.Run(t, testscript.Params{
-		Setup: func(e *testscript.Env) error { e.Setenv("EXAMPLES", examples); return nil },
+		Setup: func(e *testscript.Env) error { e.Setenv("EXAMPLES", examples); setMinute(e); return nil },
 		Dir:   "testdata", RequireExplicitExec: true, RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"port": port, "await": await, "publish": publish, "exits": exits, "wechat": weChat, "fault": fault,
 			"post": post, "get": get, "envsubst": envsubst,
-			"hangup": hangup, "hear": hear, "mosquitto": mosquitto,
+			"hangup": hangup, "hear": hear, "mosquitto": mosquitto, "reads": reads,
+			"database": func(ts *testscript.TestScript, _ bool, args []string) { database(t, ts, args) },
 		},
 	})
 }
@@ -52,9 +59,15 @@ func port(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// database NAME: sets the variable to the DSN of an empty database.
+func database(t *testing.T, ts *testscript.TestScript, args []string) {
+	server, name := pgtest.Database(t)
+	ts.Setenv(args[0], server.DSN(name))
+}
+
 // patience is how long a script waits for what must happen, however slow the
 // machine.
-const patience = 5 * time.Minute
+const patience = 10 * time.Minute
 
 // await PATTERN COMMAND...: runs the command until its output matches.
 func await(ts *testscript.TestScript, _ bool, args []string) {

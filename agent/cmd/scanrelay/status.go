@@ -48,7 +48,7 @@ func (a *app) printStatus(s control.Status, running bool) error {
 		if !s.Central.LastSync.IsZero() {
 			last = s.Central.LastSync.String()
 		}
-		t.Add("centre", word(s.Central.Connected, "connected", "NOT CONNECTED")+", last sync "+last)
+		t.Add("centre", reason(word(s.Central.Connected, "connected", "NOT CONNECTED")+", last sync "+last, s.Central.Problem))
 		t.Add("WeChat", reason(s.WeChat.State, s.WeChat.Reason))
 		t.Add("clock", word(s.Clock == control.ClockOK, "ok", "UNKNOWN: events wait until it can be believed"))
 	} else {
@@ -69,9 +69,18 @@ func (a *app) printStatus(s control.Status, running bool) error {
 	if s.Outcome.Dead > 0 {
 		dead += "  (scanrelay deadletter list)"
 	}
+	if s.Store.Crowded {
+		dead += "; they take " + size(s.Store.DeadLetterBytes) + " of the store: RETRY OR DISCARD them, from a quarter on the oldest are discarded (no_room)"
+	}
 	t.Add("dead letters", dead)
+	if n := s.Store.NoRoom; n > 0 {
+		t.Add("no room", fmt.Sprintf("%d dead letters were discarded, since all of them took a quarter of the store", n))
+	}
 	t.Add("store", fmt.Sprintf("%s on disk, about %s in use%s", size(s.Store.FileBytes), size(s.Store.LiveBytes),
 		word(s.Store.Full, "; FULL: scans are not acknowledged until there is room", "")))
+	if n := s.Store.UnreservedBytes; n > 0 {
+		t.Add("not reserved", size(n)+" that outcomes need: this file system cannot keep it from other programs")
+	}
 	if s.Store.Damaged != "" {
 		t.Add("DAMAGE", s.Store.Damaged)
 	}

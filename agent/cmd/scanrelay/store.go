@@ -73,7 +73,9 @@ func (l *looker) checkStore() error {
 			Files    []*store.FileReport `json:"files"`
 			Aside    []string            `json:"aside"`
 			Problems []string            `json:"problems"`
-		}{r.Good(), r.Files, r.Aside, r.Problems})
+			// Unreserved of the room that is kept for outcomes.
+			Unreserved int64 `json:"unreserved_bytes"`
+		}{r.Good(), r.Files, r.Aside, r.Problems, r.Counts.Unreserved})
 	} else {
 		_, err = l.Out.Write([]byte(checkText(r)))
 	}
@@ -112,6 +114,9 @@ func checkText(r *store.CheckReport) string {
 	}
 	for _, p := range r.Problems {
 		fmt.Fprintf(&b, "PROBLEM %s\n", p)
+	}
+	if n := r.Counts.Unreserved; n > 0 {
+		fmt.Fprintf(&b, "not reserved: %s that outcomes need; this file system cannot keep it from other programs\n", size(n))
 	}
 	if r.Good() {
 		fmt.Fprintf(&b, "all good: %d events received, the counts agree\n", r.Counts.Received)

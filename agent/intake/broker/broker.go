@@ -2,21 +2,17 @@ package broker
 
 import (
 	"context"
-	"crypto/sha256"
-	"errors"
-	"fmt"
 	"log/slog"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	mochi "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/packets"
+	"golang.org/x/time/rate"
 
 	"scanrelay/agent/intake"
+	"scanrelay/agent/intake/packet"
 	"scanrelay/agent/intake/sparkplug"
-	"scanrelay/agent/intake/topic"
+	"scanrelay/agent/intake/user"
 	"scanrelay/configs/limit"
 )
 
@@ -28,123 +24,94 @@ type Broker struct {
 	pipe  *intake.Pipe
 	log   *slog.Logger
 	warns *limitedLog
-	users atomic.Pointer[map[string]user]
-	space *budget
+	users atomic.Pointer[user.List]
+	space *budget // what waits for its commit
+	large *budget // large packets that are being read
 
+	sessions *sessions
+	guesses  *guesses
 	connects *limit.Keyed // by address
 	rates    *limit.Keyed // by client id; nil: unlimited
+	newIDs   *limit.Keyed // client ids that get a rate of their own, by address
+	newOnes  *limit.Keyed // sessions that are begun, by address
 
 	full     atomic.Bool // connections were closed for want of room
 	stopping atomic.Bool
 	listens  atomic.Bool
+	began    time.Time
 	ctx      context.Context // of Run
 	closing  chan struct{}   // closed when Run closes the connections
+	acceptor atomic.Pointer[acceptor]
 
-	qos0, lost, redelivered, refused, denied, cut, broken atomic.Uint64
+	throttled atomic.Int64 // clients
 
-	mu     sync.Mutex
-	server *mochi.Server // guarded by mu
-}
-
-// user is a User as the hooks need it.
-type user struct {
-	password [sha256.Size]byte
-	publish  []topic.Filter // none: all topics
+	qos0, lost, redelivered, refused, denied, cuts, broken, takeovers atomic.Uint64
 }
 
 // New returns a Broker that gives what it takes to a pipe; Run starts it, once.
-func New(cfg Config, pipe *intake.Pipe) (*Broker, error) {
+func New(cfg Config, pipe *intake.Pipe) *Broker {
 	cfg.setDefaults()
 	b := &Broker{
 		cfg: cfg, pipe: pipe, log: cfg.Logger, warns: newLimitedLog(cfg.Logger),
-		space: newBudget(cfg.MaxWaiting), closing: make(chan struct{}),
+		space: newBudget(cfg.MaxWaiting), large: newBudget(cfg.MaxWaiting), closing: make(chan struct{}),
+		guesses: newGuesses(),
+		began:   time.Now(), ctx: context.Background(),
 		// As many at once as all clients need that come back together behind one router.
 		connects: limit.New(cfg.connects, cfg.MaxClients+halfOpenAllowed, maxLimited),
 	}
+	b.newOnes = limit.New(newSessionsPerSecond, cfg.MaxClients, maxLimited)
+	b.sessions = newSessions(max(minSessions, 4*cfg.MaxClients), b.isUser)
 	if cfg.Rate > 0 {
 		b.rates = limit.New(cfg.Rate, max(1, int(cfg.Rate)), maxLimited)
+		b.newIDs = limit.New(newIDsPerSecond, cfg.MaxClients, maxLimited)
 	}
-	return b, b.SetUsers(cfg.Users)
+	b.SetUsers(cfg.Users)
+	b.sessions.load(cfg.Sessions, b.began, b.log)
+	return b
 }
 
 // SetUsers replaces those who may log in; none: nobody has to. Who is connected
-// stays, with the rights of the new list. After an error nothing has changed.
-func (b *Broker) SetUsers(list []User) error {
-	users := make(map[string]user, len(list))
-	var wrong []error
-	bad := func(i int, format string, args ...any) {
-		wrong = append(wrong, fmt.Errorf("mqtt.embedded.users[%d].%s", i, fmt.Sprintf(format, args...)))
-	}
-	for i, u := range list {
-		if _, twice := users[u.Username]; twice || u.Username == "" {
-			bad(i, "username: %q is empty or given twice", u.Username)
-		}
-		if u.Password == "" {
-			bad(i, "password is empty")
-		}
-		known := user{password: sha256.Sum256([]byte(u.Password.Reveal()))}
-		for k, text := range u.Publish {
-			f, err := topic.Parse(text)
-			if err != nil {
-				bad(i, "publish[%d] %s", k, err)
-			}
-			known.publish = append(known.publish, f)
-		}
-		users[u.Username] = known
-	}
-	if len(wrong) > 0 {
-		return errors.Join(wrong...)
-	}
-	b.users.Store(&users)
-	return nil
-}
+// stays, with the rights of the new list.
+func (b *Broker) SetUsers(users user.List) { b.users.Store(&users) }
 
-// Run serves on ln until ctx ends; then it acknowledges what is committed, closes
-// all connections and returns nil. It closes ln.
-func (b *Broker) Run(ctx context.Context, ln net.Listener) error {
+func (b *Broker) isUser(name string) bool { return b.users.Load().Has(name) }
+
+// Run serves on the listeners until ctx ends; then it acknowledges what is committed,
+// closes all connections and returns nil. It closes the listeners.
+func (b *Broker) Run(ctx context.Context, listeners ...Listener) error {
 	b.ctx = ctx
-	server := mochi.New(&mochi.Options{
-		Capabilities:           b.capabilities(),
-		Logger:                 slog.New(quiet{b.warns}),
-		SysTopicResendInterval: 365 * 24 * 3600, // nobody hears it
-	})
-	b.mu.Lock()
-	b.server = server
-	b.mu.Unlock()
-	a := newAcceptor(b, ln)
-	if err := server.AddHook(&hook{b: b}, nil); err != nil {
-		return fmt.Errorf("start mqtt broker: %w", err)
-	}
-	if err := server.AddListener(a); err != nil {
-		return fmt.Errorf("start mqtt broker: %w", err)
-	}
-	if err := server.Serve(); err != nil {
-		return fmt.Errorf("start mqtt broker: %w", err)
-	}
+	a := newAcceptor(b, listeners)
+	b.acceptor.Store(a)
+	keeping, over := context.WithCancel(context.WithoutCancel(ctx))
+	var kept sync.WaitGroup
+	kept.Go(func() { b.sessions.keep(keeping, b.log) })
+	a.start()
 	b.listens.Store(true)
-	b.log.Info("mqtt broker listens", "address", ln.Addr().String(), "tls", b.cfg.TLS != nil)
-	b.watchBirths(ctx, server)
+	for _, ln := range listeners {
+		b.log.Info("mqtt broker listens", "address", ln.Addr().String(), "tls", ln.TLS != nil, "websocket", ln.WebSocket)
+	}
+	b.work(ctx)
 	b.listens.Store(false)
 	b.stopping.Store(true)
 	a.shut()
 	b.flush(a)
 	close(b.closing)
-	if err := server.Close(); err != nil {
-		return fmt.Errorf("stop mqtt broker: %w", err)
-	}
+	a.close()
+	over()
+	kept.Wait()
 	return nil
 }
 
-// capabilities bounds what one client can take of the server.
-func (b *Broker) capabilities() *mochi.Capabilities {
-	c := mochi.NewDefaultServerCapabilities()
-	c.MaximumClients = int64(b.cfg.MaxClients)
-	c.MaximumPacketSize = uint32(min(b.cfg.MaxPacket, 256<<20))
-	c.MaximumClientWritesPending = 64
-	c.MaximumSessionExpiryInterval = sessionKept
-	c.MaximumInflight = 1024
-	c.TopicAliasMaximum = 0
-	return c
+// rateOf finds a client's rate, which it does not lose by connecting again. Those who
+// come under ever new ids share that of their address.
+func (b *Broker) rateOf(host, id string) *rate.Limiter {
+	if b.rates == nil {
+		return nil
+	}
+	if !b.rates.Has(id) && !b.newIDs.Of(host).Allow() {
+		id = "\x00" + host // no id holds U+0000
+	}
+	return b.rates.Of(id)
 }
 
 // flush waits until what the outbox has is acknowledged, at most flushTime.
@@ -166,13 +133,11 @@ func (b *Broker) Status() intake.Status {
 	st := intake.Status{
 		Connected: b.listens.Load(), Full: b.refusing(), Waiting: b.space.waiting(),
 		QoS0: b.qos0.Load(), Lost: b.lost.Load(), Redelivered: b.redelivered.Load(),
-		Refused: b.refused.Load(), Denied: b.denied.Load(), Cut: b.cut.Load(), Broken: b.broken.Load(),
+		Refused: b.refused.Load(), Denied: b.denied.Load(), Cut: b.cuts.Load(), Broken: b.broken.Load(),
+		Takeovers: b.takeovers.Load(), Throttled: int(b.throttled.Load()),
 	}
-	b.mu.Lock()
-	server := b.server
-	b.mu.Unlock()
-	if server != nil {
-		st.Clients = int(atomic.LoadInt64(&server.Info.ClientsConnected))
+	if a := b.acceptor.Load(); a != nil {
+		st.Clients = a.clients()
 	}
 	return st
 }
@@ -186,8 +151,8 @@ func (b *Broker) refusing() bool {
 	return b.full.Load()
 }
 
-// watchBirths asks edge nodes for their rebirth until ctx ends.
-func (b *Broker) watchBirths(ctx context.Context, server *mochi.Server) {
+// work asks edge nodes for their rebirth and forgets old sessions until ctx ends.
+func (b *Broker) work(ctx context.Context) {
 	births := b.pipe.Mapper().Births()
 	tick := time.NewTicker(rebirthEvery)
 	defer tick.Stop()
@@ -197,27 +162,25 @@ func (b *Broker) watchBirths(ctx context.Context, server *mochi.Server) {
 			return
 		case <-births.Wanted():
 		case <-tick.C:
+			b.sessions.sweep(time.Now())
 		}
 		for _, node := range births.Ask(time.Now()) {
-			b.command(server, sparkplug.RebirthTopic(node), sparkplug.Rebirth(time.Now()))
+			b.command(sparkplug.RebirthTopic(node), sparkplug.Rebirth(time.Now()))
 		}
 	}
 }
 
 // command sends a message of our own to those who subscribed to its topic; it is
 // the only thing that anybody hears here.
-func (b *Broker) command(server *mochi.Server, topic string, payload []byte) {
+func (b *Broker) command(topic string, payload []byte) {
 	b.log.Info("asking a sparkplug edge node for a rebirth", "topic", topic)
-	for id := range server.Topics.Subscribers(topic).Subscriptions {
-		cl, ok := server.Clients.Get(id)
-		if !ok {
-			continue
+	for _, c := range b.sessions.subscribers(topic) {
+		version := byte(packet.V311)
+		if c.v5.Load() {
+			version = packet.V5
 		}
-		err := cl.WritePacket(packets.Packet{
-			FixedHeader: packets.FixedHeader{Type: packets.Publish}, TopicName: topic, Payload: payload,
-		})
-		if err != nil {
-			b.log.Debug("mqtt client does not take a command", "client", id, "error", err)
+		if err := c.write(packet.Message(version, topic, payload)); err != nil {
+			b.log.Debug("mqtt client does not take a command", "remote", c.remote, "error", err)
 		}
 	}
 }

@@ -2,18 +2,17 @@ package broker
 
 import "sync"
 
-// budget bounds the bytes that wait for their commit over all connections.
+// budget bounds bytes over all connections: those that wait for their commit, those
+// of large packets that are being read.
 type budget struct {
 	max int64
 
 	mu   sync.Mutex
 	used int64         // guarded by mu
-	fell chan struct{} // closed when used falls; guarded by mu
+	fell chan struct{} // closed when used falls; nil: nobody waits for it; guarded by mu
 }
 
-func newBudget(limit int64) *budget {
-	return &budget{max: limit, fell: make(chan struct{})}
-}
+func newBudget(limit int64) *budget { return &budget{max: limit} }
 
 // take takes n bytes if they are free. What is larger than everything gets
 // through alone.
@@ -27,19 +26,39 @@ func (b *budget) take(n int64) bool {
 	return true
 }
 
+// await takes n bytes once they are free. false: gone was closed before.
+func (b *budget) await(n int64, gone <-chan struct{}) bool {
+	for {
+		more := b.more()
+		if b.take(n) {
+			return true
+		}
+		select {
+		case <-more:
+		case <-gone:
+			return false
+		}
+	}
+}
+
 // give gives n bytes back. It does not block.
 func (b *budget) give(n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.used -= n
-	close(b.fell)
-	b.fell = make(chan struct{})
+	if b.fell != nil {
+		close(b.fell)
+		b.fell = nil
+	}
 }
 
 // more returns a channel that is closed when bytes are given back from now on.
 func (b *budget) more() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.fell == nil {
+		b.fell = make(chan struct{})
+	}
 	return b.fell
 }
 

@@ -1,261 +1,225 @@
 package broker
 
 import (
+	"bufio"
+	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
+	"io"
 	"net"
-	"sync"
+	"net/netip"
+	"os"
 	"sync/atomic"
 	"time"
 
-	"github.com/mochi-mqtt/server/v2/listeners"
-	"github.com/mochi-mqtt/server/v2/packets"
 	"golang.org/x/time/rate"
+
+	"scanrelay/agent/intake/packet"
 )
 
-// conn is a device's connection. mochi-mqtt sets one deadline for reading and
-// writing from the client's keepalive; here writing has its own, so that a
-// device that does not read is cut, whatever keepalive it asked for.
+// conn is a device's connection. One goroutine reads it and one, the queue's, writes
+// acknowledgements; what others want of it is to hang up.
 type conn struct {
-	net.Conn
-	raw   net.Conn // below TLS: closing it never waits
-	b     *Broker
-	queue *queue
-	limit *rate.Limiter // the client's; nil: unlimited; only the reader has it
-	who   string        // the client's id, once it has one
+	net.Conn          // TLS or websocket, where it is one; only serve's goroutine changes it
+	raw      net.Conn // below: closing it never waits
+	a        *acceptor
+	b        *Broker
+	queue    *queue
+	remote   string
+	host     string // the address, for what is bounded for each of them
+	came     time.Time
 
-	once sync.Once // for hangUp
+	// What login found out; only serve's goroutine has it.
+	in           *bufio.Reader
+	session      *session // nil: not logged in
+	version      byte
+	maxPacket    uint32 // that the device takes; 0: any
+	user         string
+	who          string        // the client's id, for the log
+	limit        *rate.Limiter // the client's; nil: unlimited
+	client       uint16        // whose share of the room it takes
+	keepAlive    time.Duration // 0: it may be silent for ever
+	resendsUntil time.Time     // until then what is identical comes again
+	ended        bool          // the client said goodbye
+
+	v5     atomic.Bool
+	seated bool        // it counts as a client; guarded by the acceptor's mu
+	hung   atomic.Bool // hangUp was called
+	cut    atomic.Bool // and has said goodbye: the reader ends
+
+	out chan struct{} // capacity 1; full while a packet is written
 }
 
-// SetDeadline implements net.Conn for reading.
-func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
+var errDenied = errors.New("publish without permission")
 
-// Write implements net.Conn.
-func (c *conn) Write(p []byte) (int, error) {
+// read reads one packet of at most max_packet, and before the login of what a CONNECT
+// may need.
+func (c *conn) read() (h packet.Header, content []byte, err error) {
+	if h, err = packet.ReadHeader(c.in); err != nil {
+		return h, nil, err
+	}
+	most := c.b.cfg.MaxPacket
+	if c.session == nil {
+		most = min(most, maxConnect)
+	}
+	if int64(h.Length)+1 > most {
+		return h, nil, &packet.Error{Code: packet.TooLarge, Text: fmt.Sprintf("a packet of more than max_packet, which is %d bytes", most)}
+	}
+	if h.Length <= largePacket {
+		content = make([]byte, h.Length)
+		_, err = io.ReadFull(c.in, content)
+		return h, content, err
+	}
+	if !c.b.large.await(int64(h.Length), c.queue.gone) {
+		return h, nil, errGone
+	}
+	defer c.b.large.give(int64(h.Length))
+	var all bytes.Buffer // what is only announced takes nothing
+	if _, err = io.CopyN(&all, c.in, int64(h.Length)); errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return h, all.Bytes(), err
+}
+
+// write writes a packet. A device that does not read is cut, whatever keepalive it
+// asked for.
+func (c *conn) write(p []byte) error {
+	if c.maxPacket > 0 && uint32(len(p)) > c.maxPacket {
+		return nil // it could not take it
+	}
+	c.out <- struct{}{}
+	defer func() { <-c.out }()
 	if err := c.SetWriteDeadline(time.Now().Add(c.b.cfg.slow)); err != nil {
-		return 0, err
+		return err
 	}
-	return c.Conn.Write(p)
-}
-
-// Close implements net.Conn.
-func (c *conn) Close() error {
-	c.queue.close()
-	return c.raw.Close()
-}
-
-// hangUp closes the connection at once, which ends its reader.
-func (c *conn) hangUp(why error) {
-	c.once.Do(func() {
-		c.b.cut.Add(1)
-		c.b.warns.warn(host(c.raw), "mqtt connection closed: "+why.Error(), "remote", c.raw.RemoteAddr().String())
-		_ = c.raw.Close()
-	})
-}
-
-// acknowledge writes PUBACKs, all in one go. They are the same in MQTT 3.1.1
-// and 5: without a reason code they say success.
-func (c *conn) acknowledge(ids []uint16) error {
-	buf := make([]byte, 0, 4*len(ids))
-	for _, id := range ids {
-		buf = append(buf, 0x40, 2, byte(id>>8), byte(id))
-	}
-	_, err := c.Write(buf)
+	_, err := c.Conn.Write(p)
 	return err
 }
 
-// acceptor is mochi's listener over a net.Listener. Unlike mochi's own it knows
-// its connections: it bounds them, and closing waits for all of them.
-type acceptor struct {
-	b   *Broker
-	ln  net.Listener
-	tls *tls.Config
-
-	accepting sync.WaitGroup
-	open      sync.WaitGroup
-	slow      atomic.Int32 // refusals under way
-
-	mu     sync.Mutex
-	conns  map[*conn]struct{} // guarded by mu
-	closed bool               // guarded by mu
-}
-
-var _ listeners.Listener = (*acceptor)(nil)
-
-func newAcceptor(b *Broker, ln net.Listener) *acceptor {
-	a := &acceptor{b: b, ln: ln, tls: b.cfg.TLS, conns: make(map[*conn]struct{})}
-	a.accepting.Add(1)
-	return a
-}
-
-func (a *acceptor) Init(*slog.Logger) error { return nil }
-func (a *acceptor) ID() string              { return "embedded" }
-func (a *acceptor) Address() string         { return a.ln.Addr().String() }
-func (a *acceptor) Protocol() string        { return "tcp" }
-
-// Serve accepts connections until the listener is closed.
-func (a *acceptor) Serve(establish listeners.EstablishFn) {
-	defer a.accepting.Done()
-	for {
-		raw, err := a.ln.Accept()
-		switch {
-		case err == nil:
-			a.admit(raw, establish)
-		case errors.Is(err, net.ErrClosed):
-			return
-		default: // out of file descriptors, most likely
-			a.b.warns.warn("", "accept mqtt connection", "error", err.Error())
-			select {
-			case <-a.b.ctx.Done():
-				return
-			case <-time.After(100 * time.Millisecond):
-			}
+// acknowledge writes acknowledgements, all in one go.
+func (c *conn) acknowledge(acks []ack) error {
+	buf := make([]byte, 0, 5*len(acks))
+	for _, a := range acks {
+		t := packet.TypePuback
+		if a.qos == 2 {
+			t = packet.TypePubrec
 		}
+		buf = packet.AppendAck(buf, t, a.id, a.code)
 	}
+	return c.write(buf)
 }
 
-// admit starts a connection, unless there are too many, or too many of its
-// address in a short time.
-func (a *acceptor) admit(raw net.Conn, establish listeners.EstablishFn) {
-	if !a.b.connects.Of(host(raw)).Allow() {
-		a.refuse(raw, "mqtt connection refused: its address connects too often")
+// hangUp ends the connection soon: an MQTT 5 client hears the code, the reader stops.
+// With a cause it counts as cut. It does not block for longer than twice goodbyeTime.
+func (c *conn) hangUp(code packet.Code, why error) {
+	if c.hung.Swap(true) {
 		return
 	}
-	c := a.wrap(raw)
-	a.mu.Lock()
-	full := len(a.conns) >= a.b.cfg.MaxClients+halfOpenAllowed
-	if full || a.closed {
-		a.mu.Unlock()
-		a.refuse(raw, "mqtt connection refused: too many")
-		return
+	if why != nil {
+		c.b.cuts.Add(1)
+		c.b.warns.warn(c.host, "mqtt connection closed: "+why.Error(), "remote", c.remote)
 	}
-	a.conns[c] = struct{}{}
-	a.open.Add(2)
-	a.mu.Unlock()
-	go func() {
-		defer a.open.Done()
-		c.queue.run()
-	}()
-	go func() {
-		defer a.open.Done()
-		defer a.leave(c)
-		if err := establish(a.ID(), c); err != nil {
-			a.ended(c, err)
-		}
-	}()
+	c.goodbye(code)
+	c.cut.Store(true)
+	c.queue.close()
+	_ = c.raw.SetReadDeadline(time.Now()) // the reader ends
 }
 
-// What a device did where its connection is closed for it, as MQTT 5 numbers it.
-const (
-	malformedPacket   = 0x81
-	protocolViolation = 0x82
-	packetTooLarge    = 0x95
-)
+// crowded logs that the outbox takes no more of this client, though of others.
+func (c *conn) crowded() {
+	c.b.warns.warn(c.who, "mqtt client has its share of the room: its scans are not acknowledged until some of them are done", "client", c.who, "remote", c.remote)
+}
+
+// goodbye tells an MQTT 5 client why the connection ends, unless it does not read.
+func (c *conn) goodbye(code packet.Code) {
+	if !c.v5.Load() {
+		return
+	}
+	select {
+	case c.out <- struct{}{}:
+		defer func() { <-c.out }()
+	case <-time.After(goodbyeTime):
+		return
+	}
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(goodbyeTime))
+	_, _ = c.Conn.Write(packet.Disconnect(code)) // it may be gone
+}
+
+// close ends the connection in order. What was written last would get lost if what
+// the device has sent meanwhile lay unread, so that is read over, for a short time.
+func (c *conn) close() {
+	c.queue.close()
+	if t, ok := c.raw.(*net.TCPConn); ok && t.CloseWrite() == nil {
+		_ = t.SetReadDeadline(time.Now().Add(lingerTime))
+		_, _ = io.CopyN(io.Discard, t, lingerBytes)
+	}
+	_ = c.raw.Close()
+}
+
+// run serves the connection until it ends.
+func (c *conn) run(ln *Listener) {
+	err := c.open(ln)
+	if err == nil {
+		err = c.serve()
+	}
+	c.a.ended(c, err)
+	c.b.sessions.leave(c, time.Now())
+	c.a.giveUp(c) // before the device sees the end, and comes anew
+	c.close()
+}
+
+// open begins with TLS and websockets, where the listener is for these.
+func (c *conn) open(ln *Listener) (err error) {
+	if ln.TLS != nil {
+		secure := tls.Server(c.raw, ln.TLS)
+		ctx, cancel := context.WithTimeout(c.b.ctx, connectWithin)
+		defer cancel()
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return fmt.Errorf("tls handshake: %w", err)
+		}
+		c.Conn = secure
+	}
+	if ln.WebSocket {
+		if c.Conn, err = upgrade(c.Conn); err != nil {
+			return fmt.Errorf("open websocket: %w", err)
+		}
+	}
+	c.in = bufio.NewReaderSize(c.Conn, readBuffer)
+	return nil
+}
 
 // ended tells why a connection ended. What the device sent last then is lost to
 // us, though not acknowledged, so it is counted and the device named.
 func (a *acceptor) ended(c *conn, err error) {
-	remote := c.raw.RemoteAddr().String()
-	a.b.log.Debug("mqtt connection ended", "remote", remote, "error", err)
-	var code packets.Code
-	if !errors.As(err, &code) {
-		return
-	}
-	switch code.Code {
-	case packetTooLarge:
-		err = fmt.Errorf("a packet of more than max_packet, which is %d bytes", a.b.cfg.MaxPacket)
-	case malformedPacket, protocolViolation:
-	default:
-		return
-	}
-	a.b.broken.Add(1)
-	who := c.who
-	if who == "" {
-		who = host(c.raw)
-	}
-	a.b.warns.warn(who, "mqtt connection closed for what the device sent", "client", c.who, "remote", remote, "error", err.Error())
-}
-
-// refuse closes a connection that is not wanted, a few of them only after a while:
-// who tries again as soon as it is refused does so once a second then, not ten
-// thousand times.
-func (a *acceptor) refuse(raw net.Conn, why string) {
-	a.b.refused.Add(1)
-	a.b.warns.warn(host(raw), why, "remote", raw.RemoteAddr().String())
-	if a.slow.Add(1) > maxSlowRefusals {
-		a.slow.Add(-1)
-		_ = raw.Close()
-		return
-	}
-	time.AfterFunc(slowRefusal, func() {
-		_ = raw.Close()
-		a.slow.Add(-1)
-	})
-}
-
-// host is a connection's remote address without its port.
-func host(c net.Conn) string { return hostOf(c.RemoteAddr().String()) }
-
-func hostOf(addr string) string {
-	if h, _, err := net.SplitHostPort(addr); err == nil {
-		return h
-	}
-	return addr
-}
-
-// wrap makes a conn of an accepted connection. Until CONNECT has come it has
-// little time.
-func (a *acceptor) wrap(raw net.Conn) *conn {
-	if t, ok := raw.(*net.TCPConn); ok {
-		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3})
-	}
-	c := &conn{Conn: raw, raw: raw, b: a.b}
-	if a.tls != nil {
-		c.Conn = tls.Server(raw, a.tls)
-	}
-	c.queue = newQueue(a.b, c)
-	_ = c.SetReadDeadline(time.Now().Add(connectWithin))
-	return c
-}
-
-func (a *acceptor) leave(c *conn) {
-	_ = c.Close()
-	a.mu.Lock()
-	delete(a.conns, c)
-	a.mu.Unlock()
-}
-
-// Close implements listeners.Listener: it stops accepting, closes all
-// connections and waits for what works on them.
-func (a *acceptor) Close(listeners.CloseFn) {
-	a.shut()
-	a.mu.Lock()
-	for c := range a.conns {
-		_ = c.Close()
-	}
-	a.mu.Unlock()
-	a.open.Wait()
-}
-
-// shut stops accepting.
-func (a *acceptor) shut() {
-	a.mu.Lock()
-	a.closed = true
-	a.mu.Unlock()
-	_ = a.ln.Close()
-	a.accepting.Wait()
-}
-
-// idle reports whether nothing of any connection waits for its commit.
-func (a *acceptor) idle() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for c := range a.conns {
-		if c.queue.busy() {
-			return false
+	a.b.log.Debug("mqtt connection ended", "remote", c.remote, "error", err)
+	var wrong *packet.Error
+	switch {
+	case c.hung.Load():
+	case errors.As(err, &wrong):
+		a.b.broken.Add(1)
+		who := c.who
+		if who == "" {
+			who = c.host
 		}
+		a.b.warns.warn(who, "mqtt connection closed for what the device sent", "client", c.who, "remote", c.remote, "error", err.Error())
+		c.goodbye(wrong.Code)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.goodbye(packet.KeepAliveTimeout)
 	}
-	return true
+}
+
+// hostOf is an address without its port, as what is bounded for each goes by it: of
+// IPv6 one has a whole network.
+func hostOf(remote net.Addr) string {
+	at, err := netip.ParseAddrPort(remote.String())
+	if err != nil {
+		return remote.String()
+	}
+	ip := at.Addr().Unmap().WithZone("")
+	if ip.Is6() && !ip.IsLoopback() {
+		return netip.PrefixFrom(ip, 64).Masked().String()
+	}
+	return ip.String()
 }

@@ -1,15 +1,22 @@
-// Package broker is the MQTT broker that the agent runs itself (mochi-mqtt, under
-// hooks): devices publish to it and their PUBACK is our fsync.
+// Package broker is the MQTT broker that the agent runs itself: devices publish to it
+// and their PUBACK is our fsync.
 //
 //   - An acknowledgement (PUBACK, PUBREC) goes out only after the outbox's commit,
-//     in order of arrival within a connection.
+//     in order of arrival within a connection; PUBCOMP only after PUBREC.
 //   - Without room publishes are held, up to a bound in number and time; then the
 //     connection is closed and new ones are refused until there is room. A device
 //     sends again on its next connection.
-//   - Everything a client can take is bounded: connections, packets, what waits,
-//     its rate, what it can make the log say.
+//   - A session is on disk before a CONNACK can be relied upon, and outlives the
+//     connection and the process.
+//   - A QoS 2 publish is the same one only with the same packet id and content.
+//   - Everything a client can take is bounded: connections in all and of an address,
+//     packets, sessions, what waits, its rate, the passwords it tries, what it can
+//     make the log say.
 //   - It forwards nothing: who subscribes hears nothing of other devices, only our
 //     own requests to be born again.
+//
+// A connection has two goroutines: its reader (conn.go, login.go, serve.go), and its
+// queue's (queuerun.go), which writes acknowledgements. Sessions are in session.go.
 //
 // It must never acknowledge from the outbox's callback, which would let a slow
 // device stop the committer, and never log a payload.

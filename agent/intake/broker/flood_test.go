@@ -40,7 +40,7 @@ const floodRate = 50
 // minute each, and a good one gets every acknowledgement all the same. How long it
 // waits for them is logged; how long is too long depends on the machine.
 func TestBrokerUnderAFlood(t *testing.T) {
-	log := &syncBuffer{}
+	log := &intaketest.Log{}
 	j := intaketest.NewOutbox(t, 2*time.Millisecond)
 	b, addr := startBroker(t, Config{MaxClients: 10, Rate: floodRate, connects: 5, Logger: slog.New(slog.NewTextHandler(log, nil))}, j)
 	good := intaketest.Connect(t, addr, "good")
@@ -129,7 +129,7 @@ func TestRateOutlivesTheConnection(t *testing.T) {
 }
 
 func TestLimitedLogNamesEachDevice(t *testing.T) {
-	log := &syncBuffer{}
+	log := &intaketest.Log{}
 	n := newLimitedLog(slog.New(slog.NewTextHandler(log, nil)))
 	for range 10 {
 		for _, who := range []string{"a", "b"} {

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"context"
 	"log/slog"
 	"maps"
 	"sync"
@@ -67,42 +66,3 @@ func (l *limitedLog) due(kind, who string) (more int, ok bool) {
 	k.since++
 	return 0, false
 }
-
-// quiet is the slog.Handler for mochi-mqtt's own messages: its news are details
-// for us, its warnings come once a minute, and packets, which hold waybill data,
-// are left out.
-type quiet struct{ log *limitedLog }
-
-// Enabled implements slog.Handler.
-func (q quiet) Enabled(ctx context.Context, l slog.Level) bool {
-	if l < slog.LevelWarn {
-		l = slog.LevelDebug
-	}
-	return q.log.log.Enabled(ctx, l)
-}
-
-// Handle implements slog.Handler.
-func (q quiet) Handle(_ context.Context, r slog.Record) error {
-	var args []any
-	r.Attrs(func(a slog.Attr) bool {
-		switch a.Key {
-		case "pk", "packet", "will":
-		default:
-			args = append(args, a)
-		}
-		return true
-	})
-	message := "mqtt broker: " + r.Message
-	if r.Level < slog.LevelWarn {
-		q.log.log.Debug(message, args...)
-		return nil
-	}
-	q.log.warn("", message, args...)
-	return nil
-}
-
-// WithAttrs implements slog.Handler; mochi adds only names of its own parts.
-func (q quiet) WithAttrs([]slog.Attr) slog.Handler { return q }
-
-// WithGroup implements slog.Handler.
-func (q quiet) WithGroup(string) slog.Handler { return q }

@@ -11,6 +11,7 @@ import (
 	"scanrelay/agent/intake"
 	"scanrelay/agent/intake/internal/intaketest"
 	"scanrelay/agent/intake/mapping"
+	"scanrelay/agent/intake/user"
 )
 
 func TestBrokerAsksForARebirth(t *testing.T) {
@@ -22,7 +23,7 @@ func TestBrokerAsksForARebirth(t *testing.T) {
 
 func TestBrokerUpdate(t *testing.T) {
 	j := intaketest.NewOutbox(t, 0)
-	b, addr := startBroker(t, Config{Users: []User{{"a", "old", nil}}}, j)
+	b, addr := startBroker(t, Config{Users: usersOf(t, user.User{Username: "a", Password: "old"})}, j)
 	as := func(user, password string) func(*mqtt.ClientOptions) {
 		return func(o *mqtt.ClientOptions) { o.SetUsername(user).SetPassword(password) }
 	}
@@ -35,12 +36,7 @@ func TestBrokerUpdate(t *testing.T) {
 	if got := j.Waybills(); !slices.Equal(got, []string{"YT00000001", "YT00000003"}) {
 		t.Errorf("stored %v", got)
 	}
-	if err := b.SetUsers([]User{{"a", "", nil}}); err == nil {
-		t.Error("an empty password was taken")
-	}
-	if err := b.SetUsers([]User{{"b", "new", nil}}); err != nil {
-		t.Fatal(err)
-	}
+	b.SetUsers(usersOf(t, user.User{Username: "b", Password: "new"}))
 	intaketest.Connect(t, addr, "b", as("b", "new"))
 	c.Publish("other/x", 1, false, intaketest.Payload("YT00000004")) // its user is gone
 	intaketest.Eventually(t, "denied", func() bool { return b.Status().Denied == 1 })

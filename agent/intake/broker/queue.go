@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"scanrelay/agent/intake/packet"
 	"scanrelay/agent/scan"
 	"scanrelay/configs/wait"
 )
@@ -16,8 +17,17 @@ type entry struct {
 	qos   byte
 	batch scan.Batch
 	cost  int64
-	wait  chan error // QoS 2: who waits in the hook; capacity 1
-	state entryState // guarded by the queue's mu
+	code  packet.Code // of its acknowledgement
+	// received is told of the commit, with QoS 2.
+	received *received
+	state    entryState // guarded by the queue's mu
+}
+
+// ack is an acknowledgement.
+type ack struct {
+	qos  byte // 2: PUBREC
+	id   uint16
+	code packet.Code
 }
 
 type entryState uint8
@@ -36,7 +46,8 @@ type queue struct {
 	b   *Broker
 	out writer
 
-	giving sync.Mutex // held by who gives the outbox entries; before mu
+	giving    sync.Mutex // held by who gives the outbox entries; before mu
+	throttled bool       // the outbox takes no more of it, though of others; guarded by giving
 
 	mu      sync.Mutex
 	entries []*entry       // guarded by mu
@@ -56,8 +67,9 @@ type queue struct {
 
 // writer is the connection as queue needs it.
 type writer interface {
-	acknowledge(ids []uint16) error
-	hangUp(why error) // closes at once; must not block
+	acknowledge(acks []ack) error
+	hangUp(code packet.Code, why error) // ends it soon; must not block for long
+	crowded()                           // the outbox takes no more of it, though of others
 }
 
 // Why a connection is closed.
@@ -78,21 +90,30 @@ func newQueue(b *Broker, out writer) *queue {
 // push takes one publish. It blocks while too much of this connection, or of
 // all, waits for its commit: then TCP slows the device down.
 func (q *queue) push(e *entry, dup bool) error {
+	ok, err := q.enter(e, dup)
+	if !ok && err == nil {
+		err = q.awaitSpace(e, dup)
+	}
+	switch {
+	case errors.Is(err, errInFlight):
+		return nil // the acknowledgement to come is for this one too
+	case errors.Is(err, errHeldTooMuch), errors.Is(err, errHeldTooLong):
+		q.overflow(err)
+		return err
+	case err == nil:
+		q.give()
+	}
+	return err
+}
+
+// awaitSpace tries to enter e again whenever there is more space, for as long as
+// publishes are held.
+func (q *queue) awaitSpace(e *entry, dup bool) error {
 	timeout := time.NewTimer(q.b.cfg.HoldFor)
 	defer timeout.Stop()
 	for {
 		more := q.b.space.more()
-		ok, err := q.enter(e, dup)
-		switch {
-		case errors.Is(err, errInFlight):
-			return nil // the acknowledgement to come is for this one too
-		case errors.Is(err, errHeldTooMuch):
-			q.overflow(err)
-		}
-		if ok {
-			q.give()
-		}
-		if ok || err != nil {
+		if ok, err := q.enter(e, dup); ok || err != nil {
 			return err
 		}
 		select {
@@ -101,7 +122,6 @@ func (q *queue) push(e *entry, dup bool) error {
 		case <-q.gone:
 			return errGone
 		case <-timeout.C:
-			q.overflow(errHeldTooLong)
 			return errHeldTooLong
 		}
 	}
@@ -125,7 +145,11 @@ func (q *queue) enter(e *entry, dup bool) (bool, error) {
 	}
 	q.bytes += e.cost
 	q.entries = append(q.entries, e)
-	q.waiting++
+	if e.state == entryDone { // a refusal in its place
+		wait.Signal(q.wake)
+	} else {
+		q.waiting++
+	}
 	if e.qos == 1 {
 		q.ids[e.id]++
 	}
@@ -170,7 +194,7 @@ func (q *queue) committed(e *entry, err error) {
 // new ones until there is some. The caller does not hold mu: hanging up logs.
 func (q *queue) overflow(why error) {
 	q.b.full.Store(true)
-	q.out.hangUp(why)
+	q.out.hangUp(packet.QuotaExceeded, why)
 }
 
 // close tells that the connection is gone.

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"scanrelay/agent/intake/packet"
 	"scanrelay/agent/scan"
 	"scanrelay/configs/wait"
 )
@@ -16,11 +17,14 @@ func (q *queue) run() {
 			err := q.out.acknowledge(acks)
 			q.acknowledged()
 			if err != nil {
-				q.out.hangUp(err)
+				q.out.hangUp(packet.Unspecified, err)
 			}
 		}
 		q.give()
 		if q.finished() {
+			q.giving.Lock()
+			defer q.giving.Unlock()
+			q.throttle(false)
 			return
 		}
 		q.await()
@@ -28,8 +32,8 @@ func (q *queue) run() {
 }
 
 // takeCommitted takes what is committed off the queue's head and returns the
-// packet ids to acknowledge.
-func (q *queue) takeCommitted() (acks []uint16) {
+// acknowledgements.
+func (q *queue) takeCommitted() (acks []ack) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n := 0
@@ -39,10 +43,12 @@ func (q *queue) takeCommitted() (acks []uint16) {
 			if q.ids[e.id]--; q.ids[e.id] <= 0 {
 				delete(q.ids, e.id)
 			}
-			acks = append(acks, e.id)
 		}
-		if e.wait != nil {
-			e.wait <- nil
+		if e.qos > 0 {
+			acks = append(acks, ack{e.qos, e.id, e.code})
+		}
+		if e.received != nil {
+			e.received.safe.Store(true)
 		}
 	}
 	if n > 0 {
@@ -68,39 +74,61 @@ func (q *queue) acknowledged() {
 func (q *queue) give() {
 	q.giving.Lock()
 	defer q.giving.Unlock()
-	for e := q.next(); e != nil; e = q.next() {
+	for more := true; more; {
+		var e *entry
+		if e, more = q.next(); e == nil {
+			return
+		}
 		err := q.b.pipe.Submit(e.topic, e.batch, func(_ scan.Stored, err error) { q.committed(e, err) })
 		if err != nil {
 			q.refused(e)
+		} else {
+			q.throttle(false)
 		}
 	}
 }
 
-// next takes out the first entry that waits; nil: none, or not now. Without room
-// only QoS 0 of a connection that is gone is kept: a device sends the rest again.
-func (q *queue) next() *entry {
+// throttle notes whether its client has its share of the room. The caller holds giving.
+func (q *queue) throttle(yes bool) {
+	switch {
+	case yes && !q.throttled:
+		q.b.throttled.Add(1)
+	case !yes && q.throttled:
+		q.b.throttled.Add(-1)
+	}
+	q.throttled = yes
+}
+
+// next takes out the first entry that waits, and tells whether more do; nil: none,
+// or not now. Without room only QoS 0 of a connection that is gone is kept: a
+// device sends the rest again.
+func (q *queue) next() (e *entry, more bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed && !q.since.IsZero() {
 		q.drop(func(e *entry) bool { return e.qos > 0 || q.b.stopping.Load() })
 	}
 	if q.waiting == 0 || !q.pause.IsZero() && (time.Now().Before(q.pause) || q.b.pipe.Full()) {
-		return nil
+		return nil, false
 	}
 	for q.entries[q.from].state != entryWaiting {
 		q.from++
 	}
-	e := q.entries[q.from]
+	e = q.entries[q.from]
 	e.state, q.pause = entryOpen, time.Time{}
 	q.waiting--
-	return e
+	return e, q.waiting > 0
 }
 
-// refused holds an entry that the outbox did not take.
+// refused holds an entry that the outbox did not take. The caller holds giving.
 func (q *queue) refused(e *entry) {
+	full := q.b.pipe.Full()
+	if q.throttle(!full); !full {
+		q.out.crowded()
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.hold(e); q.b.pipe.Full() {
+	if q.hold(e); full {
 		q.pause = time.Now() // room ends it
 	}
 }
@@ -117,9 +145,6 @@ func (q *queue) drop(which func(*entry) bool) {
 		q.b.space.give(e.cost)
 		if e.qos == 0 {
 			q.b.lost.Add(1)
-		}
-		if e.wait != nil {
-			e.wait <- errGone
 		}
 		return true
 	})

@@ -23,7 +23,7 @@ func TestBrokerTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	j := intaketest.NewOutbox(t, 0)
-	_, addr := startBroker(t, Config{TLS: conf}, j)
+	_, addr, _ := serveBroker(t, Config{}, j, Listener{TLS: conf})
 	addr = strings.Replace(addr, "tcp://", "ssl://", 1)
 	clientCrt, clientKey := a.Issue("scanner", "")
 	trust, err := tlsfile.Client{CAFile: a.File("ca.crt"), CertFile: clientCrt, KeyFile: clientKey}.Config()

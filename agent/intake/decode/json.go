@@ -24,28 +24,50 @@ var (
 // Doc is one JSON value of a payload: the whole of it, or one of several on
 // lines. Err is set for a line that is no JSON; then only Raw is.
 type Doc struct {
-	Root Node
-	Raw  []byte
-	Err  error
+	Root   Node
+	Raw    []byte
+	Err    error
+	Mended string // what had to be mended before it was JSON; "": nothing
 }
 
-// JSON reads one JSON value, or several one after another, as objects on lines.
-// Of several on lines a broken one is returned with its error; if no line is
-// right the whole payload is ErrNotJSON.
-func JSON(payload []byte) ([]Doc, error) {
-	raws, err := stream(payload)
-	if err != nil {
-		return lines(payload, err)
+// JSON reads one JSON value, or several one after another, as objects on lines;
+// with gbk what it wraps may be in GBK. What is almost JSON is mended, and bytes in
+// base64 or hex are read, where an object or an array comes out. Of several on
+// lines a broken one is returned with its error; if no line is right the whole
+// payload is ErrNotJSON.
+func JSON(payload []byte, gbk bool) ([]Doc, error) {
+	t := newTree(gbk)
+	raws, whole := stream(payload)
+	if whole == nil {
+		values := make([]mended, len(raws))
+		for i, raw := range raws {
+			values[i].json = raw
+		}
+		return t.docs(values)
 	}
-	docs := make([]Doc, len(raws))
-	budget := maxNodes
-	for i, raw := range raws {
-		p := parser{data: raw, left: &budget}
+	if values, ok := mend(payload); ok {
+		return t.docs(values)
+	}
+	docs, err := t.lines(payload)
+	if err != nil || docs != nil {
+		return docs, err
+	}
+	n := Node{Kind: String, text: string(payload), tree: t}
+	if in := n.Inside(); in != &n {
+		return []Doc{{Root: *in, Raw: payload}}, nil
+	}
+	return nil, whole
+}
+
+func (t *tree) docs(values []mended) ([]Doc, error) {
+	docs := make([]Doc, len(values))
+	for i, v := range values {
+		p := parser{data: v.json, tree: t}
 		root, err := p.value(0)
 		if err != nil {
 			return nil, err
 		}
-		docs[i] = Doc{Root: root, Raw: raw}
+		docs[i] = Doc{Root: root, Raw: v.json, Mended: v.what}
 	}
 	return docs, nil
 }
@@ -79,29 +101,32 @@ func describe(err error) string {
 	return err.Error()
 }
 
-// lines reads objects on lines of which some are broken. whole is what is wrong
-// with the payload if that is not what it is.
-func lines(payload []byte, whole error) ([]Doc, error) {
+// lines reads objects on lines of which some are broken; nil if no line is right.
+func (t *tree) lines(payload []byte) ([]Doc, error) {
 	var docs []Doc
-	good, budget := 0, maxNodes
+	good := 0
 	for _, line := range Lines(payload) {
-		doc := Doc{Raw: line}
-		if !json.Valid(line) {
-			doc.Err = fmt.Errorf("%w: %s", ErrNotJSON, describe(json.Unmarshal(line, new(any))))
-			docs = append(docs, doc)
+		values, ok := []mended{{json: line}}, json.Valid(line)
+		if !ok {
+			values, ok = mend(line)
+		}
+		if !ok {
+			docs = append(docs, Doc{Raw: line, Err: fmt.Errorf("%w: %s", ErrNotJSON, describe(json.Unmarshal(line, new(any))))})
 			continue
 		}
-		p := parser{data: line, left: &budget}
-		if doc.Root, doc.Err = p.value(0); doc.Err != nil {
-			return nil, doc.Err
+		more, err := t.docs(values)
+		if err != nil {
+			return nil, err
 		}
-		if doc.Root.Kind == Object || doc.Root.Kind == Array {
-			good++
+		for i := range more {
+			if k := more[i].Root.Kind; k == Object || k == Array {
+				good++
+			}
 		}
-		docs = append(docs, doc)
+		docs = append(docs, more...)
 	}
 	if good == 0 {
-		return nil, whole
+		return nil, nil
 	}
 	return docs, nil
 }
@@ -110,7 +135,7 @@ func lines(payload []byte, whole error) ([]Doc, error) {
 type parser struct {
 	data []byte
 	pos  int
-	left *int // how many values there may still be
+	tree *tree
 }
 
 func (p *parser) space() {
@@ -125,7 +150,7 @@ func (p *parser) space() {
 }
 
 func (p *parser) value(depth int) (Node, error) {
-	if *p.left--; *p.left < 0 || depth > maxDepth {
+	if p.tree.nodes--; p.tree.nodes < 0 || depth > maxDepth {
 		return Node{}, ErrTooLarge
 	}
 	p.space()
@@ -137,7 +162,7 @@ func (p *parser) value(depth int) (Node, error) {
 		return p.array(start, depth)
 	case '"':
 		p.skipString()
-		return Node{Kind: String, raw: p.data[start:p.pos]}, nil
+		return Node{Kind: String, raw: p.data[start:p.pos], tree: p.tree}, nil
 	case 't', 'n':
 		p.pos += 4
 	case 'f':
@@ -153,7 +178,7 @@ func (p *parser) value(depth int) (Node, error) {
 }
 
 func (p *parser) object(start, depth int) (Node, error) {
-	n := Node{Kind: Object}
+	n := Node{Kind: Object, tree: p.tree}
 	for p.more('}') {
 		key := p.pos
 		p.skipString()
@@ -171,7 +196,7 @@ func (p *parser) object(start, depth int) (Node, error) {
 }
 
 func (p *parser) array(start, depth int) (Node, error) {
-	n := Node{Kind: Array}
+	n := Node{Kind: Array, tree: p.tree}
 	for p.more(']') {
 		kid, err := p.value(depth + 1)
 		if err != nil {

@@ -27,7 +27,7 @@ func TestJSON(t *testing.T) {
 		"too many values":   {"[" + strings.Repeat("0,", maxNodes) + "0]", nil, ErrTooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {
-			docs, err := JSON([]byte(c.payload))
+			docs, err := JSON([]byte(c.payload), false)
 			if !errors.Is(err, c.err) || (err == nil) != (c.err == nil) {
 				t.Fatalf("error %v, want %v", err, c.err)
 			}
@@ -47,7 +47,7 @@ func TestJSON(t *testing.T) {
 }
 
 func TestNotJSONSaysWhere(t *testing.T) {
-	_, err := JSON([]byte(`{"a":x}`))
+	_, err := JSON([]byte(`{"a":x y}`), false)
 	if err == nil || !strings.Contains(err.Error(), "byte 6") {
 		t.Errorf("error %v names no place", err)
 	}
@@ -55,7 +55,7 @@ func TestNotJSONSaysWhere(t *testing.T) {
 
 func parse(t *testing.T, s string) *Node {
 	t.Helper()
-	docs, err := JSON([]byte(s))
+	docs, err := JSON([]byte(s), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestJSONInText(t *testing.T) {
 func TestExpand(t *testing.T) {
 	n := parse(t, `{"r":[{"n":"1","s":[{"d":"a"},{"d":"b"}]},{"n":"2","s":{"d":"c"}},{"n":"3"},{"n":"4","s":null},{"n":"5","s":[]}],"o":{"x":1,"y":2}}`)
 	for pointer, want := range map[string]string{
-		"/r/*/s": `{"d":"a"} {"d":"b"} {"d":"c"}`,
+		"/r/*/s": `{"d":"a"} {"d":"b"} {"d":"c"} null`,
 		"/r/0/s": `{"d":"a"} {"d":"b"}`,
 		"/o/*":   `1 2`,
 		"/no":    ``,
@@ -159,11 +159,11 @@ func TestExpand(t *testing.T) {
 }
 
 func FuzzJSON(f *testing.F) {
-	for _, s := range []string{`{"a":[1,{"b":null}]}`, "{}\n{}", `"\ud800"`, "[1e5,-0,tru", "\x02{}\x03", "{\"a\":\n1}\n{"} {
+	for _, s := range []string{`{"a":[1,{"b":null}]}`, "{}\n{}", `"\ud800"`, "[1e5,-0,tru", "\x02{}\x03", "{\"a\":\n1}\n{", `{"a":"e30=","b":"7b7d","c":[123,125,32,32],"d":{"type":"Buffer","data":[123,34,97,34,58,49,125]}}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		docs, err := JSON(payload)
+		docs, err := JSON(payload, false)
 		if err != nil {
 			return
 		}
@@ -172,11 +172,22 @@ func FuzzJSON(f *testing.F) {
 				continue
 			}
 			check(t, &d.Root)
+			goInside(&d.Root, 0)
 			if !json.Valid(d.Root.Raw()) {
 				t.Errorf("a document is no JSON: %q", d.Root.Raw())
 			}
 		}
 	})
+}
+
+// goInside looks into all that a value may hold.
+func goInside(n *Node, depth int) {
+	if in := n.Inside(); in != n && depth < 20 {
+		goInside(in, depth+1)
+	}
+	for i := range n.kids {
+		goInside(&n.kids[i], depth)
+	}
 }
 
 // check holds a tree against what encoding/json reads from the same bytes.

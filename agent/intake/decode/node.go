@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -20,15 +21,22 @@ const (
 	String
 	Array
 	Object
+	Unreadable // something that its decoder cannot read; it must not count as nothing
 )
 
 // Node is one value of a decoded payload.
 type Node struct {
 	Kind Kind
+	form Form     // of what Inside found: in which form it stood
 	raw  []byte   // as it was sent; nil for nodes made by other decoders than JSON
-	text string   // of a String made by another decoder, or of a Number
+	text string   // of a String made by another decoder, or of a Number; what an Unreadable is
 	keys []string // of an Object, in the order sent
-	kids []Node   // of an Object or Array; of a String what Inside found, empty if nothing
+	kids []Node   // of an Object or Array
+	// What Inside found, the node itself if nothing; nil: not looked for.
+	inner *Node
+	// Where its members are, of an Object with many; nil: not asked for.
+	places map[string]int
+	tree   *tree // what may be made of it; nil for nodes made by other decoders than JSON
 }
 
 // NewString returns a String node.
@@ -39,6 +47,52 @@ func NewNumber(digits string) Node { return Node{Kind: Number, text: digits} }
 
 // NewBool returns a Bool node.
 func NewBool(b bool) Node { return Node{Kind: Bool, text: strconv.FormatBool(b)} }
+
+// NewArray returns an Array of these elements.
+func NewArray(kids []Node) Node { return Node{Kind: Array, kids: kids} }
+
+// NewUnreadable returns an Unreadable node; what says for people what it is.
+func NewUnreadable(what string) Node { return Node{Kind: Unreadable, text: what} }
+
+// What tells for people what a value is that is no text.
+func (n *Node) What() string {
+	switch n.Kind {
+	case Null:
+		return "null"
+	case Bool:
+		return "true or false"
+	case Number:
+		return "a number"
+	case String:
+		return "a text that holds no JSON, not in base64 or hex either"
+	case Array:
+		return "an array"
+	case Object:
+		return "an object"
+	default:
+		return n.text
+	}
+}
+
+// Blank reports whether there is no text, number, true or false in a value.
+func (n *Node) Blank() bool {
+	switch n.Kind {
+	case Null:
+		return true
+	case String:
+		text, _ := n.Text()
+		return StripText(text) == ""
+	case Array, Object:
+		for i := range n.kids {
+			if !n.kids[i].Blank() {
+				return false
+			}
+		}
+		return true
+	default:
+		return false
+	}
+}
 
 // NewObject returns an Object with these members; keys and kids are as long as
 // each other.
@@ -77,11 +131,28 @@ func (n *Node) Kids() []Node { return n.kids }
 // Keys returns an object's keys in the order sent.
 func (n *Node) Keys() []string { return n.keys }
 
+// manyMembers is from when on members are looked up rather than gone through: each of
+// many elements may look into the object around them.
+const manyMembers = 32
+
 // Member returns an object's member; of several with that name the last, as
 // encoding/json has it.
 func (n *Node) Member(key string) (*Node, bool) {
 	if n.Kind != Object {
 		return nil, false
+	}
+	if len(n.keys) > manyMembers {
+		if n.places == nil {
+			n.places = make(map[string]int, len(n.keys))
+			for i, k := range n.keys {
+				n.places[k] = i
+			}
+		}
+		i, ok := n.places[key]
+		if !ok {
+			return nil, false
+		}
+		return &n.kids[i], true
 	}
 	for i := len(n.keys) - 1; i >= 0; i-- {
 		if n.keys[i] == key {
@@ -123,7 +194,7 @@ func (n *Node) write(b *bytes.Buffer) {
 		b.WriteByte(']')
 	case n.Kind == String:
 		b.Write(quote(n.text))
-	case n.Kind == Null:
+	case n.Kind == Null, n.Kind == Unreadable:
 		b.WriteString("null")
 	default:
 		b.WriteString(n.text)
@@ -193,18 +264,95 @@ func (p Pointer) String() string {
 
 // Find follows the pointer from n.
 func (n *Node) Find(p Pointer) (*Node, bool) {
-	for _, token := range p {
-		next, ok := n.step(token)
+	found, _, ok := n.FindIn(p)
+	return found, ok
+}
+
+// Stuck returns the value on a pointer's way into which it cannot go, and how far
+// it came: a text that holds no JSON, say. Where a member is missing, or nothing
+// stands, it is not stuck: there is nothing.
+func (n *Node) Stuck(p Pointer) (stuck *Node, at Pointer) {
+	for i, token := range p {
+		in := n.Inside()
+		if !in.enterable(token) {
+			return n, p[:i]
+		}
+		if token == "*" {
+			for k := range in.kids {
+				if stuck, at = in.kids[k].Stuck(p[i+1:]); stuck != nil {
+					return stuck, slices.Concat(p[:i+1], at)
+				}
+			}
+			return nil, nil
+		}
+		next, _, ok := in.step(token)
 		if !ok {
-			return nil, false
+			return nil, nil
 		}
 		n = next
 	}
-	return n, true
+	return nil, nil
 }
 
-func (n *Node) step(token string) (*Node, bool) {
-	n = n.inside()
+// enterable reports whether a value has that token or could have had it. What is
+// blank has nothing, and neither can a number hold anything.
+func (n *Node) enterable(token string) bool {
+	switch n.Kind {
+	case Object:
+		return true
+	case Array:
+		_, err := strconv.Atoi(token)
+		return token == "*" || err == nil || len(n.kids) == 0
+	case Unreadable:
+		return false
+	default:
+		return n.Kind != String || n.Blank()
+	}
+}
+
+// Empty reports whether a pointer leads to an empty array, be it at its end or
+// where a * stands for its elements; with null what is null at the end is one too.
+func (n *Node) Empty(p Pointer, null bool) bool {
+	n = n.Inside()
+	switch {
+	case n.Kind == Array && len(n.kids) == 0:
+		return len(p) == 0 || p[0] == "*"
+	case len(p) == 0:
+		return null && n.Kind == Null
+	case p[0] != "*":
+		next, _, ok := n.step(p[0])
+		return ok && next.Empty(p[1:], null)
+	}
+	return slices.ContainsFunc(n.kids, func(kid Node) bool { return kid.Empty(p[1:], null) })
+}
+
+// FindIn is Find, and tells the form of the last wrapped value on the way, for a
+// value that Find finds.
+func (n *Node) FindIn(p Pointer) (found *Node, form Form, ok bool) {
+	for _, token := range p {
+		next, within, ok := n.step(token)
+		if !ok {
+			return nil, Plain, false
+		}
+		n, form = next, max(form, within)
+	}
+	return n, form, true
+}
+
+// step goes to a member; where a value has none, to that of the JSON inside it.
+func (n *Node) step(token string) (next *Node, form Form, ok bool) {
+	if next, ok := n.own(token); ok {
+		return next, Plain, true
+	}
+	in := n.Inside()
+	if in == n {
+		return nil, Plain, false
+	}
+	next, ok = in.own(token)
+	return next, in.form, ok
+}
+
+func (n *Node) own(token string) (*Node, bool) {
 	if n.Kind != Array {
 		return n.Member(token)
 	}
@@ -215,83 +363,66 @@ func (n *Node) step(token string) (*Node, bool) {
 	return &n.kids[i], true
 }
 
-// inside is the JSON that a String holds as a text, as gateways wrap what their
-// devices send; n itself where there is none.
-func (n *Node) inside() *Node {
-	if n.Kind != String {
-		return n
-	}
-	if n.kids == nil {
-		n.kids = wrapped(n)
-	}
-	if len(n.kids) == 0 {
-		return n
-	}
-	return &n.kids[0]
-}
-
-// wrapped reads a String as an object or an array; empty if it is none. It has a
-// bound of its own, and all that a payload wraps is no longer than the payload.
-func wrapped(n *Node) []Node {
-	text, _ := n.Text()
-	data := Strip([]byte(text))
-	if len(data) == 0 || data[0] != '{' && data[0] != '[' || !json.Valid(data) {
-		return []Node{}
-	}
-	budget := maxNodes
-	p := parser{data: data, left: &budget}
-	root, err := p.value(0)
-	if err != nil {
-		return []Node{}
-	}
-	return []Node{root}
-}
-
 // Element is one element that Expand found.
 type Element struct {
 	Node *Node
 	// Around holds the values on the way to it, the innermost first; the
 	// last is where Expand began.
 	Around []*Node
+	// Keys are what each * stood for: a member's name, or an index.
+	Keys []string
+	// Form is that of the last wrapped value on the way.
+	Form Form
 }
 
 // Expand follows a pointer in which * stands for every element, and returns the
 // elements of the arrays that it ends at. Something other than an array at the
-// end counts as the only element; what is missing or null yields none.
-func (n *Node) Expand(p Pointer) []Element { return expand(nil, n, p, nil) }
+// end counts as the only element, and so do bytes; what is missing yields none.
+func (n *Node) Expand(p Pointer) []Element { return expand(nil, Element{Node: n}, p) }
 
-func expand(out []Element, n *Node, p Pointer, around []*Node) []Element {
-	if in := n.inside(); in != n && (len(p) > 0 || in.Kind == Array) {
-		n, around = in, push(n, around)
+// goesInside reports whether a pointer goes on in the JSON inside a value: not where
+// the value has the member itself, nor where it ends at what may be base64 or hex by
+// chance.
+func (n *Node) goesInside(in *Node, p Pointer) bool {
+	if len(p) > 0 {
+		_, own := n.own(p[0])
+		return !own
 	}
-	if len(p) == 0 {
-		if n.Kind != Array {
-			return one(out, n, around)
-		}
-		around = push(n, around)
-		for i := range n.kids {
-			out = one(out, &n.kids[i], around)
-		}
-		return out
-	}
-	around = push(n, around)
-	if p[0] == "*" {
-		for i := range n.kids {
-			out = expand(out, &n.kids[i], p[1:], around)
-		}
-		return out
-	}
-	if next, ok := n.step(p[0]); ok {
-		out = expand(out, next, p[1:], around)
-	}
-	return out
+	return in.Kind == Array && (in.form == Plain || len(in.kids) > 0 && in.kids[0].Kind >= String)
 }
 
-func one(out []Element, n *Node, around []*Node) []Element {
-	if n.Kind == Null {
+func expand(out []Element, e Element, p Pointer) []Element {
+	if in := e.Node.Inside(); in != e.Node && e.Node.goesInside(in, p) {
+		e = Element{in, push(e.Node, e.Around), e.Keys, max(e.Form, in.form)}
+	}
+	n := e.Node
+	inner := Element{Around: push(n, e.Around), Keys: e.Keys, Form: e.Form}
+	if len(p) == 0 {
+		if _, bytes := n.Bytes(); n.Kind != Array || bytes {
+			return append(out, e)
+		}
+		for i := range n.kids {
+			inner.Node = &n.kids[i]
+			out = append(out, inner)
+		}
 		return out
 	}
-	return append(out, Element{n, around})
+	if p[0] == "*" {
+		for i := range n.kids {
+			key := strconv.Itoa(i)
+			if n.Kind == Object {
+				key = n.keys[i]
+			}
+			inner.Node, inner.Keys = &n.kids[i], append(e.Keys[:len(e.Keys):len(e.Keys)], key)
+			out = expand(out, inner, p[1:])
+		}
+		return out
+	}
+	if next, ok := n.own(p[0]); ok {
+		inner.Node = next
+		out = expand(out, inner, p[1:])
+	}
+	return out
 }
 
 // push returns a new slice: siblings share what is around them.
@@ -314,13 +445,13 @@ func Apart(n *Node, around []*Node) []byte {
 	}
 	for _, outer := range around {
 		var b bytes.Buffer
-		switch outer.Kind {
-		case Array:
+		switch {
+		case outer.inner == child && child != outer: // it holds JSON in one form or another
+			b.Write(quote(string(out)))
+		case outer.Kind == Array:
 			b.WriteByte('[')
 			b.Write(out)
 			b.WriteByte(']')
-		case String: // that holds JSON
-			b.Write(quote(string(out)))
 		default:
 			outer.writeWith(&b, child, out)
 		}

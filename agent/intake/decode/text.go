@@ -35,22 +35,20 @@ func Lines(payload []byte) [][]byte {
 	return lines
 }
 
-// Parts cuts lines where between matches, and returns what is not empty after
+// Parts cuts a line where between matches, and returns what is not empty after
 // Strip.
-func Parts(lines [][]byte, between *regexp.Regexp) (parts [][]byte) {
+func Parts(line []byte, between *regexp.Regexp) (parts [][]byte) {
 	add := func(part []byte) {
 		if part = Strip(part); len(part) > 0 {
 			parts = append(parts, part)
 		}
 	}
-	for _, line := range lines {
-		begin := 0
-		for _, at := range between.FindAllIndex(line, -1) {
-			add(line[begin:at[0]])
-			begin = at[1]
-		}
-		add(line[begin:])
+	begin := 0
+	for _, at := range between.FindAllIndex(line, -1) {
+		add(line[begin:at[0]])
+		begin = at[1]
 	}
+	add(line[begin:])
 	return parts
 }
 

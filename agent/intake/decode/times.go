@@ -1,7 +1,9 @@
 package decode
 
 import (
+	"fmt"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -14,18 +16,74 @@ import (
 // loc's own name or none); compact 20060102150405 with or without a fraction;
 // RFC 1123 and ANSI C; and what Java and .NET print by themselves. loc is the zone
 // of times that have none.
+// 上午, 下午 and their like, AM and PM may stand before or behind the time.
 // A moment at or before 1970-01-01 is no time: it is what devices send that
 // never had one.
 func Time(s string, layouts []string, loc *time.Location) (time.Time, bool) {
-	s = StripText(s)
+	s = StripText(blanks.Replace(s))
 	t, ok := parseTime(s, layouts, loc)
+	if bare, half, found := dayPart(s); !ok && found {
+		if t, ok = parseTime(bare, layouts, loc); ok {
+			t, ok = half.of(t)
+		}
+	}
 	return t, ok && t.Unix() > 0
 }
 
+// blanks that ICU and typists write.
+var blanks = strings.NewReplacer("\u00a0", " ", "\u202f", " ", "\u3000", " ", "\u2009", " ")
+
+// half is a part of the day, which says what an hour from 1 to 12 means.
+type half struct{ from, to int }
+
+var halves = map[string]half{
+	"am": {0, 11}, "pm": {12, 23}, "上午": {0, 11}, "下午": {12, 23}, "凌晨": {0, 11}, "清晨": {0, 11}, "早晨": {0, 11}, "早上": {0, 11},
+	"中午": {11, 14}, "傍晚": {12, 23}, "晚上": {12, 23}, "午夜": {0, 0},
+}
+
+var dayParts = regexp.MustCompile(`(?i)(上午|下午|凌晨|清晨|早晨|早上|中午|傍晚|晚上|午夜)|(?:^|[0-9 ])([ap]\.?m\.?)(?:[0-9 ]|$)`)
+
+// dayPart takes the part of the day out of a time.
+func dayPart(s string) (bare string, h half, found bool) {
+	at := dayParts.FindStringSubmatchIndex(s)
+	if at == nil {
+		return s, h, false
+	}
+	if at = at[2:]; at[0] < 0 {
+		at = at[2:]
+	}
+	word := strings.ToLower(strings.ReplaceAll(s[at[0]:at[1]], ".", ""))
+	before, after := strings.TrimSpace(s[:at[0]]), strings.TrimSpace(s[at[1]:])
+	return strings.TrimSpace(before + " " + after), halves[word], true
+}
+
+// of puts a time into this part of its day; an hour above 12 was meant so. False:
+// it cannot lie there.
+func (h half) of(t time.Time) (time.Time, bool) {
+	hour := t.Hour()
+	switch {
+	case hour > 12 || hour >= h.from && hour <= h.to:
+		return t, true
+	case hour == 12 && h.from == 0:
+		return t.Add(-12 * time.Hour), true
+	case hour+12 >= h.from && hour+12 <= h.to && hour < 12:
+		return t.Add(12 * time.Hour), true
+	}
+	return t, false
+}
+
+// wcf is a moment as .NET's older serializers print it; the offset only says where.
+var wcf = regexp.MustCompile(`^/Date\((-?[0-9]+)([+-][0-9]{4})?\)/$`)
+
 func parseTime(s string, layouts []string, loc *time.Location) (time.Time, bool) {
-	s = strings.TrimSuffix(strings.TrimPrefix(s, "/Date("), ")/") // .NET
+	if m := wcf.FindStringSubmatch(s); m != nil {
+		return unix(m[1])
+	}
 	if at := strings.IndexByte(s, '['); at > 0 && s[len(s)-1] == ']' {
 		s = s[:at] // Java: 2026-11-24T08:00:00+08:00[Asia/Shanghai]
+	}
+	if at := strings.Index(s, " ("); at > 0 && s[len(s)-1] == ')' {
+		s = s[:at] // JavaScript: … GMT+0800 (中国标准时间)
 	}
 	for _, layout := range layouts {
 		if t, err := time.ParseInLocation(layout, s, loc); err == nil {
@@ -41,15 +99,74 @@ func parseTime(s string, layouts []string, loc *time.Location) (time.Time, bool)
 	if strings.Contains(s, "年") {
 		s = strings.TrimSuffix(chinese.Replace(s), ":")
 	}
-	if t, ok := iso(s, loc); ok {
+	if t, ok := iso(apart(s), loc); ok {
 		return t, true
 	}
-	for _, layout := range []string{time.RFC1123, time.RFC1123Z, time.ANSIC, time.UnixDate, time.RFC850, "Jan 2, 2006 3:04:05 PM"} {
+	for _, layout := range []string{
+		time.RFC1123, time.RFC1123Z, time.ANSIC, time.UnixDate, time.RFC850, "Jan 2, 2006 3:04:05 PM",
+		"Mon Jan 2 2006 15:04:05 GMT-0700", "2006-01-02 15:04:05.999999999 -0700 MST",
+	} {
 		if t, err := time.ParseInLocation(layout, s, loc); err == nil {
 			return t, true
 		}
 	}
 	return time.Time{}, false
+}
+
+var dateAndTime = regexp.MustCompile(`^(?:([0-9]{4})([0-9]{2})([0-9]{2})|([0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}))[ T]+(?:([0-9]{1,2})([0-9]{2})([0-9]{2})?|([0-9]{1,2}:[0-9:.,]+))$`)
+
+// apart writes a date and a time that came from two places, of which one or both are
+// in digits only, as iso has them: 20261123 93000 is 2026-11-23 9:30:00.
+func apart(s string) string {
+	m := dateAndTime.FindStringSubmatch(s)
+	if m == nil {
+		return s
+	}
+	date, at := m[4], m[8]
+	if date == "" {
+		date = m[1] + "-" + m[2] + "-" + m[3]
+	}
+	if at == "" {
+		if at = m[5] + ":" + m[6]; m[7] != "" {
+			at += ":" + m[7]
+		}
+	}
+	return date + " " + at
+}
+
+// TimeText is what a value is that stands for a moment without being a text: numbers
+// from the year down to nanoseconds, as Java prints local times, or an object that
+// says $date or seconds.
+func TimeText(n *Node) (string, bool) {
+	switch n.Kind {
+	case Array:
+		return timeOfNumbers(n.kids)
+	case Object:
+		for _, name := range []string{"$date", "$numberLong", "seconds"} {
+			if m, ok := n.Member(name); ok {
+				return TimeText(m)
+			}
+		}
+		return "", false
+	default:
+		return n.Text()
+	}
+}
+
+func timeOfNumbers(kids []Node) (string, bool) {
+	if len(kids) < 5 || len(kids) > 7 {
+		return "", false
+	}
+	v := [7]int{}
+	for i := range kids {
+		text, _ := kids[i].Text()
+		number, err := strconv.Atoi(text)
+		if err != nil || kids[i].Kind != Number || number < 0 || number > 999_999_999 {
+			return "", false
+		}
+		v[i] = number
+	}
+	return fmt.Sprintf("%04d-%02d-%02d %02d:%02d:%02d.%09d", v[0], v[1], v[2], v[3], v[4], v[5], v[6]), true
 }
 
 // chinese makes 2026年11月23日 15时30分20秒 what iso reads.
@@ -207,8 +324,11 @@ func (r *reader) zone(loc *time.Location) (*time.Location, bool) {
 		r.pos = len(r.s)
 		return loc, true
 	}
+	if upper := strings.ToUpper(rest); strings.HasPrefix(upper, "GMT") || strings.HasPrefix(upper, "UTC") {
+		r.pos += 3
+	}
 	sign := r.any("+-")
-	hours := r.number(2, 2)
+	hours := r.number(1, 2)
 	r.any(":")
 	minutes := 0
 	if r.pos < len(r.s) {

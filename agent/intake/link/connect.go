@@ -38,18 +38,28 @@ type Options struct {
 	// block: nothing else, no ping either, is read meanwhile.
 	Handle func(m mqtt.Message, size int64)
 	Lost   func(error) // called once, when the connection breaks
+
+	closes time.Duration // after DISCONNECT, for the broker to have read all
 }
 
 const (
 	connectTimeout = 10 * time.Second
 	writeTimeout   = 10 * time.Second
+	closeWithin    = 900 * time.Millisecond
 )
+
+// LeaveTime is how long Leave takes at most.
+const LeaveTime = time.Second
+
+// Leave says goodbye and waits until the broker has read what was written before it.
+func Leave(client mqtt.Client) { client.Disconnect(uint(LeaveTime / time.Millisecond)) }
 
 func (o *Options) setDefaults() {
 	o.KeepAlive = cmp.Or(o.KeepAlive, 30*time.Second)
 	o.Ping = cmp.Or(o.Ping, 10*time.Second)
 	o.Silence = cmp.Or(o.Silence, time.Minute)
 	o.Most = cmp.Or(o.Most, 1<<20)
+	o.closes = cmp.Or(o.closes, closeWithin)
 	if o.Handle == nil {
 		o.Handle = func(mqtt.Message, int64) {}
 	}
@@ -93,7 +103,7 @@ func clientOptions(ctx context.Context, cfg Config, u *url.URL, o Options) *mqtt
 		if err != nil {
 			return nil, err
 		}
-		g = newGuard(&watched{Conn: conn, quiet: o.Silence}, o.Most)
+		g = newGuard(&watched{Conn: conn, quiet: o.Silence, closes: o.closes}, o.Most)
 		return g, nil
 	})
 	return c
@@ -127,15 +137,25 @@ func Done(ctx context.Context, token mqtt.Token) error {
 // RefusedQoS is what a broker grants where it refuses a subscription.
 const RefusedQoS = 0x80
 
-// Answered waits for a broker's answer to what is named, as long as for a connection.
-func Answered(ctx context.Context, token mqtt.Token, what string) error {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	err := Done(ctx, token)
-	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("does not answer %s within %s", what, connectTimeout)
+// AnswerTimeout is how long a broker may take to answer.
+const AnswerTimeout = connectTimeout
+
+// Answered waits for a broker's answer to what is named, for so long without another
+// sign of life: behind a backlog the answer comes last. signs counts them; nil: there
+// are none.
+func Answered(ctx context.Context, token mqtt.Token, what string, within time.Duration, signs func() uint64) error {
+	for before := uint64(0); ; {
+		silent, cancel := context.WithTimeout(ctx, within)
+		err := Done(silent, token)
+		cancel()
+		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+		if signs == nil || signs() == before {
+			return fmt.Errorf("does not answer %s within %s", what, within)
+		}
+		before = signs()
 	}
-	return err
 }
 
 // describe says what a failed connection means and what to do.

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"slices"
@@ -76,10 +77,15 @@ func dial(ctx context.Context, files tlsfile.Client, u *url.URL) (net.Conn, erro
 
 // watched is a connection with a watchdog: paho's own writes of PUBACK and PINGREQ
 // have no deadline, and a half-open link reads for ever.
+//
+// It also lets the broker close first: were it closed here while messages that came
+// last lie unread, the broker would lose the acknowledgements that it has not read.
 type watched struct {
 	net.Conn
-	quiet time.Duration // longer without a byte is a dead link
-	live  atomic.Bool   // the handshake is over
+	quiet   time.Duration // longer without a byte is a dead link
+	closes  time.Duration // how long the broker has for it
+	live    atomic.Bool   // the handshake is over
+	leaving atomic.Bool   // DISCONNECT was written
 }
 
 // SetDeadline is called by paho around the handshake: a zero time ends it.
@@ -105,5 +111,18 @@ func (w *watched) Write(b []byte) (int, error) {
 			return 0, err
 		}
 	}
+	if len(b) == 2 && b[0]>>4 == packetDisconnect {
+		w.leaving.Store(true)
+	} else if w.leaving.Load() {
+		return len(b), nil // nothing may follow it
+	}
 	return w.Conn.Write(b)
+}
+
+// Close implements net.Conn.
+func (w *watched) Close() error {
+	if w.leaving.Load() && w.SetReadDeadline(time.Now().Add(w.closes)) == nil {
+		_, _ = io.Copy(io.Discard, w.Conn) // until the broker closes, or it takes too long
+	}
+	return w.Conn.Close()
 }

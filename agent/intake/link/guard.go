@@ -20,9 +20,10 @@ const (
 
 // MQTT's packet types that a guard knows, and its own answer to a ping.
 const (
-	packetPublish  = 3
-	packetPingreq  = 12
-	packetPingresp = 13
+	packetPublish    = 3
+	packetPingreq    = 12
+	packetPingresp   = 13
+	packetDisconnect = 14
 )
 
 var (

@@ -120,7 +120,7 @@ func TestAgainSparkplug(t *testing.T) {
 }
 
 func TestApart(t *testing.T) {
-	docs, err := decode.JSON([]byte(`{"a":1,"b":[{"c":[[7,8],[9]],"d":null},{"c":[]}]}`))
+	docs, err := decode.JSON([]byte(`{"a":1,"b":[{"c":[[7,8],[9]],"d":null},{"c":[]}]}`), false)
 	if err != nil {
 		t.Fatal(err)
 	}

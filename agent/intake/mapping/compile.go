@@ -3,6 +3,7 @@ package mapping
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"maps"
 	"regexp"
 	"slices"
@@ -83,7 +84,8 @@ type source struct {
 	split   decode.Pointer
 	splits  bool
 	values  [numFields]map[string]string
-	base64  [numFields]bool
+	forms   [numFields]decode.Form // in which fields are wrapped
+	form    decode.Form            // in which the payload is
 	pattern *regexp.Regexp
 	groups  []int // a group's field by its number; -1: none
 	ignore  []*regexp.Regexp
@@ -123,7 +125,7 @@ func (c *compiler) source(i int, cfg Source) *source {
 	c.fields(s)
 	c.split(s)
 	c.values(s)
-	c.base64(s)
+	c.forms(s)
 	c.texts(s)
 	c.columns(s)
 	for k, layout := range cfg.TimeFormats {
@@ -180,13 +182,44 @@ func (c *compiler) fields(s *source) {
 		switch f, ok := c.field(key, name); {
 		case err != nil:
 			c.bad(key, "%s", err)
-		case r.kind == rulePointer && s.decoder == "text" && len(r.pointer) > 0:
-			c.bad(key, "a text has nothing at %s: name a group of pattern %s instead", r, name)
-		case ok:
+		case !ok:
+		case r.kind == ruleJoin && (f == fieldWaybill || f == fieldData):
+			c.bad(key, "is one value in one place; %s joins several", strings.TrimSpace(and))
+		default:
 			s.rules[f] = r
 		}
 	}
 	s.imply(len(s.cfg.Fields) > 0)
+	for f, place := range s.placesOf() {
+		c.place(s, f, place)
+	}
+}
+
+// place checks what a field's place needs elsewhere.
+func (c *compiler) place(s *source, f field, r rule) {
+	key := c.key + ".fields." + f.String()
+	switch {
+	case r.kind == rulePointer && s.decoder == "text" && len(r.pointer) > 0:
+		c.bad(key, "a text has nothing at %s: name a group of pattern %s instead", r, f)
+	case r.kind == ruleKey:
+		split, _ := decode.ParsePointer(s.cfg.Split) // what is wrong with it is said elsewhere
+		stars := countStars(split)
+		if w := s.rules[fieldWaybill]; w.kind == rulePointer && f != fieldWaybill {
+			stars += countStars(w.pointer)
+		}
+		if r.level >= stars {
+			c.bad(key, "%s is what a * in split or fields.waybill_id stands for, the first is key[0]; they have %d", r, stars)
+		}
+	}
+}
+
+func countStars(p decode.Pointer) (n int) {
+	for _, token := range p {
+		if token == "*" {
+			n++
+		}
+	}
+	return n
 }
 
 func (c *compiler) split(s *source) {
@@ -228,10 +261,26 @@ func (c *compiler) action(key, text string) {
 	}
 }
 
-func (c *compiler) base64(s *source) {
-	for i, name := range s.cfg.Base64 {
-		if f, ok := c.field(fmt.Sprintf("%s.base64[%d]", c.key, i), name); ok {
-			s.base64[f] = true
+// wholePayload stands in base64 and hex for all that is sent.
+const wholePayload = "payload"
+
+// forms reads which values are wrapped in which form.
+func (c *compiler) forms(s *source) {
+	for form, names := range map[decode.Form][]string{decode.Base64: s.cfg.Base64, decode.Hex: s.cfg.Hex} {
+		for i, name := range names {
+			key := fmt.Sprintf("%s.%s[%d]", c.key, form, i)
+			at := &s.form
+			if name != wholePayload {
+				f, ok := c.field(key, name)
+				if !ok {
+					continue
+				}
+				at = &s.forms[f]
+			}
+			if *at != decode.Plain && *at != form {
+				c.bad(key, "%s cannot be in base64 and in hex", name)
+			}
+			*at = form
 		}
 	}
 }
@@ -291,6 +340,32 @@ func (c *compiler) columns(s *source) {
 			c.bad(fmt.Sprintf("%s.columns[%d]", c.key, i), "%q is given twice", name)
 		}
 		seen[name] = true
+	}
+	if s.decoder != "csv" || len(s.columns) == 0 {
+		return
+	}
+	for f, r := range s.placesOf() {
+		if r.kind != rulePointer || len(r.pointer) > 0 && seen[r.pointer[0]] || r.implied && f != fieldWaybill {
+			continue
+		}
+		if r.implied {
+			c.bad(c.key+".columns", "names no waybill_id, and fields neither")
+			continue
+		}
+		c.bad(c.key+".fields."+f.String(), "columns has no %s", r)
+	}
+}
+
+// placesOf lists each place of each field.
+func (s *source) placesOf() iter.Seq2[field, rule] {
+	return func(yield func(field, rule) bool) {
+		for f, r := range s.rules {
+			for _, place := range r.places() {
+				if !yield(field(f), place) {
+					return
+				}
+			}
+		}
 	}
 }
 

@@ -3,19 +3,26 @@ package mapping
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"unicode/utf8"
 
 	"scanrelay/agent/intake/decode"
 	"scanrelay/agent/intake/sparkplug"
+	"scanrelay/agent/scan"
 )
 
 // element is one part of a message that may hold a read.
 type element struct {
-	index  int
-	alone  bool           // it is the only one of its message
-	node   *decode.Node   // nil if it could not be decoded
-	around []*decode.Node // what else its fields are looked for in, the innermost first
-	raw    []byte         // as it was sent, as far as that can be told
+	index   int
+	alone   bool           // it is the only one of its message
+	trigger int            // elements of one are what a device read at one moment
+	node    *decode.Node   // nil if it could not be decoded
+	keys    []string       // what each * of split stood for
+	around  []*decode.Node // what else its fields are looked for in, the innermost first
+	raw     []byte         // as it was sent, as far as that can be told
+	proven  string         // why it is no read if it has no waybill number; "": that may be a mistake
+	lost    bool           // split leads to nothing: this is the whole document
+	mended  string         // what had to be mended before it was JSON
 }
 
 // elements decodes the message. Elements that can't be decoded on their own are
@@ -34,13 +41,18 @@ func (j *job) elements() ([]element, *problem) {
 }
 
 func (j *job) textElements() (out []element) {
-	lines := decode.Lines(j.payload)
-	if j.src.between != nil {
-		lines = decode.Parts(lines, j.src.between)
+	for i, line := range decode.Lines(j.payload) {
+		parts := [][]byte{line}
+		if j.src.between != nil {
+			parts = decode.Parts(line, j.src.between)
+		}
+		for _, part := range parts {
+			n := decode.NewString(string(part))
+			out = append(out, element{index: len(out), trigger: i, node: &n, raw: part})
+		}
 	}
-	for i, line := range lines {
-		n := decode.NewString(string(line))
-		out = append(out, element{index: i, alone: len(lines) == 1, node: &n, raw: line})
+	if len(out) == 1 {
+		out[0].alone = true
 	}
 	return out
 }
@@ -48,7 +60,7 @@ func (j *job) textElements() (out []element) {
 func (j *job) csvElements() (out []element) {
 	lines := decode.Lines(j.payload)
 	for i, line := range lines {
-		el := element{index: i, alone: len(lines) == 1, raw: line}
+		el := element{index: i, alone: len(lines) == 1, trigger: i, raw: line}
 		n, err := decode.Row(line, j.src.columns)
 		switch {
 		case err != nil:
@@ -83,7 +95,7 @@ func header(n decode.Node) bool {
 }
 
 func (j *job) jsonElements() ([]element, *problem) {
-	docs, err := decode.JSON(decode.Strip(j.payload))
+	docs, err := decode.JSON(decode.Strip(j.payload), j.src.gbk)
 	switch {
 	case errors.Is(err, decode.ErrTooLarge):
 		return nil, problemf("too_large", "%s: let the device send smaller messages", err)
@@ -100,8 +112,15 @@ func (j *job) jsonElements() ([]element, *problem) {
 			index++
 			continue
 		}
-		for _, e := range j.split(&docs[i].Root) {
-			out = append(out, element{index: index, node: e.Node, around: e.Around, raw: e.Node.Raw()})
+		reads := j.split(&docs[i].Root)
+		for _, e := range reads {
+			out = append(out, element{
+				index: index, trigger: i, node: e.Node, keys: e.Keys, around: e.Around, raw: e.Node.Raw(), mended: docs[i].Mended,
+			})
+			index++
+		}
+		if len(reads) == 0 && j.src.splits {
+			out = append(out, j.unsplit(index, &docs[i].Root))
 			index++
 		}
 	}
@@ -111,28 +130,53 @@ func (j *job) jsonElements() ([]element, *problem) {
 	return out, nil
 }
 
+// unsplit is a document in which split finds no element: that is no read where it
+// leads to an empty array.
+func (j *job) unsplit(index int, root *decode.Node) element {
+	el := element{index: index, node: root, raw: root.Raw(), lost: true}
+	docs := []decode.Node{*root}
+	if j.splitsEach(root) {
+		docs = root.Kids()
+	}
+	for i := range docs {
+		if docs[i].Empty(j.src.split, true) {
+			el.proven = "there is no read in it"
+		}
+	}
+	return el
+}
+
+// splitsEach reports whether a document is an array of such as split is for.
+func (j *job) splitsEach(root *decode.Node) bool {
+	return root.Kind == decode.Array && len(j.src.split) > 0 && j.src.split[0] != "*"
+}
+
 // split finds the elements of one document. Without split an array's elements
 // count, also those of arrays in it.
 func (j *job) split(root *decode.Node) []decode.Element {
 	if !j.src.splits {
-		return flatten(nil, root, nil)
-	}
-	path := j.src.split
-	if root.Kind != decode.Array || len(path) == 0 || path[0] == "*" {
-		return root.Expand(path)
+		return flatten(nil, root.Inside(), nil)
 	}
 	var out []decode.Element
-	for i := range root.Kids() {
-		out = append(out, root.Kids()[i].Expand(path)...)
+	if j.splitsEach(root) {
+		for i := range root.Kids() {
+			out = append(out, root.Kids()[i].Expand(j.src.split)...)
+		}
+	} else {
+		out = root.Expand(j.src.split)
 	}
-	return out
+	if j.src.rules[fieldWaybill].kind == ruleKey {
+		return out // what stands under the number does not matter
+	}
+	return slices.DeleteFunc(out, func(e decode.Element) bool { return e.Node.Kind == decode.Null })
 }
 
 func flatten(out []decode.Element, n *decode.Node, around []*decode.Node) []decode.Element {
-	switch n.Kind {
-	case decode.Null:
+	_, bytes := n.Bytes()
+	switch {
+	case n.Kind == decode.Null:
 		return out
-	case decode.Array:
+	case n.Kind == decode.Array && !bytes:
 		around = append([]*decode.Node{n}, around...)
 		for i := range n.Kids() {
 			out = flatten(out, &n.Kids()[i], around)
@@ -151,13 +195,17 @@ func (j *job) sparkplugElements() ([]element, *problem) {
 		return nil, problemf("not_sparkplug", "the topic is none of Sparkplug B: want spBv1.0/<group>/<type>/<node>/<device>")
 	}
 	data := topic.Type == "NDATA" || topic.Type == "DDATA"
-	if !data && !topic.Birth() && topic.Type != "DDEATH" {
+	switch topic.Type {
+	case "NDATA", "DDATA", "NBIRTH", "DBIRTH", "DDEATH":
+	case "NDEATH", "NCMD", "DCMD", "STATE":
 		return nil, nil
+	default:
+		return nil, problemf("not_sparkplug", "the topic says %s, which is no kind of message that Sparkplug B has", shown(topic.Type))
 	}
 	if j.info.again && j.payload[0] == '{' {
 		return j.moment()
 	}
-	payload, err := sparkplug.Parse(j.payload)
+	payload, err := sparkplug.Parse(j.payload, j.maxPayload)
 	if err != nil && topic.Type == "DDEATH" {
 		return nil, nil
 	}
@@ -174,7 +222,7 @@ func (j *job) sparkplugElements() ([]element, *problem) {
 // moment reads one of several moments of a message as the quarantine holds it:
 // as JSON, which no Sparkplug payload can be.
 func (j *job) moment() ([]element, *problem) {
-	docs, err := decode.JSON(j.payload)
+	docs, err := decode.JSON(j.payload, false)
 	if err != nil {
 		return nil, problemf("not_json", "%s", err)
 	}
@@ -209,11 +257,21 @@ func (j *job) metrics(topic sparkplug.Topic, payload sparkplug.Payload) ([]eleme
 		return nil, problemf("no_birth", "alias %s of %s: its birth message has not been seen; it is asked for a rebirth, after which this can be replayed", missing, topic.Source())
 	case missing != "":
 		return nil, problemf("no_birth", "alias %s is not in the birth message of %s; it is asked for a rebirth, after which this can be replayed", missing, topic.Source())
+	case payload.Body != "" && len(payload.Metrics) == 0:
+		return nil, problemf(scan.NoWaybill, "it has %s, which is not read", payload.Body)
+	}
+	proven := ""
+	switch r := j.src.rules[fieldWaybill]; {
+	case payload.Body != "": // the number may be there
+	case len(payload.Metrics) == 0:
+		proven = "it has no metric"
+	case r.kind == rulePointer && birth.Names(r.pointer):
+		proven = "its birth names " + r.String() + ", and this message does not bring it"
 	}
 	out := make([]element, len(reads))
 	for i := range reads {
 		out[i] = element{
-			index: i, alone: len(reads) == 1, node: &reads[i], around: []*decode.Node{&whole}, raw: reads[i].Raw(),
+			index: i, alone: len(reads) == 1, node: &reads[i], around: []*decode.Node{&whole}, raw: reads[i].Raw(), proven: proven,
 		}
 	}
 	return out, nil

@@ -33,7 +33,10 @@ func TestGBKDevices(t *testing.T) {
 		m.Decoder, m.Pattern = "text", `^(?P<waybill_id>YT[0-9]+) (?P<action_type>\pL+) (?P<action_msg>.+?) (?P<pickup_courier_name>.+)$`
 		m.Fields = nil
 	}
-	csv := func(m *mapping.Source) { m.Decoder, m.Columns = "csv", []string{"code", "kind", "where", "who"} }
+	csv := func(m *mapping.Source) {
+		m.Decoder, m.Columns = "csv", []string{"code", "kind", "where", "who"}
+		delete(m.Fields, "device_id")
+	}
 	for name, c := range map[string]struct {
 		payload string
 		change  func(*mapping.Source)

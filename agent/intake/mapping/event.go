@@ -47,8 +47,39 @@ func (j *job) event(rd *read) {
 		j.ignore(rd.el, "the broker had kept it (retained), and it has neither an id nor a time: it may be of any age")
 		return
 	}
+	if b.ev.Weak != (scan.WeakKey{}) && j.again(b) {
+		j.ignore(rd.el, "the message has this number twice, with neither an id nor a time of its own")
+		return
+	}
+	note := ""
+	if rd.el.mended != "" {
+		b.ev.Marks |= scan.MarkMended
+		note = "its JSON was mended: " + rd.el.mended
+	}
 	j.batch.Events = append(j.batch.Events, b.ev)
-	j.trace.end(rd.el, "event", "", &b.ev)
+	j.trace.end(rd.el, "event", note, &b.ev)
+}
+
+// triggerKey is a number within what one trigger of a device sends: a JSON document,
+// or a line.
+type triggerKey struct {
+	trigger int
+	waybill scan.WaybillID
+	action  scan.ActionType
+}
+
+// again reports whether the trigger has brought this number already: the bar code
+// and the QR code of one label, or the same label in two pictures.
+func (j *job) again(b *builder) bool {
+	key := triggerKey{b.rd.el.trigger, b.ev.Waybill, b.ev.ActionType}
+	if j.triggers[key] {
+		return true
+	}
+	if j.triggers == nil {
+		j.triggers = make(map[triggerKey]bool)
+	}
+	j.triggers[key] = true
+	return false
 }
 
 // get returns a field's text; "" if the message has none.
@@ -120,7 +151,7 @@ func actionType(text string) (scan.ActionType, bool) {
 
 // supplied notes what the station gave.
 func (b *builder) supplied(f field, value string) {
-	b.trace.field(f, "station "+b.named, "", value)
+	b.trace.supplied(f, b.named, value)
 }
 
 func (b *builder) device() {
@@ -131,17 +162,12 @@ func (b *builder) device() {
 // clock applies the clock rule (README.md of agent/intake).
 func (b *builder) clock() {
 	at, from, ok := b.sentTime()
-	clock := b.m.clock
-	believable := clock.Believable()
+	b.ev.Clockless = b.bootTime()
 	switch {
-	case ok && believable:
+	case ok && b.ev.Clockless == nil:
 		ok = scan.PlausibleTime(at.Unix(), b.received)
 	case ok:
 		ok = !at.Before(earliest)
-	}
-	if !believable {
-		boot, since := clock.Boot()
-		b.ev.Clockless = &scan.BootTime{Boot: boot, Since: since}
 	}
 	if ok {
 		b.ev.ActionTime = at.Unix()
@@ -151,6 +177,9 @@ func (b *builder) clock() {
 	b.ev.ActionTime = b.received.Unix()
 	b.ev.Marks |= scan.MarkClock
 	why := "time of arrival: none was sent"
+	if r := b.src.rules[fieldActionTime]; r.kind != ruleNone && !r.implied {
+		why += " at " + r.String()
+	}
 	switch {
 	case b.sent != "":
 		why = "time of arrival: the one sent cannot be, see the clock rule"
@@ -165,6 +194,10 @@ func (b *builder) clock() {
 func (b *builder) sentTime() (at time.Time, from string, ok bool) {
 	v, ok, bad := b.value(fieldActionTime, b.rd)
 	if bad != nil {
+		b.unread = "an array or an object"
+		if bad.code != "bad_field" {
+			b.unread = bad.code
+		}
 		return at, "", false
 	}
 	if !ok && b.src.decoder == "sparkplug" {

@@ -45,12 +45,6 @@ func fieldByName(name string) (field, bool) {
 	return 0, false
 }
 
-// private reports whether the field's content is about a person; Explain masks
-// it.
-func (f field) private() bool {
-	return f >= fieldPickupName && f <= fieldData || f == fieldActionMsg
-}
-
 // ruleKind is where a field's value comes from.
 type ruleKind uint8
 
@@ -59,15 +53,18 @@ const (
 	rulePointer          // in the payload
 	ruleTopic            // a level of the topic
 	ruleLiteral          // in the configuration
+	ruleKey              // what a * on the way to the read stood for
+	ruleJoin             // several places
 )
 
 // rule tells where one field comes from.
 type rule struct {
 	kind    ruleKind
 	pointer decode.Pointer
-	level   int
+	level   int // of the topic; which *
 	literal string
-	implied bool // not configured: looked for under its canonical name
+	parts   []rule // of ruleJoin
+	implied bool   // not configured: looked for under its canonical name
 }
 
 // String names the place for people.
@@ -79,29 +76,68 @@ func (r rule) String() string {
 		return fmt.Sprintf("topic[%d]", r.level)
 	case ruleLiteral:
 		return "=" + r.literal
+	case ruleKey:
+		return fmt.Sprintf("key[%d]", r.level)
+	case ruleJoin:
+		names := make([]string, len(r.parts))
+		for i, part := range r.parts {
+			names[i] = part.String()
+		}
+		return strings.Join(names, and)
 	default:
 		return "nowhere"
 	}
 }
 
-var topicRule = regexp.MustCompile(`^topic\[([0-9]{1,3})\]$`)
+// and stands between several places of one field.
+const and = " + "
+
+var levelRule = regexp.MustCompile(`^(topic|key)\[([0-9]{1,3})\]$`)
 
 func parseRule(text string) (rule, error) {
 	if literal, ok := strings.CutPrefix(text, "="); ok {
 		return rule{kind: ruleLiteral, literal: literal}, nil
 	}
-	if m := topicRule.FindStringSubmatch(text); m != nil {
-		level, err := strconv.Atoi(m[1])
+	if parts := strings.Split(text, and); len(parts) > 1 {
+		return parseJoin(parts)
+	}
+	if m := levelRule.FindStringSubmatch(text); m != nil {
+		level, err := strconv.Atoi(m[2])
+		if m[1] == "key" {
+			return rule{kind: ruleKey, level: level}, err
+		}
 		return rule{kind: ruleTopic, level: level}, err
 	}
-	if strings.HasPrefix(text, "topic") {
-		return rule{}, fmt.Errorf("%q is no topic level; write one as topic[1], the first is topic[0]", text)
+	for _, word := range []string{"topic", "key"} {
+		if strings.HasPrefix(text, word) {
+			return rule{}, fmt.Errorf("%q is no place; write %s[1], the first is %s[0]", text, word, word)
+		}
 	}
 	p, err := decode.ParsePointer(text)
 	if err != nil && text[0] != '/' {
-		err = fmt.Errorf("%w (or write topic[N] or =text)", err)
+		err = fmt.Errorf("%w (or write topic[N], key[N] or =text)", err)
 	}
 	return rule{kind: rulePointer, pointer: p}, err
+}
+
+func parseJoin(parts []string) (rule, error) {
+	r := rule{kind: ruleJoin}
+	for _, text := range parts {
+		part, err := parseRule(strings.TrimSpace(text))
+		if err != nil {
+			return r, err
+		}
+		r.parts = append(r.parts, part)
+	}
+	return r, nil
+}
+
+// places are the rule's parts, or the rule itself.
+func (r rule) places() []rule {
+	if r.kind == ruleJoin {
+		return r.parts
+	}
+	return []rule{r}
 }
 
 // imply gives the fields that are not configured their canonical names. With

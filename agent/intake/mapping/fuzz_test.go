@@ -24,10 +24,14 @@ func FuzzMap(f *testing.F) {
 	f.Add("gbk/1", []byte("{\"waybill_id\":\"YT6900634716900\",\"action_type\":200001,\"action_msg\":\"\xba\xbc\xd6\xdd\"}"), false)
 	f.Add("wrapped/1", []byte(`{"payload":"[{\"code\":\"YT6900634716900\",\"inner\":\"{\\\"at\\\":1}\"}]"}`), false)
 	f.Add("lines/1", []byte("YT6900634716900;NOREAD\tYT6900634716901\r\n"), true)
+	f.Add("hex/1", []byte(hexed(`{"waybill_id":"YT6900634716900"}`)), false)
+	f.Add("wrapped/1", []byte(`{"payload":"`+base(gzipped(`[{"code":"YT6900634716900"}]`))+`"}`), false)
+	f.Add("scans/1", []byte(`{"waybill_id":{"type":"Buffer","data":`+numbered("YT6900634716900")+`},"w":NaN,}`), false)
+	f.Add("spBv1.0/g/DDATA/n/d", []byte(pbBytes(4, "SPBV1.0_COMPRESSED")+pbBytes(5, gzipped(metricOf("Scan/Code", 12, pbBytes(15, code1))))), false)
 	m := everySource(f)
 	f.Fuzz(func(t *testing.T, topic string, payload []byte, flag bool) {
 		info := mapping.Info{ReceivedAt: noon, DUP: flag, Retained: flag}
-		e := m.Explain(topic, payload, info)
+		e := m.Explain(topic, payload, info, false)
 		b := m.Map(topic, payload, info)
 		if len(b.Events)+len(b.Rejects)+b.Ignored == 0 {
 			t.Fatal("the message vanished")
@@ -89,6 +93,7 @@ func everySource(t testing.TB) *mapping.Mapper {
 	cfg.Sources = append(cfg.Sources, mapping.Source{Topic: "gbk/#", Encoding: "gbk", Base64: []string{"device_id"}},
 		mapping.Source{Topic: "wrapped/#", Split: "/payload", Fields: map[string]string{"waybill_id": "/code", "action_time": "/inner/at", "action_type": "=200001", "action_msg": "=x"}},
 		mapping.Source{Topic: "lines/#", Decoder: "text", Separator: `[;\t]`, Fields: map[string]string{"action_type": "=200001", "action_msg": "=x"}},
+		mapping.Source{Topic: "hex/#", Hex: []string{"payload", "device_id"}},
 		mapping.Source{Topic: "#"})
 	return testMapper(t, cfg, noon)
 }

@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -45,6 +46,7 @@ type Info struct {
 	Size int64
 
 	again bool // it comes out of the quarantine; see Again
+	part  bool // and was an element of a message
 }
 
 // New returns a Mapper by these rules. Without a clock it believes the machine's,
@@ -109,7 +111,9 @@ type job struct {
 	info     Info
 	received time.Time
 	batch    scan.Batch
-	around   int          // bytes kept around rejected elements
+	expanded map[*decode.Node][]decode.Element // what the waybill field's * finds in what is around elements
+	around   int                               // bytes kept around rejected elements
+	triggers map[triggerKey]bool
 	trace    *Explanation // nil: nobody asks
 }
 
@@ -129,6 +133,7 @@ func (m *Mapper) run(topic string, payload []byte, info Info, trace *Explanation
 		}
 	}
 	j.trace.start(topic, j.src)
+	j.batch.OnChange = j.src != nil && j.src.cfg.OnChange
 	j.message()
 	return j.batch
 }
@@ -141,6 +146,10 @@ func (j *job) message() {
 	}
 	if max(int64(len(j.payload)), j.info.Size) > int64(j.maxPayload) {
 		j.tooLarge()
+		return
+	}
+	if bad := j.unwrap(); bad != nil {
+		j.reject(nil, bad)
 		return
 	}
 	text := decode.Strip(j.payload)
@@ -175,6 +184,33 @@ func (j *job) message() {
 	j.reads(elements)
 }
 
+// unwrap takes the payload out of what it is in: base64 or hex, if the source says
+// so, then gzip or zlib, which say so themselves. A part that is replayed was taken
+// out when it came.
+func (j *job) unwrap() *problem {
+	if len(decode.Strip(j.payload)) == 0 {
+		return nil
+	}
+	if j.src.form != decode.Plain && !j.info.part {
+		b, err := j.src.form.Decode(string(j.payload))
+		if err != nil {
+			return problemf("bad_"+j.src.form.String(), "the payload is no %s: %s; take payload out of %s of %s if the device sends it plainly",
+				j.src.form, err, j.src.form, j.src.name())
+		}
+		j.payload = b
+	}
+	plain, how, err := decode.Unpack(j.payload, j.maxPayload)
+	switch {
+	case errors.Is(err, decode.ErrUnpacked):
+		return problemf("too_large", "unpacked by %s it is more than %s: let the device send smaller messages", how, sized(int64(j.maxPayload)))
+	case err != nil:
+		return problemf("bad_packed", "it begins as %s and is none: %s", how, err)
+	case how != "":
+		j.payload = plain
+	}
+	return nil
+}
+
 // empty reports whether nothing was counted yet.
 func (j *job) empty() bool { return j.batch.Ignored == 0 && len(j.batch.Rejects) == 0 }
 
@@ -205,10 +241,20 @@ func sized(n int64) string {
 }
 
 // problem is why something is rejected.
-type problem struct{ code, reason string }
+type problem struct {
+	code, reason string
+	whole        bool // an element as JSON would not hold what it is about: keep the message
+}
 
 func problemf(code, format string, args ...any) *problem {
-	return &problem{code, valid(fmt.Sprintf(format, args...))} // a topic need not be UTF-8
+	return &problem{code: code, reason: valid(fmt.Sprintf(format, args...))} // a topic need not be UTF-8
+}
+
+// unreadable is the problem of what a decoder cannot read.
+func unreadable(at string, n *decode.Node) *problem {
+	p := problemf(scan.NoWaybill, "at %s, where the waybill number should be, stands %s, which is not read", at, n.What())
+	p.whole = true
+	return p
 }
 
 // ignore counts a read that is none; el is nil for the whole message.
@@ -221,6 +267,7 @@ func (j *job) ignore(el *element, why string) {
 func (j *job) reject(el *element, p *problem) {
 	r := scan.Reject{
 		Topic: j.topic, Payload: j.sent, Index: -1, Code: p.code, Reason: p.reason, ReceivedAt: j.received,
+		Clockless: j.bootTime(),
 	}
 	if el != nil && !el.alone {
 		r.Payload, r.Index = j.inUTF8(j.apart(el)), el.index
@@ -228,6 +275,18 @@ func (j *job) reject(el *element, p *problem) {
 	r.Payload = bytes.Clone(r.Payload)
 	j.batch.Rejects = append(j.batch.Rejects, r)
 	j.trace.end(el, "rejected", p.reason, nil)
+}
+
+// bootTime is when the message came, by the time since the boot; nil: the clock can be
+// believed.
+func (j *job) bootTime() *scan.BootTime {
+	clock := j.m.clock
+	if clock.Believable() {
+		return nil
+	}
+	boot, since := clock.Boot()
+	since -= clock.Now().Sub(j.received) // it may have come a while ago
+	return &scan.BootTime{Boot: boot, Since: max(0, since)}
 }
 
 // maxAround bounds what is kept around the rejected elements of one message.
@@ -253,12 +312,12 @@ func (m *Mapper) Again(r scan.Reject, serial uint64) (scan.Batch, bool) {
 	if r.Code == "too_large" || len(r.Payload) == 0 || !m.Takes(r.Topic) {
 		return scan.Batch{}, false
 	}
-	b := m.Map(r.Topic, r.Payload, Info{ReceivedAt: r.ReceivedAt, Serial: serial, again: true})
+	b := m.Map(r.Topic, r.Payload, Info{ReceivedAt: r.ReceivedAt, Serial: serial, again: true, part: r.Index >= 0})
 	for i := range b.Events {
 		b.Events[i].Weak = scan.WeakKey{} // nobody sends it once more
 	}
 	for i := range b.Rejects {
-		if b.Rejects[i].Index < 0 {
+		if b.Rejects[i].Clockless = r.Clockless; b.Rejects[i].Index < 0 {
 			b.Rejects[i].Index = r.Index
 		}
 	}

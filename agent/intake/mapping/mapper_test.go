@@ -110,6 +110,10 @@ func TestClockless(t *testing.T) {
 	if e.ActionTime != 100 || !e.Marks.Has(scan.MarkClock) {
 		t.Errorf("1970 was believed: %+v", e)
 	}
+	b := m.Map("scans/a", []byte("{"), mapping.Info{})
+	if len(b.Rejects) != 1 || b.Rejects[0].Clockless == nil || *b.Rejects[0].Clockless != (scan.BootTime{Boot: "boot-1", Since: time.Minute}) {
+		t.Errorf("what is rejected keeps no time since the boot: %+v", b.Rejects)
+	}
 }
 
 func TestIdentity(t *testing.T) {
@@ -156,9 +160,44 @@ func TestWeakIdentity(t *testing.T) {
 	if !m.Map("scans/a", []byte(fields("")), mapping.Info{DUP: true}).Redelivered {
 		t.Error("DUP got lost")
 	}
-	b := m.Map("scans/a", []byte("["+fields("")+","+fields("")+"]"), mapping.Info{})
+	b := m.Map("scans/a", []byte(fields("")+"\n"+fields("")), mapping.Info{})
 	if len(b.Events) != 2 || b.Events[0].Weak == b.Events[1].Weak || b.Events[0].EventID == b.Events[1].EventID {
-		t.Error("two elements of one message are one event")
+		t.Error("two lines of one message are one event")
+	}
+}
+
+// What one trigger reads twice, be it in two codes or two pictures, is one scan,
+// unless the device tells the reads apart.
+func TestOneLabelTwice(t *testing.T) {
+	two := `^(\*|.*k5=)?(?P<waybill_id>YT[0-9]{13})`
+	for _, row := range []struct {
+		name, payload string
+		src           mapping.Source
+		want          string
+	}{
+		{"two cameras", `{"codes":[{"c":"` + code1 + `","cam":1},{"c":"` + code1 + `","cam":4}]}`, codeAt("/c", func(s *mapping.Source) { s.Split = "/codes" }), code1 + " 1"},
+		{"two cameras, mapped with *", `{"codes":[{"c":"` + code1 + `"},{"c":"` + code1 + `"}]}`, codeAt("/codes/*/c"), code1 + " 1"},
+		{"an array of reads", `[{"c":"` + code1 + `"},{"c":"` + code1 + `"}]`, codeAt("/c"), code1 + " 1"},
+		{"bar code and QR code in a line", code1 + "&k1=a,k5=" + code1, codeAt("", func(s *mapping.Source) {
+			s.Decoder, s.Separator, s.Pattern = "text", "&", two
+		}), code1 + " 1"},
+		{"two lines", code1 + "\r\n" + code1, codeAt("", func(s *mapping.Source) { s.Decoder = "text" }), code1 + " " + code1 + " 0"},
+		{"two CSV lines", code1 + ",1\n" + code1 + ",2", codeAt("/c", func(s *mapping.Source) { s.Decoder, s.Columns = "csv", []string{"c"} }), code1 + " " + code1 + " 0"},
+		{"objects on lines", `{"c":"` + code1 + `"}` + "\n" + `{"c":"` + code1 + `"}`, codeAt("/c"), code1 + " " + code1 + " 0"},
+		{"times of their own", `[{"c":"` + code1 + `","action_time":1795435100},{"c":"` + code1 + `","action_time":1795435200}]`, codeAt("/c"), code1 + " " + code1 + " 0"},
+		{"ids of their own", `[{"c":"` + code1 + `","id":1},{"c":"` + code1 + `","id":2}]`, codeAt("/c", func(s *mapping.Source) { s.Fields["event_id"] = "/id" }), code1 + " " + code1 + " 0"},
+		{"two actions", `[{"c":"` + code1 + `","k":200001},{"c":"` + code1 + `","k":300002}]`, codeAt("/c", func(s *mapping.Source) { s.Fields["action_type"] = "/k" }), code1 + " " + code1 + " 0"},
+	} {
+		m := canonical(t, func(c *mapping.Config) { c.Sources = []mapping.Source{row.src} })
+		if got := outcome(m, "a/b", row.payload); got != row.want {
+			t.Errorf("%s: %s, want %s", row.name, got, row.want)
+		}
+	}
+	m := canonical(t, func(c *mapping.Config) {
+		c.Sources = []mapping.Source{codeAt("/c", func(s *mapping.Source) { s.OnChange = true })}
+	})
+	if !m.Map("a", []byte(`{"c":"x"}`), mapping.Info{}).OnChange {
+		t.Error("on_change got lost")
 	}
 }
 

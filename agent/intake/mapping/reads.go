@@ -3,8 +3,10 @@ package mapping
 import (
 	"regexp"
 	"slices"
+	"strings"
 
 	"scanrelay/agent/intake/decode"
+	"scanrelay/agent/intake/sparkplug"
 	"scanrelay/agent/scan"
 )
 
@@ -13,6 +15,7 @@ type read struct {
 	el      *element
 	ordinal int // among all codes of the message
 	waybill scan.WaybillID
+	keys    []string          // what each * on the way to it stood for
 	groups  [numFields]string // what the pattern's groups caught
 	from    string            // where the number was, and what was done with it
 	sent    string            // the code that held it
@@ -27,14 +30,19 @@ type code struct {
 	text string
 	from string
 	bad  *problem // it could not be decoded
+	keys []string // what each * of the waybill field stood for
 }
 
 // reads finds the codes of all elements and makes events of those that are
 // waybill numbers. Where none is, the whole message is rejected.
 func (j *job) reads(elements []element) {
-	codes := make([][]code, len(elements))
+	codes, sum := make([][]code, len(elements)), 0
 	for i := range elements {
 		codes[i] = j.codes(&elements[i])
+		if sum += len(codes[i]); sum > maxReads {
+			j.reject(nil, problemf("too_many", "more than %d reads in one message: let the device send smaller batches", maxReads))
+			return
+		}
 	}
 	if j.src.ignoresAround(decode.Strip(j.payload), elements, codes) {
 		j.ignore(nil, "the payload matches ignore")
@@ -54,6 +62,15 @@ type sorter struct {
 	good    []*read
 	strange []*element // one for each code that is no waybill number
 	why     *problem   // what is strange about the first
+	vacant  []vacancy
+	found   bool     // the waybill field is somewhere in the message, or must be empty
+	whole   *problem // for which the whole message is kept
+}
+
+// vacancy is where a number could have been: a missing or empty field.
+type vacancy struct {
+	el  *element
+	why string
 }
 
 func (s *sorter) element(el *element, codes []code) {
@@ -61,20 +78,23 @@ func (s *sorter) element(el *element, codes []code) {
 		s.ignore(el, "it matches ignore")
 		return
 	}
-	if len(codes) == 0 {
-		s.ignore(el, "it has no waybill number at "+s.src.rules[fieldWaybill].String())
+	if len(codes) == 0 || el.lost {
+		s.without(el)
 		return
 	}
 	seen := make(map[scan.WaybillID]bool, len(codes))
 	for _, c := range codes {
-		rd := &read{el: el, ordinal: s.ordinal}
+		rd := &read{el: el, ordinal: s.ordinal, keys: slices.Concat(el.keys, c.keys)}
 		s.ordinal++
 		what, p := s.classify(rd, c)
+		s.found = s.found || what != isVacant
 		switch {
+		case what == isVacant:
+			s.vacant = append(s.vacant, vacancy{el, p.reason})
 		case what == isNone:
 			s.ignore(el, p.reason)
 		case what == isBroken:
-			s.reject(el, p)
+			s.broken(el, p)
 		case what == isStrange:
 			s.strange = append(s.strange, el)
 			if s.why == nil {
@@ -89,7 +109,24 @@ func (s *sorter) element(el *element, codes []code) {
 	}
 }
 
+func (s *sorter) broken(el *element, p *problem) {
+	switch {
+	case !p.whole:
+		s.reject(el, p)
+	case s.whole == nil:
+		s.whole = p
+		s.reject(nil, p)
+	}
+}
+
 func (s *sorter) finish() {
+	if len(s.vacant) > 0 && !s.found && !s.blank() {
+		s.reject(nil, s.noWaybill(s.vacant[0]))
+		return
+	}
+	for _, v := range s.vacant {
+		s.ignore(v.el, v.why)
+	}
 	if len(s.good) == 0 && s.why != nil {
 		s.batch.Rejects = nil // they are within the message
 		s.reject(nil, s.why)
@@ -103,21 +140,25 @@ func (s *sorter) finish() {
 	}
 }
 
-// codes returns the texts at an element's waybill field, base64 decoded; several
+// codes returns the texts at an element's waybill field, decoded; several
 // if an array is there.
 func (j *job) codes(el *element) []code {
-	v, ok := j.find(fieldWaybill, el)
+	v, ok := j.find(fieldWaybill, el, el.keys)
 	if !ok {
 		return j.everyCode(el)
 	}
 	if v.node == nil {
 		return []code{{text: v.text, from: v.from}}
 	}
-	switch v.node.Kind {
-	case decode.Object:
+	switch kind := v.node.Kind; {
+	case v.text != "":
+		return []code{j.code(v)}
+	case kind == decode.Object:
 		return []code{{bad: problemf("bad_waybill", "waybill_id at %s is an object: let fields.waybill_id of %s point to the number in it", v.from, j.src.name())}}
-	case decode.Array:
+	case kind == decode.Array:
 		return j.codesOf(nil, v.node, v.from)
+	case kind == decode.Unreadable:
+		return []code{{bad: unreadable(v.from, v.node)}}
 	default:
 		return []code{j.code(v)}
 	}
@@ -127,11 +168,13 @@ func (j *job) codes(el *element) []code {
 func (j *job) codesOf(codes []code, array *decode.Node, from string) []code {
 	for i := range array.Kids() {
 		kid := &array.Kids()[i]
-		switch text, ok := kid.Text(); {
+		switch text, ok := j.text(kid); {
 		case ok:
-			codes = append(codes, j.code(found{text: valid(decode.StripText(text)), node: kid, from: from}))
+			codes = append(codes, j.code(found{text: text, node: kid, from: from}))
 		case kid.Kind == decode.Array:
 			codes = j.codesOf(codes, kid, from)
+		case kid.Kind == decode.Unreadable:
+			codes = append(codes, code{bad: unreadable(from, kid)})
 		case kid.Kind == decode.Object:
 			codes = append(codes, code{bad: problemf("bad_waybill", "waybill_id at %s is a list of objects: let split of %s be %s, and fields.waybill_id point to the number in one of them", from, j.src.name(), from)})
 		}
@@ -145,10 +188,24 @@ func (j *job) everyCode(el *element) (codes []code) {
 	if r.kind != rulePointer || !slices.Contains(r.pointer, "*") {
 		return nil
 	}
-	for _, n := range append([]*decode.Node{el.node}, el.around...) {
-		for _, e := range n.Expand(r.pointer) {
-			if text, ok := e.Node.Text(); ok {
-				codes = append(codes, j.code(found{text: valid(decode.StripText(text)), node: e.Node, from: r.String()}))
+	for i, n := range append([]*decode.Node{el.node}, el.around...) {
+		reads, known := j.expanded[n]
+		if !known {
+			reads = j.expand(n, r.pointer)
+		}
+		if i > 0 && !known { // others are within it, too
+			if j.expanded == nil {
+				j.expanded = make(map[*decode.Node][]decode.Element)
+			}
+			j.expanded[n] = reads
+		}
+		for _, e := range reads {
+			if text, ok := j.text(e.Node); ok {
+				c := j.code(found{text: text, node: e.Node, from: r.String(), form: e.Form})
+				c.keys = e.Keys
+				codes = append(codes, c)
+			} else if e.Node.Kind == decode.Unreadable {
+				codes = append(codes, code{bad: unreadable(r.String(), e.Node)})
 			}
 		}
 		if len(codes) > 0 {
@@ -158,12 +215,19 @@ func (j *job) everyCode(el *element) (codes []code) {
 	return codes
 }
 
-func (j *job) code(v found) code {
-	if !j.src.base64[fieldWaybill] {
-		return code{text: v.text, from: v.from}
+func (j *job) expand(n *decode.Node, p decode.Pointer) []decode.Element {
+	if j.src.decoder == "sparkplug" {
+		return sparkplug.Expand(n, p)
 	}
-	text, bad := j.decodeText(fieldWaybill, v)
-	return code{text, v.from + ", base64", bad}
+	return n.Expand(p)
+}
+
+func (j *job) code(v found) code {
+	text, from, bad := j.decoded(fieldWaybill, v)
+	if bad == nil && v.node != nil && v.node.Kind == decode.Number && strings.ContainsAny(text, "eE") {
+		bad = problemf("not_waybill", "%s is no number that can be written out: let the device send it as a text", shown(text))
+	}
+	return code{text: text, from: from, bad: bad}
 }
 
 // class is what a code is.
@@ -171,6 +235,7 @@ type class int
 
 const (
 	isWaybill class = iota
+	isVacant        // nothing
 	isNone          // no read at all
 	isStrange       // a code, but no waybill number
 	isBroken        // can't be told
@@ -182,7 +247,7 @@ func (j *job) classify(rd *read, c code) (class, *problem) {
 	case c.bad != nil:
 		return isBroken, c.bad
 	case c.text == "":
-		return isNone, problemf("", "the waybill number is empty")
+		return isVacant, problemf("", "the waybill number is empty")
 	case noRead.MatchString(c.text) || matchesAny(j.src.ignore, []byte(c.text)):
 		return isNone, problemf("", "the scanner read nothing")
 	}
@@ -197,7 +262,10 @@ func (j *job) classify(rd *read, c code) (class, *problem) {
 			}
 			return isStrange, p
 		}
-		if number == "" || noRead.MatchString(number) {
+		if number == "" {
+			return isVacant, problemf("", "pattern finds an empty waybill number")
+		}
+		if noRead.MatchString(number) {
 			return isNone, problemf("", "the scanner read nothing")
 		}
 		rd.from += ", pattern"

@@ -11,6 +11,7 @@ type Source struct {
 	Split       string                       `yaml:"split"`
 	Values      map[string]map[string]string `yaml:"values"`
 	Base64      []string                     `yaml:"base64"`
+	Hex         []string                     `yaml:"hex"`
 	Pattern     string                       `yaml:"pattern"`
 	Ignore      []string                     `yaml:"ignore"`
 	Columns     []string                     `yaml:"columns"`
@@ -18,6 +19,7 @@ type Source struct {
 	Timezone    string                       `yaml:"timezone"`
 	Encoding    string                       `yaml:"encoding"`
 	Separator   string                       `yaml:"separator"`
+	OnChange    bool                         `yaml:"on_change"`
 }
 
 // Station supplies what a scanner can't know.

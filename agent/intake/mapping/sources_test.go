@@ -143,6 +143,13 @@ var deviceCases = []deviceCase{
 	{"yunda-step.yaml", "yunda/steps", "@yunda-openapi-step.json", "2020-10-24T10:00:00Z",
 		[]wantEvent{{"3160000261634", 100001, "2020-10-24T09:26:06Z", "430003", "", false, "已揽收"}}, nil, 0},
 	{"kuaidi100-trace.yaml", "kuaidi100/trace", "@trace-yto-kuaidi100-masked.json", "2022-01-14T00:00:00Z", yto, nil, 0},
+	{"thingsboard.yaml", "v1/gateway/telemetry", `{"Scanner A":[{"ts":1795435200000,"values":{"code":"YT6900634716900"}}]}`, "2026-11-23T12:01:00Z",
+		[]wantEvent{{"YT6900634716900", 200001, "2026-11-23T12:00:00Z", "Scanner A", "", false, arrived}}, nil, 0},
+	{"packages.yaml", "packages/belt-1", "VA01234567890-1-200-SDSFS\r\n123456789N1S1H1\r\nJDX012345678901", "",
+		[]wantEvent{
+			{"VA01234567890", 200001, "", "belt-1", "", true, arrived}, {"123456789", 200001, "", "belt-1", "", true, arrived},
+			{"JDX012345678901", 200001, "", "belt-1", "", true, arrived},
+		}, nil, 0},
 	{"csv-handheld.yaml", "handheld/pda-12/upload", "code,kind,at,courier\nYT6900634716900;派件;10.10.2023 13:50;王五\nYT6900634716901,到件,2023-10-10 13:51:00\n", "2023-10-10T06:00:00Z",
 		[]wantEvent{
 			{"YT6900634716900", 300002, "2023-10-10T05:50:00Z", "pda-12", "", false, "【杭州转运中心】已扫描"},

@@ -1,7 +1,6 @@
 package mapping
 
 import (
-	"encoding/base64"
 	"errors"
 	"strings"
 
@@ -12,24 +11,36 @@ import (
 
 // found is a field's value and where it came from.
 type found struct {
-	text string // stripped, decoded; not yet through the table of values
+	text string // stripped; not yet decoded or through the table of values
 	node *decode.Node
 	from string
+	form decode.Form // in which what holds it is wrapped
 }
 
-// find looks a field up by its rule. Nothing, null and the empty text are all
-// nothing.
-func (j *job) find(f field, el *element) (v found, ok bool) {
+// find looks a field up by its rule; keys are what each * on the way to the read
+// stood for. Nothing, null and the empty text are all nothing.
+func (j *job) find(f field, el *element, keys []string) (v found, ok bool) {
 	r := j.src.rules[f]
+	if r.kind != ruleJoin {
+		return j.findAt(r, el, keys)
+	}
+	var texts []string
+	for _, part := range r.parts {
+		if one, ok := j.findAt(part, el, keys); ok && one.text != "" {
+			texts = append(texts, one.text)
+		}
+	}
+	return found{text: strings.Join(texts, " "), from: r.String()}, len(texts) > 0
+}
+
+func (j *job) findAt(r rule, el *element, keys []string) (v found, ok bool) {
 	switch r.kind {
 	case ruleLiteral:
 		return found{text: r.literal, from: r.String()}, r.literal != ""
 	case ruleTopic:
-		if r.level >= len(j.levels) {
-			return found{}, false
-		}
-		v = found{text: valid(decode.StripText(j.levels[r.level])), from: r.String()}
-		return v, v.text != ""
+		return levelOf(r, j.levels)
+	case ruleKey:
+		return levelOf(r, keys)
 	case rulePointer:
 		if v, ok = j.follow(r, el.node); ok {
 			return v, true
@@ -47,25 +58,65 @@ func (j *job) find(f field, el *element) (v found, ok bool) {
 	return found{}, false
 }
 
+func levelOf(r rule, levels []string) (v found, ok bool) {
+	if r.level >= len(levels) {
+		return found{}, false
+	}
+	v = found{text: valid(decode.StripText(levels[r.level])), from: r.String()}
+	return v, v.text != ""
+}
+
 func (j *job) follow(r rule, n *decode.Node) (v found, ok bool) {
 	if j.src.decoder == "sparkplug" {
 		n, ok = sparkplug.Find(n, r.pointer)
 	} else {
-		n, ok = n.Find(r.pointer)
+		n, v.form, ok = n.FindIn(r.pointer)
 	}
 	if !ok || n.Kind == decode.Null {
 		return found{}, false
 	}
-	v = found{node: n, from: r.String()}
+	v.node, v.from = n, r.String()
 	if len(r.pointer) == 0 {
 		v.from = "the text"
 	}
-	if text, scalar := n.Text(); scalar {
-		v.text = valid(decode.StripText(text))
-		return v, v.text != ""
-	}
-	return v, true
+	text, scalar := j.text(n)
+	v.text = text
+	return v, text != "" || !scalar
 }
+
+// text is a scalar's text, or what bytes are as a text; false for another array or
+// object.
+func (j *job) text(n *decode.Node) (string, bool) {
+	if b, ok := n.Bytes(); ok {
+		text, err := j.plain(b)
+		return text, err == nil
+	}
+	text, ok := n.Text()
+	return valid(decode.StripText(text)), ok
+}
+
+// plain is what bytes are as a text: unpacked, if they are packed, and in UTF-8.
+func (j *job) plain(b []byte) (string, error) {
+	if plain, how, err := decode.Unpack(b, maxField); how != "" {
+		if err != nil {
+			return "", err
+		}
+		b = plain
+	}
+	if j.src.gbk {
+		plain, ok := decode.GBK(b)
+		if !ok {
+			return "", errNotGBK
+		}
+		b = plain
+	}
+	return valid(decode.StripText(string(b))), nil
+}
+
+// maxField bounds what one field's packed value may be, in bytes.
+const maxField = 64 << 10
+
+var errNotGBK = errors.New("it is not GBK")
 
 // valid replaces what is not UTF-8: everything that leaves here is.
 func valid(s string) string { return strings.ToValidUTF8(s, "\ufffd") }
@@ -75,14 +126,16 @@ func valid(s string) string { return strings.ToValidUTF8(s, "\ufffd") }
 func (j *job) value(f field, rd *read) (v found, ok bool, bad *problem) {
 	if g := rd.groups[f]; g != "" {
 		v, ok = found{text: g, from: "group " + f.String() + " of pattern"}, true
-	} else if v, ok = j.find(f, rd.el); ok && j.src.base64[f] && v.node != nil {
-		if v.text, bad = j.decodeText(f, v); bad != nil || v.text == "" {
+	} else if v, ok = j.find(f, rd.el, rd.keys); ok && v.text != "" {
+		if v.text, v.from, bad = j.decoded(f, v); bad != nil || v.text == "" {
 			return v, false, bad
 		}
-		v.from += ", base64"
 	}
 	if !ok {
 		return v, false, nil
+	}
+	if f == fieldActionTime && v.text == "" {
+		v.text, _ = decode.TimeText(v.node)
 	}
 	if v.text == "" {
 		if j.src.rules[f].implied {
@@ -109,34 +162,25 @@ func (j *job) translate(f field, text string) (string, bool) {
 	return to, ok
 }
 
-func (j *job) decodeText(f field, v found) (string, *problem) {
-	text, err := decodeBase64(v.text)
+// decoded is a value as base64 and hex of the source say, and what was done. A value
+// within something that was in that form already is plain.
+func (j *job) decoded(f field, v found) (text, from string, bad *problem) {
+	form := j.src.forms[f]
+	if form == decode.Plain || form == v.form || v.node == nil {
+		return v.text, v.from, nil
+	}
+	b, err := form.Decode(v.text)
 	if err != nil {
-		return "", problemf("bad_base64", "%s at %s is no base64: %s; take %s out of base64 of %s if the device sends it plainly",
-			f, v.from, err, f, j.src.name())
+		return "", "", problemf("bad_"+form.String(), "%s at %s is no %s: %s; take %s out of %s of %s if the device sends it plainly",
+			f, v.from, form, err, f, form, j.src.name())
 	}
-	if j.src.gbk {
-		plain, ok := decode.GBK([]byte(text))
-		if !ok {
-			return "", problemf("not_gbk", "what %s at %s holds in base64 is not GBK: take encoding out of %s if it is UTF-8", f, v.from, j.src.name())
-		}
-		text = string(plain)
+	switch text, err = j.plain(b); {
+	case errors.Is(err, errNotGBK):
+		return "", "", problemf("not_gbk", "what %s at %s holds in %s is not GBK: take encoding out of %s if it is UTF-8", f, v.from, form, j.src.name())
+	case err != nil:
+		return "", "", problemf("bad_packed", "what %s at %s holds in %s cannot be unpacked: %s", f, v.from, form, err)
 	}
-	return valid(decode.StripText(text)), nil
-}
-
-// decodeBase64 reads the standard and the URL alphabet, with or without
-// padding, blanks and line ends within.
-func decodeBase64(s string) (string, error) {
-	s = strings.Join(strings.Fields(s), "")
-	s = strings.TrimRight(s, "=")
-	s = strings.NewReplacer("-", "+", "_", "/").Replace(s)
-	b, err := base64.RawStdEncoding.DecodeString(s)
-	var at base64.CorruptInputError
-	if errors.As(err, &at) {
-		return "", errors.New("it has a character or a length that base64 has not")
-	}
-	return string(b), err
+	return text, v.from + ", " + form.String(), nil
 }
 
 // shown is a device's text as it may stand in a reason: short, long digit runs

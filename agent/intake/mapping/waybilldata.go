@@ -8,7 +8,7 @@ import (
 // data reads the waybill data that came with the scan. What pathnotify would
 // refuse is left out and marked; the event stays.
 func (b *builder) data() {
-	v, ok := b.find(fieldData, b.rd.el)
+	v, ok := b.find(fieldData, b.rd.el, b.rd.keys)
 	if !ok || v.node == nil {
 		return
 	}

@@ -32,7 +32,7 @@ func Listen(ctx context.Context, cfg link.Config, filters []string, ready func(b
 	for _, f := range filters {
 		want[topic.Unshared(f)] = 0
 	}
-	if err := link.Answered(ctx, client.SubscribeMultiple(want, nil), "a subscription"); err != nil {
+	if err := link.Answered(ctx, client.SubscribeMultiple(want, nil), "a subscription", link.AnswerTimeout, nil); err != nil {
 		return err
 	}
 	ready(broker)

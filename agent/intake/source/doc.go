@@ -8,6 +8,9 @@
 //   - Without room the session ends and is opened again once there is some: in
 //     MQTT 3.1.1 what is not acknowledged comes again on the next connection only.
 //   - What waits for its commit is bounded by bytes.
+//   - A stop lets the broker read every acknowledgement before the connection ends.
+//   - A session that a broker has lost is told, also one lost while no agent ran, and
+//     which filter it refuses.
 //   - Its handler runs on paho's only reader and never blocks; the outbox's
 //     callback never writes to the connection.
 package source

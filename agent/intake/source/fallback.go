@@ -24,7 +24,7 @@ const (
 
 // earlier receives once a broker before the i-th can be reached, until ctx ends;
 // ended returns when nobody looks any more. Nothing is said to it: who it would let
-// in only a connection of ours can tell.
+// in only a connection of this agent can tell.
 func (s *Source) earlier(ctx context.Context, i int) (_ <-chan struct{}, ended func()) {
 	back := make(chan struct{}, 1)
 	var looking sync.WaitGroup

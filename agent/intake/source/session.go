@@ -20,6 +20,7 @@ var (
 	errTooMuch  = errors.New("the broker sends more unacknowledged messages than fit into memory: lower its max_inflight_messages")
 	errStopping = errors.New("stopping")
 	errLost     = errors.New("the connection was lost")
+	errClosed   = errors.New("the broker closes the connection over it")
 )
 
 // session is one connection to a broker. Messages go to the outbox in order of
@@ -60,6 +61,8 @@ func newSession(s *Source, broker string) *session {
 // handle takes a message; size is that of its whole payload. It must not block.
 func (ss *session) handle(msg mqtt.Message, size int64) {
 	s := ss.s
+	s.cfg.Pulse.Begin()
+	defer s.cfg.Pulse.End()
 	s.count(msg)
 	if ss.why() != nil {
 		s.left(msg)
@@ -67,6 +70,7 @@ func (ss *session) handle(msg mqtt.Message, size int64) {
 	}
 	m := intake.Message{Topic: msg.Topic(), Payload: msg.Payload(), DUP: msg.Duplicate(), Retained: msg.Retained(), Size: size}
 	batch := s.pipe.Take(m)
+	batch.Client = senderOf(msg.Topic(), batch)
 	rejected := s.retained.take(m, &batch)
 	bytes := intake.Cost(msg.Payload(), batch)
 	if s.waiting.Add(bytes) > s.cfg.MaxPending {
@@ -92,6 +96,16 @@ func (ss *session) handle(msg mqtt.Message, size int64) {
 		ss.withdraw(p)
 		ss.end(errNoRoom)
 	}
+}
+
+// senderOf tells senders apart by what a broker shows of them: the topic and the device
+// that the message names.
+func senderOf(topic string, b scan.Batch) uint16 {
+	device := ""
+	if len(b.Events) > 0 {
+		device = b.Events[0].DeviceID
+	}
+	return intake.ClientOf(topic, device)
 }
 
 // committed is the outbox's callback: it must not block.
@@ -196,6 +210,8 @@ func (ss *session) owes() bool {
 // askRebirths sends the commands that are due, with QoS 0 as Sparkplug wants it;
 // what gets lost is asked for again.
 func (ss *session) askRebirths(births *sparkplug.Births) {
+	ss.s.cfg.Pulse.Begin()
+	defer ss.s.cfg.Pulse.End()
 	for _, node := range births.Ask(time.Now()) {
 		ss.s.log.Info("asking a sparkplug edge node for a rebirth", "node", node)
 		ss.client.Publish(sparkplug.RebirthTopic(node), 0, false, sparkplug.Rebirth(time.Now()))

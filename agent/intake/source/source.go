@@ -22,8 +22,11 @@ type Config struct {
 	link.Config
 	KeepAlive  time.Duration // default 30 s
 	MaxPending int64         // bytes that may wait for their commit; default 16 MiB
+	Sessions   string        // the file that remembers which brokers have this agent's MQTT session; "": this process alone does
 	Logger     *slog.Logger
+	Pulse      *wait.Pulse // of a session's steps; nil: nobody looks at it
 
+	answers time.Duration // how long a SUBSCRIBE may go unanswered, without another message
 	pings   time.Duration // how long a ping may go unanswered
 	silence time.Duration // longer without a byte is a dead link
 	returns time.Duration // between two looks at the brokers before the one in use
@@ -31,13 +34,16 @@ type Config struct {
 
 // Limits of a Source that no configuration changes.
 const (
-	pingTimeout  = 10 * time.Second
-	maxBackoff   = 59 * time.Second
-	baseBackoff  = time.Second
-	minBackoff   = 50 * time.Millisecond // spares a broker that accepts and drops
-	drainTime    = 2 * time.Second       // for acknowledgements before a disconnect
-	steadyAfter  = 30 * time.Second      // a session that lasted so long was a good one
-	rebirthEvery = 10 * time.Second      // how often edge nodes to be asked are looked for
+	pingTimeout   = 10 * time.Second
+	maxBackoff    = 59 * time.Second
+	baseBackoff   = time.Second
+	minBackoff    = 50 * time.Millisecond   // spares a broker that accepts and drops
+	drainTime     = 1300 * time.Millisecond // for acknowledgements before a disconnect; a stop has link.LeaveTime besides
+	steadyAfter   = 30 * time.Second        // a session that lasted so long was a good one
+	shortLives    = 3                       // sessions in a row that did not, before another client is suspected
+	filtersAtOnce = 8                       // in one SUBSCRIBE: AWS IoT takes no more
+	avoidFor      = 10 * time.Minute        // a filter for which a broker closes the connection is not asked for
+	rebirthEvery  = 10 * time.Second        // how often edge nodes to be asked are looked for
 )
 
 // Source takes scans from an external broker: a persistent session with a fixed
@@ -51,12 +57,18 @@ type Source struct {
 	less    chan struct{} // waiting fell
 
 	retained retained
-	had      map[string]struct{} // filters that were subscribed to; only Run's goroutine has it
+	// What follows only Run's goroutine has.
+	had    map[string]struct{}  // filters that were subscribed to
+	kept   memory               // brokers that have this agent's MQTT session
+	avoid  map[string]time.Time // filters that are not asked for until then, by broker
+	alone  bool                 // one filter a SUBSCRIBE, to find out which one ends the connection
+	blamed string               // the one that ended the last, asked for alone
+	short  int                  // sessions in a row that were soon lost
 	// returns is how long to wait before looking at earlier brokers; only Run's
 	// goroutine has it.
 	returns time.Duration
 
-	qos0, redelivered, lost, sessions atomic.Uint64
+	heard, qos0, redelivered, lost, sessions, forgotten atomic.Uint64
 
 	mu     sync.Mutex
 	status intake.Status // guarded by mu; the counters are filled in by Status
@@ -79,11 +91,12 @@ func New(cfg Config, pipe *intake.Pipe) (*Source, error) {
 	cfg.KeepAlive = cmp.Or(max(cfg.KeepAlive, 0), 30*time.Second)
 	cfg.MaxPending = cmp.Or(max(cfg.MaxPending, 0), 16<<20)
 	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
+	cfg.answers = cmp.Or(cfg.answers, link.AnswerTimeout)
 	cfg.silence = cmp.Or(cfg.silence, cfg.KeepAlive+2*pingTimeout)
 	cfg.returns = cmp.Or(cfg.returns, returnAfter)
 	return &Source{
-		cfg: cfg, pipe: pipe, log: cfg.Logger, less: make(chan struct{}, 1), had: make(map[string]struct{}),
-		returns: cfg.returns,
+		cfg: cfg, pipe: pipe, log: cfg.Logger, less: make(chan struct{}, 1), returns: cfg.returns,
+		had: make(map[string]struct{}), kept: remembered(cfg), avoid: make(map[string]time.Time),
 	}, nil
 }
 
@@ -100,7 +113,7 @@ func (s *Source) Status() intake.Status {
 	st := s.status
 	s.mu.Unlock()
 	st.QoS0, st.Lost = s.qos0.Load(), s.lost.Load()
-	st.Redelivered, st.Sessions = s.redelivered.Load(), s.sessions.Load()
+	st.Redelivered, st.Sessions, st.Forgotten = s.redelivered.Load(), s.sessions.Load(), s.forgotten.Load()
 	st.Waiting = s.waiting.Load()
 	return st
 }
@@ -127,11 +140,23 @@ func (s *Source) Run(ctx context.Context) error {
 			s.report(false, "", nil)
 			continue
 		}
-		s.report(false, "", err)
+		s.report(false, "", s.suspect(err, time.Since(began)))
 		wait.Sleep(ctx, minBackoff+spacing.NextBackOff())
 	}
 	s.report(false, "", nil)
 	return nil
+}
+
+// suspect adds to the end of sessions that are lost again and again what is most
+// likely behind it.
+func (s *Source) suspect(err error, lasted time.Duration) error {
+	if s.short++; !errors.Is(err, errLost) || lasted > steadyAfter {
+		s.short = 0
+	}
+	if s.short < shortLives {
+		return err
+	}
+	return fmt.Errorf("%w; this happens again and again: does another client use client id %q there?", err, s.cfg.ClientID)
 }
 
 // room waits until the outbox has room and half of the memory is free. False
@@ -182,32 +207,49 @@ func (s *Source) serve(ctx context.Context) error {
 
 // connect opens a session at one broker and subscribes. over ends the session's
 // goroutine and connection.
-func (s *Source) connect(ctx context.Context, broker string) (ss *session, over func(), err error) {
-	ss = newSession(s, broker)
+func (s *Source) connect(ctx context.Context, broker string) (*session, func(), error) {
+	ss := newSession(s, broker) // no result: the connection may tell of its end after a return of nil
 	stop := make(chan struct{})
 	ss.acked.Add(1)
 	go ss.acknowledge(stop)
-	over = sync.OnceFunc(func() {
+	over := sync.OnceFunc(func() {
 		close(stop)
 		if ss.client != nil {
-			ss.client.Disconnect(250)
+			link.Leave(ss.client)
 		}
 		ss.acked.Wait()
 	})
-	ss.client, _, err = link.Connect(ctx, s.cfg.Config, broker, link.Options{
+	client, present, err := link.Connect(ctx, s.cfg.Config, broker, link.Options{
 		Keep: true, Manual: true, KeepAlive: s.cfg.KeepAlive, Ping: s.cfg.pings, Silence: s.cfg.silence,
 		Most: s.pipe.Mapper().MaxPayload(), Handle: ss.handle,
 		Lost: func(err error) { ss.end(fmt.Errorf("%w: %w", errLost, err)) },
 	})
+	ss.client = client
 	if err != nil {
 		over()
 		return nil, nil, err
 	}
+	s.session(broker, present)
 	if err = s.subscribe(ctx, ss); err != nil {
 		over()
 		return nil, nil, fmt.Errorf("mqtt broker %s: %w", link.Redacted(broker), err)
 	}
 	return ss, over, nil
+}
+
+// session notes whether a broker has kept this agent's session. Where it has not, what it had
+// for us is gone, and nothing else tells of it.
+func (s *Source) session(broker string, present bool) {
+	switch known := s.kept.add(place{link.Redacted(broker), s.cfg.ClientID}); {
+	case present:
+	case known:
+		s.forgotten.Add(1)
+		s.log.Warn("the mqtt broker has forgotten this agent's session, and the scans that it kept in it: let it keep sessions on disk and for long enough",
+			"broker", link.Redacted(broker), "client_id", s.cfg.ClientID)
+	default:
+		s.log.Info("the mqtt broker has no session of this agent: unless this is the first start, what it kept is gone",
+			"broker", link.Redacted(broker), "client_id", s.cfg.ClientID)
+	}
 }
 
 // stay keeps a session at the i-th broker until it ends or ctx does.
@@ -229,7 +271,7 @@ func (s *Source) stay(ctx context.Context, ss *session, over func(), i int) erro
 			ss.end(errStopping)
 		case <-earlier:
 			ss.end(errReturn)
-		case <-s.pipe.Changed():
+		case <-s.pipe.Changed(): // a SUBSCRIBE that is not answered has a bound of its own
 			if err := s.subscribe(ctx, ss); err != nil {
 				ss.end(err)
 			}
@@ -266,6 +308,7 @@ func (s *Source) report(connected bool, broker string, err error) {
 
 // count notes what a message is before anything else happens to it.
 func (s *Source) count(msg mqtt.Message) {
+	s.heard.Add(1)
 	if msg.Qos() == 0 {
 		s.qos0.Add(1)
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
@@ -19,19 +21,25 @@ import (
 // broker refuses is reported and does not keep the others from working.
 func (s *Source) subscribe(ctx context.Context, ss *session) error {
 	want := filters(s.pipe.Mapper().Subscriptions())
+	if !slices.ContainsFunc(slices.Collect(maps.Keys(want)), func(filter string) bool { return !ss.avoids(filter) }) {
+		clear(s.avoid) // none would be left
+	}
 	add := make(map[string]byte)
 	for filter, qos := range want {
-		if before, ok := ss.want[filter]; !ok || before != qos {
+		if before, ok := ss.want[filter]; (!ok || before != qos) && !ss.avoids(filter) {
 			add[filter] = qos
 		}
 		s.had[filter] = struct{}{}
 	}
-	if len(add) > 0 {
-		if err := ss.add(ctx, add); err != nil {
-			return err
-		}
+	if err := ss.add(ctx, add); err != nil {
+		return err
 	}
 	ss.want = want
+	for filter := range want {
+		if ss.avoids(filter) {
+			ss.granted[filter] = link.RefusedQoS
+		}
+	}
 	if err := ss.giveUp(ctx); err != nil {
 		return err
 	}
@@ -53,15 +61,54 @@ func (s *Source) subscribe(ctx context.Context, ss *session) error {
 	return nil
 }
 
-// add subscribes to filters and notes what is granted.
+// avoids reports whether a filter is not asked for at present.
+func (ss *session) avoids(filter string) bool {
+	until, ok := ss.s.avoid[ss.broker+" "+filter]
+	return ok && time.Now().Before(until)
+}
+
+// add subscribes to filters, a few at once, and notes what is granted. Where the
+// broker closes the connection over some of them, the next one asks for each alone.
+// The one that ends two connections running is left out of those that follow: one
+// may end for reasons of the broker's own, such as a restart.
 func (ss *session) add(ctx context.Context, add map[string]byte) error {
+	s, size := ss.s, filtersAtOnce
+	if s.alone {
+		size = 1
+	}
+	for list := range slices.Chunk(slices.Sorted(maps.Keys(add)), size) {
+		some := make(map[string]byte, len(list))
+		for _, filter := range list {
+			some[filter] = add[filter]
+		}
+		err := ss.ask(ctx, some)
+		if errors.Is(err, errClosed) {
+			if s.alone && s.blamed == list[0] {
+				s.avoid[ss.broker+" "+list[0]] = time.Now().Add(avoidFor)
+			} else if s.alone {
+				s.blamed = list[0]
+			}
+			s.alone = true
+		}
+		if err != nil {
+			return fmt.Errorf("subscribe to %s: %w", strings.Join(list, ", "), err)
+		}
+	}
+	s.alone, s.blamed = false, ""
+	return nil
+}
+
+func (ss *session) ask(ctx context.Context, add map[string]byte) error {
 	token := ss.client.SubscribeMultiple(add, nil)
-	if err := link.Answered(ctx, token, "a subscription"); err != nil {
-		return fmt.Errorf("subscribe: %w", err)
+	if err := link.Answered(ctx, token, "a subscription", ss.s.cfg.answers, ss.s.heard.Load); err != nil {
+		if token.Error() != nil {
+			err = fmt.Errorf("%w: %w", errClosed, err)
+		}
+		return err
 	}
 	sub, ok := token.(*mqtt.SubscribeToken)
 	if !ok {
-		return errors.New("subscribe: no answer")
+		return errors.New("no answer")
 	}
 	for filter, granted := range sub.Result() {
 		ss.granted[asked(add, filter)] = granted
@@ -80,7 +127,7 @@ func (ss *session) giveUp(ctx context.Context) error {
 	if len(gone) == 0 {
 		return nil
 	}
-	if err := link.Answered(ctx, ss.client.Unsubscribe(gone...), "the end of a subscription"); err != nil {
+	if err := link.Answered(ctx, ss.client.Unsubscribe(gone...), "the end of a subscription", ss.s.cfg.answers, ss.s.heard.Load); err != nil {
 		return fmt.Errorf("unsubscribe: %w", err)
 	}
 	for _, filter := range gone {

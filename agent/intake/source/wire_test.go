@@ -10,9 +10,12 @@ import (
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
 
+	"scanrelay/agent/intake"
 	"scanrelay/agent/intake/internal/intaketest"
 	"scanrelay/agent/intake/link"
 	"scanrelay/agent/intake/mapping"
+	"scanrelay/agent/scan"
+	"scanrelay/configs/wait"
 )
 
 // stub is a broker that does what a test tells it to.
@@ -161,7 +164,7 @@ func TestSourceHungBroker(t *testing.T) {
 		intaketest.Mapper(t, mapping.Config{}), intaketest.NewOutbox(t, 0))
 	w, _ := st.accept(packets.Accepted)
 	subscribed(w, 1)
-	intaketest.Eventually(t, "connected", func() bool { return s.Status().Connected })
+	intaketest.Eventually(t, "connected", func() bool { return s.Status().Sessions == 1 })
 	w, _ = st.accept(packets.Accepted) // it comes again by itself
 	subscribed(w, 1)
 	intaketest.Eventually(t, "connected again", func() bool { return s.Status().Sessions == 2 })
@@ -184,8 +187,56 @@ func TestSourceMemoryIsBounded(t *testing.T) {
 	if n := s.Status().Waiting; n > 10_000 || n == 0 {
 		t.Errorf("%d bytes wait", n)
 	}
-	j.Commit(len(j.Submitted), nil)
+	j.Commit(len(j.Taken()), nil)
 	w, _ = st.accept(packets.Accepted)
 	subscribed(w, 1)
 	intaketest.Eventually(t, "connected again", func() bool { return s.Status().Connected })
+}
+
+// hanging is an outbox that takes nothing until it is let.
+type hanging struct {
+	intake.Outbox
+	until chan struct{}
+}
+
+func (h hanging) Submit(b scan.Batch, done func(scan.Stored, error)) error {
+	<-h.until
+	return h.Outbox.Submit(b, done)
+}
+
+// Whoever looks at the pulse sees that a session hangs in a message, and no fault before.
+func TestASessionHasAPulse(t *testing.T) {
+	var pulse wait.Pulse
+	st, until := newStub(t), make(chan struct{})
+	startSource(t, Config{Config: brokers(st.addr()), Pulse: &pulse}, intaketest.Mapper(t, mapping.Config{}), hanging{intaketest.NewOutbox(t, 0), until})
+	w, _ := st.accept(0)
+	subscribed(w, 1)
+	if pulse.Stuck() > 0 {
+		t.Error("stuck at rest")
+	}
+	p, ok := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
+	if !ok {
+		t.Fatal("no PUBLISH")
+	}
+	p.TopicName, p.Payload, p.Qos, p.MessageID = "scans/g", []byte("{}"), 1, 7
+	w.Send(p)
+	for end := time.Now().Add(intaketest.Patience); pulse.Stuck() == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nobody sees that the session hangs")
+		}
+	}
+	close(until)
+}
+
+// Senders behind a broker are told apart by topic and device.
+func TestSenders(t *testing.T) {
+	of := func(topic, device string) uint16 {
+		return senderOf(topic, scan.Batch{Events: []scan.Event{{DeviceID: device}}})
+	}
+	if of("scans", "gun-1") == of("scans", "gun-2") || of("scans/1", "gun") == of("scans/2", "gun") {
+		t.Error("senders are mixed up")
+	}
+	if senderOf("scans", scan.Batch{}) == 0 {
+		t.Error("a message without a scan has no sender")
+	}
 }

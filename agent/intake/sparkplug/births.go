@@ -1,12 +1,17 @@
 package sparkplug
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"scanrelay/agent/intake/decode"
 	"scanrelay/configs/wait"
 )
 
@@ -17,22 +22,45 @@ type BirthMetric struct {
 }
 
 // Birth is what a Sparkplug edge node or device said in its last birth message:
-// its metrics by alias.
+// its metrics by alias, and the names of those that have none.
 type Birth struct {
 	Aliases map[uint64]BirthMetric `json:"aliases"`
+	Bare    []string               `json:"bare,omitempty"`
 
 	heard bool // by this process, not remembered from an earlier one
 }
 
-// BirthOf reads the aliases of a birth message.
+// BirthOf reads the metrics of a birth message.
 func BirthOf(p Payload) Birth {
 	b := Birth{Aliases: make(map[uint64]BirthMetric)}
 	for _, m := range p.Metrics {
-		if m.HasAlias && m.Name != "" {
+		switch {
+		case m.Name == "":
+		case m.HasAlias:
 			b.Aliases[m.Alias] = BirthMetric{m.Name, m.Datatype}
+		default:
+			b.Bare = append(b.Bare, m.Name)
 		}
 	}
 	return b
+}
+
+// Names reports whether a pointer, as Find follows it, leads to one of its metrics:
+// then a message that has nothing there brings no change of it.
+func (b Birth) Names(p decode.Pointer) bool {
+	name := strings.Join(p, "/")
+	if len(p) > 1 && p[0] == "metrics" {
+		name = strings.Join(p[1:], "/")
+	}
+	if slices.Contains(b.Bare, name) {
+		return true
+	}
+	for _, m := range b.Aliases {
+		if m.Name == name {
+			return true
+		}
+	}
+	return false
 }
 
 // askAgain is how long an edge node has to answer a request for its rebirth
@@ -51,7 +79,8 @@ type Births struct {
 	mu      sync.Mutex
 	births  map[string]Birth     // guarded by mu
 	nodes   map[string]*edgeNode // by group/node; guarded by mu
-	changed bool                 // since the last Save; guarded by mu
+	changed bool                 // perhaps, since the last Save; guarded by mu
+	written []byte               // by the last Save that went well, or read at the start; guarded by mu
 	gaps    uint64               // guarded by mu
 	asked   uint64               // guarded by mu
 	wanted  chan struct{}
@@ -72,35 +101,66 @@ func NewBirths(saved []byte) (*Births, error) {
 	if len(saved) == 0 {
 		return b, nil
 	}
-	if err := json.Unmarshal(saved, &b.births); err != nil {
+	body, err := unframe(saved)
+	if err == nil {
+		err = json.Unmarshal(body, &b.births)
+	}
+	if err != nil {
 		b.births = make(map[string]Birth)
 		return b, err
 	}
+	b.written = body
 	return b, nil
 }
 
-// Save hands what is remembered to write if it has changed since the last call
-// that went well.
+// What Save writes begins with a line of its version and its checksum.
+const (
+	birthsVersion = 1
+	birthsLine    = "scanrelay sparkplug births %d %x\n"
+)
+
+func birthsSum(body []byte) uint32 { return crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)) }
+
+// unframe checks the first line. Before there was one a file began with its JSON.
+func unframe(saved []byte) (body []byte, err error) {
+	if saved[0] == '{' {
+		return saved, nil
+	}
+	head, body, _ := bytes.Cut(saved, []byte("\n"))
+	var version int
+	var sum uint32
+	switch _, err := fmt.Sscanf(string(head)+"\n", birthsLine, &version, &sum); {
+	case err != nil:
+		return nil, fmt.Errorf("its first line is damaged: %w", err)
+	case version > birthsVersion:
+		return nil, fmt.Errorf("a newer scanrelay wrote it (version %d, this one knows %d)", version, birthsVersion)
+	case sum != birthsSum(body):
+		return nil, errors.New("its checksum is wrong")
+	}
+	return body, nil
+}
+
+// Save hands what is remembered to write if that is not what was written last: a
+// node that is born again and again costs nothing.
 func (b *Births) Save(write func([]byte) error) error {
 	b.mu.Lock()
-	changed := b.changed
-	var saved []byte
-	var err error
-	if changed {
-		saved, err = json.Marshal(b.births)
-		b.changed = false
-	}
-	b.mu.Unlock()
-	if !changed {
+	if !b.changed {
+		b.mu.Unlock()
 		return nil
 	}
-	if err == nil {
-		err = write(saved)
+	saved, err := json.Marshal(b.births)
+	same := bytes.Equal(saved, b.written)
+	b.changed = false
+	b.mu.Unlock()
+	if err == nil && !same {
+		err = write(append(fmt.Appendf(nil, birthsLine, birthsVersion, birthsSum(saved)), saved...))
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if err != nil {
-		b.mu.Lock()
 		b.changed = true
-		b.mu.Unlock()
+	} else {
+		b.written = saved
 	}
 	return err
 }

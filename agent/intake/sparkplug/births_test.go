@@ -1,6 +1,7 @@
 package sparkplug
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -57,8 +58,15 @@ func TestBirthsOverARestart(t *testing.T) {
 	if nodes := b.Ask(time.Now()); !slices.Equal(nodes, []string{"g/n"}) {
 		t.Errorf("asked %v", nodes)
 	}
-	if _, err := NewBirths([]byte("{")); err == nil {
-		t.Error("a broken file was read")
+	if again := newBirths(t, saved[bytes.IndexByte(saved, '\n')+1:]); again.births[device.Source()].Aliases[7] != birth.Aliases[7] {
+		t.Error("a file of before there was a first line is not read")
+	}
+	flipped := bytes.Replace(saved, []byte("Scan/Code"), []byte("Scan/Coda"), 1)
+	newer := bytes.Replace(saved, []byte("births 1 "), []byte("births 2 "), 1)
+	for _, bad := range [][]byte{[]byte("{"), flipped, newer, saved[:len(saved)-1], saved[1:], []byte("\n{}")} {
+		if b, err := NewBirths(bad); err == nil || len(b.births) > 0 {
+			t.Errorf("%q was read: %v", bad, err)
+		}
 	}
 }
 
@@ -148,12 +156,44 @@ func TestRebirth(t *testing.T) {
 	if got := RebirthTopic("g/n"); got != "spBv1.0/g/NCMD/n" {
 		t.Error(got)
 	}
-	p, err := Parse(Rebirth(time.UnixMilli(1600152165000)))
+	p, err := Parse(Rebirth(time.UnixMilli(1600152165000)), 1<<20)
 	if err != nil || p.Timestamp != 1600152165000 || len(p.Metrics) != 1 {
 		t.Fatalf("%+v, %v", p, err)
 	}
 	m := p.Metrics[0]
 	if v := m.Value(0); m.Name != "Node Control/Rebirth" || m.Datatype != 11 || m.Timestamp != p.Timestamp || string(v.Raw()) != "true" {
 		t.Errorf("%+v: %s", m, hex.EncodeToString(Rebirth(time.Unix(0, 0))))
+	}
+}
+
+// A node that is born again and again, with its devices, as it was before is not
+// written again; one that has changed is.
+func TestUnchangedBirthsAreNotWritten(t *testing.T) {
+	var written [][]byte
+	save := func(b *Births) {
+		t.Helper()
+		if err := b.Save(func(data []byte) error { written = append(written, data); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	node, device := sparkplugTopic(t, "spBv1.0/g/NBIRTH/n"), sparkplugTopic(t, "spBv1.0/g/DBIRTH/n/d")
+	flap := func(b *Births, datatype uint32) {
+		b.SetBirth(node, Birth{Aliases: map[uint64]BirthMetric{1: {"bdSeq", 8}}})
+		b.SetBirth(device, Birth{Aliases: map[uint64]BirthMetric{7: {"code", datatype}}})
+		save(b)
+	}
+	births := newBirths(t, nil)
+	for range 5 {
+		flap(births, 12)
+	}
+	if len(written) != 1 {
+		t.Fatalf("%d writes of what did not change", len(written))
+	}
+	again := newBirths(t, written[0])
+	if flap(again, 12); len(written) != 1 {
+		t.Fatal("what was read at the start was written again")
+	}
+	if flap(again, 13); len(written) != 2 {
+		t.Fatal("a change was not written")
 	}
 }

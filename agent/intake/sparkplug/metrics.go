@@ -1,6 +1,7 @@
 package sparkplug
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -139,4 +140,48 @@ func findNamed(n *decode.Node, p decode.Pointer) (*decode.Node, bool) {
 		}
 	}
 	return nil, false
+}
+
+// Stuck returns the value on a pointer's way into which it cannot go, as
+// decode.Node has it: a metric that is neither a template nor nothing.
+func Stuck(n *decode.Node, p decode.Pointer) (stuck *decode.Node, at decode.Pointer) {
+	metrics, ok := n.Member("metrics")
+	if !ok {
+		return nil, nil
+	}
+	if len(p) > 1 && p[0] == "metrics" {
+		p = p[1:]
+	}
+	for i := len(p); i > 0; i-- {
+		if member, ok := metrics.Member(strings.Join(p[:i], "/")); ok {
+			if stuck, at = member.Stuck(p[i:]); stuck != nil {
+				return stuck, append(p[:i:i], at...)
+			}
+		}
+	}
+	return nil, nil
+}
+
+// Expand returns the values that a pointer with * in it leads to, as decode.Node
+// has it; before the first * it is Find's.
+func Expand(n *decode.Node, p decode.Pointer) []decode.Element {
+	star := slices.Index(p, "*")
+	if star < 0 {
+		return n.Expand(p)
+	}
+	base, ok := Find(n, p[:star])
+	if !ok {
+		return nil
+	}
+	return base.Expand(p[star:])
+}
+
+// Empty reports whether a pointer leads to an empty array, as decode.Node has it.
+func Empty(n *decode.Node, p decode.Pointer) bool {
+	star := slices.Index(p, "*")
+	if star < 0 {
+		star = len(p)
+	}
+	base, ok := Find(n, p[:star])
+	return ok && base.Empty(p[star:], false)
 }

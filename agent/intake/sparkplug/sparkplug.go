@@ -74,10 +74,72 @@ type Payload struct {
 	Seq       uint64
 	HasSeq    bool
 	Metrics   []Metric
+	// Body says for people what its body is, which belongs to an application of
+	// which nothing is known here; "": it has none.
+	Body string
+
+	uuid string
+	body []byte
 }
 
-// Parse reads a Sparkplug B payload.
-func Parse(b []byte) (p Payload, err error) {
+// compressed is the uuid of a payload whose body holds the one that is meant.
+const compressed = "SPBV1.0_COMPRESSED"
+
+// Parse reads a Sparkplug B payload; one that is compressed may be limit bytes
+// once it is unpacked.
+func Parse(b []byte, limit int) (Payload, error) {
+	p, err := parse(b)
+	switch {
+	case err != nil:
+		return p, err
+	case p.uuid != compressed:
+		p.sayBody()
+		return p, nil
+	}
+	plain, err := p.unpack(limit)
+	if err != nil {
+		return p, fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	inner, err := parse(plain)
+	if err != nil {
+		return p, fmt.Errorf("%w within a compressed one", err)
+	}
+	if inner.uuid == compressed {
+		return p, fmt.Errorf("%w: compressed twice", ErrFormat)
+	}
+	if !inner.HasSeq {
+		inner.Seq, inner.HasSeq = p.Seq, p.HasSeq
+	}
+	if inner.Timestamp == 0 {
+		inner.Timestamp = p.Timestamp
+	}
+	inner.sayBody()
+	return inner, nil
+}
+
+func (p *Payload) sayBody() {
+	if len(p.body) > 0 {
+		p.Body = fmt.Sprintf("a body of %d bytes of the kind %.40q", len(p.body), p.uuid)
+	}
+}
+
+// unpack returns the payload that the body holds: in gzip or, as its metric
+// algorithm says, in deflate, with zlib's frame or without.
+func (p *Payload) unpack(limit int) ([]byte, error) {
+	plain, how, err := decode.Unpack(p.body, limit)
+	if how != "" {
+		return plain, err
+	}
+	for _, m := range p.Metrics {
+		if m.Name == "algorithm" && !strings.EqualFold(string(m.bytes), "deflate") {
+			return nil, fmt.Errorf("compressed by %.20q: gzip and deflate are read", m.bytes)
+		}
+	}
+	return decode.Inflate(p.body, limit)
+}
+
+// parse reads a payload as it stands.
+func parse(b []byte) (p Payload, err error) {
 	for len(b) > 0 {
 		var f protoField
 		if f, b, err = nextField(b); err != nil {
@@ -96,9 +158,23 @@ func Parse(b []byte) (p Payload, err error) {
 			if p.Metrics = append(p.Metrics, m); len(p.Metrics) > maxMetrics {
 				return p, fmt.Errorf("%w: more than %d metrics", ErrFormat, maxMetrics)
 			}
+		case f.number == 4 && f.wire == wireBytes:
+			p.uuid = string(f.bytes)
+		case f.number == 5 && f.wire == wireBytes:
+			p.body = f.bytes
+		case f.number <= 5:
+			return p, fmt.Errorf("%w: field %d of another type than it has", ErrFormat, f.number)
 		}
 	}
 	return p, nil
+}
+
+// wires are the wire types of a metric's fields. A value of another one would
+// otherwise be read as nothing.
+var wires = map[uint64]uint64{
+	1: wireBytes, 2: wireVarint, 3: wireVarint, 4: wireVarint, 5: wireVarint, 7: wireVarint,
+	10: wireVarint, 11: wireVarint, 12: wireFixed32, 13: wireFixed64, 14: wireVarint, 15: wireBytes, 16: wireBytes,
+	fieldDataSet: wireBytes, fieldTemplate: wireBytes,
 }
 
 func metric(b []byte) (m Metric, err error) {
@@ -106,6 +182,9 @@ func metric(b []byte) (m Metric, err error) {
 		var f protoField
 		if f, b, err = nextField(b); err != nil {
 			return m, err
+		}
+		if want, known := wires[f.number]; known && f.wire != want {
+			return m, fmt.Errorf("field %d of another type than it has", f.number)
 		}
 		switch f.number {
 		case 1:
@@ -120,7 +199,8 @@ func metric(b []byte) (m Metric, err error) {
 			m.Historical = f.value != 0
 		case 7:
 			m.Null = f.value != 0
-		case 10, 11, 12, 13, 14, 15, 16, fieldTemplate:
+		case 6, 8, 9: // transient, what it is about, its properties
+		default:
 			m.field, m.bits, m.bytes = f.number, f.value, f.bytes
 		}
 	}
@@ -135,15 +215,28 @@ const (
 	typeInt64 = 4
 
 	typeBoolean = 11
+
+	typeInt8Array    = 22 // then of 16, 32, 64 bits, and the unsigned ones
+	typeUInt64Array  = 29
+	typeFloatArray   = 30
+	typeDoubleArray  = 31
+	typeBooleanArray = 32
+	typeStringArray  = 33
+	typeTimeArray    = 34
 )
 
-// fieldTemplate is the value field of a template: metrics in a metric.
-const fieldTemplate = 18
+// Value fields that hold more than one value.
+const (
+	fieldDataSet  = 17
+	fieldTemplate = 18
+)
 
 // maxTemplates bounds how deep templates are nested.
 const maxTemplates = 8
 
-// Value returns the metric's value; a template is an object of its metrics.
+// Value returns the metric's value; a template is an object of its metrics, a data
+// set an array of its rows as objects. What cannot be read is Unreadable, and
+// only what the metric says is nothing is null.
 // datatype is the birth's where the metric has none of its own.
 func (m *Metric) Value(datatype uint32) decode.Node { return m.value(datatype, 0) }
 
@@ -155,6 +248,8 @@ func (m *Metric) value(datatype uint32, depth int) decode.Node {
 		return decode.Node{}
 	}
 	switch m.field {
+	case 0:
+		return decode.Node{}
 	case 10, 11:
 		return integer(m.bits, datatype)
 	case 12:
@@ -163,31 +258,41 @@ func (m *Metric) value(datatype uint32, depth int) decode.Node {
 		return float(math.Float64frombits(m.bits), 64)
 	case 14:
 		return decode.NewBool(m.bits != 0)
-	case 15, 16:
+	case 15:
 		return decode.NewString(string(m.bytes))
+	case 16:
+		if datatype >= typeInt8Array && datatype <= typeTimeArray {
+			return array(m.bytes, datatype)
+		}
+		return decode.NewString(string(m.bytes))
+	case fieldDataSet:
+		return dataSet(m.bytes)
 	case fieldTemplate:
 		return template(m.bytes, depth+1)
 	default:
-		return decode.Node{}
+		return decode.NewUnreadable(fmt.Sprintf("a value in field %d of its metric", m.field))
 	}
 }
 
-// template reads a template's metrics, which have names; what is broken is null.
+// template reads a template's metrics, which have names.
 func template(b []byte, depth int) decode.Node {
+	if depth > maxTemplates {
+		return decode.NewUnreadable("a template nested too deep")
+	}
 	var names []string
 	var values []decode.Node
 	for len(b) > 0 {
 		var f protoField
 		var err error
-		if f, b, err = nextField(b); err != nil || depth > maxTemplates {
-			return decode.Node{}
+		if f, b, err = nextField(b); err != nil {
+			return decode.NewUnreadable("a broken template")
 		}
 		if f.number != 2 || f.wire != wireBytes {
 			continue
 		}
 		m, err := metric(f.bytes)
 		if err != nil || len(names) >= maxMetrics {
-			return decode.Node{}
+			return decode.NewUnreadable("a broken template")
 		}
 		names, values = append(names, m.Name), append(values, m.value(0, depth))
 	}

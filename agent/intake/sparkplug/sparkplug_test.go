@@ -37,14 +37,14 @@ func published(t testing.TB) (e expected, birth, data []byte) {
 
 func TestSparkplugPublished(t *testing.T) {
 	e, rawBirth, rawData := published(t)
-	birth, err := Parse(rawBirth)
+	birth, err := Parse(rawBirth, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if birth.Timestamp != 1600152165000 || birth.Seq != 1 || len(birth.Metrics) != 3 {
 		t.Errorf("birth %+v", birth)
 	}
-	data, err := Parse(rawData)
+	data, err := Parse(rawData, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestSparkplugValues(t *testing.T) {
 
 func TestBrokenSparkplug(t *testing.T) {
 	for _, b := range [][]byte{{0x80}, {0x12, 0x05, 1}, {0x09, 1, 2}, {0x0d, 1}, {0x0b}, {0x00, 0x00}, {0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}} {
-		if p, err := Parse(b); err == nil {
+		if p, err := Parse(b, 1<<20); err == nil {
 			t.Errorf("%x reads as %+v", b, p)
 		}
 	}
@@ -169,7 +169,7 @@ func textMetric(name, value string) []byte {
 
 func TestSparkplugTemplate(t *testing.T) {
 	inner := appendBytes(appendBytes(nil, 1, []byte("Deep")), fieldTemplate, appendBytes(nil, 2, textMetric("Code/2", "b")))
-	p, err := Parse(templated("Reader/1", textMetric("Scan/Code", "a"), inner))
+	p, err := Parse(templated("Reader/1", textMetric("Scan/Code", "a"), inner), 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +199,7 @@ func TestSparkplugTemplate(t *testing.T) {
 		deep = appendBytes(appendBytes(nil, 1, []byte("t")), fieldTemplate, appendBytes(nil, 2, deep))
 	}
 	for name, b := range map[string][]byte{"broken": []byte("\xff"), "deep": deep} {
-		p, err := Parse(templated("T", b))
+		p, err := Parse(templated("T", b), 1<<20)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -214,11 +214,11 @@ func FuzzSparkplug(f *testing.F) {
 	f.Add(birth, data)
 	f.Add(birth, templated("Reader", textMetric("Scan/Code", "a")))
 	f.Fuzz(func(t *testing.T, birth, data []byte) {
-		b, err := Parse(birth)
+		b, err := Parse(birth, 1<<20)
 		if err != nil {
 			return
 		}
-		p, err := Parse(data)
+		p, err := Parse(data, 1<<20)
 		if err != nil {
 			return
 		}

@@ -18,6 +18,7 @@ func FullEvent() scan.Event {
 	}
 	e.Marks = scan.MarkClock | scan.MarkCut
 	e.Weak = scan.WeakKey{1, 2, 3}
+	e.Client = 7<<6 | 1
 	e.Clockless = &scan.BootTime{Boot: "b1b2", Since: 90 * time.Second}
 	return e
 }

@@ -1,116 +1,72 @@
 package bolt
 
 import (
+	"cmp"
 	"context"
-	"encoding/binary"
 	"fmt"
-
-	"go.etcd.io/bbolt"
+	"maps"
+	"time"
 
 	"scanrelay/agent/scan"
 	"scanrelay/configs/wait"
 	"scanrelay/store/boltpage"
 	"scanrelay/store/snapshot"
 	"scanrelay/store/snapshot/judge"
+	"scanrelay/store/snapshot/queue"
 )
 
-// request is one caller's part of a group.
-type request struct {
-	judge.Call
-	out  snapshot.Merged
-	err  error
-	done chan struct{}
-}
-
-// Bounds of a group and of what one commit deletes from the log's prefix.
-const (
-	groupEvents  = 20_000
-	truncateMost = 5_000
-)
+// groupEvents bounds a group.
+const groupEvents = 20_000
 
 // Merge implements [snapshot.Store].
 func (s *Store) Merge(ctx context.Context, b snapshot.Batch) (snapshot.Merged, error) {
-	if len(b.Events) == 0 && len(b.Bindings) == 0 {
+	// Where the log can only be read nobody knows whether what it shows is on disk.
+	if len(b.Events) == 0 && len(b.Bindings) == 0 && !s.readOnly.Load() {
 		d, _ := lookIn(&s.tail, s.tail.Depots, b.Depot)
 		return snapshot.Merged{Have: d.Effective(b.Epoch, b.NextSeq)}, s.usable()
 	}
-	out, err := s.submit(ctx, judge.Call{Batch: b})
-	if err != nil {
-		return snapshot.Merged{}, fmt.Errorf("merge batch: %w", err)
-	}
-	return out, nil
+	return s.queue.Merge(ctx, b)
 }
 
 // Import implements [snapshot.Store].
-func (s *Store) Import(ctx context.Context, items []snapshot.Import) ([]scan.WaybillID, error) {
-	if len(items) == 0 {
-		return nil, s.usable()
-	}
-	out, err := s.submit(ctx, judge.Call{Imports: items})
-	if err != nil {
-		return nil, fmt.Errorf("import waybill data: %w", err)
-	}
-	return out.Gained, nil
-}
-
-// submit hands a call to the committer and waits for its end. ctx ends the wait
-// for the committer only.
-func (s *Store) submit(ctx context.Context, c judge.Call) (snapshot.Merged, error) {
-	if err := c.Check(); err != nil {
-		return snapshot.Merged{}, err
-	}
-	if err := s.usable(); err != nil {
-		return snapshot.Merged{}, err
-	}
-	r := &request{Call: c, done: make(chan struct{})}
-	select {
-	case s.requests <- r:
-	case <-ctx.Done():
-		return snapshot.Merged{}, ctx.Err()
-	case <-s.life.Done():
-		return snapshot.Merged{}, s.usable()
-	}
-	<-r.done // whatever ctx says: nobody is told twice what was gained
-	return r.out, r.err
+func (s *Store) Import(ctx context.Context, items []snapshot.Import) (snapshot.Imported, error) {
+	return s.queue.Import(ctx, items)
 }
 
 // commitLoop is the committer: the only one who writes the log and adds to the
 // tail.
 func (s *Store) commitLoop() {
 	for {
-		var group []*request
+		var group []*queue.Request
+		again := false
 		select {
-		case r := <-s.requests:
-			group = s.gather(r)
-		case <-s.truncate:
+		case r := <-s.queue.Requests:
+			group = s.queue.Gather(r)
+		case c := <-s.cuts:
+			c.open(s)
+			continue
+		case <-s.renew:
+			s.trimLog()
+			continue
+		case <-s.askAgain:
+			again = true
 		case <-s.life.Done():
 			return
 		}
 		err := s.waitForRoom()
 		if err == nil {
-			err = s.commit(group)
+			err = s.commit(group, again)
+		}
+		if again && err != nil && s.usable() == nil {
+			s.tell(&s.unasked, "ask depots to send again: trying again", err)
+			wait.Sleep(s.life, time.Second)
+			wait.Signal(s.askAgain)
 		}
 		for _, r := range group {
-			r.err = err
-			close(r.done)
+			r.Err = cmp.Or(r.Err, err)
+			r.Settle()
 		}
 	}
-}
-
-// gather takes whoever else waits: while one group is being synced the next one
-// collects.
-func (s *Store) gather(first *request) []*request {
-	group, size := []*request{first}, first.Size()
-	for size < groupEvents {
-		select {
-		case r := <-s.requests:
-			group = append(group, r)
-			size += r.Size()
-		default:
-			return group
-		}
-	}
-	return group
 }
 
 // waitForRoom waits while the merger is too far behind.
@@ -127,22 +83,46 @@ func (s *Store) waitForRoom() error {
 }
 
 // commit judges a group, syncs its records and publishes it. After an error
-// nothing of it is seen.
-func (s *Store) commit(group []*request) error {
-	facts, err := s.load(group)
+// nothing of it is seen. Calls that ask for what is damaged are left out.
+func (s *Store) commit(group []*queue.Request, again bool) error {
+	if s.readOnly.Load() {
+		err := s.reopenLog()
+		if s.block(err); err != nil {
+			return err
+		}
+	}
+	l, err := s.load(group)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", waybillsName, err)
 	}
-	first := s.tail.lastNumber() + 1
-	g := judge.NewGroup(facts, s.phoneSecret, first)
-	now := s.o.Now()
-	for _, r := range group {
-		r.out = g.Judge(&r.Call, now)
+	if again {
+		s.tail.mu.RLock()
+		l.facts.Depots = maps.Clone(s.tail.Depots)
+		s.tail.mu.RUnlock()
 	}
-	if len(g.Records) > 0 || group == nil {
+	first := s.tail.lastNumber() + 1
+	g := judge.NewGroup(l.facts, s.phoneSecret, first)
+	now := s.o.Now()
+	if s.closed.To == 0 {
+		s.closed.To = now.Unix()
+	}
+	if again {
+		g.Again(now)
+	}
+	for _, r := range group {
+		if r.Err = l.damaged(&r.Call); r.Err == nil {
+			if r.Out = g.Judge(&r.Call, now); r.Out.Lost {
+				s.wasRestored(r.Batch.Depot)
+			}
+		}
+	}
+	if len(g.Records) > 0 {
 		if err := s.write(first, g.Records); err != nil {
 			return err
 		}
+	}
+	if again {
+		s.again.Store(first)
 	}
 	s.tail.publish(g.Changed, first+uint64(len(g.Records))-1)
 	if s.tail.lastNumber()-s.merged.Load() >= s.o.MergeRecords {
@@ -151,22 +131,44 @@ func (s *Store) commit(group []*request) error {
 	return nil
 }
 
+// loaded is what a group is judged on.
+type loaded struct {
+	facts judge.Facts
+	bad   map[scan.WaybillID]error // what cannot be read
+}
+
+// damaged tells that a call cannot be judged before something is mended.
+func (l *loaded) damaged(c *judge.Call) error {
+	if len(l.bad) == 0 {
+		return nil
+	}
+	for _, id := range judge.Needed([]*judge.Call{c}).Waybills {
+		if err := l.bad[id]; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // load reads what a group must be judged on.
-func (s *Store) load(group []*request) (f judge.Facts, err error) {
+func (s *Store) load(group []*queue.Request) (*loaded, error) {
 	calls := make([]*judge.Call, len(group))
 	for i, r := range group {
 		calls[i] = &r.Call
 	}
 	keys := judge.Needed(calls)
-	err = s.steady(context.Background(), func(tx *bbolt.Tx) {
-		f = judge.NewFacts()
+	return steady(context.Background(), s, func(r *boltpage.Finder) (*loaded, error) {
+		f := judge.NewFacts()
+		l := &loaded{facts: f, bad: map[scan.WaybillID]error{}}
 		for _, id := range keys.Waybills {
-			if _, read := f.Waybills[id]; !read {
-				f.Waybills[id] = s.state(tx, id)
+			mother := l.read(s, r, id).MotherID()
+			if l.read(s, r, mother); l.bad[mother] != nil {
+				l.bad[id] = l.bad[mother]
 			}
 		}
+		kept := answers{s: s, r: r}
 		for _, n := range keys.Numbers {
-			if k, ok := s.answer(tx, n); ok {
+			if k, ok := kept.find(n); ok {
 				f.Answers[n] = k
 			}
 		}
@@ -174,66 +176,23 @@ func (s *Store) load(group []*request) (f judge.Facts, err error) {
 			f.Depots[id], _ = lookIn(&s.tail, s.tail.Depots, id)
 		}
 		for _, p := range judge.Phones(calls, f, s.phoneSecret) {
-			if b, ok := s.binding(tx, p); ok {
+			if b, ok := s.binding(r, p); ok {
 				f.Bindings[p] = b
 			}
 		}
+		return l, nil
 	})
-	return f, err
 }
 
-// write commits the records of a group and, in the same commit, deletes some of
-// what is merged.
-func (s *Store) write(first uint64, records []*judge.Record) error {
-	more := false
-	err := s.log.Update(func(tx *bbolt.Tx) error {
-		log := tx.Bucket(bucketLog)
-		log.FillPercent = 1 // keys only rise: pages are left full
-		for i, r := range records {
-			if err := log.Put(number(first+uint64(i)), encodeRecord(r)); err != nil {
-				return err
-			}
-		}
+// read reads a waybill, unless it was read.
+func (l *loaded) read(s *Store, r *boltpage.Finder, id scan.WaybillID) *judge.State {
+	st, read := l.facts.Waybills[id]
+	if !read && id != "" {
 		var err error
-		more, err = s.cutPrefix(tx, len(records)+truncateMost)
-		return err
-	})
-	switch {
-	case err == nil:
-	case boltpage.Retryable(err):
-		return fmt.Errorf("write %s: %w", logName, err)
-	default:
-		return s.fail(err)
-	}
-	if more {
-		wait.Signal(s.truncate)
-	}
-	return nil
-}
-
-// cutPrefix deletes up to most merged records, oldest first, and reports
-// whether more are left. The keys are gathered before: a cursor would walk over
-// the leaves that it has emptied again and again.
-func (s *Store) cutPrefix(tx *bbolt.Tx, most int) (more bool, err error) {
-	merged := s.merged.Load()
-	log := tx.Bucket(bucketLog)
-	c := log.Cursor()
-	var last []byte
-	var keys [][]byte
-	for k, _ := c.First(); k != nil && binary.BigEndian.Uint64(k) <= merged; k, _ = c.Next() {
-		if more = len(keys) == most; more {
-			break
+		if st, err = s.state(r, id); err != nil {
+			l.bad[id] = err
 		}
-		last = number(binary.BigEndian.Uint64(k)) // a copy
-		keys = append(keys, last)
+		l.facts.Waybills[id] = st
 	}
-	for _, k := range keys {
-		if err := log.Delete(k); err != nil {
-			return false, err
-		}
-	}
-	if last == nil {
-		return false, nil
-	}
-	return more, tx.Bucket(bucketMeta).Put(metaTruncated, last)
+	return st
 }

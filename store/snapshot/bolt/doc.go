@@ -7,7 +7,7 @@
 // and commits once for all: that fsync is the durability. Then it publishes the
 // new states in memory (the tail) and answers. The merger, another goroutine,
 // carries the tail into waybills.db in big groups, after which the committer
-// deletes the log's prefix.
+// begins a log anew that has become big, or was damaged.
 //
 // A tail entry is a waybill's whole state, so a lookup is one map access or one
 // key read, never both mixed. It leaves the tail only after the merge that holds
@@ -17,5 +17,13 @@
 // carries the number of the last record in it, so that a merge which was cut
 // short is not applied twice.
 //
-// It must never judge by itself, and never go on after a failed sync.
+// A copy is made of a read transaction of each file, which the committer begins
+// between two groups.
+//
+// Both files are read beside bbolt's map. waybills.db is looked at by the merger;
+// what is damaged it makes anew in the place of the file, while reads go on, and the
+// committer asks the depots for what was lost.
+//
+// It must never judge by itself, never go on after a failed sync, never let bbolt
+// have a page that was not looked at, and never delete a damaged file.
 package bolt

@@ -4,8 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/bits"
+	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -16,7 +19,7 @@ import (
 )
 
 // format is the version of both files.
-const format = 1
+const format = 3
 
 const (
 	logName      = "log.db"
@@ -28,10 +31,13 @@ var (
 	bucketMeta     = []byte("meta")
 	bucketLog      = []byte("log")
 	bucketWaybills = []byte("waybills")
-	bucketAnswers  = []byte("answers")
+	bucketNumbers  = []byte("numbers")
+	bucketAnswers  = []byte("answers") // of formats before 3
 	bucketDepots   = []byte("depots")
 	bucketBindings = []byte("bindings")
-	bucketDamaged  = []byte("damaged")
+	bucketDamaged  = []byte("damaged") // of 7b28d06
+	bucketHoles    = []byte("holes")
+	bucketAging    = []byte("aging")
 
 	metaFormat    = []byte("format")
 	metaStoreID   = []byte("store_id")
@@ -39,81 +45,90 @@ var (
 	metaMerged    = []byte("merged")
 	metaCount     = []byte("count")
 	metaTruncated = []byte("truncated")
+	metaHorizon   = []byte("horizon")
+	metaAgain     = []byte("again")
+	metaSum       = []byte("sum")
+	metaIndexed   = []byte("indexed")
+	metaRestored  = []byte("restored")
 )
 
-// lockFolder takes the folder for this process.
+// lockFolder takes the folder for this process. It returns nil where the file system
+// is read only and has no lock: nobody can write there, and a copy has none.
 func lockFolder(dir string) (*durable.Lock, error) {
 	l, err := durable.LockExclusive(filepath.Join(dir, lockName))
-	if errors.Is(err, durable.ErrInUse) {
+	switch {
+	case errors.Is(err, durable.ErrInUse):
 		return nil, fmt.Errorf("%s: %w", dir, snapshot.ErrInUse)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
 	}
 	return l, err
 }
 
 // mapSize is how much address space a file gets at once, so that a writer need
-// not wait for readers to map it anew; no memory is used by it.
+// not wait for readers, a copy of minutes among them, to map it anew; no memory is
+// used by it.
 func mapSize(name string) int {
 	switch {
 	case bits.UintSize == 32:
 		return 64 << 20
 	case name == waybillsName:
-		return 1 << (bits.UintSize / 2) // 4 GiB
+		return 1 << (bits.UintSize/2 + 5) // 128 GiB
 	}
-	return 256 << 20
+	return 1 << (bits.UintSize / 2) // 4 GiB
 }
 
 func boltOptions(name string) *bbolt.Options {
 	return &bbolt.Options{
 		Timeout: 5 * time.Second, FreelistType: bbolt.FreelistMapType, PageSize: boltpage.PageSize,
-		NoFreelistSync: name == logName, InitialMmapSize: mapSize(name),
+		InitialMmapSize: mapSize(name),
 	}
 }
 
-// openFile opens a file that exists. bbolt panics on some damage.
+// openFile opens a file that exists, for reading only where its file system is
+// read only. What it shows is on disk, unless it can only be read.
 func openFile(dir, name string) (db *bbolt.DB, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("open %s: the file is damaged (%v): put a backup in its place", name, r)
-		}
-	}()
-	db, err = bbolt.Open(filepath.Join(dir, name), 0o600, boltOptions(name))
+	path, o := filepath.Join(dir, name), boltOptions(name)
+	o.NoFreelistSync = true // a list of free pages that commit 7b28d06 left out is written with the next transaction, not now
+	var f *os.File
+	o.OpenFile = func(path string, flag int, mode os.FileMode) (_ *os.File, err error) {
+		f, err = os.OpenFile(path, flag, mode)
+		return f, err
+	}
+	err = boltpage.Confirm(path)
+	if o.ReadOnly = errors.Is(err, syscall.EROFS); err != nil && !o.ReadOnly {
+		return nil, err
+	}
+	if db, err = boltpage.OpenWith(path, o); err == nil && o.ReadOnly { // the folder's lock holds, and reopened must not wait for this one
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", name, err)
 	}
-	db.AllocSize = 1 << 20
+	db.AllocSize, db.NoFreelistSync = allocSize, false
 	return db, nil
 }
+
+const allocSize = 1 << 20 // by which a file grows
 
 // createFile makes a file completely or not at all: a power cut while bbolt
 // initialises one leaves what it will not open again.
 func createFile(dir, name string, fill func(tx *bbolt.Tx) error) error {
-	return durable.Build(filepath.Join(dir, name), func(temp string) error {
-		db, err := bbolt.Open(temp, 0o600, boltOptions(name))
-		if err != nil {
-			return err
-		}
-		err = db.Update(fill)
-		return errors.Join(err, db.Close())
-	})
+	return durable.Build(filepath.Join(dir, name), func(temp string) error { return fillFile(temp, name, fill) })
 }
 
-// checkMeta refuses a file of another format or another store.
-func checkMeta(db *bbolt.DB, name, storeID string) error {
-	return db.View(func(tx *bbolt.Tx) error {
-		meta := tx.Bucket(bucketMeta)
-		if meta == nil {
-			return fmt.Errorf("%s: no file of scanrelay's centre", name)
-		}
-		if v := getNumber(meta, metaFormat); v > format {
-			return fmt.Errorf("%s: %w (format %d, this one knows %d)", name, snapshot.ErrNewer, v, format)
-		} else if v == 0 {
-			return fmt.Errorf("%s: no format version", name)
-		}
-		if id := string(meta.Get(metaStoreID)); storeID != "" && id != storeID {
-			return fmt.Errorf("%s belongs to another store than %s: put files of one backup together", name, waybillsName)
-		}
-		return nil
-	})
+func fillFile(path, name string, fill func(tx *bbolt.Tx) error) error {
+	db, err := bbolt.Open(path, 0o600, boltOptions(name))
+	if err != nil {
+		return err
+	}
+	db.AllocSize = allocSize
+	err = db.Update(summed(fill))
+	return errors.Join(err, db.Close())
+}
+
+func newerFormat(name string, v uint64) error {
+	return fmt.Errorf("%s: %w (format %d, this one knows %d)", name, snapshot.ErrNewer, v, format)
 }
 
 func getNumber(b *bbolt.Bucket, key []byte) uint64 {

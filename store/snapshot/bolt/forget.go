@@ -3,32 +3,50 @@ package bolt
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
-	"time"
+	"maps"
 
 	"go.etcd.io/bbolt"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/boltpage"
 	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/judge"
+	"scanrelay/store/snapshot/values"
 )
 
-// sweepKeys is how many keys of each bucket one call of Forget looks at.
-const sweepKeys = 2000
+// Bounds of one call of Forget: keys that it looks at, and runs of answers that it
+// finds young.
+const (
+	sweepKeys = 2000
+	sweepRuns = 500
+)
 
-// round is how far Forget has come in each bucket.
+// round is one walk of Forget through what is old.
 type round struct {
-	waybills, answers, bindings cursor
-	begun                       bool
+	begun  bool
+	before int64 // unix seconds
+	stage  int   // in stages
+	next   []byte
 }
 
-type cursor struct {
-	next []byte // nil: at the start
-	done bool
+// stages are what a round goes through, one after the other.
+var stages = []func(s *Store, r *boltpage.Finder, before int64, from []byte) (swept, error){
+	(*Store).agedWaybills, (*Store).agedBindings, (*Store).agedAnswers,
+}
+
+// swept is what one call found.
+type swept struct {
+	waybills, answers, bindings int
+	dead                        []write // to be deleted; values are not looked at
+	put                         []write
+	next                        []byte // where to go on; nil: at the end
 }
 
 // Forget implements [snapshot.Store]. What is in the tail cannot be forgotten,
 // so a round begins with a merge.
-func (s *Store) Forget(ctx context.Context, before time.Time) (f snapshot.Forgotten, err error) {
+func (s *Store) Forget(ctx context.Context, keep snapshot.Retention) (f snapshot.Forgotten, err error) {
 	s.mergeMu.Lock()
 	defer s.mergeMu.Unlock()
 	r := &s.round
@@ -36,81 +54,321 @@ func (s *Store) Forget(ctx context.Context, before time.Time) (f snapshot.Forgot
 		if err := s.mergeTail(); err != nil {
 			return f, err
 		}
-		r.begun = true
-	}
-	limit := before.Unix()
-	f.Waybills, err = s.sweep(ctx, bucketWaybills, &r.waybills, func(k, v []byte) bool {
-		changed, err := changedOf(v)
-		_, inTail := lookIn(&s.tail, s.tail.Waybills, scan.WaybillID(k))
-		return err == nil && changed < limit && !inTail
-	})
-	if err == nil {
-		f.Answers, err = s.sweep(ctx, bucketAnswers, &r.answers, func(_, v []byte) bool {
-			a, ok := decodeAnswer(v)
-			return ok && a.At < limit
-		})
-	}
-	if err == nil {
-		f.Bindings, err = s.sweep(ctx, bucketBindings, &r.bindings, func(_, v []byte) bool {
-			b, ok := decodeBinding(v)
-			return ok && b.At < limit
-		})
-	}
-	if f.Done = r.waybills.done && r.answers.done && r.bindings.done; f.Done {
-		*r = round{}
-	}
-	return f, err
-}
-
-// sweep looks at the next keys of a bucket and deletes the old ones.
-func (s *Store) sweep(ctx context.Context, name []byte, c *cursor, old func(k, v []byte) bool) (int, error) {
-	if c.done {
-		return 0, nil
-	}
-	var dead [][]byte
-	var next []byte
-	err := s.view(ctx, func(tx *bbolt.Tx) error {
-		cur := tx.Bucket(name).Cursor()
-		k, v := cur.Seek(c.next)
-		for i := 0; k != nil && i < sweepKeys; i++ {
-			if old(k, v) {
-				dead = append(dead, bytes.Clone(k))
-			}
-			k, v = cur.Next()
+		if r.before, err = s.moveHorizon(keep); err != nil {
+			return f, fmt.Errorf("forget: %w", err)
 		}
-		next = bytes.Clone(k)
-		return nil
-	})
-	if err == nil {
-		err = s.delete(name, dead)
+		*r = round{begun: true, before: r.before}
 	}
+	got, err := s.sweep(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("forget %s: %w", name, err)
+		return f, fmt.Errorf("forget: %w", err)
 	}
-	c.next, c.done = next, next == nil
-	return len(dead), nil
+	f = snapshot.Forgotten{Waybills: got.waybills, Answers: got.answers, Bindings: got.bindings}
+	if r.next = got.next; r.next != nil {
+		return f, nil
+	}
+	if r.stage++; r.stage < len(stages) {
+		return f, nil
+	}
+	before := r.before
+	*r, f.Done = round{}, true
+	return f, s.closeHoles(before)
 }
 
-func (s *Store) delete(name []byte, keys [][]byte) error {
-	if len(keys) == 0 {
-		return nil
+// moveHorizon returns what may be forgotten in this round: all before that time.
+func (s *Store) moveHorizon(keep snapshot.Retention) (before int64, err error) {
+	s.tail.mu.RLock()
+	e := judge.Evidence{Clock: s.o.Now().Unix(), Depots: judge.DepotsTime(s.tail.Depots)}
+	s.tail.mu.RUnlock()
+	if !keep.WeChat.IsZero() {
+		e.WeChat = keep.WeChat.Unix()
 	}
-	count := s.count.Load()
-	if bytes.Equal(name, bucketWaybills) {
-		count -= uint64(len(keys))
+	h, held := s.horizon.Next(e, keep.Keep)
+	s.mu.Lock()
+	if held != "" && s.held == "" {
+		s.o.Logger.Error("forgetting is held up", "why", held)
 	}
-	err := s.update(func(tx *bbolt.Tx) error {
-		bucket := tx.Bucket(name)
-		for _, k := range keys {
-			if err := bucket.Delete(k); err != nil {
+	s.held = held
+	s.mu.Unlock()
+	if h == s.horizon {
+		return h.At, nil
+	}
+	err = s.update(func(tx *bbolt.Tx) error {
+		return tx.Bucket(bucketMeta).Put(metaHorizon, values.EncodeHorizon(metaHorizon, h))
+	})
+	if err != nil {
+		return 0, s.writeFailed(err)
+	}
+	s.horizon = h
+	return h.At, nil
+}
+
+// sweep brings what an older format wrote to this one, makes the index of ages for
+// files that lack one, or else takes the next keys of the round's stage; in one
+// transaction.
+func (s *Store) sweep(ctx context.Context) (swept, error) {
+	older, unindexed, stage, at := s.older.Load(), s.unindexed, stages[s.round.stage], s.round
+	indexing := !older && !s.indexed
+	got, err := readBy(ctx, s, readFile, func(r *boltpage.Finder) (swept, error) {
+		switch {
+		case older:
+			return blocksOfOld(r)
+		case indexing:
+			return index(r, unindexed)
+		}
+		return stage(s, r, at.before, at.next)
+	})
+	if err != nil {
+		return swept{}, s.suspect(err)
+	}
+	renewed, indexed := older && got.next == nil, indexing && got.next == nil
+	if len(got.dead)+len(got.put) > 0 || renewed || indexed {
+		count := s.count.Load() - uint64(got.waybills)
+		err = s.update(func(tx *bbolt.Tx) error {
+			if indexed {
+				if err := tx.Bucket(bucketMeta).Put(metaIndexed, []byte{1}); err != nil {
+					return err
+				}
+			}
+			for _, w := range got.dead {
+				if err := tx.Bucket(w.bucket).Delete(w.key); err != nil {
+					return err
+				}
+			}
+			for _, w := range got.put {
+				if err := tx.Bucket(w.bucket).Put(w.key, w.value); err != nil {
+					return err
+				}
+			}
+			if renewed && tx.Bucket(bucketAnswers) != nil {
+				if err := tx.DeleteBucket(bucketAnswers); err != nil {
+					return err
+				}
+			}
+			return putNumber(tx.Bucket(bucketMeta), metaCount, count)
+		})
+		if err != nil {
+			return swept{}, s.writeFailed(err)
+		}
+		s.count.Store(count)
+	}
+	switch {
+	case older:
+		s.older.Store(!renewed)
+	case indexing:
+		s.unindexed, s.indexed = got.next, indexed
+	default:
+		return got, nil
+	}
+	return swept{next: []byte{}}, nil // the stage itself has not begun
+}
+
+// blocksOfOld takes the first answers of formats before 3 into blocks, where newer
+// ones may stand already. One that is damaged is not known any more.
+func blocksOfOld(r *boltpage.Finder) (got swept, err error) {
+	var bad error
+	each := func(visit func(k, v []byte) error) error {
+		r.Scan(string(bucketAnswers), nil, func(k, v []byte) bool {
+			if len(got.dead) == sweepKeys {
+				got.next = []byte{}
+				return false
+			}
+			got.dead = append(got.dead, write{bucket: bucketAnswers, key: bytes.Clone(k)})
+			bad = visit(k, v)
+			return bad == nil
+		}, func(h *boltpage.Hole) bool {
+			bad = h
+			return false
+		})
+		return bad
+	}
+	err = values.OldAnswers(each, func(key []byte, b values.Block) error {
+		w := write{bucket: bucketNumbers, key: key, block: b}
+		old, err := r.Get(string(bucketNumbers), key)
+		if err == nil && old != nil {
+			newer, _, bad := values.DecodeBlock(key, old)
+			maps.Copy(b, newer)
+			err = bad
+		}
+		w.value = values.EncodeBlock(key, b)
+		got.put = append(got.put, w)
+		return err
+	})
+	return got, err
+}
+
+// The index of ages: kind, hour of the last change, key. An entry is made with
+// what it stands for, and moved when its hour has come and it is found younger; so
+// what does not change costs nothing, and nothing young is ever looked at.
+const (
+	ageOfWaybill = 'w'
+	ageOfBinding = 'b'
+)
+
+const hour = 3600
+
+func ageKey(kind byte, at int64, key []byte) []byte {
+	k := binary.BigEndian.AppendUint32([]byte{kind}, uint32(max(at, 0)/hour))
+	return append(k, key...)
+}
+
+// aged is the entry of what stands under a key.
+func aged(kind byte, at int64, key []byte) write {
+	k := ageKey(kind, at, key)
+	return write{bucket: bucketAging, key: k, value: values.Seal(k, nil)}
+}
+
+// old gives the entries of a kind that are older than before, from a key on, up to
+// sweepKeys of them, and returns where to go on.
+func old(r *boltpage.Finder, kind byte, before int64, from []byte, each func(entry, key []byte) error) (next []byte, err error) {
+	end := ageKey(kind, before, nil)
+	i := 0
+	r.Scan(string(bucketAging), later(from, []byte{kind}), func(k, v []byte) bool {
+		if bytes.Compare(k, end) >= 0 {
+			return false
+		}
+		if i++; i > sweepKeys {
+			next = bytes.Clone(k)
+			return false
+		}
+		if _, err = values.Unseal(k, v); err == nil {
+			err = each(bytes.Clone(k), bytes.Clone(k[len(end):]))
+		}
+		return err == nil
+	}, func(h *boltpage.Hole) bool {
+		err = h
+		return false
+	})
+	return next, err
+}
+
+func later(a, b []byte) []byte {
+	if bytes.Compare(a, b) > 0 {
+		return a
+	}
+	return b
+}
+
+func (s *Store) agedWaybills(r *boltpage.Finder, before int64, from []byte) (got swept, err error) {
+	got.next, err = old(r, ageOfWaybill, before, from, func(entry, key []byte) error {
+		got.dead = append(got.dead, write{bucket: bucketAging, key: entry})
+		st, inTail := lookIn(&s.tail, s.tail.Waybills, scan.WaybillID(key))
+		if !inTail {
+			var err error
+			if st, err = mergedState(r, scan.WaybillID(key)); st == nil || err != nil {
 				return err
 			}
 		}
-		return putNumber(tx.Bucket(bucketMeta), metaCount, count)
+		mother, err := s.mother(r, st)
+		if err != nil {
+			return err
+		}
+		if last := max(st.LastSign(), mother.LastSign()); inTail || last >= before {
+			got.put = append(got.put, aged(ageOfWaybill, max(last, before), key))
+			return nil
+		}
+		got.dead = append(got.dead, write{bucket: bucketWaybills, key: key})
+		got.waybills++
+		return nil
 	})
-	if err != nil {
-		return s.writeFailed(err)
+	return got, err
+}
+
+func (s *Store) agedBindings(r *boltpage.Finder, before int64, from []byte) (got swept, err error) {
+	got.next, err = old(r, ageOfBinding, before, from, func(entry, key []byte) error {
+		got.dead = append(got.dead, write{bucket: bucketAging, key: entry})
+		v, err := r.Get(string(bucketBindings), key)
+		if v == nil || err != nil {
+			return err
+		}
+		b, err := values.DecodeBinding(key, v)
+		switch {
+		case err != nil:
+			return err
+		case b.At >= before:
+			got.put = append(got.put, aged(ageOfBinding, b.At, key))
+		default:
+			got.dead = append(got.dead, write{bucket: bucketBindings, key: key})
+			got.bindings++
+		}
+		return nil
+	})
+	return got, err
+}
+
+// agedAnswers needs no index: a depot's answers of one epoch came in the order of
+// their numbers, so a young block ends their run.
+func (s *Store) agedAnswers(r *boltpage.Finder, before int64, from []byte) (got swept, err error) {
+	keys, more := 0, true
+	for runs := 0; more && err == nil && runs < sweepRuns && keys < sweepKeys; runs++ {
+		more = false
+		r.Scan(string(bucketNumbers), from, func(k, v []byte) bool {
+			if keys++; keys > sweepKeys {
+				from, more = bytes.Clone(k), true
+				return false
+			}
+			var block values.Block
+			var newest int64
+			if block, newest, err = values.DecodeBlock(k, v); err != nil {
+				return false
+			}
+			if newest >= before {
+				from, more = behindRun(k), true
+				return false
+			}
+			got.dead = append(got.dead, write{bucket: bucketNumbers, key: bytes.Clone(k)})
+			got.answers += len(block)
+			return true
+		}, func(h *boltpage.Hole) bool {
+			err = h
+			return false
+		})
 	}
-	s.count.Store(count)
-	return nil
+	if more {
+		got.next = from
+	}
+	return got, err
+}
+
+// behindRun is what follows all answers of one depot's epoch.
+func behindRun(key []byte) []byte {
+	next := bytes.Clone(key[:len(key)-8])
+	return append(next, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)
+}
+
+// index makes entries for what a file of commit 7b28d06, or one made anew, holds.
+func index(r *boltpage.Finder, from []byte) (got swept, err error) {
+	bucket, kind := bucketWaybills, byte(ageOfWaybill)
+	if len(from) > 0 {
+		kind, from = from[0], from[1:]
+	}
+	if kind == ageOfBinding {
+		bucket = bucketBindings
+	}
+	i := 0
+	r.Scan(string(bucket), from, func(k, v []byte) bool {
+		if i++; i > sweepKeys {
+			got.next = append([]byte{kind}, k...)
+			return false
+		}
+		var at int64
+		if kind == ageOfBinding {
+			var b judge.Binding
+			b, err = values.DecodeBinding(k, v)
+			at = b.At
+		} else {
+			at, err = values.ChangedOf(k, v)
+		}
+		if err == nil {
+			got.put = append(got.put, aged(kind, at, bytes.Clone(k)))
+		}
+		return err == nil
+	}, func(h *boltpage.Hole) bool {
+		err = h
+		return false
+	})
+	if got.next == nil && kind == ageOfWaybill {
+		got.next = []byte{ageOfBinding}
+	}
+	return got, err
 }

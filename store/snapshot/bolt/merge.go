@@ -3,6 +3,7 @@ package bolt
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,33 +11,97 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"scanrelay/agent/scan"
 	"scanrelay/configs/wait"
 	"scanrelay/store/boltpage"
+	"scanrelay/store/snapshot"
 	"scanrelay/store/snapshot/judge"
+	"scanrelay/store/snapshot/values"
 )
 
 // mergeChunk is how many keys one transaction of a merge writes: it bounds the
 // memory that bbolt takes for changed pages.
 const mergeChunk = 4000
 
-// mergeLoop is the merger: the only one who takes from the tail.
+// inspectEvery is how often all of waybills.db is looked at.
+const inspectEvery = 24 * time.Hour
+
+// mergeLoop is the merger: the only one who takes from the tail, and who writes
+// waybills.db. Before it begins it looks at all of the file.
 func (s *Store) mergeLoop() {
 	tick := time.NewTicker(s.o.MergeEvery)
 	defer tick.Stop()
+	look := time.NewTicker(inspectEvery)
+	defer look.Stop()
+	s.inspectAll()
 	for {
 		select {
+		case <-s.suspects:
+			s.inspectAll()
+		case <-look.C:
+			s.inspectAll()
 		case <-tick.C:
+			if s.worthMerging() {
+				s.mergeAll()
+			}
 		case <-s.merge:
+			s.mergeAll()
 		case <-s.life.Done():
 			return
 		}
-		s.mergeMu.Lock()
-		err := s.mergeTail()
-		s.mergeMu.Unlock()
-		if err != nil && s.usable() == nil {
-			s.o.Logger.Error("merge waybills: no room on disk, trying again", "err", err)
+	}
+}
+
+const (
+	lateMerge = 60       // ticks that what came is left in the log at most
+	shortList = 64 << 10 // bytes
+)
+
+// worthMerging reports whether what came is worth a merge now. Each of its commits
+// writes the list of free pages, which is long after much was forgotten: it must
+// not outweigh the pages that are changed, one for each record or so. A short one
+// does no harm.
+func (s *Store) worthMerging() bool {
+	s.mergeMu.Lock()
+	defer s.mergeMu.Unlock()
+	stats := s.file.db.Stats()
+	list := uint64(8 * (stats.FreePageN + stats.PendingPageN))
+	came := s.tail.lastNumber() - s.merged.Load()
+	if s.waited++; came*boltpage.PageSize+shortList < 4*list && s.waited < lateMerge {
+		return false
+	}
+	s.waited = 0
+	return came > 0
+}
+
+func (s *Store) inspectAll() {
+	s.mergeMu.Lock()
+	defer s.mergeMu.Unlock()
+	s.inspect()
+}
+
+func (s *Store) mergeAll() {
+	s.mergeMu.Lock()
+	defer s.mergeMu.Unlock()
+	err := s.mergeTail()
+	if isDamage(err) {
+		switch found, mendErr := s.inspect(); {
+		case mendErr != nil:
+			err = mendErr
+		case !found:
+			err = s.fail(err)
+		default:
+			err = s.mergeTail()
 		}
+	}
+	if err != nil && s.usable() == nil {
+		s.tell(&s.unmerged, "merge waybills: trying again", err)
+	}
+}
+
+// tell logs what fails again and again now and then.
+func (s *Store) tell(rarely *wait.Rarely, what string, err error) {
+	if more, due := rarely.Due(s.o.Now()); due {
+		s.o.Logger.Error(what, "error", err, "failed_since_last_line", more)
 	}
 }
 
@@ -55,6 +120,13 @@ func (t *tail) copy() *copied {
 	}}
 }
 
+// write is a value for waybills.db.
+type write struct {
+	bucket, key, value []byte
+	entry              *write       // in the index of ages, where the value is new
+	block              values.Block // answers to be added to those under key; value is made of both
+}
+
 // mergeTail carries the tail as it is now into waybills.db, in the order of the
 // keys, as neighbours share pages. The last transaction moves merged: until then
 // a restart goes over the same records again, which changes nothing, as each
@@ -64,15 +136,19 @@ func (s *Store) mergeTail() error {
 		return nil
 	}
 	c := s.tail.copy()
-	err := inChunks(s, slices.SortedFunc(maps.Keys(c.Waybills), cmp.Compare), c.putWaybill)
-	if err == nil {
-		err = inChunks(s, slices.SortedFunc(maps.Keys(c.Answers), compareNumbers), c.putAnswer)
+	var chunk []write
+	var err error
+	for w := range c.writes(s.merged.Load()) {
+		if len(chunk) == mergeChunk {
+			if err = s.put(chunk, nil); err != nil {
+				break
+			}
+			chunk = chunk[:0]
+		}
+		chunk = append(chunk, w)
 	}
 	if err == nil {
-		err = inChunks(s, slices.SortedFunc(maps.Keys(c.Bindings), comparePhones), c.putBinding)
-	}
-	if err == nil {
-		err = s.update(c.finish)
+		err = s.put(chunk, c)
 	}
 	if err != nil {
 		return s.writeFailed(fmt.Errorf("merge waybills: %w", err))
@@ -81,85 +157,153 @@ func (s *Store) mergeTail() error {
 	return nil
 }
 
-// putWaybill reports whether the waybill is new. A damaged value is set aside
-// before it is written over.
-func (c *copied) putWaybill(tx *bbolt.Tx, id scan.WaybillID) (bool, error) {
-	bucket, key := tx.Bucket(bucketWaybills), []byte(id)
-	old := bucket.Get(key)
-	if _, err := unframe(old); err != nil && old != nil {
-		if err := tx.Bucket(bucketDamaged).Put(key, bytes.Clone(old)); err != nil {
-			return false, err
+// writes gives all that the tail holds, in order, and what is newer than merged
+// of the depots' numbering.
+func (c *copied) writes(merged uint64) func(yield func(write) bool) {
+	return func(yield func(write) bool) {
+		for _, id := range slices.SortedFunc(maps.Keys(c.Waybills), cmp.Compare) {
+			key, st := []byte(id), c.Waybills[id]
+			entry := aged(ageOfWaybill, st.Changed, key)
+			if !yield(write{bucket: bucketWaybills, key: key, value: values.EncodeState(key, st), entry: &entry}) {
+				return
+			}
+		}
+		var block write
+		for _, n := range slices.SortedFunc(maps.Keys(c.Answers), compareNumbers) {
+			key, place := values.BlockKey(n)
+			if !bytes.Equal(key, block.key) {
+				if block.key != nil && !yield(block) {
+					return
+				}
+				block = write{bucket: bucketNumbers, key: key, block: values.Block{}}
+			}
+			block.block[place] = c.Answers[n]
+		}
+		if block.key != nil && !yield(block) {
+			return
+		}
+		for _, p := range slices.SortedFunc(maps.Keys(c.Bindings), comparePhones) {
+			b := c.Bindings[p]
+			entry := aged(ageOfBinding, b.At, p[:])
+			if !yield(write{bucket: bucketBindings, key: p[:], value: values.EncodeBinding(p[:], b), entry: &entry}) {
+				return
+			}
+		}
+		for id, d := range c.Depots {
+			for i := range d.Epochs {
+				e := &d.Epochs[i]
+				key := values.EpochKey(id, e.Epoch)
+				if max(e.Last, e.Again) > merged && !yield(write{bucket: bucketDepots, key: key, value: values.EncodeEpoch(key, e)}) {
+					return
+				}
+			}
 		}
 	}
-	return old == nil, bucket.Put(key, encodeState(c.Waybills[id]))
 }
 
-func (c *copied) putAnswer(tx *bbolt.Tx, n judge.Number) (bool, error) {
-	return false, tx.Bucket(bucketAnswers).Put(numberKey(n), encodeAnswer(c.Answers[n]))
-}
-
-func (c *copied) putBinding(tx *bbolt.Tx, p judge.PhoneKey) (bool, error) {
-	return false, tx.Bucket(bucketBindings).Put(p[:], encodeBinding(c.Bindings[p]))
-}
-
-// finish writes the depots' numbering and moves merged.
-func (c *copied) finish(tx *bbolt.Tx) error {
-	bucket := tx.Bucket(bucketDepots)
-	merged := getNumber(tx.Bucket(bucketMeta), metaMerged)
+// dropped gives the keys of epochs that the numberings have given up.
+func (c *copied) dropped(r *boltpage.Finder) (keys [][]byte, err error) {
 	for id, d := range c.Depots {
-		for i := range d.Epochs {
-			e := &d.Epochs[i]
-			if e.Last <= merged {
-				continue
+		if len(d.Epochs) < snapshot.MaxEpochs {
+			continue // none was
+		}
+		prefix := values.EpochKey(id, 0)[:len(id)+1]
+		r.Scan(string(bucketDepots), prefix, func(k, _ []byte) bool {
+			if !bytes.HasPrefix(k, prefix) {
+				return false
 			}
-			if err := bucket.Put(epochKey(id, e.Epoch), encodeEpoch(e)); err != nil {
+			if _, epoch, _ := values.ParseEpochKey(k); !slices.ContainsFunc(d.Epochs, func(e judge.Epoch) bool { return e.Epoch == epoch }) {
+				keys = append(keys, bytes.Clone(k))
+			}
+			return true
+		}, func(h *boltpage.Hole) bool {
+			err = h
+			return false
+		})
+	}
+	return keys, err
+}
+
+// put writes a chunk; with end it is the last one, which moves merged. The pages
+// that lead to its keys are looked at first: bbolt would die of a bad one, and
+// what is read so it finds in memory.
+func (s *Store) put(chunk []write, end *copied) error {
+	added := uint64(0)
+	var dropped [][]byte
+	entries, err := readFile(s.file, func(r *boltpage.Finder) (entries []write, _ error) {
+		for i := range chunk {
+			w := &chunk[i]
+			old, err := r.Get(string(w.bucket), w.key)
+			if err == nil && w.block != nil {
+				err = w.addTo(old)
+			}
+			if err == nil && old == nil && w.entry != nil {
+				entries = append(entries, *w.entry)
+				_, err = r.Get(string(bucketAging), w.entry.key)
+			}
+			if err != nil {
+				return nil, err
+			}
+			if old == nil && bytes.Equal(w.bucket, bucketWaybills) {
+				added++
+			}
+		}
+		if end != nil {
+			var err error
+			if dropped, err = end.dropped(r); err != nil {
+				return nil, err
+			}
+		}
+		return entries, nil
+	})
+	if err != nil {
+		return err
+	}
+	chunk = append(chunk, entries...)
+	count := s.count.Load() + added
+	err = s.update(func(tx *bbolt.Tx) error {
+		for _, w := range chunk {
+			if err := tx.Bucket(w.bucket).Put(w.key, w.value); err != nil {
 				return err
 			}
 		}
-	}
-	return putNumber(tx.Bucket(bucketMeta), metaMerged, c.last)
-}
-
-// inChunks puts what stands under the keys, in transactions of bounded size, and
-// counts the waybills that put says are new.
-func inChunks[K any](s *Store, keys []K, put func(tx *bbolt.Tx, key K) (waybill bool, _ error)) error {
-	for chunk := range slices.Chunk(keys, mergeChunk) {
-		count := s.count.Load()
-		err := s.update(func(tx *bbolt.Tx) error {
-			for _, k := range chunk {
-				added, err := put(tx, k)
-				if err != nil {
-					return err
-				}
-				if added {
-					count++
-				}
+		for _, key := range dropped {
+			if err := tx.Bucket(bucketDepots).Delete(key); err != nil {
+				return err
 			}
-			return putNumber(tx.Bucket(bucketMeta), metaCount, count)
-		})
-		if err != nil {
+		}
+		meta := tx.Bucket(bucketMeta)
+		if end == nil {
+			return putNumber(meta, metaCount, count)
+		}
+		if again := s.again.Load(); again > 0 && again <= end.last {
+			if err := meta.Delete(metaAgain); err != nil {
+				return err
+			}
+		}
+		if err := errors.Join(putNumber(meta, metaCount, count), s.writeRestored(meta)); err != nil {
 			return err
 		}
+		return putNumber(meta, metaMerged, end.last)
+	})
+	if err == nil {
 		s.count.Store(count)
 	}
+	return err
+}
+
+// addTo makes the value of a block of answers.
+func (w *write) addTo(old []byte) error {
+	all := w.block
+	if old != nil {
+		var err error
+		if all, _, err = values.DecodeBlock(w.key, old); err != nil {
+			return err
+		}
+		maps.Copy(all, w.block)
+	}
+	w.value = values.EncodeBlock(w.key, all)
 	return nil
-}
-
-// update is a transaction on waybills.db that a stop prevents.
-func (s *Store) update(fn func(tx *bbolt.Tx) error) error {
-	if err := s.usable(); err != nil {
-		return err
-	}
-	return s.waybills.Update(fn)
-}
-
-// writeFailed returns what a failed write of waybills.db means: where it may
-// have changed something the store fails.
-func (s *Store) writeFailed(err error) error {
-	if boltpage.Retryable(err) || s.usable() != nil {
-		return err
-	}
-	return s.fail(err)
 }
 
 // dropMerged takes out of the tail what did not change since it was copied.
@@ -170,7 +314,7 @@ func (s *Store) dropMerged(c *copied) {
 	drop(s.tail.Answers, c.Answers)
 	drop(s.tail.Bindings, c.Bindings)
 	s.tail.mu.Unlock()
-	wait.Signal(s.truncate)
+	wait.Signal(s.renew)
 	wait.Signal(s.drained)
 }
 

@@ -19,10 +19,20 @@ import (
 
 // TestOlderFolder opens files that commit 7b28d06 wrote, half of it merged, the
 // other half in the log: everything reads as that commit read it, before and
-// after the rest is merged.
+// after the rest is merged, and in a copy as well.
 func TestOlderFolder(t *testing.T) {
 	dir := t.TempDir()
 	unpack(t, "testdata/7b28d06.tar.gz", dir)
+	c := bolt.CopyTo(t, nil)
+	if err := bolt.CopyFolder(t.Context(), dir, time.Now(), c); err != nil {
+		t.Fatal(err)
+	}
+	asItWas(t, dir)
+	asItWas(t, c.Folder())
+}
+
+func asItWas(t *testing.T, dir string) {
+	t.Helper()
 	expected, err := os.ReadFile("testdata/7b28d06.txt")
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +50,7 @@ func TestOlderFolder(t *testing.T) {
 		if got := dump(t, s); got != rest {
 			t.Errorf("round %d: not as it was written:\n%s", round, got)
 		}
-		if _, err := s.Forget(t.Context(), time.Unix(0, 0)); err != nil { // merges
+		if _, err := s.Forget(t.Context(), snapshot.Retention{Keep: 1 << 60}); err != nil { // merges
 			t.Fatal(err)
 		}
 		if st, err := s.Stats(t.Context()); err != nil || st.Tail > 0 {
@@ -49,6 +59,42 @@ func TestOlderFolder(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestOlderNeedsNoRoom: files of an older format are served as they are, as on a
+// disk that is full, until something is written to them; reading changes nothing.
+func TestOlderNeedsNoRoom(t *testing.T) {
+	dir := t.TempDir()
+	unpack(t, "testdata/7b28d06.tar.gz", dir)
+	expected, err := os.ReadFile("testdata/7b28d06.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(expected), "\n")
+	files := func() (all [2]string) {
+		for i, name := range []string{"log.db", "waybills.db"} {
+			b, err := os.ReadFile(filepath.Join(dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[i] = string(b)
+		}
+		return all
+	}
+	before := files()
+	s, err := bolt.Open(dir, bolt.Options{MergeEvery: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := dump(t, s); got != rest {
+		t.Errorf("not as it was written:\n%s", got)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if files() != before {
+		t.Error("a start wrote to the files")
 	}
 }
 
@@ -113,7 +159,7 @@ func dumpWaybill(t *testing.T, out io.Writer, s *bolt.Store, id scan.WaybillID) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	known, err := s.Known(t.Context(), []scan.WaybillID{w.ID})
+	known, err := s.Known(t.Context(), "", []scan.WaybillID{w.ID})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,4 +179,36 @@ func dumpWaybill(t *testing.T, out io.Writer, s *bolt.Store, id scan.WaybillID) 
 func party(p scan.Party) string {
 	return fmt.Sprintf("%s|%s|%s|%s|%s|%s|%s|%s", p.Name.Reveal(), p.Phone.Reveal(), p.Province.Reveal(), p.City.Reveal(),
 		p.Area.Reveal(), p.Street.Reveal(), p.Address.Reveal(), p.ID.Reveal())
+}
+
+// TestOlderIsForgotten: what that commit wrote has no entry in the index of ages,
+// and goes all the same.
+func TestOlderIsForgotten(t *testing.T) {
+	dir := t.TempDir()
+	unpack(t, "testdata/7b28d06.tar.gz", dir)
+	later := time.Date(2040, 1, 1, 0, 0, 0, 0, time.UTC)
+	s, err := bolt.Open(dir, bolt.Options{MergeEvery: time.Hour, Now: func() time.Time { return later }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, depot := range []scan.DepotID{"hz-01", "sh-01"} {
+		e := snapshot.Event{Seq: 199, Event: scan.Event{EventID: "late", Waybill: "YT9999999999999", ActionTime: later.Unix(), ActionType: 200001}}
+		if _, err := s.Merge(t.Context(), snapshot.Batch{Depot: depot, Epoch: 2, From: 61, NextSeq: 200, Events: []snapshot.Event{e}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var all snapshot.Forgotten
+	for calls := 0; !all.Done; calls++ {
+		f, err := s.Forget(t.Context(), snapshot.Retention{Keep: time.Hour})
+		if err != nil || calls > 20 {
+			t.Fatal(err, calls)
+		}
+		all.Waybills, all.Answers, all.Bindings, all.Done = all.Waybills+f.Waybills, all.Answers+f.Answers, all.Bindings+f.Bindings, f.Done
+	}
+	if st, err := s.Stats(t.Context()); err != nil || st.Waybills != 1 || all.Waybills != 15 || all.Answers < 100 {
+		t.Errorf("forgot %+v; %+v, %v", all, st, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
 }

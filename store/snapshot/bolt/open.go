@@ -1,8 +1,7 @@
 package bolt
 
 import (
-	"crypto/rand"
-	"encoding/hex"
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,48 +9,106 @@ import (
 	"path/filepath"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"scanrelay/store/boltpage"
+	"scanrelay/store/durable"
 	"scanrelay/store/snapshot/judge"
+	"scanrelay/store/snapshot/values"
 )
 
-// openWaybills opens waybills.db, or makes one where there is nothing at all.
-func (s *Store) openWaybills(dir string) error {
-	there, err := present(dir, waybillsName)
+// openWaybills opens waybills.db, or makes one where there is nothing at all. One
+// that bbolt would die of is mended first; the rest is looked at behind it.
+func (s *Store) openWaybills() (err error) {
+	there, err := present(s.dir, waybillsName)
 	if err == nil && !there {
-		err = createWaybills(dir)
+		err = s.createWaybills()
 	}
 	if err != nil {
 		return err
 	}
-	if s.waybills, err = openFile(dir, waybillsName); err != nil {
+	_ = os.RemoveAll(filepath.Join(s.dir, Building)) // of a copy all of which has its place: nothing in it counts
+	if err := checkFile(s.dir, waybillsName, false); isDamage(err) {
+		s.damaged("%s: %v", waybillsName, err)
+		return s.remend()
+	} else if err != nil {
 		return err
 	}
-	if err := checkMeta(s.waybills, waybillsName, ""); err != nil {
+	if err = s.open(); isDamage(err) {
+		s.damaged("%s: %v", waybillsName, err)
+		return s.remend()
+	}
+	return err
+}
+
+// remend mends waybills.db and opens it.
+func (s *Store) remend() error {
+	if s.file != nil {
+		if err := s.file.close(); err != nil {
+			return err
+		}
+		s.file = nil
+	}
+	if err := s.mend(waybillsName); err != nil {
+		return fmt.Errorf("mend %s: %w", waybillsName, err)
+	}
+	s.tail.Facts = judge.NewFacts()
+	return s.open()
+}
+
+func (s *Store) open() (err error) {
+	if s.file, err = openPaged(s.dir, waybillsName); err != nil {
 		return err
 	}
-	return s.waybills.View(s.readWaybills)
+	return boltpage.Guard(func() error { return s.file.db.View(s.readWaybills) })
+}
+
+// checkFile tells what of a file bbolt would die of when it opens it, or, with
+// all, whatever is wrong with it, and refuses one of a newer format.
+func checkFile(dir, name string, all bool) error {
+	f, err := boltpage.Open(filepath.Join(dir, name))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if f.Metas == 0 {
+		return fmt.Errorf("%w: both meta pages", durable.ErrDamaged)
+	}
+	if err := checkMeta(f, name); err != nil {
+		return err
+	}
+	if _, err := f.Free(); err != nil {
+		return err
+	}
+	if !all {
+		return nil
+	}
+	holes, err := survey(f, name, nil)
+	if err == nil && len(holes) > 0 {
+		err = holes[0]
+	}
+	return err
 }
 
 // createWaybills refuses to start afresh beside a log of something.
-func createWaybills(dir string) error {
-	if orphan, err := present(dir, logName); err != nil {
+func (s *Store) createWaybills() error {
+	if orphan, err := present(s.dir, logName); err != nil {
 		return err
+	} else if unfinished, err := present(s.dir, Building); err != nil {
+		return err
+	} else if unfinished {
+		return fmt.Errorf("%s has %s: a backup was not put back to its end; restore again, or remove it to start with nothing", s.dir, Building)
 	} else if orphan {
 		return fmt.Errorf("%s lacks %s but has %s: put back both from one backup, or move %s away to start with nothing",
-			dir, waybillsName, logName, logName)
+			s.dir, waybillsName, logName, logName)
 	}
-	id, secret := make([]byte, 16), make([]byte, 32)
-	rand.Read(id) // never fails
-	rand.Read(secret)
-	return createFile(dir, waybillsName, func(tx *bbolt.Tx) error {
-		err := boltpage.MakeBuckets(tx, bucketMeta, bucketWaybills, bucketAnswers, bucketDepots, bucketBindings, bucketDamaged)
-		if err != nil {
+	return createFile(s.dir, waybillsName, func(tx *bbolt.Tx) error {
+		if err := boltpage.MakeBuckets(tx, append(buckets(waybillsName), bucketMeta)...); err != nil {
 			return err
 		}
 		meta := tx.Bucket(bucketMeta)
 		return errors.Join(putNumber(meta, metaFormat, format), putNumber(meta, metaMerged, 0), putNumber(meta, metaCount, 0),
-			meta.Put(metaStoreID, []byte(hex.EncodeToString(id))), meta.Put(metaPhoneKey, secret))
+			meta.Put(metaStoreID, newID()), meta.Put(metaPhoneKey, newSecret()), meta.Put(metaIndexed, []byte{1}))
 	})
 }
 
@@ -65,13 +122,16 @@ func (s *Store) readWaybills(tx *bbolt.Tx) error {
 	}
 	s.merged.Store(getNumber(meta, metaMerged))
 	s.count.Store(getNumber(meta, metaCount))
+	s.readRestored(meta)
+	s.horizon = values.DecodeHorizon(metaHorizon, meta.Get(metaHorizon))
+	s.indexed, s.unindexed = len(meta.Get(metaIndexed)) > 0, nil
+	s.older.Store(tx.Bucket(bucketAnswers) != nil)
+	if err := s.readHoles(tx); err != nil {
+		return err
+	}
 	return tx.Bucket(bucketDepots).ForEach(func(k, v []byte) error {
-		depot, epoch, ok := parseEpochKey(k)
-		if !ok {
-			s.damaged("a depot's numbering is filed under a broken key")
-			return nil
-		}
-		e, err := decodeEpoch(epoch, v)
+		depot, epoch, _ := values.ParseEpochKey(k)
+		e, err := values.DecodeEpoch(k, v)
 		if err != nil {
 			s.damaged("the numbering of depot %s, epoch %016x is unreadable: it sends again", depot, epoch)
 			return nil
@@ -87,37 +147,75 @@ func (s *Store) readWaybills(tx *bbolt.Tx) error {
 }
 
 // openLog opens log.db, or makes one where there is none: then what was in it
-// is lost, which the depots make good.
-func (s *Store) openLog(dir string) error {
-	exists, err := present(dir, logName)
+// is lost, which the depots make good. All of it is looked at before.
+func (s *Store) openLog() error {
+	exists, err := present(s.dir, logName)
 	if err != nil {
 		return err
 	}
 	if !exists {
-		if err := s.createLog(dir); err != nil {
+		if err := s.createLog(); err != nil {
 			return err
 		}
 	}
-	if s.log, err = openFile(dir, logName); err != nil {
+	if err := checkFile(s.dir, logName, true); isDamage(err) {
+		s.damaged("%s: %v", logName, err)
+		if err := s.mend(logName); err != nil {
+			return fmt.Errorf("mend %s: %w", logName, err)
+		}
+	} else if err != nil {
 		return err
 	}
-	return checkMeta(s.log, logName, s.id)
+	f, err := openPaged(s.dir, logName)
+	if err != nil {
+		return err
+	}
+	s.useLog(f)
+	s.readOnly.Store(f.db.IsReadOnly())
+	err = boltpage.Guard(func() error { return f.db.View(s.nameLog) })
+	if errors.Is(err, bolterrors.ErrTxNotWritable) { // the next transaction does it
+		err = nil
+	}
+	return err
 }
 
-func (s *Store) createLog(dir string) error {
+// upgrade makes a file of an older format one of this one, in front of the first
+// transaction that changes it: to be read it needs no room on its disk. Commit
+// 7b28d06 wrote format 1, which lacks buckets; before 3 each answer had a value of
+// its own, see blocksOfOld.
+func upgrade(tx *bbolt.Tx, name string) error {
+	meta := tx.Bucket(bucketMeta)
+	if getNumber(meta, metaFormat) == format {
+		return nil
+	}
+	for _, b := range buckets(name) {
+		if _, err := tx.CreateBucketIfNotExists(b); err != nil {
+			return err
+		}
+	}
+	return putNumber(meta, metaFormat, format)
+}
+
+// nameLog refuses another store's log, and keeps a copy in it of what waybills.db
+// cannot do without.
+func (s *Store) nameLog(tx *bbolt.Tx) error {
+	if id := string(tx.Bucket(bucketMeta).Get(metaStoreID)); id != s.id {
+		return fmt.Errorf("%s belongs to another store than %s: put files of one backup together", logName, waybillsName)
+	}
+	if meta := tx.Bucket(bucketMeta); !bytes.Equal(meta.Get(metaPhoneKey), s.phoneSecret) {
+		return meta.Put(metaPhoneKey, s.phoneSecret)
+	}
+	return nil
+}
+
+func (s *Store) createLog() error {
 	start := s.merged.Load()
 	if start > 0 || s.count.Load() > 0 {
 		s.damaged("%s is missing: what had not been merged is lost; depots send theirs again, import waybill data again", logName)
 		start += logJump
 	}
-	return createFile(dir, logName, func(tx *bbolt.Tx) error {
-		if err := boltpage.MakeBuckets(tx, bucketMeta, bucketLog); err != nil {
-			return err
-		}
-		meta := tx.Bucket(bucketMeta)
-		return errors.Join(putNumber(meta, metaFormat, format), meta.Put(metaStoreID, []byte(s.id)),
-			putNumber(meta, metaTruncated, start))
-	})
+	_, err := s.makeLog(start, nil, false)
+	return err
 }
 
 func present(dir, name string) (bool, error) {

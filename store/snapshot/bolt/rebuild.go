@@ -7,7 +7,10 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"scanrelay/agent/scan"
+	"scanrelay/store/boltpage"
 	"scanrelay/store/snapshot/judge"
+	"scanrelay/store/snapshot/values"
 )
 
 // logJump is how far the log's numbers jump where waybills.db may hold numbers
@@ -20,25 +23,28 @@ func (s *Store) rebuild() error {
 	if err != nil {
 		return err
 	}
-	return s.waybills.View(func(merged *bbolt.Tx) error {
-		return s.log.View(func(log *bbolt.Tx) error { return s.replay(log, merged, start, hole) })
+	_, err = readFile(s.file, func(merged *boltpage.Finder) (none struct{}, _ error) {
+		return none, s.log.db.View(func(log *bbolt.Tx) error { return s.replay(log, merged, start, hole) })
 	})
+	return err
 }
 
 // startOfTail reconciles the two files and returns the number of the first
 // record to replay, and whether records before it are missing.
 func (s *Store) startOfTail() (start uint64, hole bool, _ error) {
 	var first, last, truncated uint64
-	err := s.log.View(func(tx *bbolt.Tx) error {
-		truncated = getNumber(tx.Bucket(bucketMeta), metaTruncated)
-		c := tx.Bucket(bucketLog).Cursor()
-		if k, _ := c.First(); len(k) == 8 {
-			first = binary.BigEndian.Uint64(k)
-		}
-		if k, _ := c.Last(); len(k) == 8 {
-			last = binary.BigEndian.Uint64(k)
-		}
-		return nil
+	err := boltpage.Guard(func() error {
+		return s.log.db.View(func(tx *bbolt.Tx) error {
+			truncated = getNumber(tx.Bucket(bucketMeta), metaTruncated)
+			c := tx.Bucket(bucketLog).Cursor()
+			if k, _ := c.First(); len(k) == 8 {
+				first = binary.BigEndian.Uint64(k)
+			}
+			if k, _ := c.Last(); len(k) == 8 {
+				last = binary.BigEndian.Uint64(k)
+			}
+			return nil
+		})
 	})
 	if err != nil {
 		return 0, false, err
@@ -54,22 +60,14 @@ func (s *Store) startOfTail() (start uint64, hole bool, _ error) {
 	case max(last, truncated) < merged:
 		s.damaged("%s is older than %s: nothing is lost", logName, waybillsName)
 		jump := merged + logJump
-		return jump + 1, false, errors.Join(s.setMerged(jump, false), s.emptyLog(jump))
+		return jump + 1, false, errors.Join(s.setMerged(jump, false), s.swapLog(jump, nil, false))
 	}
 	return merged + 1, false, nil
 }
 
-// emptyLog drops all records, which are merged, and notes that.
-func (s *Store) emptyLog(truncated uint64) error {
-	return s.log.Update(func(tx *bbolt.Tx) error {
-		return errors.Join(tx.DeleteBucket(bucketLog), second(tx.CreateBucket(bucketLog)),
-			putNumber(tx.Bucket(bucketMeta), metaTruncated, truncated))
-	})
-}
-
 // setMerged moves merged; with forget it also lets every depot send again.
 func (s *Store) setMerged(to uint64, forget bool) error {
-	err := s.waybills.Update(func(tx *bbolt.Tx) error {
+	err := s.update(func(tx *bbolt.Tx) error {
 		if forget {
 			if err := errors.Join(tx.DeleteBucket(bucketDepots), second(tx.CreateBucket(bucketDepots))); err != nil {
 				return err
@@ -91,7 +89,7 @@ func second(_ *bbolt.Bucket, err error) error { return err }
 
 // replay applies the log's records from number start on. Where records are
 // missing before it, as where one is unreadable, no have rises.
-func (s *Store) replay(log, merged *bbolt.Tx, start uint64, hole bool) error {
+func (s *Store) replay(log *bbolt.Tx, merged *boltpage.Finder, start uint64, hole bool) error {
 	g := judge.NewGroup(judge.NewFacts(), s.phoneSecret, start)
 	g.Facts.Depots, g.Frozen = s.tail.Depots, hole
 	next := start
@@ -101,7 +99,7 @@ func (s *Store) replay(log, merged *bbolt.Tx, start uint64, hole bool) error {
 			return fmt.Errorf("log key of %d bytes", len(k))
 		}
 		n := binary.BigEndian.Uint64(k)
-		r, err := decodeRecord(v)
+		r, err := values.DecodeRecord(k, v)
 		if err != nil || n != next {
 			s.damaged("log record %d is unreadable: depots send again what came after it", next)
 			g.Frozen = true
@@ -109,8 +107,15 @@ func (s *Store) replay(log, merged *bbolt.Tx, start uint64, hole bool) error {
 		if next = n + 1; err != nil {
 			continue
 		}
-		if _, read := g.Facts.Waybills[r.Waybill]; !read && r.Waybill != "" {
-			g.Facts.Waybills[r.Waybill] = s.mergedState(merged, r.Waybill)
+		for _, id := range []scan.WaybillID{r.Waybill, r.Mother} {
+			if _, read := g.Facts.Waybills[id]; !read && id != "" {
+				if g.Facts.Waybills[id], err = mergedState(merged, id); err != nil {
+					return err
+				}
+			}
+		}
+		if r.Kind == judge.RecordAgain {
+			s.again.Store(n)
 		}
 		g.Apply(r, n)
 	}

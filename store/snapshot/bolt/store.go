@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,19 +14,28 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"scanrelay/agent/scan"
+	"scanrelay/configs/wait"
 	"scanrelay/store/durable"
 	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/judge"
+	"scanrelay/store/snapshot/queue"
+	"scanrelay/store/snapshot/values"
 )
 
 // Options of a [Store]. The zero value has sound defaults.
 type Options struct {
-	// MergeEvery is how long a record stays in the log at most; 10 s.
+	// MergeEvery is how often the log is looked at for what is worth a merge; 10 s.
+	// After sixty times all is.
 	MergeEvery time.Duration
 	// MergeRecords starts a merge earlier; 50,000.
 	MergeRecords uint64
 	// MaxTail is how many records may wait for the merger before batches
 	// wait too; 200,000. It bounds memory.
 	MaxTail uint64
+	// LogSize is how big the log grows before it is made anew of what is not
+	// merged; 64 MiB.
+	LogSize int64
 	Logger  *slog.Logger     // nil: logs nothing
 	Now     func() time.Time // nil: time.Now
 }
@@ -40,6 +50,9 @@ func (o *Options) defaults() {
 	if o.MaxTail == 0 {
 		o.MaxTail = 200_000
 	}
+	if o.LogSize == 0 {
+		o.LogSize = 64 << 20
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -48,14 +61,20 @@ func (o *Options) defaults() {
 	}
 }
 
+// tellEvery is how often the log tells of what goes on to fail.
+const tellEvery = 10 * time.Minute
+
 // Store is a [snapshot.Store] for one process.
 type Store struct {
 	o           Options
 	id          string
 	phoneSecret []byte
-	lock        *durable.Lock
-	log         *bbolt.DB
-	waybills    *bbolt.DB
+	lockMu      sync.Mutex
+	lock        *durable.Lock // guarded by lockMu; nil: see lockFolder
+	dir         string
+	log         *file                                   // log.db; the committer's once the store is open
+	logUpdate   func(fn func(tx *bbolt.Tx) error) error // the log's update; tests let it fail
+	spoiled     bool                                    // log.db is damaged, and is to be made anew
 
 	tail   tail
 	merged atomic.Uint64 // highest number in waybills.db
@@ -66,18 +85,43 @@ type Store struct {
 	end   context.CancelCauseFunc
 	loops sync.WaitGroup
 
-	requests chan *request
+	queue    *queue.Queue
+	cuts     chan *cut     // copies that begin
 	merge    chan struct{} // capacity 1: the merger should look
-	truncate chan struct{} // capacity 1: the log's prefix may go
-	drained  chan struct{} // capacity 1: the merger made room in the tail
+	renew    chan struct{} // capacity 1: the log may be made anew
+	suspects chan struct{} // capacity 1: a read met damage
+	askAgain chan struct{} // capacity 1: depots must send again
+	reading  chan struct{} // a place for each read of waybills.db
+	again    atomic.Uint64 // number of the record by which they were asked; 0: none in the log
+	holes    atomic.Pointer[[]values.Hole]
+	readOnly atomic.Bool // the log can only be read, as its file system could at the start
+	closed   values.Span // between the last event and this start
+	restored atomic.Pointer[values.Span]
+	claims   map[scan.DepotID]struct{} // depots that were answered for more than this store has; the committer's
+	drained  chan struct{}             // capacity 1: the merger made room in the tail
+	// Lines of the log about what fails again and again.
+	unmerged, unasked, untrimmed wait.Rarely
 
 	// mergeMu is held by whoever writes waybills.db.
 	mergeMu sync.Mutex
-	round   round // guarded by mergeMu
+	round   round         // guarded by mergeMu
+	waited  int           // ticks since a merge was worth it; guarded by mergeMu
+	horizon judge.Horizon // guarded by mergeMu
+	// The last mending, guarded by mergeMu.
+	tried    time.Time
+	unmended error
+	// Whether all in waybills.db has an entry in the index of ages, and if not
+	// where the making of it goes on; guarded by mergeMu.
+	indexed   bool
+	unindexed []byte
+	older     atomic.Bool // waybills.db has answers of formats before 3
 
 	closeOnce sync.Once
 	mu        sync.Mutex
+	file      *file    // waybills.db; guarded by mu, changed by the merger
 	damage    []string // guarded by mu
+	held      string   // guarded by mu: see snapshot.Stats
+	blocked   string   // guarded by mu: see snapshot.Stats
 }
 
 var _ snapshot.Store = (*Store)(nil)
@@ -90,10 +134,12 @@ func Open(dir string, o Options) (_ *Store, err error) {
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
 	s := &Store{
-		o: o, tail: newTail(), requests: make(chan *request), merge: make(chan struct{}, 1), truncate: make(chan struct{}, 1),
-		drained: make(chan struct{}, 1),
+		o: o, dir: dir, claims: map[scan.DepotID]struct{}{}, tail: newTail(), cuts: make(chan *cut), merge: make(chan struct{}, 1), renew: make(chan struct{}, 1),
+		drained: make(chan struct{}, 1), suspects: make(chan struct{}, 1), askAgain: make(chan struct{}, 1),
+		reading: make(chan struct{}, readers), unmerged: wait.Rarely{Every: tellEvery}, unasked: wait.Rarely{Every: tellEvery}, untrimmed: wait.Rarely{Every: tellEvery},
 	}
 	s.life, s.end = context.WithCancelCause(context.Background())
+	s.queue = queue.New(s.life, groupEvents)
 	defer func() {
 		if err != nil {
 			s.closeFiles()
@@ -102,15 +148,25 @@ func Open(dir string, o Options) (_ *Store, err error) {
 	if s.lock, err = lockFolder(dir); err != nil {
 		return nil, err
 	}
-	if err := s.openWaybills(dir); err != nil {
+	if err := s.openWaybills(); err != nil {
 		return nil, err
 	}
-	if err := s.openLog(dir); err != nil {
+	if err := s.openLog(); err != nil {
 		return nil, err
 	}
-	if err := s.rebuild(); err != nil {
+	if err = s.rebuild(); isDamage(err) { // mended, there is nothing left that cannot be read
+		s.damaged("%s: %v", waybillsName, err)
+		if err = s.remend(); err == nil {
+			err = s.rebuild()
+		}
+	}
+	if err != nil {
 		return nil, fmt.Errorf("read log: %w", err)
 	}
+	if s.readOnly.Load() {
+		s.block(fmt.Errorf("open %s: %w", logName, errReadOnly))
+	}
+	s.noteSpan()
 	s.loops.Go(s.commitLoop)
 	s.loops.Go(s.mergeLoop)
 	return s, nil
@@ -145,14 +201,17 @@ func (s *Store) ID(context.Context) (string, error) { return s.id, nil }
 // Stats implements [snapshot.Store].
 func (s *Store) Stats(context.Context) (snapshot.Stats, error) {
 	st := snapshot.Stats{Waybills: s.count.Load(), Tail: s.tail.lastNumber() - s.merged.Load()}
-	if s.usable() == nil {
-		size := func(tx *bbolt.Tx) error { st.FileBytes += tx.Size(); return nil }
-		_ = s.log.View(size) // a file that is just closed leaves its size out
-		_ = s.waybills.View(size)
+	for _, name := range []string{logName, waybillsName} {
+		if info, err := os.Stat(filepath.Join(s.dir, name)); err == nil {
+			st.FileBytes += info.Size()
+		}
+	}
+	if r := s.restored.Load(); r != nil {
+		st.Missing = time.Duration(r.To-r.From) * time.Second
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st.Damage = slices.Clone(s.damage)
+	st.Damage, st.Held, st.Blocked = slices.Clone(s.damage), s.held, s.blocked
 	return st, nil
 }
 
@@ -181,10 +240,11 @@ func (s *Store) Close() (err error) {
 
 func (s *Store) closeFiles() error {
 	var errs []error
-	for _, db := range []*bbolt.DB{s.log, s.waybills} {
-		if db != nil {
-			errs = append(errs, db.Close())
-		}
+	if s.log != nil {
+		errs = append(errs, s.log.close())
+	}
+	if s.file != nil {
+		errs = append(errs, s.file.close())
 	}
 	if s.lock != nil {
 		s.lock.Release()

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -8,11 +9,11 @@ import (
 	"slices"
 	"sync"
 
-	"go.etcd.io/bbolt"
-
 	"scanrelay/agent/scan"
+	"scanrelay/store/boltpage"
 	"scanrelay/store/snapshot"
 	"scanrelay/store/snapshot/judge"
+	"scanrelay/store/snapshot/values"
 )
 
 // tail is what is committed to the log and perhaps not merged yet, and all
@@ -50,67 +51,88 @@ func (t *tail) publish(changed judge.Facts, last uint64) {
 	t.last = last
 }
 
-// view runs fn with a read transaction on waybills.db.
-func (s *Store) view(ctx context.Context, fn func(tx *bbolt.Tx) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := s.usable(); err != nil {
-		return err
-	}
-	return s.waybills.View(fn)
-}
-
-// steady runs fn with a transaction that is as new as every look at the tail
-// within it: where a merge ended meanwhile, an entry may have left the tail
-// after the transaction began, so fn runs again from the start.
-func (s *Store) steady(ctx context.Context, fn func(tx *bbolt.Tx)) error {
-	for {
-		before := s.merged.Load()
-		if err := s.view(ctx, func(tx *bbolt.Tx) error { fn(tx); return nil }); err != nil {
+// get reads a value of waybills.db. Where there is none the keys beside it are looked
+// at, too: a value's sum is over its key, in which a bit may have turned.
+func get[V any](r *boltpage.Finder, bucket, key []byte, decode func(key, value []byte) (V, error)) (v V, ok bool, err error) {
+	b, err := r.Get(string(bucket), key)
+	if err == nil && b == nil {
+		return v, false, r.Beside(string(bucket), key, func(k, v []byte) error {
+			_, err := values.Unseal(k, v)
 			return err
-		}
-		if s.merged.Load() == before {
-			return nil
-		}
+		})
 	}
+	if err == nil {
+		v, err = decode(key, b)
+	}
+	return v, err == nil, err
 }
 
-// mergedState reads a waybill from waybills.db; nil if it is not there. A
-// damaged one counts as not there: it is set aside when it is written over.
-func (s *Store) mergedState(tx *bbolt.Tx, id scan.WaybillID) *judge.State {
-	v := tx.Bucket(bucketWaybills).Get([]byte(id))
-	if v == nil {
-		return nil
-	}
-	st, err := decodeState(v)
-	if err != nil {
-		s.damaged("a waybill's value is unreadable: it starts again with nothing")
-		return nil
-	}
-	return st
+// mergedState reads a waybill from waybills.db; nil if it is not there.
+func mergedState(r *boltpage.Finder, id scan.WaybillID) (*judge.State, error) {
+	st, _, err := get(r, bucketWaybills, []byte(id), values.DecodeState)
+	return st, err
 }
 
 // state reads a waybill, within steady: the tail first, then waybills.db.
-func (s *Store) state(tx *bbolt.Tx, id scan.WaybillID) *judge.State {
+func (s *Store) state(r *boltpage.Finder, id scan.WaybillID) (*judge.State, error) {
 	if st, ok := lookIn(&s.tail, s.tail.Waybills, id); ok {
-		return st
+		return st, nil
 	}
-	return s.mergedState(tx, id)
+	st, err := mergedState(r, id)
+	if err != nil {
+		return nil, s.suspect(err)
+	}
+	return st, nil
 }
 
-func (s *Store) answer(tx *bbolt.Tx, n judge.Number) (judge.Kept, bool) {
-	if k, ok := lookIn(&s.tail, s.tail.Answers, n); ok {
+// mother reads the mother of a parcel; nil if it is none.
+func (s *Store) mother(r *boltpage.Finder, st *judge.State) (*judge.State, error) {
+	if st.MotherID() == "" {
+		return nil, nil
+	}
+	return s.state(r, st.Mother)
+}
+
+// answers reads what became of numbers. One that cannot be read is one that is not
+// known: its event is still in the path.
+type answers struct {
+	s     *Store
+	r     *boltpage.Finder
+	key   []byte
+	block values.Block // under key: numbers come in order
+}
+
+func (a *answers) find(n judge.Number) (judge.Kept, bool) {
+	if k, ok := lookIn(&a.s.tail, a.s.tail.Answers, n); ok {
 		return k, true
 	}
-	return decodeAnswer(tx.Bucket(bucketAnswers).Get(numberKey(n)))
+	key, place := values.BlockKey(n)
+	if !bytes.Equal(key, a.key) {
+		a.key = key
+		a.block, _ = small(a.s, a.r, bucketNumbers, key, func(k, v []byte) (values.Block, error) {
+			b, _, err := values.DecodeBlock(k, v)
+			return b, err
+		})
+	}
+	k, ok := a.block[place]
+	if !ok && a.s.older.Load() {
+		return small(a.s, a.r, bucketAnswers, values.OldKey(n), values.DecodeOldAnswer)
+	}
+	return k, ok
 }
 
-func (s *Store) binding(tx *bbolt.Tx, p judge.PhoneKey) (judge.Binding, bool) {
+func (s *Store) binding(r *boltpage.Finder, p judge.PhoneKey) (judge.Binding, bool) {
 	if b, ok := lookIn(&s.tail, s.tail.Bindings, p); ok {
 		return b, true
 	}
-	return decodeBinding(tx.Bucket(bucketBindings).Get(p[:]))
+	return small(s, r, bucketBindings, p[:], values.DecodeBinding)
+}
+
+// small reads what is as good as not there where it cannot be read.
+func small[V any](s *Store, r *boltpage.Finder, bucket, key []byte, decode func(key, value []byte) (V, error)) (V, bool) {
+	v, ok, err := get(r, bucket, key, decode)
+	_ = s.suspect(err) // what is wrong is mended behind this
+	return v, ok
 }
 
 // Lookup implements [snapshot.Store].
@@ -118,14 +140,19 @@ func (s *Store) Lookup(ctx context.Context, id scan.WaybillID) (snapshot.Waybill
 	// An entry leaves the tail only after waybills.db holds it, and the
 	// transaction begins after the look at the tail: one of the two has it.
 	st, ok := lookIn(&s.tail, s.tail.Waybills, id)
+	var err error
 	if !ok {
-		err := s.view(ctx, func(tx *bbolt.Tx) error {
-			st = s.mergedState(tx, id)
-			return nil
-		})
-		if err != nil {
-			return snapshot.Waybill{}, false, fmt.Errorf("look up waybill: %w", err)
-		}
+		st, err = read(ctx, s, func(r *boltpage.Finder) (*judge.State, error) { return mergedState(r, id) })
+		err = s.suspect(err)
+	}
+	if mother := st.MotherID(); err == nil && mother != "" {
+		return s.Lookup(ctx, mother)
+	}
+	if err == nil && !st.HasData() && s.inHole(id) {
+		err = snapshot.ErrDamaged
+	}
+	if err != nil {
+		return snapshot.Waybill{}, false, fmt.Errorf("look up waybill: %w", err)
 	}
 	if st == nil {
 		return snapshot.Waybill{}, false, nil
@@ -134,21 +161,31 @@ func (s *Store) Lookup(ctx context.Context, id scan.WaybillID) (snapshot.Waybill
 }
 
 // Known implements [snapshot.Store].
-func (s *Store) Known(ctx context.Context, ids []scan.WaybillID) ([]snapshot.Known, error) {
-	out := make([]snapshot.Known, 0, len(ids))
-	err := s.steady(ctx, func(tx *bbolt.Tx) {
-		out = out[:0]
+func (s *Store) Known(ctx context.Context, depot scan.DepotID, ids []scan.WaybillID) ([]snapshot.Known, error) {
+	out, err := steady(ctx, s, func(r *boltpage.Finder) ([]snapshot.Known, error) {
+		out := make([]snapshot.Known, 0, len(ids))
 		for _, id := range ids {
-			st := s.state(tx, id)
-			if !st.HasData() {
+			st, err := s.state(r, id)
+			if err != nil {
+				return nil, err
+			}
+			mother, err := s.mother(r, st)
+			if err != nil {
+				return nil, err
+			}
+			if mother != nil && mother.Scanned(depot) {
+				out = append(out, snapshot.Known{Waybill: id, Parcel: true})
+			}
+			if !st.HasData() || !st.Scanned(depot) {
 				continue
 			}
 			k := snapshot.Known{Waybill: id, Data: *st.Data}
-			if b, ok := s.binding(tx, judge.KeyOf(s.phoneSecret, st.Data.Receiver.Phone)); ok {
+			if b, ok := s.binding(r, judge.KeyOf(s.phoneSecret, st.Data.Receiver.Phone)); ok {
 				k.Binding = b.View()
 			}
 			out = append(out, k)
 		}
+		return out, nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read waybill data: %w", err)
@@ -158,13 +195,23 @@ func (s *Store) Known(ctx context.Context, ids []scan.WaybillID) ([]snapshot.Kno
 
 // Answers implements [snapshot.Store].
 func (s *Store) Answers(ctx context.Context, depot scan.DepotID, asks []snapshot.Ask) ([]snapshot.Answer, error) {
-	out := make([]snapshot.Answer, len(asks))
-	err := s.steady(ctx, func(tx *bbolt.Tx) {
+	out, err := steady(ctx, s, func(r *boltpage.Finder) ([]snapshot.Answer, error) {
+		out := make([]snapshot.Answer, len(asks))
+		kept := answers{s: s, r: r}
 		for i := range asks {
 			ask := &asks[i]
-			kept, known := s.answer(tx, judge.Number{Depot: depot, Epoch: ask.Epoch, Seq: ask.Seq})
-			out[i] = s.state(tx, ask.Waybill).Answer(depot, ask, kept, known)
+			st, err := s.state(r, ask.Waybill)
+			if err != nil {
+				return nil, err
+			}
+			mother, err := s.mother(r, st)
+			if err != nil {
+				return nil, err
+			}
+			k, known := kept.find(judge.Number{Depot: depot, Epoch: ask.Epoch, Seq: ask.Seq})
+			out[i] = st.Answer(mother, depot, ask, k, known)
 		}
+		return out, nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("answer asks: %w", err)

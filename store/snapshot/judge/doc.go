@@ -23,6 +23,13 @@
 // and among scans the first. A create_time more than 30 days later begins a new
 // life of a reused number: nodes older than create_time less 24 h leave the path.
 //
+// A parcel's number has a mother: its scans are nodes of the mother's path, make
+// none late, and are answered late, so that the mother's own are pushed. What was
+// scanned under the number before moves there.
+//
 // A depot's have rises over its epochs; what lies between have and a number that
-// is taken is a gap. A binding counts by the time it was seen, the newest stays.
+// is taken is a gap. It falls to nothing where the store lost something. A binding counts by the time it was seen, the newest stays.
+//
+// What may be forgotten is decided on evidence, see Horizon: no clock alone can
+// make anything old.
 package judge

@@ -76,7 +76,13 @@ type Call struct {
 }
 
 // Size is how much work a call is.
-func (c *Call) Size() int { return len(c.Batch.Events) + len(c.Batch.Bindings) + len(c.Imports) }
+func (c *Call) Size() int {
+	n := len(c.Batch.Events) + len(c.Batch.Bindings) + len(c.Imports)
+	for i := range c.Imports {
+		n += len(c.Imports[i].Children)
+	}
+	return n
+}
 
 // Check tells what no store can take.
 func (c *Call) Check() error {
@@ -92,6 +98,7 @@ func (c *Call) Check() error {
 }
 
 // Keys are what must be read before calls can be judged; some stand there twice.
+// With a waybill that is a parcel's its mother must be read as well.
 type Keys struct {
 	Waybills []scan.WaybillID
 	Numbers  []Number
@@ -111,7 +118,7 @@ func Needed(calls []*Call) (k Keys) {
 			k.Waybills = append(k.Waybills, b.Bindings[i].Waybill)
 		}
 		for i := range c.Imports {
-			k.Waybills = append(k.Waybills, c.Imports[i].Waybill)
+			k.Waybills = append(append(k.Waybills, c.Imports[i].Waybill), c.Imports[i].Children...)
 		}
 	}
 	return k

@@ -30,13 +30,17 @@ func NewGroup(f Facts, secret []byte, first uint64) *Group {
 func (g *Group) Judge(c *Call, now time.Time) snapshot.Merged {
 	m := merge{Group: g, batch: &c.Batch, now: now.Unix()}
 	for i := range c.Imports {
-		m.takeData(c.Imports[i].Waybill, &c.Imports[i].Data, true)
+		m.takeImport(i, &c.Imports[i])
 	}
 	if len(c.Imports) == 0 {
 		m.merge()
 	}
 	return m.out
 }
+
+// Again asks all depots in the facts to send again what they still have: some of
+// what the store held is lost.
+func (g *Group) Again(now time.Time) { g.add(&Record{Kind: RecordAgain, At: now.Unix()}) }
 
 // state returns a waybill's state as the group sees it; nil: never heard of.
 func (g *Group) state(id scan.WaybillID) *State {
@@ -95,25 +99,37 @@ func (g *Group) add(r *Record) (Span, bool) {
 func (g *Group) Apply(r *Record, number uint64) (gap Span, found bool) {
 	switch r.Kind {
 	case RecordEvent:
-		if st := g.state(r.Waybill); st == nil || st.Applied < number {
-			st = g.edit(r.Waybill)
-			st.takeNode(r.Node, r.At)
-			st.Applied = number
-		}
+		g.apply(r.Waybill, number, func(st *State) { st.takeNode(r.Node, r.At) })
 		fallthrough
 	case RecordMark:
 		g.Changed.Answers[r.Number] = Kept{Ident: r.Ident, Result: r.Result, At: r.At}
 		if !g.Frozen {
 			gap, found = g.editDepot(r.Depot).take(r, number)
 		}
+	case RecordMove:
+		g.apply(r.Waybill, number, func(st *State) { st.takeNode(r.Node, r.At) })
+	case RecordChild: // two states, which may be merged one without the other
+		g.apply(r.Waybill, number, func(st *State) { st.becomeParcel(r.Mother, r.At) })
+		g.apply(r.Mother, number, func(st *State) { st.Children, st.Changed = st.Children+1, r.At })
 	case RecordData:
-		if st := g.state(r.Waybill); st == nil || st.Applied < number {
-			st = g.edit(r.Waybill)
-			st.takeData(*r.Data, r.Imported, r.At)
-			st.Applied = number
-		}
+		g.apply(r.Waybill, number, func(st *State) { st.takeData(*r.Data, r.Imported, r.At) })
 	case RecordBinding:
 		g.Changed.Bindings[r.Phone] = r.Binding
+	case RecordAgain:
+		for _, depots := range []map[scan.DepotID]*Numbering{g.Facts.Depots, g.Changed.Depots} {
+			for id := range depots {
+				g.editDepot(id).again(number)
+			}
+		}
 	}
 	return gap, found
+}
+
+// apply changes a waybill's state by the record with that number, once.
+func (g *Group) apply(id scan.WaybillID, number uint64, change func(*State)) {
+	if st := g.state(id); st == nil || st.Applied < number {
+		st = g.edit(id)
+		change(st)
+		st.Applied = number
+	}
 }

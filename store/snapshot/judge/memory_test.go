@@ -22,6 +22,8 @@ type memory struct {
 	now   func() time.Time
 	facts judge.Facts
 	next  uint64
+	seen  judge.Horizon
+	held  string
 }
 
 var secret = []byte("key of phones")
@@ -48,6 +50,9 @@ func (m *memory) load(calls []*judge.Call) judge.Facts {
 	f, keys := judge.NewFacts(), judge.Needed(calls)
 	for _, id := range keys.Waybills {
 		f.Waybills[id] = m.facts.Waybills[id]
+		if mother := f.Waybills[id].MotherID(); mother != "" {
+			f.Waybills[mother] = m.facts.Waybills[mother]
+		}
 	}
 	for _, n := range keys.Numbers {
 		if k, ok := m.facts.Answers[n]; ok {
@@ -69,9 +74,9 @@ func (m *memory) Merge(_ context.Context, b snapshot.Batch) (snapshot.Merged, er
 	return m.do(judge.Call{Batch: b})
 }
 
-func (m *memory) Import(_ context.Context, items []snapshot.Import) ([]scan.WaybillID, error) {
+func (m *memory) Import(_ context.Context, items []snapshot.Import) (snapshot.Imported, error) {
 	out, err := m.do(judge.Call{Imports: items})
-	return out.Gained, err
+	return out.Imported, err
 }
 
 func (m *memory) Answers(_ context.Context, depot scan.DepotID, asks []snapshot.Ask) ([]snapshot.Answer, error) {
@@ -80,16 +85,20 @@ func (m *memory) Answers(_ context.Context, depot scan.DepotID, asks []snapshot.
 	var out []snapshot.Answer
 	for _, ask := range asks {
 		kept, known := m.facts.Answers[judge.Number{Depot: depot, Epoch: ask.Epoch, Seq: ask.Seq}]
-		out = append(out, m.facts.Waybills[ask.Waybill].Answer(depot, &ask, kept, known))
+		st := m.facts.Waybills[ask.Waybill]
+		out = append(out, st.Answer(m.facts.Waybills[st.MotherID()], depot, &ask, kept, known))
 	}
 	return out, nil
 }
 
-func (m *memory) Known(_ context.Context, ids []scan.WaybillID) (out []snapshot.Known, _ error) {
+func (m *memory) Known(_ context.Context, depot scan.DepotID, ids []scan.WaybillID) (out []snapshot.Known, _ error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, id := range ids {
-		if st := m.facts.Waybills[id]; st.HasData() {
+		if mother := m.facts.Waybills[id].MotherID(); mother != "" && m.facts.Waybills[mother].Scanned(depot) {
+			out = append(out, snapshot.Known{Waybill: id, Parcel: true})
+		}
+		if st := m.facts.Waybills[id]; st.HasData() && st.Scanned(depot) {
 			k := snapshot.Known{Waybill: id, Data: *st.Data}
 			if b, ok := m.facts.Bindings[judge.KeyOf(secret, st.Data.Receiver.Phone)]; ok {
 				k.Binding = b.View()
@@ -104,18 +113,29 @@ func (m *memory) Lookup(_ context.Context, id scan.WaybillID) (snapshot.Waybill,
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	st := m.facts.Waybills[id]
+	if mother := st.MotherID(); mother != "" {
+		id, st = mother, m.facts.Waybills[mother]
+	}
 	if st == nil {
 		return snapshot.Waybill{}, false, nil
 	}
 	return st.View(id), true, nil
 }
 
-func (m *memory) Forget(_ context.Context, before time.Time) (snapshot.Forgotten, error) {
+func (m *memory) Forget(_ context.Context, keep snapshot.Retention) (snapshot.Forgotten, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	e := judge.Evidence{Clock: m.now().Unix(), Depots: judge.DepotsTime(m.facts.Depots)}
+	if !keep.WeChat.IsZero() {
+		e.WeChat = keep.WeChat.Unix()
+	}
+	m.seen, m.held = m.seen.Next(e, keep.Keep)
+	limit := m.seen.At
 	f := snapshot.Forgotten{Done: true, Waybills: len(m.facts.Waybills), Answers: len(m.facts.Answers), Bindings: len(m.facts.Bindings)}
-	limit := before.Unix()
-	maps.DeleteFunc(m.facts.Waybills, func(_ scan.WaybillID, st *judge.State) bool { return st.Changed < limit })
+	all := maps.Clone(m.facts.Waybills)
+	maps.DeleteFunc(m.facts.Waybills, func(_ scan.WaybillID, st *judge.State) bool {
+		return max(st.LastSign(), all[st.MotherID()].LastSign()) < limit
+	})
 	maps.DeleteFunc(m.facts.Answers, func(_ judge.Number, k judge.Kept) bool { return k.At < limit })
 	maps.DeleteFunc(m.facts.Bindings, func(_ judge.PhoneKey, b judge.Binding) bool { return b.At < limit })
 	f.Waybills -= len(m.facts.Waybills)
@@ -134,11 +154,16 @@ func (m *memory) Depots(context.Context) (out []snapshot.Depot, _ error) {
 	return out, nil
 }
 
-func (m *memory) ID(context.Context) (string, error)                { return "a store in memory", nil }
-func (m *memory) Stats(context.Context) (s snapshot.Stats, _ error) { return s, nil }
-func (m *memory) Health(context.Context) error                      { return nil }
-func (m *memory) Wait(ctx context.Context) error                    { <-ctx.Done(); return nil }
-func (m *memory) Close() error                                      { return nil }
+func (m *memory) Stats(context.Context) (snapshot.Stats, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return snapshot.Stats{Held: m.held}, nil
+}
+
+func (m *memory) ID(context.Context) (string, error) { return "a store in memory", nil }
+func (m *memory) Health(context.Context) error       { return nil }
+func (m *memory) Wait(ctx context.Context) error     { <-ctx.Done(); return nil }
+func (m *memory) Close() error                       { return nil }
 
 // TestMemoryContract holds the judging alone to the contract of a store.
 func TestMemoryContract(t *testing.T) {

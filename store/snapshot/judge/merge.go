@@ -30,6 +30,7 @@ func (m *merge) merge() {
 	case len(m.batch.Events) == 0:
 	case m.batch.From > m.out.Have+1:
 		m.out.Rewind = true
+		m.out.Lost = m.batch.From-1 > m.depot(m.batch.Depot).reached(m.batch.Epoch)
 	case !m.conflicts():
 		m.events()
 	}
@@ -87,8 +88,8 @@ func (m *merge) conflicts() bool {
 
 // event decides one event and writes the records of it.
 func (m *merge) event(e *snapshot.Event, s *seen) snapshot.Answer {
-	st := m.state(e.Waybill)
-	same := st.find(m.batch.Depot, e.EventID)
+	_, st, parcel := m.home(e.Waybill)
+	same := st.find(m.batch.Depot, parcel, e.EventID)
 	if s.known && !lost(s.kept, e, st, same) {
 		m.again(m.number(e))
 		m.data(e, s)
@@ -99,11 +100,13 @@ func (m *merge) event(e *snapshot.Event, s *seen) snapshot.Answer {
 		return m.mark(e, s, snapshot.Refused, s.refuse)
 	case same != nil && (same.Epoch != m.batch.Epoch || same.Seq != e.Seq):
 		return m.mark(e, s, snapshot.Duplicate, "")
+	case parcel != "" && (same != nil || st.fullOfParcels()):
+		return ofParcel(m.mark(e, s, snapshot.Late, ""))
 	case same != nil && same.Late: // its number was forgotten before its waybill
 		return m.mark(e, s, snapshot.Late, "")
 	case same != nil:
 		return m.mark(e, s, snapshot.Taken, "")
-	case st != nil && len(st.Nodes) >= snapshot.MaxNodes:
+	case parcel == "" && st.full(m.batch.Depot):
 		return m.mark(e, s, snapshot.Refused, reasonFull)
 	}
 	return m.take(e, s)
@@ -117,26 +120,42 @@ func lost(k Kept, e *snapshot.Event, st *State, same *Node) bool {
 	return (k.Result == snapshot.Taken || k.Result == snapshot.Late) && same == nil && !st.pastLife(e.ActionTime)
 }
 
+// home returns whose path a waybill's events go into: its own, or its mother's where
+// the number is a parcel's, which parcel then is.
+func (m *merge) home(waybill scan.WaybillID) (id scan.WaybillID, st *State, parcel scan.WaybillID) {
+	st = m.state(waybill)
+	if mother := st.MotherID(); mother != "" {
+		return mother, m.state(mother), waybill
+	}
+	return waybill, st, ""
+}
+
 // take puts an event into the path. Its waybill data goes in first: a new life
 // must not be late for the last one's nodes.
 func (m *merge) take(e *snapshot.Event, s *seen) snapshot.Answer {
 	m.data(e, s)
-	st := m.state(e.Waybill)
+	id, st, parcel := m.home(e.Waybill)
+	late := st != nil && (st.pastLife(e.ActionTime) || st.newer(e.ActionTime, ""))
 	result := snapshot.Taken
-	if st != nil && (st.pastLife(e.ActionTime) || st.newer(e.ActionTime, "")) {
+	if late || parcel != "" {
 		result = snapshot.Late
 	}
 	r := m.numbered(RecordEvent, e, s, result)
-	r.Waybill = e.Waybill
+	r.Waybill = id
 	r.Node = Node{PathNode: e.PathNode(r.Depot), Epoch: r.Epoch, Seq: r.Seq}
-	r.Node.Muted, r.Node.Late = e.Muted, result == snapshot.Late
+	r.Node.Muted, r.Node.Late, r.Node.Parcel = e.Muted, late, parcel
 	m.write(r)
-	return snapshot.Answer{Result: result}
+	a := snapshot.Answer{Result: result}
+	if parcel != "" {
+		a = ofParcel(a)
+	}
+	return a
 }
 
-// data takes the waybill data that came with the scan, if it is wanted.
+// data takes the waybill data that came with the scan, if it is wanted. A parcel's
+// is its mother's, which the carrier gave.
 func (m *merge) data(e *snapshot.Event, s *seen) {
-	if e.Data != nil && s.refuse == "" {
+	if e.Data != nil && s.refuse == "" && m.state(e.Waybill).MotherID() == "" {
 		m.takeData(e.Waybill, e.Data, false)
 	}
 }
@@ -179,8 +198,11 @@ func (m *merge) again(n Number) {
 
 // stored is the answer that was given before, which stands.
 func (m *merge) stored(e *snapshot.Event, s *seen) snapshot.Answer {
-	st := m.state(e.Waybill)
+	_, st, parcel := m.home(e.Waybill)
 	out := snapshot.Answer{Result: s.kept.Result, HasData: st.HasData()}
+	if parcel != "" {
+		out = ofParcel(out)
+	}
 	if out.Result == snapshot.Taken && st.pastLife(e.ActionTime) {
 		out.Result = snapshot.Late // it left the path with its life: WeChat would not find it
 	}
@@ -196,7 +218,7 @@ func (m *merge) stored(e *snapshot.Event, s *seen) snapshot.Answer {
 func (m *merge) observe() {
 	for _, o := range m.batch.Bindings {
 		st := m.state(o.Waybill)
-		if !st.HasData() {
+		if !st.HasData() || !st.Scanned(m.batch.Depot) { // of those it has scanned alone it can have learned
 			continue
 		}
 		key, seen := KeyOf(m.secret, st.Data.Receiver.Phone), Binding{Exist: o.Exist, At: o.At.Unix()}

@@ -23,9 +23,16 @@ type Epoch struct {
 	At     int64  // unix seconds of the last one
 	Last   uint64 // record number of the last one: tells which epoch is the newest
 	Gaps   []Span // numbers that never came
+	Newest int64  // the newest action_time of an event, unix seconds
+	// Reached is the highest number that was ever taken, where Have fell below
+	// it, and Again the record that let it fall.
+	Reached, Again uint64
 }
 
-// Numbering is a depot's epochs. nil is a depot never heard of.
+// Numbering is a depot's epochs, at most snapshot.MaxEpochs: an honest depot makes
+// one in years, and another must not make every batch dearer. What comes again of
+// one that went is known by its answers, and have goes by the epochs that are
+// left. nil is a depot never heard of.
 type Numbering struct {
 	Epochs []Epoch
 }
@@ -66,6 +73,19 @@ func (d *Numbering) Effective(epoch, nextSeq uint64) uint64 {
 	return min(e.Have, nextSeq-1)
 }
 
+// reached is the highest number of an epoch that was ever taken; of a new one,
+// that of the epoch before.
+func (d *Numbering) reached(epoch uint64) uint64 {
+	e := d.epoch(epoch)
+	if e == nil {
+		e = d.newest()
+	}
+	if e == nil {
+		return 0
+	}
+	return max(e.Have, e.Reached)
+}
+
 // newest is the epoch that took an event last; nil if there is none.
 func (d *Numbering) newest() (found *Epoch) {
 	if d == nil {
@@ -84,22 +104,47 @@ func (d *Numbering) newest() (found *Epoch) {
 func (d *Numbering) take(r *Record, number uint64) (Span, bool) {
 	e := d.epoch(r.Epoch)
 	if e == nil {
-		d.Epochs = append(d.Epochs, Epoch{Epoch: r.Epoch})
+		next := Epoch{Epoch: r.Epoch}
+		if last := d.newest(); last != nil {
+			next.Reached = last.Reached
+		}
+		for len(d.Epochs) >= snapshot.MaxEpochs {
+			d.drop(&next)
+		}
+		d.Epochs = append(d.Epochs, next)
 		e = &d.Epochs[len(d.Epochs)-1]
 	}
 	e.At, e.Last = r.At, number
 	if r.Kind == RecordEvent {
 		e.Events++
+		e.Newest = max(e.Newest, r.Node.ActionTime)
 	}
 	return e.raise(r.Seq, r.Base)
 }
 
+// drop gives the epoch up that has taken nothing for longest; what it counted goes
+// over to the next.
+func (d *Numbering) drop(next *Epoch) {
+	oldest := 0
+	for i := range d.Epochs {
+		if d.Epochs[i].Last < d.Epochs[oldest].Last {
+			oldest = i
+		}
+	}
+	gone := &d.Epochs[oldest]
+	next.Events += gone.Events
+	next.Newest = max(next.Newest, gone.Newest)
+	d.Epochs = slices.Delete(d.Epochs, oldest, oldest+1)
+}
+
 func (e *Epoch) raise(seq, base uint64) (Span, bool) {
-	if seq <= e.Have {
+	if seq <= max(e.Have, e.Reached) {
 		e.fill(seq)
+	}
+	if seq <= e.Have {
 		return Span{}, false
 	}
-	e.Have = seq
+	e.Have, base = seq, max(base, e.Reached)
 	if seq <= base+1 {
 		return Span{}, false
 	}
@@ -109,6 +154,15 @@ func (e *Epoch) raise(seq, base uint64) (Span, bool) {
 		e.Gaps = slices.Delete(e.Gaps, 0, extra)
 	}
 	return gap, true
+}
+
+// again lets have fall to nothing, so that the depot sends all that it still has;
+// d is a clone. What it no longer has is no gap: it came once.
+func (d *Numbering) again(number uint64) {
+	for i := range d.Epochs {
+		e := &d.Epochs[i]
+		e.Reached, e.Have, e.Again = max(e.Reached, e.Have), 0, number
+	}
 }
 
 // fill takes a number that came after all out of its gap.

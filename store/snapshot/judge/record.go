@@ -14,6 +14,9 @@ const (
 	RecordMark                          // an event was a duplicate or refused: its number and identity
 	RecordData                          // waybill data
 	RecordBinding                       // a binding
+	RecordAgain                         // all depots are to send again what they still have
+	RecordChild                         // a number is a parcel's
+	RecordMove                          // a node of what became a parcel goes into its mother's path
 )
 
 // Record is one decision. Applying it again judges nothing again.
@@ -26,11 +29,12 @@ type Record struct {
 	Base   uint64
 	Ident  uint64
 	Result snapshot.Result
-	// Of RecordEvent and RecordData.
+	// Of RecordEvent, RecordData, RecordChild (the parcel) and RecordMove.
 	Waybill  scan.WaybillID
 	Node     Node
 	Data     *scan.Waybill
 	Imported bool
+	Mother   scan.WaybillID // of RecordChild
 	// Of RecordBinding.
 	Phone   PhoneKey
 	Binding Binding

@@ -27,10 +27,13 @@ type State struct {
 	Imported bool          // Data came from the carrier
 	// Since is where the present life of a reused number begins, unix
 	// seconds; 0 in the first life. Nodes before it are not in the path.
-	Since   int64
-	Nodes   []Node // in the order in which they were merged
-	Changed int64  // unix seconds
-	Applied uint64 // number of the last record in it
+	Since int64
+	Nodes []Node // in the order in which they were merged; none of a parcel
+	// Mother is the waybill of which this number is a parcel's; "": none.
+	Mother   scan.WaybillID
+	Children int    // how many parcels have this as their mother
+	Changed  int64  // unix seconds
+	Applied  uint64 // number of the last record in it
 }
 
 // clone returns a state that may be changed: the nodes are never written in
@@ -47,24 +50,56 @@ func (s *State) clone() *State {
 // HasData reports whether there is waybill data.
 func (s *State) HasData() bool { return s != nil && s.Data != nil }
 
+// MotherID is whose parcel the number is; "" if it is none.
+func (s *State) MotherID() scan.WaybillID {
+	if s == nil {
+		return ""
+	}
+	return s.Mother
+}
+
 // find returns the node with that identity, or nil.
-func (s *State) find(depot scan.DepotID, eventID string) *Node {
+func (s *State) find(depot scan.DepotID, parcel scan.WaybillID, eventID string) *Node {
 	if s == nil {
 		return nil
 	}
 	for i := range s.Nodes {
-		if n := &s.Nodes[i]; n.EventID == eventID && n.Depot == depot {
+		if n := &s.Nodes[i]; n.EventID == eventID && n.Depot == depot && n.Parcel == parcel {
 			return n
 		}
 	}
 	return nil
 }
 
+// Scanned reports whether the path has a node of the depot; "" stands for any, and
+// for none.
+func (s *State) Scanned(by scan.DepotID) bool {
+	return by == "" || s != nil && slices.ContainsFunc(s.Nodes, func(n Node) bool { return n.Depot == by })
+}
+
+// full reports whether the path takes no more nodes of the depot; its parcels' are
+// nobody's.
+func (s *State) full(depot scan.DepotID) bool {
+	if s == nil || len(s.Nodes) < snapshot.NodesOf(len(s.Nodes)) {
+		return false // whoever has them
+	}
+	own := 0
+	for i := range s.Nodes {
+		if s.Nodes[i].Depot == depot && s.Nodes[i].Parcel == "" {
+			own++
+		}
+	}
+	return own >= snapshot.NodesOf(len(s.Nodes)-own)
+}
+
+// fullOfParcels reports whether a parcel's scan adds no node any more.
+func (s *State) fullOfParcels() bool { return s != nil && len(s.Nodes) >= snapshot.MaxParcelNodes }
+
 // newer reports whether the path has an unmuted node newer than t of another
-// depot than but. Ties are not newer.
+// depot than but; parcels' nodes make nothing late. Ties are not newer.
 func (s *State) newer(t int64, but scan.DepotID) bool {
 	for i := range s.Nodes {
-		if n := &s.Nodes[i]; !n.Muted && n.ActionTime > t && n.Depot != but {
+		if n := &s.Nodes[i]; !n.Muted && n.Parcel == "" && n.ActionTime > t && n.Depot != but {
 			return true
 		}
 	}
@@ -102,7 +137,7 @@ func (s *State) takeData(data scan.Waybill, imported bool, now int64) {
 	case s.Since != 0: // a create_time that is put right moves the beginning too
 		s.Since = min(s.Since, begin)
 	}
-	s.Data, s.Imported, s.Changed = &data, imported, now
+	s.Data, s.Imported, s.Changed, s.Mother = &data, imported, now, ""
 }
 
 // takeNode appends n unless it belongs to an earlier life; s is a clone.
@@ -111,6 +146,11 @@ func (s *State) takeNode(n Node, now int64) {
 	if !s.pastLife(n.ActionTime) {
 		s.Nodes = append(s.Nodes, n)
 	}
+}
+
+// becomeParcel makes the number a parcel's; its nodes were moved. s is a clone.
+func (s *State) becomeParcel(mother scan.WaybillID, now int64) {
+	*s = State{Mother: mother, Changed: now}
 }
 
 // View returns the state as callers see it.
@@ -123,10 +163,29 @@ func (s *State) View(id scan.WaybillID) snapshot.Waybill {
 	return w
 }
 
-// Answer judges an ask; kept is what the number came to, if that is known.
-func (s *State) Answer(depot scan.DepotID, ask *snapshot.Ask, kept Kept, known bool) snapshot.Answer {
+// Answer judges an ask; kept is what the number came to, if that is known, and
+// mother the state of MotherID.
+func (s *State) Answer(mother *State, depot scan.DepotID, ask *snapshot.Ask, kept Kept, known bool) snapshot.Answer {
+	if s.MotherID() != "" {
+		return ofParcel(mother.answer(depot, ask.Waybill, ask, kept, known))
+	}
+	return s.answer(depot, "", ask, kept, known)
+}
+
+const reasonParcel = "a parcel's number: its scans go into the path of its waybill, whose own are pushed"
+
+// ofParcel is the answer about a parcel's scan: it goes into the path of the
+// mother, and only the mother's own scans are pushed.
+func ofParcel(a snapshot.Answer) snapshot.Answer {
+	if a.Result == snapshot.Taken || a.Result == snapshot.Late {
+		a.Result, a.Reason = snapshot.Late, reasonParcel
+	}
+	return a
+}
+
+func (s *State) answer(depot scan.DepotID, parcel scan.WaybillID, ask *snapshot.Ask, kept Kept, known bool) snapshot.Answer {
 	a := snapshot.Answer{Result: snapshot.Unknown, HasData: s.HasData()}
-	n := s.find(depot, ask.EventID)
+	n := s.find(depot, parcel, ask.EventID)
 	known = known && kept.Ident == Identity(ask.Waybill, ask.EventID)
 	switch {
 	case known && (kept.Result == snapshot.Duplicate || kept.Result == snapshot.Late):

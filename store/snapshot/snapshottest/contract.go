@@ -2,6 +2,7 @@ package snapshottest
 
 import (
 	"context"
+	"fmt"
 	"reflect"
 	"testing"
 	"time"
@@ -20,14 +21,25 @@ func Run(t *testing.T, fresh Fresh) {
 		{"lateness", contractLateness}, {"muted", contractMuted}, {"asks", contractAsks},
 		{"same answers", contractSameAnswers}, {"duplicate", contractDuplicate}, {"refused", contractRefused},
 		{"conflict", contractConflict}, {"rewind", contractRewind}, {"gaps", contractGaps}, {"new epoch", contractEpochs},
+		{"many epochs", contractManyEpochs},
 		{"data precedence", contractData}, {"data with a batch", contractGained}, {"new life", contractLife},
-		{"bindings", contractBindings}, {"forget", contractForget}, {"path bound", contractBound},
+		{"bindings", contractBindings}, {"forget", contractForget},
+		{"parcels", contractParcels}, {"parcels after scans", contractLateParcels}, {"parcels refused", contractBadParcels},
+		{"parcels forgotten", contractForgetParcels}, {"many parcels", contractManyParcels},
+		{"clock ahead", contractClockAhead}, {"clock behind", contractClockBehind}, {"time jumps", contractTimeJumps},
+		{"time of one depot", contractLyingDepot}, {"path bound", contractBound},
 		{"whole node", contractWholeNode}, {"bad calls", contractBadCalls}, {"health", contractHealth},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) { c.run(newWorld(t, fresh, false)) })
 		t.Run(c.name+", reopened", func(t *testing.T) { c.run(newWorld(t, fresh, true)) })
 	}
+	RunAtRandom(t, fresh)
+}
+
+// RunAtRandom holds a store to the part of the contract in which chance decides what
+// happens, and what at once.
+func RunAtRandom(t *testing.T, fresh Fresh) {
 	t.Run("random", func(t *testing.T) { contractRandom(t, fresh) })
 	t.Run("read while merging", func(t *testing.T) { contractConcurrent(t, fresh) })
 }
@@ -140,7 +152,7 @@ func contractRewind(w *world) {
 	}
 	w.merge(batch(hz, 1, ev(1, wb, "a", 1), ev(2, wb, "b", 1)))
 	m = w.merge(batch(hz, 1, ev(4, wb, "d", 1)))
-	if !m.Rewind || m.Have != 2 {
+	if !m.Rewind || !m.Lost || m.Have != 2 {
 		w.Fatalf("number 3 is missing: %+v", m)
 	}
 	w.equal("have of an empty sync", w.merge(snapshot.Batch{Depot: hz, Epoch: 1, NextSeq: 9}).Have, 2)
@@ -188,6 +200,35 @@ func contractEpochs(w *world) {
 	}
 }
 
+// Of a depot that makes epochs without end the last ones are kept; what it sends
+// again of an older one gets the same answer, and calls for nothing more.
+func contractManyEpochs(w *world) {
+	const epochs = 3 * snapshot.MaxEpochs
+	var first snapshot.Batch
+	for i := uint64(1); i <= epochs; i++ {
+		b := batch(hz, i, ev(2*i, wb, fmt.Sprint("e", i), int(i)))
+		b.From = 2*i - 1 // and a gap in each
+		if i == 1 {
+			first = b
+		}
+		w.want(w.merge(b).Answers, snapshot.Taken)
+	}
+	check := func() {
+		w.Helper()
+		d := w.depot()
+		w.equal("epoch", d.Epoch, uint64(epochs))
+		w.equal("have", d.Have, uint64(2*epochs))
+		w.equal("events", d.Events, uint64(epochs))
+		w.equal("gaps", len(d.Gaps), snapshot.MaxEpochs)
+	}
+	check()
+	m := w.merge(first)
+	w.want(m.Answers, snapshot.Taken)
+	w.equal("found with what came again", len(m.Gaps), 0)
+	check()
+	w.equal("have of the last", w.merge(snapshot.Batch{Depot: hz, Epoch: epochs, NextSeq: 2*epochs + 1}).Have, uint64(2*epochs))
+}
+
 // Import beats scan, the last import stays, among scans the first.
 func contractData(w *world) {
 	phone := func(want scan.Phone) {
@@ -227,9 +268,15 @@ func contractGained(w *world) {
 	if alone, ok := w.lookup("ALONE99"); !ok || len(alone.Nodes) != 0 || alone.Data == nil {
 		w.Fatalf("a waybill without nodes: %+v", alone)
 	}
-	known, err := w.store.Known(w.Context(), []scan.WaybillID{wb, "UNKNOWN9", "OTHER99"})
+	known, err := w.store.Known(w.Context(), hz, []scan.WaybillID{wb, "UNKNOWN9", "OTHER99", "ALONE99"})
 	if err != nil || len(known) != 2 || known[0].Waybill != wb || known[1].Data.Receiver.Phone != phoneB {
 		w.Fatalf("known %+v, %v", known, err)
+	}
+	if known, err := w.store.Known(w.Context(), sh, []scan.WaybillID{wb, "OTHER99", "ALONE99"}); err != nil || len(known) != 0 {
+		w.Fatalf("a depot sees waybills that it has not scanned: %+v, %v", known, err)
+	}
+	if known, err := w.store.Known(w.Context(), "", []scan.WaybillID{wb, "ALONE99"}); err != nil || len(known) != 2 {
+		w.Fatalf("no depot: %+v, %v", known, err)
 	}
 }
 
@@ -263,10 +310,11 @@ func contractBindings(w *world) {
 	w.imports(wb, data(0, phoneA))
 	w.imports("OTHER99", data(0, "+86 138-0013-8000"))
 	w.imports("THIRD99", data(0, phoneB))
+	w.merge(batch(hz, 1, ev(1, wb, "a", 1), ev(2, "OTHER99", "b", 1)))
 	binding := func(id string) string {
 		w.Helper()
 		w.rest()
-		known, err := w.store.Known(w.Context(), []scan.WaybillID{scan.WaybillID(id)})
+		known, err := w.store.Known(w.Context(), "", []scan.WaybillID{scan.WaybillID(id)})
 		if err != nil || len(known) != 1 {
 			w.Fatalf("known %v, %v", known, err)
 		}
@@ -295,27 +343,18 @@ func contractBindings(w *world) {
 	observe("OTHER99", false, 20)
 	w.equal("newer news", binding(wb), "unbound 08:20")
 	observe("NEVER99", true, 30) // no phone known: nothing to file
+	observe("THIRD99", false, 30)
+	w.equal("the word of a depot that has not scanned it", binding("THIRD99"), "unknown")
 }
 
 // What did not change for long goes, all else stays.
 func contractForget(w *world) {
 	w.merge(batch(hz, 1, with(ev(1, "OLD1234", "a", 1), data(0, phoneA)), ev(2, "KEPT123", "b", 1)))
-	w.clock = w.clock.Add(48 * time.Hour)
-	w.merge(batch(hz, 1, ev(3, "KEPT123", "c", 2)))
+	w.set(w.clock.Add(48 * time.Hour))
+	w.merge(batch(hz, 1, ev(3, "KEPT123", "c", 48*60)))
 	w.imports("NEW1234", data(0, phoneA))
-	var gone int
-	for range 50 {
-		w.rest()
-		f, err := w.store.Forget(w.Context(), w.clock.Add(-24*time.Hour))
-		if err != nil {
-			w.Fatal(err)
-		}
-		gone += f.Waybills
-		if f.Done {
-			break
-		}
-	}
-	w.equal("forgotten", gone, 1)
+	w.equal("forgotten", w.forget(24*time.Hour, 1, true), 1)
+	w.equal("held", w.held(), "")
 	if _, ok := w.lookup("OLD1234"); ok {
 		w.Fatal("an old waybill is still there")
 	}
@@ -330,6 +369,82 @@ func contractForget(w *world) {
 	w.equal("back", w.path("OLD1234"), "hz-01/a ")
 }
 
+const month = 30 * 24 * time.Hour
+
+// A clock that runs ahead erases nothing, whatever WeChat says or does not say,
+// and it is told.
+func contractClockAhead(w *world) {
+	w.merge(batch(hz, 1, with(ev(1, wb, "a", 1), data(0, phoneA))))
+	w.forget(month, 1, true)
+	w.set(w.clock.Add(31 * 24 * time.Hour))
+	w.wechat = start
+	for _, wechat := range []bool{false, true} {
+		w.equal("forgotten", w.forget(month, 5, wechat), 0)
+		if w.held() == "" {
+			w.Fatal("nothing is told")
+		}
+	}
+	if a := w.asks(hz, 1, ev(1, wb, "a", 1)); a[0].Result != snapshot.Taken {
+		w.Fatalf("asked: %v", a)
+	}
+	// WeChat is heard, and knows of no month that passed.
+	w.merge(batch(hz, 1, ev(2, "OTHER99", "b", 31*24*60)))
+	w.wechat = start.Add(time.Hour)
+	w.equal("forgotten", w.forget(month, 5, true), 0)
+	w.set(start.Add(2 * time.Hour))
+	w.wechat = w.clock
+	w.equal("forgotten", w.forget(month, 5, true), 0)
+}
+
+// What came while the clock was years behind is not old once it is right.
+func contractClockBehind(w *world) {
+	w.set(start.AddDate(-6, 0, 0))
+	w.merge(batch(hz, 1, ev(1, wb, "a", 1)))
+	w.imports("OTHER99", data(0, phoneA))
+	w.equal("forgotten", w.forget(month, 1, true), 0)
+	if w.held() == "" {
+		w.Fatal("nothing is told")
+	}
+	w.set(start.Add(time.Hour))
+	w.merge(batch(hz, 1, ev(2, "THIRD99", "b", 60)))
+	w.equal("forgotten", w.forget(month, 5, true), 0)
+}
+
+// A jump that all clocks make is believed after a day, and then erases a share
+// at a time.
+func contractTimeJumps(w *world) {
+	w.merge(batch(hz, 1, ev(1, wb, "a", 1)))
+	const keep = 60 * time.Hour
+	w.forget(keep, 1, true)
+	const day = 62
+	w.set(start.Add(day * 24 * time.Hour))
+	w.wechat = w.clock
+	w.merge(batch(hz, 1, ev(2, "OTHER99", "b", day*24*60)))
+	w.equal("forgotten at once", w.forget(keep, 70, true), 0)
+	if w.held() == "" {
+		w.Fatal("nothing is told")
+	}
+	w.set(w.clock.Add(25 * time.Hour))
+	w.wechat = w.clock
+	w.merge(batch(hz, 1, ev(3, "OTHER99", "c", (day+1)*24*60)))
+	w.equal("forgotten after a day", w.forget(keep, 20, true), 0)
+	w.equal("held", w.held(), "")
+	w.equal("forgotten by and by", w.forget(keep, 45, true), 1)
+	w.equal("the young one", w.path("OTHER99"), "hz-01/b hz-01/c ")
+}
+
+// One depot of several cannot tell the time.
+func contractLyingDepot(w *world) {
+	w.merge(batch(hz, 1, ev(1, wb, "a", 1)))
+	w.merge(batch(sh, 1, ev(1, wb, "b", 2)))
+	w.forget(month, 1, true)
+	w.set(start.Add(31 * 24 * time.Hour))
+	w.merge(batch(sh, 1, ev(2, "OTHER99", "c", 31*24*60)))
+	w.merge(batch(hz, 1, ev(2, wb, "d", 3)))
+	w.set(w.clock.Add(25 * time.Hour))
+	w.equal("forgotten", w.forget(month, 5, false), 0)
+}
+
 // A broken scanner cannot grow one path without bound.
 func contractBound(w *world) {
 	b := snapshot.Batch{Depot: hz, Epoch: 1, From: 1, NextSeq: snapshot.MaxNodes + 2}
@@ -337,11 +452,18 @@ func contractBound(w *world) {
 		b.Events = append(b.Events, ev(uint64(i+1), wb, "e"+string(rune('0'+i%10))+time.Duration(i).String(), i))
 	}
 	m := w.merge(b)
-	last := m.Answers[snapshot.MaxNodes]
-	if last.Result != snapshot.Refused || last.Reason == "" || m.Answers[snapshot.MaxNodes-1].Result != snapshot.Taken {
+	last, most := m.Answers[snapshot.MaxNodes], snapshot.NodesOf(0)
+	if last.Result != snapshot.Refused || last.Reason == "" || m.Answers[most-1].Result != snapshot.Taken || m.Answers[most].Result != snapshot.Refused {
 		w.Fatalf("the last answer is %+v", last)
 	}
 	w.equal("again", w.merge(b).Answers[snapshot.MaxNodes], last)
+	// Nor does it, or another depot, fill the path for all.
+	b.Depot = "xx-01"
+	w.merge(b)
+	w.want(w.merge(batch(sh, 1, ev(1, wb, "honest", 2000))).Answers, snapshot.Taken)
+	if wb, _ := w.lookup(wb); len(wb.Nodes) > snapshot.MaxNodes {
+		w.Fatalf("the path has %d nodes", len(wb.Nodes))
+	}
 }
 
 // Everything of a node comes back as it was.

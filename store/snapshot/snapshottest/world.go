@@ -2,6 +2,7 @@ package snapshottest
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,9 +19,11 @@ type Fresh func(t testing.TB, now func() time.Time) (open func() snapshot.Store)
 type world struct {
 	testing.TB
 	open     func() snapshot.Store
-	clock    time.Time
+	mu       sync.Mutex // guards clock, which the store reads at any time
+	clock    time.Time  // only the test sets it
 	store    snapshot.Store
 	restless bool
+	wechat   time.Time // what WeChat's clock shows; zero: it is right
 }
 
 // start is the time at which the tests' clock begins.
@@ -34,7 +37,17 @@ func newWorld(t testing.TB, fresh Fresh, restless bool) *world {
 	return w
 }
 
-func (w *world) now() time.Time { return w.clock }
+func (w *world) now() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.clock
+}
+
+func (w *world) set(t time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.clock = t
+}
 
 func (w *world) close() {
 	w.Helper()
@@ -104,11 +117,11 @@ func (w *world) merge(b snapshot.Batch) snapshot.Merged {
 func (w *world) imports(id string, d scan.Waybill) []scan.WaybillID {
 	w.Helper()
 	w.rest()
-	gained, err := w.store.Import(w.Context(), []snapshot.Import{{Waybill: scan.WaybillID(id), Data: d}})
+	got, err := w.store.Import(w.Context(), []snapshot.Import{{Waybill: scan.WaybillID(id), Data: d}})
 	if err != nil {
 		w.Fatalf("import: %v", err)
 	}
-	return gained
+	return got.Gained
 }
 
 func (w *world) lookup(id string) (snapshot.Waybill, bool) {
@@ -164,6 +177,41 @@ func (w *world) want(got []snapshot.Answer, want ...snapshot.Result) {
 	if !ok {
 		w.Fatalf("answers %+v, want %v", got, want)
 	}
+}
+
+// forget runs that many rounds of forgetting and returns how many waybills went;
+// WeChat is heard or not.
+func (w *world) forget(keep time.Duration, rounds int, wechat bool) (gone int) {
+	w.Helper()
+	r := snapshot.Retention{Keep: keep}
+	if wechat {
+		if r.WeChat = w.wechat; r.WeChat.IsZero() {
+			r.WeChat = w.clock
+		}
+	}
+	for range rounds {
+		w.rest()
+		for {
+			f, err := w.store.Forget(w.Context(), r)
+			if err != nil {
+				w.Fatalf("forget: %v", err)
+			}
+			if gone += f.Waybills; f.Done {
+				break
+			}
+		}
+	}
+	return gone
+}
+
+// held is why the clock is not believed.
+func (w *world) held() string {
+	w.Helper()
+	s, err := w.store.Stats(w.Context())
+	if err != nil {
+		w.Fatalf("stats: %v", err)
+	}
+	return s.Held
 }
 
 // depot is what is known of the first depot's numbering.

@@ -30,6 +30,12 @@ func (p Proxies) Client(r *http.Request) netip.Addr {
 	return at
 }
 
+// HTTPS reports whether the client came by https, to us or to a trusted proxy.
+func (p Proxies) HTTPS(r *http.Request) bool {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	return r.TLS != nil || err == nil && p.trust(peer.Addr().Unmap().WithZone("")) && r.Header.Get("X-Forwarded-Proto") == "https"
+}
+
 func (p Proxies) trust(at netip.Addr) bool {
 	return slices.ContainsFunc(p, func(p netip.Prefix) bool { return p.Contains(at) })
 }

@@ -4,10 +4,15 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"log/slog"
 	"net/http/httptest"
 	"testing"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/secret"
 	"scanrelay/uplink/central/caller"
 )
 
@@ -17,9 +22,15 @@ const (
 	tokenSH    = "sh-secret"
 )
 
+func keyring(depots []caller.Depot, admin secret.Text) *caller.Keyring {
+	return caller.NewKeyring(caller.Options{
+		Credentials: caller.Credentials{Depots: depots, Admin: admin}, Now: time.Now, Logger: slog.New(slog.DiscardHandler), Metrics: metrics.NewSet(),
+	})
+}
+
 func TestCredentials(t *testing.T) {
 	depots := []caller.Depot{{ID: "hz-01", Token: tokenHZ}, {ID: "sh-01", Token: tokenSH}}
-	k := caller.NewKeyring(depots, adminToken)
+	k := keyring(depots, adminToken)
 	chain := func(name string) *tls.ConnectionState {
 		cert := &x509.Certificate{Subject: pkix.Name{CommonName: name}}
 		return &tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}, VerifiedChains: [][]*x509.Certificate{{cert}}}
@@ -52,13 +63,13 @@ func TestCredentials(t *testing.T) {
 		if c.authorization != "" {
 			r.Header.Set("Authorization", c.authorization)
 		}
-		if depot, status, why := k.Depot(r); status != c.status || depot != c.depot || (why == "") != (status == 200) {
+		if depot, _, status, why := k.Depot(r); status != c.status || depot != c.depot || (why == "") != (status == 200) {
 			t.Errorf("%s: %q, %d, %q", c.name, depot, status, why)
 		}
 	}
 	r := httptest.NewRequest("GET", "/", nil)
 	r.Header.Set("Authorization", "Bearer ")
-	if caller.NewKeyring(depots, "").Admin(r) == 200 {
+	if _, status := keyring(depots, "").Looker(r); status == 200 {
 		t.Error("no admin token is configured, and an empty one opens")
 	}
 }

@@ -4,18 +4,21 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"math"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 
 	"scanrelay/agent/scan"
 	"scanrelay/configs/limit"
+	"scanrelay/configs/wait"
 	"scanrelay/store/snapshot"
 	"scanrelay/uplink/central/caller"
 	"scanrelay/uplink/wire"
@@ -48,15 +51,25 @@ type jsonpNode struct {
 // Cell is an entry of the landing page; in Link {waybill_id} is replaced.
 type Cell struct{ Key, Name, Link string }
 
-// Landing is GET /jsonp/waybill.
-type Landing struct {
-	From       Source
+// Terms are what of the page can change while the centre runs.
+type Terms struct {
 	Cells      []Cell
 	PerWaybill *limit.Keyed
 	PerAddress *limit.Keyed
-	Proxies    caller.Proxies
-	Now        func() time.Time
-	Metrics    *metrics.Set
+}
+
+// Landing is GET /jsonp/waybill.
+type Landing struct {
+	From    Source
+	Terms   func() *Terms
+	Proxies func() caller.Proxies
+	Now     func() time.Time
+	Logger  *slog.Logger
+	Metrics *metrics.Set
+
+	once   sync.Once
+	wrongs *limit.Keyed // wrong last four digits, by waybill
+	told   wait.Rarely
 }
 
 // ServeHTTP answers with a script that calls the function named in the query.
@@ -72,13 +85,15 @@ func (l *Landing) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if snapshot.BadID(id) != "" {
 		id = ""
 	}
-	if l.limited(w, r, id) {
+	phone := q.Get("phone")
+	if l.limited(w, r, id, phone) {
 		l.count("429")
 		return
 	}
 	began := time.Now()
-	a := l.answer(r.Context(), id, q.Get("phone"))
+	a := l.answer(r.Context(), id, phone)
 	if a.ResultCode == callback.CodeWrongPhone {
+		l.wrong(r, id, phone)
 		holdRefusal(r.Context(), began)
 	}
 	l.count(strconv.Itoa(a.ResultCode))
@@ -91,11 +106,16 @@ func (l *Landing) count(code string) {
 
 // limited answers a call that comes too soon. Every call counts, so that a
 // guess costs the same whether it is right or wrong.
-func (l *Landing) limited(w http.ResponseWriter, r *http.Request, id scan.WaybillID) bool {
+func (l *Landing) limited(w http.ResponseWriter, r *http.Request, id scan.WaybillID, phone string) bool {
 	now := l.Now()
-	ok, wait := l.PerAddress.Allow(caller.LimitKey(l.Proxies.Client(r)), now)
+	terms := l.Terms()
+	ok, wait := terms.PerAddress.Allow(caller.LimitKey(l.Proxies().Client(r)), now)
 	if ok {
-		ok, wait = l.PerWaybill.Allow(string(id), now)
+		ok, wait = terms.PerWaybill.Allow(string(id), now)
+	}
+	if ok && short(phone) && l.guesses().Of(string(id)).TokensAt(now) < 1 {
+		ok, wait = false, time.Hour
+		l.tell(r)
 	}
 	if ok {
 		return false
@@ -103,6 +123,41 @@ func (l *Landing) limited(w http.ResponseWriter, r *http.Request, id scan.Waybil
 	w.Header().Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(wait.Seconds())))))
 	http.Error(w, "too many calls, try again later", http.StatusTooManyRequests)
 	return true
+}
+
+// Ten thousand last four digits fall to patience: of a waybill this many wrong ones
+// are answered at once, and in a day. Then whoever has the whole number may look.
+const shortGuesses = 30
+
+// short reports whether these are last four digits: they alone match beside the whole
+// number.
+func short(phone string) bool { return len(snapshot.NormalizePhone(phone)) == 4 }
+
+func (l *Landing) guesses() *limit.Keyed {
+	l.once.Do(func() {
+		l.told.Every = time.Minute
+		l.wrongs = limit.New(shortGuesses/(24*time.Hour).Seconds(), shortGuesses, maxGuessed)
+	})
+	return l.wrongs
+}
+
+// maxGuessed bounds the waybills whose wrong guesses are remembered.
+const maxGuessed = 100_000
+
+// wrong counts a wrong guess.
+func (l *Landing) wrong(r *http.Request, id scan.WaybillID, phone string) {
+	if short(phone) {
+		l.guesses().Allow(string(id), l.Now())
+	}
+}
+
+// tell says that somebody goes on guessing; which waybill it is stands in no log.
+func (l *Landing) tell(r *http.Request) {
+	l.Metrics.GetOrCreateCounter("scanrelay_central_jsonp_guesses_total").Inc()
+	if more, due := l.told.Due(l.Now()); due {
+		l.Logger.Warn("somebody guesses phones at the landing page: a waybill is shut for last four digits today",
+			"address", l.Proxies().Client(r).String(), "more_since_last_line", more)
+	}
 }
 
 // answer looks the waybill up. No phone, a wrong one and an unknown waybill get
@@ -134,8 +189,9 @@ func (l *Landing) answer(ctx context.Context, id scan.WaybillID, phone string) j
 }
 
 func (l *Landing) cells(id scan.WaybillID) []Cell {
-	out := make([]Cell, len(l.Cells))
-	for i, cell := range l.Cells {
+	cells := l.Terms().Cells
+	out := make([]Cell, len(cells))
+	for i, cell := range cells {
 		out[i] = cell
 		out[i].Link = strings.ReplaceAll(cell.Link, "{waybill_id}", url.QueryEscape(string(id)))
 	}

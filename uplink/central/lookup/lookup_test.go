@@ -1,13 +1,16 @@
 package lookup_test
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -170,6 +173,45 @@ func TestJSONPLimits(t *testing.T) {
 	}
 	if got := tries(1, "UNKNOWN9", "2001:db8::ff"); got != 0 {
 		t.Error("one /64 is one address")
+	}
+}
+
+// TestJSONPGuessesADay: whoever goes through the last four digits of a waybill's
+// phone, from however many addresses, is soon shut out for the day; who has the
+// whole number is not, and the log tells.
+func TestJSONPGuessesADay(t *testing.T) {
+	var log bytes.Buffer
+	begun, passed := time.Now(), atomic.Int64{}
+	b := centraltest.New(t, func(o *central.Options) {
+		unlimited(o)
+		o.Now, o.Logger = func() time.Time { return begun.Add(time.Duration(passed.Load())) }, slog.New(slog.NewTextHandler(&log, nil))
+	})
+	b.Import(centraltest.Parcel, "OTHER001")
+	right := centraltest.Receiver[7:]
+	answered := 0
+	for i := range 200 {
+		passed.Add(int64(6 * time.Second)) // as slowly as per_waybill wants it
+		if code, _, _ := b.JSONP(centraltest.Parcel, fmt.Sprintf("%04d", i+1)); code == 200 {
+			answered++
+		}
+	}
+	if answered > 32 {
+		t.Errorf("%d guesses were answered", answered)
+	}
+	if code, _, _ := b.JSONP(centraltest.Parcel, right); code != 429 {
+		t.Errorf("the right digits among them: %d", code)
+	}
+	for _, c := range []struct{ id, phone string }{{centraltest.Parcel, centraltest.Receiver}, {"OTHER001", right}} {
+		if _, _, l := b.JSONP(c.id, c.phone); l.ResultCode != 0 {
+			t.Errorf("%s of %s: %+v", c.phone, c.id, l)
+		}
+	}
+	if !strings.Contains(log.String(), "somebody guesses phones") || strings.Contains(log.String(), centraltest.Parcel) {
+		t.Errorf("the log: %s", log.String())
+	}
+	passed.Add(int64(24 * time.Hour))
+	if _, _, l := b.JSONP(centraltest.Parcel, right); l.ResultCode != 0 {
+		t.Errorf("the next day: %+v", l)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/configs/limit"
 	"scanrelay/store/snapshot"
+	"scanrelay/uplink/central/caller"
 	"scanrelay/wechat/callback"
 )
 
@@ -59,8 +60,9 @@ func TestRefusalsTakeTheSameTime(t *testing.T) {
 }
 
 func TestJSONPRefusalsTakeTheSameTime(t *testing.T) {
+	terms := &Terms{PerWaybill: limit.New(1, 10, 10), PerAddress: limit.New(1, 10, 10)}
 	l := &Landing{
-		From: slowSnapshot{}, PerWaybill: limit.New(1, 10, 10), PerAddress: limit.New(1, 10, 10), Now: time.Now, Metrics: metrics.NewSet(),
+		From: slowSnapshot{}, Proxies: func() caller.Proxies { return nil }, Terms: func() *Terms { return terms }, Now: time.Now, Metrics: metrics.NewSet(),
 	}
 	for _, id := range []string{"YT1", "YT2"} {
 		began := time.Now()

@@ -6,11 +6,14 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"scanrelay/agent/scan"
 	"scanrelay/configs/wait"
+	"scanrelay/uplink/syncapi"
+	"scanrelay/uplink/syncapi/health"
 )
 
 // silentAfter is when a depot counts as away.
@@ -20,8 +23,17 @@ const silentAfter = 30 * time.Second
 type Member struct {
 	Last    time.Time // zero: not heard of
 	Version string
+	OSArch  string
 	Epoch   string
 	Away    bool
+	Health  *health.Report // nil: it said nothing; its alarms are below
+	Alarms  []Alarm
+}
+
+// Alarm is one that the depot raises, and since when.
+type Alarm struct {
+	Kind  string
+	Since time.Time
 }
 
 // Presence is kept in the memory of one process.
@@ -41,11 +53,36 @@ func New(depots []scan.DepotID, now func() time.Time) *Presence {
 	return p
 }
 
+// maxText bounds each text that a depot says of itself, in bytes.
+const maxText = 40
+
+// short is a copy, for a part of a long text keeps all of it in memory.
+func short(text string) string {
+	return strings.Clone(strings.ToValidUTF8(text[:min(len(text), maxText)], ""))
+}
+
 // Heard notes a depot's sync.
-func (p *Presence) Heard(_ context.Context, id scan.DepotID, version, epoch string) error {
+func (p *Presence) Heard(_ context.Context, id scan.DepotID, req *syncapi.Request) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.members[id] = Member{Last: p.now(), Version: version[:min(len(version), 40)], Epoch: epoch}
+	m := Member{Last: p.now(), Version: short(req.Agent), OSArch: short(req.OSArch), Epoch: req.Epoch}
+	if was := p.members[id]; req.Health == nil && was.Version == m.Version { // as where a new key is proven
+		m.OSArch, m.Health, m.Alarms = was.OSArch, was.Health, was.Alarms
+	}
+	if req.Health != nil {
+		h := req.Health.Bounded()
+		h.Clock, h.WeChat, h.Alarms = short(h.Clock), short(h.WeChat), nil
+		m.Health = &h
+		was := p.members[id].Alarms
+		for _, kind := range req.Health.Alarms[:min(len(req.Health.Alarms), health.MaxAlarms)] {
+			a := Alarm{short(kind), m.Last}
+			if i := slices.IndexFunc(was, func(b Alarm) bool { return b.Kind == a.Kind }); i >= 0 {
+				a.Since = was[i].Since
+			}
+			m.Alarms = append(m.Alarms, a)
+		}
+	}
+	p.members[id] = m
 	return nil
 }
 

@@ -3,7 +3,9 @@ package presence_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -11,6 +13,8 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/uplink/central/presence"
+	"scanrelay/uplink/syncapi"
+	"scanrelay/uplink/syncapi/health"
 )
 
 // TestWatch: who falls silent is named once, who was never heard of is not.
@@ -22,7 +26,7 @@ func TestWatch(t *testing.T) {
 		done := make(chan struct{})
 		go func() { defer close(done); p.Watch(ctx, slog.New(slog.NewTextHandler(&log, nil))) }()
 		for range 3 {
-			if err := p.Heard(ctx, "a", strings.Repeat("v", 50), "e"); err != nil {
+			if err := p.Heard(ctx, "a", &syncapi.Request{Agent: strings.Repeat("v", 50), Epoch: "e"}); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(15 * time.Second)
@@ -38,4 +42,67 @@ func TestWatch(t *testing.T) {
 			t.Errorf("named %d times: %s", n, log.String())
 		}
 	})
+}
+
+// TestLongVersions: what depots say of themselves takes no more memory than what is
+// kept of it.
+func TestLongVersions(t *testing.T) {
+	p := presence.New(nil, time.Now)
+	inUse := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	long := func() string { return strings.Repeat("v", 1<<18) }
+	before := inUse()
+	for i := range 64 {
+		if err := p.Heard(t.Context(), scan.DepotID(fmt.Sprint("hz-", i)), &syncapi.Request{
+			Agent: long(), OSArch: long(), Health: &health.Report{Clock: long(), WeChat: long(), Alarms: []string{long(), long()}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if grown := inUse() - before; grown > 8<<20 {
+		t.Errorf("64 depots take %d bytes", grown)
+	}
+	runtime.KeepAlive(p)
+}
+
+// TestAlarmsHaveABeginning: an alarm stands since the first sync of those in a row
+// that raise it, and what is beyond the bounds is cut.
+func TestAlarmsHaveABeginning(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	p := presence.New(nil, func() time.Time { return now })
+	raise := func(kinds ...string) (got []presence.Alarm) {
+		now = now.Add(5 * time.Second)
+		if err := p.Heard(t.Context(), "a", &syncapi.Request{Health: &health.Report{Alarms: kinds}}); err != nil {
+			t.Fatal(err)
+		}
+		m, err := p.Members(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m["a"].Alarms
+	}
+	first := raise("x", "y")[0].Since
+	if got := raise("x"); len(got) != 1 || got[0] != (presence.Alarm{Kind: "x", Since: first}) {
+		t.Errorf("%v", got)
+	}
+	raise()
+	if got := raise("x"); got[0].Since != now {
+		t.Errorf("%v", got)
+	}
+	for version, want := range map[string]bool{"": true, "of before": false} {
+		if err := p.Heard(t.Context(), "a", &syncapi.Request{Agent: version}); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := p.Members(t.Context()); err != nil || (m["a"].Health != nil) != want {
+			t.Errorf("version %q says nothing of itself: %+v, %v", version, m["a"].Health, err)
+		}
+		raise("x")
+	}
+	if got := raise(make([]string, 1000)...); len(got) != health.MaxAlarms {
+		t.Errorf("%d alarms", len(got))
+	}
 }

@@ -124,7 +124,7 @@ func (q *Quotas) failedLocked(err error) {
 	q.count(code)
 	if q.failed != code {
 		q.failed = code
-		q.o.Logger.Warn("ask for the quota; wechat.rate holds without it", "err", e)
+		q.o.Logger.Warn("ask for the quota; wechat.rate holds without it", "error", e)
 	}
 }
 

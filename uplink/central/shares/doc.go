@@ -4,6 +4,7 @@
 // once even where the others have not yet given theirs back.
 //
 // A fifth of the rate goes to all alike, so that a new scan need not wait for
-// another sync; the rest goes by backlog. A depot that is silent for 30 s gives
+// another sync; the rest goes by backlog, of which no more counts than the whole rate
+// pushes in a second. A depot that is silent for 30 s gives
 // its share back.
 package shares

@@ -10,9 +10,9 @@ import (
 	"scanrelay/wechat"
 )
 
-// secretCodes mean that appid or secret is wrong: asking again and again can
-// freeze the secret.
-var secretCodes = map[int]bool{40013: true, 40125: true, 41002: true, 41004: true}
+// secretCodes mean that appid or secret is wrong, or one of them frozen: asking
+// again and again can freeze the secret, and unfreezes nothing.
+var secretCodes = map[int]bool{40013: true, 40125: true, 41002: true, 41004: true, 40243: true, 50004: true, 50007: true}
 
 // dailyPause is how long a used-up daily quota is left alone; 500,000 token
 // calls a day are never needed, so this is someone else's doing.
@@ -41,7 +41,7 @@ func (t *Tokens) failedLocked(err error) {
 		// Full jitter: no herd after an outage.
 		t.trouble.next = t.o.Now().Add(rand.N(t.trouble.wait) + 100*time.Millisecond)
 	}
-	t.o.Logger.Error("fetch access token", "err", e, "state", t.trouble.state, "again_in", t.trouble.next.Sub(t.o.Now()).Round(time.Millisecond))
+	t.o.Logger.Error("fetch access token", "error", e, "state", t.trouble.state, "again_in", t.trouble.next.Sub(t.o.Now()).Round(time.Millisecond))
 }
 
 func throttledFor(e *wechat.Error) time.Duration {

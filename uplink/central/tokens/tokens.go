@@ -25,14 +25,20 @@ const (
 	refreshEarliest = 240 * time.Second
 	// A token that has not that long to live is fetched again this soon.
 	refreshSoon = 10 * time.Second
-	// trialTime is how long after a refused token a second refusal counts as
-	// running.
-	trialTime = 2 * time.Minute
+	// A token that was looked at for a complaint is not looked at again for
+	// checkEvery, and for a complaint WeChat is asked to take it once in
+	// tryEvery at most.
+	checkEvery = 10 * time.Second
+	tryEvery   = 5 * time.Minute
+	// acceptLife is how long a depot's word that WeChat took the token counts.
+	acceptLife = 30 * time.Second
 )
 
-// Source is WeChat's stable_token; a *wechat.Client is one.
+// Source is WeChat's stable_token, and a call that shows whether a token is taken;
+// a *wechat.Client is one.
 type Source interface {
 	StableToken(ctx context.Context, appid string, secret secret.Text, force bool) (wechat.AccessToken, error)
+	Quota(ctx context.Context, token secret.Text, cgiPath string) (wechat.Quota, error)
 }
 
 // Options is what Tokens are made of. Without an account there are none.
@@ -49,13 +55,15 @@ type Options struct {
 type Tokens struct {
 	o    Options
 	bad  *metrics.Counter
-	kick chan struct{} // capacity 1: a token was reported
+	kick chan struct{} // capacity 1: a depot complained
 
 	mu       sync.Mutex // guards what follows
 	token    granted
-	reported string // generation reported as bad and not replaced yet; "" if none
+	refusals int // by WeChat, to the centre, running: of tokens that nobody succeeded with
 	trouble  trouble
-	done     chan struct{} // closed and replaced when a request has ended
+	doubted  bool          // a depot complained of the token, and it is to be checked
+	done     chan struct{} // closed and replaced when a check has ended
+	told     wait.Rarely   // lines about complaints
 }
 
 // granted is the token that depots get.
@@ -63,26 +71,31 @@ type granted struct {
 	value      secret.Text
 	generation string
 	until      time.Time
-	// trial: it came after a refusal, until then; refused again by a depot
-	// that was told of it, it means blocked. same: it has the refused text.
-	trial time.Time
-	same  bool
-	told  map[scan.DepotID]bool
+	accepted   time.Time // when a depot last saw WeChat take it
+	checked    time.Time // when a check of it ended
+	tried      time.Time // when WeChat was last asked to take it, for a complaint
+	refused    bool      // the check found it bad: nobody gets it
 }
 
 // trouble is why there is no good token, and when WeChat is asked again.
 type trouble struct {
-	state   string // "": none
-	reason  string
-	refused bool          // it is depots that refuse the token
-	wait    time.Duration // the last pause
-	next    time.Time     // no request before
+	state  string // "": none
+	reason string
+	wait   time.Duration // the last pause
+	next   time.Time     // no request before
+}
+
+// Word is what a depot says about tokens; a generation is "" where it says nothing.
+type Word struct {
+	Bad         string // the generation that WeChat refuses it
+	Accepted    string // the one that WeChat took last
+	AcceptedAgo time.Duration
 }
 
 // New makes Tokens of which nothing has been fetched yet.
 func New(o Options) *Tokens {
 	t := &Tokens{
-		o: o, bad: o.Metrics.GetOrCreateCounter("scanrelay_central_bad_tokens_total"),
+		o: o, told: wait.Rarely{Every: time.Minute}, bad: o.Metrics.GetOrCreateCounter("scanrelay_central_bad_tokens_total"),
 		kick: make(chan struct{}, 1), done: make(chan struct{}),
 		trouble: trouble{state: syncapi.StateNoToken, reason: "no access token fetched yet"},
 	}
@@ -108,7 +121,7 @@ func (t *Tokens) account() bool { return t.o.AppID != "" && t.o.Secret != "" }
 func (t *Tokens) Run(ctx context.Context) {
 	for t.account() && sleepOr(ctx, t.untilNext(), t.kick) {
 		if t.untilNext() <= 0 {
-			t.refresh(ctx)
+			t.turn(ctx)
 		}
 	}
 }
@@ -128,44 +141,148 @@ func sleepOr(ctx context.Context, d time.Duration, kick <-chan struct{}) bool {
 func (t *Tokens) untilNext() time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.doubted {
+		return 0
+	}
 	return t.trouble.next.Sub(t.o.Now())
 }
 
-// Report takes a depot's word that WeChat refused a generation. Where that
-// makes a new request due it returns a channel that is closed when it has ended.
-func (t *Tokens) Report(_ context.Context, depot scan.DepotID, generation string) (<-chan struct{}, error) {
-	if generation == "" {
-		return nil, nil
-	}
+// Hear takes a depot's word. Where it makes a check due it returns a channel that
+// is closed when that has ended. The word of one depot takes the token from no
+// other: the centre looks for itself.
+func (t *Tokens) Hear(_ context.Context, depot scan.DepotID, said Word) (<-chan struct{}, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	now, current := t.o.Now(), t.token.generation
 	switch {
-	case generation != t.token.generation || t.trouble.refused:
-		return nil, nil // an old one, or known
-	case t.o.Now().Before(t.token.trial) && t.token.told[depot]:
-		t.refusedAgainLocked()
-		return nil, nil
-	case t.o.Now().Before(t.token.trial):
-		return nil, nil // it has not tried the fresh one yet
-	case t.reported == "":
-		t.reported = generation
-		t.trouble.next = t.o.Now()
-		t.bad.Inc()
-		t.o.Logger.Warn("a depot says that WeChat refuses the access token: fetching it again", "depot", string(depot))
-		wait.Signal(t.kick)
+	case current == "":
+	case said.Bad == current && t.token.refused:
+	case said.Bad == current && !t.doubted && now.Sub(t.token.checked) < checkEvery: // and found good
+	case said.Bad == current:
+		if !t.doubted {
+			t.doubted = true
+			t.bad.Inc()
+			if more, due := t.told.Due(now); due {
+				t.o.Logger.Warn("a depot says that WeChat refuses the access token: trying it", "depot", string(depot), "more_since_last_line", more)
+			}
+			wait.Signal(t.kick)
+		}
+		return t.done, nil
+	case said.Accepted == current:
+		if at := now.Add(-max(0, said.AcceptedAgo)); at.After(t.token.accepted) {
+			t.acceptedLocked(at)
+		}
 	}
-	return t.done, nil
+	return nil, nil
 }
 
-// refusedAgainLocked is the second refusal running. Asking in a loop would burn
-// quota: WeChat is asked now and then.
-func (t *Tokens) refusedAgainLocked() {
+// acceptedLocked notes that WeChat took the token.
+func (t *Tokens) acceptedLocked(at time.Time) {
+	t.token.accepted, t.refusals = at, 0
+	if t.token.refused && at.After(t.token.checked) {
+		t.token.refused = false
+		t.trouble = trouble{next: refreshAt(t.o.Now(), t.token.until.Sub(t.o.Now()))}
+		t.o.Logger.Info("WeChat takes the access token again", "generation", t.token.generation)
+		wait.Signal(t.kick)
+	}
+}
+
+// verdict is what came of trying a token.
+type verdict int
+
+const (
+	unsure  verdict = iota // WeChat did not say
+	taken                  // it is good
+	refused                // it is not
+)
+
+// turn does what is due: it checks the token that a depot complained of, or
+// fetches the next.
+func (t *Tokens) turn(ctx context.Context) {
+	t.mu.Lock()
+	now, token := t.o.Now(), t.token
+	doubted, mayTry := t.doubted, now.Sub(token.tried) >= tryEvery
+	mayFetch := t.trouble.state == "" || !now.Before(t.trouble.next)
+	t.mu.Unlock()
+	found := unsure
+	if doubted && mayTry {
+		found = t.try(ctx, token.value)
+	}
+	if found == refused && t.refusedRunning() || found == taken {
+		mayFetch = false // the second running, or none
+	}
+	if mayFetch && ctx.Err() == nil {
+		if same := t.fetch(ctx); same && (found == refused || token.refused) {
+			found = t.try(ctx, token.value) // WeChat says that this is the valid one
+		}
+	}
+	if ctx.Err() == nil {
+		t.found(token.generation, found, doubted)
+	}
+}
+
+// try asks WeChat to take a token.
+func (t *Tokens) try(ctx context.Context, token secret.Text) verdict {
+	_, err := t.o.Source.Quota(ctx, token, wechat.PathNotifyPath)
+	e := wechat.AsError(wechat.APIQuota, err)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.token.tried = t.o.Now()
+	switch {
+	case err == nil:
+		return taken
+	case e.Class() == wechat.BadToken:
+		t.refusals++
+		return refused
+	}
+	return unsure
+}
+
+// refusedRunning reports whether WeChat refused twice running what it had given.
+func (t *Tokens) refusedRunning() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.refusals > 1
+}
+
+// found ends a turn: a token that WeChat refuses the centre, and that no depot
+// succeeds with, is withdrawn.
+func (t *Tokens) found(generation string, v verdict, doubted bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.o.Now()
+	if doubted {
+		t.doubted = false
+		close(t.done)
+		t.done = make(chan struct{})
+	}
+	if generation != t.token.generation {
+		return // there is another one
+	}
+	if doubted || v != unsure {
+		t.token.checked = now
+	}
+	succeeds := now.Sub(t.token.accepted) < acceptLife
+	switch {
+	case v == taken:
+		t.acceptedLocked(now.Add(time.Nanosecond)) // after the check
+	case v == refused && !succeeds:
+		t.token.refused = true
+		if t.trouble.state == "" || t.trouble.state == syncapi.StateBlocked {
+			t.blockLocked()
+		}
+	case v == unsure && t.trouble.state == "":
+		t.token.refused = false // depots may find out
+	}
+}
+
+// blockLocked: asking in a loop would burn quota, so WeChat is asked now and then.
+func (t *Tokens) blockLocked() {
 	t.trouble = trouble{
-		state: syncapi.StateBlocked, refused: true, wait: t.trouble.wait,
+		state: syncapi.StateBlocked, wait: t.trouble.wait,
 		reason: "WeChat refuses the access token that it has just given: someone else refreshes it, or the secret was changed",
 	}
 	t.pauseLocked(5*time.Second, 5*time.Minute)
-	wait.Signal(t.kick) // it sleeps until the token's end
 	t.o.Logger.Error("access token blocked", "reason", t.trouble.reason, "next", t.trouble.wait)
 }
 
@@ -176,20 +293,17 @@ func (t *Tokens) pauseLocked(first, most time.Duration) {
 }
 
 // Give returns the token for a depot, nil if there is none that may be used,
-// and how the centre stands with WeChat.
-func (t *Tokens) Give(_ context.Context, depot scan.DepotID) (*syncapi.Token, syncapi.WeChatView, error) {
+// and how the centre stands with WeChat. A depot that reports the token as bad
+// gets it again once it was checked.
+func (t *Tokens) Give(_ context.Context, bad string) (*syncapi.Token, syncapi.WeChatView, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	view := t.viewLocked()
-	if view.State != syncapi.StateOK {
+	view, again := t.viewLocked(), bad != "" && bad == t.token.generation
+	if view.State != syncapi.StateOK || again && t.doubted {
 		return nil, view, nil
 	}
-	trial := t.o.Now().Before(t.token.trial)
-	if trial {
-		t.token.told[depot] = true
-	}
 	return &syncapi.Token{
-		Value: t.token.value.Reveal(), Generation: t.token.generation, Retried: trial && t.token.same,
+		Value: t.token.value.Reveal(), Generation: t.token.generation, Retried: again,
 		ExpiresIn: int64(t.token.until.Sub(t.o.Now()) / time.Second),
 	}, view, nil
 }
@@ -205,7 +319,7 @@ func (t *Tokens) Current(context.Context) (secret.Text, syncapi.WeChatView, erro
 // viewLocked: a token that is still good serves to its end, whatever became of
 // the request for the next; the reason tells operators of it before.
 func (t *Tokens) viewLocked() syncapi.WeChatView {
-	good := t.token.value != "" && t.reported == "" && !t.trouble.refused && t.o.Now().Add(time.Second).Before(t.token.until)
+	good := t.token.value != "" && !t.token.refused && t.o.Now().Add(time.Second).Before(t.token.until)
 	switch {
 	case good:
 		return syncapi.WeChatView{State: syncapi.StateOK, Reason: t.trouble.reason}
@@ -215,44 +329,37 @@ func (t *Tokens) viewLocked() syncapi.WeChatView {
 	return syncapi.WeChatView{State: syncapi.StateNoToken, Reason: "the access token is being fetched again"}
 }
 
-// refresh asks WeChat once, in normal mode: force_refresh would kill the token
-// under everyone's hands.
-func (t *Tokens) refresh(ctx context.Context) {
+// fetch asks WeChat once, in normal mode: force_refresh would kill the token
+// under everyone's hands. It reports whether WeChat gave the same text again.
+func (t *Tokens) fetch(ctx context.Context) (same bool) {
 	got, err := t.o.Source.StableToken(ctx, t.o.AppID, t.o.Secret, false)
 	if ctx.Err() != nil {
-		return
+		return false
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err != nil {
 		t.failedLocked(err)
-	} else {
-		t.gotLocked(got)
+		return false
 	}
-	close(t.done)
-	t.done = make(chan struct{})
+	return t.gotLocked(got)
 }
 
-func (t *Tokens) gotLocked(got wechat.AccessToken) {
+func (t *Tokens) gotLocked(got wechat.AccessToken) (same bool) {
 	t.count("ok")
 	now := t.o.Now()
 	generation := Generation(got.Value)
-	same := generation == t.token.generation
-	after := t.reported != "" || t.trouble.refused // the one before was refused
-	if !same || after {
-		t.token = granted{value: got.Value, generation: generation, same: same, told: map[scan.DepotID]bool{}}
-		if after {
-			t.token.trial = now.Add(trialTime)
-		}
+	if same = generation == t.token.generation; !same {
+		t.token = granted{value: got.Value, generation: generation}
 	}
 	t.token.until = now.Add(got.ExpiresIn)
-	wait := time.Duration(0)
-	if after {
-		wait = t.trouble.wait // kept for the next refusal, if it comes soon
+	pause := time.Duration(0)
+	if t.refusals > 0 {
+		pause = t.trouble.wait // kept for the next refusal, if it comes before a success
 	}
-	t.reported = ""
-	t.trouble = trouble{wait: wait, next: refreshAt(now, got.ExpiresIn)}
+	t.trouble = trouble{wait: pause, next: refreshAt(now, got.ExpiresIn)}
 	t.o.Logger.Info("access token fetched", "generation", generation, "same", same, "expires_in", got.ExpiresIn)
+	return same
 }
 
 // refreshAt picks the random moment of the next refresh.

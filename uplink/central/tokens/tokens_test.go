@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,14 +24,15 @@ import (
 // bench runs tokens in synctest's time.
 type bench struct {
 	*Tokens
-	t *testing.T
+	t   *testing.T
+	bad map[scan.DepotID]string // which generation a depot last complained of
 }
 
 func run(t *testing.T, s *account.Script, test func(b *bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		b := &bench{t: t, Tokens: New(Options{
+		b := &bench{t: t, bad: map[scan.DepotID]string{}, Tokens: New(Options{
 			Source: s, AppID: "wx1234567890abcdef", Secret: "app-secret-text", Now: time.Now,
 			Logger: slog.New(slog.NewTextHandler(&log, nil)), Metrics: metrics.NewSet(),
 		})}
@@ -60,7 +62,7 @@ func (b *bench) after(d time.Duration) {
 
 func (b *bench) want(depot scan.DepotID, value, state string, retried bool) *syncapi.Token {
 	b.t.Helper()
-	token, view, err := b.Give(b.t.Context(), depot)
+	token, view, err := b.Give(b.t.Context(), b.bad[depot])
 	if view.State != state || err != nil {
 		b.t.Fatalf("state %+v, want %s", view, state)
 	}
@@ -76,13 +78,28 @@ func (b *bench) want(depot scan.DepotID, value, state string, retried bool) *syn
 	return token
 }
 
-// report makes a depot's report and returns what it may wait for.
+// report makes a depot's complaint and returns what it may wait for.
 func (b *bench) report(depot scan.DepotID, generation string) <-chan struct{} {
-	ended, err := b.Report(b.t.Context(), depot, generation)
+	b.Locked(func() { b.bad[depot] = generation })
+	ended, err := b.Hear(b.t.Context(), depot, Word{Bad: generation})
 	if err != nil {
 		b.t.Errorf("report: %v", err)
 	}
 	return ended
+}
+
+// Locked runs fn while nobody else reports.
+func (b *bench) Locked(fn func()) {
+	b.Tokens.mu.Lock()
+	defer b.Tokens.mu.Unlock()
+	fn()
+}
+
+// accept says for a depot that WeChat took the token.
+func (b *bench) accept(depot scan.DepotID, generation string) {
+	if _, err := b.Hear(b.t.Context(), depot, Word{Accepted: generation}); err != nil {
+		b.t.Errorf("hear: %v", err)
+	}
 }
 
 func (b *bench) view() syncapi.WeChatView {
@@ -157,7 +174,8 @@ func TestBadTokenOnce(t *testing.T) {
 			all.Go(func() { <-b.report(scan.DepotID(fmt.Sprintf("d%d", i)), bad) })
 		}
 		synctest.Wait()
-		b.want("hz-01", "", syncapi.StateNoToken, false) // nobody gets the bad one meanwhile
+		b.want("other", "token-1", syncapi.StateOK, false) // the word of others takes it from nobody
+		b.want("d7", "", syncapi.StateOK, false)
 		release()
 		all.Wait()
 		b.want("hz-01", "token-2", syncapi.StateOK, false)
@@ -173,51 +191,102 @@ func TestBadTokenOnce(t *testing.T) {
 	})
 }
 
-// TestSecondRefusal: the same text is tried once more; a depot that was not told
-// of it is not counted; refused again it is blocked, with pauses that double.
+// badToken is what WeChat answers to a call with a token that it does not take.
+var badToken = &wechat.Error{API: wechat.APIQuota, Status: 200, Code: 40001, Msg: "invalid credential"}
+
+// TestOneDepotTakesTheTokenFromNobody: a depot that complains without end, while
+// WeChat takes the token, keeps no other from it, and costs little.
+func TestOneDepotTakesTheTokenFromNobody(t *testing.T) {
+	for name, answer := range map[string]error{"taken": nil, "not granted": &wechat.Error{Status: 200, Code: 48001}, "no answer": errors.New("timeout")} {
+		t.Run(name, func(t *testing.T) {
+			s := account.Always("token-one")
+			var tried atomic.Int64
+			s.OfQuotas = func(string) (wechat.Quota, error) { tried.Add(1); return wechat.Quota{}, answer }
+			run(t, s, func(b *bench) {
+				g := b.want("hz-01", "token-one", syncapi.StateOK, false).Generation
+				for range 3600 {
+					ended := b.report("hz-01", g)
+					b.want("sh-01", "token-one", syncapi.StateOK, false)
+					if ended != nil {
+						<-ended
+					}
+					b.want("hz-01", "token-one", syncapi.StateOK, true)
+					b.after(time.Second)
+				}
+				if tries, n := tried.Load(), s.Count(); tries > 13 || n > 361 {
+					t.Errorf("%d tries and %d requests for tokens in an hour", tries, n)
+				}
+			})
+		})
+	}
+}
+
+// TestRefusalAmidSuccesses: WeChat refuses the centre's own try, its copies lag
+// behind; a depot succeeds with the token, so it is good.
+func TestRefusalAmidSuccesses(t *testing.T) {
+	s := account.Always("token-one")
+	s.OfQuotas = func(string) (wechat.Quota, error) { return wechat.Quota{}, badToken }
+	run(t, s, func(b *bench) {
+		g := b.want("hz-01", "token-one", syncapi.StateOK, false).Generation
+		b.accept("sh-01", g)
+		<-b.report("hz-01", g)
+		b.want("sh-01", "token-one", syncapi.StateOK, false)
+		b.want("hz-01", "token-one", syncapi.StateOK, true)
+		// Nobody succeeds any more: blocked, until somebody does.
+		b.after(time.Hour)
+		<-b.report("hz-01", g)
+		b.want("sh-01", "", syncapi.StateBlocked, false)
+		b.after(time.Second)
+		b.accept("sh-01", g)
+		b.want("sh-01", "token-one", syncapi.StateOK, false)
+	})
+}
+
+// TestSecondRefusal: WeChat refuses the token to the centre itself, gives the same
+// text again and refuses that as well: blocked, with probes that double.
 func TestSecondRefusal(t *testing.T) {
 	s := account.Always("token-one")
+	var takes atomic.Bool
+	s.OfQuotas = func(string) (wechat.Quota, error) {
+		if !takes.Load() {
+			return wechat.Quota{}, badToken
+		}
+		return wechat.Quota{}, nil
+	}
 	run(t, s, func(b *bench) {
 		g := b.want("hz-01", "token-one", syncapi.StateOK, false).Generation
 		<-b.report("hz-01", g)
-		b.want("hz-01", "token-one", syncapi.StateOK, true)
-		if b.report("sh-01", g); b.view().State != syncapi.StateOK { // its own first refusal
-			t.Fatalf("blocked by a depot that has not tried again: %+v", b.view())
-		}
-		b.want("sh-01", "token-one", syncapi.StateOK, true)
-		b.report("hz-01", g)
-		b.want("hz-01", "", syncapi.StateBlocked, false)
+		b.want("sh-01", "", syncapi.StateBlocked, false)
 		if !strings.Contains(b.view().Reason, "someone else refreshes") {
 			t.Errorf("reason %q", b.view().Reason)
 		}
-		b.report("sh-01", g)
+		if b.report("sh-01", g) != nil {
+			t.Error("a complaint of what is known is waited for")
+		}
 		calls := s.Count()
 		b.after(4 * time.Second)
 		if s.Count() != calls {
 			t.Error("asked again at once")
 		}
-		b.after(2 * time.Second) // the first probe: the same text, to be tried again
-		b.want("hz-01", "token-one", syncapi.StateOK, true)
-		b.report("hz-01", g)
-		b.after(9 * time.Second)
-		b.want("hz-01", "", syncapi.StateBlocked, false)
-		b.after(2 * time.Second)
-		b.want("hz-01", "token-one", syncapi.StateOK, true)
-		b.after(trialTime + time.Second) // nobody complains
-		b.want("hz-01", "token-one", syncapi.StateOK, false)
-		// A refusal much later is a first one again.
-		<-b.report("hz-01", g)
-		b.want("hz-01", "token-one", syncapi.StateOK, true)
+		b.after(time.Hour)
+		if n := s.Count() - calls; n < 12 || n > 25 {
+			t.Errorf("%d probes in an hour", n)
+		}
+		b.want("sh-01", "", syncapi.StateBlocked, false)
+		takes.Store(true)
+		b.after(5*time.Minute + time.Second)
+		b.want("sh-01", "token-one", syncapi.StateOK, true)
 	})
 }
 
-// TestFreshTextRefused: another text, refused as well, is blocked too.
+// TestFreshTextRefused: another text, refused to the centre as well, is blocked too.
 func TestFreshTextRefused(t *testing.T) {
 	s := account.Numbered(2 * time.Hour)
+	s.OfQuotas = func(string) (wechat.Quota, error) { return wechat.Quota{}, badToken }
 	run(t, s, func(b *bench) {
 		<-b.report("hz-01", b.want("hz-01", "token-1", syncapi.StateOK, false).Generation)
 		second := b.want("hz-01", "token-2", syncapi.StateOK, false)
-		b.report("hz-01", second.Generation)
+		<-b.report("hz-01", second.Generation)
 		b.want("hz-01", "", syncapi.StateBlocked, false)
 		b.after(6 * time.Second)
 		b.want("hz-01", "token-3", syncapi.StateOK, false)
@@ -238,6 +307,10 @@ func TestTokenFailures(t *testing.T) {
 		{"wrong secret", refused(40125, "invalid appsecret"), syncapi.StateBlocked, "40125", 4 * time.Minute, 6 * time.Minute},
 		{"wrong appid", refused(40013, "invalid appid"), syncapi.StateBlocked, "40013", 4 * time.Minute, 6 * time.Minute},
 		{"no secret", refused(41004, ""), syncapi.StateBlocked, "41004", 4 * time.Minute, 6 * time.Minute},
+		{"secret frozen", refused(40243, ""), syncapi.StateBlocked, "frozen", 4 * time.Minute, 6 * time.Minute},
+		{"account frozen", refused(50007, ""), syncapi.StateBlocked, "frozen", 4 * time.Minute, 6 * time.Minute},
+		{"account punished", refused(50004, ""), syncapi.StateBlocked, "50004", 4 * time.Minute, 6 * time.Minute},
+		{"a code that nobody knows", refused(12345, "whatever"), syncapi.StateBlocked, "12345", 4 * time.Second, 6 * time.Second},
 		{"address", refused(40164, "invalid ip 203.0.113.9, not in whitelist"), syncapi.StateBlocked, "203.0.113.9", 4 * time.Second, 6 * time.Second},
 		{"confirmation", refused(89503, ""), syncapi.StateBlocked, "89503", 4 * time.Second, 6 * time.Second},
 		{"minute quota", refused(45011, ""), syncapi.StateNoToken, "45011", 55 * time.Second, 70 * time.Second},

@@ -2,6 +2,7 @@ package waybills
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -18,6 +20,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/configs/serve"
+	"scanrelay/configs/textfile"
 	"scanrelay/store/snapshot"
 	"scanrelay/uplink/syncapi"
 )
@@ -37,6 +40,9 @@ type Imported struct {
 	Rejected []Rejected `json:"rejected"`
 	// More is how many were rejected beyond those listed.
 	More int `json:"more_rejected,omitempty"`
+	// UnknownKeys are keys that nobody reads, of lines that were stored all the
+	// same.
+	UnknownKeys []string `json:"unknown_keys,omitempty"`
 }
 
 // Rejected tells what is wrong with one line, or with one element of an array,
@@ -50,16 +56,18 @@ type Rejected struct {
 // Item is one line.
 type Item struct {
 	WaybillID string `json:"waybill_id"`
+	// Children are the numbers on the parcels of a shipment of several.
+	Children []string `json:"children,omitempty"`
 	syncapi.Waybill
 }
 
 // Store is what waybills are imported into and looked up in.
 type Store interface {
-	Import(ctx context.Context, items []snapshot.Import) ([]scan.WaybillID, error)
+	Import(ctx context.Context, items []snapshot.Import) (snapshot.Imported, error)
 	Lookup(ctx context.Context, id scan.WaybillID) (snapshot.Waybill, bool, error)
 }
 
-// Waiting is told of waybills that had no data before.
+// Waiting is told of waybills that had no data before, and of parcels.
 type Waiting interface {
 	Arrived(ctx context.Context, ids ...scan.WaybillID) error
 }
@@ -97,7 +105,7 @@ func (h *Handler) Import(w http.ResponseWriter, r *http.Request) {
 	i := &importer{Handler: h, ctx: r.Context(), control: http.NewResponseController(w), out: Imported{Rejected: []Rejected{}}}
 	i.alive()
 	if err := i.read(bufio.NewReaderSize(body, maxLine)); err != nil {
-		h.o.Logger.Error("import waybill data", "err", err, "stored", i.out.Stored)
+		h.o.Logger.Error("import waybill data", "error", err, "stored", i.out.Stored)
 		w.Header().Set("Retry-After", "5")
 		serve.Fail(w, http.StatusServiceUnavailable,
 			fmt.Sprintf("the centre cannot store waybill data now; the first %d good lines are stored, send all again", i.out.Stored))
@@ -126,6 +134,8 @@ type importer struct {
 	ctx     context.Context
 	control *http.ResponseController
 	batch   []snapshot.Import
+	at      []int // where each of them stood
+	size    int   // of the batch, with children
 	out     Imported
 }
 
@@ -199,37 +209,73 @@ func readLine(body *bufio.Reader) (line []byte, long bool, err error) {
 	return line, long, err
 }
 
-// array takes the elements of a JSON array. Where the JSON itself is broken
-// nothing after it can be read.
-func (i *importer) array(body io.Reader) error {
-	d := json.NewDecoder(body)
-	if _, err := d.Token(); err != nil {
-		i.reject(1, "", "the array breaks off here")
-		return nil
-	}
-	n := 1
-	for ; d.More(); n++ {
-		var raw json.RawMessage
-		if err := d.Decode(&raw); err != nil {
+// array takes the elements of a JSON array, one at a time. Where the JSON itself
+// is broken nothing after it can be read.
+func (i *importer) array(body *bufio.Reader) error {
+	_, _ = body.ReadBytes('[') // it was seen
+	for n := 1; ; n++ {
+		raw, long, end, err := element(body)
+		blank := len(bytes.TrimSpace(raw)) == 0
+		switch {
+		case blank && n == 1 && end == ']':
+			return nil
+		case blank && err != nil:
+			i.reject(n, "", "the array breaks off here")
+			return nil
+		case long:
+			i.reject(n, "", fmt.Sprintf("the element is longer than %d bytes", maxLine))
+		case err != nil && !json.Valid(raw):
 			i.reject(n, "", "broken JSON: nothing from this element on was read")
 			return nil
+		default:
+			if err := i.item(n, raw); err != nil {
+				return err
+			}
 		}
-		if len(raw) > maxLine {
-			i.reject(n, "", fmt.Sprintf("the element is longer than %d bytes", maxLine))
-			continue
+		if err != nil {
+			i.reject(n+1, "", "the array breaks off here")
 		}
-		if err := i.item(n, raw); err != nil {
-			return err
+		if err != nil || end == ']' {
+			return nil
 		}
 	}
-	if _, err := d.Token(); err != nil {
-		i.reject(n, "", "the array breaks off here")
+}
+
+// element reads up to and with the comma or the bracket that ends an element. Of
+// one that does not fit in a line it reports only that.
+func element(body *bufio.Reader) (raw []byte, long bool, end byte, err error) {
+	depth, text, escaped := 0, false, false
+	for {
+		b, err := body.ReadByte()
+		if err != nil {
+			return raw, long, 0, err
+		}
+		switch {
+		case escaped:
+			escaped = false
+		case text:
+			escaped, text = b == '\\', b != '"'
+		case b == '"':
+			text = true
+		case depth == 0 && (b == ',' || b == ']'):
+			return raw, long, b, nil
+		case b == '{' || b == '[':
+			depth++
+		case b == '}' || b == ']':
+			depth--
+		}
+		if long = long || len(raw) == maxLine; !long {
+			raw = append(raw, b)
+		}
 	}
-	return nil
 }
 
 // item takes one waybill.
 func (i *importer) item(n int, raw []byte) error {
+	if _, _, err := textfile.UTF8(raw); err != nil { // else the names would be garbled
+		i.reject(n, "", "the line "+err.Error())
+		return nil
+	}
 	var in Item
 	if err := json.Unmarshal(raw, &in); err != nil {
 		i.reject(n, idOf(raw), jsonProblem(err))
@@ -237,15 +283,31 @@ func (i *importer) item(n int, raw []byte) error {
 	}
 	id := scan.NormalizeWaybill(in.WaybillID)
 	data := in.Scan()
-	if err := errors.Join(badID(id), Unsound(&data, i.o.Now())); err != nil {
+	children, badChild := childrenOf(in.Children)
+	if err := errors.Join(badID(id), Unsound(&data, i.o.Now()), badChild); err != nil {
 		i.reject(n, string(id), strings.ReplaceAll(err.Error(), "\n", "; "))
 		return nil
 	}
-	i.batch = append(i.batch, snapshot.Import{Waybill: id, Data: data})
-	if len(i.batch) == importBatch {
+	i.unknown(raw)
+	i.batch = append(i.batch, snapshot.Import{Waybill: id, Data: data, Children: children})
+	i.at = append(i.at, n)
+	if i.size += 1 + len(children); i.size >= importBatch {
 		return i.flush()
 	}
 	return nil
+}
+
+// childrenOf takes the numbers on a waybill's parcels, each once.
+func childrenOf(numbers []string) (ids []scan.WaybillID, err error) {
+	for _, number := range numbers {
+		id := scan.NormalizeWaybill(number)
+		if err := badID(id); err != nil {
+			return nil, fmt.Errorf("children: %w", err)
+		}
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), nil
 }
 
 // idOf finds the number of a line whose other fields are wrong, if it can.
@@ -271,6 +333,8 @@ func badID(id scan.WaybillID) error {
 		return errors.New(why)
 	case strings.ContainsFunc(string(id), func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }):
 		return errors.New("waybill_id has a space or a control character in it")
+	case strings.ContainsRune(string(id), unicode.ReplacementChar):
+		return errors.New("waybill_id has a character that is none (U+FFFD, or half of a pair)")
 	}
 	return nil
 }
@@ -279,26 +343,84 @@ func badID(id scan.WaybillID) error {
 // mistake; the clock rule of the depots is far stricter.
 const MaxAhead = 24 * time.Hour
 
+// minCreated is when times in unix seconds came to ten digits, in 2001.
+const minCreated = 1_000_000_000
+
 // Unsound tells what is wrong with waybill data; nil if nothing.
 func Unsound(w *scan.Waybill, now time.Time) error {
-	if w.CreateTime > now.Add(MaxAhead).Unix() {
+	switch {
+	case w.CreateTime > now.Add(MaxAhead).Unix():
 		return errors.New("create_time lies in the future: it is in unix seconds")
+	case w.CreateTime > 0 && w.CreateTime < minCreated:
+		return errors.New("create_time lies before 2001: it is in unix seconds")
 	}
-	return w.Validate()
+	return errors.Join(w.Validate(), badParty("sender", &w.Sender), badParty("receiver", &w.Receiver))
 }
+
+func badParty(key string, p *scan.Party) error {
+	errs := []error{badPhone(key+".phone", p.Phone)}
+	for _, f := range []struct {
+		name  string
+		value scan.Private
+	}{{"name", p.Name}, {"province", p.Province}, {"city", p.City}, {"area", p.Area}, {"street", p.Street}, {"address", p.Address}, {"id", p.ID}} {
+		errs = append(errs, badText(key+"."+f.name, string(f.value)))
+	}
+	return errors.Join(errs...)
+}
+
+// badText tells what nobody can read: what decoding could make nothing of, as half of
+// a pair, and control characters, but those in which an address may have lines.
+func badText(key, text string) error {
+	for _, r := range text {
+		switch {
+		case r == unicode.ReplacementChar:
+			return fmt.Errorf("%s has a character that is none (U+FFFD, or half of a pair)", key)
+		case unicode.IsControl(r) && !strings.ContainsRune("\t\r\n", r):
+			return fmt.Errorf("%s has a control character", key)
+		}
+	}
+	return nil
+}
+
+// badPhone tells a number that nobody can be reached under: WeChat would find no
+// receiver, and the landing page nobody.
+func badPhone(key string, p scan.Phone) error {
+	digits := 0
+	for _, r := range p.Reveal() {
+		switch {
+		case r >= '0' && r <= '9':
+			digits++
+		case r == '*':
+			return fmt.Errorf("%s is masked: the whole number is needed", key)
+		case !strings.ContainsRune(" \t+-()（）转,;#", r):
+			return fmt.Errorf("%s has a character that no phone number has", key)
+		}
+	}
+	if p != "" && digits < minDigits {
+		return fmt.Errorf("%s has fewer than %d digits", key, minDigits)
+	}
+	return nil
+}
+
+// minDigits of a phone number: a fixed line without its area.
+const minDigits = 7
 
 // flush stores what was collected; on disk when it returns nil.
 func (i *importer) flush() error {
-	gained, err := i.o.Store.Import(i.ctx, i.batch)
+	done, err := i.o.Store.Import(i.ctx, i.batch)
 	if err == nil {
-		err = i.o.Waiting.Arrived(i.ctx, gained...)
+		err = i.o.Waiting.Arrived(i.ctx, done.Gained...)
 	}
 	if err != nil {
 		return err
 	}
-	i.out.Stored += len(i.batch)
-	i.imported.Add(len(i.batch))
-	i.batch = i.batch[:0]
+	for _, r := range done.Refused {
+		i.reject(i.at[r.Item], string(i.batch[r.Item].Waybill), r.Why)
+	}
+	stored := len(i.batch) - len(done.Refused)
+	i.out.Stored += stored
+	i.imported.Add(stored)
+	i.batch, i.at, i.size = i.batch[:0], i.at[:0], 0
 	i.alive()
 	return nil
 }

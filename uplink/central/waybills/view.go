@@ -26,6 +26,7 @@ type Node struct {
 	ActionType int    `json:"action_type"`
 	ActionMsg  string `json:"action_msg"`
 	Late       bool   `json:"late"`
+	Parcel     string `json:"parcel,omitempty"` // the number scanned, of a shipment of several parcels
 }
 
 // View is GET /v1/waybills/{id}. Personal data is masked as everywhere people
@@ -34,14 +35,19 @@ func (h *Handler) View(w http.ResponseWriter, r *http.Request) {
 	wb, ok, err := h.o.Store.Lookup(r.Context(), scan.NormalizeWaybill(r.PathValue("id")))
 	switch {
 	case err != nil:
-		h.o.Logger.Error("show a waybill", "err", err)
+		h.o.Logger.Error("show a waybill", "error", err)
 		serve.Fail(w, http.StatusServiceUnavailable, "the centre cannot read its store now")
 	case !ok:
 		serve.Fail(w, http.StatusNotFound, "no such waybill")
 	default:
-		reveal := r.URL.Query().Get("reveal")
-		serve.JSON(w, http.StatusOK, viewWaybill(&wb, reveal == "true" || reveal == "1"))
+		serve.JSON(w, http.StatusOK, viewWaybill(&wb, Reveals(r)))
 	}
+}
+
+// Reveals reports whether a request asks for personal data in clear.
+func Reveals(r *http.Request) bool {
+	reveal := r.URL.Query().Get("reveal")
+	return reveal == "true" || reveal == "1"
 }
 
 func viewWaybill(wb *snapshot.Waybill, reveal bool) View {
@@ -61,7 +67,7 @@ func viewWaybill(wb *snapshot.Waybill, reveal bool) View {
 		}
 		v.Nodes[i] = Node{
 			Depot: string(n.Depot), EventID: n.EventID, ActionTime: n.ActionTime, ActionType: int(n.ActionType),
-			ActionMsg: msg, Late: n.Late,
+			ActionMsg: msg, Late: n.Late, Parcel: string(n.Parcel),
 		}
 	}
 	return v

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ const maxRejected = 10_000
 func TestImport(t *testing.T) {
 	now := time.Now().Unix()
 	good := func(id string) string { return centraltest.Line(id, now) }
+	phone := func(p string) string { return strings.Replace(good("W1"), centraltest.Receiver, p, 1) }
 	without := func(field string) string { return strings.Replace(good("W1"), `"`+field+`"`, `"x`+field+`"`, 1) }
 	for _, c := range []struct {
 		name, body string
@@ -39,11 +41,32 @@ func TestImport(t *testing.T) {
 		{"create_time is text", `{"waybill_id":" w9 ","create_time":"x"}`, 0, "1:W9:create_time"},
 		{"create_time in milliseconds", centraltest.Line("W1", now*1000), 0, "1:W1:create_time lies in the future"},
 		{"create_time is missing", without("create_time"), 0, "1:W1:create_time is missing"},
+		{"create_time of 1970", centraltest.Line("W1", 1), 0, "1:W1:create_time lies before 2001: it is in unix seconds"},
+		{"create_time in minutes", centraltest.Line("W1", now/60), 0, "1:W1:create_time lies before 2001"},
+		{"half a character in a name", strings.Replace(good("W1"), `"name":"`, `"name":"\ud83d`, 1), 0, "1:W1:sender.name has a character that is none"},
+		{"what a conversion left of a character", strings.Replace(good("W1"), `"city":"`, `"city":"\ufffd`, 1), 0, "1:W1:sender.city has a character that is none"},
+		{"a zero in a name", strings.Replace(good("W1"), `"name":"`, `"name":"\u0000`, 1), 0, "1:W1:sender.name has a control character"},
+		{"a control character in what need not be there", strings.Replace(good("W1"), `"name":"`, `"street":"a\u001b[2J","name":"`, 1), 0, "1:W1:sender.street has a control character"},
+		{"lines in an address", strings.Replace(good("W1"), `"name":"`, `"address":"1\r\n\t2","name":"`, 1), 1, ""},
+		{"half a character in a number", good(`W\udc00`), 0, "1:W\ufffd:waybill_id has a"},
+		{"half a character in a parcel's", strings.Replace(good("W1"), `{`, `{"children":["W2\ud800"],`, 1), 0, "1:W1:children: waybill_id has a"},
 		{"no receiver", without("receiver"), 0, "1:W1:receiver.name is missing; receiver.phone is missing"},
 		{"number with a space", good("W 1"), 0, "1:W 1:space"},
 		{"number too long", good(strings.Repeat("W", 65)), 0, "1:" + strings.Repeat("W", 64) + ":longer"},
+		{"a line in GBK", good("W1") + "\n" + strings.Replace(good("W2"), `"name":"`, `"name":"`+"\xc0\xee", 1) + "\n" + good("W3"), 2, "2::the line is "},
+		{"an element in GBK", "[" + good("W1") + "," + strings.Replace(good("W2"), `"name":"`, `"name":"`+"\xc0\xee", 1) + "]", 1, "2::UTF-8"},
+		{"UTF-16", "\xff\xfe{\x00}\x00", 0, "1::the line is UTF-16"},
 		{"a line too long", good("W1") + "\n" + strings.Repeat("x", 128<<10) + "\n" + good("W2"), 2, "2::longer than"},
 		{"an element that is no object", "[" + good("W1") + `,5,` + good("W2") + "]", 2, "2::not a JSON object"},
+		{"an element too long", "[" + good("W1") + `,{"waybill_id":"W2","x":"` + strings.Repeat("],", 128<<10) + `"},` + good("W3") + "]", 2, "2::longer than"},
+		{"all of an array within one", "[[" + strings.Repeat(good("W1")+",", 2000) + good("W1") + "]]", 0, "1::longer than"},
+		{"brackets and quotes in a text", "[" + strings.Replace(good("W1"), `"name":"`, `"name":"]},\\\"{[`, 1) + "," + good("W2") + "]", 2, ""},
+		{"a comma too many", "[" + good("W1") + ",]", 1, "2::not a JSON object"},
+		{"a masked phone", phone("138****8000"), 0, "1:W1:receiver.phone is masked"},
+		{"a phone of two digits", phone("12"), 0, "1:W1:receiver.phone has fewer than 7 digits"},
+		{"a name for a phone", phone("lisi1234567"), 0, "1:W1:receiver.phone has a character"},
+		{"a masked sender", strings.Replace(good("W1"), centraltest.Sender, "139****9001", 1), 0, "1:W1:sender.phone is masked"},
+		{"phones as people write them", phone("+86 (0571) 8765-4321转12") + "\n" + phone("9501312345678-0012"), 2, ""},
 		{"a broken array", "[" + good("W1") + `,{]`, 1, "2::nothing from this element on"},
 		{"an array that breaks off", "[" + good("W1"), 1, "2::breaks off"},
 		{"an object over lines", "{\n}", 0, "1::not a JSON object\n2::not a JSON object"},
@@ -72,6 +95,18 @@ func TestImport(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestUnknownKeys: a misspelt key is named, what is known of the line is stored.
+func TestUnknownKeys(t *testing.T) {
+	b := centraltest.New(t, nil)
+	line := strings.Replace(centraltest.Line("W1", 1e9), `"receiver":{`, `"weight":3,"receiver":{"stret":"x","Street":"y",`, 1)
+	code, out := b.Admin("POST", "/v1/waybills", line+"\n"+line+"\n"+centraltest.Line("W2", 1e9))
+	var got waybills.Imported
+	if err := json.Unmarshal([]byte(out), &got); err != nil || code != 200 || got.Stored != 3 ||
+		!slices.Equal(got.UnknownKeys, []string{"weight", "receiver.stret"}) {
+		t.Errorf("%d %s", code, out)
 	}
 }
 
@@ -135,7 +170,7 @@ func TestWaybillView(t *testing.T) {
 	if v.CreateTime != nil || v.Sender != nil || len(v.Nodes) != 2 {
 		t.Fatalf("%+v", v)
 	}
-	want := waybills.Node{"hz-01", e.EventID, now, 200001, "派件中,电话137******00", false}
+	want := waybills.Node{"hz-01", e.EventID, now, 200001, "***,**137******00", false, ""}
 	if v.Nodes[0] != want || !v.Nodes[1].Late {
 		t.Errorf("nodes %+v", v.Nodes)
 	}

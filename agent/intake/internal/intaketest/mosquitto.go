@@ -103,6 +103,16 @@ func MosquittoPub(t testing.TB, port int, args ...string) {
 	}
 }
 
+// Forget kills it, and what it has saved, and starts it again.
+func (m *Mosquitto) Forget() {
+	m.t.Helper()
+	m.Kill()
+	if err := os.Remove(filepath.Join(filepath.Dir(m.conf), "mosquitto.db")); err != nil {
+		m.t.Fatal(err)
+	}
+	m.Start()
+}
+
 // FreePort is a port that nobody listens on.
 func FreePort(t testing.TB) int {
 	t.Helper()

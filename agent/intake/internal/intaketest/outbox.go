@@ -168,8 +168,10 @@ func Eventually(t testing.TB, what string, cond func() bool) {
 
 // Manual is an outbox that commits when the test says so. It has room always.
 type Manual struct {
-	Submitted []Submission // and not committed
-	Refuse    bool
+	Refuse bool
+
+	mu        sync.Mutex
+	submitted []Submission // and not committed; guarded by mu
 }
 
 // Submit implements intake.Outbox.
@@ -177,8 +179,17 @@ func (m *Manual) Submit(b scan.Batch, done func(scan.Stored, error)) error {
 	if m.Refuse {
 		return ErrFull
 	}
-	m.Submitted = append(m.Submitted, Submission{b, done})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.submitted = append(m.submitted, Submission{b, done})
 	return nil
+}
+
+// Taken is what was submitted and not committed.
+func (m *Manual) Taken() []Submission {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.submitted)
 }
 
 // Room implements intake.Outbox.
@@ -190,9 +201,11 @@ func (m *Manual) Room() <-chan struct{} {
 
 // Commit ends the commits of the first n, with an error or without.
 func (m *Manual) Commit(n int, err error) {
-	for range n {
-		s := m.Submitted[0]
-		m.Submitted = m.Submitted[1:]
+	m.mu.Lock()
+	list := slices.Clone(m.submitted[:n])
+	m.submitted = m.submitted[n:]
+	m.mu.Unlock()
+	for _, s := range list {
 		s.Done(scan.Stored{}, err)
 	}
 }

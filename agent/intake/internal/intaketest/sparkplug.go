@@ -67,7 +67,7 @@ func TestRebirth(t *testing.T, addr string, o *Outbox) {
 	select {
 	case told := <-n.told:
 		topic, body, _ := strings.Cut(string(told), " ")
-		p, err := sparkplug.Parse([]byte(body))
+		p, err := sparkplug.Parse([]byte(body), 1<<20)
 		if topic != "spBv1.0/express/NCMD/depot-571" || err != nil || p.Metrics[0].Name != "Node Control/Rebirth" {
 			t.Errorf("told %q, %v", told, err)
 		}

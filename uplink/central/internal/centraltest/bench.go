@@ -248,7 +248,7 @@ func Zipped(s string) string {
 // Metric is a metric's value as /metrics shows it; "" if it is not there.
 func (b *Bench) Metric(name string) string {
 	b.T.Helper()
-	_, text := b.Call("GET", "/metrics", "")
+	_, text := b.Admin("GET", "/metrics", "")
 	for line := range strings.Lines(text) {
 		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+" "); ok {
 			return value

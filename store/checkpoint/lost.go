@@ -1,0 +1,109 @@
+package checkpoint
+
+import (
+	"iter"
+	"maps"
+	"slices"
+	"time"
+
+	"scanrelay/store/event"
+)
+
+// Lost is an event that had ended, of which damage took the note that said so.
+type Lost struct {
+	Seq     uint64
+	Dead    bool // by what is left it is a dead letter; else it is pending
+	Outcome event.State
+	At      time.Time // by when it had ended; zero: not known
+}
+
+// Lost gives the events, some at a time, that had ended by what the account knows, and
+// by what is left of the same files have not. Of those that stands says is otherwise
+// by now it gives none.
+func (a *Account) Lost(left *Account, chunk int, stands func(seq uint64) (pending, dead bool)) iter.Seq[[]Lost] {
+	return func(yield func([]Lost) bool) {
+		var part []Lost
+		for _, s := range a.Segments {
+			if !left.same(s) {
+				continue
+			}
+			for seq, st := range a.in(s) {
+				l, lost := left.lost(seq, st)
+				if pending, dead := stands(seq); !lost || dead != l.Dead || !pending && !dead {
+					continue
+				}
+				if s.Finished.After(l.At) {
+					l.At = s.Finished
+				}
+				if part = append(part, l); len(part) == chunk {
+					if !yield(part) {
+						return
+					}
+					part = nil
+				}
+			}
+		}
+		if len(part) > 0 {
+			yield(part)
+		}
+	}
+}
+
+// same reports whether the file that an account read has the events that s knows
+// last, or a part of them: what was stored later under their numbers is another event.
+// What is left of a file that is gone was carried out of it.
+func (a *Account) same(s *Segment) bool {
+	for _, t := range a.Segments {
+		if t.Number == s.Number {
+			return t.First == s.First && (t.Last != s.Last || t.lastSum == s.lastSum || t.lastSum == 0)
+		}
+	}
+	return len(a.Segments) > 0 && s.Number < a.Segments[0].Number
+}
+
+// in gives the events that a segment holds, and how they stand.
+func (a *Account) in(s *Segment) iter.Seq2[uint64, event.State] {
+	return func(yield func(uint64, event.State) bool) {
+		for i, st := range s.stands {
+			if !yield(s.First+uint64(i), st) {
+				return
+			}
+		}
+		for _, seq := range slices.Sorted(maps.Keys(s.Arrived)) {
+			if a.carried[seq] == s && !yield(seq, s.Arrived[seq].stands) {
+				return
+			}
+		}
+	}
+}
+
+// lost reports whether an event has not ended though it had. A dead letter that was
+// put back is pending rightly, also where that was before it died.
+func (a *Account) lost(seq uint64, had event.State) (l Lost, lost bool) {
+	p, held := a.find(seq)
+	if !held || !had.Finished() || had == elsewhere {
+		return l, false
+	}
+	_, retried := a.Retried[seq]
+	l = Lost{Seq: seq, Dead: *p.at == event.Dead, Outcome: had, At: p.s.Finished} // notes come in order
+	return l, *p.at == event.Unsynced && !(had == event.Dead && retried) || l.Dead && had != event.Dead
+}
+
+// Notes are the notes that say so anew: an event is put back, or dies, before it ends
+// where only those end so that are pending, or dead letters.
+func (l *Lost) Notes(now time.Time) []event.Note {
+	if l.At.IsZero() {
+		l.At = now
+	}
+	end := event.Note{Kind: event.NoteOutcome, Seq: l.Seq, Outcome: l.Outcome, At: l.At, Last: event.Reply{Reason: event.NoteLost}}
+	before := end
+	switch discarded := l.Outcome == event.Discarded; {
+	case discarded == l.Dead:
+		return []event.Note{end}
+	case discarded:
+		before.Outcome = event.Dead
+	default:
+		before = event.Note{Kind: event.NoteRequeue, Seq: l.Seq, At: l.At}
+	}
+	return []event.Note{before, end}
+}

@@ -1,0 +1,204 @@
+package bolt
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"go.etcd.io/bbolt"
+
+	"scanrelay/configs/wait"
+	"scanrelay/store/boltpage"
+	"scanrelay/store/durable"
+	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/judge"
+	"scanrelay/store/snapshot/values"
+)
+
+// The log only grows: nothing in it is deleted, so its list of free pages stays
+// short. Once it is big it is made anew of what is not merged.
+
+// useLog puts another log in the place of the open one, which it returns.
+func (s *Store) useLog(next *file) (old *file) {
+	old, s.log, s.logUpdate = s.log, next, next.update
+	return old
+}
+
+// updateLog is a transaction on the log, which only the committer makes once the
+// store is open. The pages that lead to the log's end are looked at first.
+func (s *Store) updateLog(fn func(tx *bbolt.Tx) error) error {
+	if err := s.reopenLog(); err != nil {
+		return err
+	}
+	_, err := readFile(s.log, func(r *boltpage.Finder) (none struct{}, _ error) {
+		_, err := r.Get(string(bucketMeta), metaFormat)
+		if err == nil {
+			_, err = r.Get(string(bucketLog), number(1<<64-1))
+		}
+		return none, err
+	})
+	if err != nil {
+		return err
+	}
+	return s.logUpdate(func(tx *bbolt.Tx) error {
+		if err := errors.Join(s.nameLog(tx), upgrade(tx, logName)); err != nil {
+			return err
+		}
+		return fn(tx)
+	})
+}
+
+// write commits the records of a group.
+func (s *Store) write(first uint64, records []*judge.Record) error {
+	var lines []write
+	for i, r := range records {
+		key := number(first + uint64(i))
+		lines = append(lines, write{key: key, value: values.EncodeRecord(key, r)})
+	}
+	err := s.tryWrite(lines)
+	if s.spoil(err) { // found now: perhaps it is mended at once
+		err = s.tryWrite(lines)
+	}
+	switch {
+	case err == nil:
+		s.block(nil)
+		return nil
+	case refused(err), errors.Is(err, snapshot.ErrDamaged), s.spoil(err):
+		s.block(err)
+		return fmt.Errorf("write %s: %w", logName, err)
+	}
+	return s.fail(err)
+}
+
+func (s *Store) tryWrite(records []write) error {
+	if err := s.mendLog(); err != nil {
+		return err
+	}
+	return s.updateLog(func(tx *bbolt.Tx) error { return putRecords(tx, records) })
+}
+
+func putRecords(tx *bbolt.Tx, records []write) error {
+	log := tx.Bucket(bucketLog)
+	log.FillPercent = 1 // keys only rise: pages are left full
+	for _, r := range records {
+		if err := log.Put(r.key, r.value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// spoil notes that the log is damaged, if that is what the error says.
+func (s *Store) spoil(err error) bool {
+	if !isDamage(err) {
+		return false
+	}
+	s.spoiled = true
+	s.damaged("%s: %v", logName, err)
+	return true
+}
+
+// mendLog makes a spoiled log anew. All that it held is in the tail, so it waits
+// until the merger has carried that into waybills.db: then nothing of it is needed.
+func (s *Store) mendLog() error {
+	if !s.spoiled {
+		return nil
+	}
+	merged := s.merged.Load()
+	if merged < s.tail.lastNumber() {
+		wait.Signal(s.merge)
+		return fmt.Errorf("%w: %s is made anew once all in it is merged", snapshot.ErrDamaged, logName)
+	}
+	if err := s.swapLog(merged, nil, true); err != nil {
+		return fmt.Errorf("%w: %w", snapshot.ErrDamaged, err)
+	}
+	s.spoiled = false
+	return nil
+}
+
+// trimLog makes a big log anew of what is not merged.
+func (s *Store) trimLog() {
+	size, err := s.log.pages.Size()
+	if err == nil && size > s.o.LogSize && !s.spoiled && !s.readOnly.Load() {
+		if err = s.copyLog(); s.spoil(err) {
+			err = nil
+		}
+	}
+	if err == nil {
+		err = s.mendLog()
+	}
+	if err != nil && s.usable() == nil {
+		s.tell(&s.untrimmed, "make the log anew: trying again", err)
+	}
+}
+
+func (s *Store) copyLog() error {
+	merged, last := s.merged.Load(), s.tail.lastNumber()
+	kept, err := readFile(s.log, func(r *boltpage.Finder) (kept []write, err error) {
+		r.Scan(string(bucketLog), number(merged+1), func(k, v []byte) bool {
+			if _, err = values.DecodeRecord(k, v); err != nil || binary.BigEndian.Uint64(k) > last {
+				return false
+			}
+			kept = append(kept, write{key: bytes.Clone(k), value: bytes.Clone(v)})
+			return true
+		}, func(h *boltpage.Hole) bool {
+			err = h
+			return false
+		})
+		return kept, err
+	})
+	if err != nil {
+		return err
+	}
+	return s.swapLog(merged, kept, false)
+}
+
+// swapLog puts a new log in the place of the open one, which is kept aside where it
+// is damaged.
+func (s *Store) swapLog(truncated uint64, records []write, damaged bool) error {
+	if err := s.log.place.Look(); err != nil {
+		return s.fail(err)
+	}
+	kept, err := s.makeLog(truncated, records, damaged)
+	if err != nil {
+		return err
+	}
+	if damaged {
+		s.damaged("%s was damaged while it was in use: nothing of it is lost; the damaged file is kept as %s", logName, kept)
+	}
+	next, err := openPaged(s.dir, logName)
+	if err != nil {
+		return s.fail(err)
+	}
+	old := s.useLog(next)
+	s.loops.Go(func() { // nothing in it is needed any more but by who copies it
+		old.users.Wait()
+		_ = old.close()
+	})
+	return nil
+}
+
+// makeLog makes log.db with these records; truncated is the highest number that is
+// in waybills.db alone.
+func (s *Store) makeLog(truncated uint64, records []write, aside bool) (kept string, err error) {
+	path := filepath.Join(s.dir, logName)
+	err = durable.Build(path, func(temp string) error {
+		err := fillFile(temp, logName, func(tx *bbolt.Tx) error {
+			if err := boltpage.MakeBuckets(tx, bucketMeta, bucketLog); err != nil {
+				return err
+			}
+			meta := tx.Bucket(bucketMeta)
+			err := errors.Join(putNumber(meta, metaFormat, format), meta.Put(metaStoreID, []byte(s.id)),
+				meta.Put(metaPhoneKey, s.phoneSecret), putNumber(meta, metaTruncated, truncated))
+			return errors.Join(err, putRecords(tx, records))
+		})
+		if err == nil && aside {
+			kept = durable.AsideName(path)
+			err = durable.SetAside(path, kept)
+		}
+		return err
+	})
+	return filepath.Base(kept), err
+}

@@ -1,0 +1,246 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"go.etcd.io/bbolt"
+
+	"scanrelay/store/boltpage"
+	"scanrelay/store/durable"
+)
+
+// file is waybills.db or log.db while it is open. It is read page by page beside
+// bbolt, which maps it: a fault in a map would hold up, or end, the whole process.
+type file struct {
+	db    *bbolt.DB
+	place durable.Place
+	pages *durable.File  // a disk that is busy for seconds is no damage
+	users sync.WaitGroup // reads that go on
+	left  chan struct{}  // closed: those that take long are to end
+	// broken: bbolt died within a transaction, and may hold its locks for good.
+	broken bool
+	head   boltpage.Head // as the last transaction left it; whoever writes owns it
+	tx     atomic.Uint64 // of head
+	kept   atomic.Pointer[kept]
+}
+
+// kept is what the reads of one transaction share.
+type kept struct {
+	tx    int
+	pages boltpage.Kept
+}
+
+func openPaged(dir, name string) (*file, error) {
+	db, err := openFile(dir, name)
+	if err != nil {
+		return nil, err
+	}
+	pages, err := durable.OpenFile(filepath.Join(dir, name))
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	f := &file{db: db, pages: pages, place: durable.Place{Path: db.Path()}, left: make(chan struct{})}
+	if err := errors.Join(f.place.Look(), f.readHead()); err != nil {
+		return nil, errors.Join(err, f.close())
+	}
+	return f, nil
+}
+
+func (f *file) readHead() (err error) {
+	f.head, err = boltpage.HeadOf(f.pages)
+	f.tx.Store(f.head.Tx)
+	return err
+}
+
+// close waits for the reads that go on, of which the long ones end early.
+func (f *file) close() error {
+	close(f.left)
+	f.users.Wait()
+	if f.broken {
+		return f.pages.Close()
+	}
+	return errors.Join(boltpage.Guard(f.db.Close), f.pages.Close())
+}
+
+// update is a transaction. What bbolt believes unseen must be as the last one left
+// it: it would go back by one where the newest meta page is damaged, and take pages
+// in use for free ones.
+func (f *file) update(fn func(tx *bbolt.Tx) error) error {
+	if err := f.place.Look(); err != nil {
+		return err
+	}
+	if err := f.untouched(); err != nil {
+		return err
+	}
+	err := boltpage.Guard(func() error { return f.db.Update(summed(fn)) })
+	if err == nil {
+		return f.readHead()
+	}
+	f.broken = f.broken || isDamage(err)
+	return err
+}
+
+// untouched tells whether what bbolt believes unseen is not as the last transaction
+// left it.
+func (f *file) untouched() error {
+	switch head, err := boltpage.HeadOf(f.pages); {
+	case err != nil:
+		return err
+	case head != f.head:
+		return fmt.Errorf("%w: a meta page, or the list of free pages", durable.ErrDamaged)
+	}
+	return nil
+}
+
+// use returns waybills.db for a read; the caller ends it with users.Done.
+func (s *Store) use() (*file, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(); err != nil {
+		return nil, err
+	}
+	s.file.users.Add(1)
+	return s.file, nil
+}
+
+// readers is how many reads of waybills.db there may be at once: each that the
+// disk is slow with holds a thread.
+const readers = 64
+
+// read runs fn with a reader of waybills.db as it is now.
+func read[T any](ctx context.Context, s *Store, fn func(r *boltpage.Finder) (T, error)) (T, error) {
+	return readBy(ctx, s, readShared, fn)
+}
+
+// reader is readShared, or readFile before bbolt writes to what is read.
+type reader[T any] func(f *file, fn func(r *boltpage.Finder) (T, error)) (T, error)
+
+// readBy is read by some reader. A read that the disk is slow with is left alone
+// when ctx ends, so fn must change nothing but what it returns.
+func readBy[T any](ctx context.Context, s *Store, by reader[T], fn func(r *boltpage.Finder) (T, error)) (T, error) {
+	var none T
+	if err := ctx.Err(); err != nil {
+		return none, err
+	}
+	f, err := s.use()
+	if err != nil {
+		return none, err
+	}
+	if ctx.Done() == nil {
+		defer f.users.Done()
+		return by(f, fn)
+	}
+	select {
+	case s.reading <- struct{}{}:
+	case <-ctx.Done():
+		f.users.Done()
+		return none, ctx.Err()
+	}
+	type result struct {
+		v   T
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		defer f.users.Done()
+		defer func() { <-s.reading }()
+		var r result
+		r.v, r.err = by(f, fn)
+		done <- r
+	}()
+	select {
+	case r := <-done:
+		return r.v, r.err
+	case <-ctx.Done():
+		return none, ctx.Err()
+	}
+}
+
+// uptodate tells that bbolt would begin a transaction on what was before. It may
+// read while others write, so what it finds wrong it looks at again.
+func (f *file) uptodate() (err error) {
+	for range 3 {
+		last, tx := f.tx.Load(), uint64(0)
+		if tx, err = boltpage.NewestTx(f.pages); err == nil && tx >= last {
+			return nil
+		}
+	}
+	if err == nil {
+		err = fmt.Errorf("%w: the newest meta page", durable.ErrDamaged)
+	}
+	return err
+}
+
+// readFile reads every page from disk.
+func readFile[T any](f *file, fn func(r *boltpage.Finder) (T, error)) (v T, err error) {
+	return readWith(f, func(*bbolt.Tx) *boltpage.Kept { return &boltpage.Kept{} }, fn)
+}
+
+// readShared believes what other reads of the same transaction read.
+func readShared[T any](f *file, fn func(r *boltpage.Finder) (T, error)) (v T, err error) {
+	return readWith(f, func(tx *bbolt.Tx) *boltpage.Kept {
+		k := f.kept.Load()
+		if k == nil || k.tx != tx.ID() {
+			k = &kept{tx: tx.ID()}
+			f.kept.Store(k)
+		}
+		return &k.pages
+	}, fn)
+}
+
+func readWith[T any](f *file, kept func(tx *bbolt.Tx) *boltpage.Kept, fn func(r *boltpage.Finder) (T, error)) (v T, err error) {
+	if err := f.uptodate(); err != nil {
+		return v, err
+	}
+	err = boltpage.Guard(func() error {
+		return f.db.View(func(tx *bbolt.Tx) (err error) {
+			v, err = fn(boltpage.Within(tx, f.pages, kept(tx)))
+			return err
+		})
+	})
+	return v, err
+}
+
+// steady reads waybills.db as new as every look at the tail within fn: where a
+// merge ended meanwhile, an entry may have left the tail after the transaction
+// began, so fn runs again from the start.
+func steady[T any](ctx context.Context, s *Store, fn func(r *boltpage.Finder) (T, error)) (T, error) {
+	for {
+		before := s.merged.Load()
+		v, err := read(ctx, s, fn)
+		if err != nil || s.merged.Load() == before {
+			return v, err
+		}
+	}
+}
+
+// update is a transaction on waybills.db that a stop prevents. The caller holds
+// mergeMu.
+func (s *Store) update(fn func(tx *bbolt.Tx) error) error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	if err := s.reopenWaybills(); err != nil {
+		return err
+	}
+	return s.file.update(func(tx *bbolt.Tx) error {
+		if err := upgrade(tx, waybillsName); err != nil {
+			return err
+		}
+		return fn(tx)
+	})
+}
+
+// writeFailed returns what a failed write of waybills.db means: where it may
+// have changed something the store fails.
+func (s *Store) writeFailed(err error) error {
+	if refused(err) || s.usable() != nil || isDamage(err) {
+		return err
+	}
+	return s.fail(err)
+}

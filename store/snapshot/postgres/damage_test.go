@@ -1,0 +1,86 @@
+package postgres
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"scanrelay/agent/scan"
+	"scanrelay/store/snapshot"
+)
+
+// TestForgetBesideDamage: rows that cannot be read, more of them than a step takes,
+// stay and are named; all else that is old goes.
+func TestForgetBesideDamage(t *testing.T) {
+	h := newHistory(t)
+	importData(t, h.Store, "MOTHER1", "CHILD01")
+	var ids []string
+	for i := range sweepWaybills + 5 {
+		ids = append(ids, fmt.Sprintf("BAD%07d", i))
+	}
+	h.scans(append(ids, "CHILD01"))
+	h.now = h.now.Add(2 * time.Hour) // so that what is damaged comes first
+	h.scans([]string{"YT0000001"})
+	h.run(`UPDATE waybill SET state = set_byte(state, 2, 255 - get_byte(state, 2)) WHERE waybill_id LIKE 'BAD%' OR waybill_id = 'MOTHER1'`)
+	h.run(`UPDATE depot SET epochs = set_byte(epochs, 12, 255 - get_byte(epochs, 12)) WHERE depot = 'hz-01'`)
+	h.now = h.now.Add(30 * time.Hour)
+	for _, depot := range []scan.DepotID{"sh-01", "sh-02"} {
+		e := event(1, "YT0000002")
+		e.ActionTime = h.now.Unix()
+		merge(t, h.Store, batch(depot, e))
+	}
+	for range 30 { // the horizon moves an hour at a time
+		h.round(time.Hour)
+	}
+	var left []string
+	rows, err := h.pool.Query(t.Context(), `SELECT waybill_id FROM waybill WHERE waybill_id NOT LIKE 'BAD%' ORDER BY 1`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			t.Fatal(err)
+		}
+		left = append(left, id)
+	}
+	if rows.Close(); !slices.Equal(left, []string{"CHILD01", "MOTHER1", "YT0000002"}) || rows.Err() != nil {
+		t.Errorf("left %v, %v", left, rows.Err())
+	}
+	var bad int
+	if err := h.pool.QueryRow(t.Context(), `SELECT count(*) FROM waybill WHERE waybill_id LIKE 'BAD%'`).Scan(&bad); err != nil || bad != len(ids) {
+		t.Errorf("%d damaged rows are left, %v", bad, err)
+	}
+	st, err := h.Stats(t.Context())
+	if all := strings.Join(st.Damage, "\n"); err != nil || !strings.Contains(all, "the row of waybill BAD") || !strings.Contains(all, "depot hz-01") {
+		t.Errorf("%v, %v", all, err)
+	}
+}
+
+// TestDamagedNumbering: a depot whose numbering cannot be read sends again, and is
+// answered as it was; the list of depots has the others.
+func TestDamagedNumbering(t *testing.T) {
+	s := open(t, database(t))
+	b := batch("hz-01", event(1, "YT0000001"), event(2, "YT0000002"))
+	merge(t, s, b)
+	merge(t, s, batch("sh-01", event(1, "YT0000003")))
+	for _, damage := range []string{`'\x07'`, `set_byte(epochs, 12, 255 - get_byte(epochs, 12))`} {
+		if _, err := s.pool.Exec(t.Context(), `UPDATE depot SET epochs = `+damage+` WHERE depot = 'hz-01'`); err != nil {
+			t.Fatal(err)
+		}
+		if all, err := s.Depots(t.Context()); err != nil || len(all) != 1 || all[0].ID != "sh-01" {
+			t.Errorf("depots %+v, %v", all, err)
+		}
+		if m, err := s.Merge(t.Context(), snapshot.Batch{Depot: "hz-01", Epoch: 1, NextSeq: 3}); err != nil || m.Have != 0 {
+			t.Errorf("have %+v, %v", m, err)
+		}
+		if m := merge(t, s, b); m.Have != 2 || m.Answers[0].Result != snapshot.Taken {
+			t.Errorf("sent again: %+v", m)
+		}
+	}
+	if st, err := s.Stats(t.Context()); err != nil || len(st.Damage) != 1 || st.Missing != 0 {
+		t.Errorf("%+v, %v", st, err)
+	}
+}

@@ -1,0 +1,183 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"scanrelay/agent/scan"
+	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/judge"
+	"scanrelay/store/snapshot/values"
+)
+
+// How many rows one call of Forget looks at.
+const (
+	sweepWaybills = 1_000
+	sweepRows     = 5_000
+)
+
+// stepLimit is how long one call may take.
+const stepLimit = 30 * time.Second
+
+// round is one walk of Forget through what is old.
+type round struct {
+	begun  bool
+	before int64 // unix seconds
+	stage  int   // in stages
+}
+
+// stages are what a round goes through, one after the other; each call takes a part,
+// and tells whether it was the last.
+var stages = []func(s *Store, ctx context.Context, before int64) (f snapshot.Forgotten, last bool, err error){
+	(*Store).forgetWaybills, (*Store).forgetBindings, (*Store).forgetAnswers,
+}
+
+const leaseForget = "forget"
+
+// Forget implements [snapshot.Store]. One process does it for all: for the others
+// there is nothing to do.
+func (s *Store) Forget(ctx context.Context, keep snapshot.Retention) (f snapshot.Forgotten, err error) {
+	s.roundMu.Lock()
+	defer s.roundMu.Unlock()
+	if err := s.usable(); err != nil {
+		return f, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, stepLimit)
+	defer cancel()
+	if f, err = s.forget(ctx, keep); err != nil {
+		return f, fmt.Errorf("forget: %w", err)
+	}
+	return f, nil
+}
+
+func (s *Store) forget(ctx context.Context, keep snapshot.Retention) (f snapshot.Forgotten, err error) {
+	tag, err := s.pool.Exec(ctx, sqlLease, leaseForget, s.holder)
+	if err != nil || tag.RowsAffected() == 0 {
+		s.round = round{}
+		s.hold("")
+		return snapshot.Forgotten{Done: true}, err
+	}
+	r := &s.round
+	if !r.begun {
+		before, err := s.moveHorizon(ctx, keep)
+		if err != nil {
+			return f, err
+		}
+		*r = round{begun: true, before: before}
+	}
+	f, last, err := stages[r.stage](s, ctx, r.before)
+	if err != nil || !last {
+		return f, err
+	}
+	if r.stage++; r.stage == len(stages) {
+		*r, f.Done = round{}, true
+	}
+	return f, nil
+}
+
+// hold notes why nothing is forgotten.
+func (s *Store) hold(why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if why != "" && s.held == "" {
+		s.o.Logger.Error("forgetting is held up", "why", why)
+	}
+	s.held = why
+}
+
+// moveHorizon returns what may be forgotten in this round: all before that time.
+func (s *Store) moveHorizon(ctx context.Context, keep snapshot.Retention) (before int64, err error) {
+	meta, err := s.meta(ctx)
+	if err != nil {
+		return 0, err
+	}
+	depots, _, err := s.depots(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("read depots: %w", err)
+	}
+	e := judge.Evidence{Clock: s.o.Now().Unix(), Depots: judge.DepotsTime(depots)}
+	if !keep.WeChat.IsZero() {
+		e.WeChat = keep.WeChat.Unix()
+	}
+	was := values.DecodeHorizon([]byte(metaHorizon), meta[metaHorizon])
+	h, held := was.Next(e, keep.Keep)
+	if m := s.missing.Load(); m != nil && h.At > m.To { // what was imported then would be forgotten by now
+		if _, err := s.pool.Exec(ctx, sqlPutMeta, metaMissing, []byte{}); err != nil {
+			return 0, err
+		}
+		s.missing.Store(nil)
+	}
+	if s.hold(held); h == was {
+		return h.At, nil
+	}
+	_, err = s.pool.Exec(ctx, sqlPutMeta, metaHorizon, values.EncodeHorizon([]byte(metaHorizon), h))
+	return h.At, err
+}
+
+// forgetWaybills looks at those whose hour has come: what changed since gets another
+// hour, the rest goes, unless somebody changes it just now. What cannot be read, or
+// whose mother cannot, stays, and is looked at again a day later.
+func (s *Store) forgetWaybills(ctx context.Context, before int64) (f snapshot.Forgotten, last bool, err error) {
+	l := s.newLoaded()
+	var b pgx.Batch
+	b.Queue(sqlAged, hourOf(before), sweepWaybills).Query(l.scanWaybills)
+	if err := send(ctx, s.pool, &b); err != nil {
+		return f, false, err
+	}
+	aged := keysOf(l.waybills)
+	if err := l.mothers(ctx, s.pool); err != nil {
+		return f, false, err
+	}
+	var old, young []string
+	var versions []int64
+	var due []int32
+	for _, id := range sorted(aged) {
+		id := scan.WaybillID(id)
+		st := l.Waybills[id]
+		at := max(st.LastSign(), l.Waybills[st.MotherID()].LastSign())
+		if l.bad[id] != nil || l.bad[st.MotherID()] != nil {
+			at = before + 24*3600
+		}
+		if at >= before {
+			young, due = append(young, string(id)), append(due, max(hourOf(at), hourOf(before)))
+		} else {
+			old, versions = append(old, string(id)), append(versions, l.waybills[id])
+		}
+	}
+	if len(young) > 0 {
+		if _, err := s.pool.Exec(ctx, sqlKeepWaybills, young, due); err != nil {
+			return f, false, err
+		}
+	}
+	if len(old) > 0 {
+		tag, err := s.pool.Exec(ctx, sqlForgetWaybills, old, versions)
+		if err != nil {
+			return f, false, err
+		}
+		f.Waybills = int(tag.RowsAffected())
+	}
+	return f, len(aged) < sweepWaybills, nil
+}
+
+func (s *Store) forgetBindings(ctx context.Context, before int64) (f snapshot.Forgotten, last bool, err error) {
+	tag, err := s.pool.Exec(ctx, sqlForgetBindings, hourOf(before), sweepRows)
+	f.Bindings = int(tag.RowsAffected())
+	return f, f.Bindings < sweepRows, err
+}
+
+func (s *Store) forgetAnswers(ctx context.Context, before int64) (f snapshot.Forgotten, last bool, err error) {
+	tag, err := s.pool.Exec(ctx, sqlForgetAnswers, hourOf(before), sweepRows)
+	f.Answers = int(tag.RowsAffected())
+	return f, f.Answers < sweepRows, err
+}
+
+func keysOf[K comparable, V any](m map[K]V) []K {
+	keys := make([]K, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	return keys
+}

@@ -1,0 +1,212 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"scanrelay/agent/scan"
+	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/judge"
+	"scanrelay/store/snapshot/values"
+)
+
+// loaded is what was read, and the versions it had. A row that is not there has
+// version 0.
+type loaded struct {
+	judge.Facts
+	s        *Store
+	waybills map[scan.WaybillID]int64
+	depots   map[scan.DepotID]int64
+	newest   int64 // of the versions
+	bad      map[scan.WaybillID]error
+}
+
+func (s *Store) newLoaded() *loaded {
+	return &loaded{
+		Facts: judge.NewFacts(), s: s, waybills: map[scan.WaybillID]int64{}, depots: map[scan.DepotID]int64{}, bad: map[scan.WaybillID]error{},
+	}
+}
+
+// querier is a pool, or one connection of it.
+type querier interface {
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+}
+
+// load reads what keys ask for, in one round trip, or two where there are parcels.
+// A depot is read before its answers and waybills: whoever merges for it in between
+// changes the version that this group will write on. A waybill that cannot be read is
+// an error.
+func (s *Store) load(ctx context.Context, q querier, keys judge.Keys) (*loaded, error) {
+	l := s.newLoaded()
+	var b pgx.Batch
+	l.askDepots(&b, keys.Depots)
+	l.askWaybills(&b, keys.Waybills)
+	l.askAnswers(&b, keys.Numbers)
+	if err := send(ctx, q, &b); err != nil {
+		return nil, err
+	}
+	if err := l.mothers(ctx, q); err != nil {
+		return nil, err
+	}
+	for _, err := range l.bad {
+		return nil, err
+	}
+	return l, nil
+}
+
+// send runs a batch that asks something.
+func send(ctx context.Context, q querier, b *pgx.Batch) error {
+	if b.Len() == 0 {
+		return nil
+	}
+	return q.SendBatch(ctx, b).Close()
+}
+
+// mothers reads whose parcels were read.
+func (l *loaded) mothers(ctx context.Context, q querier) error {
+	var ids []scan.WaybillID
+	for _, st := range l.Waybills {
+		if mother := st.MotherID(); mother != "" {
+			if _, there := l.waybills[mother]; !there {
+				ids = append(ids, mother)
+			}
+		}
+	}
+	var b pgx.Batch
+	l.askWaybills(&b, ids)
+	return send(ctx, q, &b)
+}
+
+func sorted[T ~string](all []T) []string {
+	out := make([]string, 0, len(all))
+	for _, v := range all {
+		if v != "" {
+			out = append(out, string(v))
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func (l *loaded) askDepots(b *pgx.Batch, ids []scan.DepotID) {
+	if all := sorted(ids); len(all) > 0 {
+		b.Queue(sqlDepots, all).Query(l.scanDepots)
+	}
+}
+
+// scanDepots leaves out what cannot be read of a numbering: the depot sends again.
+func (l *loaded) scanDepots(rows pgx.Rows) error {
+	var depot string
+	var epochs []byte
+	var version int64
+	_, err := pgx.ForEachRow(rows, []any{&depot, &epochs, &version}, func() error {
+		id := scan.DepotID(depot)
+		d, err := decodeNumbering(id, epochs)
+		if err != nil {
+			l.s.damaged("the numbering of depot %s is unreadable: it sends again", id)
+		}
+		if l.depots[id], l.newest = version, max(l.newest, version); err == nil || len(d.Epochs) > 0 {
+			l.Depots[id] = d
+		}
+		return nil
+	})
+	return err
+}
+
+// askWaybills leaves out what can be no waybill's number, and so has no row.
+func (l *loaded) askWaybills(b *pgx.Batch, ids []scan.WaybillID) {
+	all := slices.DeleteFunc(sorted(ids), func(id string) bool { return snapshot.BadID(scan.WaybillID(id)) != "" })
+	if len(all) == 0 {
+		return
+	}
+	b.Queue(sqlWaybills, all).Query(l.scanWaybills)
+}
+
+func (l *loaded) scanWaybills(rows pgx.Rows) error {
+	var id string
+	var state []byte
+	var version int64
+	_, err := pgx.ForEachRow(rows, []any{&id, &state, &version}, func() error {
+		id := scan.WaybillID(id)
+		if st, err := l.s.decodeState(id, state); err != nil {
+			l.bad[id] = err
+		} else {
+			l.Waybills[id] = st
+		}
+		l.waybills[id], l.newest = version, max(l.newest, version)
+		return nil
+	})
+	return err
+}
+
+// encodeState and decodeState are the only way of a state into the database and out
+// of it.
+func encodeState(id scan.WaybillID, st *judge.State) []byte {
+	return values.EncodeState([]byte(id), st)
+}
+
+func (s *Store) decodeState(id scan.WaybillID, b []byte) (*judge.State, error) {
+	st, err := values.DecodeState([]byte(id), b)
+	if err != nil {
+		s.damaged("the row of waybill %s is unreadable: what is sent for it is refused, and it is not forgotten; "+
+			"put the row back from a backup, or delete it and import its data again", id)
+		return nil, fmt.Errorf("%w: %w", snapshot.ErrDamaged, err)
+	}
+	return st, nil
+}
+
+// askAnswers asks for a depot's numbers of one epoch at once: as a run, where there
+// are few holes between them.
+func (l *loaded) askAnswers(b *pgx.Batch, all []judge.Number) {
+	for len(all) > 0 {
+		first, n := all[0], 1
+		for n < len(all) && all[n].Depot == first.Depot && all[n].Epoch == first.Epoch {
+			n++
+		}
+		seqs := make([]int64, n)
+		low, high := first.Seq, first.Seq
+		for i, number := range all[:n] {
+			seqs[i], low, high = int64(number.Seq), min(low, number.Seq), max(high, number.Seq)
+		}
+		query := b.Queue(sqlAnswers, string(first.Depot), int64(first.Epoch), seqs)
+		if high-low < uint64(2*n) && int64(low) <= int64(high) {
+			query.SQL, query.Arguments = sqlAnswerRun, []any{string(first.Depot), int64(first.Epoch), int64(low), int64(high)}
+		}
+		query.Query(func(rows pgx.Rows) error { return l.scanAnswers(rows, first.Depot, first.Epoch) })
+		all = all[n:]
+	}
+}
+
+func (l *loaded) scanAnswers(rows pgx.Rows, depot scan.DepotID, epoch uint64) error {
+	var seq, ident, at int64
+	var result int16
+	_, err := pgx.ForEachRow(rows, []any{&seq, &ident, &result, &at}, func() error {
+		l.Answers[judge.Number{Depot: depot, Epoch: epoch, Seq: uint64(seq)}] = judge.Kept{
+			Ident: uint64(ident), Result: snapshot.Result(result), At: at,
+		}
+		return nil
+	})
+	return err
+}
+
+func (l *loaded) askBindings(b *pgx.Batch, phones []judge.PhoneKey) {
+	if len(phones) == 0 {
+		return
+	}
+	keys := make([][]byte, len(phones))
+	for i := range phones {
+		keys[i] = phones[i][:]
+	}
+	b.Queue(sqlBindings, keys).Query(func(rows pgx.Rows) error {
+		var phone []byte
+		var v judge.Binding
+		_, err := pgx.ForEachRow(rows, []any{&phone, &v.Exist, &v.At}, func() error {
+			l.Bindings[judge.PhoneKey(phone)] = v
+			return nil
+		})
+		return err
+	})
+}

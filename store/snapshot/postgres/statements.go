@@ -1,0 +1,83 @@
+package postgres
+
+// All statements on the tables, so that one test can hold them to their promise:
+// those in use all the time touch rows by waybill_id, depot or phone alone, which is
+// how the tables may be distributed. What is written goes in the order of the keys,
+// so that two who write the same rows wait for each other in turn.
+const (
+	sqlDepots = `SELECT depot, epochs, version FROM depot WHERE depot = ANY($1)`
+
+	sqlWaybills = `SELECT waybill_id, state, version FROM waybill WHERE waybill_id = ANY($1)`
+
+	sqlLookup = `SELECT state, version FROM waybill WHERE waybill_id = $1`
+
+	// A depot's numbers come in runs; those that do not are named one by one.
+	sqlAnswerRun = `SELECT seq, ident, result, at FROM answer WHERE depot = $1 AND epoch = $2 AND seq BETWEEN $3 AND $4`
+
+	sqlAnswers = `SELECT seq, ident, result, at FROM answer WHERE depot = $1 AND epoch = $2 AND seq = ANY($3)`
+
+	sqlBindings = `SELECT phone, bound, at FROM binding WHERE phone = ANY($1)`
+
+	sqlDocument = `SELECT doc, version FROM document WHERE name = $1`
+
+	// Where a row has another version than the one that was read, a remainder by zero
+	// is asked for: then nothing of the transaction is written, and the error, which
+	// the database logs, shows nothing of the row.
+	sqlPutDepots = `INSERT INTO depot (depot, epochs, version, was)
+SELECT depot, epochs, $1, was FROM unnest($2::text[], $3::bytea[], $4::bigint[]) AS new (depot, epochs, was) ORDER BY depot
+ON CONFLICT (depot) DO UPDATE SET epochs = excluded.epochs, was = excluded.was,
+version = CASE WHEN depot.version = excluded.was THEN excluded.version ELSE excluded.version % 0 END`
+
+	sqlPutWaybills = `INSERT INTO waybill (waybill_id, state, due, version, was)
+SELECT waybill_id, state, due, $1, was FROM unnest($2::text[], $3::bytea[], $4::int[], $5::bigint[]) AS new (waybill_id, state, due, was) ORDER BY waybill_id
+ON CONFLICT (waybill_id) DO UPDATE SET state = excluded.state, was = excluded.was,
+version = CASE WHEN waybill.version = excluded.was THEN excluded.version ELSE excluded.version % 0 END`
+
+	sqlPutAnswers = `INSERT INTO answer (depot, epoch, seq, ident, result, at, due)
+SELECT depot, epoch, seq, ident, result, at, due
+FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::smallint[], $6::bigint[], $7::int[]) AS new (depot, epoch, seq, ident, result, at, due)
+ORDER BY depot, epoch, seq
+ON CONFLICT (depot, epoch, seq) DO UPDATE SET ident = excluded.ident, result = excluded.result, at = excluded.at, due = excluded.due`
+
+	sqlPutDocuments = `INSERT INTO document (name, doc, version, was)
+SELECT name, doc, was + 1, was FROM unnest($1::text[], $2::bytea[], $3::bigint[]) AS new (name, doc, was) ORDER BY name
+ON CONFLICT (name) DO UPDATE SET doc = excluded.doc, was = excluded.was,
+version = CASE WHEN document.version = excluded.was THEN excluded.version ELSE excluded.version % 0 END`
+
+	sqlPutBindings = `INSERT INTO binding (phone, bound, at, due)
+SELECT phone, bound, at, due FROM unnest($1::bytea[], $2::bool[], $3::bigint[], $4::int[]) AS new (phone, bound, at, due) ORDER BY phone
+ON CONFLICT (phone) DO UPDATE SET bound = excluded.bound, at = excluded.at, due = excluded.due WHERE binding.at < excluded.at`
+)
+
+// Statements that are run now and then: a part of what is old by its hour, some
+// rows of what belongs to all, and what operators see.
+const (
+	sqlAllDepots = `SELECT depot, epochs, version FROM depot ORDER BY depot`
+
+	sqlDocuments = `SELECT name, doc FROM document WHERE name >= $1 AND name < $2 ORDER BY name`
+
+	sqlAged = `SELECT waybill_id, state, version FROM waybill WHERE due < $1 ORDER BY due LIMIT $2`
+
+	sqlForgetWaybills = `DELETE FROM waybill USING unnest($1::text[], $2::bigint[]) AS old (waybill_id, version)
+WHERE waybill.waybill_id = old.waybill_id AND waybill.version = old.version`
+
+	sqlKeepWaybills = `UPDATE waybill SET due = young.due FROM unnest($1::text[], $2::int[]) AS young (waybill_id, due)
+WHERE waybill.waybill_id = young.waybill_id`
+
+	sqlForgetBindings = `DELETE FROM binding WHERE phone IN (SELECT phone FROM binding WHERE due < $1 ORDER BY due LIMIT $2) AND due < $1`
+
+	sqlForgetAnswers = `DELETE FROM answer WHERE (depot, epoch, seq) IN (SELECT depot, epoch, seq FROM answer WHERE due < $1 ORDER BY due LIMIT $2)`
+
+	sqlMeta = `SELECT name, value FROM meta`
+
+	sqlPutMeta = `INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`
+
+	sqlLease = `INSERT INTO lease (name, holder, ends) VALUES ($1, $2, now() + interval '5 minutes')
+ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, ends = excluded.ends WHERE lease.holder = excluded.holder OR lease.ends < now()`
+
+	sqlLeave = `DELETE FROM lease WHERE holder = $1`
+
+	// Estimates: counting would read all of it.
+	sqlSizes = `SELECT coalesce(sum(CASE WHEN relname = 'waybill' THEN greatest(reltuples, 0) ELSE 0 END), 0)::bigint, coalesce(sum(pg_total_relation_size(oid)), 0)::bigint
+FROM pg_class WHERE oid IN ('waybill'::regclass, 'answer'::regclass, 'binding'::regclass, 'depot'::regclass)`
+)

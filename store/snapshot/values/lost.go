@@ -1,0 +1,71 @@
+package values
+
+import (
+	"scanrelay/agent/scan"
+	"scanrelay/store/snapshot/judge"
+)
+
+// Hole is a run of waybills some of which were lost by damage.
+type Hole struct {
+	Low  scan.WaybillID
+	High []byte // the first one behind it; nil: none is
+	At   int64  // unix seconds
+}
+
+// EncodeHole files a hole under its beginning; a key must not be empty.
+func EncodeHole(h Hole) (key, value []byte) {
+	key = append([]byte{0}, h.Low...)
+	var e enc
+	e.int(h.At)
+	e.bool(h.High != nil)
+	e.str(string(h.High))
+	return key, Seal(key, e.b)
+}
+
+// DecodeHole reads what [EncodeHole] wrote.
+func DecodeHole(key, value []byte) (Hole, error) {
+	body, err := Unseal(key, value)
+	if err != nil || len(key) == 0 {
+		return Hole{}, ErrDamaged
+	}
+	d := newDec(body)
+	h := Hole{Low: scan.WaybillID(key[1:]), At: d.int()}
+	if bounded, high := d.bool(), d.str(); bounded {
+		h.High = []byte(high)
+	}
+	return h, d.err()
+}
+
+// Span is a run of time, in unix seconds.
+type Span struct{ From, To int64 }
+
+// EncodeSpan puts a span under a key.
+func EncodeSpan(key []byte, s Span) []byte {
+	var e enc
+	e.int(s.From)
+	e.int(s.To)
+	return Seal(key, e.b)
+}
+
+// DecodeSpan reads what [EncodeSpan] wrote.
+func DecodeSpan(key, b []byte) (Span, error) {
+	body, err := Unseal(key, b)
+	if err != nil {
+		return Span{}, err
+	}
+	d := newDec(body)
+	s := Span{d.int(), d.int()}
+	return s, d.err()
+}
+
+// EncodeHorizon puts a horizon under a key.
+func EncodeHorizon(key []byte, h judge.Horizon) []byte { return EncodeSpan(key, Span{h.At, h.Jump}) }
+
+// DecodeHorizon returns the zero Horizon for what is missing or damaged.
+func DecodeHorizon(key, b []byte) judge.Horizon {
+	s, err := DecodeSpan(key, b)
+	if err != nil {
+		return judge.Horizon{}
+	}
+	return judge.Horizon{At: s.From, Jump: s.To}
+}

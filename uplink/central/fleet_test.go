@@ -1,0 +1,92 @@
+package central_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"scanrelay/agent/scan"
+	"scanrelay/configs/secret"
+	"scanrelay/uplink/central"
+	"scanrelay/uplink/central/internal/centraltest"
+	"scanrelay/uplink/syncapi"
+	"scanrelay/uplink/syncapi/health"
+)
+
+// TestHealthOfDepots: what a depot says of itself is what operators are shown, with
+// what is wrong and what to do.
+func TestHealthOfDepots(t *testing.T) {
+	b := centraltest.New(t, nil)
+	b.Sync(centraltest.TokenHZ, syncapi.Request{OSArch: "linux/arm", Health: &health.Report{
+		Pending: health.Pending{ToPush: 40, OldestSeconds: 1200}, Outcome: health.Outcome{Pushed: 9, Dead: 2}, Clock: "ok",
+		Store: health.Store{FileBytes: 5 << 20, Full: true}, Alarms: []string{health.AlarmStoreFull},
+	}})
+	_, body := b.Admin("GET", "/v1/depots/hz-01", "")
+	var v struct {
+		OSArch  string         `json:"os_arch"`
+		Lag     int64          `json:"lag_seconds"`
+		Clock   string         `json:"clock"`
+		Pending health.Pending `json:"pending"`
+		Outcome health.Outcome `json:"outcome"`
+		Store   health.Store   `json:"store"`
+		Alarms  []struct{ Kind, What, Do string }
+	}
+	if err := json.Unmarshal([]byte(body), &v); err != nil {
+		t.Fatal(err)
+	}
+	if v.OSArch != "linux/arm" || v.Lag != 1200 || v.Clock != "ok" || v.Pending.ToPush != 40 || v.Outcome.Dead != 2 || !v.Store.Full {
+		t.Errorf("%s", body)
+	}
+	if len(v.Alarms) != 2 || v.Alarms[0].Kind != health.AlarmStoreFull || v.Alarms[1].Kind != "behind" || v.Alarms[0].Do == "" {
+		t.Errorf("alarms: %+v", v.Alarms)
+	}
+	_, body = b.Admin("GET", "/v1/alarms", "")
+	var all struct {
+		Alarms []struct{ Depot, Kind string }
+	}
+	if err := json.Unmarshal([]byte(body), &all); err != nil {
+		t.Fatal(err)
+	}
+	if len(all.Alarms) != 2 || all.Alarms[0].Depot != "hz-01" || all.Alarms[1].Kind != "behind" {
+		t.Errorf("%s", body)
+	}
+	// A hostile depot spoils no sums.
+	b.Sync(centraltest.TokenSH, syncapi.Request{Health: &health.Report{Pending: health.Pending{Unsynced: 1<<64 - 1, OldestSeconds: -1}}})
+	if _, body = b.Admin("GET", "/v1/depots/sh-01", ""); !strings.Contains(body, `"unsynced":1099511627776`) || !strings.Contains(body, `"lag_seconds":0`) {
+		t.Errorf("%s", body)
+	}
+	// A depot of a version that says nothing of itself is shown all the same.
+	b.Sync(centraltest.TokenSH, syncapi.Request{})
+	if _, body = b.Admin("GET", "/v1/depots/sh-01", ""); !json.Valid([]byte(body)) {
+		t.Errorf("%s", body)
+	}
+}
+
+// TestPageOfACarrier: with all depots of a carrier the page stays one of a hundred rows.
+func TestPageOfACarrier(t *testing.T) {
+	const depots = 31_000
+	b := centraltest.New(t, func(o *central.Options) {
+		o.Config.Depots = nil
+		for i := range depots {
+			o.Config.Depots = append(o.Config.Depots, central.Depot{ID: scan.DepotID(fmt.Sprintf("hz-%05d", i)), Token: secret.Text(fmt.Sprintf("token-of-depot-%05d", i))})
+		}
+	})
+	b.Sync("token-of-depot-30999", syncapi.Request{Health: &health.Report{Alarms: []string{health.AlarmStoreFull}}})
+	code, page := b.Admin("GET", "/?lang=en", "")
+	if code != 200 || len(page) > 200<<10 {
+		t.Errorf("%d, %d bytes", code, len(page))
+	}
+	for path, want := range map[string]string{
+		"/?lang=en": "hz-30999", "/?q=hz-12345": "hz-12345", "/?page=310&sort=id&lang=en": "310 / 310", "/?state=fault": "hz-30999",
+	} {
+		if _, page := b.Admin("GET", path, ""); !strings.Contains(page, want) {
+			t.Errorf("%s lacks %q", path, want)
+		}
+	}
+	var list struct{ Depots []json.RawMessage }
+	_, body := b.Admin("GET", "/v1/depots", "")
+	if err := json.Unmarshal([]byte(body), &list); err != nil || len(list.Depots) != depots {
+		t.Errorf("%d depots, %v", len(list.Depots), err)
+	}
+}

@@ -1,0 +1,309 @@
+package identity
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"scanrelay/agent/scan"
+	"scanrelay/store/durable"
+	"scanrelay/uplink/syncapi"
+)
+
+// EndedName is the file of what was ended, in data_dir.
+const EndedName = "revocations.log"
+
+// Ended remembers, beside the store, which depots were revoked and which keys ended:
+// a store that comes back from a backup knows nothing of what was ended since. A nil
+// one remembers nothing.
+type Ended struct {
+	path string
+
+	mu        sync.Mutex // guards what follows, and is held while the file is written
+	unwritten []end
+	live      int64 // bytes of what the file came to when it was written anew
+}
+
+// end is a line of the file, with its checksum. The last one of a depot that tells of
+// Revoked counts; keys that ended stay so.
+type end struct {
+	Version int          `json:"v"`
+	Time    time.Time    `json:"time"`
+	Depot   scan.DepotID `json:"depot"`
+	Revoked *bool        `json:"revoked,omitempty"`
+	Reason  string       `json:"reason,omitempty"`
+	Key     string       `json:"key,omitempty"` // fingerprint of one that ended
+}
+
+const (
+	endedVersion = 1
+	maxUnwritten = 1000 // a start finds those beyond in the store
+)
+
+// OpenEnded is the file in dir.
+func OpenEnded(dir string) *Ended { return &Ended{path: filepath.Join(dir, EndedName)} }
+
+// add writes lines, and those that could not be written before. They are on disk
+// when it returns nil.
+func (e *Ended) add(lines ...end) error {
+	if e == nil {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.unwritten = append(e.unwritten, lines...)
+	if len(e.unwritten) == 0 {
+		return nil
+	}
+	size, err := e.write(e.unwritten)
+	if err == nil {
+		e.unwritten = nil
+		if size > max(compactAbove, 4*e.live) {
+			err = e.compact()
+		}
+	}
+	if err != nil {
+		e.unwritten = e.unwritten[max(0, len(e.unwritten)-maxUnwritten):]
+		return fmt.Errorf("write %s: %w", EndedName, err)
+	}
+	return nil
+}
+
+// write adds lines to the file and returns its size. A line begins anew whatever a
+// power cut left of the one before.
+func (e *Ended) write(lines []end) (size int64, err error) {
+	text, err := formatEnded(lines)
+	if err != nil {
+		return 0, err
+	}
+	f, err := os.OpenFile(e.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	_, err = f.Write(slices.Concat([]byte("\n"), text))
+	info, statErr := f.Stat()
+	if err = errors.Join(err, statErr, f.Sync(), f.Close()); err != nil {
+		return 0, err
+	}
+	return info.Size(), durable.SyncDir(filepath.Dir(e.path))
+}
+
+func formatEnded(lines []end) (text []byte, err error) {
+	for _, l := range lines {
+		l.Version = endedVersion
+		line, err := formatLine(l)
+		if err != nil {
+			return nil, err
+		}
+		text = append(text, line...)
+	}
+	return text, nil
+}
+
+// compact writes the file anew: of each depot the last word, and the keys that ended
+// last. A file with damage is kept.
+func (e *Ended) compact() error {
+	last, keys, damaged, err := e.read()
+	if err != nil {
+		return err
+	}
+	of := map[scan.DepotID][]end{}
+	for _, l := range keys {
+		of[l.Depot] = append(of[l.Depot], l)
+	}
+	for id, l := range last {
+		of[id] = append(of[id], l)
+	}
+	var lines []end
+	for _, id := range slices.Sorted(maps.Keys(of)) {
+		all := slices.SortedFunc(slices.Values(of[id]), func(a, b end) int { return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Key, b.Key)) })
+		isKey := func(l end) bool { return l.Key != "" }
+		for i := range all {
+			if !isKey(all[i]) || i >= len(all)-maxPast-1 {
+				lines = append(lines, all[i])
+			}
+		}
+	}
+	text, err := formatEnded(lines)
+	if err == nil && damaged > 0 {
+		err = durable.SetAside(e.path, durable.AsideName(e.path))
+	}
+	if err == nil {
+		err = durable.Create(e.path, text)
+	}
+	if err == nil {
+		e.live = int64(len(text))
+	}
+	return err
+}
+
+// read returns the last word about each depot, the keys that ended, and how many
+// lines are no whole ones.
+func (e *Ended) read() (last map[scan.DepotID]end, keys map[string]end, damaged int, err error) {
+	last, keys = map[scan.DepotID]end{}, map[string]end{}
+	if e == nil {
+		return last, keys, 0, nil
+	}
+	data, err := os.ReadFile(e.path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, 0, fmt.Errorf("read %s: %w", EndedName, err)
+	}
+	for text := range bytes.Lines(data) {
+		var l end
+		if text = bytes.TrimSuffix(text, []byte("\n")); len(text) == 0 {
+			continue
+		}
+		switch {
+		case !parseLine(text, &l):
+			damaged++
+			continue
+		case l.Version > endedVersion:
+			return nil, nil, 0, fmt.Errorf("read %s: %w (version %d, this one knows %d)", EndedName, durable.ErrNewer, l.Version, endedVersion)
+		}
+		if l.Revoked != nil {
+			last[l.Depot] = l
+		}
+		if l.Key != "" {
+			keys[l.Key] = l
+		}
+	}
+	return last, keys, damaged, nil
+}
+
+// CheckEnded refuses what is no such file. Of one a power cut may have spoilt a line.
+func CheckEnded(data []byte) error {
+	for text := range bytes.Lines(data) {
+		if parseLine(bytes.TrimSuffix(text, []byte("\n")), &end{}) {
+			return nil
+		}
+	}
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: no line of it is one of %s", durable.ErrDamaged, EndedName)
+}
+
+// change is one change of the store: the registration that fn returns is put. What it
+// ended is noted beside the store once that is durable there; where the process dies
+// in between the next start does it.
+func (s *Service) change(ctx context.Context, fn func(t Tx) (*Registration, error)) error {
+	var r *Registration
+	err := s.o.Store.Update(ctx, func(t Tx) (err error) {
+		if r, err = fn(t); err == nil && r != nil {
+			err = t.PutDepot(r)
+		}
+		return err
+	})
+	if err == nil && r != nil {
+		s.remember(r.ended)
+	}
+	return err
+}
+
+// remember never fails what is done already.
+func (s *Service) remember(lines []end) {
+	if err := s.o.Ended.add(lines...); err != nil {
+		s.o.Logger.Error("what was ended is not noted beside the store yet: if a backup were put back now, it would count again", "error", err)
+	}
+}
+
+// enforce ends in the store what has ended, and notes beside it what only the store
+// knows. It tells which depots it changed.
+func (s *Service) enforce(ctx context.Context) (changed []scan.DepotID, err error) {
+	last, keys, damaged, err := s.o.Ended.read()
+	if err != nil {
+		return nil, err
+	}
+	if damaged > 0 {
+		s.o.Logger.Error("lines cannot be read of what was revoked: after a power cut nothing is missing, "+
+			"else look whether a depot is let in that must not be", "file", EndedName, "lines", damaged)
+	}
+	err = s.o.Store.Update(ctx, func(t Tx) error {
+		changed = nil
+		ids := map[scan.DepotID]bool{}
+		if err := t.Depots(func(r *Registration) error { ids[r.ID] = s.enforceOne(r, last[r.ID], keys); return nil }); err != nil {
+			return err
+		}
+		for id, l := range last {
+			_, known := ids[id]
+			ids[id] = ids[id] || *l.Revoked && !known
+		}
+		for id, wrong := range ids {
+			if !wrong {
+				continue
+			}
+			r, err := t.Depot(id) // as it is when it is put
+			if err != nil {
+				return err
+			}
+			if r == nil {
+				r = &Registration{ID: id, Created: last[id].Time}
+			}
+			if !s.enforceOne(r, last[id], keys) {
+				continue
+			}
+			changed = append(changed, id)
+			if err := t.PutDepot(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return changed, s.noteUnknown(ctx, last, keys)
+}
+
+// noteUnknown notes what ended in the store and no line tells.
+func (s *Service) noteUnknown(ctx context.Context, last map[scan.DepotID]end, keys map[string]end) error {
+	var lines []end
+	all, err := s.Registrations(ctx)
+	for _, r := range all {
+		for _, p := range r.Past {
+			if _, ok := keys[p.Fingerprint]; !ok {
+				lines = append(lines, end{Time: p.Until, Depot: r.ID, Key: p.Fingerprint})
+			}
+		}
+		word := last[r.ID]
+		if !r.Revoked.IsZero() && (word.Revoked == nil || !*word.Revoked && r.Revoked.After(word.Time)) {
+			lines = append(lines, ofRevoked(r))
+		}
+	}
+	s.remember(lines)
+	return err
+}
+
+func ofRevoked(r *Registration) end {
+	yes := true
+	return end{Time: r.Revoked, Depot: r.ID, Revoked: &yes, Reason: r.Reason}
+}
+
+// enforceOne leaves what was enrolled after it had ended: perhaps at another process,
+// whose file is another one.
+func (s *Service) enforceOne(r *Registration, last end, keys map[string]end) (changed bool) {
+	if last.Revoked != nil && *last.Revoked && r.Revoked.IsZero() && !r.Enrolled.After(last.Time) {
+		r.revoke(last.Time, last.Reason)
+		changed = true
+	}
+	for _, key := range []*[]byte{&r.Key, &r.Next} {
+		if len(*key) == 0 {
+			continue
+		}
+		if l, ok := keys[syncapi.Fingerprint(*key)]; ok && !r.Enrolled.After(l.Time) {
+			r.past(*key, l.Time, "ended before this store's backup was put back")
+			*key, r.By, r.Session = nil, "", ""
+			changed = true
+		}
+	}
+	return changed
+}
