@@ -123,7 +123,7 @@ func (k *Keys) write(name string, v any) error {
 
 // read reports whether there is such a file.
 func (k *Keys) read(name string, into any, has *int) (bool, error) {
-	data, err := os.ReadFile(k.path(name))
+	data, err := durable.ReadFile(k.path(name))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return false, nil

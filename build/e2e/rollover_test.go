@@ -1,7 +1,10 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -37,10 +40,11 @@ func TestKilledAtARollOver(t *testing.T) {
 			said := len(site.Agent.Log())
 			end := site.Agent.Disturb(fmt.Sprintf("inject=%s:signal=SIGKILL:when=%d", call, n), paths...)
 			killed := false
-			rig.Await(t, "the agent to die, or to begin a segment", func() (bool, string) {
+			rig.Await(t, "the agent to die, or to end a roll-over", func() (bool, string) {
 				killed = syscall.Kill(site.Agent.PID(), 0) != nil
 				_, err := site.Status()
-				return killed || err == nil && strings.Contains(site.Agent.Log()[said:], "segment begun"), ""
+				_, oldest := os.Stat(segments[0]) // it goes behind the beginning of the next one
+				return killed || err == nil && strings.Contains(site.Agent.Log()[said:], "segment begun") && errors.Is(oldest, fs.ErrNotExist), ""
 			})
 			end()
 			if !killed {

@@ -117,3 +117,24 @@ func TestOneKeyForAnError(t *testing.T) {
 		})
 	}
 }
+
+// TestStateIsReadWithPatience holds that rooms that keep something on disk read it by
+// durable.ReadFile: a disk that is busy for a moment must not look like one that has
+// lost it.
+func TestStateIsReadWithPatience(t *testing.T) {
+	keepers := []string{"store", "agent/identity", "uplink/central/identity", "uplink/central/audit", "agent/intake/broker"}
+	for _, f := range readTree(t) {
+		keeps := slices.ContainsFunc(keepers, func(k string) bool { return f.pkg == k || strings.HasPrefix(f.pkg, k+"/") })
+		if f.test || !keeps || strings.HasSuffix(f.pkg, "test") {
+			continue
+		}
+		ast.Inspect(f.syntax, func(n ast.Node) bool {
+			if s, ok := n.(*ast.SelectorExpr); ok && s.Sel.Name == "ReadFile" {
+				if from, ok := s.X.(*ast.Ident); ok && from.Name == "os" {
+					t.Errorf("%s reads by os.ReadFile: durable.ReadFile asks a busy disk again", f.path)
+				}
+			}
+			return true
+		})
+	}
+}

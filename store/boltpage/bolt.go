@@ -79,9 +79,13 @@ func Guard(fn func() error) (err error) {
 // one is written once more, as it is. It must come before anything is remembered
 // of the file, or written to it.
 func Confirm(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	r, err := durable.OpenFile(path)
 	if err == nil {
-		err = errors.Join(confirm(f), f.Close())
+		var w *os.File
+		if w, err = os.OpenFile(path, os.O_WRONLY, 0); err == nil {
+			err = errors.Join(confirm(r, w), w.Close())
+		}
+		err = errors.Join(err, r.Close())
 	}
 	if err != nil {
 		return fmt.Errorf("sync %s: %w", filepath.Base(path), err)
@@ -89,11 +93,11 @@ func Confirm(path string) error {
 	return nil
 }
 
-func confirm(f *os.File) error {
+func confirm(r io.ReaderAt, w *os.File) error {
 	meta, at, newest := make([]byte, PageSize), int64(0), uint64(0)
 	for id := range uint64(2) {
 		b := make([]byte, PageSize)
-		if _, err := f.ReadAt(b, int64(id)*PageSize); err != nil && err != io.EOF {
+		if _, err := r.ReadAt(b, int64(id)*PageSize); err != nil && err != io.EOF {
 			return err
 		}
 		if m := b[metaOffset:]; metaValid(m, id) && metaTx(m) >= newest {
@@ -103,14 +107,14 @@ func confirm(f *os.File) error {
 	if newest == 0 {
 		return nil // nothing is shown
 	}
-	_, err := f.WriteAt(meta, at)
+	_, err := w.WriteAt(meta, at)
 	if durable.NoSpace(err) {
 		return nil // no file system that overwrites in place lacks room for it
 	}
 	if err != nil {
 		return err
 	}
-	return f.Sync()
+	return w.Sync()
 }
 
 // OpenDB opens a bbolt file of at most size bytes for writing. All of its pages

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -227,6 +228,27 @@ func TestOpenIsPatient(t *testing.T) {
 		}
 		if err := db.Close(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// A disk that is busy for seconds is asked again before a start gives up.
+func TestConfirmIsPatient(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.db")
+	if err := boltpage.Make(path, 1<<20, func(tx *bolt.Tx) error { return boltpage.MakeBuckets(tx, []byte("b")) }); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		well, failed := time.Now().Add(5*time.Second), 0
+		defer durable.FailReads(func(string, int64) error {
+			if time.Now().Before(well) {
+				failed++
+				return syscall.EAGAIN
+			}
+			return nil
+		})()
+		if err := boltpage.Confirm(path); err != nil || failed == 0 {
+			t.Errorf("after %d reads that failed: %v", failed, err)
 		}
 	})
 }

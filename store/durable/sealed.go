@@ -46,7 +46,7 @@ func (s Sealed) Read(v any) error {
 }
 
 func (s Sealed) read(v any) error {
-	content, err := os.ReadFile(s.Path)
+	content, err := ReadFile(s.Path)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", s.Title, err)
 	}

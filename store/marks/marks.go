@@ -175,7 +175,7 @@ const (
 
 func oldMarks(dir string) (Marks, error) {
 	read := func(name string) (b []byte, there bool, err error) {
-		b, err = os.ReadFile(filepath.Join(dir, name))
+		b, err = durable.ReadFile(filepath.Join(dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, false, nil
 		}

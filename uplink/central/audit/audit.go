@@ -64,7 +64,7 @@ func Open(dir string, now func() time.Time) *Log { return &Log{dir: dir, now: no
 // open goes on with the file. What a power cut left of a last line is cut off.
 func (l *Log) open() error {
 	path := filepath.Join(l.dir, Name)
-	data, err := os.ReadFile(path)
+	data, err := durable.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -167,7 +167,7 @@ func (l *Log) Since(from time.Time, each func(line json.RawMessage) error) error
 }
 
 func (l *Log) read(path string, from time.Time, each func(json.RawMessage) error) error {
-	data, err := os.ReadFile(path) // of maxSize and a line at most
+	data, err := durable.ReadFile(path) // of maxSize and a line at most
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -153,7 +153,7 @@ func (e *Ended) read() (last map[scan.DepotID]end, keys map[string]end, damaged 
 	if e == nil {
 		return last, keys, 0, nil
 	}
-	data, err := os.ReadFile(e.path)
+	data, err := durable.ReadFile(e.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, 0, fmt.Errorf("read %s: %w", EndedName, err)
 	}

@@ -106,7 +106,7 @@ func (j *Journal) open() error {
 	if err := j.openSecret(); err != nil {
 		return err
 	}
-	data, err := os.ReadFile(j.path())
+	data, err := durable.ReadFile(j.path())
 	missing := errors.Is(err, fs.ErrNotExist)
 	if err != nil && !missing {
 		return err
@@ -167,7 +167,7 @@ func (j *Journal) ready() error {
 // openSecret reads the secret. Another one ends sessions: depots make new ones.
 func (j *Journal) openSecret() error {
 	path := filepath.Join(j.dir, SecretName)
-	data, err := os.ReadFile(path)
+	data, err := durable.ReadFile(path)
 	switch {
 	case err == nil && len(data) == len(j.secret):
 		copy(j.secret, data)
@@ -204,7 +204,7 @@ func (j *Journal) read(data []byte) (damaged int, err error) {
 // CheckJournal reads the journal in dir, which nobody writes, and tells of what is
 // damaged. Nothing is changed. Without a file there is nothing wrong.
 func CheckJournal(dir string, problem func(what string)) error {
-	data, err := os.ReadFile(filepath.Join(dir, JournalName))
+	data, err := durable.ReadFile(filepath.Join(dir, JournalName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
