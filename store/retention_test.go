@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -224,5 +226,32 @@ func TestCountsLookAtNoSealedFile(t *testing.T) {
 	}
 	if err := os.Rename(sealed+"-away", sealed); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Who asks for the state does it while the committer notes when it first saw a segment
+// that was begun under a clock that was wrong.
+func TestStateWhileSegmentsAreLookedAt(t *testing.T) {
+	t.Parallel()
+	c := newTestClock()
+	const years = 50 * 365 * 24 * time.Hour
+	c.advance(-years)
+	o := open(t, fastDir(t), small(c))
+	mustAppend(t, o, padded("W1", "1", c.Now().Unix(), 40))
+	c.advance(years)
+	var readers sync.WaitGroup
+	var retired atomic.Bool
+	for range 4 {
+		readers.Go(func() {
+			for !retired.Load() {
+				o.journal.State()
+			}
+		})
+	}
+	o.retire()
+	retired.Store(true)
+	readers.Wait()
+	if len(o.journal.State().Seen) == 0 {
+		t.Error("nothing was noted")
 	}
 }

@@ -45,7 +45,9 @@ func (j *Journal) keepSeen() error {
 	if errors.Is(err, ErrNoSpace) {
 		return nil
 	}
+	j.mu.Lock()
 	j.state.Unkept = err != nil
+	j.mu.Unlock()
 	return err
 }
 
