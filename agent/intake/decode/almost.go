@@ -21,8 +21,9 @@ type mended struct {
 // the JSON that it means: control characters and bad escapes in texts; NaN and the
 // like, which are null; numbers that no JSON number is, and bare words, which are
 // texts; single quotes, Python's letters before a quote, names without quotes, commas
-// too many, comments. False: it is something else, or ends too early. Only an object, an
-// array or a text stands by itself.
+// too many, commas that are missing where nothing else can be meant, comments. False: it
+// is something else, or ends too early. Only an object, an array or a text stands by
+// itself.
 func mend(payload []byte) (values []mended, ok bool) {
 	m := mender{in: payload, left: maxNodes}
 	for m.space(); m.pos < len(m.in); m.space() {
@@ -152,9 +153,23 @@ func (m *mender) list(depth int, end byte) bool {
 			}
 		case end:
 		default:
-			return false
+			if !m.next(end) {
+				return false
+			}
+			m.did("a missing comma")
 		}
 	}
+}
+
+// next reports whether what stands where a comma should be can only be the next one of a
+// list: an object behind an object, or a member's name in quotes, which a colon has to
+// follow. Two quotes side by side may be one that nobody escaped.
+func (m *mender) next(end byte) bool {
+	before, c := m.in[m.pos-1], m.peek()
+	if end == ']' {
+		return c == '{' && bytes.HasSuffix(bytes.TrimSpace(m.in[:m.pos]), []byte("}"))
+	}
+	return (c == '"' || c == '\'') && before != '"' && before != '\''
 }
 
 // name reads a member's name and the colon.

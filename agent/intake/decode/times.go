@@ -14,8 +14,8 @@ import (
 // RFC 3339 and its kin (blank or T between date and time, -, / or . in the
 // date, a fraction behind . , or :, no seconds, zones as Z, +08, +0800, +08:00,
 // loc's own name or none); compact 20060102150405 with or without a fraction;
-// RFC 1123 and ANSI C; and what Java and .NET print by themselves. loc is the zone
-// of times that have none.
+// RFC 1123 and ANSI C; what Java and .NET print by themselves, .NET's ticks and Windows'
+// file times. loc is the zone of times that have none, which ticks are.
 // 上午, 下午 and their like, AM and PM may stand before or behind the time.
 // A moment at or before 1970-01-01 is no time: it is what devices send that
 // never had one.
@@ -86,11 +86,18 @@ func parseTime(s string, layouts []string, loc *time.Location) (time.Time, bool)
 		s = s[:at] // JavaScript: … GMT+0800 (中国标准时间)
 	}
 	for _, layout := range layouts {
-		if t, err := time.ParseInLocation(layout, s, loc); err == nil {
+		if layout == Excel {
+			if t, ok := excel(s, loc); ok {
+				return t, true
+			}
+		} else if t, err := time.ParseInLocation(layout, s, loc); err == nil {
 			return t, true
 		}
 	}
 	if t, ok := compact(s, loc); ok {
+		return t, true
+	}
+	if t, ok := ticks(s, loc); ok {
 		return t, true
 	}
 	if t, ok := unix(s); ok {
@@ -191,6 +198,51 @@ func compact(s string, loc *time.Location) (time.Time, bool) {
 		}
 	}
 	return time.Time{}, false
+}
+
+// Excel among the layouts of Time stands for days since 1899-12-30, as spreadsheets
+// count them; by themselves they could be seconds of a clock that began anew.
+const Excel = "excel"
+
+// excel reads a spreadsheet's days, to the second.
+func excel(s string, loc *time.Location) (time.Time, bool) {
+	days, err := strconv.ParseFloat(s, 64)
+	if err != nil || !(days > 1 && days < 1e5) {
+		return time.Time{}, false
+	}
+	after := time.Duration(math.Round(days*86400)) * time.Second
+	return wall(time.Date(1899, time.December, 30, 0, 0, 0, 0, time.UTC).Add(after), loc), true
+}
+
+// MaybeExcel reports whether a text may be a moment of this century as a spreadsheet
+// counts it.
+func MaybeExcel(s string) bool {
+	t, ok := excel(s, time.UTC)
+	return ok && t.Year() >= 2000
+}
+
+// ticks reads tenths of microseconds: .NET's since the year 1, which are a wall clock's,
+// and Windows' file times since 1601, which are UTC's. Those of this century would be of
+// the years 1990 and 1974 as nanoseconds.
+func ticks(s string, loc *time.Location) (time.Time, bool) {
+	const perSecond = 10_000_000
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 1e17 {
+		return time.Time{}, false
+	}
+	since := func(year int) time.Time {
+		return time.Unix(time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC).Unix()+n/perSecond, n%perSecond*100).UTC()
+	}
+	if t := since(1); t.Year() >= 2000 && t.Year() < 2100 {
+		return wall(t, loc), true
+	}
+	t := since(1601)
+	return t, t.Year() >= 2000 && t.Year() < 2100
+}
+
+// wall is what a clock of loc shows when one of UTC shows t.
+func wall(t time.Time, loc *time.Location) time.Time {
+	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), loc)
 }
 
 // unix reads a number. Each unit covers the years from about 1973 on.

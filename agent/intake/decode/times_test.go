@@ -74,6 +74,8 @@ func TestTime(t *testing.T) {
 		"20231010 1350":                              "2023-10-10T05:50:00Z",
 		"2023-10-10 135044":                          "2023-10-10T05:50:44Z",
 		"2023-10-10 93044":                           "2023-10-10T01:30:44Z",
+		"638325426442450000":                         "2023-10-10T05:50:44.245Z",
+		"133413906442450000":                         "2023-10-10T05:50:44.245Z",
 		" 1699621609\r\n":                            "2023-11-10T13:06:49Z",
 	} {
 		at, ok := Time(sent, nil, shanghai)
@@ -129,6 +131,20 @@ func TestOwnLayouts(t *testing.T) {
 	}
 }
 
+func TestSpreadsheetDays(t *testing.T) {
+	for sent, want := range map[string]string{
+		"45209.576898148147": "2023-10-10T05:50:44Z", "45209": "2023-10-09T16:00:00Z", "45209.5": "2023-10-10T04:00:00Z",
+		"1699621609": "2023-11-10T13:06:49Z",
+	} {
+		if at, ok := Time(sent, []string{Excel}, shanghai); !ok || at.UTC().Format(time.RFC3339) != want {
+			t.Errorf("%s: %s, want %s", sent, at.UTC(), want)
+		}
+	}
+	if at, _ := Time("45209.5", nil, shanghai); at.Year() != 1970 {
+		t.Errorf("by itself it is %s", at)
+	}
+}
+
 func TestDigits(t *testing.T) {
 	for sent, want := range map[string]string{
 		"3160000261634": "3160000261634", "7.8636098066239e13": "78636098066239", "12.0": "12", "120e-1": "12",
@@ -141,7 +157,7 @@ func TestDigits(t *testing.T) {
 }
 
 func FuzzTime(f *testing.F) {
-	for _, s := range []string{"1699621609", "2023-04-03T21:50:16.699+0200", "20231010135044", "2023/1/1 1:1", "9223372036854775807"} {
+	for _, s := range []string{"1699621609", "2023-04-03T21:50:16.699+0200", "20231010135044", "2023/1/1 1:1", "9223372036854775807", "638325426442450000"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -2,6 +2,7 @@ package decode
 
 import (
 	"bytes"
+	"compress/flate"
 	"compress/gzip"
 	"compress/zlib"
 	"errors"
@@ -31,6 +32,15 @@ func zlibbed(t testing.TB, s string) []byte {
 	return packed(t, s, zlib.NewWriter(&b), &b)
 }
 
+func deflated(t testing.TB, s string) []byte {
+	var b bytes.Buffer
+	w, err := flate.NewWriter(&b, flate.BestCompression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return packed(t, s, w, &b)
+}
+
 func TestUnpack(t *testing.T) {
 	const limit = 1000
 	long := strings.Repeat("x", limit+1)
@@ -49,12 +59,19 @@ func TestUnpack(t *testing.T) {
 		"too long":                 {gzipped(t, long), "gzip", "", ErrUnpacked},
 		"too long in zlib":         {zlibbed(t, long), "zlib", "", ErrUnpacked},
 		"gzip that ends too early": {gzipped(t, "YT1")[:15], "gzip", "", io.ErrUnexpectedEOF},
+		"deflate":                  {deflated(t, "{\"c\":\"YT6900634716900\",\"z\":\"杭州\"}\r\n"), "deflate", "{\"c\":\"YT6900634716900\",\"z\":\"杭州\"}\r\n", nil},
+		"deflate in a buffer":      {append(deflated(t, "YT6900634716900"), 0, 0, 0), "deflate", "YT6900634716900", nil},
+		"deflate and more":         {append(deflated(t, "YT6900634716900"), 'x'), "", "", nil},
+		"deflate too early":        {deflated(t, "YT6900634716900")[:9], "", "", nil},
+		"deflate of bytes":         {deflated(t, "\x00\x01YT6900634716900"), "", "", nil},
+		"too long in deflate":      {deflated(t, long), "deflate", "", ErrUnpacked},
+		"GBK":                      {[]byte("\xba\xbc\xd6\xdd,YT6900634716900"), "", "", nil},
 		"a text":                   {[]byte("x^YT6900634716900"), "", "", nil}, // begins as zlib may
 		"zlib that ends too early": {zlibbed(t, "YT1")[:9], "", "", nil},
 		"nothing":                  {nil, "", "", nil},
 	} {
 		plain, how, err := Unpack(c.packed, limit)
-		if how != c.how || !errors.Is(err, c.err) || (err == nil) != (c.err == nil) || err == nil && string(plain) != c.plain {
+		if how != c.how || !errors.Is(err, c.err) || (err == nil) != (c.err == nil) || err == nil && how != "" && string(plain) != c.plain {
 			t.Errorf("%s: %q, %q, %v", name, plain, how, err)
 		}
 	}
@@ -63,6 +80,7 @@ func TestUnpack(t *testing.T) {
 func FuzzUnpack(f *testing.F) {
 	f.Add(gzipped(f, "YT1"))
 	f.Add(zlibbed(f, "YT1"))
+	f.Add(deflated(f, "YT6900634716900"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if plain, _, err := Unpack(b, 1000); err == nil && len(plain) > 1000 {
 			t.Errorf("%d bytes", len(plain))

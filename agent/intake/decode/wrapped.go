@@ -89,10 +89,10 @@ func (n *Node) jsonOf(b []byte, form Form) *Node {
 	if t == nil {
 		t = &tree{nodes: maxNodes} // a value by itself: what is packed in it stays so
 	}
-	if plain, how, err := Unpack(b, t.bytes); how != "" {
-		if t.bytes -= len(plain); err != nil {
-			return nil
-		}
+	plain, how, err := Unpack(b, t.bytes)
+	if t.bytes -= len(plain); err != nil {
+		return nil
+	} else if how != "" {
 		b = plain
 	}
 	if b = Strip(b); len(b) == 0 {

@@ -181,6 +181,8 @@ func (b *builder) clock() {
 		why += " at " + r.String()
 	}
 	switch {
+	case decode.MaybeExcel(b.sent):
+		why = "time of arrival: if what was sent are a spreadsheet's days, add " + decode.Excel + " to time_formats"
 	case b.sent != "":
 		why = "time of arrival: the one sent cannot be, see the clock rule"
 	case b.unread != "":

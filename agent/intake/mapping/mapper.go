@@ -81,6 +81,10 @@ type Subscription struct {
 	QoS    byte
 }
 
+// maxTopic is the longest topic whose messages are read, in bytes: much is remembered by
+// topic.
+const maxTopic = 1 << 10
+
 // maxReads bounds how many reads one message may hold.
 const maxReads = 4096
 
@@ -144,6 +148,12 @@ func (j *job) message() {
 		j.ignore(nil, "no source has a topic filter that matches")
 		return
 	}
+	if len(j.topic) > maxTopic {
+		bad := problemf("too_large", "a topic of %s, more than %s: the beginning of it is kept", sized(int64(len(j.topic))), sized(maxTopic))
+		j.topic = valid(j.topic[:maxTopic])
+		j.reject(nil, bad)
+		return
+	}
 	if max(int64(len(j.payload)), j.info.Size) > int64(j.maxPayload) {
 		j.tooLarge()
 		return
@@ -185,8 +195,8 @@ func (j *job) message() {
 }
 
 // unwrap takes the payload out of what it is in: base64 or hex, if the source says
-// so, then gzip or zlib, which say so themselves. A part that is replayed was taken
-// out when it came.
+// so, then gzip or zlib, which say so themselves, or deflate, which is known by what
+// comes out of it. A part that is replayed was taken out when it came.
 func (j *job) unwrap() *problem {
 	if len(decode.Strip(j.payload)) == 0 {
 		return nil
@@ -199,7 +209,7 @@ func (j *job) unwrap() *problem {
 		}
 		j.payload = b
 	}
-	plain, how, err := decode.Unpack(j.payload, j.maxPayload)
+	plain, how, err := j.unpack(j.payload, j.maxPayload)
 	switch {
 	case errors.Is(err, decode.ErrUnpacked):
 		return problemf("too_large", "unpacked by %s it is more than %s: let the device send smaller messages", how, sized(int64(j.maxPayload)))
@@ -209,6 +219,18 @@ func (j *job) unwrap() *problem {
 		j.payload = plain
 	}
 	return nil
+}
+
+// unpack unpacks what is packed. Deflate says by nothing that it is it: what may be
+// something else stays that.
+func (j *job) unpack(b []byte, limit int) (plain []byte, how string, err error) {
+	if plain, how, err = decode.Unpack(b, limit); how == "deflate" {
+		_, isGBK := decode.GBK(b)
+		if j.src.decoder == "sparkplug" || j.src.gbk && isGBK {
+			return nil, "", nil
+		}
+	}
+	return plain, how, err
 }
 
 // empty reports whether nothing was counted yet.

@@ -246,6 +246,23 @@ func TestRejects(t *testing.T) {
 	}
 }
 
+// A topic that is longer than any is not what things are remembered by.
+func TestLongTopics(t *testing.T) {
+	m := canonical(t)
+	good := []byte(`{"waybill_id":"YT6900634716900","action_type":200001,"action_msg":"x"}`)
+	topic := func(n int) string { return "scans/" + strings.Repeat("t", n-len("scans/")) }
+	if b := m.Map(topic(1024), good, mapping.Info{}); len(b.Events) != 1 {
+		t.Errorf("1024 bytes: %+v", b)
+	}
+	b := m.Map(topic(60_000), good, mapping.Info{})
+	if len(b.Rejects) != 1 || b.Rejects[0].Topic != topic(1024) || b.Rejects[0].Code != "too_large" || string(b.Rejects[0].Payload) != string(good) {
+		t.Errorf("60,000 bytes: %+v", b)
+	}
+	if b := m.Map("x"+topic(60_000), good, mapping.Info{}); b.Ignored != 1 {
+		t.Errorf("a topic of no source: %+v", b)
+	}
+}
+
 // Of a message with several elements a bad one alone is rejected, with its
 // index; codes that are no waybill numbers are ignored beside good ones.
 func TestSeveral(t *testing.T) {

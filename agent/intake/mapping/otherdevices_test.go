@@ -37,6 +37,8 @@ func TestOtherDevices(t *testing.T) {
 		{"GBK breaks JSON", "{\"code\":\"" + a + "\",\"name\":\"\xba\xb5\xe5\x5c\"}", timed, "0 not_json"},
 		{"GBK elsewhere", "{\"code\":\"" + a + "\",\"name\":\"\xba\xb5\"}", timed, a + " 0"},
 		{"a compact time as a number", `{"code":"` + a + `","at":20261123153000}`, timed, a + "@1795419000 0"},
+		{"a spreadsheet's days", `{"code":"` + a + `","at":46349.64583333}`, mapping.Source{Fields: with("action_time", "/at"), TimeFormats: []string{"excel"}}, a + "@1795419000 0"},
+		{".NET's ticks", `{"code":"` + a + `","at":639310446000000000}`, mapping.Source{Fields: with("action_time", "/at")}, a + "@1795419000 0"},
 		{"a layout of its own", `{"code":"` + a + `","at":"23.11.26 15:30"}`, mapping.Source{Fields: with("action_time", "/at"), TimeFormats: []string{"02.01.06 15:04"}}, a + "@1795419000 0"},
 		{"a Chinese date", `{"code":"` + a + `","at":"2026年11月23日 15:30:00"}`, timed, a + "@1795419000 0"},
 		{"a large number", `{"code":12345678901234567890123}`, timed, "12345678901234567890123 0"},

@@ -125,6 +125,7 @@ func TestWhyTheTimeOfArrival(t *testing.T) {
 		`"2026-11-23"`: "what was sent is no time in a known form; give its layout under time_formats|2026-11-23",
 		`[1,2,3]`:      "what was sent is no time in a known form; give its layout under time_formats|an array or an object",
 		`{"a":1}`:      "what was sent is no time in a known form; give its layout under time_formats|an array or an object",
+		`46349.64`:     "if what was sent are a spreadsheet's days, add excel to time_formats|46349.64",
 		`1495435200`:   "the one sent cannot be, see the clock rule|1495435200",
 		`null`:         "none was sent at /at|",
 	} {

@@ -97,7 +97,7 @@ func (j *job) text(n *decode.Node) (string, bool) {
 
 // plain is what bytes are as a text: unpacked, if they are packed, and in UTF-8.
 func (j *job) plain(b []byte) (string, error) {
-	if plain, how, err := decode.Unpack(b, maxField); how != "" {
+	if plain, how, err := j.unpack(b, maxField); how != "" {
 		if err != nil {
 			return "", err
 		}
