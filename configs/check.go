@@ -1,13 +1,17 @@
 package configs
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"scanrelay/configs/nearest"
@@ -76,6 +80,47 @@ func (c *checker) number(key string, value, least, most int) {
 	if value < least || value > most {
 		c.bad(key, "must lie between %d and %d, not be %d", least, most, value)
 	}
+}
+
+// tryDataDir tries whether data_dir is a folder that can be written, or can be made. What
+// this user may not do the service's may; a full disk is no mistake in a file.
+func (c *checker) tryDataDir(dir string) {
+	const key = "data_dir"
+	if dir == "" {
+		return
+	}
+	at := filepath.Clean(dir) // what there is of it already
+	info, err := os.Stat(at)
+	for ; err != nil && at != filepath.Dir(at); info, err = os.Stat(at) {
+		if _, dangles := os.Lstat(at); dangles == nil {
+			c.bad(key, "%s leads to nothing that there is: %s", at, why(err))
+			return
+		}
+		at = filepath.Dir(at)
+	}
+	if err == nil && !info.IsDir() {
+		c.bad(key, "%s is no folder", at)
+		return
+	}
+	trial, err := os.MkdirTemp(at, ".check-")
+	switch {
+	case err == nil:
+		_ = os.Remove(trial) // it is empty
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
+		c.warn(key, "%s cannot be written by this user: the service's must be able to", at)
+	default:
+		c.bad(key, "%s cannot be written: %s", at, why(err))
+	}
+}
+
+// why is an error without the call and the path.
+func why(err error) error {
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		return pathErr.Err
+	}
+	return err
 }
 
 // url checks an address with one of schemes; nil if it is wrong.

@@ -1,8 +1,6 @@
 package configs
 
 import (
-	"errors"
-	"io/fs"
 	"maps"
 	"reflect"
 
@@ -22,10 +20,24 @@ func LoadAgent(path string, environ []string) (*Agent, Problems) {
 
 // ReadAgent is LoadAgent of a file's content; name is what problems call it.
 func ReadAgent(name string, data []byte, environ []string) (*Agent, Problems) {
+	return readAgent(name, data, environ, func(*checker, string) {})
+}
+
+// CheckAgent is LoadAgent, and tries data_dir as a start does.
+func CheckAgent(path string, environ []string) (*Agent, Problems) {
+	data, problems := readAll(path)
+	if problems != nil {
+		return DefaultAgent(), problems
+	}
+	return readAgent(path, data, environ, (*checker).tryDataDir)
+}
+
+func readAgent(name string, data []byte, environ []string, dir func(*checker, string)) (*Agent, Problems) {
 	a := DefaultAgent()
 	problems := load(name, data, environ, a, func(c *checker) {
 		a.WaybillPatternSet = c.given("waybill_pattern")
 		c.agent(a)
+		dir(c, a.DataDir)
 		a.Complete()
 	})
 	return a, problems
@@ -42,8 +54,24 @@ func LoadCentral(path string, environ []string) (*Central, Problems) {
 
 // ReadCentral is LoadCentral of a file's content.
 func ReadCentral(name string, data []byte, environ []string) (*Central, Problems) {
+	return readCentral(name, data, environ, func(*checker, string) {})
+}
+
+// CheckCentral is LoadCentral, and tries data_dir as a start does.
+func CheckCentral(path string, environ []string) (*Central, Problems) {
+	data, problems := readAll(path)
+	if problems != nil {
+		return defaultCentral(), problems
+	}
+	return readCentral(path, data, environ, (*checker).tryDataDir)
+}
+
+func readCentral(name string, data []byte, environ []string, dir func(*checker, string)) (*Central, Problems) {
 	a := defaultCentral()
-	problems := load(name, data, environ, a, func(c *checker) { c.central(a) })
+	problems := load(name, data, environ, a, func(c *checker) {
+		c.central(a)
+		dir(c, a.DataDir)
+	})
 	return a, problems
 }
 
@@ -74,11 +102,7 @@ func readAll(path string) ([]byte, Problems) {
 	if err == nil {
 		return data, nil
 	}
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		err = pathErr.Err
-	}
-	return nil, Problems{{File: path, Text: "cannot be read: " + err.Error()}}
+	return nil, Problems{{File: path, Text: "cannot be read: " + why(err).Error()}}
 }
 
 // parse reads the document; false if there is no going on.

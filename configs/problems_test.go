@@ -251,3 +251,23 @@ func TestLoadOfAFileThatIsNotThere(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// data_dir is tried as a start does: what nobody can write is an error, what this user may
+// not write a warning, since the service runs as another.
+func TestDataDirIsTried(t *testing.T) {
+	want := "a.yaml:3: data_dir: /proc cannot be written: "
+	if os.Geteuid() != 0 {
+		want = "a.yaml:3: data_dir: warning: /proc cannot be written by this user: "
+	}
+	file := filepath.Join(t.TempDir(), "a.yaml")
+	if err := os.WriteFile(file, []byte(base+"data_dir: /proc/scanrelay/data\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(filepath.Dir(file))
+	if _, problems := CheckAgent("a.yaml", nil); !strings.Contains(problems.String(), want) {
+		t.Errorf("%v, want %s", problems, want)
+	}
+	if _, problems := LoadAgent("a.yaml", nil); strings.Contains(problems.String(), "data_dir") {
+		t.Errorf("a start says it itself: %v", problems)
+	}
+}

@@ -64,18 +64,22 @@ func (c *checker) run(ctx context.Context) error {
 		if c.payload != "" {
 			return cli.Usagef("--payload needs an agent's configuration; %s is a centre's", c.config)
 		}
-		_, problems := configs.LoadCentral(c.config, c.Env)
+		_, problems := configs.CheckCentral(c.config, c.Env)
+		return c.finish(role, problems)
+	}
+	if c.payload == "" && !c.broker {
+		_, problems := configs.CheckAgent(c.config, c.Env)
 		return c.finish(role, problems)
 	}
 	cfg, problems := configs.LoadAgent(c.config, c.Env)
 	switch {
 	case problems.Failed():
+		return c.report(problems)
 	case c.payload != "":
 		return c.explain(mapperOf(cfg, nil))
-	case c.broker:
+	default:
 		return c.probe(ctx, cfg, mapperOf(cfg, nil))
 	}
-	return c.finish(role, problems)
 }
 
 // probe tries each external broker. It fails when one of them loses scans.
