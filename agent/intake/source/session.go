@@ -72,7 +72,7 @@ func (ss *session) handle(msg mqtt.Message, size int64) {
 	batch := s.pipe.Take(m)
 	batch.Client = senderOf(msg.Topic(), batch)
 	rejected := s.retained.take(m, &batch)
-	bytes := intake.Cost(msg.Payload(), batch)
+	bytes := intake.Cost(msg.Topic(), msg.Payload(), batch)
 	if s.waiting.Add(bytes) > s.cfg.MaxPending {
 		s.release(bytes)
 		s.left(msg)
@@ -213,7 +213,9 @@ func (ss *session) askRebirths(births *sparkplug.Births) {
 	ss.s.cfg.Pulse.Begin()
 	defer ss.s.cfg.Pulse.End()
 	for _, node := range births.Ask(time.Now()) {
-		ss.s.log.Info("asking a sparkplug edge node for a rebirth", "node", node)
+		if more, due := ss.s.asking.Due(time.Now()); due {
+			ss.s.log.Info("asking a sparkplug edge node for a rebirth", "node", node, "others_before", more)
+		}
 		ss.client.Publish(sparkplug.RebirthTopic(node), 0, false, sparkplug.Rebirth(time.Now()))
 	}
 }

@@ -57,6 +57,7 @@ type Source struct {
 	less    chan struct{} // waiting fell
 
 	retained retained
+	asking   wait.Rarely // of the log's lines
 	// What follows only Run's goroutine has.
 	had    map[string]struct{}  // filters that were subscribed to
 	kept   memory               // brokers that have this agent's MQTT session
@@ -95,7 +96,7 @@ func New(cfg Config, pipe *intake.Pipe) (*Source, error) {
 	cfg.silence = cmp.Or(cfg.silence, cfg.KeepAlive+2*pingTimeout)
 	cfg.returns = cmp.Or(cfg.returns, returnAfter)
 	return &Source{
-		cfg: cfg, pipe: pipe, log: cfg.Logger, less: make(chan struct{}, 1), returns: cfg.returns,
+		cfg: cfg, pipe: pipe, log: cfg.Logger, less: make(chan struct{}, 1), returns: cfg.returns, asking: wait.Rarely{Every: time.Minute},
 		had: make(map[string]struct{}), kept: remembered(cfg), avoid: make(map[string]time.Time),
 	}, nil
 }

@@ -28,6 +28,7 @@ type Birth struct {
 	Bare    []string               `json:"bare,omitempty"`
 
 	heard bool // by this process, not remembered from an earlier one
+	size  int  // about what it takes in memory
 }
 
 // BirthOf reads the metrics of a birth message.
@@ -67,8 +68,13 @@ func (b Birth) Names(p decode.Pointer) bool {
 // before it is asked again.
 const askAgain = time.Minute
 
-// maxBirths bounds how many sources are remembered, and how many edge nodes.
-const maxBirths = 4096
+// Bounds of what is remembered: sources, and edge nodes; what births take in memory; and
+// how many edge nodes are asked for a rebirth within a minute.
+const (
+	maxBirths     = 4096
+	maxBirthBytes = 8 << 20
+	maxAsked      = 1024
+)
 
 // Births remembers births by their source (group/node or group/node/device),
 // and which edge nodes have to be asked for a new one: where a birth is missing,
@@ -78,11 +84,14 @@ const maxBirths = 4096
 type Births struct {
 	mu      sync.Mutex
 	births  map[string]Birth     // guarded by mu
+	bytes   int                  // of all births; guarded by mu
 	nodes   map[string]*edgeNode // by group/node; guarded by mu
 	changed bool                 // perhaps, since the last Save; guarded by mu
 	written []byte               // by the last Save that went well, or read at the start; guarded by mu
 	gaps    uint64               // guarded by mu
 	asked   uint64               // guarded by mu
+	began   time.Time            // when the minute began of which lately is; guarded by mu
+	lately  int                  // how many were asked in it; guarded by mu
 	wanted  chan struct{}
 }
 
@@ -101,13 +110,16 @@ func NewBirths(saved []byte) (*Births, error) {
 	if len(saved) == 0 {
 		return b, nil
 	}
+	var births map[string]Birth
 	body, err := unframe(saved)
 	if err == nil {
-		err = json.Unmarshal(body, &b.births)
+		err = json.Unmarshal(body, &births)
 	}
 	if err != nil {
-		b.births = make(map[string]Birth)
 		return b, err
+	}
+	for source, birth := range births {
+		b.put(source, birth)
 	}
 	b.written = body
 	return b, nil
@@ -182,19 +194,44 @@ func (b *Births) SetBirth(t Topic, birth Birth) {
 	if t.Device == "" {
 		for other := range b.births {
 			if strings.HasPrefix(other, source+"/") {
-				delete(b.births, other)
+				b.drop(other)
 			}
 		}
 		b.node(t).wants = false
 	}
-	if _, known := b.births[source]; !known && len(b.births) >= maxBirths {
-		for other := range b.births {
-			delete(b.births, other)
-			break
-		}
-	}
 	birth.heard = true
-	b.births[source], b.changed = birth, true
+	b.put(source, birth)
+	b.changed = true
+}
+
+// put remembers a birth. Beyond the bounds others are forgotten: any of too many, the
+// largest of what takes too much. The caller holds mu.
+func (b *Births) put(source string, birth Birth) {
+	birth.size = 128 + len(source)
+	for _, m := range birth.Aliases {
+		birth.size += 64 + len(m.Name)
+	}
+	for _, name := range birth.Bare {
+		birth.size += 32 + len(name)
+	}
+	b.drop(source)
+	b.births[source] = birth
+	b.bytes += birth.size
+	for len(b.births) > 1 && (len(b.births) > maxBirths || b.bytes > maxBirthBytes) {
+		out := ""
+		for other, one := range b.births {
+			if other != source && (out == "" || b.bytes > maxBirthBytes && one.size > b.births[out].size) {
+				out = other
+			}
+		}
+		b.drop(out)
+	}
+}
+
+// drop forgets a birth. The caller holds mu.
+func (b *Births) drop(source string) {
+	b.bytes -= b.births[source].size
+	delete(b.births, source)
 }
 
 // Read tells that data of a source was read with this birth, or with complete
@@ -245,16 +282,21 @@ func (b *Births) want(n *edgeNode) {
 func (b *Births) Wanted() <-chan struct{} { return b.wanted }
 
 // Ask returns the edge nodes, as group/node, that are to be asked for a rebirth
-// now; none is named again within a minute.
+// now; none is named again within a minute, and then only some of those that somebody
+// invents.
 func (b *Births) Ask(now time.Time) (nodes []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if now.Sub(b.began).Abs() >= askAgain {
+		b.began, b.lately = now, 0
+	}
 	for name, n := range b.nodes {
-		if !n.wants || now.Sub(n.asked).Abs() < askAgain {
+		if !n.wants || now.Sub(n.asked).Abs() < askAgain || b.lately >= maxAsked {
 			continue
 		}
 		n.wants, n.asked = false, now
 		b.asked++
+		b.lately++
 		nodes = append(nodes, name)
 	}
 	slices.Sort(nodes)

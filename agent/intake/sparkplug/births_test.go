@@ -151,6 +151,49 @@ func TestBirthsAreBounded(t *testing.T) {
 	}
 }
 
+// Large births of nodes that somebody invents take no more memory than is meant for
+// births, make the others stay, and have not each of them asked for.
+func TestInventedNodesAreBounded(t *testing.T) {
+	large := Birth{Aliases: map[uint64]BirthMetric{}}
+	for i := range uint64(10_000) {
+		large.Aliases[i] = BirthMetric{fmt.Sprint("a metric whose name is long ", i), 12}
+	}
+	b := newBirths(t, nil)
+	own := Topic{Group: "g", Node: "own"}
+	b.SetBirth(own, Birth{Bare: []string{"Scan/Code"}})
+	for i := range 100 {
+		b.SetBirth(Topic{Group: "g", Node: fmt.Sprint(i)}, large)
+	}
+	mustBirth(t, b, own)
+	sum := 0
+	for _, birth := range b.births {
+		sum += birth.size
+	}
+	if sum != b.bytes || sum > maxBirthBytes || len(b.births) < 4 {
+		t.Errorf("%d births take %d bytes, counted as %d", len(b.births), sum, b.bytes)
+	}
+	var saved []byte
+	if err := b.Save(func(data []byte) error { saved = data; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if again := newBirths(t, saved); again.bytes != b.bytes {
+		t.Errorf("over a restart %d bytes become %d", b.bytes, again.bytes)
+	}
+	now, asked := time.Unix(1e9, 0), 0
+	for i := range 3 * maxBirths {
+		b.Read(Topic{Group: "g", Node: fmt.Sprint("none-", i)}, Birth{}, false)
+		if i%1000 == 0 {
+			asked += len(b.Ask(now))
+		}
+	}
+	if asked += len(b.Ask(now)); asked > maxAsked {
+		t.Errorf("%d were asked within a minute", asked)
+	}
+	if got := len(b.Ask(now.Add(askAgain))); got == 0 {
+		t.Error("nobody is asked any more")
+	}
+}
+
 // The command is the one that the specification prescribes.
 func TestRebirth(t *testing.T) {
 	if got := RebirthTopic("g/n"); got != "spBv1.0/g/NCMD/n" {
