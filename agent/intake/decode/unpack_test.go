@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"compress/gzip"
 	"compress/zlib"
+	"encoding/base64"
 	"errors"
 	"io"
 	"strings"
@@ -100,6 +101,24 @@ func BenchmarkUnpackManyMembers(b *testing.B) {
 	for b.Loop() {
 		if _, _, err := Unpack(all, 1<<20); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// What is unpacked in vain counts as well: many such values would keep a processor busy.
+func TestUnpackingInVainIsWork(t *testing.T) {
+	long := strings.Repeat("x", maxUnpacked-1000)
+	for name, b := range map[string][]byte{
+		"a bomb":                    gzipped(t, long+long),
+		"gzip that ends too early":  gzipped(t, long)[:4000],
+		"zlib that ends too early":  zlibbed(t, long)[:4000],
+		"deflate that is no text":   deflated(t, long[:1<<20]+"\x00"),
+		"deflate with more behind":  append(deflated(t, long[:1<<20]), 'x'),
+		"JSON's text in a bomb too": gzipped(t, `"`+long),
+	} {
+		n := Node{Kind: String, text: base64.StdEncoding.EncodeToString(b), tree: newTree(false)}
+		if n.Inside() != &n || n.tree.bytes > maxUnpacked-1<<20 {
+			t.Errorf("%s: %d bytes may still come", name, n.tree.bytes)
 		}
 	}
 }
