@@ -84,10 +84,10 @@ const eventCost = 600
 
 // Cost is about what a message and its batch take in memory until they are
 // committed, in bytes.
-func Cost(payload []byte, b scan.Batch) int64 {
-	n := int64(len(payload)) + eventCost*int64(1+len(b.Events)+len(b.Rejects))
+func Cost(topic string, payload []byte, b scan.Batch) int64 {
+	n := int64(len(topic)+len(payload)) + eventCost*int64(1+len(b.Events)+len(b.Rejects))
 	for _, r := range b.Rejects {
-		n += int64(len(r.Payload))
+		n += int64(len(r.Topic) + len(r.Payload))
 	}
 	return n
 }

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"scanrelay/agent/intake/sparkplug"
 	"scanrelay/agent/intake/user"
 	"scanrelay/configs/limit"
+	"scanrelay/configs/wait"
 )
 
 // Broker is an MQTT broker for devices to publish to: their PUBACK is our fsync.
@@ -26,7 +28,8 @@ type Broker struct {
 	warns *limitedLog
 	users atomic.Pointer[user.List]
 	space *budget // what waits for its commit
-	large *budget // large packets that are being read
+	large *budget // large packets, until they wait for their commit
+	maps  *budget // messages that are being mapped: nobody knows before what comes out of one
 
 	sessions *sessions
 	guesses  *guesses
@@ -44,6 +47,7 @@ type Broker struct {
 	acceptor atomic.Pointer[acceptor]
 
 	throttled atomic.Int64 // clients
+	asking    wait.Rarely  // of the log's lines
 
 	qos0, lost, redelivered, refused, denied, cuts, broken, takeovers atomic.Uint64
 }
@@ -51,11 +55,14 @@ type Broker struct {
 // New returns a Broker that gives what it takes to a pipe; Run starts it, once.
 func New(cfg Config, pipe *intake.Pipe) *Broker {
 	cfg.setDefaults()
+	cores := int64(runtime.GOMAXPROCS(0))
 	b := &Broker{
 		cfg: cfg, pipe: pipe, log: cfg.Logger, warns: newLimitedLog(cfg.Logger),
-		space: newBudget(cfg.MaxWaiting), large: newBudget(cfg.MaxWaiting), closing: make(chan struct{}),
-		guesses: newGuesses(),
-		began:   time.Now(), ctx: context.Background(),
+		space: newBudget(cfg.MaxWaiting, cfg.MaxWaiting-cfg.MaxWaiting/4),
+		large: newBudget(cfg.MaxWaiting, cfg.MaxWaiting-cfg.MaxWaiting/4),
+		maps:  newBudget(2*cores, cores), closing: make(chan struct{}),
+		guesses: newGuesses(), asking: wait.Rarely{Every: warnEvery},
+		began: time.Now(), ctx: context.Background(),
 		// As many at once as all clients need that come back together behind one router.
 		connects: limit.New(cfg.connects, cfg.MaxClients+halfOpenAllowed, maxLimited),
 	}
@@ -173,7 +180,9 @@ func (b *Broker) work(ctx context.Context) {
 // command sends a message of our own to those who subscribed to its topic; it is
 // the only thing that anybody hears here.
 func (b *Broker) command(topic string, payload []byte) {
-	b.log.Info("asking a sparkplug edge node for a rebirth", "topic", topic)
+	if more, due := b.asking.Due(time.Now()); due { // anybody can invent nodes
+		b.log.Info("asking a sparkplug edge node for a rebirth", "topic", topic, "others_before", more)
+	}
 	for _, c := range b.sessions.subscribers(topic) {
 		version := byte(packet.V311)
 		if c.v5.Load() {

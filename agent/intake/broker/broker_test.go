@@ -369,7 +369,7 @@ func TestBrokerGoesOnWhenThereIsRoom(t *testing.T) {
 		j.SetFull(true)
 		for i := range 3 {
 			m := intake.Message{Topic: "scans/g", Payload: []byte(intaketest.Payload(fmt.Sprintf("YT0000000%d", i)))}
-			if err := q.push(&entry{topic: m.Topic, batch: b.pipe.Take(m)}, false); err != nil {
+			if err := q.push(&entry{topic: m.Topic, batch: b.pipe.Take(m)}, false, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -389,7 +389,7 @@ func TestBrokerGivesWhatItReadsAtOnce(t *testing.T) {
 	b := New(Config{}, intake.New(intaketest.Mapper(t, mapping.Config{}), j, 0))
 	q := newQueue(b, gone{}) // nothing runs it
 	m := intake.Message{Topic: "scans/g", Payload: []byte(intaketest.Payload("YT00000000"))}
-	if err := q.push(&entry{topic: m.Topic, batch: b.pipe.Take(m)}, false); err != nil {
+	if err := q.push(&entry{topic: m.Topic, batch: b.pipe.Take(m)}, false, nil); err != nil {
 		t.Fatal(err)
 	}
 	intaketest.Eventually(t, "stored", func() bool { return slices.Equal(j.Waybills(), []string{"YT00000000"}) })
@@ -404,7 +404,7 @@ func TestBrokerTakesWhatTheGoneHavePublished(t *testing.T) {
 		q := newQueue(b, gone{})
 		for i, waybill := range list {
 			m := intake.Message{Topic: "scans/g", Payload: []byte(intaketest.Payload(waybill))}
-			if err := q.push(&entry{topic: m.Topic, id: uint16(i), qos: byte(i % 2), batch: b.pipe.Take(m), cost: 1}, false); err != nil {
+			if err := q.push(&entry{topic: m.Topic, id: uint16(i), qos: byte(i % 2), batch: b.pipe.Take(m), cost: 1}, false, nil); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -37,6 +37,8 @@ type Config struct {
 // Limits of a Broker that no configuration changes.
 const (
 	connectWithin   = 10 * time.Second // from accept to CONNECT
+	packetWithin    = time.Minute      // from a packet's header to its end,
+	packetRate      = 1 << 10          // and a second more for so many bytes
 	maxConnect      = 256 << 10        // bytes of a CONNECT
 	readBuffer      = 4 << 10          // of a connection
 	largePacket     = 16 << 10         // more than that is read as it comes, and bounded over all connections

@@ -3,6 +3,7 @@ package broker
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -10,7 +11,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -39,6 +39,7 @@ type conn struct {
 	user         string
 	who          string        // the client's id, for the log
 	limit        *rate.Limiter // the client's; nil: unlimited
+	large        int64         // of the broker's budget, for the packet that was read last
 	client       uint16        // whose share of the room it takes
 	keepAlive    time.Duration // 0: it may be silent for ever
 	resendsUntil time.Time     // until then what is identical comes again
@@ -55,7 +56,8 @@ type conn struct {
 var errDenied = errors.New("publish without permission")
 
 // read reads one packet of at most max_packet, and before the login of what a CONNECT
-// may need.
+// may need. One that has begun has to come to its end, also of a device that may be
+// silent for ever.
 func (c *conn) read() (h packet.Header, content []byte, err error) {
 	if h, err = packet.ReadHeader(c.in); err != nil {
 		return h, nil, err
@@ -67,20 +69,36 @@ func (c *conn) read() (h packet.Header, content []byte, err error) {
 	if int64(h.Length)+1 > most {
 		return h, nil, &packet.Error{Code: packet.TooLarge, Text: fmt.Sprintf("a packet of more than max_packet, which is %d bytes", most)}
 	}
+	if h.Length > largePacket {
+		if !c.b.large.await(c.host, int64(h.Length), c.queue.gone) {
+			return h, nil, errGone
+		}
+		c.large = int64(h.Length)
+	}
+	whole := time.Now().Add(packetWithin + time.Duration(h.Length)*time.Second/packetRate)
+	if silent := c.silentUntil(); c.session != nil && h.Length > c.in.Buffered() && (silent.IsZero() || whole.Before(silent)) {
+		if err = c.SetReadDeadline(whole); err != nil || c.cut.Load() {
+			return h, nil, cmp.Or(err, errGone)
+		}
+	}
 	if h.Length <= largePacket {
 		content = make([]byte, h.Length)
 		_, err = io.ReadFull(c.in, content)
 		return h, content, err
 	}
-	if !c.b.large.await(int64(h.Length), c.queue.gone) {
-		return h, nil, errGone
-	}
-	defer c.b.large.give(int64(h.Length))
 	var all bytes.Buffer // what is only announced takes nothing
 	if _, err = io.CopyN(&all, c.in, int64(h.Length)); errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
 	return h, all.Bytes(), err
+}
+
+// done gives back what the packet that was read last took.
+func (c *conn) done() {
+	if c.large > 0 {
+		c.b.large.give(c.host, c.large)
+		c.large = 0
+	}
 }
 
 // write writes a packet. A device that does not read is cut, whatever keepalive it
@@ -164,6 +182,7 @@ func (c *conn) run(ln *Listener) {
 	if err == nil {
 		err = c.serve()
 	}
+	c.done()
 	c.a.ended(c, err)
 	c.b.sessions.leave(c, time.Now())
 	c.a.giveUp(c) // before the device sees the end, and comes anew
@@ -182,7 +201,7 @@ func (c *conn) open(ln *Listener) (err error) {
 		c.Conn = secure
 	}
 	if ln.WebSocket {
-		if c.Conn, err = upgrade(c.Conn); err != nil {
+		if c.Conn, err = upgrade(c.Conn, c.came.Add(connectWithin)); err != nil {
 			return fmt.Errorf("open websocket: %w", err)
 		}
 	}
@@ -195,6 +214,7 @@ func (c *conn) open(ln *Listener) (err error) {
 func (a *acceptor) ended(c *conn, err error) {
 	a.b.log.Debug("mqtt connection ended", "remote", c.remote, "error", err)
 	var wrong *packet.Error
+	var network net.Error // a websocket's is no os.ErrDeadlineExceeded
 	switch {
 	case c.hung.Load():
 	case errors.As(err, &wrong):
@@ -205,7 +225,7 @@ func (a *acceptor) ended(c *conn, err error) {
 		}
 		a.b.warns.warn(who, "mqtt connection closed for what the device sent", "client", c.who, "remote", c.remote, "error", err.Error())
 		c.goodbye(wrong.Code)
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.As(err, &network) && network.Timeout():
 		c.goodbye(packet.KeepAliveTimeout)
 	}
 }

@@ -111,6 +111,25 @@ func TestBrokerUnderAFlood(t *testing.T) {
 	}
 }
 
+// Devices that are gone when their acknowledgements are written are nothing to tell of,
+// or anybody could fill the log.
+func TestDevicesThatAreGoneAreNotLogged(t *testing.T) {
+	log := &intaketest.Log{}
+	j := intaketest.NewOutbox(t, 20*time.Millisecond)
+	b, addr := startBroker(t, Config{connects: 1e6, Logger: slog.New(slog.NewTextHandler(log, nil))}, j)
+	for i := range 20 {
+		w, _ := intaketest.Login(t, addr, fmt.Sprint("gone-", i))
+		w.Send(intaketest.PublishPacket("scans/g", 1, 1, false, intaketest.Payload(fmt.Sprintf("YT%08d", i))))
+		w.Send(intaketest.PublishPacket("scans/g", 1, 2, false, intaketest.Payload(fmt.Sprintf("YU%08d", i))))
+		_ = w.Conn.(*net.TCPConn).SetLinger(0) // so that writing to it fails
+		_ = w.Close()
+	}
+	intaketest.Eventually(t, "all are gone", func() bool { return b.Status().Clients == 0 && b.Status().Waiting == 0 })
+	if got := strings.Count(log.String(), "closed"); got > 0 || b.Status().Cut > 0 {
+		t.Errorf("%d lines, %d counted as cut: %s", got, b.Status().Cut, log)
+	}
+}
+
 // Connecting again does not renew a client's rate.
 func TestRateOutlivesTheConnection(t *testing.T) {
 	j := intaketest.NewOutbox(t, 0)

@@ -204,6 +204,7 @@ func (a *acceptor) wrap(raw net.Conn, host string) *conn {
 	}
 	c := &conn{Conn: raw, raw: raw, a: a, b: a.b, remote: raw.RemoteAddr().String(), host: host, came: time.Now(), out: make(chan struct{}, 1)}
 	c.queue = newQueue(a.b, c)
+	c.queue.host = host
 	_ = c.SetReadDeadline(time.Now().Add(connectWithin))
 	return c
 }

@@ -12,8 +12,12 @@ import (
 	"scanrelay/agent/intake/user"
 )
 
-// maxClientID bounds what the session of a client takes.
-const maxClientID = 1024
+// maxClientID and maxUser bound what the session of a client takes, in memory and in the
+// file that is written again with each new one.
+const (
+	maxClientID = 1024
+	maxUser     = 1024
+)
 
 // resendsWithin is how long after a reconnect an identical message is one that comes
 // again, whether it says so (DUP) or not: several libraries do not.
@@ -54,6 +58,9 @@ func (c *conn) welcome(in *packet.Connect) error {
 		return c.refuse(packet.BadAuthMethod, "extended authentication is not known here")
 	case len(in.ClientID) > maxClientID, in.ClientID == "" && (in.Version == packet.V31 || in.Version == packet.V311 && !in.Clean):
 		return c.refuse(packet.BadClientID, "a client id that is empty or too long")
+	case len(in.Username) > maxUser:
+		c.user = clip(in.Username)
+		return c.refuse(packet.BadLogin, "a user name that is too long")
 	case in.ClientID == "":
 		assigned = "auto-" + rand.Text()
 		in.ClientID, in.Expiry = assigned, 0
@@ -99,8 +106,8 @@ func (c *conn) welcome(in *packet.Connect) error {
 	return c.write(ack.Encode())
 }
 
-// clip is a client's id as it may stand in the log.
-func clip(id string) string { return strings.ToValidUTF8(id[:min(len(id), 64)], "") }
+// clip is what a client says as it may stand in the log.
+func clip(text string) string { return strings.ToValidUTF8(text[:min(len(text), 64)], "") }
 
 // refuse answers a CONNECT with a refusal, which is counted and logged.
 func (c *conn) refuse(code packet.Code, why string) error {

@@ -43,8 +43,9 @@ const (
 // reader calls push, which gives what it can at once: no publish waits for another
 // goroutine. run does the rest. What the outbox has no room for is held.
 type queue struct {
-	b   *Broker
-	out writer
+	b    *Broker
+	out  writer
+	host string // the connection's address
 
 	giving    sync.Mutex // held by who gives the outbox entries; before mu
 	throttled bool       // the outbox takes no more of it, though of others; guarded by giving
@@ -87,12 +88,13 @@ func newQueue(b *Broker, out writer) *queue {
 	}
 }
 
-// push takes one publish. It blocks while too much of this connection, or of
-// all, waits for its commit: then TCP slows the device down.
-func (q *queue) push(e *entry, dup bool) error {
-	ok, err := q.enter(e, dup)
+// push takes one publish, which fill makes once there is space for it; nil: it is made.
+// It blocks while too much of this connection, of its address, or of all, waits for its
+// commit: then TCP slows the device down.
+func (q *queue) push(e *entry, dup bool, fill func()) error {
+	ok, err := q.enter(e, dup, fill)
 	if !ok && err == nil {
-		err = q.awaitSpace(e, dup)
+		err = q.awaitSpace(e, dup, fill)
 	}
 	switch {
 	case errors.Is(err, errInFlight):
@@ -108,12 +110,12 @@ func (q *queue) push(e *entry, dup bool) error {
 
 // awaitSpace tries to enter e again whenever there is more space, for as long as
 // publishes are held.
-func (q *queue) awaitSpace(e *entry, dup bool) error {
+func (q *queue) awaitSpace(e *entry, dup bool, fill func()) error {
 	timeout := time.NewTimer(q.b.cfg.HoldFor)
 	defer timeout.Stop()
 	for {
 		more := q.b.space.more()
-		if ok, err := q.enter(e, dup); ok || err != nil {
+		if ok, err := q.enter(e, dup, fill); ok || err != nil {
 			return err
 		}
 		select {
@@ -127,22 +129,26 @@ func (q *queue) awaitSpace(e *entry, dup bool) error {
 	}
 }
 
-// enter appends e to the queue if there is space for it.
-func (q *queue) enter(e *entry, dup bool) (bool, error) {
+// enter makes e and appends it to the queue if there is space. How much it takes is known
+// only then, so few are made at once.
+func (q *queue) enter(e *entry, dup bool, fill func()) (bool, error) {
+	if fill == nil {
+		fill = func() {}
+	} else if !q.b.maps.await(q.host, 1, q.gone) {
+		return false, errGone
+	} else {
+		defer q.b.maps.give(q.host, 1)
+	}
+	if ok, err := q.fits(e, dup); !ok || err != nil {
+		return ok, err
+	}
+	fill()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	switch {
-	case q.closed:
+	if q.closed {
 		return false, errGone
-	case dup && e.qos == 1 && q.ids[e.id] > 0:
-		return false, errInFlight
-	case !q.since.IsZero() && q.waiting >= q.b.cfg.Hold:
-		return false, errHeldTooMuch
-	case len(q.entries) >= maxQueue, q.bytes > 0 && q.bytes+e.cost > q.b.cfg.MaxWaiting/8:
-		return false, nil
-	case !q.b.space.take(e.cost):
-		return false, nil
 	}
+	q.b.space.exceed(q.host, e.cost)
 	q.bytes += e.cost
 	q.entries = append(q.entries, e)
 	if e.state == entryDone { // a refusal in its place
@@ -157,6 +163,21 @@ func (q *queue) enter(e *entry, dup bool) (bool, error) {
 		wait.Signal(q.wake) // run knows when to give it
 	}
 	return true, nil
+}
+
+// fits reports whether there is space for e.
+func (q *queue) fits(e *entry, dup bool) (bool, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.closed:
+		return false, errGone
+	case dup && e.qos == 1 && q.ids[e.id] > 0:
+		return false, errInFlight
+	case !q.since.IsZero() && q.waiting >= q.b.cfg.Hold:
+		return false, errHeldTooMuch
+	}
+	return len(q.entries) < maxQueue && q.bytes < q.b.cfg.MaxWaiting/8 && q.b.space.free(q.host), nil
 }
 
 // hold lets an entry wait that the outbox did not take or did not commit. The
@@ -186,7 +207,7 @@ func (q *queue) committed(e *entry, err error) {
 	if q.since = (time.Time{}); q.waiting > 0 && !q.pause.IsZero() {
 		q.since = time.Now() // the others are still held
 	}
-	q.b.space.give(e.cost)
+	q.b.space.give(q.host, e.cost)
 	wait.Signal(q.space)
 }
 

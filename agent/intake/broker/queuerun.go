@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"errors"
+	"net"
 	"slices"
 	"time"
 
@@ -17,7 +19,7 @@ func (q *queue) run() {
 			err := q.out.acknowledge(acks)
 			q.acknowledged()
 			if err != nil {
-				q.out.hangUp(packet.Unspecified, err)
+				q.out.hangUp(packet.Unspecified, unread(err))
 			}
 		}
 		q.give()
@@ -29,6 +31,18 @@ func (q *queue) run() {
 		}
 		q.await()
 	}
+}
+
+var errUnread = errors.New("the device does not read its acknowledgements")
+
+// unread is why a connection is cut over which they could not be written; nil: the device
+// is gone, which is no cause.
+func unread(err error) error {
+	var network net.Error
+	if errors.As(err, &network) && network.Timeout() {
+		return errUnread
+	}
+	return nil
 }
 
 // takeCommitted takes what is committed off the queue's head and returns the
@@ -142,7 +156,7 @@ func (q *queue) drop(which func(*entry) bool) {
 		}
 		q.waiting--
 		q.bytes -= e.cost
-		q.b.space.give(e.cost)
+		q.b.space.give(q.host, e.cost)
 		if e.qos == 0 {
 			q.b.lost.Add(1)
 		}

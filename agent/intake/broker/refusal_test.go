@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/eclipse/paho.mqtt.golang/packets"
+
 	"scanrelay/agent/intake"
 	"scanrelay/agent/intake/internal/intaketest"
 	"scanrelay/agent/intake/mapping"
@@ -41,6 +43,11 @@ func TestRefusalsOfConnect(t *testing.T) {
 		if first, content := d.receive(); first != 0x20 || content[0] != 0 || content[1] != c.want {
 			t.Errorf("%s: %#x % x, want CONNACK %d", name, first, content, c.want)
 		}
+	}
+	if _, code := intaketest.Login(t, addr, "x", func(c *packets.ConnectPacket) {
+		c.UsernameFlag, c.Username = true, strings.Repeat("u", maxUser+1)
+	}); code != packets.ErrRefusedBadUsernameOrPassword {
+		t.Errorf("a user name beyond all bounds: CONNACK %d", code)
 	}
 	d := dial(t, addr, 5)
 	d.connect(2, "x", d.props(0x15, 0, 1, 'k'))

@@ -25,6 +25,7 @@ func (c *conn) serve() error {
 		if err := c.handle(h, content); err != nil || c.ended {
 			return err
 		}
+		c.done()
 	}
 }
 
@@ -111,12 +112,17 @@ func (c *conn) publish(p *packet.Publish) error {
 			again = true
 		}
 	}
-	e.batch = c.b.pipe.Take(intake.Message{Topic: p.Topic, Payload: p.Payload, DUP: p.Dup})
-	e.batch.Redelivered = e.batch.Redelivered || again
-	e.batch.Client, e.batch.Shared = c.client, true
-	e.cost = intake.Cost(p.Payload, e.batch)
-	c.slowDown(len(e.batch.Events))
-	if err := c.queue.push(e, p.Dup); err != nil && p.QoS == 0 {
+	err := errGone
+	if c.slowDown() {
+		err = c.queue.push(e, p.Dup, func() {
+			e.batch = c.b.pipe.Take(intake.Message{Topic: p.Topic, Payload: p.Payload, DUP: p.Dup})
+			e.batch.Redelivered = e.batch.Redelivered || again
+			e.batch.Client, e.batch.Shared = c.client, true
+			e.cost = intake.Cost(p.Topic, p.Payload, e.batch)
+			c.owe(max(1, len(e.batch.Events)))
+		})
+	}
+	if err != nil && p.QoS == 0 {
 		c.b.lost.Add(1)
 	}
 	return nil // a connection that was hung up ends with the next read
@@ -125,31 +131,37 @@ func (c *conn) publish(p *packet.Publish) error {
 // deny answers a publish without permission. MQTT 3 knows no refusal of a publish.
 func (c *conn) deny(p *packet.Publish) error {
 	c.b.denied.Add(1)
-	c.b.warns.warn(c.user, "mqtt publish without permission", "user", c.user, "topic", p.Topic)
+	c.b.warns.warn(c.user, "mqtt publish without permission", "user", c.user, "topic", clip(p.Topic))
 	switch {
 	case p.QoS == 0:
 		return nil
 	case c.version == packet.V5:
-		return c.queue.push(&entry{id: p.ID, qos: p.QoS, code: packet.NotAuthorized, state: entryDone}, false)
+		return c.queue.push(&entry{id: p.ID, qos: p.QoS, code: packet.NotAuthorized, state: entryDone}, false, nil)
 	}
 	return errDenied
 }
 
-// slowDown lets the connection's reader wait while the device is above its rate,
-// as long as the connection is there.
-func (c *conn) slowDown(events int) {
+// slowDown lets the connection's reader wait while the device is above its rate. False:
+// the connection ended meanwhile.
+func (c *conn) slowDown() bool {
 	if c.limit == nil {
-		return
+		return true
 	}
-	for n := max(1, events); n > 0; {
-		step := min(n, c.limit.Burst())
-		if delay := c.limit.ReserveN(time.Now(), step).Delay(); delay > 0 {
-			c.b.warns.warn(c.who, "mqtt client is above its rate and is slowed down", "client", c.who, "remote", c.remote)
-			if !c.sleep(delay) {
-				return
-			}
-		}
-		n -= step
+	delay := c.limit.ReserveN(time.Now(), 0).Delay()
+	if delay <= 0 {
+		return true
+	}
+	c.b.warns.warn(c.who, "mqtt client is above its rate and is slowed down", "client", c.who, "remote", c.remote)
+	return c.sleep(delay)
+}
+
+// owe counts events. What is above the rate has the next publish wait: this one need not
+// be in memory for so long.
+func (c *conn) owe(events int) {
+	for c.limit != nil && events > 0 {
+		step := min(events, c.limit.Burst())
+		c.limit.ReserveN(time.Now(), step)
+		events -= step
 	}
 }
 
@@ -181,7 +193,7 @@ func (c *conn) subscribe(content []byte) error {
 			codes[i] = packet.BadFilter
 		case first != "spBv1.0" && first != "STATE":
 			codes[i] = packet.NotAuthorized
-			c.b.warns.warn(c.who, "mqtt subscription refused: nothing is forwarded here", "client", c.who, "remote", c.remote, "filter", filter)
+			c.b.warns.warn(c.who, "mqtt subscription refused: nothing is forwarded here", "client", c.who, "remote", c.remote, "filter", clip(filter))
 		case !c.b.sessions.subscribe(c.session, filter):
 			codes[i] = packet.QuotaExceeded
 		default:

@@ -18,8 +18,8 @@ const maxUpgrade = 16 << 10
 // looks at must not publish scans.
 var upgrader = websocket.Upgrader{Subprotocols: []string{"mqtt", "mqttv3.1"}}
 
-// upgrade makes a websocket of a connection.
-func upgrade(conn net.Conn) (net.Conn, error) {
+// upgrade makes a websocket of a connection, from which nothing is read after until.
+func upgrade(conn net.Conn, until time.Time) (net.Conn, error) {
 	bounded := &io.LimitedReader{R: conn, N: maxUpgrade}
 	in := bufio.NewReader(bounded)
 	request, err := http.ReadRequest(in)
@@ -31,6 +31,9 @@ func upgrade(conn net.Conn) (net.Conn, error) {
 		return nil, err
 	}
 	bounded.N = 1<<63 - 1
+	if err := conn.SetReadDeadline(until); err != nil { // Upgrade has taken all deadlines away
+		return nil, err
+	}
 	return &socket{Conn: ws.NetConn(), ws: ws}, nil
 }
 
