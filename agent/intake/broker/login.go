@@ -95,7 +95,7 @@ func (c *conn) welcome(in *packet.Connect) error {
 	}
 	c.limit, c.client = c.b.rateOf(c.host, in.ClientID), intake.ClientOf(c.host, in.ClientID)
 	c.keepAlive = time.Duration(in.KeepAlive) * time.Second * 3 / 2
-	c.b.sessions.file.await(c.b.ctx)
+	c.b.sessions.file.await(c.b.ctx, o.change)
 	ack := packet.Connack{
 		Version: c.version, SessionPresent: o.present, AssignedID: assigned,
 		MaxPacket: uint32(c.b.cfg.MaxPacket), ReceiveMaximum: uint16(min(c.b.cfg.Hold, 1<<16-1)),

@@ -178,11 +178,12 @@ func newSessions(most int, isUser func(name string) bool) *sessions {
 // opened is what a client gets.
 type opened struct {
 	session *session
-	present bool  // it goes on with what it was before
-	known   bool  // it was here before
-	broke   bool  // and its last connection ended without a DISCONNECT
-	before  *conn // what it was connected by, to be closed
-	often   bool  // it was taken over often lately: two devices share the id
+	present bool   // it goes on with what it was before
+	known   bool   // it was here before
+	broke   bool   // and its last connection ended without a DISCONNECT
+	before  *conn  // what it was connected by, to be closed
+	often   bool   // it was taken over often lately: two devices share the id
+	change  uint64 // that has to be on disk before it may rely on the session; 0: none
 }
 
 // open gives the client of c its session. false: the id belongs to another user.
@@ -211,7 +212,7 @@ func (s *sessions) open(c *conn, in *packet.Connect, lasts time.Duration, now ti
 		s.byID[in.ClientID] = next
 	}
 	if !o.present && lasts > 0 || was != nil && was.lasts != lasts {
-		s.file.change()
+		o.change = s.file.change()
 	}
 	next.conn, next.user, next.lasts, next.address, next.broke = c, in.Username, lasts, c.host, true
 	o.session = next

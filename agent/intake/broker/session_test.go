@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"scanrelay/agent/intake/internal/intaketest"
@@ -53,7 +54,7 @@ func TestSessionsOutliveTheAgent(t *testing.T) {
 	edge := online(t, addr, 4, 0, "edge")
 	edge.send(0x82, uint16(1), "spBv1.0/g/NCMD/n", byte(1))
 	edge.expect("SUBACK", 0x90, 0, 1, 1)
-	b.sessions.file.await(t.Context())
+	b.sessions.file.await(t.Context(), b.sessions.file.change())
 	killed, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -282,8 +283,7 @@ func TestWaitingForSessionsOnDisk(t *testing.T) {
 	for range 20 {
 		go func() {
 			for range 10 {
-				s.file.change()
-				s.file.await(t.Context())
+				s.file.await(t.Context(), s.file.change())
 			}
 			done <- struct{}{}
 		}()
@@ -293,6 +293,35 @@ func TestWaitingForSessionsOnDisk(t *testing.T) {
 	}
 	cancel()
 	<-kept
+}
+
+// Sessions that change all the time are not written all the time, and who waits for no
+// change waits for no write.
+func TestSessionsAreNotWrittenAllTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, writes := newSessions(10, nil), 0
+		s.file.init("sessions")
+		s.file.write = func(any) error { writes++; time.Sleep(10 * time.Millisecond); return nil }
+		ctx, cancel := context.WithCancel(t.Context())
+		kept := make(chan struct{})
+		go func() {
+			defer close(kept)
+			s.keep(ctx, slog.New(slog.DiscardHandler))
+		}()
+		began := time.Now()
+		var last uint64
+		for time.Since(began) < 10*time.Second {
+			last = s.file.change()
+			s.file.await(ctx, 0)
+			time.Sleep(time.Millisecond)
+		}
+		s.file.await(ctx, last)
+		if writes > 10*5+2 {
+			t.Errorf("%d writes in ten seconds", writes)
+		}
+		cancel()
+		<-kept
+	})
 }
 
 // What comes again after a broken connection without saying so is told to the outbox

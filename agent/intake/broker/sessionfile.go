@@ -28,11 +28,13 @@ type savedSession struct {
 	Filters []string `json:"filters,omitempty"`
 }
 
-// keeper has the sessions written whenever they change. All who wait meanwhile share
-// one write.
+// keeper has the sessions written when they change. All who wait meanwhile share one
+// write; those who change them all the time wear no card out.
 type keeper struct {
-	disk durable.Sealed // without a path they are kept in memory alone
-	wake chan struct{}
+	path  string // "": they are kept in memory alone
+	disk  durable.Sealed
+	write func(any) error
+	wake  chan struct{}
 
 	mu      sync.Mutex
 	changed uint64        // changes so far; guarded by mu
@@ -40,38 +42,50 @@ type keeper struct {
 	ended   chan struct{} // closed when the next write ends; guarded by mu
 }
 
+// Between two writes are so many times what the last one took, within bounds: a lone
+// device waits for no other, and a file of megabytes is not written all the time.
+const (
+	restTimes = 20
+	minRest   = 50 * time.Millisecond
+	maxRest   = 5 * time.Second
+)
+
 func (k *keeper) init(path string) {
-	k.disk = durable.Sealed{Path: path, Title: "scanrelay mqtt sessions", Version: 1}
+	k.path, k.disk = path, durable.Sealed{Path: path, Title: "scanrelay mqtt sessions", Version: 1}
+	k.write = k.disk.Write
 	k.wake, k.ended = make(chan struct{}, 1), make(chan struct{})
 }
 
-func (k *keeper) change() {
+// change has them written, and returns what to await for that.
+func (k *keeper) change() (which uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.changed++
 	wait.Signal(k.wake)
+	return k.changed
 }
 
-// await waits until the changes so far are on disk, or could not be written.
-func (k *keeper) await(ctx context.Context) {
-	if k.disk.Path == "" {
+// await waits until a change is on disk, or could not be written.
+func (k *keeper) await(ctx context.Context, which uint64) {
+	if k.path == "" {
 		return
 	}
 	k.mu.Lock()
-	for want := k.changed; k.tried < want && ctx.Err() == nil; k.mu.Lock() {
+	for k.tried < which && ctx.Err() == nil {
 		ended := k.ended
 		k.mu.Unlock()
 		select {
 		case <-ended:
 		case <-ctx.Done():
 		}
+		k.mu.Lock()
 	}
 	k.mu.Unlock()
 }
 
 // keep writes the sessions when they change, until ctx ends, and then once more.
 func (s *sessions) keep(ctx context.Context, log *slog.Logger) {
-	if s.file.disk.Path == "" {
+	if s.file.path == "" {
 		return
 	}
 	problem := wait.Rarely{Every: time.Minute}
@@ -81,10 +95,16 @@ func (s *sessions) keep(ctx context.Context, log *slog.Logger) {
 			over = true
 		case <-s.file.wake:
 		}
-		if err := s.save(); err != nil {
+		began := time.Now()
+		err := s.save()
+		if err != nil {
 			if _, due := problem.Due(time.Now()); due {
 				log.Warn("mqtt sessions cannot be written: after a restart devices are told that theirs is gone", "file", SessionsName, "error", err)
 			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(min(max(restTimes*time.Since(began), minRest), maxRest)):
 		}
 	}
 }
@@ -95,7 +115,7 @@ func (s *sessions) save() error {
 	k.mu.Lock()
 	known := k.changed
 	k.mu.Unlock()
-	err := k.disk.Write(s.saved(time.Now()))
+	err := k.write(s.saved(time.Now()))
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.tried = known
