@@ -184,12 +184,19 @@ func (b *Broker) command(topic string, payload []byte) {
 		b.log.Info("asking a sparkplug edge node for a rebirth", "topic", topic, "others_before", more)
 	}
 	for _, c := range b.sessions.subscribers(topic) {
-		version := byte(packet.V311)
-		if c.v5.Load() {
-			version = packet.V5
+		if c.commands.Add(1) > maxCommands {
+			c.commands.Add(-1)
+			continue // it does not read
 		}
-		if err := c.write(packet.Message(version, topic, payload)); err != nil {
-			b.log.Debug("mqtt client does not take a command", "remote", c.remote, "error", err)
-		}
+		c.a.open.Go(func() { // one that does not read keeps no command from others
+			defer c.commands.Add(-1)
+			version := byte(packet.V311)
+			if c.v5.Load() {
+				version = packet.V5
+			}
+			if err := c.write(packet.Message(version, topic, payload)); err != nil {
+				b.log.Debug("mqtt client does not take a command", "remote", c.remote, "error", err)
+			}
+		})
 	}
 }

@@ -49,6 +49,7 @@ const (
 	lingerBytes     = 1 << 20
 	retryFullEvery  = 200 * time.Millisecond
 	rebirthEvery    = 10 * time.Second // how often edge nodes to be asked are looked for
+	maxCommands     = 16               // of our own that one connection may have to read
 	slowRefusal     = time.Second
 	maxSlowRefusals = 256
 	halfOpenAllowed = 64   // connections beside MaxClients that have not logged in

@@ -45,10 +45,11 @@ type conn struct {
 	resendsUntil time.Time     // until then what is identical comes again
 	ended        bool          // the client said goodbye
 
-	v5     atomic.Bool
-	seated bool        // it counts as a client; guarded by the acceptor's mu
-	hung   atomic.Bool // hangUp was called
-	cut    atomic.Bool // and has said goodbye: the reader ends
+	v5       atomic.Bool
+	commands atomic.Int32 // that are being written
+	seated   bool         // it counts as a client; guarded by the acceptor's mu
+	hung     atomic.Bool  // hangUp was called
+	cut      atomic.Bool  // and has said goodbye: the reader ends
 
 	out chan struct{} // capacity 1; full while a packet is written
 }

@@ -17,6 +17,7 @@ import (
 	"scanrelay/agent/intake"
 	"scanrelay/agent/intake/internal/intaketest"
 	"scanrelay/agent/intake/mapping"
+	"scanrelay/agent/intake/packet"
 )
 
 // elsewhere is a device at another address of this machine.
@@ -140,4 +141,52 @@ func TestBudgetLeavesSomethingForOthers(t *testing.T) {
 	if !b.take("a", 1000) || b.free("b") || len(b.of) != 1 {
 		t.Errorf("what is larger than everything: %+v", b.of)
 	}
+}
+
+// Who subscribes and does not read keeps no request for a rebirth from others.
+func TestACommandWaitsForNobody(t *testing.T) {
+	b := New(Config{slow: time.Hour}, intake.New(intaketest.Mapper(t, mapping.Config{}), intaketest.NewOutbox(t, 0), 0))
+	a := newAcceptor(b, nil)
+	subscribe := func(id string) (ours, theirs net.Conn) {
+		ours, theirs = net.Pipe() // which holds nothing between the two
+		c := a.wrap(ours, id)
+		o, _ := b.sessions.open(c, &packet.Connect{ClientID: id}, 0, time.Now())
+		b.sessions.subscribe(o.session, "spBv1.0/#")
+		return ours, theirs
+	}
+	var all []net.Conn
+	for i := range 10 {
+		ours, _ := subscribe(fmt.Sprint("deaf-", i))
+		all = append(all, ours)
+	}
+	honest, theirs := subscribe("honest")
+	all = append(all, honest)
+	heard := make(chan error, 1)
+	go func() {
+		_, err := theirs.Read(make([]byte, 1000))
+		heard <- err
+	}()
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for range 2 * maxCommands {
+			b.command("spBv1.0/g/NCMD/n", []byte("x"))
+		}
+	}()
+	for range 2 {
+		select {
+		case <-over:
+			over = nil
+		case err := <-heard:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(intaketest.Patience):
+			t.Fatal("a subscriber that does not read holds commands up")
+		}
+	}
+	for _, c := range all {
+		_ = c.Close() // ends what is being written
+	}
+	a.open.Wait()
 }
