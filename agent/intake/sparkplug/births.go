@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -72,7 +73,7 @@ const askAgain = time.Minute
 // how many edge nodes are asked for a rebirth within a minute.
 const (
 	maxBirths     = 4096
-	maxBirthBytes = 8 << 20
+	maxBirthBytes = 4 << 20
 	maxAsked      = 1024
 )
 
@@ -160,10 +161,11 @@ func (b *Births) Save(write func([]byte) error) error {
 		b.mu.Unlock()
 		return nil
 	}
-	saved, err := json.Marshal(b.births)
-	same := bytes.Equal(saved, b.written)
+	births, written := maps.Clone(b.births), b.written
 	b.changed = false
 	b.mu.Unlock()
+	saved, err := json.Marshal(births) // intake does not wait for it: no birth changes once it is there
+	same := bytes.Equal(saved, written)
 	if err == nil && !same {
 		err = write(append(fmt.Appendf(nil, birthsLine, birthsVersion, birthsSum(saved)), saved...))
 	}

@@ -169,7 +169,7 @@ func TestInventedNodesAreBounded(t *testing.T) {
 	for _, birth := range b.births {
 		sum += birth.size
 	}
-	if sum != b.bytes || sum > maxBirthBytes || len(b.births) < 4 {
+	if sum != b.bytes || sum > maxBirthBytes || len(b.births) < 3 {
 		t.Errorf("%d births take %d bytes, counted as %d", len(b.births), sum, b.bytes)
 	}
 	var saved []byte
