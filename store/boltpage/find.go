@@ -27,6 +27,7 @@ type Finder struct {
 	buckets map[string]node
 	kept    *Kept
 	leaves  map[string]leaf // the last one of each bucket: keys that come in order share it
+	spare   []byte          // room for a page
 }
 
 // node is where a page should be, and which keys may stand in it.
@@ -95,6 +96,13 @@ func Within(tx *bolt.Tx, f io.ReaderAt, kept *Kept) *Finder {
 	return r
 }
 
+// Renew has what follows read from disk anew, but for pages that are kept.
+func (r *Finder) Renew() {
+	for bucket, l := range r.leaves {
+		r.leaves[bucket] = leaf{page: l.page} // its room serves
+	}
+}
+
 // Finder returns a reader of the file as its newest meta page has it. Nobody may
 // write to it meanwhile.
 func (p *File) Finder() *Finder { return newFinder(p.f, p.root) }
@@ -103,60 +111,49 @@ func newFinder(f io.ReaderAt, root uint64) *Finder {
 	return &Finder{f: f, root: node{id: root}, buckets: map[string]node{}, kept: &Kept{}, leaves: map[string]leaf{}}
 }
 
-// Get returns what stands under a key in a bucket; nil: nothing. Its error is a
-// *Hole.
+// Get returns what stands under a key in a bucket; nil: nothing. It is good until the
+// bucket is read again. Its error is a *Hole.
 func (r *Finder) Get(bucket string, key []byte) ([]byte, error) {
 	at, ok, err := r.bucket(bucket)
 	if !ok || err != nil {
 		return nil, err
 	}
-	return r.get(at, key)
-}
-
-func (r *Finder) get(at node, key []byte) ([]byte, error) {
-	for range maxDepth {
-		p, err := r.page(at)
-		if err != nil {
-			return nil, err
-		}
-		i := sort.Search(p.n, func(i int) bool { return bytes.Compare(p.key(i), key) >= 0 })
-		exact := i < p.n && bytes.Equal(p.key(i), key)
-		switch {
-		case p.leaf && exact:
-			return p.value(i), nil
-		case p.leaf:
-			return nil, nil
-		case !exact:
-			i = max(0, i-1)
-		}
-		at = p.child(at, i)
+	p, i, err := r.find(at, key)
+	if err != nil || !p.has(i, key) {
+		return nil, err
 	}
-	return nil, at.hole(errors.New("leads in circles"))
+	return p.value(i), nil
 }
 
 // Beside gives what stands in the page in which a key would stand that is not there:
 // the pairs before and behind it. Where a bit turned in a key, it is one of these.
 func (r *Finder) Beside(bucket string, key []byte, visit func(key, value []byte) error) error {
 	at, ok, err := r.bucket(bucket)
-	for depth := 0; ok && err == nil && depth < maxDepth; depth++ {
-		var p page
-		if p, err = r.page(at); err != nil {
-			break
-		}
-		i := sort.Search(p.n, func(i int) bool { return bytes.Compare(p.key(i), key) >= 0 })
-		if !p.leaf {
-			if i == p.n || !bytes.Equal(p.key(i), key) {
-				i = max(0, i-1)
-			}
-			at = p.child(at, i)
-			continue
-		}
-		for j := max(0, i-1); j < min(i+1, p.n) && err == nil; j++ {
-			err = visit(p.key(j), p.value(j))
-		}
-		break
+	if !ok || err != nil {
+		return err
+	}
+	p, i, err := r.find(at, key)
+	for j := max(0, i-1); j < min(i+1, p.n) && err == nil; j++ {
+		err = visit(p.key(j), p.value(j))
 	}
 	return err
+}
+
+// find goes down from a page to the leaf that has a key, at i, or would have it there.
+func (r *Finder) find(at node, key []byte) (p page, i int, err error) {
+	for range maxDepth {
+		if p, err = r.page(at); err != nil {
+			return page{}, 0, err
+		}
+		if i = p.search(key); p.leaf {
+			return p, i, nil
+		}
+		if !p.has(i, key) {
+			i = max(0, i-1)
+		}
+		at = p.child(at, i)
+	}
+	return page{}, 0, at.hole(errors.New("leads in circles"))
 }
 
 // Scan gives a bucket's keys and values from a key on, in order, until visit
@@ -207,6 +204,10 @@ func (r *Finder) scan(at node, depth int, from []byte, visit func(key, value []b
 	if err != nil {
 		return hole(err.(*Hole))
 	}
+	if l := r.leaves[at.bucket]; p.leaf && l.id == at.id { // what visit reads must not take its place
+		delete(r.leaves, at.bucket)
+		defer r.keep(at.bucket, l)
+	}
 	for i := range p.n {
 		switch {
 		case p.leaf && bytes.Compare(p.key(i), from) < 0, !p.leaf && i+1 < p.n && bytes.Compare(p.key(i+1), from) <= 0:
@@ -224,14 +225,16 @@ func (r *Finder) bucket(name string) (node, bool, error) {
 	if at, ok := r.buckets[name]; ok {
 		return at, true, nil
 	}
-	value, err := r.get(r.root, []byte(name))
+	p, i, err := r.find(r.root, []byte(name))
 	switch {
 	case err != nil:
 		h := err.(*Hole)
 		return node{}, false, &Hole{Bucket: name, Err: h.Err}
-	case value == nil:
+	case !p.has(i, []byte(name)):
 		return node{}, false, nil
-	case len(value) < bucketHeader:
+	}
+	value := p.value(i)
+	if len(value) < bucketHeader {
 		return node{}, false, &Hole{Bucket: name, Err: errors.New("its header is cut off")}
 	}
 	at := node{bucket: name, id: order.Uint64(value)}
@@ -261,53 +264,67 @@ func (r *Finder) page(at node) (page, error) {
 	}
 	b, err := at.inline, error(nil)
 	if b == nil {
-		b, err = r.read(at.id)
+		b, err = readPage(r.f, at.id, maxPage/PageSize, r.spare)
+		r.spare = nil
 	}
-	if err != nil {
-		return page{}, at.hole(err)
+	var p page
+	if err == nil {
+		p, err = look(b, at)
 	}
-	p, err := look(b, at)
 	if err == nil {
 		err = p.bounds(&at)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return page{}, at.hole(err)
-	}
-	if at.inline == nil && r.Seen != nil {
+	case at.inline != nil:
+		return p, nil
+	case r.Seen != nil:
 		r.Seen(at.id, 1+uint64(order.Uint32(b[12:])))
 	}
-	switch {
-	case at.inline == nil && (!p.leaf || at.bucket == ""):
+	if p.leaf && at.bucket != "" {
+		r.keep(at.bucket, leaf{at.id, p})
+	} else {
 		r.kept.put(at.id, p)
-	case at.inline == nil:
-		r.leaves[at.bucket] = leaf{at.id, p}
 	}
 	return p, nil
 }
 
-// read reads a page with what overflows from it.
-func (r *Finder) read(id uint64) ([]byte, error) {
-	b := make([]byte, PageSize)
-	if err := r.readAt(b, id); err != nil {
+// keep keeps a leaf as its bucket's last one, whose room is the next one's.
+func (r *Finder) keep(bucket string, l leaf) {
+	if old := r.leaves[bucket]; len(old.page.b) == PageSize {
+		r.spare = old.page.b
+	}
+	r.leaves[bucket] = l
+}
+
+// readPage reads a page of at most that many pages with what overflows from it, into
+// spare where it fits.
+func readPage(f io.ReaderAt, id, most uint64, spare []byte) ([]byte, error) {
+	b := spare
+	if len(b) != PageSize {
+		b = make([]byte, PageSize)
+	}
+	if err := readAt(f, b, id); err != nil {
 		return nil, err
 	}
-	switch size := (1 + uint64(order.Uint32(b[12:]))) * PageSize; {
+	switch size := 1 + uint64(order.Uint32(b[12:])); {
 	case order.Uint64(b) != id:
 		return nil, errors.New("has another's number")
-	case size > maxPage:
+	case size > most:
 		return nil, errors.New("is longer than any page")
-	case size > PageSize:
-		b = make([]byte, size)
-		return b, r.readAt(b, id)
+	case size > 1:
+		b = make([]byte, size*PageSize)
+		return b, readAt(f, b, id)
 	}
 	return b, nil
 }
 
-func (r *Finder) readAt(b []byte, id uint64) (err error) {
+func readAt(f io.ReaderAt, b []byte, id uint64) (err error) {
 	if id < 2 || id > 1<<50 {
 		return errors.New("can be none")
 	}
-	switch _, err = r.f.ReadAt(b, int64(id)*PageSize); err {
+	switch _, err = f.ReadAt(b, int64(id)*PageSize); err {
 	case nil:
 		return nil
 	case io.EOF:
@@ -330,19 +347,19 @@ func look(b []byte, at node) (page, error) {
 		return page{}, errors.New("has more elements than room")
 	case p.n == 0 && !p.leaf:
 		return page{}, errors.New("is empty")
+	case at.inline != nil && (!p.leaf || order.Uint32(b[12:]) != 0):
+		return page{}, errors.New("is no leaf")
 	}
 	switch end, whole := extent(b, p.n, p.leaf); {
-	case !whole || end > uint64(len(b)):
+	case !whole || end > uint64(len(b)) || at.inline != nil && end != uint64(len(b)):
 		return page{}, errors.New("has elements out of line")
 	case at.inline == nil && pagesOf(end) != uint64(len(b))/PageSize:
 		return page{}, errors.New("says that it is of another length than it is")
-	case at.inline != nil && !p.leaf:
-		return page{}, errors.New("is no leaf")
 	}
 	var last []byte
 	for i := range p.n {
 		key := p.key(i)
-		if c := bytes.Compare(last, key); c >= 0 {
+		if bytes.Compare(last, key) >= 0 {
 			return page{}, fmt.Errorf("has key %d out of order", i)
 		}
 		if p.leaf && at.bucket != "" && order.Uint32(b[pageHeader+i*elementSize:]) != 0 {
@@ -368,6 +385,13 @@ func (p page) bounds(at *node) (err error) {
 	return err
 }
 
+// search finds the first element whose key is not below key.
+func (p page) search(key []byte) int {
+	return sort.Search(p.n, func(i int) bool { return bytes.Compare(p.key(i), key) >= 0 })
+}
+
+func (p page) has(i int, key []byte) bool { return i < p.n && bytes.Equal(p.key(i), key) }
+
 func (p page) key(i int) []byte {
 	at, k, _ := place(p.b, i, p.leaf)
 	return p.b[at : at+k : at+k]
@@ -378,9 +402,11 @@ func (p page) value(i int) []byte {
 	return p.b[at+k : at+k+v : at+k+v]
 }
 
+func (p page) childID(i int) uint64 { return order.Uint64(p.b[pageHeader+i*elementSize+8:]) }
+
 // child is what a branch's i-th element leads to.
 func (p page) child(at node, i int) node {
-	c := node{bucket: at.bucket, id: order.Uint64(p.b[pageHeader+i*elementSize+8:]), low: p.key(i), high: at.high}
+	c := node{bucket: at.bucket, id: p.childID(i), low: p.key(i), high: at.high}
 	if i+1 < p.n {
 		c.high = p.key(i + 1)
 	}
@@ -393,7 +419,7 @@ func (p *File) Free() (free []uint64, err error) {
 	if p.freelist == 0 || p.freelist == noFreelist {
 		return nil, nil
 	}
-	b, err := newFinder(p.f, 0).read(p.freelist)
+	b, err := readPage(p.f, p.freelist, maxPage/PageSize, nil)
 	if err != nil {
 		return nil, fmt.Errorf("%w: list of free pages: page %d %w", durable.ErrDamaged, p.freelist, err)
 	}

@@ -23,7 +23,7 @@ func HeadOf(f io.ReaderAt) (Head, error) {
 	}
 	h := Head{Tx: metaTx(m), meta: string(m)}
 	if id := order.Uint64(m[32:]); id != noFreelist {
-		list, err := newFinder(f, 0).read(id)
+		list, err := readPage(f, id, maxPage/PageSize, nil)
 		if err != nil {
 			return Head{}, damage("list of free pages: page %d %v", id, err)
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"sort"
 
 	"scanrelay/store/durable"
 )
@@ -76,7 +75,7 @@ func (t *Tree) Close() error { return t.f.Close() }
 // disk said.
 func (t *Tree) View(fn func(Reader) error) (err error) {
 	defer recoverPage(&err)
-	return fn(&treeReader{t: t, pages: map[uint64][]byte{}})
+	return fn(&treeReader{t: t, pages: map[uint64]page{}})
 }
 
 // badPage ends a View from within.
@@ -96,7 +95,7 @@ func fail(format string, args ...any) { panic(badPage{damage(format, args...)}) 
 
 type treeReader struct {
 	t     *Tree
-	pages map[uint64][]byte
+	pages map[uint64]page
 }
 
 func (r *treeReader) Size() int64 { return int64(r.t.high) * PageSize }
@@ -112,75 +111,49 @@ func (r *treeReader) Bucket(name []byte) Bucket {
 	}
 	b := &treeBucket{r: r, root: order.Uint64(value)}
 	if b.root == 0 {
-		if b.inline = value[bucketHeader:]; len(b.inline) < pageHeader {
-			fail("%s is cut off", name)
-		}
-		if err := inlineLayout(b.inline); err != nil {
-			fail("%s: page inside of the root: %v", name, err)
+		var err error
+		if b.inline, err = look(value[bucketHeader:], node{inline: value}); err != nil {
+			fail("%s: page inside of the root %v", name, err)
 		}
 	}
 	return b
 }
 
 // page returns a page, with what overflows from it.
-func (r *treeReader) page(id uint64) []byte {
-	if b := r.pages[id]; b != nil {
-		return b
+func (r *treeReader) page(id uint64) page {
+	if p, ok := r.pages[id]; ok {
+		return p
 	}
-	b, err := r.t.page(id)
+	p, err := r.t.page(id)
 	if err != nil {
 		panic(badPage{err})
 	}
 	if len(r.pages) >= cachedPages {
 		clear(r.pages)
 	}
-	r.pages[id] = b
-	return b
+	r.pages[id] = p
+	return p
 }
 
-// page reads a page and looks at all of it: elements stand one behind the other,
-// and their keys rise.
-func (t *Tree) page(id uint64) ([]byte, error) {
-	if id < 2 || id >= t.high {
-		return nil, damage("page %d is out of place", id)
+// page reads a page and looks at all of it.
+func (t *Tree) page(id uint64) (p page, err error) {
+	if id >= t.high {
+		return p, damage("page %d is out of place", id)
 	}
-	b := make([]byte, PageSize)
-	if err := t.read(b, id); err != nil {
-		return nil, err
+	b, err := readPage(t.f, id, t.high-id, nil)
+	if err == nil {
+		p, err = look(b, node{id: id})
 	}
-	kind, size := order.Uint16(b[8:]), 1+uint64(order.Uint32(b[12:]))
-	if order.Uint64(b) != id || kind != branchPage && kind != leafPage || size > t.high-id {
-		return nil, damage("page %d makes no sense", id)
+	if err != nil && !errors.Is(err, os.ErrClosed) {
+		err = damage("page %d %v", id, err)
 	}
-	if size > 1 {
-		b = make([]byte, size*PageSize)
-		if err := t.read(b, id); err != nil {
-			return nil, err
-		}
-	}
-	n, err := count(b)
-	if err != nil {
-		return nil, damage("page %d %v", id, err)
-	}
-	end, whole := extent(b, n, kind == leafPage)
-	if !whole || pagesOf(end) != size || n == 0 && kind == branchPage {
-		return nil, damage("page %d: its elements are out of line", id)
-	}
-	var last []byte
-	for i := range n {
-		_, key, _, err := element(b, i, kind == leafPage)
-		if err != nil || bytes.Compare(last, key) >= 0 {
-			return nil, damage("page %d: key %d is out of order", id, i)
-		}
-		last = key
-	}
-	return b, nil
+	return p, err
 }
 
 type treeBucket struct {
 	r      *treeReader
 	root   uint64
-	inline []byte // its page, where it is not in a tree of its own
+	inline page // where it is not in a tree of its own
 }
 
 func (b *treeBucket) Cursor() Cursor { return &treeCursor{r: b.r, root: b.root, inline: b.inline} }
@@ -197,23 +170,14 @@ func (b *treeBucket) Get(key []byte) []byte {
 type treeCursor struct {
 	r      *treeReader
 	root   uint64
-	inline []byte
+	inline page
 	path   []step
 	last   []byte
 }
 
 type step struct {
-	page []byte
-	leaf bool
-	i, n int // where in the page, and how many there are
-}
-
-func (s *step) key(i int) []byte {
-	_, key, _, err := element(s.page, i, s.leaf)
-	if err != nil {
-		fail("%v", err) // inside of the root: it was not looked at
-	}
-	return key
+	page
+	i int // where in the page
 }
 
 func (c *treeCursor) First() (key, value []byte) {
@@ -228,9 +192,9 @@ func (c *treeCursor) Last() (key, value []byte) {
 
 func (c *treeCursor) Seek(key []byte) (k, value []byte) {
 	c.begin(func(s *step) int {
-		i := sort.Search(s.n, func(i int) bool { return bytes.Compare(s.key(i), key) >= 0 })
-		if !s.leaf && (i == s.n || i > 0 && !bytes.Equal(s.key(i), key)) {
-			i-- // the one before leads to what is between them
+		i := s.search(key)
+		if !s.leaf && !s.has(i, key) {
+			i = max(0, i-1) // the one before leads to what is between them
 		}
 		return i
 	})
@@ -248,7 +212,7 @@ func (c *treeCursor) Next() (key, value []byte) {
 // begin goes down from the root, where pick says.
 func (c *treeCursor) begin(pick func(*step) int) {
 	c.path, c.last = c.path[:0], c.last[:0]
-	if c.inline != nil {
+	if c.inline.b != nil {
 		c.push(c.inline, pick)
 		return
 	}
@@ -260,17 +224,13 @@ func (c *treeCursor) down(id uint64, pick func(*step) int) {
 		if len(c.path) >= maxDepth {
 			fail("page %d: the tree goes in circles", id)
 		}
-		id = order.Uint64(s.page[pageHeader+s.i*elementSize+8:])
+		id = s.childID(s.i)
 	}
 }
 
-func (c *treeCursor) push(page []byte, pick func(*step) int) *step {
-	n, err := count(page)
-	if err != nil {
-		fail("%v", err)
-	}
-	s := step{page: page, leaf: order.Uint16(page[8:]) == leafPage, n: n}
-	if n == 0 && len(c.path) > 0 {
+func (c *treeCursor) push(p page, pick func(*step) int) *step {
+	s := step{page: p}
+	if p.n == 0 && len(c.path) > 0 {
 		fail("a page is empty")
 	}
 	s.i = pick(&s)
@@ -289,14 +249,10 @@ func (c *treeCursor) here() (key, value []byte) {
 			}
 			continue
 		case !s.leaf:
-			c.down(order.Uint64(s.page[pageHeader+s.i*elementSize+8:]), func(*step) int { return 0 })
+			c.down(s.childID(s.i), func(*step) int { return 0 })
 			continue
 		}
-		_, key, value, err := element(s.page, s.i, true)
-		if err != nil {
-			fail("%v", err)
-		}
-		if bytes.Compare(c.last, key) >= 0 {
+		if key, value = s.key(s.i), s.value(s.i); bytes.Compare(c.last, key) >= 0 {
 			fail("keys are out of order")
 		}
 		c.last = append(c.last[:0], key...)
@@ -311,5 +267,5 @@ func (c *treeCursor) bucket() bool {
 		return false
 	}
 	s := &c.path[len(c.path)-1]
-	return order.Uint32(s.page[pageHeader+s.i*elementSize:])&bucketLeaf != 0
+	return order.Uint32(s.b[pageHeader+s.i*elementSize:])&bucketLeaf != 0
 }
