@@ -111,10 +111,8 @@ func (c *cut) open(s *Store) {
 	}
 	s.log.users.Add(1)
 	for _, o := range []*opened{{file: s.log, name: logName}, {file: waybills, name: waybillsName}} {
-		err := o.uptodate()
-		if err == nil {
-			err = boltpage.Guard(func() (err error) { o.tx, err = o.db.Begin(false); return err })
-		}
+		var err error
+		o.tx, err = o.begin()
 		if c.err = errors.Join(c.err, err); err != nil {
 			o.users.Done()
 			continue

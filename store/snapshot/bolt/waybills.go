@@ -26,14 +26,29 @@ type file struct {
 	broken bool
 	head   boltpage.Head // as the last transaction left it; whoever writes owns it
 	tx     atomic.Uint64 // of head
-	kept   atomic.Pointer[kept]
+
+	viewMu  sync.Mutex
+	view    *view // that reads begin in; nil: the next one begins one
+	kept    *kept // of the last transaction
+	writing bool  // no view stays that nobody reads in
 }
 
-// kept is what the reads of one transaction share.
-type kept struct {
-	tx    int
-	pages boltpage.Kept
+// view is a transaction for reads, which stays until the next one that writes: to
+// begin one costs more than most reads. Its file's viewMu guards it.
+type view struct {
+	tx    *bbolt.Tx
+	users int
+	*kept
 }
+
+// kept is what the reads of one transaction share, though it is begun anew.
+type kept struct {
+	tx    uint64
+	pages boltpage.Kept
+	idle  []*boltpage.Finder
+}
+
+const maxIdle = 16 // readers, each with a few pages
 
 func openPaged(dir, name string) (*file, error) {
 	db, err := openFile(dir, name)
@@ -61,6 +76,7 @@ func (f *file) readHead() (err error) {
 func (f *file) close() error {
 	close(f.left)
 	f.users.Wait()
+	f.write(true)
 	if f.broken {
 		return f.pages.Close()
 	}
@@ -77,12 +93,31 @@ func (f *file) update(fn func(tx *bbolt.Tx) error) error {
 	if err := f.untouched(); err != nil {
 		return err
 	}
+	f.write(true)
+	defer f.write(false)
 	err := boltpage.Guard(func() error { return f.db.Update(summed(fn)) })
 	if err == nil {
 		return f.readHead()
 	}
 	f.broken = f.broken || isDamage(err)
 	return err
+}
+
+// write ends the view, and lets none stay while on: bbolt waits for all transactions
+// where it maps the file anew.
+func (f *file) write(on bool) {
+	f.viewMu.Lock()
+	old := f.view
+	f.writing, f.view = on, nil
+	idle := old != nil && old.users == 0
+	f.viewMu.Unlock()
+	if idle {
+		old.end()
+	}
+}
+
+func (v *view) end() {
+	_ = boltpage.Guard(v.tx.Rollback) // of a reader: it cannot fail but for having ended
 }
 
 // untouched tells whether what bbolt believes unseen is not as the last transaction
@@ -178,32 +213,94 @@ func (f *file) uptodate() (err error) {
 
 // readFile reads every page from disk.
 func readFile[T any](f *file, fn func(r *boltpage.Finder) (T, error)) (v T, err error) {
-	return readWith(f, func(*bbolt.Tx) *boltpage.Kept { return &boltpage.Kept{} }, fn)
+	tx, err := f.begin()
+	if err != nil {
+		return v, err
+	}
+	err = boltpage.Guard(func() error {
+		defer func() { _ = tx.Rollback() }() // as in view.end
+		v, err = fn(boltpage.Within(tx, f.pages, &boltpage.Kept{}))
+		return err
+	})
+	return v, err
+}
+
+// begin begins a transaction for reads.
+func (f *file) begin() (tx *bbolt.Tx, err error) {
+	if err := f.uptodate(); err != nil {
+		return nil, err
+	}
+	err = boltpage.Guard(func() (err error) {
+		tx, err = f.db.Begin(false)
+		return err
+	})
+	return tx, err
 }
 
 // readShared believes what other reads of the same transaction read.
 func readShared[T any](f *file, fn func(r *boltpage.Finder) (T, error)) (v T, err error) {
-	return readWith(f, func(tx *bbolt.Tx) *boltpage.Kept {
-		k := f.kept.Load()
-		if k == nil || k.tx != tx.ID() {
-			k = &kept{tx: tx.ID()}
-			f.kept.Store(k)
-		}
-		return &k.pages
-	}, fn)
-}
-
-func readWith[T any](f *file, kept func(tx *bbolt.Tx) *boltpage.Kept, fn func(r *boltpage.Finder) (T, error)) (v T, err error) {
-	if err := f.uptodate(); err != nil {
+	w, r, err := f.enter()
+	if err != nil {
 		return v, err
 	}
 	err = boltpage.Guard(func() error {
-		return f.db.View(func(tx *bbolt.Tx) (err error) {
-			v, err = fn(boltpage.Within(tx, f.pages, kept(tx)))
-			return err
-		})
+		v, err = fn(r)
+		return err
 	})
+	if err != nil {
+		r = nil // it may have stopped anywhere
+	}
+	f.leave(w, r)
 	return v, err
+}
+
+// enter returns a reader in the view, or in a transaction of its own where none may
+// stay; the caller leaves.
+func (f *file) enter() (*view, *boltpage.Finder, error) {
+	f.viewMu.Lock()
+	defer f.viewMu.Unlock()
+	v := f.view
+	if v == nil {
+		f.viewMu.Unlock() // the disk may be slow, and others are to leave
+		tx, err := f.begin()
+		f.viewMu.Lock()
+		if err != nil {
+			return nil, nil, err
+		}
+		id := uint64(tx.ID())
+		if f.kept == nil || f.kept.tx < id {
+			f.kept = &kept{tx: id}
+		}
+		v = &view{tx: tx, kept: f.kept}
+		if f.kept.tx != id { // a commit came meanwhile
+			v.kept = &kept{tx: id}
+		}
+		if f.view == nil && !f.writing && id == f.tx.Load() {
+			f.view = v
+		}
+	}
+	v.users++
+	if last := len(v.idle) - 1; last >= 0 {
+		r := v.idle[last]
+		v.idle = v.idle[:last]
+		r.Renew()
+		return v, r, nil
+	}
+	return v, boltpage.Within(v.tx, f.pages, &v.pages), nil
+}
+
+// leave ends a read; r, if set, serves the next one.
+func (f *file) leave(v *view, r *boltpage.Finder) {
+	f.viewMu.Lock()
+	v.users--
+	if r != nil && len(v.idle) < maxIdle {
+		v.idle = append(v.idle, r)
+	}
+	over := v.users == 0 && v != f.view
+	f.viewMu.Unlock()
+	if over {
+		v.end()
+	}
 }
 
 // steady reads waybills.db as new as every look at the tail within fn: where a
