@@ -33,27 +33,35 @@ func errTooLarge() error {
 
 // decodeSync reads and checks a request. What it says never quotes the body.
 func decodeSync(body []byte) (*syncapi.Request, error) {
-	// The version comes first: another version's fields may have other types.
-	var version struct{ V int }
-	if err := json.Unmarshal(body, &version); err != nil {
-		return nil, refuse(http.StatusBadRequest, "the body is no JSON object of a sync")
+	var req syncapi.Request
+	err := unmarshalSync(body, &req)
+	version := struct{ V int }{req.V}
+	if err != nil && json.Unmarshal(body, &version) != nil { // another version's fields may have other types and bounds
+		return nil, err
 	}
 	if version.V != syncapi.Version {
 		return nil, refuse(http.StatusNotImplemented, "this centre speaks version %d of the sync API, the depot version %d: update the older of them",
 			syncapi.Version, version.V)
 	}
+	if err == nil {
+		err = checkSync(&req)
+	}
+	return &req, err
+}
+
+func unmarshalSync(body []byte, req *syncapi.Request) error {
 	if n := syncapi.LongestList(body); n > syncapi.MaxList {
-		return nil, refuse(http.StatusRequestEntityTooLarge, "a list has %d entries, far more than are taken of any", n)
+		return refuse(http.StatusRequestEntityTooLarge, "a list has %d entries, far more than are taken of any", n)
 	}
-	var req syncapi.Request
-	if err := json.Unmarshal(body, &req); err != nil {
-		var wrong *json.UnmarshalTypeError
-		if errors.As(err, &wrong) {
-			return nil, refuse(http.StatusBadRequest, "field %s has the wrong type", wrong.Field)
-		}
-		return nil, refuse(http.StatusBadRequest, "the body is no JSON object of a sync")
+	err := json.Unmarshal(body, req)
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &wrong) && wrong.Field != "":
+		return refuse(http.StatusBadRequest, "field %s has the wrong type", wrong.Field)
+	case err != nil:
+		return refuse(http.StatusBadRequest, "the body is no JSON object of a sync")
 	}
-	return &req, checkSync(&req)
+	return nil
 }
 
 func checkSync(req *syncapi.Request) error {
