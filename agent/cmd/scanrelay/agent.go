@@ -39,10 +39,16 @@ func (a *app) agentCommand() *cli.Command {
 // coming in at full speed this is 25 MiB instead of 35.
 const collectEarly = 50
 
-func (a *app) runAgent(ctx context.Context, file string, cfg *configs.Agent, logger *slog.Logger) error {
-	if os.Getenv("GOGC") == "" { // else somebody knows better
-		debug.SetGCPercent(collectEarly)
+// collectAt sets how much garbage piles up, unless the environment says: then
+// somebody knows better.
+func collectAt(percent int) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(percent)
 	}
+}
+
+func (a *app) runAgent(ctx context.Context, file string, cfg *configs.Agent, logger *slog.Logger) error {
+	collectAt(collectEarly)
 	if err := ownedByUs(cfg.DataDir, os.Geteuid()); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -49,7 +50,18 @@ func (a *app) centralCommand() *cli.Command {
 	return cmd
 }
 
+// collectLate is collectEarly for a centre, which has memory to spare: lookups leave
+// little in use and much garbage. Above the limit garbage is collected as it comes.
+const (
+	collectLate = 400
+	memoryLimit = 2 << 30 // bytes
+)
+
 func (a *app) runCentral(ctx context.Context, file string, cfg *configs.Central, logger *slog.Logger) (err error) {
+	collectAt(collectLate)
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 	if err := ownedByUs(cfg.DataDir, os.Geteuid()); err != nil {
 		return err
 	}
