@@ -94,7 +94,7 @@ func (s *Store) moveHorizon(ctx context.Context, keep snapshot.Retention) (befor
 	if err != nil {
 		return 0, err
 	}
-	depots, _, err := s.depots(ctx)
+	depots, err := s.depots(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("read depots: %w", err)
 	}

@@ -7,11 +7,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/snapshot"
 	"scanrelay/store/snapshot/postgres/pgtest"
 	"scanrelay/store/snapshot/queue"
 )
@@ -24,32 +26,57 @@ type limits struct {
 }
 
 func (l *limits) TraceQueryStart(ctx context.Context, c *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
-	if _, ends := ctx.Deadline(); !ends {
-		l.mu.Lock()
-		l.endless = append(l.endless, data.SQL)
-		l.mu.Unlock()
-	}
+	l.note(ctx, data.SQL)
 	return l.trips.TraceQueryStart(ctx, c, data)
 }
 
-// TestDocumentsEnd: no call on documents waits longer for the database than others do.
-func TestDocumentsEnd(t *testing.T) {
+func (l *limits) TraceBatchStart(ctx context.Context, c *pgx.Conn, data pgx.TraceBatchStartData) context.Context {
+	l.note(ctx, data.Batch.QueuedQueries[0].SQL)
+	return l.trips.TraceBatchStart(ctx, c, data)
+}
+
+func (l *limits) note(ctx context.Context, sql string) {
+	if _, ends := ctx.Deadline(); !ends {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.endless = append(l.endless, sql)
+	}
+}
+
+// TestCallsEnd: no call waits for ever for a database that answers nobody.
+func TestCallsEnd(t *testing.T) {
 	o, l := database(t), &limits{}
 	o.tracer = l
 	s := open(t, o)
 	l.endless = nil // what a start asks ends with it
 	ctx := context.WithoutCancel(t.Context())
-	if done, err := s.PutDocuments(ctx, []string{"a/1"}, [][]byte{{1}}, []int64{0}); !done || err != nil {
-		t.Error(done, err)
-	}
-	_, _, err := s.Document(ctx, "a/1")
 	n := 0
-	list := s.Documents(ctx, "a/", func(string, []byte) error { n++; return nil })
-	if err != nil || list != nil || n != 1 {
-		t.Error(err, list, n)
+	for i, call := range []func() error{
+		func() error {
+			done, err := s.PutDocuments(ctx, []string{"a/1"}, [][]byte{{1}}, []int64{0})
+			if !done {
+				t.Error("not put")
+			}
+			return err
+		},
+		func() error { _, _, err := s.Document(ctx, "a/1"); return err },
+		func() error { return s.Documents(ctx, "a/", func(string, []byte) error { n++; return nil }) },
+		func() error { _, err := s.Import(ctx, []snapshot.Import{{Waybill: "YT0000001"}}); return err },
+		func() error { _, err := s.Merge(ctx, batch("hz-01", event(1, "YT0000001"))); return err },
+		func() error { _, err := s.Merge(ctx, snapshot.Batch{Depot: "hz-01", Epoch: 1}); return err },
+		func() error { _, _, err := s.Lookup(ctx, "YT0000001"); return err },
+		func() error { _, err := s.Known(ctx, "hz-01", []scan.WaybillID{"YT0000001"}); return err },
+		func() error { _, err := s.Answers(ctx, "hz-01", []snapshot.Ask{{Waybill: "YT0000001"}}); return err },
+		func() error { _, err := s.Depots(ctx); return err },
+		func() error { _, err := s.Stats(ctx); return err },
+		func() error { _, err := s.Forget(ctx, snapshot.Retention{Keep: time.Hour}); return err },
+	} {
+		if err := call(); err != nil {
+			t.Errorf("call %d: %v", i, err)
+		}
 	}
-	if len(l.endless) > 0 {
-		t.Errorf("without an end: %q", l.endless)
+	if n != 1 || len(l.endless) > 0 {
+		t.Errorf("%d documents; without an end: %q", n, l.endless)
 	}
 }
 

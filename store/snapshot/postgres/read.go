@@ -150,28 +150,21 @@ func (s *Store) known(ctx context.Context, depot scan.DepotID, ids []scan.Waybil
 
 // Depots implements [snapshot.Store].
 func (s *Store) Depots(ctx context.Context) ([]snapshot.Depot, error) {
-	all, order, err := s.depots(ctx)
+	all, err := within(ctx, s, depotLimit, s.depots)
 	if err != nil {
 		return nil, fmt.Errorf("read depots: %w", err)
 	}
-	out := make([]snapshot.Depot, len(order))
-	for i, id := range order {
-		out[i] = all[id].View(id)
+	out := make([]snapshot.Depot, 0, len(all))
+	for _, id := range sorted(keysOf(all)) {
+		out = append(out, all[scan.DepotID(id)].View(scan.DepotID(id)))
 	}
 	return out, nil
 }
 
-// depots reads every depot's numbering, and their order.
-func (s *Store) depots(ctx context.Context) (map[scan.DepotID]*judge.Numbering, []scan.DepotID, error) {
+// depots reads every depot's numbering.
+func (s *Store) depots(ctx context.Context) (map[scan.DepotID]*judge.Numbering, error) {
 	l := s.newLoaded()
 	var b pgx.Batch
 	b.Queue(sqlAllDepots).Query(l.scanDepots)
-	if err := send(ctx, s.pool, &b); err != nil {
-		return nil, nil, err
-	}
-	order := make([]scan.DepotID, 0, len(l.Depots))
-	for _, id := range sorted(keysOf(l.Depots)) {
-		order = append(order, scan.DepotID(id))
-	}
-	return l.Depots, order, nil
+	return l.Depots, send(ctx, s.pool, &b)
 }
