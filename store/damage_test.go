@@ -438,3 +438,114 @@ func TestSegmentInAnothersPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A sealed segment of which neither head nor end can be read reaches to where the next
+// one begins, also where that one is no better: what is gone is named, and counts.
+func TestLostEndOfASealedSegment(t *testing.T) {
+	t.Parallel()
+	w := newDamagedWorld(t)
+	for _, numbers := range [][]uint64{{1}, {2}, {1, 2}} {
+		for _, kept := range []bool{true, false} {
+			dir := fastDir(t)
+			w.copyTo(t, dir, true)
+			if !kept {
+				if err := os.Remove(filepath.Join(dir, checkpointName)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, n := range numbers {
+				path := filepath.Join(dir, format.Name(n))
+				leaves := storetest.PagesOf(t, path).Kinds["lower events leaf"]
+				for _, page := range append(leaves[len(leaves)-3:], 0, 1) {
+					overwrite(t, path, page*boltpage.PageSize, boltpage.PageSize)
+				}
+			}
+			r, err := OpenReadOnly(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c := r.Counts(); c.Received != uint64(len(w.states)) {
+				t.Errorf("%v: a reader counts %d of %d", numbers, c.Received, len(w.states))
+			}
+			if err := r.Close(); err != nil {
+				t.Fatal(err)
+			}
+			o := open(t, dir, small(w.clock))
+			if c := o.Counts(); c.Received != uint64(len(w.states)) || c.NextSeq != c.Received+1 {
+				t.Errorf("%v: %d of %d count, %d comes next: %s", numbers, c.Received, len(w.states), c.NextSeq, c.Damaged)
+			}
+			closeChecked(t, o)
+			for _, problem := range mustCheck(t, dir).Problems {
+				if !strings.HasPrefix(problem, "damage: ") { // which a person takes away
+					t.Errorf("%v: %s", numbers, problem)
+				}
+			}
+		}
+	}
+}
+
+// A segment is gone, or an older copy is in its place, which is whole: that is told
+// until a person has seen it, and where its neighbours say which numbers are gone these
+// count, and are named.
+func TestSegmentsThatAreGone(t *testing.T) {
+	t.Parallel()
+	w := newDamagedWorld(t)
+	older := fastDir(t)
+	o := open(t, older, small(w.clock))
+	for i := range 100 {
+		mustAppend(t, o, newEvent(fmt.Sprint("W", i), fmt.Sprint("e", i), 1795000000))
+	}
+	old := contents(t, older)[filepath.Join(older, format.Name(1))]
+	for i := range 200 {
+		mustAppend(t, o, newEvent(fmt.Sprint("W", i), fmt.Sprint("f", i), 1795000000))
+	}
+	roll(t, o)
+	closeChecked(t, o)
+	for name, c := range map[string]struct {
+		from   string
+		spoil  func(dir string) error
+		counts uint64 // received afterwards; 0: not all of it
+		says   string
+	}{
+		"older copy": {older, func(dir string) error { return os.WriteFile(filepath.Join(dir, format.Name(1)), []byte(old), 0o600) }, 300, "200 lost: 101-300"},
+		"middle":     {w.dir, func(dir string) error { return os.Remove(filepath.Join(dir, format.Name(2))) }, uint64(len(w.states)), "400 lost: 401-800"},
+		"oldest":     {w.dir, func(dir string) error { return os.Remove(filepath.Join(dir, format.Name(1))) }, 0, "segment 1 is gone"},
+		"all": {w.dir, func(dir string) error {
+			return errors.Join(os.Remove(filepath.Join(dir, format.Name(1))), os.Remove(filepath.Join(dir, format.Name(2))), os.Remove(filepath.Join(dir, format.Name(3))))
+		}, 0, "all segments are gone"},
+	} {
+		dir := fastDir(t)
+		files := map[string]string{}
+		for path, content := range contents(t, c.from) {
+			files[filepath.Join(w.dir, filepath.Base(path))] = content
+		}
+		writeFiles(t, dir, files)
+		if err := c.spoil(dir); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			o, err := Open(dir, small(w.clock))
+			if err != nil {
+				t.Fatal(name, err)
+			}
+			got := o.Counts()
+			if !strings.Contains(got.Damaged, c.says) || c.counts != 0 && (got.Received != c.counts || got.NextSeq != c.counts+1) {
+				t.Errorf("%s: %d received, %d next, and it says %q", name, got.Received, got.NextSeq, got.Damaged)
+			}
+			closeChecked(t, o)
+		}
+		aside, err := filepath.Glob(filepath.Join(dir, "*"+durable.AsideSuffix+"*"))
+		if err != nil || len(aside) == 0 {
+			t.Errorf("%s: nothing keeps the alarm: %v", name, err)
+		}
+		for _, path := range aside {
+			if err := os.Remove(path); err != nil {
+				t.Error(err)
+			}
+		}
+		o = open(t, dir, small(w.clock))
+		if said := o.Counts().Damaged; said != "" {
+			t.Errorf("%s: it was seen, and it says %q", name, said)
+		}
+	}
+}

@@ -32,7 +32,7 @@ func TestDamageOnAFullDisk(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			disk, mounted := tmpfs(t, 8)
+			disk, mounted := storetest.SmallDisk(t, 8)
 			if !mounted {
 				return // nothing else is full to all files
 			}
@@ -79,7 +79,7 @@ func TestDamageOnAFullDisk(t *testing.T) {
 // and each segment is rebuilt once there is room.
 func TestMoreDamageThanRoom(t *testing.T) {
 	t.Parallel()
-	disk, mounted := tmpfs(t, 8)
+	disk, mounted := storetest.SmallDisk(t, 8)
 	if !mounted {
 		return // nothing else is full to all files
 	}
@@ -189,7 +189,7 @@ func TestMoreDamageThanRoom(t *testing.T) {
 // leased before, since no outcome could be written.
 func TestDamageWithoutASpareSegment(t *testing.T) {
 	t.Parallel()
-	disk, mounted := tmpfs(t, 8)
+	disk, mounted := storetest.SmallDisk(t, 8)
 	if !mounted {
 		return // nothing else is full to all files
 	}

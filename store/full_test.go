@@ -8,10 +8,9 @@ import (
 	"path/filepath"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"scanrelay/agent/scan"
 	"scanrelay/store/event"
+	"scanrelay/store/internal/storetest"
 	"scanrelay/store/quarantine"
 )
 
@@ -77,21 +76,13 @@ func TestFullAtMaxSize(t *testing.T) {
 	}
 }
 
-// smallDisk mounts a file system of a few megabytes. Where that is not allowed
+// smallDisk is a file system of a few megabytes. Where that is not allowed
 // the folder is an ordinary one, and max_size is what runs out.
 func smallDisk(t *testing.T, opts *Options) (dir string, mounted bool) {
-	dir = t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=7m"); err != nil {
-		t.Logf("no small disk (%v): max_size is tested instead", err)
+	if dir, mounted = storetest.SmallDisk(t, 7); !mounted {
 		opts.MaxSize = 6 << 20
-		return dir, false
 	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir, true
+	return dir, mounted
 }
 
 func TestFullDisk(t *testing.T) {

@@ -17,21 +17,6 @@ import (
 	"scanrelay/store/internal/storetest"
 )
 
-// tmpfs mounts a file system of some megabytes, where that is allowed.
-func tmpfs(t *testing.T, megabytes int) (dir string, mounted bool) {
-	dir = t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dm", megabytes)); err != nil {
-		t.Logf("no small disk: %v", err)
-		return dir, false
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir, true
-}
-
 // cram appends events of about size bytes until no more are taken, many at a time.
 func cram(t *testing.T, o *Outbox, size int) (n int) {
 	t.Helper()
@@ -112,7 +97,7 @@ func TestWhatWasTakenDrains(t *testing.T) {
 			if c.disk > 0 {
 				mounted := false
 				c.disk = min(c.disk, storetest.Rounds(c.disk, 12))
-				if dir, mounted = tmpfs(t, c.disk); !mounted {
+				if dir, mounted = storetest.SmallDisk(t, c.disk); !mounted {
 					opts.MaxSize = int64(c.disk) << 20
 				}
 			}

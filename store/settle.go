@@ -134,7 +134,8 @@ func (o *Outbox) endings(s []Settlement) *changeOp {
 	for i := range s {
 		op.notes[i] = s[i].Note(now)
 	}
-	op.then = func() { o.index.End(s) }
+	sent := o.index.Senders(s)
+	op.then = func() { o.index.End(s, sent) }
 	return op
 }
 

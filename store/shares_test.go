@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
 	"scanrelay/store/event"
+	"scanrelay/store/format"
 	"scanrelay/store/internal/storetest"
 	"scanrelay/store/quarantine"
 )
@@ -194,4 +197,47 @@ func TestWaitersLeaveRoom(t *testing.T) {
 		t.Errorf("%d of 200 scans are left of the client that sent little", mine)
 	}
 	t.Logf("%d expired, %d wait", c.State[event.Expired], c.State[event.AwaitingWaybill])
+}
+
+// What ends gives its sender's share back also where only the disk knows who that was:
+// by the centre's answers, and where a start writes outcomes again that damage took.
+func TestSharesOfWhatOnlyTheDiskKnows(t *testing.T) {
+	t.Parallel()
+	dir, clock := fastDir(t), newTestClock()
+	opts := small(clock)
+	opts.windowSize = 16
+	o := open(t, dir, opts)
+	for i := range 20 {
+		b := scan.Batch{Client: []uint16{hog, honest}[i%2], Shared: true}
+		for k := range 50 {
+			b.Events = append(b.Events, newEvent(fmt.Sprint("W", i, k), fmt.Sprint("e", i, k), 1795000000))
+		}
+		if _, err := o.Append(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var late []event.Settlement
+	for seq := uint64(1); seq <= 400; seq++ {
+		late = append(late, event.Settlement{Seq: seq, Outcome: event.Superseded})
+	}
+	if err := o.Synced(1000, late, nil); err != nil {
+		t.Fatal(err)
+	}
+	checkCharged(t, o)
+	for n := 0; n < 400; {
+		leased := mustLease(t, o, 400-n)
+		settle(t, o, event.Pushed, leased...)
+		n += len(leased)
+	}
+	checkCharged(t, o)
+	closeChecked(t, o)
+	path := filepath.Join(dir, format.Name(1))
+	for _, page := range storetest.PagesOf(t, path).Kinds["lower notes leaf"] {
+		overwrite(t, path, page*boltpage.PageSize, boltpage.PageSize)
+	}
+	o = openMended(t, dir, opts)
+	if c := o.Counts(); c.State[event.Superseded] != 400 || c.State[event.Pushed] != 400 {
+		t.Fatalf("%+v", c)
+	}
+	checkCharged(t, o)
 }

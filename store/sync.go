@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"scanrelay/configs/wait"
 	"scanrelay/store/durable"
 	"scanrelay/store/format"
+	"scanrelay/store/repair"
 )
 
 // Unsynced returns the records after the watermark in sequence order: at most
@@ -60,15 +60,8 @@ func (o *Outbox) Synced(upTo uint64, ended []Settlement, waiting []uint64) error
 
 // answers makes the change that takes the centre's answers; nil: they are taken.
 func (o *Outbox) answers(upTo uint64, ended []Settlement, waits map[uint64]bool) *changeOp {
-	o.mu.Lock() // so that what a commit adds to journal and index is in both
-	defer o.mu.Unlock()
-	upTo = min(upTo, o.journal.NextSeq()-1) // what comes later nobody can have
-	taken := o.index.Reserve(ended)
+	upTo, taken := o.answered(upTo, ended, waits)
 	if len(taken) == 0 {
-		if upTo > o.index.Watermark() {
-			o.index.Rise(upTo, waits)
-			o.dirtyLocked(watermarkLag)
-		}
 		return nil
 	}
 	op := o.endings(taken)
@@ -80,6 +73,20 @@ func (o *Outbox) answers(upTo uint64, ended []Settlement, waits map[uint64]bool)
 	}
 	op.revert = func() { o.index.AbortSettling(taken) }
 	return op
+}
+
+// answered reserves what is ended, and returns it, and what the answers are to; where
+// nothing is, it takes them.
+func (o *Outbox) answered(upTo uint64, ended []Settlement, waits map[uint64]bool) (to uint64, taken []Settlement) {
+	o.mu.Lock() // so that what a commit adds to journal and index is in both
+	defer o.mu.Unlock()
+	upTo = min(upTo, o.journal.NextSeq()-1) // what comes later nobody can have
+	taken = o.index.Reserve(ended)
+	if len(taken) == 0 && upTo > o.index.Watermark() {
+		o.index.Rise(upTo, waits)
+		o.dirtyLocked(watermarkLag)
+	}
+	return upTo, taken
 }
 
 // Rewind lets the watermark fall to have: the centre lost what is above, and is
@@ -114,8 +121,7 @@ const lostEnd = "outbox" + durable.AsideSuffix
 // what is synced stay. It is on disk when this returns.
 func (o *Outbox) NewEpoch(why string) error {
 	epoch := format.RandomEpoch()
-	lost := fmt.Sprintf("%s: this store is a copy that was put back, or its disk lost what it had called written; what was acknowledged since is not here; noted in %s", why, lostEnd)
-	noted := durable.Create(filepath.Join(o.dir, lostEnd), []byte(lost+"\n"))
+	lost, noted := repair.Gone(o.dir, "outbox", why+": this store is a copy that was put back, or its disk lost what it had called written; what was acknowledged since is not here")
 	err := o.writeState("take new epoch", func(g *group) {
 		g.State.Relabel(g.State.Watermark+1, epoch)
 		g.State.Damage = append(slices.DeleteFunc(g.State.Damage, func(line string) bool { return strings.HasSuffix(line, lostEnd) }), lost)

@@ -74,10 +74,10 @@ func (t *thinner) lower(level int64, max int) (ended []uint64, err error) {
 }
 
 // expire ends those of the events that still wait.
-func (t *thinner) expire(list []event.Waiter) (ended []uint64, err error) {
-	s := make([]Settlement, len(list))
-	for i, w := range list {
-		s[i] = Settlement{Seq: w.Seq, Outcome: Expired, Last: Reply{Reason: event.NoRoom}}
+func (t *thinner) expire(seqs []uint64) (ended []uint64, err error) {
+	s := make([]Settlement, len(seqs))
+	for i, seq := range seqs {
+		s[i] = Settlement{Seq: seq, Outcome: Expired, Last: Reply{Reason: event.NoRoom}}
 	}
 	if s = t.o.index.ReserveWaiting(s); len(s) == 0 {
 		return nil, nil
@@ -86,9 +86,6 @@ func (t *thinner) expire(list []event.Waiter) (ended []uint64, err error) {
 		ended = append(ended, s[i].Seq)
 	}
 	op := t.o.endings(s)
-	op.then = func() {
-		t.o.index.EndWaiting(slices.DeleteFunc(list, func(w event.Waiter) bool { return !slices.Contains(ended, w.Seq) }))
-	}
 	op.revert = func() { t.o.index.AbortSettling(s) }
 	return ended, t.o.change(context.Background(), op)
 }
@@ -96,7 +93,7 @@ func (t *thinner) expire(list []event.Waiter) (ended []uint64, err error) {
 var errEnough = errors.New("enough")
 
 // above chooses up to max of the events: of clients who have more than level.
-func (t *thinner) above(seqs []uint64, level int64, max int) (list []event.Waiter, err error) {
+func (t *thinner) above(seqs []uint64, level int64, max int) (list []uint64, err error) {
 	less := map[uint16]int64{}
 	_, err = t.o.journal.Heads(seqs, func(seq uint64, h *codec.Head) error {
 		if len(list) == max {
@@ -104,7 +101,7 @@ func (t *thinner) above(seqs []uint64, level int64, max int) (list []event.Waite
 		}
 		if own, _ := t.o.index.Used(h.Client); own-less[h.Client] > level {
 			less[h.Client] += int64(h.Size)
-			list = append(list, event.Waiter{Seq: seq, Client: h.Client, Size: h.Size})
+			list = append(list, seq)
 		}
 		return nil
 	})

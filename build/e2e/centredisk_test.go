@@ -168,12 +168,10 @@ func TestCentreFull(t *testing.T) {
 	})
 	t.Run("disk", func(t *testing.T) {
 		t.Parallel()
-		disk := t.TempDir()
-		if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=8m"); err != nil {
-			t.Logf("no small disk (%v): the limit is what runs out", err)
-			return
+		disk, mounted := smallDisk(t, 8)
+		if !mounted {
+			return // the limit is what runs out
 		}
-		t.Cleanup(func() { _ = syscall.Unmount(disk, syscall.MNT_DETACH) })
 		s := newDiskSite(t, filepath.Join(disk, "central"))
 		filler := filepath.Join(disk, "filler")
 		fill := func() { _ = os.WriteFile(filler, make([]byte, 8<<20), 0o600) } // ends with ENOSPC, which is what it is for

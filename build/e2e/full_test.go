@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	"scanrelay/build/rig"
@@ -16,17 +15,9 @@ import (
 // is back everything that was acknowledged goes out, though no byte comes free.
 func TestFullDiskDrains(t *testing.T) {
 	t.Parallel()
-	disk := t.TempDir()
 	store := "store: {max_size: 256MiB, retain: 1s}\n"
-	mounted := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=8m") == nil
-	if mounted {
-		t.Cleanup(func() {
-			if err := syscall.Unmount(disk, syscall.MNT_DETACH); err != nil {
-				t.Error(err)
-			}
-		})
-	} else {
-		t.Log("no small disk: max_size is what runs out")
+	disk, mounted := smallDisk(t, 8)
+	if !mounted { // max_size is what runs out
 		store = "store: {max_size: 7MiB, retain: 1s}\n"
 	}
 	site := rig.NewSite(t, rig.Options{

@@ -30,6 +30,7 @@ type Account struct {
 	changed  bool                 // something was read since it was made or loaded
 
 	carried  map[uint64]*Segment // where those events live that were carried
+	unsaid   map[uint64]bool     // of these, of which no note was met yet that says how they stand
 	hash     func(waybill []byte) uint64
 	believed func(time.Time) bool
 }
@@ -48,6 +49,7 @@ type Segment struct {
 
 	lastSum, noteSum uint32        // of the last event and of the last note
 	stands           []event.State // its own events
+	seen             bool          // it was read to its end, once
 }
 
 // Arrived is an event that was carried.
@@ -68,7 +70,7 @@ const elsewhere = event.NumStates
 // time.
 func newAccount(hash func(waybill []byte) uint64, believed func(time.Time) bool) *Account {
 	return &Account{
-		Retried: map[uint64]time.Time{}, Tried: map[uint64]Ref{}, carried: map[uint64]*Segment{},
+		Retried: map[uint64]time.Time{}, Tried: map[uint64]Ref{}, carried: map[uint64]*Segment{}, unsaid: map[uint64]bool{},
 		hash: hash, believed: believed,
 	}
 }
@@ -103,7 +105,39 @@ func (a *Account) ReadAll(list []Source) error {
 		if a.Segments[i].Number != src.Number {
 			return fmt.Errorf("%w: segment %d is missing", ErrStale, a.Segments[i].Number)
 		}
+		if len(a.unsaid) > 0 {
+			if err := a.recall(list[:i+1]); err != nil {
+				return err
+			}
+		}
 	}
+	return nil
+}
+
+// recall has those events stand as any note says that is left, of which damage took
+// the one that came along: the last that says so may be in a segment before, and the
+// segment gone from which the event came.
+func (a *Account) recall(list []Source) error {
+	for i, src := range list {
+		err := src.View(func(r boltpage.Reader) error {
+			c := r.Bucket(format.BucketNotes).Cursor()
+			for k, v := c.First(); k != nil; k, v = c.Next() {
+				n, err := codec.DecodeNote(k, v)
+				if err == nil && a.unsaid[n.Seq] {
+					n.Copied = true // it was counted
+					err = a.note(a.Segments[i], codec.Seq(k), &n)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	clear(a.unsaid)
 	return nil
 }
 
@@ -122,7 +156,7 @@ func (a *Account) read(src Source, r boltpage.Reader) error {
 	lastEvent, lastSum := last(events, s.First-1)
 	lastNote, _ := last(notes, 0)
 	switch {
-	case lastEvent == s.Last && lastNote == s.Notes:
+	case s.seen && lastEvent == s.Last && lastNote == s.Notes: // what is carried comes with notes
 		return nil
 	case s != a.Segments[len(a.Segments)-1]:
 		return fmt.Errorf("%w: segment %d has more", ErrStale, s.Number)
@@ -136,7 +170,9 @@ func (a *Account) read(src Source, r boltpage.Reader) error {
 	if err != nil {
 		return err
 	}
-	return a.notes(s, notes, coming, src.Stop)
+	err = a.notes(s, notes, coming, src.Stop)
+	s.seen = err == nil
+	return err
 }
 
 // segment returns what is known of a segment; nothing yet of one that comes next.
@@ -229,10 +265,9 @@ func (a *Account) waybillOf(cipher *crypt.Cipher, key, value []byte) uint64 {
 }
 
 // notes takes in the notes after the last one that is known. An event moves with
-// the note that was carried along with it. Where that one is lost, the others of the
-// segment say how it stands, also where the segment that it came from is gone.
+// the note that was carried along with it. Where that one is lost it stands as it
+// did, or, where the segment is gone that it came from, as recall finds.
 func (a *Account) notes(s *Segment, b boltpage.Bucket, coming map[uint64]arrival, stop <-chan struct{}) error {
-	ends := map[uint64]event.Note{} // the last one about each that is coming
 	c := b.Cursor()
 	for k, v := c.Seek(codec.Key(s.Notes + 1)); k != nil; k, v = c.Next() {
 		select {
@@ -244,14 +279,13 @@ func (a *Account) notes(s *Segment, b boltpage.Bucket, coming map[uint64]arrival
 		if err != nil {
 			return err
 		}
-		switch e, comes := coming[n.Seq]; {
-		case comes && n.Copied:
+		if e, comes := coming[n.Seq]; comes && n.Copied {
 			delete(coming, n.Seq)
+			delete(a.Tried, n.Seq) // this note says all
+			delete(a.Retried, n.Seq)
 			if err := a.arrive(s, n.Seq, e); err != nil {
 				return err
 			}
-		case comes && n.Kind == event.NoteOutcome, comes && n.Kind == event.NoteRequeue:
-			ends[n.Seq] = n
 		}
 		s.Weights.Noted(len(v))
 		if err := a.note(s, codec.Seq(k), &n); err != nil {
@@ -260,16 +294,12 @@ func (a *Account) notes(s *Segment, b boltpage.Bucket, coming map[uint64]arrival
 		s.Notes, s.noteSum = codec.Seq(k), sumOf(v)
 	}
 	for _, seq := range slices.Sorted(maps.Keys(coming)) { // their notes are lost
-		err := a.arrive(s, seq, coming[seq])
-		if n, ok := ends[seq]; ok && err == nil {
-			if n.Kind == event.NoteRequeue {
-				a.Retried[seq] = n.At
-			}
-			to := place{s, &s.Arrived[seq].stands}
-			err = to.set(seq, n.Outcome)
-		}
-		if err != nil {
+		_, known := a.find(seq)
+		if err := a.arrive(s, seq, coming[seq]); err != nil {
 			return err
+		}
+		if !known {
+			a.unsaid[seq] = true
 		}
 	}
 	return nil
@@ -326,8 +356,6 @@ func (a *Account) arrive(s *Segment, seq uint64, e arrival) error {
 		from.s.Totals.Received--
 		*from.at = elsewhere
 	}
-	delete(a.Tried, seq) // the note that comes with it says all
-	delete(a.Retried, seq)
 	s.Arrived[seq], a.carried[seq] = &e.Arrived, s
 	to := place{s, &e.Arrived.stands}
 	to.count(1)

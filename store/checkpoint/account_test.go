@@ -185,7 +185,7 @@ func TestLostEnds(t *testing.T) {
 		lost += len(all)
 		for i := range all {
 			l := &all[i]
-			for _, n := range l.Notes(time.Unix(1, 0)) {
+			for _, n := range l.notes(time.Unix(1, 0)) {
 				if p, _ := left.find(l.Seq); n.Outcome == event.Discarded && *p.at != event.Dead || n.Kind == event.NoteRequeue && *p.at != event.Dead || n.Outcome == event.Dead && *p.at == event.Dead {
 					t.Errorf("seed %d: %+v about an event that is %s", seed, n, *p.at)
 				}

@@ -124,7 +124,7 @@ func (s *Segment) encode() []byte {
 }
 
 func decodeSegment(d *codec.Decoder) (*Segment, error) {
-	s := &Segment{Number: d.Uint(), First: d.Uint(), Last: d.Uint(), lastSum: uint32(d.Uint()), Notes: d.Uint(), noteSum: uint32(d.Uint()), Open: d.Uint()}
+	s := &Segment{seen: true, Number: d.Uint(), First: d.Uint(), Last: d.Uint(), lastSum: uint32(d.Uint()), Notes: d.Uint(), noteSum: uint32(d.Uint()), Open: d.Uint()}
 	for _, v := range fieldsOf(&s.Totals) {
 		*v = d.Uint()
 	}

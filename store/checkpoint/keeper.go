@@ -142,12 +142,39 @@ func (k *Keeper) Aside() (*Account, error) {
 	return nil, k.RemoveAside()
 }
 
-// RemoveAside ends it.
+// Known returns what is known of how events ended, for who only reads: what was set
+// aside, else what is kept; nil: nothing, or nothing to be believed.
+func (k *Keeper) Known() *Account {
+	for _, path := range []string{k.aside(), k.Path} {
+		if a, err := k.load(path); err == nil {
+			return a
+		}
+	}
+	return nil
+}
+
+// RemoveAside ends it, for good: a power cut must not bring it back.
 func (k *Keeper) RemoveAside() error {
-	if err := os.Remove(k.aside()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err := os.Remove(k.aside())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = durable.SyncDir(filepath.Dir(k.Path))
+	}
+	if err != nil {
 		return fmt.Errorf("remove checkpoint: %w", err)
 	}
 	return nil
+}
+
+// Bytes is how large its files are, and what they take of the disk.
+func (k *Keeper) Bytes() (size, onDisk int64) {
+	for _, path := range []string{k.Path, k.aside()} {
+		size += durable.Size(path)
+		onDisk += durable.OnDisk(path)
+	}
+	return size, onDisk
 }
 
 func (k *Keeper) aside() string { return k.Path + ".before" }

@@ -15,6 +15,7 @@ type Lost struct {
 	Dead    bool // by what is left it is a dead letter; else it is pending
 	Outcome event.State
 	At      time.Time // by when it had ended; zero: not known
+	Counted bool      // that it died counts already: damage took a copy of the note
 }
 
 // Lost gives the events, some at a time, that had ended by what the account knows, and
@@ -23,6 +24,7 @@ type Lost struct {
 func (a *Account) Lost(left *Account, chunk int, stands func(seq uint64) (pending, dead bool)) iter.Seq[[]Lost] {
 	return func(yield func([]Lost) bool) {
 		var part []Lost
+		deaths := a.deaths(left)
 		for _, s := range a.Segments {
 			if !left.same(s) {
 				continue
@@ -34,6 +36,10 @@ func (a *Account) Lost(left *Account, chunk int, stands func(seq uint64) (pendin
 				}
 				if s.Finished.After(l.At) {
 					l.At = s.Finished
+				}
+				if had := l.Outcome; had == event.Dead || had == event.Discarded && !l.Dead {
+					l.Counted = deaths == 0
+					deaths -= min(deaths, 1)
 				}
 				if part = append(part, l); len(part) == chunk {
 					if !yield(part) {
@@ -47,6 +53,18 @@ func (a *Account) Lost(left *Account, chunk int, stands func(seq uint64) (pendin
 			yield(part)
 		}
 	}
+}
+
+// deaths is of how many deaths the notes are lost, and not only copies of them.
+func (a *Account) deaths(left *Account) (n uint64) {
+	for _, s := range a.Segments {
+		for _, t := range left.Segments {
+			if had, has := s.Totals.Settled[event.Dead], t.Totals.Settled[event.Dead]; s.Number == t.Number && had > has {
+				n += had - has
+			}
+		}
+	}
+	return n
 }
 
 // same reports whether the file that an account read has the events that s knows
@@ -89,9 +107,18 @@ func (a *Account) lost(seq uint64, had event.State) (l Lost, lost bool) {
 	return l, *p.at == event.Unsynced && !(had == event.Dead && retried) || l.Dead && had != event.Dead
 }
 
-// Notes are the notes that say so anew: an event is put back, or dies, before it ends
-// where only those end so that are pending, or dead letters.
-func (l *Lost) Notes(now time.Time) []event.Note {
+// Again returns the notes that say so anew, and what they end.
+func Again(lost []Lost, now time.Time) (notes []event.Note, ended []event.Settlement) {
+	for i := range lost {
+		notes = append(notes, lost[i].notes(now)...)
+		ended = append(ended, event.Settlement{Seq: lost[i].Seq, Outcome: lost[i].Outcome})
+	}
+	return notes, ended
+}
+
+// notes says so of one event: it is put back, or dies, before it ends where only those
+// end so that are pending, or dead letters. A death that counts is not counted again.
+func (l *Lost) notes(now time.Time) []event.Note {
 	if l.At.IsZero() {
 		l.At = now
 	}
@@ -99,9 +126,10 @@ func (l *Lost) Notes(now time.Time) []event.Note {
 	before := end
 	switch discarded := l.Outcome == event.Discarded; {
 	case discarded == l.Dead:
+		end.Copied = l.Counted && l.Outcome == event.Dead
 		return []event.Note{end}
 	case discarded:
-		before.Outcome = event.Dead
+		before.Outcome, before.Copied = event.Dead, l.Counted
 	default:
 		before = event.Note{Kind: event.NoteRequeue, Seq: l.Seq, At: l.At}
 	}

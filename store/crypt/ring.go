@@ -2,10 +2,13 @@ package crypt
 
 import (
 	"crypto/cipher"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"maps"
 	"os"
@@ -256,6 +259,15 @@ func (r *Ring) Cipher(number uint64) *Cipher {
 		return newCipher(k)
 	}
 	return nil
+}
+
+// MAC is one under a key that lives as long as the store does, for a purpose; of a
+// store of format 1, which nothing is added to, under none.
+func (r *Ring) MAC(purpose string) hash.Hash {
+	if c := r.Cipher(QuarantineKey); c != nil {
+		return c.MAC(purpose)
+	}
+	return hmac.New(sha256.New, nil)
 }
 
 // Keep destroys all keys but those that want says, and the quarantine's.

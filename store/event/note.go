@@ -36,9 +36,8 @@ func (l *Later) Add(action int64) {
 	}
 }
 
-// Waiter is an event that waits for waybill data, who sent it, and how large its
-// record is.
-type Waiter struct {
+// Sent says who sent an event, and how large its record is.
+type Sent struct {
 	Seq    uint64
 	Client uint16
 	Size   int

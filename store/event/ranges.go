@@ -29,6 +29,15 @@ func Ranges(seqs []uint64) string {
 	return strings.Join(names, ", ")
 }
 
+// Run lists n numbers from a first one on.
+func Run(first, n uint64) []uint64 {
+	seqs := make([]uint64, n)
+	for i := range seqs {
+		seqs[i] = first + uint64(i)
+	}
+	return seqs
+}
+
 // Numbers is a set of numbers that come rising for the most part, kept as runs.
 type Numbers struct {
 	runs   []run

@@ -81,7 +81,7 @@ func TestPagedHeadEndsMeanwhile(t *testing.T) {
 	if taken := x.Reserve([]event.Settlement{{Seq: 2, Outcome: event.Superseded}}); len(taken) != 1 {
 		t.Fatalf("reserved %v", taken)
 	}
-	x.End([]event.Settlement{{Seq: 2, Outcome: event.Superseded}})
+	x.End([]event.Settlement{{Seq: 2, Outcome: event.Superseded}}, nil)
 	x.Rise(4, map[uint64]bool{3: true})
 	if err := x.verify(heads); err != nil {
 		t.Fatal(err)
@@ -129,14 +129,14 @@ func TestReservedIsNotLeased(t *testing.T) {
 	if got := lease(); !slices.Equal(got, []uint64{1}) {
 		t.Errorf("leased %v, want what could not be ended", got)
 	}
-	x.End(first)
+	x.End(first, nil)
 	if taken := x.Reserve([]event.Settlement{{Seq: 2, Outcome: event.Dead}}); len(taken) != 1 {
 		t.Errorf("reserved %v", taken)
 	}
 	if got := lease(); len(got) != 0 {
 		t.Errorf("leased %v", got)
 	}
-	x.End([]event.Settlement{{Seq: 2, Outcome: event.Dead}, {Seq: 3, Outcome: event.Pushed}})
+	x.End([]event.Settlement{{Seq: 2, Outcome: event.Dead}, {Seq: 3, Outcome: event.Pushed}}, nil)
 	if err := x.Verify(); err != nil {
 		t.Error(err)
 	}

@@ -74,9 +74,14 @@ func (x *Index) Add(events []Added) {
 }
 
 // End takes out events that ended, with their leases. Dead letters are kept by
-// number.
-func (x *Index) End(ended []event.Settlement) {
+// number. sent is what Senders said of them.
+func (x *Index) End(ended []event.Settlement, sent []event.Sent) {
 	x.locked(func(m *memory) {
+		for _, s := range sent {
+			if m.shelves(s.Seq) { // else it was just brought in
+				m.shares.charge(s.Seq, s.Client, -int64(sizeOf(s.Size))*sizeUnit)
+			}
+		}
 		for i := range ended {
 			seq := ended[i].Seq
 			m.remove(seq)

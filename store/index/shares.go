@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"scanrelay/store/codec"
 	"scanrelay/store/event"
 )
 
@@ -82,16 +83,30 @@ func (x *Index) Recall(seq uint64, c uint16, bytes int) {
 	})
 }
 
-// EndWaiting takes out events that waited for waybill data.
-func (x *Index) EndWaiting(ended []event.Waiter) {
+// Senders says who sent those of the events of which only the disk knows it, for End to
+// give back what they took of their senders' shares. Of what cannot be read it says
+// nothing: that comes back with the next start.
+func (x *Index) Senders(ending []event.Settlement) (sent []event.Sent) {
+	var seqs []uint64
 	x.locked(func(m *memory) {
-		for _, w := range ended {
-			if m.get(w.Seq) == nil { // else it was just brought in
-				m.shares.charge(w.Seq, w.Client, -int64(sizeOf(w.Size))*sizeUnit)
+		for i := range ending {
+			if seq := ending[i].Seq; seq >= m.shares.base && m.shelves(seq) {
+				seqs = append(seqs, seq)
 			}
-			m.remove(w.Seq)
 		}
 	})
+	if len(seqs) > 0 {
+		_, _ = x.disk.Heads(seqs, func(seq uint64, h *codec.Head) error {
+			sent = append(sent, event.Sent{Seq: seq, Client: h.Client, Size: h.Size})
+			return nil
+		})
+	}
+	return sent
+}
+
+// shelves reports whether an event is pending, and on disk only.
+func (m *memory) shelves(seq uint64) bool {
+	return m.all.has(setPending, seq) && !m.all.has(setHeld, seq)
 }
 
 // Waits counts what waits for waybill data, and all that is pending.

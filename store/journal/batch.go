@@ -220,6 +220,7 @@ func (j *Journal) carryLocked(e *newEvent, s *segment) {
 	from.totals.Received--
 	if e.dead { // its note counts it there
 		from.totals.Outcome[event.Dead]--
+		j.totals.Outcome[event.Dead]--
 	}
 	j.carried[e.seq] = carriedEvent{segment: s, waybill: e.hash}
 	s.open++
@@ -243,6 +244,7 @@ func (j *Journal) countLocked(s *segment, n *event.Note) {
 	}
 	if n.Copied { // it was counted when it was new
 		if n.Outcome == event.Dead {
+			j.totals.Outcome[event.Dead]++
 			holder.totals.Outcome[event.Dead]++
 			j.finishedAt(holder, n)
 		}

@@ -318,7 +318,7 @@ func (j *Journal) discard(seqs []uint64) (ended []uint64, err error) {
 		j.live.UnclaimDead(ended)
 		return nil, err
 	}
-	j.live.End(settled)
+	j.live.End(settled, nil) // dead letters have no share
 	return ended, nil
 }
 

@@ -1,27 +1,19 @@
 package journal
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"hash"
 	"slices"
 	"time"
 
 	"scanrelay/store/boltpage"
 	"scanrelay/store/checkpoint"
-	"scanrelay/store/crypt"
 	"scanrelay/store/event"
 )
 
 func (j *Journal) newKeeper() checkpoint.Keeper {
 	return checkpoint.Keeper{
 		Path: checkpoint.Path(j.dir), Logger: j.opts.Logger,
-		MAC: func(purpose string) hash.Hash {
-			if c := j.keys.Cipher(crypt.QuarantineKey); c != nil {
-				return c.MAC(purpose)
-			}
-			return hmac.New(sha256.New, nil) // of format 1, which nothing is added to
-		},
+		MAC:      func(purpose string) hash.Hash { return j.keys.MAC(purpose) },
 		Believed: func() func(time.Time) bool { return j.clock().Believes },
 	}
 }
@@ -67,25 +59,41 @@ func (j *Journal) restore() error {
 	}
 	n := 0
 	for part := range j.lost {
-		b, ended := j.NewBatch(), make([]event.Settlement, len(part))
+		b := j.NewBatch()
 		b.Inside = true
-		for i := range part {
-			l := &part[i]
-			for _, note := range l.Notes(j.opts.Now()) {
-				b.AddNote(note)
-			}
-			ended[i] = event.Settlement{Seq: l.Seq, Outcome: l.Outcome}
+		notes, ended := checkpoint.Again(part, j.opts.Now())
+		for _, note := range notes {
+			b.AddNote(note)
 		}
 		if err := j.writeAlone(b); err != nil {
 			return err
 		}
-		j.live.End(ended)
+		j.live.End(ended, j.live.Senders(ended))
 		n += len(part)
 	}
 	if j.lost = nil; n > 0 {
 		j.opts.Logger.Warn("damage took the notes of how events ended: the checkpoint knows it, and they are written again", "count", n)
 	}
 	return j.checkpoint.RemoveAside()
+}
+
+// foresee has a reader know what restore will write at the next start.
+func (j *Journal) foresee() {
+	known := j.checkpoint.Known()
+	if known == nil {
+		return
+	}
+	j.foreseen = map[uint64]event.Note{}
+	for part := range known.Lost(j.account, carryChunk, j.live.Stands) {
+		notes, ended := checkpoint.Again(part, j.opts.Now())
+		j.mu.Lock()
+		for i := range notes {
+			j.countLocked(j.segments[len(j.segments)-1], &notes[i])
+			j.foreseen[notes[i].Seq] = notes[i]
+		}
+		j.mu.Unlock()
+		j.live.End(ended, nil)
+	}
 }
 
 // untouched lists the sealed segments of which a checkpoint tells all; also those in

@@ -52,7 +52,9 @@ type Live interface {
 	// has it.
 	ClaimDead(seq uint64) bool
 	UnclaimDead(seqs []uint64)
-	End(ended []event.Settlement)
+	// Senders is called before End.
+	Senders(ending []event.Settlement) []event.Sent
+	End(ended []event.Settlement, sent []event.Sent)
 	// Waits counts what waits for waybill data, and all that is pending.
 	Waits() (waiting, pending int)
 }
@@ -81,7 +83,8 @@ type Journal struct {
 	crowded    bool            // dead letters take too much; the writer's
 	epochDue   bool            // the next commit takes a new epoch; the writer's
 
-	lost iter.Seq[[]checkpoint.Lost] // how events ended that restore has to write; nil: none; the writer's
+	lost     iter.Seq[[]checkpoint.Lost] // how events ended that restore has to write; nil: none; the writer's
+	foreseen map[uint64]event.Note       // what it will write at the next start; a reader's
 
 	opening
 

@@ -70,11 +70,12 @@ func (m *memory) Load(f *event.Found) {
 	maps.Copy(m.tried, f.Tried)
 }
 
-func (m *memory) Dead() []uint64            { return slices.Sorted(maps.Keys(m.dead)) }
-func (m *memory) ClaimDead(seq uint64) bool { return m.dead[seq] }
-func (m *memory) UnclaimDead([]uint64)      {}
-func (m *memory) Waits() (waiting, n int)   { return 0, len(m.pending) }
-func (m *memory) End(ended []event.Settlement) {
+func (m *memory) Dead() []uint64                          { return slices.Sorted(maps.Keys(m.dead)) }
+func (m *memory) ClaimDead(seq uint64) bool               { return m.dead[seq] }
+func (m *memory) UnclaimDead([]uint64)                    {}
+func (m *memory) Waits() (waiting, n int)                 { return 0, len(m.pending) }
+func (m *memory) Senders([]event.Settlement) []event.Sent { return nil }
+func (m *memory) End(ended []event.Settlement, _ []event.Sent) {
 	for _, s := range ended {
 		delete(m.dead, s.Seq)
 	}

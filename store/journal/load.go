@@ -8,6 +8,7 @@ import (
 
 	"scanrelay/store/boltpage"
 	"scanrelay/store/checkpoint"
+	"scanrelay/store/durable"
 	"scanrelay/store/event"
 	"scanrelay/store/format"
 	"scanrelay/store/repair"
@@ -40,6 +41,7 @@ func (j *Journal) Load(into Loader) error {
 		err := j.load(into)
 		var bad *segmentError
 		if err == nil && j.readOnly {
+			j.foresee()
 			err = j.tellReader()
 		}
 		switch {
@@ -114,6 +116,9 @@ func (j *Journal) load(into Loader) error {
 	}
 	j.take(j.account, into)
 	into.Load(&event.Found{Retried: j.account.Retried, Tried: tried})
+	if err := j.findGap(); err != nil {
+		return err
+	}
 	j.state.NextSeq = max(j.state.NextSeq, j.newest().last+1, 1)
 	into.WaitAgain(j.left.Waiting)
 	if err := j.openRegisters(); err != nil {
@@ -124,6 +129,17 @@ func (j *Journal) load(into Loader) error {
 		return err
 	}
 	return j.findDamage(bad)
+}
+
+// findGap finds a segment that ends before the next one begins: the end of it is lost, or
+// all of one that came between, however whole it is.
+func (j *Journal) findGap() error {
+	for i, s := range j.segments[1:] {
+		if before := j.segments[i]; before.last+1 < s.first && !before.rebuilt {
+			return &segmentError{before, fmt.Errorf("%w: it ends with %d, and the next one begins with %d", durable.ErrDamaged, before.last, s.first)}
+		}
+	}
+	return nil
 }
 
 // take takes over what an account of all segments says.

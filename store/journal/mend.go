@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -114,19 +115,31 @@ func (j *Journal) mendNow(s *segment, spec *repair.Segment, r *repair.Rebuilt) e
 	return j.tellDamage(j.NewBatch())
 }
 
-// mendUnread rebuilds a segment of which not even the head could be read. It
-// returns its state; nil if nothing at all could be read.
-func (j *Journal) mendUnread(s *segment, cause error) (st *format.State, err error) {
+// mendUnread rebuilds a segment of which not even the head could be read, and puts it
+// into the row, if anything could. before is the state of the one before it.
+func (j *Journal) mendUnread(s *segment, before *format.State, cause error) (err error) {
 	if j.keys == nil { // without the keys nothing may be given up
 		if j.keys, err = crypt.Open(j.dir, j.readOnly, false); err != nil {
-			return nil, errors.Join(err, cause)
+			return errors.Join(err, cause)
 		}
 	}
 	s.cipher = j.keys.Cipher(s.number)
-	if err := j.mend(s, cause); err != nil || s.Path == "" {
-		return nil, err
+	newest := j.state
+	j.state = *before // that it may lack
+	err = j.mend(s, cause)
+	if j.state = newest; err != nil || s.Path == "" {
+		return err
 	}
-	return j.openSegment(s)
+	st, err := j.openSegment(s)
+	if err != nil {
+		return fmt.Errorf("segment %d: %w", s.number, err)
+	}
+	if j.after(s.number) == nil {
+		j.state = *st
+	}
+	j.append(s)
+	slices.SortFunc(j.segments, func(a, b *segment) int { return cmp.Compare(a.number, b.number) })
+	return nil
 }
 
 // mendKnown rebuilds, before they are loaded, segments in which damage was met,

@@ -23,7 +23,7 @@ func (j *Journal) eachNote(s *segment, fn func(in *segment, key uint64, n *event
 		for next, more := uint64(0), true; more; {
 			var unread error
 			err := j.handles.View(&in.File, func(tx boltpage.Reader) error {
-				next, more, unread = noteRun(tx.Bucket(format.BucketNotes), next, give)
+				next, more, unread = format.Notes(tx, next, give)
 				return nil
 			})
 			if errors.Is(err, handle.ErrGone) {
@@ -41,24 +41,6 @@ func (j *Journal) eachNote(s *segment, fn func(in *segment, key uint64, n *event
 		}
 	}
 	return bad
-}
-
-// noteRun gives up to peekChunk notes to fn. bad is why one of them cannot be
-// read.
-func noteRun(b boltpage.Bucket, from uint64, fn func(uint64, *event.Note)) (next uint64, more bool, bad error) {
-	c := b.Cursor()
-	i := 0
-	for k, v := c.Seek(codec.Key(from)); k != nil; k, v = c.Next() {
-		if i++; i > peekChunk {
-			return codec.Seq(k), true, bad
-		}
-		if n, err := codec.DecodeNote(k, v); err == nil {
-			fn(codec.Seq(k), &n)
-		} else if errors.Is(err, durable.ErrDamaged) {
-			bad = err
-		}
-	}
-	return 0, false, bad
 }
 
 // Later finds what was stored after each event for its waybill: one that is put

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"scanrelay/store/boltpage"
 	"scanrelay/store/checkpoint"
@@ -85,7 +86,10 @@ func (j *Journal) openSegments() (err error) {
 		return err
 	}
 	if len(j.segments) == 0 {
-		return j.firstSegment()
+		if len(j.damage) == 0 && durable.Exists(j.checkpoint.Path) {
+			err = j.gone("outbox", "all segments are gone, with what had been acknowledged")
+		}
+		return errors.Join(err, j.firstSegment())
 	}
 	if err := j.dropCounted(); err != nil {
 		return err
@@ -97,13 +101,15 @@ func (j *Journal) openSegments() (err error) {
 }
 
 // openAll puts the segments in the folder into the row, those that look finds no
-// damage in. The others are rebuilt; nothing of one: it is left out. The newest
-// one's state is the journal's.
+// damage in. The others are rebuilt then, the last one first: each reaches to where the
+// next one begins. Nothing of one: it is left out. The newest one's state is the
+// journal's.
 func (j *Journal) openAll(look func(*segment) error) error {
 	numbers, err := format.List(j.dir)
 	if err != nil {
 		return err
 	}
+	var broken []func() error
 	for _, n := range numbers {
 		s := j.segmentAt(n)
 		if j.keys != nil {
@@ -114,18 +120,22 @@ func (j *Journal) openAll(look func(*segment) error) error {
 			err = look(s)
 		}
 		if boltpage.Damaged(err) {
-			j.fresh = false
-			st, err = j.mendUnread(s, err)
+			before := j.state.Clone()
+			broken = append(broken, func() error { return j.mendUnread(s, before, err) })
+			continue
 		}
 		if err != nil {
 			return fmt.Errorf("segment %d: %w", n, err)
 		}
-		if st == nil {
-			continue
-		}
 		j.fresh = j.fresh && s.format == 1
 		j.append(s)
 		j.state = *st
+	}
+	for _, mend := range slices.Backward(broken) {
+		j.fresh = false
+		if err := mend(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -166,12 +176,30 @@ func (j *Journal) openKeys() (err error) {
 }
 
 // forgetKeys destroys the keys of segments that are gone. What was set aside
-// keeps its key until a person removes it.
-func (j *Journal) forgetKeys() error {
-	return j.keys.Keep(func(number uint64) bool {
-		kept, err := filepath.Glob(filepath.Join(j.dir, format.Name(number)+"*"))
-		return err != nil || len(kept) > 0
+// keeps its key until a person removes it. One that was not dropped should be there:
+// it keeps its key until a person has seen that it is not.
+func (j *Journal) forgetKeys() (err error) {
+	kept := j.keys.Keep(func(number uint64) bool {
+		kept, bad := filepath.Glob(filepath.Join(j.dir, format.Name(number)+"*"))
+		if bad != nil || len(kept) > 0 {
+			return true
+		}
+		name, told := format.Name(number), strings.Join(j.state.Damage, " ")
+		lost := number > j.state.Dropped && number < j.newest().number && !strings.Contains(told, name+durable.AsideSuffix)
+		if lost {
+			err = errors.Join(err, j.gone(name, fmt.Sprintf("segment %d is gone", number)))
+		}
+		return lost
 	})
+	return errors.Join(err, kept)
+}
+
+// gone raises the alarm of files that nobody has set aside.
+func (j *Journal) gone(name, what string) error {
+	line, err := repair.Gone(j.dir, name, what)
+	j.damage = append(j.damage, line)
+	j.opts.Logger.Error("files are gone", "what", line)
+	return err
 }
 
 func (j *Journal) firstSegment() (err error) {
@@ -390,8 +418,5 @@ func (j *Journal) finishReading() error {
 	if len(j.segments) == 0 {
 		return fmt.Errorf("no segments in %s: %w", j.dir, fs.ErrNotExist)
 	}
-	if err := j.openKeys(); err != nil {
-		return err
-	}
-	return nil
+	return j.openKeys()
 }

@@ -8,32 +8,16 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
-	"scanrelay/store/crypt"
 	"scanrelay/store/durable"
 	"scanrelay/store/event"
 	"scanrelay/store/format"
 	"scanrelay/store/handle"
 )
 
-const (
-	// peekChunk is how many records one read transaction looks at: a long one
-	// would keep the newest segment from reusing its pages.
-	peekChunk = 1000
-	// scratchSize is where the buffer that events are decrypted into begins.
-	scratchSize = boltpage.PageSize / 4
-	maxSeq      = 1<<64 - 1
-)
+const maxSeq = 1<<64 - 1
 
 // errEnough ends a reading early.
 var errEnough = errors.New("enough")
-
-// larger returns the larger of two buffers, to be used again.
-func larger(a, b []byte) []byte {
-	if cap(b) > cap(a) {
-		return b
-	}
-	return a
-}
 
 // readEvents gives each of the events, in the order of seqs, decrypted, to fn;
 // body is good only within it. What is gone, damaged, or refused by fn with
@@ -68,7 +52,7 @@ func (j *Journal) readEvents(seqs []uint64, fn func(seq uint64, body []byte) err
 // readRun reads events of one segment and returns how many it has read.
 func (j *Journal) readRun(s *segment, seqs []uint64, fn func(uint64, []byte) error) (read int, err error) {
 	err = j.handles.View(&s.File, func(tx boltpage.Reader) error {
-		scratch := make([]byte, 0, scratchSize)
+		scratch := make([]byte, 0, boltpage.PageSize/4)
 		for ; read < len(seqs); read++ {
 			body, err := s.event(tx, seqs[read], scratch)
 			if err == nil {
@@ -77,7 +61,7 @@ func (j *Journal) readRun(s *segment, seqs []uint64, fn func(uint64, []byte) err
 			if err != nil {
 				return err
 			}
-			scratch = larger(scratch, body)
+			scratch = format.Larger(scratch, body)
 		}
 		return nil
 	})
@@ -163,16 +147,7 @@ func (j *Journal) held(from, to uint64, max int) (seqs []uint64) {
 		seqs, from = seqs[:min(len(seqs), max)], first
 	}
 	if n := max - len(seqs); n > 0 && from < to {
-		seqs = append(seqs, run(from, min(uint64(n), to-from))...)
-	}
-	return seqs
-}
-
-// run lists n numbers from a first one on.
-func run(first, n uint64) []uint64 {
-	seqs := make([]uint64, n)
-	for i := range seqs {
-		seqs[i] = first + uint64(i)
+		seqs = append(seqs, event.Run(from, min(uint64(n), to-from))...)
 	}
 	return seqs
 }
@@ -265,7 +240,7 @@ func (j *Journal) peekEvents(s *segment, from uint64, fn func(seq uint64, h *cod
 	}
 	for more {
 		err := j.handles.View(&s.File, func(tx boltpage.Reader) error {
-			next, more = s.peekRun(tx, next, seen)
+			next, more = format.Heads(tx, s.cipher, next, seen)
 			return nil
 		})
 		switch {
@@ -283,31 +258,10 @@ func (j *Journal) peekEvents(s *segment, from uint64, fn func(seq uint64, h *cod
 // peekSingly does so with a search for each number: what comes after a page that
 // cannot be read is not hidden by it.
 func (j *Journal) peekSingly(s *segment, from uint64, fn func(seq uint64, h *codec.Head) error) error {
-	for last := j.lastIn(s); from <= last; from += peekChunk {
-		if _, err := j.readEvents(run(from, min(peekChunk, last+1-from)), peeking(fn)); err != nil {
+	for last := j.lastIn(s); from <= last; from += scanChunk {
+		if _, err := j.readEvents(event.Run(from, min(scanChunk, last+1-from)), peeking(fn)); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// peekRun gives the heads of up to peekChunk events at or above `from` to fn.
-func (s *segment) peekRun(tx boltpage.Reader, from uint64, fn func(uint64, *codec.Head)) (next uint64, more bool) {
-	c := tx.Bucket(format.BucketEvents).Cursor()
-	n := 0
-	scratch := make([]byte, 0, scratchSize)
-	for k, v := c.Seek(codec.Key(from)); k != nil; k, v = c.Next() {
-		if n++; n > peekChunk {
-			return codec.Seq(k), true
-		}
-		body, err := s.cipher.Decrypt(crypt.EventRecord, k, v, scratch)
-		if err != nil {
-			continue
-		}
-		if h, err := codec.PeekEvent(body); err == nil {
-			fn(codec.Seq(k), &h)
-		}
-		scratch = larger(scratch, body)
-	}
-	return 0, false
 }

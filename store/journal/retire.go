@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"scanrelay/store/checkpoint"
 	"scanrelay/store/durable"
 	"scanrelay/store/format"
 	"scanrelay/store/register"
@@ -163,7 +162,8 @@ type Usage struct {
 
 // Usage looks at memory, and at the files that may change.
 func (j *Journal) Usage() Usage {
-	u := Usage{All: j.bytes(), Dead: j.deadBytes(), Clearing: j.clearing.Load(), Disk: durable.OnDisk(checkpoint.Path(j.dir))}
+	u := Usage{All: j.bytes(), Dead: j.deadBytes(), Clearing: j.clearing.Load()}
+	_, u.Disk = j.checkpoint.Bytes()
 	u.Crowded = u.Dead > j.capacity()/crowdedShare
 	now, spares, sizes := j.opts.Now(), j.spares.Paths(), j.spares.Sizes()
 	for i := range min(len(spares), len(sizes)) {

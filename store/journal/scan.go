@@ -159,6 +159,9 @@ func (j *Journal) applyNotes(records []event.Record, seqs []uint64, refs []noteR
 			}
 			r.Apply(&n)
 		}
+		if n, ok := j.foreseen[r.ID.Seq]; ok {
+			r.Apply(&n)
+		}
 		kept = append(kept, r)
 	}
 	return kept, gone, nil

@@ -7,7 +7,6 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"scanrelay/store/boltpage"
-	"scanrelay/store/checkpoint"
 	"scanrelay/store/durable"
 	"scanrelay/store/format"
 )
@@ -131,10 +130,10 @@ func (j *Journal) nextSize() int64 {
 	return size &^ (boltpage.AllocSize - 1)
 }
 
-// bytes is what all segments take, with their registers, the spare ones and the
-// checkpoint.
+// bytes is what all segments take, with their registers, the spare ones and what
+// the checkpoint's files do.
 func (j *Journal) bytes() (n int64) {
-	n = durable.Size(checkpoint.Path(j.dir))
+	n, _ = j.checkpoint.Bytes()
 	j.mu.RLock()
 	defer j.mu.RUnlock()
 	for _, s := range j.segments {

@@ -49,6 +49,18 @@ func Alarm(dir string, news, told []string, reports map[uint64]string) (lines []
 	return append(lines, news...), nil
 }
 
+// Gone says what is gone though nobody has set it aside, and notes it in a file that
+// keeps the alarm until a person takes it away; without room for it only this process
+// says so.
+func Gone(dir, name, what string) (line string, err error) {
+	name += durable.AsideSuffix
+	line = what + "; noted in " + name
+	if err = durable.Create(filepath.Join(dir, name), []byte(line+"\n")); durable.NoSpace(err) {
+		err = nil
+	}
+	return line, err
+}
+
 // names reports whether a line names a file.
 func names(line, file string) bool {
 	return slices.Contains(strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" ;,:", r) }), file)
