@@ -136,7 +136,13 @@ func (r *CheckReport) counts(reader *Reader) {
 	if c.Watermark >= c.NextSeq {
 		r.problem("the watermark, %d, is above the last number, %d", c.Watermark, c.NextSeq-1)
 	}
-	r.Problems = append(r.Problems, reader.journal.Verify()...)
+	segments := reader.journal.Segments()
+	if last := segments[len(segments)-1].Last; c.NextSeq != last+1 {
+		r.problem("the next number is %d, but the last event is %d", c.NextSeq, last)
+	}
+	if reader.journal.State().EpochOf(segments[0].First) == 0 {
+		r.problem("the epoch of the oldest events is not known")
+	}
 	if what := reader.journal.VerifyCheckpoint(); what != "" {
 		r.problem("the checkpoint is no good, and the next start reads all segments: %s", what)
 	}

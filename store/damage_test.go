@@ -409,7 +409,8 @@ func TestAlarmEnds(t *testing.T) {
 	}
 }
 
-// A segment in another one's place is damage: what it holds is not counted twice.
+// A segment in another one's place is damage: what it holds is not counted twice, and
+// what should be there counts as lost, and is named.
 func TestSegmentInAnothersPlace(t *testing.T) {
 	dir := fastDir(t)
 	o := open(t, dir, small(newTestClock()))
@@ -417,7 +418,7 @@ func TestSegmentInAnothersPlace(t *testing.T) {
 		fillSegment(t, o, 30+i)
 		appendN(t, o, 4)
 	}
-	want := o.Counts().Received - uint64(o.journal.Segments()[2].Last+1-o.journal.Segments()[2].First)
+	want, gone := o.Counts().Received, o.journal.Segments()[2]
 	closeChecked(t, o)
 	b, err := os.ReadFile(filepath.Join(dir, format.Name(1)))
 	if err == nil {
@@ -431,7 +432,8 @@ func TestSegmentInAnothersPlace(t *testing.T) {
 	for _, n := range c.State {
 		sum += n
 	}
-	if c.Received != want || sum != want || !strings.Contains(c.Damaged, "segment 3 was damaged: nothing of it could be read") {
+	lost := fmt.Sprintf("%d lost: %d-%d", gone.Last+1-gone.First, gone.First, gone.Last)
+	if c.Received != want || sum != want || !strings.Contains(c.Damaged, "segment 3 was damaged: nothing of it could be read") || !strings.Contains(c.Damaged, lost) {
 		t.Errorf("received %d of %d, %d stand somewhere; damage %q", c.Received, want, sum, c.Damaged)
 	}
 	if err := o.Close(context.Background()); err != nil {
@@ -547,5 +549,47 @@ func TestSegmentsThatAreGone(t *testing.T) {
 		if said := o.Counts().Damaged; said != "" {
 			t.Errorf("%s: it was seen, and it says %q", name, said)
 		}
+	}
+}
+
+// A scan that meets events which cannot be read, and of which nobody knows, gives all
+// others and says so, in a running outbox and of a stopped one; of what a rebuild named
+// it says nothing more.
+func TestScanTellsWhatItCannotRead(t *testing.T) {
+	t.Parallel()
+	w := newDamagedWorld(t)
+	dir := fastDir(t)
+	w.copyTo(t, dir, true)
+	path := filepath.Join(dir, format.Name(1))
+	leaves := storetest.PagesOf(t, path).Kinds["lower events leaf"]
+	overwrite(t, path, leaves[len(leaves)/2]*boltpage.PageSize+200, 100) // within a record
+	scan := func(o interface {
+		Scan(context.Context, Filter, func(event.Record) error) error
+	}) (n int, err error) {
+		err = o.Scan(t.Context(), Filter{}, func(event.Record) error {
+			n++
+			return nil
+		})
+		return n, err
+	}
+	r, err := OpenReadOnly(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := scan(r); err == nil || n < len(w.states)-20 || n == len(w.states) {
+		t.Errorf("a reader gives %d of %d and says %v", n, len(w.states), err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o := open(t, dir, small(w.clock))
+	n, err := scan(o)
+	if err == nil || n < len(w.states)-20 || n == len(w.states) || !strings.Contains(o.Counts().Damaged, format.Name(1)) {
+		t.Errorf("it gives %d of %d and says %v; status says %q", n, len(w.states), err, o.Counts().Damaged)
+	}
+	closeChecked(t, o)
+	o = open(t, dir, small(w.clock))
+	if again, err := scan(o); err != nil || again != n {
+		t.Errorf("once it is rebuilt %d are given: %v", again, err)
 	}
 }

@@ -143,14 +143,14 @@ func (k *Keeper) Aside() (*Account, error) {
 }
 
 // Known returns what is known of how events ended, for who only reads: what was set
-// aside, else what is kept; nil: nothing, or nothing to be believed.
+// aside, else what is kept, as far as it is to be believed.
 func (k *Keeper) Known() *Account {
 	for _, path := range []string{k.aside(), k.Path} {
 		if a, err := k.load(path); err == nil {
 			return a
 		}
 	}
-	return nil
+	return k.New()
 }
 
 // RemoveAside ends it, for good: a power cut must not bring it back.

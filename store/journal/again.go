@@ -122,12 +122,8 @@ func (j *Journal) merge(s *segment, again []string) error {
 // and whose segment was looked at again.
 func (j *Journal) FoundAgain(seqs []uint64) (found []uint64) {
 	for _, seq := range seqs {
-		s := j.find(seq)
-		again := s != nil && j.lookedAt[s.Name()]
-		for _, l := range j.foundAgain {
-			again = again || l.From <= seq && seq <= l.To
-		}
-		if again {
+		merged := slices.ContainsFunc(j.foundAgain, func(l format.Span) bool { return l.From <= seq && seq <= l.To })
+		if s := j.find(seq); merged || s != nil && j.lookedAt[s.Name()] {
 			found = append(found, seq)
 		}
 	}

@@ -79,12 +79,8 @@ func (j *Journal) restore() error {
 
 // foresee has a reader know what restore will write at the next start.
 func (j *Journal) foresee() {
-	known := j.checkpoint.Known()
-	if known == nil {
-		return
-	}
 	j.foreseen = map[uint64]event.Note{}
-	for part := range known.Lost(j.account, carryChunk, j.live.Stands) {
+	for part := range j.checkpoint.Known().Lost(j.account, carryChunk, j.live.Stands) {
 		notes, ended := checkpoint.Again(part, j.opts.Now())
 		j.mu.Lock()
 		for i := range notes {

@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"fmt"
 	"iter"
 	"log/slog"
 	"slices"
@@ -262,17 +261,6 @@ func (j *Journal) State() *format.State {
 	j.mu.RUnlock()
 	st.Watermark = j.live.Watermark()
 	return st
-}
-
-// Verify names what of the numbers does not add up.
-func (j *Journal) Verify() (problems []string) {
-	if next, last := j.NextSeq(), j.lastIn(j.newest()); next != last+1 {
-		problems = append(problems, fmt.Sprintf("the next number is %d, but the last event is %d", next, last))
-	}
-	if j.State().EpochOf(j.oldest().first) == 0 {
-		problems = append(problems, "the epoch of the oldest events is not known")
-	}
-	return problems
 }
 
 // Wait waits for what is done aside.

@@ -121,7 +121,7 @@ func (j *Journal) openAll(look func(*segment) error) error {
 		}
 		if boltpage.Damaged(err) {
 			before := j.state.Clone()
-			broken = append(broken, func() error { return j.mendUnread(s, before, err) })
+			j.fresh, broken = false, append(broken, func() error { return j.mendUnread(s, before, err) })
 			continue
 		}
 		if err != nil {
@@ -132,7 +132,6 @@ func (j *Journal) openAll(look func(*segment) error) error {
 		j.state = *st
 	}
 	for _, mend := range slices.Backward(broken) {
-		j.fresh = false
 		if err := mend(); err != nil {
 			return err
 		}

@@ -8,9 +8,11 @@ import (
 
 	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
+	"scanrelay/store/durable"
 	"scanrelay/store/event"
 	"scanrelay/store/format"
 	"scanrelay/store/handle"
+	"scanrelay/store/repair"
 )
 
 // scanChunk is how many records are in memory at once while scanning.
@@ -19,21 +21,38 @@ const scanChunk = 500
 // Scan gives all records to emit, some at a time, in sequence order but for those
 // of long ago that were carried along. What changes meanwhile may be seen before
 // or after. For each segment it first learns where the last note about each of
-// its events stands: eight bytes an event.
-func (j *Journal) Scan(emit func([]event.Record) error) error {
+// its events stands: eight bytes an event. Of damage that nobody has told of yet it tells
+// in the end.
+func (j *Journal) Scan(emit func([]event.Record) error) (unread error) {
 	given := &event.Numbers{} // what may be carried to a later segment meanwhile
 	// One by one: what is carried meanwhile may go to a segment begun meanwhile.
 	for s := j.after(0); s != nil; s = j.after(s.number) {
 		seqs := slices.DeleteFunc(j.eventsIn(s), func(seq uint64) bool { return given.Has(seq) })
-		err := j.scanSegment(s, seqs, func(records []event.Record) error {
+		bad, err := j.scanSegment(s, seqs, func(records []event.Record) error {
 			j.remember(records, given)
 			return emit(records)
 		})
 		if err != nil {
 			return err
 		}
+		if bad = j.unknown(s, bad); len(bad) > 0 {
+			unread = j.metDamage(s, fmt.Errorf("%w: events %s cannot be read", durable.ErrDamaged, event.Ranges(bad)))
+		}
 	}
-	return nil
+	return unread
+}
+
+// unknown picks those events that a segment should hold: they are neither gone nor
+// empty places, which are known.
+func (j *Journal) unknown(s *segment, bad []uint64) []uint64 {
+	return slices.DeleteFunc(bad, func(seq uint64) bool {
+		empty := false
+		_ = j.handles.View(&s.File, func(r boltpage.Reader) error { // what cannot be read says nothing
+			empty = repair.Empty(r, seq)
+			return nil
+		})
+		return empty || j.find(seq) != s
+	})
 }
 
 // ScanOnly does so with some events, rising but for those that are carried
@@ -96,13 +115,13 @@ func (j *Journal) eventsIn(s *segment) []uint64 {
 // noteRef says where a note stands; segment 0: there is none.
 type noteRef struct{ segment, key uint32 }
 
-func (j *Journal) scanSegment(s *segment, seqs []uint64, emit func([]event.Record) error) error {
+func (j *Journal) scanSegment(s *segment, seqs []uint64, emit func([]event.Record) error) (bad []uint64, err error) {
 	notes, err := j.notesFrom(s, seqs)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for part := range slices.Chunk(seqs, scanChunk) {
-		records, _, err := j.Records(part)
+		records, unread, err := j.Records(part)
 		if err == nil {
 			records, _, err = j.applyNotes(records, seqs, notes) // what was carried comes with its segment
 		}
@@ -110,10 +129,11 @@ func (j *Journal) scanSegment(s *segment, seqs []uint64, emit func([]event.Recor
 			err = emit(records)
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
+		bad = append(bad, unread...)
 	}
-	return nil
+	return bad, nil
 }
 
 // notesFrom finds the last note about each of some events in s and later segments.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
 	"scanrelay/store/format"
 )
@@ -70,6 +71,15 @@ func (b *rebuilder) miss(from, to uint64) {
 	} else if from < to {
 		b.lost = append(b.lost, Span{From: from, To: to - 1})
 	}
+}
+
+// Empty reports whether an event has an empty place in a segment.
+func Empty(r boltpage.Reader, seq uint64) bool {
+	v := r.Bucket(format.BucketEvents).Get(codec.Key(seq))
+	if v == nil {
+		v = r.Bucket(format.BucketCarried).Get(codec.Key(seq))
+	}
+	return v != nil && len(v) == 0
 }
 
 // report names what was lost, for people.
