@@ -40,8 +40,8 @@ type Cipher struct {
 }
 
 func newCipher(k key) *Cipher {
-	return &Cipher{aead: k.aead(), mac: func(purpose string) hash.Hash {
-		derived := hmac.New(sha256.New, k.reveal()[:])
+	return &Cipher{aead: k.AEAD(), mac: func(purpose string) hash.Hash {
+		derived := hmac.New(sha256.New, k.Reveal()[:])
 		derived.Write([]byte(purpose)) // never fails
 		return hmac.New(sha256.New, derived.Sum(nil))
 	}}

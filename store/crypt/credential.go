@@ -27,7 +27,7 @@ func (r *Ring) takeCredential(m *masters) error {
 	}
 	// A slot may be under the file's key, or may only seem not to be: an earlier
 	// move may have ended in a sync that failed.
-	r.master = m.keys[0].aead()
+	r.master = m.keys[0].AEAD()
 	if err := r.save(); err != nil {
 		return fmt.Errorf("move to the credential: %w", err)
 	}
@@ -42,6 +42,6 @@ func (r *Ring) takeCredential(m *masters) error {
 // copied reports whether one key is both the credential's and the file's.
 func (m *masters) copied() bool {
 	return slices.ContainsFunc(m.keys[:m.credential], func(a key) bool {
-		return slices.ContainsFunc(m.keys[m.credential:], func(b key) bool { return *a.reveal() == *b.reveal() })
+		return slices.ContainsFunc(m.keys[m.credential:], func(b key) bool { return *a.Reveal() == *b.Reveal() })
 	})
 }

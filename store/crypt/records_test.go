@@ -13,9 +13,10 @@ import (
 	"scanrelay/store/durable"
 	"scanrelay/store/event"
 	"scanrelay/store/internal/storetest"
+	"scanrelay/store/masterkey"
 )
 
-var testCipher = newCipher(randomKey())
+var testCipher = newCipher(masterkey.Random())
 
 // opened reads an encrypted record, reopened what was encoded.
 func opened(key, value []byte) (scan.Event, error) {

@@ -18,6 +18,7 @@ import (
 
 	"scanrelay/store/codec"
 	"scanrelay/store/durable"
+	"scanrelay/store/masterkey"
 )
 
 // FileName is the file of the segments' keys, encrypted under the master key.
@@ -85,7 +86,7 @@ func Open(dir string, readOnly, fresh bool) (*Ring, error) {
 	case readOnly || !fresh:
 		err = fmt.Errorf("%w: %s, which holds the keys of what is stored, is gone: put it back from a backup; to begin anew, move the folder away", ErrKey, r.path)
 	default:
-		r.master, r.whole = m.keys[0].aead(), true
+		r.master, r.whole = m.keys[0].AEAD(), true
 		err = r.create()
 	}
 	if err == nil && !readOnly {
@@ -103,7 +104,7 @@ func Open(dir string, readOnly, fresh bool) (*Ring, error) {
 // create makes the file with room for both slots, so that removing a key never
 // lacks it.
 func (r *Ring) create() error {
-	r.keys[QuarantineKey] = randomKey()
+	r.keys[QuarantineKey] = masterkey.Random()
 	return durable.Build(r.path, func(temp string) error {
 		f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
@@ -144,7 +145,7 @@ func (r *Ring) load(masters []key) error {
 	r.whole = slots[0] != nil && slots[1] != nil && generation(slots[0]) == generation(slots[1])
 	r.gen = generation(slots[newest])
 	for _, m := range masters {
-		r.master = m.aead()
+		r.master = m.AEAD()
 		if r.decode(slots[newest]) == nil {
 			return nil
 		}
@@ -181,7 +182,7 @@ func readSlot(f io.ReaderAt, at int64) ([]byte, error) {
 func (r *Ring) encode() []byte {
 	plain := make([]byte, 0, len(r.keys)*ringEntry)
 	for _, n := range slices.Sorted(maps.Keys(r.keys)) {
-		plain = append(binary.BigEndian.AppendUint64(plain, n), r.keys[n].reveal()[:]...)
+		plain = append(binary.BigEndian.AppendUint64(plain, n), r.keys[n].Reveal()[:]...)
 	}
 	b := append(make([]byte, 0, ringHead+12+len(plain)+tagSize+codec.CRCSize), "SRK"...)
 	b = append(b, codec.Version)
@@ -203,7 +204,7 @@ func (r *Ring) decode(slot []byte) error {
 		return ErrKey
 	}
 	for e := range slices.Chunk(plain, ringEntry) {
-		r.keys[binary.BigEndian.Uint64(e)] = keyOf((*[32]byte)(slices.Clone(e[8:])))
+		r.keys[binary.BigEndian.Uint64(e)] = masterkey.Of((*[32]byte)(slices.Clone(e[8:])))
 	}
 	return nil
 }
@@ -242,7 +243,7 @@ func (r *Ring) saveTo(path string) error {
 func (r *Ring) Add(number uint64) (*Cipher, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	k := randomKey()
+	k := masterkey.Random()
 	r.keys[number] = k
 	if err := r.save(); err != nil {
 		delete(r.keys, number)

@@ -12,14 +12,15 @@ import (
 
 	"scanrelay/store/codec"
 	"scanrelay/store/durable"
+	"scanrelay/store/masterkey"
 )
 
 // Keys must not show, however they are printed.
 func TestKeysDontPrint(t *testing.T) {
-	k := randomKey()
-	bytesOf := fmt.Sprint(k.reveal()[:4])
-	hexOf := fmt.Sprintf("%x", k.reveal()[:4])
-	r := &Ring{keys: map[uint64]key{1: k}, master: k.aead()}
+	k := masterkey.Random()
+	bytesOf := fmt.Sprint(k.Reveal()[:4])
+	hexOf := fmt.Sprintf("%x", k.Reveal()[:4])
+	r := &Ring{keys: map[uint64]key{1: k}, master: k.AEAD()}
 	inside := struct {
 		k    key
 		r    *Ring
@@ -71,7 +72,7 @@ func TestDestroyedKeyIsInNeitherSlot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	secret := *r.keys[2].reveal()
+	secret := *r.keys[2].Reveal()
 	before := readFile(t, filepath.Join(dir, FileName))
 	if err := r.Keep(func(n uint64) bool { return n == 3 }); err != nil {
 		t.Fatal(err)
@@ -93,12 +94,12 @@ func TestDestroyedKeyIsInNeitherSlot(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		read := &Ring{keys: map[uint64]key{}, master: masters.keys[0].aead()}
+		read := &Ring{keys: map[uint64]key{}, master: masters.keys[0].AEAD()}
 		if err := read.decode(slot); err != nil || len(read.keys) != 2 {
 			t.Fatalf("slot %d has %d keys: %v", i, len(read.keys), err)
 		}
 		for n, k := range read.keys {
-			if *k.reveal() == secret {
+			if *k.Reveal() == secret {
 				t.Errorf("slot %d still has the key, as of %d", i, n)
 			}
 		}
