@@ -38,6 +38,7 @@ type CentralStore struct {
 	DSN      secret.Text `yaml:"dsn"`       // of postgres: a URL or key=value
 	MaxConns int         `yaml:"max_conns"` // of postgres: connections at once
 	Migrate  bool        `yaml:"migrate"`   // of postgres: a start brings the schema up to date
+	Key      secret.Text `yaml:"key"`       // master keys: 64 hex digits each, the first to wrap with
 }
 
 // WeChatAccount is the carrier's account at WeChat.

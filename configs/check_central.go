@@ -58,6 +58,28 @@ func (c *checker) centralStore(s CentralStore) {
 	case s.Driver == "bbolt" && s.DSN != "":
 		c.bad("store.dsn", "is for postgres; bbolt keeps its files in data_dir")
 	}
+	c.masterKeys("store.key", s)
+}
+
+// masterKeys checks the keys under which the store keeps its own. What it says shows
+// nothing of them.
+func (c *checker) masterKeys(key string, s CentralStore) {
+	keys := strings.Fields(s.Key.Reveal())
+	if len(keys) == 0 && s.Driver == "postgres" {
+		c.warn(key, "is empty: with postgres a key is needed, the same for all processes; a start takes none but the systemd credential scanrelay-centre-key then")
+	}
+	seen := map[string]int{}
+	for i, k := range keys {
+		if _, err := hex.DecodeString(k); err != nil || len(k) != 64 {
+			c.bad(key, "key %d is not 64 hex digits, as openssl rand -hex 32 prints them", i+1)
+			continue
+		}
+		if other, ok := seen[strings.ToLower(k)]; ok {
+			c.bad(key, "key %d is the same as key %d", i+1, other)
+			continue
+		}
+		seen[strings.ToLower(k)] = i + 1
+	}
 }
 
 func (c *checker) backup(a *Central) {

@@ -153,7 +153,7 @@ func (d *decoder) readSecret(path string, field reflect.Value, key string, at pl
 	switch {
 	case secret == "":
 		d.fail(at, key, "%s is empty", path)
-	case strings.ContainsAny(secret, "\r\n"):
+	case strings.ContainsAny(secret, "\r\n") && strings.TrimSuffix(key, "_file") != "store.key": // old keys stand below the new one
 		d.fail(at, key, "%s has more than one line", path)
 	default:
 		field.SetString(secret)

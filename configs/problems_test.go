@@ -186,6 +186,10 @@ c.yaml:8: backup.keep: must lie between 1 and 1000`},
 		{"backup to nowhere", centralBase + "backup: {every: 24h}\n", "c.yaml:7: backup.dir: is required"},
 		{"backup of no time", centralBase + "backup: {dir: /var/copies}\n", "c.yaml:7: backup.every: is required"},
 		{"backup of a database", centralBase + "store: {driver: postgres, dsn: host=/x}\nbackup: {dir: /var/copies, every: 24h}\n", "c.yaml:8: backup: is for bbolt"},
+		{"no master keys", centralBase + "store: {key: \"00ff " + strings.Repeat("xy", 32) + " " + strings.Repeat("AB", 32) + " " + strings.Repeat("ab", 32) + "\"}\n",
+			`c.yaml:7: store.key: key 1 is not 64 hex digits
+c.yaml:7: store.key: key 2 is not 64 hex digits
+c.yaml:7: store.key: key 4 is the same as key 3`},
 		{"bbolt has none", centralBase + "store: {dsn: host=x}\n", "c.yaml:7: store.dsn: is for postgres"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -233,6 +237,19 @@ func TestSecretFiles(t *testing.T) {
 	c, ps := LoadCentral(write(t, strings.Replace(centralBase, "token: t1-0123456789-abc", "token_file: "+good, 1)), nil)
 	if len(ps) > 0 || c.Depots[0].Token.Reveal() != "s3cret-0123456789" {
 		t.Errorf("depots token_file: %v %s", c.Depots, ps)
+	}
+	three := strings.Repeat("a1", 32) + "\n" + strings.Repeat("b2", 32) + "\r\n" + strings.Repeat("c3", 32) + "\n"
+	keys := file("keys", three)
+	c, ps = LoadCentral(write(t, centralBase+"store: {key_file: "+keys+"}\n"), nil)
+	e, psEnv := LoadCentral(write(t, centralBase), []string{"SCANRELAY_STORE_KEY_FILE=" + keys})
+	if want := strings.TrimSpace(three); len(ps)+len(psEnv) > 0 || c.Store.Key.Reveal() != want || e.Store.Key.Reveal() != want {
+		t.Errorf("store.key_file of three lines: %s%s", ps, psEnv)
+	}
+	if err := os.Chmod(keys, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, ps = LoadCentral(write(t, centralBase+"store: {key_file: "+keys+"}\n"), nil); !strings.Contains(ps.String(), "store.key_file: warning: is a secret in a file that every user of this machine can read") {
+		t.Errorf("readable by others: %s", ps)
 	}
 }
 

@@ -76,13 +76,14 @@ var arrows = []row{
 	// The outbox's leaves, which know nothing of it.
 	{pkg: "store/durable", libraries: []string{xSys}},
 	{pkg: "store/boltpage", uses: []string{"store/durable"}, libraries: []string{bbolt}, tests: []string{"store/internal/storetest"}},
+	{pkg: "store/masterkey", uses: []string{"store/durable"}},
 	{pkg: "store/event", uses: []string{"agent/scan"}},
 	{
 		pkg: "store/codec", uses: []string{"store/event", "store/durable", "agent/scan"},
 		tests: []string{"store/internal/storetest"},
 	},
 	{
-		pkg: "store/crypt", uses: []string{"store/event", "store/codec", "store/durable"},
+		pkg: "store/crypt", uses: []string{"store/event", "store/codec", "store/durable", "store/masterkey"},
 		tests: []string{"store/internal/storetest", "agent/scan"},
 	},
 	{
@@ -141,11 +142,20 @@ var arrows = []row{
 		tests: []string{"store/snapshot/snapshottest"},
 	},
 	{pkg: "store/snapshot/queue", uses: []string{"store/snapshot", "store/snapshot/judge", "agent/scan"}},
-	{pkg: "store/snapshot/values", uses: []string{"store/snapshot", "store/snapshot/judge", "store/durable", "agent/scan"}},
+	{pkg: "store/snapshot/datakey", uses: []string{"store/masterkey", "store/durable", "configs/secret"}},
+	{
+		pkg: "store/snapshot/values", uses: []string{"store/snapshot", "store/snapshot/datakey", "store/snapshot/judge", "store/durable", "agent/scan"},
+		tests: []string{"store/masterkey"},
+	},
+	{ // what the files of bbolt are, page by page
+		pkg:       "store/snapshot/boltfile",
+		uses:      []string{"store/snapshot", "store/snapshot/datakey", "store/snapshot/values", "store/boltpage", "store/durable", "configs/secret"},
+		libraries: []string{bbolt},
+	},
 	{
 		pkg:       "store/snapshot/bolt",
-		uses:      []string{"store/snapshot", "store/snapshot/judge", "store/snapshot/queue", "store/snapshot/values", "store/snapshot/archive", "store/boltpage", "store/durable", "agent/scan", "configs/wait"},
-		libraries: []string{bbolt}, tests: []string{"store/snapshot/snapshottest"},
+		uses:      []string{"store/snapshot", "store/snapshot/judge", "store/snapshot/queue", "store/snapshot/datakey", "store/snapshot/values", "store/snapshot/archive", "store/snapshot/boltfile", "store/boltpage", "store/durable", "agent/scan", "configs/secret", "configs/wait"},
+		libraries: []string{bbolt}, tests: []string{"store/snapshot/snapshottest", "store/masterkey"},
 	},
 	{ // knows how the files of a copy are written, and nothing of what they hold
 		pkg: "store/snapshot/archive", uses: []string{"store/boltpage", "store/durable"}, libraries: []string{bbolt},
@@ -153,7 +163,7 @@ var arrows = []row{
 	{pkg: "store/snapshot/snapshottest", uses: []string{"store/snapshot", "agent/scan"}},
 	{
 		pkg:       "store/snapshot/postgres",
-		uses:      []string{"store/snapshot", "store/snapshot/judge", "store/snapshot/queue", "store/snapshot/values", "agent/scan", "configs/wait"},
+		uses:      []string{"store/snapshot", "store/snapshot/judge", "store/snapshot/queue", "store/snapshot/datakey", "store/snapshot/values", "store/masterkey", "agent/scan", "configs/secret", "configs/wait"},
 		libraries: []string{pgx}, tests: []string{"store/snapshot/snapshottest", "store/snapshot/postgres/pgtest"},
 	},
 	{pkg: "store/snapshot/postgres/pgtest"}, // knows PostgreSQL, and nothing of the program
@@ -231,10 +241,10 @@ var arrows = []row{
 	{ // of the store of one process: only that one is copied here
 		pkg: "uplink/central/backup",
 		uses: []string{
-			"uplink/central/audit", "uplink/central/identity", "store/snapshot/archive", "store/snapshot/bolt", "store/durable",
-			"configs/serve", "configs/wait",
+			"uplink/central/audit", "uplink/central/identity", "store/snapshot/archive", "store/snapshot/bolt", "store/snapshot/boltfile", "store/durable",
+			"configs/secret", "configs/serve", "configs/wait",
 		},
-		libraries: []string{metrics}, tests: []string{"store/snapshot", "agent/scan"},
+		libraries: []string{metrics}, tests: []string{"store/snapshot", "store/snapshot/datakey", "agent/scan"},
 	},
 	{
 		pkg: "uplink/central/caller", uses: []string{"agent/scan", "configs/limit", "configs/secret", "configs/serve", "configs/wait"},

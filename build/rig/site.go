@@ -111,7 +111,7 @@ func (s *Site) write(path, text string) string {
 func (s *Site) centralYAML(data string, o Options) string {
 	store := "{driver: bbolt}"
 	if o.Database != "" {
-		store = fmt.Sprintf("{driver: postgres, dsn: %q}", o.Database)
+		store = fmt.Sprintf("{driver: postgres, dsn: %q, key: %q}", o.Database, strings.Repeat("0123456789abcdef", 4))
 	}
 	return fmt.Sprintf(`listen: %s
 data_dir: %s

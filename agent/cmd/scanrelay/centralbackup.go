@@ -23,6 +23,7 @@ import (
 	"scanrelay/store/snapshot"
 	"scanrelay/store/snapshot/archive"
 	"scanrelay/store/snapshot/bolt"
+	"scanrelay/store/snapshot/datakey"
 	"scanrelay/uplink/central/audit"
 	"scanrelay/uplink/central/backup"
 	"scanrelay/uplink/central/identity"
@@ -55,8 +56,10 @@ func (a *app) centralBackupCommand() *cli.Command {
 		Short: "Copy the centre's state into one file, while it runs or not",
 		Long: "Copy the state of a centre on bbolt, as it is at one moment, into one file, while\n" +
 			"the centre runs or not: the store, the depots' registrations and the audit log.\n" +
-			"Nothing waits for it. The file appears only when it is whole; it holds personal\n" +
-			"data in clear (mode 0600) and no credential. scanrelay central restore puts it back.\n" +
+			"Nothing waits for it. The file appears only when it is whole. Personal data in it is\n" +
+			"encrypted; the master key and credentials are not in it: keep them elsewhere, for\n" +
+			"scanrelay central restore wants the key. A copy of a centre that has not encrypted\n" +
+			"what an older scanrelay wrote holds that in clear (mode 0600).\n" +
 			"PostgreSQL is backed up by its own tools.",
 		Args: cli.NoArgs,
 		Run: func(ctx context.Context, _ []string) error {
@@ -73,7 +76,7 @@ func (o *operator) backup(ctx context.Context, to string) error {
 		return cli.Usagef("a backup is no text for a terminal: give --to FILE, or redirect it")
 	}
 	var source func(ctx context.Context, w io.Writer) error
-	hint := identity.EndedName + " of the centre's data_dir"
+	hint, keyHint := identity.EndedName+" of the centre's data_dir", "the centre's master key"
 	if o.url == "" {
 		cfg, problems := configs.LoadCentral(o.config, o.Env)
 		if err := o.problems(problems); err != nil {
@@ -82,7 +85,7 @@ func (o *operator) backup(ctx context.Context, to string) error {
 		if cfg.Store.Driver == driverPostgres {
 			return errors.New(ownTools)
 		}
-		hint = filepath.Join(cfg.DataDir, identity.EndedName)
+		hint, keyHint = filepath.Join(cfg.DataDir, identity.EndedName), masterKeyOf(cfg)
 		source = o.copyHere(cfg.DataDir)
 	} else {
 		source = o.copyThere
@@ -107,10 +110,18 @@ func (o *operator) backup(ctx context.Context, to string) error {
 		return (cli.IO{Out: out}).JSON(map[string]any{"file": to, "store_id": s.StoreID, "at": s.At, "records": s.Records, "bytes": s.Bytes})
 	}
 	_, err = fmt.Fprintf(out, "%s: store %s as it was at %s, %d records, %d MiB\n"+
-		"It holds personal data in clear, and no credential: those are in the configuration and its files. What is revoked from now on\n"+
-		"stands in none of its kind: keep %s beside it, as new as can be; restore wants it.\n",
-		to, s.StoreID, s.At.Format(time.RFC3339), s.Records, s.Bytes>>20, hint)
+		"Personal data in it is encrypted under %s, which is not in it, nor is any credential: keep a copy of the key elsewhere.\n"+
+		"What is revoked from now on stands in none of its kind: keep %s beside it, as new as can be; restore wants both.\n",
+		to, s.StoreID, s.At.Format(time.RFC3339), s.Records, s.Bytes>>20, keyHint, hint)
 	return err
+}
+
+// masterKeyOf tells where the master key of a centre stands.
+func masterKeyOf(cfg *configs.Central) string {
+	if file := filepath.Join(cfg.DataDir, bolt.KeyName); cfg.Store.Key == "" && durable.Exists(file) {
+		return file
+	}
+	return "the master key that the centre is given (store.key, or systemd's credential)"
 }
 
 // backupTo makes the file, and returns its name.
@@ -223,7 +234,9 @@ func (a *app) centralRestoreCommand() *cli.Command {
 			"was revoked since stands in revocations.log of the data_dir that was lost:\n" +
 			"--revocations names it; without it who was revoked since the backup is let in again.\n" +
 			"Start the centre then: depots send what is missing by themselves. With --check the\n" +
-			"archive is only read, and nothing is changed.",
+			"archive is only read, and nothing is changed. The master key is that of the centre\n" +
+			"which was lost: store.key_file, systemd's credential, or its centre.key, put into\n" +
+			"the empty data_dir before.",
 		Args: cli.Exactly(1, "one ARCHIVE"),
 		Run: func(ctx context.Context, args []string) error {
 			if check {
@@ -289,12 +302,14 @@ func (a *app) restore(ctx context.Context, cfg *configs.Central, name, revocatio
 		return err
 	}
 	defer f.Close()
-	o := backup.Restoring{Dir: cfg.DataDir, Revocations: revocations, Who: fmt.Sprintf("uid %d", os.Getuid()), Now: time.Now}
+	o := backup.Restoring{Dir: cfg.DataDir, Revocations: revocations, Key: cfg.Store.Key, Who: fmt.Sprintf("uid %d", os.Getuid()), Now: time.Now}
 	s, err := o.Restore(ctx, f)
 	f.end()
 	switch {
 	case errors.Is(err, durable.ErrInUse):
 		return fmt.Errorf("the centre is running: stop it first (%w)", err)
+	case errors.Is(err, datakey.ErrKey):
+		return fmt.Errorf("restore %s: %w; put %s of the data_dir that was lost into %s, or give its key in store.key_file", name, err, bolt.KeyName, cfg.DataDir)
 	case err != nil:
 		return fmt.Errorf("restore %s: %w", name, err)
 	}

@@ -25,7 +25,7 @@ func openSnapshot(ctx context.Context, cfg *configs.Central, logger *slog.Logger
 		}
 		return s, nil
 	}
-	s, err := bolt.Open(cfg.DataDir, bolt.Options{Logger: logger})
+	s, err := bolt.Open(cfg.DataDir, boltOptions(cfg, logger))
 	if err != nil {
 		return nil, fmt.Errorf("data_dir %s: %w", cfg.DataDir, err)
 	}
@@ -35,7 +35,13 @@ func openSnapshot(ctx context.Context, cfg *configs.Central, logger *slog.Logger
 const driverPostgres = "postgres"
 
 func postgresOptions(cfg *configs.Central, logger *slog.Logger) postgres.Options {
-	return postgres.Options{DSN: cfg.Store.DSN.Reveal(), MaxConns: cfg.Store.MaxConns, Migrate: cfg.Store.Migrate, Logger: logger}
+	return postgres.Options{
+		DSN: cfg.Store.DSN.Reveal(), MaxConns: cfg.Store.MaxConns, Migrate: cfg.Store.Migrate, Key: cfg.Store.Key, Logger: logger,
+	}
+}
+
+func boltOptions(cfg *configs.Central, logger *slog.Logger) bolt.Options {
+	return bolt.Options{Key: cfg.Store.Key, Logger: logger}
 }
 
 func (a *app) centralMigrateCommand() *cli.Command {

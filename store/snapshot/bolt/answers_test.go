@@ -12,6 +12,7 @@ import (
 
 	"scanrelay/store/boltpage"
 	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/boltfile"
 	"scanrelay/store/snapshot/judge"
 	"scanrelay/store/snapshot/values"
 )
@@ -87,12 +88,12 @@ func olden(t *testing.T, path string, fill func(answers *bbolt.Bucket) error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = db.Update(summed(func(tx *bbolt.Tx) error {
+	err = db.Update(boltfile.Summed(func(tx *bbolt.Tx) error {
 		answers, err := tx.CreateBucket(bucketAnswers)
 		if err != nil {
 			return err
 		}
-		return errors.Join(fill(answers), putNumber(tx.Bucket(bucketMeta), metaFormat, 2))
+		return errors.Join(fill(answers), boltfile.PutNumber(tx.Bucket(bucketMeta), metaFormat, 2))
 	}))
 	if err = errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)

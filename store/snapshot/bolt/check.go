@@ -6,6 +6,7 @@ import (
 
 	"scanrelay/store/boltpage"
 	"scanrelay/store/durable"
+	"scanrelay/store/snapshot/boltfile"
 )
 
 // Report is what a check found of what is sound.
@@ -53,12 +54,12 @@ func (r *Report) check(dir, name string, tell func(what string)) error {
 		return err
 	}
 	defer f.Close()
-	if err := checkMeta(f, name); isDamage(err) {
+	if err := boltfile.CheckMeta(f, name); isDamage(err) {
 		tell(fmt.Sprintf("%s: %v", name, err))
 	} else if err != nil {
 		return err
 	}
-	holes, err := survey(f, name, func(bucket string, _, _ []byte) error {
+	holes, err := boltfile.Survey(f, name, func(bucket string, _, _ []byte) error {
 		switch bucket {
 		case string(bucketWaybills):
 			r.Waybills++

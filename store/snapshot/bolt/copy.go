@@ -14,6 +14,8 @@ import (
 	"scanrelay/store/boltpage"
 	"scanrelay/store/durable"
 	"scanrelay/store/snapshot/archive"
+	"scanrelay/store/snapshot/boltfile"
+	"scanrelay/store/snapshot/datakey"
 	"scanrelay/store/snapshot/values"
 )
 
@@ -23,6 +25,7 @@ const (
 	LogName      = logName
 	WaybillsName = waybillsName
 	LockName     = lockName
+	KeyName      = datakey.FileName
 	Building     = "restore.unfinished"
 )
 
@@ -142,7 +145,7 @@ func CopyFolder(ctx context.Context, dir string, at time.Time, w archive.Store) 
 		if f.Metas < 2 {
 			return fmt.Errorf("%s: %w: a meta page", name, durable.ErrDamaged)
 		}
-		if err := checkMeta(f, name); err != nil {
+		if err := boltfile.CheckMeta(f, name); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		size += int64(f.High()) * boltpage.PageSize
@@ -163,18 +166,18 @@ func CopyFolder(ctx context.Context, dir string, at time.Time, w archive.Store) 
 }
 
 func copyFile(name string, r *boltpage.Finder, w archive.Store, goesOn func() error) error {
-	var meta metaFields
+	var meta boltfile.Fields
 	err := archive.CopyBucket(w, r, name, string(bucketMeta), func(k, v []byte) error {
-		meta = append(meta, pair{bytes.Clone(k), bytes.Clone(v)})
+		meta = append(meta, boltfile.Pair{Key: bytes.Clone(k), Value: bytes.Clone(v)})
 		return nil
 	})
 	switch {
 	case err != nil:
 		return err
-	case !meta.sound():
+	case !meta.Sound():
 		return fmt.Errorf("%w: bucket meta", durable.ErrDamaged)
 	}
-	all := buckets(name)
+	all := boltfile.Buckets(name)
 	r.Scan(string(bucketAnswers), nil, func(_, _ []byte) bool { // of formats before 3
 		all = append(all, bucketAnswers)
 		return false
@@ -201,13 +204,13 @@ func MarkRestored(dir string, from, now time.Time) error {
 		return err
 	}
 	err = boltpage.Guard(func() error {
-		return db.Update(summed(func(tx *bbolt.Tx) error {
+		return db.Update(boltfile.Summed(func(tx *bbolt.Tx) error {
 			missing := values.Span{From: from.Unix(), To: now.Unix()}
 			meta := tx.Bucket(bucketMeta)
 			if before, err := values.DecodeSpan(metaRestored, meta.Get(metaRestored)); err == nil {
 				missing.From = min(missing.From, before.From)
 			}
-			return errors.Join(upgrade(tx, waybillsName), meta.Put(metaRestored, values.EncodeSpan(metaRestored, missing)))
+			return meta.Put(metaRestored, values.EncodeSpan(metaRestored, missing))
 		}))
 	})
 	return errors.Join(err, db.Close())

@@ -87,7 +87,7 @@ func TestCopyWhileItRuns(t *testing.T) {
 		case "in the middle of a merge":
 			send(t, b, 21, 40)
 			var chunk []write
-			for w := range b.tail.copy().writes(0) {
+			for w := range b.tail.copy().writes(b.ring, 0) {
 				if chunk = append(chunk, w); len(chunk) == 25 {
 					break
 				}

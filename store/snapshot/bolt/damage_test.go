@@ -20,13 +20,18 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/secret"
 	"scanrelay/store/boltpage"
 	"scanrelay/store/durable"
 	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/boltfile"
 )
 
 // quiet merges only when it is told to.
-var quiet = Options{MergeEvery: time.Hour}
+var quiet = Options{MergeEvery: time.Hour, Key: testKey}
+
+// testKey is a master key that copies of a folder need not bring along.
+const testKey = secret.Text("00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff")
 
 // movable is a clock that a test moves while the store reads it.
 func movable(t time.Time) (now func() time.Time, move func(time.Duration)) {
@@ -97,7 +102,7 @@ func edit(t testing.TB, dir, name string, fn func(tx *bbolt.Tx) error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(db.Update(summed(fn)), db.Close()); err != nil {
+	if err := errors.Join(db.Update(boltfile.Summed(fn)), db.Close()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -400,12 +405,12 @@ func TestFormats(t *testing.T) {
 	for _, name := range []string{logName, waybillsName} {
 		dir := t.TempDir()
 		closed(t, open(t, dir, quiet))
-		edit(t, dir, name, func(tx *bbolt.Tx) error { return putNumber(tx.Bucket(bucketMeta), metaFormat, format+1) })
+		edit(t, dir, name, func(tx *bbolt.Tx) error { return boltfile.PutNumber(tx.Bucket(bucketMeta), metaFormat, format+1) })
 		_, err := Open(dir, quiet)
-		if !errors.Is(err, snapshot.ErrNewer) || !strings.Contains(err.Error(), "format 4, this one knows 3") || !strings.Contains(err.Error(), name) {
+		if !errors.Is(err, snapshot.ErrNewer) || !strings.Contains(err.Error(), "format 5, this one knows 4") || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s of a newer format: %v", name, err)
 		}
-		edit(t, dir, name, func(tx *bbolt.Tx) error { return putNumber(tx.Bucket(bucketMeta), metaFormat, format) })
+		edit(t, dir, name, func(tx *bbolt.Tx) error { return boltfile.PutNumber(tx.Bucket(bucketMeta), metaFormat, format) })
 		closed(t, open(t, dir, quiet))
 	}
 }
@@ -526,11 +531,15 @@ func TestClosed(t *testing.T) {
 func TestGainedIsNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began, goOn := make(chan struct{}), make(chan struct{})
+		var gate atomic.Bool
 		b := open(t, t.TempDir(), Options{MergeEvery: time.Hour, Now: func() time.Time { // asked in the middle of a commit
-			close(began)
-			<-goOn
+			if gate.CompareAndSwap(true, false) {
+				close(began)
+				<-goOn
+			}
 			return time.Now()
 		}})
+		gate.Store(true)
 		ctx, leave := context.WithCancel(t.Context())
 		go func() {
 			<-began
@@ -550,7 +559,7 @@ func TestGainedIsNotLost(t *testing.T) {
 // nothing else of it is lost.
 func TestLogIsTrimmed(t *testing.T) {
 	dir := t.TempDir()
-	b := open(t, dir, Options{MergeEvery: time.Millisecond, LogSize: 64 << 10})
+	b := open(t, dir, Options{Key: testKey, MergeEvery: time.Millisecond, LogSize: 64 << 10})
 	for seq := uint64(1); seq < 20000; seq += 100 {
 		send(t, b, seq, seq+99)
 	}

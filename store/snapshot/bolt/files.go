@@ -1,7 +1,6 @@
 package bolt
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,38 +15,37 @@ import (
 	"scanrelay/store/boltpage"
 	"scanrelay/store/durable"
 	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/boltfile"
 )
 
-// format is the version of both files.
-const format = 3
-
 const (
-	logName      = "log.db"
-	waybillsName = "waybills.db"
+	format       = boltfile.Format
+	logName      = boltfile.LogName
+	waybillsName = boltfile.WaybillsName
 	lockName     = "lock"
 )
 
 var (
-	bucketMeta     = []byte("meta")
-	bucketLog      = []byte("log")
-	bucketWaybills = []byte("waybills")
-	bucketNumbers  = []byte("numbers")
-	bucketAnswers  = []byte("answers") // of formats before 3
-	bucketDepots   = []byte("depots")
-	bucketBindings = []byte("bindings")
-	bucketDamaged  = []byte("damaged") // of 7b28d06
-	bucketHoles    = []byte("holes")
-	bucketAging    = []byte("aging")
+	bucketMeta     = boltfile.Meta
+	bucketLog      = boltfile.Log
+	bucketWaybills = boltfile.Waybills
+	bucketNumbers  = boltfile.Numbers
+	bucketAnswers  = boltfile.Answers
+	bucketDepots   = boltfile.Depots
+	bucketBindings = boltfile.Bindings
+	bucketDamaged  = boltfile.Damaged
+	bucketHoles    = boltfile.Holes
+	bucketAging    = boltfile.Aging
+	bucketKeys     = boltfile.Keys
 
-	metaFormat    = []byte("format")
-	metaStoreID   = []byte("store_id")
-	metaPhoneKey  = []byte("phone_key")
-	metaMerged    = []byte("merged")
+	metaFormat    = boltfile.MetaFormat
+	metaStoreID   = boltfile.MetaStoreID
+	metaMerged    = boltfile.MetaMerged
+	metaTruncated = boltfile.MetaTruncated
+	metaEncrypted = boltfile.MetaEncrypted
 	metaCount     = []byte("count")
-	metaTruncated = []byte("truncated")
 	metaHorizon   = []byte("horizon")
 	metaAgain     = []byte("again")
-	metaSum       = []byte("sum")
 	metaIndexed   = []byte("indexed")
 	metaRestored  = []byte("restored")
 )
@@ -123,20 +121,6 @@ func fillFile(path, name string, fill func(tx *bbolt.Tx) error) error {
 		return err
 	}
 	db.AllocSize = allocSize
-	err = db.Update(summed(fill))
+	err = db.Update(boltfile.Summed(fill))
 	return errors.Join(err, db.Close())
 }
-
-func newerFormat(name string, v uint64) error {
-	return fmt.Errorf("%s: %w (format %d, this one knows %d)", name, snapshot.ErrNewer, v, format)
-}
-
-func getNumber(b *bbolt.Bucket, key []byte) uint64 {
-	v := b.Get(key)
-	if len(v) != 8 {
-		return 0
-	}
-	return binary.BigEndian.Uint64(v)
-}
-
-func putNumber(b *bbolt.Bucket, key []byte, n uint64) error { return b.Put(key, number(n)) }

@@ -12,6 +12,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
 	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/boltfile"
 	"scanrelay/store/snapshot/judge"
 	"scanrelay/store/snapshot/values"
 )
@@ -58,6 +59,12 @@ func (s *Store) Forget(ctx context.Context, keep snapshot.Retention) (f snapshot
 			return f, fmt.Errorf("forget: %w", err)
 		}
 		*r = round{begun: true, before: r.before}
+		s.encryptWaits = false
+	}
+	if s.isClear && !s.encryptWaits {
+		if waits, err := s.encrypt(ctx); err != nil || !waits {
+			return f, err
+		}
 	}
 	got, err := s.sweep(ctx)
 	if err != nil {
@@ -145,7 +152,7 @@ func (s *Store) sweep(ctx context.Context) (swept, error) {
 					return err
 				}
 			}
-			return putNumber(tx.Bucket(bucketMeta), metaCount, count)
+			return boltfile.PutNumber(tx.Bucket(bucketMeta), metaCount, count)
 		})
 		if err != nil {
 			return swept{}, s.writeFailed(err)
@@ -252,14 +259,11 @@ func later(a, b []byte) []byte {
 func (s *Store) agedWaybills(r *boltpage.Finder, before int64, from []byte) (got swept, err error) {
 	got.next, err = old(r, ageOfWaybill, before, from, func(entry, key []byte) error {
 		got.dead = append(got.dead, write{bucket: bucketAging, key: entry})
-		st, inTail := lookIn(&s.tail, s.tail.Waybills, scan.WaybillID(key))
-		if !inTail {
-			var err error
-			if st, err = mergedState(r, scan.WaybillID(key)); st == nil || err != nil {
-				return err
-			}
+		st, inTail, err := s.peek(r, scan.WaybillID(key))
+		if st == nil || err != nil {
+			return err
 		}
-		mother, err := s.mother(r, st)
+		mother, _, err := s.peek(r, st.Mother)
 		if err != nil {
 			return err
 		}
@@ -272,6 +276,14 @@ func (s *Store) agedWaybills(r *boltpage.Finder, before int64, from []byte) (got
 		return nil
 	})
 	return got, err
+}
+
+// peek reads as much of a waybill as its age asks for, for which no key is needed.
+func (s *Store) peek(r *boltpage.Finder, id scan.WaybillID) (st *judge.State, inTail bool, err error) {
+	if st, inTail = lookIn(&s.tail, s.tail.Waybills, id); !inTail && id != "" {
+		st, _, err = get(r, bucketWaybills, []byte(id), values.PeekState)
+	}
+	return st, inTail, err
 }
 
 func (s *Store) agedBindings(r *boltpage.Finder, before int64, from []byte) (got swept, err error) {

@@ -13,6 +13,7 @@ import (
 	"scanrelay/store/boltpage"
 	"scanrelay/store/durable"
 	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/boltfile"
 	"scanrelay/store/snapshot/judge"
 	"scanrelay/store/snapshot/values"
 )
@@ -42,8 +43,8 @@ func (s *Store) updateLog(fn func(tx *bbolt.Tx) error) error {
 	if err != nil {
 		return err
 	}
-	return s.logUpdate(func(tx *bbolt.Tx) error {
-		if err := errors.Join(s.nameLog(tx), upgrade(tx, logName)); err != nil {
+	return s.updateFile(s.log, logName, s.logUpdate, func(tx *bbolt.Tx) error {
+		if err := s.nameLog(tx); err != nil {
 			return err
 		}
 		return fn(tx)
@@ -53,11 +54,16 @@ func (s *Store) updateLog(fn func(tx *bbolt.Tx) error) error {
 // write commits the records of a group.
 func (s *Store) write(first uint64, records []*judge.Record) error {
 	var lines []write
+	err := s.ready()
 	for i, r := range records {
-		key := number(first + uint64(i))
-		lines = append(lines, write{key: key, value: values.EncodeRecord(key, r)})
+		if err == nil {
+			key := number(first + uint64(i))
+			lines = append(lines, write{key: key, value: values.EncodeRecord(s.ring, key, r)})
+		}
 	}
-	err := s.tryWrite(lines)
+	if err == nil {
+		err = s.tryWrite(lines)
+	}
 	if s.spoil(err) { // found now: perhaps it is mended at once
 		err = s.tryWrite(lines)
 	}
@@ -121,7 +127,7 @@ func (s *Store) mendLog() error {
 // trimLog makes a big log anew of what is not merged.
 func (s *Store) trimLog() {
 	size, err := s.log.pages.Size()
-	if err == nil && size > s.o.LogSize && !s.spoiled && !s.readOnly.Load() {
+	if err == nil && (size > s.o.LogSize || s.logClear.Load()) && !s.spoiled && !s.readOnly.Load() {
 		if err = s.copyLog(); s.spoil(err) {
 			err = nil
 		}
@@ -135,14 +141,24 @@ func (s *Store) trimLog() {
 }
 
 func (s *Store) copyLog() error {
+	if err := s.ready(); err != nil {
+		return err
+	}
 	merged, last := s.merged.Load(), s.tail.lastNumber()
 	kept, err := readFile(s.log, func(r *boltpage.Finder) (kept []write, err error) {
 		r.Scan(string(bucketLog), number(merged+1), func(k, v []byte) bool {
-			if _, err = values.DecodeRecord(k, v); err != nil || binary.BigEndian.Uint64(k) > last {
+			if err = values.Check(string(bucketLog))(k, v); err != nil || binary.BigEndian.Uint64(k) > last {
 				return false
 			}
-			kept = append(kept, write{key: bytes.Clone(k), value: bytes.Clone(v)})
-			return true
+			key, value := bytes.Clone(k), bytes.Clone(v)
+			if values.InClear(string(bucketLog), v) {
+				var rec *judge.Record
+				if rec, err = values.DecodeRecord(nil, k, v); err == nil {
+					value = values.EncodeRecord(s.ring, key, rec)
+				}
+			}
+			kept = append(kept, write{key: key, value: value})
+			return err == nil
 		}, func(h *boltpage.Hole) bool {
 			err = h
 			return false
@@ -172,6 +188,7 @@ func (s *Store) swapLog(truncated uint64, records []write, damaged bool) error {
 	if err != nil {
 		return s.fail(err)
 	}
+	s.logClear.Store(false)
 	old := s.useLog(next)
 	s.loops.Go(func() { // nothing in it is needed any more but by who copies it
 		old.users.Wait()
@@ -183,15 +200,18 @@ func (s *Store) swapLog(truncated uint64, records []write, damaged bool) error {
 // makeLog makes log.db with these records; truncated is the highest number that is
 // in waybills.db alone.
 func (s *Store) makeLog(truncated uint64, records []write, aside bool) (kept string, err error) {
+	if err := s.ready(); err != nil {
+		return "", err
+	}
 	path := filepath.Join(s.dir, logName)
 	err = durable.Build(path, func(temp string) error {
 		err := fillFile(temp, logName, func(tx *bbolt.Tx) error {
-			if err := boltpage.MakeBuckets(tx, bucketMeta, bucketLog); err != nil {
+			if err := boltpage.MakeBuckets(tx, append(boltfile.Buckets(logName), bucketMeta)...); err != nil {
 				return err
 			}
 			meta := tx.Bucket(bucketMeta)
-			err := errors.Join(putNumber(meta, metaFormat, format), meta.Put(metaStoreID, []byte(s.id)),
-				meta.Put(metaPhoneKey, s.phoneSecret), putNumber(meta, metaTruncated, truncated))
+			err := errors.Join(boltfile.PutNumber(meta, metaFormat, format), meta.Put(metaStoreID, []byte(s.id)),
+				meta.Put(metaEncrypted, []byte{1}), boltfile.PutNumber(meta, metaTruncated, truncated), boltfile.PutKeys(tx, s.ring))
 			return errors.Join(err, putRecords(tx, records))
 		})
 		if err == nil && aside {

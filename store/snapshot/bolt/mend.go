@@ -16,72 +16,12 @@ import (
 	"scanrelay/store/boltpage"
 	"scanrelay/store/durable"
 	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/boltfile"
+	"scanrelay/store/snapshot/datakey"
 	"scanrelay/store/snapshot/values"
 )
 
-// buckets are those of a file, besides meta.
-func buckets(name string) [][]byte {
-	if name == logName {
-		return [][]byte{bucketLog}
-	}
-	return [][]byte{bucketWaybills, bucketNumbers, bucketDepots, bucketBindings, bucketHoles, bucketAging, bucketDamaged}
-}
-
 func isDamage(err error) bool { return errors.Is(err, durable.ErrDamaged) }
-
-// survey reads all of a file, page by page, and returns the runs of keys that
-// cannot be read, or not be believed. With each, if set, the sound values are
-// given.
-func survey(f *boltpage.File, name string, each func(bucket string, key, value []byte) error) (holes []*boltpage.Hole, err error) {
-	used := make([]bool, f.High())
-	r := f.Finder()
-	r.Seen = func(id, pages uint64) {
-		for i := id; i < min(id+pages, uint64(len(used))); i++ {
-			used[i] = true
-		}
-	}
-	for _, b := range append(buckets(name), bucketAnswers) {
-		bucket := string(b)
-		holes = append(holes, r.Sound(bucket, values.Check(bucket), func(k, v []byte) bool {
-			if each != nil {
-				err = each(bucket, k, v)
-			}
-			return err == nil
-		})...)
-		if err != nil {
-			return nil, err
-		}
-	}
-	return append(holes, unsound(f, used)...), nil
-}
-
-// unsound tells what is wrong with a file besides its keys.
-func unsound(f *boltpage.File, used []bool) (holes []*boltpage.Hole) {
-	wrong := func(format string, args ...any) {
-		holes = append(holes, &boltpage.Hole{Low: []byte{0}, High: []byte{0}, Err: fmt.Errorf(format, args...)})
-	}
-	free, err := f.Free()
-	if m, bad := readMeta(f); bad != nil {
-		wrong("%w", bad)
-	} else if !m.sound() {
-		wrong("bucket meta is not as it was written")
-	}
-	switch {
-	case f.Metas == 0:
-		wrong("both meta pages are damaged")
-	case f.Metas == 1:
-		wrong("a meta page is damaged: the last transaction may be lost")
-	case err != nil:
-		wrong("%w", err)
-	}
-	for _, id := range free {
-		if used[id] {
-			wrong("page %d is in use and listed as free", id)
-			break
-		}
-	}
-	return holes
-}
 
 // mendPause is how long after a mending failed, for want of room mostly, the next
 // one is tried.
@@ -101,7 +41,7 @@ func (s *Store) inspect() (found bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("inspect waybills: %w", err)
 	}
-	holes, err := survey(f, waybillsName, nil)
+	holes, err := boltfile.Survey(f, waybillsName, nil)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return false, fmt.Errorf("inspect waybills: %w", err)
 	}
@@ -136,8 +76,9 @@ func (s *Store) swap() error {
 	old := s.replace(next)
 	s.loops.Go(func() { _ = old.close() }) // nothing in it is needed any more
 	err = next.db.View(func(tx *bbolt.Tx) error {
-		s.count.Store(getNumber(tx.Bucket(bucketMeta), metaCount))
+		s.count.Store(boltfile.GetNumber(tx.Bucket(bucketMeta), metaCount))
 		s.indexed, s.unindexed, s.round = false, nil, round{}
+		s.isClear = s.clearing.Resume(tx.Bucket(bucketMeta))
 		return s.readHoles(tx)
 	})
 	if err != nil {
@@ -149,6 +90,9 @@ func (s *Store) swap() error {
 // mend makes a file anew of what can be read of it, and keeps the damaged one
 // under another name. Nothing may write to it meanwhile.
 func (s *Store) mend(name string) error {
+	if err := s.ready(); err != nil {
+		return err
+	}
 	path := filepath.Join(s.dir, name)
 	f, err := boltpage.Open(path)
 	if err != nil {
@@ -187,15 +131,15 @@ type mender struct {
 	batch []write
 	count uint64
 	none  bool // no meta page is good
-	meta  metaFields
+	meta  boltfile.Fields
 }
 
 func (m *mender) fill(f *boltpage.File) (err error) {
-	all := append(buckets(m.name), bucketMeta)
+	all := append(boltfile.Buckets(m.name), bucketMeta)
 	if err := m.db.Update(func(tx *bbolt.Tx) error { return boltpage.MakeBuckets(tx, all...) }); err != nil {
 		return err
 	}
-	m.holes, err = survey(f, m.name, func(bucket string, k, v []byte) error {
+	m.holes, err = boltfile.Survey(f, m.name, func(bucket string, k, v []byte) error {
 		switch bucket {
 		case string(bucketWaybills):
 			m.count++
@@ -207,7 +151,7 @@ func (m *mender) fill(f *boltpage.File) (err error) {
 	if err == nil {
 		err = m.flush()
 	}
-	if fields, bad := readMeta(f); bad == nil && fields.sound() {
+	if fields, bad := boltfile.ReadMeta(f); bad == nil && fields.Sound() {
 		m.meta = fields
 	}
 	where := m.holes
@@ -222,7 +166,7 @@ func (m *mender) fill(f *boltpage.File) (err error) {
 	if err != nil {
 		return err
 	}
-	return m.db.Update(summed(m.finish))
+	return m.db.Update(boltfile.Summed(m.finish))
 }
 
 func (m *mender) add(bucket, key, value []byte) error {
@@ -278,7 +222,7 @@ func (m *mender) strays(f *boltpage.File, where []*boltpage.Hole) (err error) {
 			m.inline(f, string(key), value, candidate)
 			return
 		}
-		for _, b := range buckets(m.name) {
+		for _, b := range boltfile.Buckets(m.name) {
 			if !bytes.Equal(b, bucketDamaged) && !bytes.Equal(b, bucketAging) {
 				candidate(string(b), key, value)
 			}
@@ -290,16 +234,16 @@ func (m *mender) strays(f *boltpage.File, where []*boltpage.Hole) (err error) {
 
 // inline gives what stands in a bucket that is kept within the root.
 func (m *mender) inline(f *boltpage.File, bucket string, value []byte, candidate func(bucket string, key, value []byte)) {
-	var fields metaFields
+	var fields boltfile.Fields
 	_, known := values.Forms[bucket]
 	f.Inline(value, func(k, v []byte) {
 		if known {
 			candidate(bucket, k, v)
 		} else {
-			fields = append(fields, pair{bytes.Clone(k), bytes.Clone(v)})
+			fields = append(fields, boltfile.Pair{Key: bytes.Clone(k), Value: bytes.Clone(v)})
 		}
 	})
-	if bucket == string(bucketMeta) && fields.sound() && (m.meta == nil || fields.progress() > m.meta.progress()) {
+	if bucket == string(bucketMeta) && fields.Sound() && (m.meta == nil || fields.Progress() > m.meta.Progress()) {
 		m.meta = fields
 	}
 }
@@ -339,9 +283,9 @@ func (m *mender) finish(tx *bbolt.Tx) error {
 	meta := tx.Bucket(bucketMeta)
 	var errs []error
 	for _, p := range m.meta {
-		errs = append(errs, meta.Put(p.key, p.value))
+		errs = append(errs, meta.Put(p.Key, p.Value))
 	}
-	errs = append(errs, putNumber(meta, metaFormat, format))
+	errs = append(errs, boltfile.PutNumber(meta, metaFormat, format), meta.Delete(boltfile.MetaPhoneKey), boltfile.PutKeys(tx, m.ring))
 	if m.name == logName {
 		return errors.Join(append(errs, meta.Put(metaStoreID, []byte(m.id)))...)
 	}
@@ -349,10 +293,10 @@ func (m *mender) finish(tx *bbolt.Tx) error {
 		return fmt.Errorf("%w: nothing in %s can be read: put a backup in its place, or move it and %s away to start with nothing",
 			durable.ErrDamaged, m.name, logName)
 	}
-	errs = append(errs, meta.Delete(metaIndexed))
-	id, secret := m.identity(meta)
-	errs = append(errs, meta.Put(metaStoreID, id), meta.Put(metaPhoneKey, secret), putNumber(meta, metaCount, m.count),
-		putNumber(meta, metaMerged, getNumber(meta, metaMerged)))
+	// What was found on pages that nothing leads to may be in clear.
+	errs = append(errs, meta.Delete(metaIndexed), meta.Delete(boltfile.MetaClear))
+	errs = append(errs, meta.Put(metaStoreID, m.identity(meta)), boltfile.PutNumber(meta, metaCount, m.count),
+		boltfile.PutNumber(meta, metaMerged, boltfile.GetNumber(meta, metaMerged)))
 	lost := false
 	now := m.o.Now().Unix()
 	for _, h := range m.holes {
@@ -368,27 +312,18 @@ func (m *mender) finish(tx *bbolt.Tx) error {
 	return errors.Join(errs...)
 }
 
-// identity returns the store's id and key, from the log where they are lost, or
-// new ones.
-func (m *mender) identity(meta *bbolt.Bucket) (id, secret []byte) {
-	id, secret = bytes.Clone(meta.Get(metaStoreID)), bytes.Clone(meta.Get(metaPhoneKey))
+// identity returns the store's id, from the log where it is lost, or a new one.
+func (m *mender) identity(meta *bbolt.Bucket) []byte {
+	if id := meta.Get(metaStoreID); len(id) > 0 {
+		return bytes.Clone(id)
+	}
 	if f, err := boltpage.Open(filepath.Join(m.dir, logName)); err == nil {
 		defer f.Close()
-		r := f.Finder()
-		if v, err := r.Get(string(bucketMeta), metaStoreID); err == nil && len(id) == 0 {
-			id = bytes.Clone(v)
-		}
-		if v, err := r.Get(string(bucketMeta), metaPhoneKey); err == nil && len(secret) == 0 {
-			secret = bytes.Clone(v)
+		if id, err := f.Finder().Get(string(bucketMeta), metaStoreID); err == nil && len(id) > 0 {
+			return bytes.Clone(id)
 		}
 	}
-	if len(id) == 0 {
-		id = newID()
-	}
-	if len(secret) == 0 {
-		secret = newSecret()
-	}
-	return id, secret
+	return newID()
 }
 
 func newID() []byte {
@@ -406,6 +341,9 @@ func newSecret() []byte {
 // suspect notes damage that a read met, and has waybills.db looked at. Its error
 // is what the caller is told.
 func (s *Store) suspect(err error) error {
+	if errors.Is(err, datakey.ErrKey) {
+		s.damaged("%v", err)
+	}
 	if !isDamage(err) {
 		return err
 	}

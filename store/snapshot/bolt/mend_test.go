@@ -396,7 +396,7 @@ func TestCannotMend(t *testing.T) {
 	const all = 200
 	dir := filled(t, all)
 	now, move := movable(time.Now())
-	b := open(t, dir, Options{MergeEvery: time.Hour, Now: now})
+	b := open(t, dir, Options{Key: testKey, MergeEvery: time.Hour, Now: now})
 	inspected(t, b)
 	b.mergeAll()
 	p, err := boltpage.Open(filepath.Join(dir, waybillsName))

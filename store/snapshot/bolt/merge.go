@@ -14,6 +14,8 @@ import (
 	"scanrelay/configs/wait"
 	"scanrelay/store/boltpage"
 	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/boltfile"
+	"scanrelay/store/snapshot/datakey"
 	"scanrelay/store/snapshot/judge"
 	"scanrelay/store/snapshot/values"
 )
@@ -135,10 +137,13 @@ func (s *Store) mergeTail() error {
 	if s.tail.lastNumber() == s.merged.Load() {
 		return nil
 	}
+	if err := s.ready(); err != nil {
+		return fmt.Errorf("merge waybills: %w", err)
+	}
 	c := s.tail.copy()
 	var chunk []write
 	var err error
-	for w := range c.writes(s.merged.Load()) {
+	for w := range c.writes(s.ring, s.merged.Load()) {
 		if len(chunk) == mergeChunk {
 			if err = s.put(chunk, nil); err != nil {
 				break
@@ -159,12 +164,12 @@ func (s *Store) mergeTail() error {
 
 // writes gives all that the tail holds, in order, and what is newer than merged
 // of the depots' numbering.
-func (c *copied) writes(merged uint64) func(yield func(write) bool) {
+func (c *copied) writes(keys *datakey.Ring, merged uint64) func(yield func(write) bool) {
 	return func(yield func(write) bool) {
 		for _, id := range slices.SortedFunc(maps.Keys(c.Waybills), cmp.Compare) {
 			key, st := []byte(id), c.Waybills[id]
 			entry := aged(ageOfWaybill, st.Changed, key)
-			if !yield(write{bucket: bucketWaybills, key: key, value: values.EncodeState(key, st), entry: &entry}) {
+			if !yield(write{bucket: bucketWaybills, key: key, value: values.EncodeState(keys, key, st), entry: &entry}) {
 				return
 			}
 		}
@@ -274,17 +279,17 @@ func (s *Store) put(chunk []write, end *copied) error {
 		}
 		meta := tx.Bucket(bucketMeta)
 		if end == nil {
-			return putNumber(meta, metaCount, count)
+			return boltfile.PutNumber(meta, metaCount, count)
 		}
 		if again := s.again.Load(); again > 0 && again <= end.last {
 			if err := meta.Delete(metaAgain); err != nil {
 				return err
 			}
 		}
-		if err := errors.Join(putNumber(meta, metaCount, count), s.writeRestored(meta)); err != nil {
+		if err := errors.Join(boltfile.PutNumber(meta, metaCount, count), s.writeRestored(meta)); err != nil {
 			return err
 		}
-		return putNumber(meta, metaMerged, end.last)
+		return boltfile.PutNumber(meta, metaMerged, end.last)
 	})
 	if err == nil {
 		s.count.Store(count)

@@ -1,7 +1,6 @@
 package bolt
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,10 +8,10 @@ import (
 	"path/filepath"
 
 	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 
 	"scanrelay/store/boltpage"
 	"scanrelay/store/durable"
+	"scanrelay/store/snapshot/boltfile"
 	"scanrelay/store/snapshot/judge"
 	"scanrelay/store/snapshot/values"
 )
@@ -74,7 +73,7 @@ func checkFile(dir, name string, all bool) error {
 	if f.Metas == 0 {
 		return fmt.Errorf("%w: both meta pages", durable.ErrDamaged)
 	}
-	if err := checkMeta(f, name); err != nil {
+	if err := boltfile.CheckMeta(f, name); err != nil {
 		return err
 	}
 	if _, err := f.Free(); err != nil {
@@ -83,7 +82,7 @@ func checkFile(dir, name string, all bool) error {
 	if !all {
 		return nil
 	}
-	holes, err := survey(f, name, nil)
+	holes, err := boltfile.Survey(f, name, nil)
 	if err == nil && len(holes) > 0 {
 		err = holes[0]
 	}
@@ -102,13 +101,16 @@ func (s *Store) createWaybills() error {
 		return fmt.Errorf("%s lacks %s but has %s: put back both from one backup, or move %s away to start with nothing",
 			s.dir, waybillsName, logName, logName)
 	}
+	if err := s.ready(); err != nil {
+		return err
+	}
 	return createFile(s.dir, waybillsName, func(tx *bbolt.Tx) error {
-		if err := boltpage.MakeBuckets(tx, append(buckets(waybillsName), bucketMeta)...); err != nil {
+		if err := boltpage.MakeBuckets(tx, append(boltfile.Buckets(waybillsName), bucketMeta)...); err != nil {
 			return err
 		}
 		meta := tx.Bucket(bucketMeta)
-		return errors.Join(putNumber(meta, metaFormat, format), putNumber(meta, metaMerged, 0), putNumber(meta, metaCount, 0),
-			meta.Put(metaStoreID, newID()), meta.Put(metaPhoneKey, newSecret()), meta.Put(metaIndexed, []byte{1}))
+		return errors.Join(boltfile.PutNumber(meta, metaFormat, format), boltfile.PutNumber(meta, metaMerged, 0), boltfile.PutNumber(meta, metaCount, 0),
+			meta.Put(metaStoreID, newID()), meta.Put(metaIndexed, []byte{1}), meta.Put(metaEncrypted, []byte{1}), boltfile.PutKeys(tx, s.ring))
 	})
 }
 
@@ -116,16 +118,16 @@ func (s *Store) createWaybills() error {
 func (s *Store) readWaybills(tx *bbolt.Tx) error {
 	meta := tx.Bucket(bucketMeta)
 	s.id = string(meta.Get(metaStoreID))
-	s.phoneSecret = append([]byte(nil), meta.Get(metaPhoneKey)...)
-	if s.id == "" || len(s.phoneSecret) == 0 {
-		return fmt.Errorf("%s has no store id or key: put a backup in its place", waybillsName)
+	if s.id == "" {
+		return fmt.Errorf("%s has no store id: put a backup in its place", waybillsName)
 	}
-	s.merged.Store(getNumber(meta, metaMerged))
-	s.count.Store(getNumber(meta, metaCount))
+	s.merged.Store(boltfile.GetNumber(meta, metaMerged))
+	s.count.Store(boltfile.GetNumber(meta, metaCount))
 	s.readRestored(meta)
 	s.horizon = values.DecodeHorizon(metaHorizon, meta.Get(metaHorizon))
 	s.indexed, s.unindexed = len(meta.Get(metaIndexed)) > 0, nil
 	s.older.Store(tx.Bucket(bucketAnswers) != nil)
+	s.isClear = s.clearing.Resume(meta)
 	if err := s.readHoles(tx); err != nil {
 		return err
 	}
@@ -172,38 +174,38 @@ func (s *Store) openLog() error {
 	}
 	s.useLog(f)
 	s.readOnly.Store(f.db.IsReadOnly())
-	err = boltpage.Guard(func() error { return f.db.View(s.nameLog) })
-	if errors.Is(err, bolterrors.ErrTxNotWritable) { // the next transaction does it
-		err = nil
-	}
-	return err
+	return boltpage.Guard(func() error {
+		return f.db.View(func(tx *bbolt.Tx) error {
+			s.logClear.Store(tx.Bucket(bucketMeta).Get(metaEncrypted) == nil)
+			return s.nameLog(tx)
+		})
+	})
 }
 
 // upgrade makes a file of an older format one of this one, in front of the first
 // transaction that changes it: to be read it needs no room on its disk. Commit
 // 7b28d06 wrote format 1, which lacks buckets; before 3 each answer had a value of
-// its own, see blocksOfOld.
+// its own, see blocksOfOld; before 4 nothing was encrypted, see encrypt.
 func upgrade(tx *bbolt.Tx, name string) error {
 	meta := tx.Bucket(bucketMeta)
-	if getNumber(meta, metaFormat) == format {
+	if boltfile.GetNumber(meta, metaFormat) == format {
 		return nil
 	}
-	for _, b := range buckets(name) {
+	for _, b := range boltfile.Buckets(name) {
 		if _, err := tx.CreateBucketIfNotExists(b); err != nil {
 			return err
 		}
 	}
-	return putNumber(meta, metaFormat, format)
+	if err := meta.Delete(boltfile.MetaPhoneKey); err != nil { // it stands among the keys from now on
+		return err
+	}
+	return boltfile.PutNumber(meta, metaFormat, format)
 }
 
-// nameLog refuses another store's log, and keeps a copy in it of what waybills.db
-// cannot do without.
+// nameLog refuses another store's log.
 func (s *Store) nameLog(tx *bbolt.Tx) error {
 	if id := string(tx.Bucket(bucketMeta).Get(metaStoreID)); id != s.id {
 		return fmt.Errorf("%s belongs to another store than %s: put files of one backup together", logName, waybillsName)
-	}
-	if meta := tx.Bucket(bucketMeta); !bytes.Equal(meta.Get(metaPhoneKey), s.phoneSecret) {
-		return meta.Put(metaPhoneKey, s.phoneSecret)
 	}
 	return nil
 }

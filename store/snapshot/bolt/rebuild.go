@@ -9,6 +9,8 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
+	"scanrelay/store/snapshot/boltfile"
+	"scanrelay/store/snapshot/datakey"
 	"scanrelay/store/snapshot/judge"
 	"scanrelay/store/snapshot/values"
 )
@@ -35,7 +37,7 @@ func (s *Store) startOfTail() (start uint64, hole bool, _ error) {
 	var first, last, truncated uint64
 	err := boltpage.Guard(func() error {
 		return s.log.db.View(func(tx *bbolt.Tx) error {
-			truncated = getNumber(tx.Bucket(bucketMeta), metaTruncated)
+			truncated = boltfile.GetNumber(tx.Bucket(bucketMeta), metaTruncated)
 			c := tx.Bucket(bucketLog).Cursor()
 			if k, _ := c.First(); len(k) == 8 {
 				first = binary.BigEndian.Uint64(k)
@@ -73,7 +75,7 @@ func (s *Store) setMerged(to uint64, forget bool) error {
 				return err
 			}
 		}
-		return putNumber(tx.Bucket(bucketMeta), metaMerged, to)
+		return boltfile.PutNumber(tx.Bucket(bucketMeta), metaMerged, to)
 	})
 	if err != nil {
 		return err
@@ -99,7 +101,10 @@ func (s *Store) replay(log *bbolt.Tx, merged *boltpage.Finder, start uint64, hol
 			return fmt.Errorf("log key of %d bytes", len(k))
 		}
 		n := binary.BigEndian.Uint64(k)
-		r, err := values.DecodeRecord(k, v)
+		r, err := values.DecodeRecord(s.ring, k, v)
+		if errors.Is(err, datakey.ErrKey) { // nothing of it is lost: it must not be passed over
+			return fmt.Errorf("record %d: %w", n, err)
+		}
 		if err != nil || n != next {
 			s.damaged("log record %d is unreadable: depots send again what came after it", next)
 			g.Frozen = true
@@ -109,7 +114,7 @@ func (s *Store) replay(log *bbolt.Tx, merged *boltpage.Finder, start uint64, hol
 		}
 		for _, id := range []scan.WaybillID{r.Waybill, r.Mother} {
 			if _, read := g.Facts.Waybills[id]; !read && id != "" {
-				if g.Facts.Waybills[id], err = mergedState(merged, id); err != nil {
+				if g.Facts.Waybills[id], err = s.mergedState(merged, id); err != nil {
 					return err
 				}
 			}

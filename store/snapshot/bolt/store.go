@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,9 +16,12 @@ import (
 	"go.etcd.io/bbolt"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/secret"
 	"scanrelay/configs/wait"
 	"scanrelay/store/durable"
 	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/boltfile"
+	"scanrelay/store/snapshot/datakey"
 	"scanrelay/store/snapshot/judge"
 	"scanrelay/store/snapshot/queue"
 	"scanrelay/store/snapshot/values"
@@ -36,8 +40,11 @@ type Options struct {
 	// LogSize is how big the log grows before it is made anew of what is not
 	// merged; 64 MiB.
 	LogSize int64
+	Key     secret.Text      // master keys: 64 hex digits each, the first to wrap with; "": see datakey.Masters
 	Logger  *slog.Logger     // nil: logs nothing
 	Now     func() time.Time // nil: time.Now
+
+	encryptKeys, encryptPages int // of tests: smaller steps
 }
 
 func (o *Options) defaults() {
@@ -53,6 +60,7 @@ func (o *Options) defaults() {
 	if o.LogSize == 0 {
 		o.LogSize = 64 << 20
 	}
+	o.encryptKeys, o.encryptPages = cmp.Or(o.encryptKeys, encryptKeys), cmp.Or(o.encryptPages, encryptPages)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -69,6 +77,8 @@ type Store struct {
 	o           Options
 	id          string
 	phoneSecret []byte
+	ring        *datakey.Ring
+	keysMu      sync.Mutex // of who makes keys
 	lockMu      sync.Mutex
 	lock        *durable.Lock // guarded by lockMu; nil: see lockFolder
 	dir         string
@@ -100,7 +110,7 @@ type Store struct {
 	claims   map[scan.DepotID]struct{} // depots that were answered for more than this store has; the committer's
 	drained  chan struct{}             // capacity 1: the merger made room in the tail
 	// Lines of the log about what fails again and again.
-	unmerged, unasked, untrimmed wait.Rarely
+	unmerged, unasked, untrimmed, unencrypted wait.Rarely
 
 	// mergeMu is held by whoever writes waybills.db.
 	mergeMu sync.Mutex
@@ -115,6 +125,10 @@ type Store struct {
 	indexed   bool
 	unindexed []byte
 	older     atomic.Bool // waybills.db has answers of formats before 3
+	// What a format before 4 has in clear; guarded by mergeMu.
+	isClear, encryptWaits bool
+	clearing              boltfile.Clearing
+	logClear              atomic.Bool // log.db may have in clear what is personal
 
 	closeOnce sync.Once
 	mu        sync.Mutex
@@ -134,18 +148,22 @@ func Open(dir string, o Options) (_ *Store, err error) {
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
 	s := &Store{
-		o: o, dir: dir, claims: map[scan.DepotID]struct{}{}, tail: newTail(), cuts: make(chan *cut), merge: make(chan struct{}, 1), renew: make(chan struct{}, 1),
+		o: o, dir: dir, ring: datakey.New(), claims: map[scan.DepotID]struct{}{}, tail: newTail(), cuts: make(chan *cut), merge: make(chan struct{}, 1), renew: make(chan struct{}, 1),
 		drained: make(chan struct{}, 1), suspects: make(chan struct{}, 1), askAgain: make(chan struct{}, 1),
-		reading: make(chan struct{}, readers), unmerged: wait.Rarely{Every: tellEvery}, unasked: wait.Rarely{Every: tellEvery}, untrimmed: wait.Rarely{Every: tellEvery},
+		reading: make(chan struct{}, readers), unmerged: wait.Rarely{Every: tellEvery}, unasked: wait.Rarely{Every: tellEvery}, untrimmed: wait.Rarely{Every: tellEvery}, unencrypted: wait.Rarely{Every: tellEvery},
 	}
 	s.life, s.end = context.WithCancelCause(context.Background())
 	s.queue = queue.New(s.life, groupEvents)
+	s.clearing = s.newClearing()
 	defer func() {
 		if err != nil {
 			s.closeFiles()
 		}
 	}()
 	if s.lock, err = lockFolder(dir); err != nil {
+		return nil, err
+	}
+	if err := s.openKeys(); err != nil {
 		return nil, err
 	}
 	if err := s.openWaybills(); err != nil {

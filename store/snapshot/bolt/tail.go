@@ -68,8 +68,8 @@ func get[V any](r *boltpage.Finder, bucket, key []byte, decode func(key, value [
 }
 
 // mergedState reads a waybill from waybills.db; nil if it is not there.
-func mergedState(r *boltpage.Finder, id scan.WaybillID) (*judge.State, error) {
-	st, _, err := get(r, bucketWaybills, []byte(id), values.DecodeState)
+func (s *Store) mergedState(r *boltpage.Finder, id scan.WaybillID) (*judge.State, error) {
+	st, _, err := get(r, bucketWaybills, []byte(id), func(k, v []byte) (*judge.State, error) { return values.DecodeState(s.ring, k, v) })
 	return st, err
 }
 
@@ -78,7 +78,7 @@ func (s *Store) state(r *boltpage.Finder, id scan.WaybillID) (*judge.State, erro
 	if st, ok := lookIn(&s.tail, s.tail.Waybills, id); ok {
 		return st, nil
 	}
-	st, err := mergedState(r, id)
+	st, err := s.mergedState(r, id)
 	if err != nil {
 		return nil, s.suspect(err)
 	}
@@ -142,7 +142,7 @@ func (s *Store) Lookup(ctx context.Context, id scan.WaybillID) (snapshot.Waybill
 	st, ok := lookIn(&s.tail, s.tail.Waybills, id)
 	var err error
 	if !ok {
-		st, err = read(ctx, s, func(r *boltpage.Finder) (*judge.State, error) { return mergedState(r, id) })
+		st, err = read(ctx, s, func(r *boltpage.Finder) (*judge.State, error) { return s.mergedState(r, id) })
 		err = s.suspect(err)
 	}
 	if mother := st.MotherID(); err == nil && mother != "" {

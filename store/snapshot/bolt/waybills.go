@@ -12,6 +12,7 @@ import (
 
 	"scanrelay/store/boltpage"
 	"scanrelay/store/durable"
+	"scanrelay/store/snapshot/boltfile"
 )
 
 // file is waybills.db or log.db while it is open. It is read page by page beside
@@ -25,6 +26,7 @@ type file struct {
 	// broken: bbolt died within a transaction, and may hold its locks for good.
 	broken bool
 	head   boltpage.Head // as the last transaction left it; whoever writes owns it
+	keys   int           // version of the ring that is in it; whoever writes owns it
 	tx     atomic.Uint64 // of head
 
 	viewMu  sync.Mutex
@@ -95,7 +97,7 @@ func (f *file) update(fn func(tx *bbolt.Tx) error) error {
 	}
 	f.write(true)
 	defer f.write(false)
-	err := boltpage.Guard(func() error { return f.db.Update(summed(fn)) })
+	err := boltpage.Guard(func() error { return f.db.Update(boltfile.Summed(fn)) })
 	if err == nil {
 		return f.readHead()
 	}
@@ -325,12 +327,7 @@ func (s *Store) update(fn func(tx *bbolt.Tx) error) error {
 	if err := s.reopenWaybills(); err != nil {
 		return err
 	}
-	return s.file.update(func(tx *bbolt.Tx) error {
-		if err := upgrade(tx, waybillsName); err != nil {
-			return err
-		}
-		return fn(tx)
-	})
+	return s.updateFile(s.file, waybillsName, s.file.update, fn)
 }
 
 // writeFailed returns what a failed write of waybills.db means: where it may

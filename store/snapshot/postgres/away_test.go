@@ -26,7 +26,7 @@ func ofItsOwn(t *testing.T) (*Store, *pgtest.Server, func(time.Duration)) {
 		defer mu.Unlock()
 		now = now.Add(d)
 	}
-	s := open(t, Options{DSN: server.DSN("postgres"), Migrate: true, Now: func() time.Time {
+	s := open(t, Options{DSN: server.DSN("postgres"), Key: testKey, Migrate: true, Now: func() time.Time {
 		mu.Lock()
 		defer mu.Unlock()
 		return now

@@ -126,7 +126,7 @@ func (s *Store) tryGroup(group []*queue.Request) error {
 			return nil
 		case s.usable() != nil:
 			return s.usable()
-		case overtaken(err) && ctx.Err() == nil:
+		case (overtaken(err) || s.missedKey(ctx, err)) && ctx.Err() == nil:
 		case away(err) && time.Since(began) < patience:
 			s.dead(err)
 		default:
@@ -138,6 +138,9 @@ func (s *Store) tryGroup(group []*queue.Request) error {
 
 // once judges a group on what it reads and writes what came of it.
 func (s *Store) once(ctx context.Context, group []*queue.Request) error {
+	if err := s.newKey(ctx); err != nil {
+		return err
+	}
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return err
@@ -222,7 +225,7 @@ func (w *writes) putWaybills(b *pgx.Batch) {
 	var due []int32
 	var was []int64
 	for id, st := range w.Facts.Waybills {
-		ids, states = append(ids, string(id)), append(states, encodeState(id, st))
+		ids, states = append(ids, string(id)), append(states, w.s.encodeState(id, st))
 		due, was = append(due, hourOf(st.Changed)), append(was, w.waybills[id])
 	}
 	if len(ids) > 0 {

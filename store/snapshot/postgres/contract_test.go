@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"scanrelay/configs/secret"
 	"scanrelay/store/snapshot"
 	"scanrelay/store/snapshot/postgres"
 	"scanrelay/store/snapshot/postgres/pgtest"
@@ -22,10 +23,12 @@ func TestPostgresContract(t *testing.T) {
 	})
 }
 
+const testKey = secret.Text("00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff")
+
 // options are those of a store in a database of its own.
 func options(t testing.TB) postgres.Options {
 	server, name := pgtest.Database(t)
-	return postgres.Options{DSN: server.DSN(name), MaxConns: 4, Migrate: true}
+	return postgres.Options{DSN: server.DSN(name), MaxConns: 4, Key: testKey, Migrate: true}
 }
 
 func open(t testing.TB, o postgres.Options) *postgres.Store {

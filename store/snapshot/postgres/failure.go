@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/datakey"
 )
 
 // SQLSTATE codes that something follows from.
@@ -45,7 +46,7 @@ func overtaken(err error) bool {
 var errUnfit = errors.New("the database cannot be used")
 
 // lasting are errors without a code that no connection is to blame for.
-var lasting = []error{errUnfit, snapshot.ErrNewer, snapshot.ErrDamaged, context.Canceled}
+var lasting = []error{errUnfit, snapshot.ErrNewer, snapshot.ErrDamaged, datakey.ErrKey, context.Canceled}
 
 // away reports that the database does not serve now: it cannot be reached, stops,
 // starts, has no room, or is no longer the one that writes. What else it refuses,

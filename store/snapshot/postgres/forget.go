@@ -60,6 +60,9 @@ func (s *Store) forget(ctx context.Context, keep snapshot.Retention) (f snapshot
 		s.hold("")
 		return snapshot.Forgotten{Done: true}, err
 	}
+	if s.clear {
+		return f, s.encrypt(ctx)
+	}
 	r := &s.round
 	if !r.begun {
 		before, err := s.moveHorizon(ctx, keep)
@@ -122,6 +125,7 @@ func (s *Store) moveHorizon(ctx context.Context, keep snapshot.Retention) (befor
 // whose mother cannot, stays, and is looked at again a day later.
 func (s *Store) forgetWaybills(ctx context.Context, before int64) (f snapshot.Forgotten, last bool, err error) {
 	l := s.newLoaded()
+	l.peek = true // an age needs no key
 	var b pgx.Batch
 	b.Queue(sqlAged, hourOf(before), sweepWaybills).Query(l.scanWaybills)
 	if err := send(ctx, s.pool, &b); err != nil {

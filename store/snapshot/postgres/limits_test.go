@@ -102,7 +102,7 @@ func TestSizesOfOneWhoHangs(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = server.Close() })
 	c := &acquired{}
-	s := open(t, Options{DSN: server.DSN("postgres"), Migrate: true, tracer: c})
+	s := open(t, Options{DSN: server.DSN("postgres"), Key: testKey, Migrate: true, tracer: c})
 	if err := server.Freeze(true); err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -9,6 +10,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/datakey"
 	"scanrelay/store/snapshot/judge"
 	"scanrelay/store/snapshot/values"
 )
@@ -22,6 +24,7 @@ type loaded struct {
 	depots   map[scan.DepotID]int64
 	newest   int64 // of the versions
 	bad      map[scan.WaybillID]error
+	peek     bool // without what is personal
 }
 
 func (s *Store) newLoaded() *loaded {
@@ -131,7 +134,7 @@ func (l *loaded) scanWaybills(rows pgx.Rows) error {
 	var version int64
 	_, err := pgx.ForEachRow(rows, []any{&id, &state, &version}, func() error {
 		id := scan.WaybillID(id)
-		if st, err := l.s.decodeState(id, state); err != nil {
+		if st, err := l.s.decodeState(id, state, l.peek); err != nil {
 			l.bad[id] = err
 		} else {
 			l.Waybills[id] = st
@@ -144,18 +147,30 @@ func (l *loaded) scanWaybills(rows pgx.Rows) error {
 
 // encodeState and decodeState are the only way of a state into the database and out
 // of it.
-func encodeState(id scan.WaybillID, st *judge.State) []byte {
-	return values.EncodeState([]byte(id), st)
+func (s *Store) encodeState(id scan.WaybillID, st *judge.State) []byte {
+	return values.EncodeState(s.ring, []byte(id), st)
 }
 
-func (s *Store) decodeState(id scan.WaybillID, b []byte) (*judge.State, error) {
-	st, err := values.DecodeState([]byte(id), b)
-	if err != nil {
+func (s *Store) decodeState(id scan.WaybillID, b []byte, peek bool) (st *judge.State, err error) {
+	if peek {
+		st, err = values.PeekState([]byte(id), b)
+	} else {
+		st, err = values.DecodeState(s.ring, []byte(id), b)
+	}
+	var unknown *datakey.UnknownError
+	switch {
+	case err == nil:
+		return st, nil
+	case errors.As(err, &unknown): // see missedKey, which may find it
+		return nil, err
+	case errors.Is(err, datakey.ErrKey):
+		s.damaged("the row of waybill %s cannot be decrypted: %v", id, err)
+		return nil, err
+	default:
 		s.damaged("the row of waybill %s is unreadable: what is sent for it is refused, and it is not forgotten; "+
 			"put the row back from a backup, or delete it and import its data again", id)
 		return nil, fmt.Errorf("%w: %w", snapshot.ErrDamaged, err)
 	}
-	return st, nil
 }
 
 // askAnswers asks for a depot's numbers of one epoch at once: as a run, where there

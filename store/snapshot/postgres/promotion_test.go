@@ -26,7 +26,7 @@ func TestPromotion(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = standby.Close() })
-	s := open(t, Options{DSN: primary.DSN("postgres", standby), Migrate: true})
+	s := open(t, Options{DSN: primary.DSN("postgres", standby), Key: testKey, Migrate: true})
 	const depots, size, before, after = 4, 10, 40, 80
 	var answered [depots]atomic.Int64 // batches
 	total := func() (n int64) {

@@ -29,7 +29,10 @@ func within[T any](ctx context.Context, s *Store, limit time.Duration, read func
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for range 3 {
-		if v, err = read(ctx); !away(err) || ctx.Err() != nil {
+		if v, err = read(ctx); s.missedKey(ctx, err) {
+			v, err = read(ctx)
+		}
+		if !away(err) || ctx.Err() != nil {
 			break
 		}
 		s.dead(err)
@@ -75,7 +78,7 @@ func (s *Store) lookup(ctx context.Context, id scan.WaybillID) (*judge.State, er
 		case err != nil:
 			return nil, err
 		}
-		st, err := s.decodeState(id, state)
+		st, err := s.decodeState(id, state, false)
 		if err == nil {
 			s.cache.put(id, entry{state: st, version: version, at: began})
 		}

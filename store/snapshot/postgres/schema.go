@@ -33,6 +33,7 @@ var steps = [][]string{
 	{ // COLLATE: names are listed by what they begin with
 		`CREATE TABLE document (name text COLLATE "C" PRIMARY KEY, doc bytea NOT NULL, version bigint NOT NULL, was bigint NOT NULL) WITH (fillfactor = 50)`,
 	},
+	{}, // what is personal is encrypted: a version before must not take it for damaged
 }
 
 // Schema is the number that this version brings a database to.
@@ -121,19 +122,20 @@ func (s *Store) step(ctx context.Context, number int) error {
 		if number > 1 {
 			return nil
 		}
-		id, secret := make([]byte, 16), make([]byte, 32)
+		id := make([]byte, 16)
 		_, err1 := rand.Read(id)
-		_, err2 := rand.Read(secret)
-		_, err3 := tx.Exec(ctx, sqlFirstMeta, metaStoreID, []byte(hex.EncodeToString(id)))
-		_, err4 := tx.Exec(ctx, sqlFirstMeta, metaPhoneKey, secret)
-		return errors.Join(err1, err2, err3, err4)
+		_, err2 := tx.Exec(ctx, sqlFirstMeta, metaStoreID, []byte(hex.EncodeToString(id)))
+		return errors.Join(err1, err2)
 	})
 }
 
 // Names in the table meta.
 const (
-	metaStoreID  = "store_id"
-	metaPhoneKey = "phone_key"
-	metaHorizon  = "horizon"
-	metaMissing  = "missing"
+	metaStoreID   = "store_id"
+	metaPhoneKey  = "phone_key" // of schemas before 3
+	metaKeys      = "key_"      // and a number: see entryName
+	metaClear     = "clear"     // rows up to there are encrypted
+	metaEncrypted = "encrypted" // all are
+	metaHorizon   = "horizon"
+	metaMissing   = "missing"
 )

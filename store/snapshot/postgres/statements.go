@@ -72,6 +72,10 @@ WHERE waybill.waybill_id = young.waybill_id`
 
 	sqlPutMeta = `INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`
 
+	sqlDeleteMeta = `DELETE FROM meta WHERE name = $1`
+
+	sqlInOrder = `SELECT waybill_id, state, version FROM waybill WHERE waybill_id > $1 ORDER BY waybill_id LIMIT $2`
+
 	sqlLease = `INSERT INTO lease (name, holder, ends) VALUES ($1, $2, now() + interval '5 minutes')
 ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, ends = excluded.ends WHERE lease.holder = excluded.holder OR lease.ends < now()`
 

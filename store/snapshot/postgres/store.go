@@ -16,8 +16,11 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/secret"
 	"scanrelay/configs/wait"
+	"scanrelay/store/masterkey"
 	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/datakey"
 	"scanrelay/store/snapshot/queue"
 	"scanrelay/store/snapshot/values"
 )
@@ -26,6 +29,7 @@ import (
 type Options struct {
 	DSN      string           // URL or key=value; several hosts as libpq writes them
 	MaxConns int              // connections at once; 0: 16
+	Key      secret.Text      // master keys: 64 hex digits each, the first to wrap with; "": systemd's credential
 	Migrate  bool             // bring the schema up to date at a start; else refuse an old one
 	Logger   *slog.Logger     // nil: logs nothing
 	Now      func() time.Time // nil: time.Now
@@ -53,6 +57,8 @@ type Store struct {
 	pool        *pgxpool.Pool
 	id          string
 	phoneSecret []byte
+	ring        *datakey.Ring
+	masters     []masterkey.Key
 	holder      string // this process, in leases
 	cache       *cache
 	telling     wait.Rarely // lines about a database that is away
@@ -65,6 +71,7 @@ type Store struct {
 	untold []scan.WaybillID // only the committer's, see settle
 
 	round   round // guarded by roundMu
+	clear   bool  // there may be rows in clear; guarded by roundMu
 	roundMu sync.Mutex
 
 	closeOnce sync.Once
@@ -113,7 +120,7 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 		conf.ConnConfig.DialFunc = o.dial
 	}
 	s := &Store{
-		o: o, holder: rand.Text(), cache: newCache(o.Now), telling: wait.Rarely{Every: time.Minute},
+		o: o, ring: datakey.New(), holder: rand.Text(), cache: newCache(o.Now), telling: wait.Rarely{Every: time.Minute},
 	}
 	s.life, s.end = context.WithCancelCause(context.Background())
 	s.queue = queue.New(s.life, groupEvents)
@@ -175,10 +182,13 @@ func (s *Store) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.id, s.phoneSecret = string(meta[metaStoreID]), meta[metaPhoneKey]
-	if s.id == "" || len(s.phoneSecret) == 0 {
-		return fmt.Errorf("%w: the table meta has no store id or key: restore it from a backup of this database", errUnfit)
+	if s.id = string(meta[metaStoreID]); s.id == "" {
+		return fmt.Errorf("%w: the table meta has no store id: restore it from a backup of this database", errUnfit)
 	}
+	if err := s.openKeys(ctx); err != nil {
+		return err
+	}
+	s.clear = true // else who forgets first finds that there are none
 	if span, err := values.DecodeSpan([]byte(metaMissing), meta[metaMissing]); err == nil {
 		s.wasRestored(span)
 	}

@@ -13,9 +13,13 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/secret"
 	"scanrelay/store/snapshot"
 	"scanrelay/store/snapshot/postgres/pgtest"
 )
+
+// testKey is a master key.
+const testKey = secret.Text("00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff")
 
 // trips counts what goes to the database and back.
 type trips struct{ n atomic.Int64 }
@@ -44,7 +48,7 @@ func open(t testing.TB, o Options) *Store {
 
 func database(t testing.TB) Options {
 	server, name := pgtest.Database(t)
-	return Options{DSN: server.DSN(name), MaxConns: 4, Migrate: true}
+	return Options{DSN: server.DSN(name), MaxConns: 4, Key: testKey, Migrate: true}
 }
 
 // event is one that a depot may send.

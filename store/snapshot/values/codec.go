@@ -46,9 +46,10 @@ func (e *enc) str(s string)  { e.uint(uint64(len(s))); e.b = append(e.b, s...) }
 
 // dec reads them back. After an error every read gives zero.
 type dec struct {
-	b   []byte
-	all string // what b was in the beginning: one copy serves all the strings in it
-	bad bool
+	b     []byte
+	all   string // what b was in the beginning: one copy serves all the strings in it
+	bad   bool
+	blank bool // it has no text: all are empty
 }
 
 func newDec(body []byte) dec { return dec{b: body, all: string(body)} }
@@ -94,6 +95,9 @@ func (d *dec) int() int64 {
 }
 
 func (d *dec) str() string {
+	if d.blank {
+		return ""
+	}
 	n := d.uint()
 	if d.bad = d.bad || n > uint64(len(d.b)); d.bad {
 		return ""

@@ -1,10 +1,10 @@
 package values
 
 // Forms tell of each bucket but meta how new a value in it is, or what is wrong with
-// it.
+// it. They need no key.
 var Forms = map[string]func(key, value []byte) (age uint64, _ error){
 	"waybills": func(k, v []byte) (uint64, error) {
-		st, err := DecodeState(k, v)
+		st, err := PeekState(k, v)
 		if err != nil {
 			return 0, err
 		}
@@ -40,12 +40,16 @@ var Forms = map[string]func(key, value []byte) (age uint64, _ error){
 		_, err := Unseal(k, v)
 		return 0, err
 	},
+	"keys": func(k, v []byte) (uint64, error) {
+		_, err := DecodeKey(k, v)
+		return 0, err
+	},
 	"damaged": func(_, _ []byte) (uint64, error) { return 0, nil }, // of 7b28d06
 	"log": func(k, v []byte) (uint64, error) {
 		if len(k) != 8 {
 			return 0, ErrDamaged
 		}
-		_, err := DecodeRecord(k, v)
+		_, err := decodeRecord(k, v, nil)
 		return 0, err
 	},
 }

@@ -1,7 +1,11 @@
 package values
 
 import (
+	"bytes"
+	"encoding/binary"
+
 	"scanrelay/agent/scan"
+	"scanrelay/store/snapshot/datakey"
 	"scanrelay/store/snapshot/judge"
 )
 
@@ -68,4 +72,23 @@ func DecodeHorizon(key, b []byte) judge.Horizon {
 		return judge.Horizon{}
 	}
 	return judge.Horizon{At: s.From, Jump: s.To}
+}
+
+// EncodeKey puts a wrapped key under its number.
+func EncodeKey(e datakey.Entry) (key, value []byte) {
+	key = datakey.EntryKey(e.Number)
+	return key, Seal(key, bytes.Clone(e.Wrapped))
+}
+
+// DecodeKey reads what [EncodeKey] wrote.
+func DecodeKey(key, b []byte) (e datakey.Entry, err error) {
+	body, err := Unseal(key, b)
+	if err != nil || len(key) != 4 {
+		return e, ErrDamaged
+	}
+	e = datakey.Entry{Number: binary.BigEndian.Uint32(key), Wrapped: bytes.Clone(body)}
+	if !e.Sound() {
+		err = ErrDamaged
+	}
+	return e, err
 }

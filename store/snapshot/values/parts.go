@@ -24,14 +24,17 @@ func ParseEpochKey(k []byte) (scan.DepotID, uint64, bool) {
 	return scan.DepotID(k[:i]), binary.BigEndian.Uint64(k[i+1:]), true
 }
 
-func (e *enc) waybill(w *scan.Waybill) {
+// What is personal in a value stands in p, an encoder or decoder of its own: of what
+// will be, or was, encrypted.
+
+func (e *enc) waybill(p *enc, w *scan.Waybill) {
 	e.int(w.CreateTime)
-	e.party(&w.Sender)
-	e.party(&w.Receiver)
+	p.party(&w.Sender)
+	p.party(&w.Receiver)
 }
 
-func (d *dec) waybill() scan.Waybill {
-	return scan.Waybill{CreateTime: d.int(), Sender: d.party(), Receiver: d.party()}
+func (d *dec) waybill(p *dec) scan.Waybill {
+	return scan.Waybill{CreateTime: d.int(), Sender: p.party(), Receiver: p.party()}
 }
 
 func (e *enc) party(p *scan.Party) {
@@ -62,16 +65,21 @@ func (d *dec) courier() scan.Courier {
 	return scan.Courier{Name: scan.Private(d.str()), Phone: scan.Phone(d.str())}
 }
 
-const minNode = 19 // bytes that an empty node takes
+// Bytes that an empty node takes: in values in clear, and in those of which a part is
+// encrypted.
+const (
+	minClearNode = 19
+	minNode      = 14
+)
 
-func (e *enc) node(n *judge.Node) {
+func (e *enc) node(p *enc, n *judge.Node) {
 	e.str(string(n.Depot))
 	e.str(n.EventID)
 	e.int(n.ActionTime)
 	e.int(int64(n.ActionType))
-	e.str(n.ActionMsg.Reveal())
-	e.courier(&n.Pickup)
-	e.courier(&n.Delivery)
+	p.str(n.ActionMsg.Reveal())
+	p.courier(&n.Pickup)
+	p.courier(&n.Delivery)
 	var flags byte
 	if n.Muted {
 		flags |= flagMuted
@@ -84,10 +92,10 @@ func (e *enc) node(n *judge.Node) {
 	e.uint(n.Seq)
 }
 
-func (d *dec) node() judge.Node {
+func (d *dec) node(p *dec) judge.Node {
 	n := judge.Node{PathNode: scan.PathNode{
 		Depot: scan.DepotID(d.str()), EventID: d.str(), ActionTime: d.int(), ActionType: scan.ActionType(d.int()),
-		ActionMsg: scan.Text(d.str()), Pickup: d.courier(), Delivery: d.courier(),
+		ActionMsg: scan.Text(p.str()), Pickup: p.courier(), Delivery: p.courier(),
 	}}
 	flags := d.byte()
 	n.Muted, n.Late = flags&flagMuted != 0, flags&flagLate != 0

@@ -6,12 +6,17 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/datakey"
 	"scanrelay/store/snapshot/judge"
 )
 
-// The form of a value in the bucket waybills. A field is only ever added at the
-// end, where the version before ignores it; any other change is a new number.
-const stateForm = 1
+// The forms of a value in the bucket waybills: in clear, and with what is personal
+// encrypted. A field is only ever added at the end of what is in clear, where the
+// version before ignores it; any other change is a new number.
+const (
+	clearForm = 1
+	stateForm = 2
+)
 
 // Flags of a state and of a node.
 const (
@@ -22,9 +27,10 @@ const (
 	flagLate  = 2
 )
 
-func EncodeState(key []byte, s *judge.State) []byte {
-	e := enc{b: make([]byte, 0, 256+160*len(s.Nodes))}
-	e.byte(stateForm)
+// EncodeState encrypts what is personal with the newest key.
+func EncodeState(keys *datakey.Ring, key []byte, s *judge.State) []byte {
+	var e, p enc
+	e.b, p.b = make([]byte, 0, 64+64*len(s.Nodes)), make([]byte, 0, 256+64*len(s.Nodes))
 	var flags byte
 	if s.Data != nil {
 		flags |= flagData
@@ -37,39 +43,55 @@ func EncodeState(key []byte, s *judge.State) []byte {
 	e.int(s.Changed)
 	e.uint(s.Applied)
 	if s.Data != nil {
-		e.waybill(s.Data)
+		e.waybill(&p, s.Data)
 	}
 	e.uint(uint64(len(s.Nodes)))
 	for i := range s.Nodes {
-		e.node(&s.Nodes[i])
+		e.node(&p, &s.Nodes[i])
 	}
 	e.str(string(s.Mother))
 	e.uint(uint64(s.Children))
 	for i := range s.Nodes {
 		e.str(string(s.Nodes[i].Parcel))
 	}
-	return Seal(key, e.b)
+	return encrypt(keys, "waybills", key, stateForm, e.b, p.b)
 }
 
-// DecodeState copies what it needs out of b.
-func DecodeState(key, b []byte) (*judge.State, error) {
+// DecodeState copies what it needs out of b. Where that cannot be decrypted the error
+// is [datakey.ErrKey], which is no damage.
+func DecodeState(keys *datakey.Ring, key, b []byte) (*judge.State, error) {
+	return decodeState(key, b, keys)
+}
+
+// PeekState is DecodeState without what is personal, for which it needs no key.
+func PeekState(key, b []byte) (*judge.State, error) { return decodeState(key, b, nil) }
+
+func decodeState(key, b []byte, keys *datakey.Ring) (*judge.State, error) {
 	body, err := Unseal(key, b)
 	if err != nil {
 		return nil, err
 	}
-	d := newDec(body)
-	if d.byte() != stateForm {
+	d, p, least := &dec{}, &dec{}, minNode
+	switch {
+	case len(body) > 0 && body[0] == clearForm:
+		*d = newDec(body[1:])
+		p, least = d, minClearNode
+	case len(body) > 0 && body[0] == stateForm:
+		if err := decrypt(keys, "waybills", key, body, d, p); err != nil {
+			return nil, err
+		}
+	default:
 		return nil, ErrDamaged
 	}
 	flags := d.byte()
 	s := &judge.State{Imported: flags&flagImported != 0, Since: d.int(), Changed: d.int(), Applied: d.uint()}
 	if flags&flagData != 0 {
-		w := d.waybill()
+		w := d.waybill(p)
 		s.Data = &w
 	}
-	s.Nodes = make([]judge.Node, d.count(minNode))
+	s.Nodes = make([]judge.Node, d.count(least))
 	for i := range s.Nodes {
-		s.Nodes[i] = d.node()
+		s.Nodes[i] = d.node(p)
 	}
 	if len(d.b) > 0 { // states that were written before there were parcels lack it
 		s.Mother, s.Children = scan.WaybillID(d.str()), int(d.uint())
@@ -77,7 +99,7 @@ func DecodeState(key, b []byte) (*judge.State, error) {
 			s.Nodes[i].Parcel = scan.WaybillID(d.str())
 		}
 	}
-	return s, d.err()
+	return s, cmp.Or(d.err(), p.err())
 }
 
 // ChangedOf reads when a state was last changed without decoding the rest.
@@ -85,8 +107,12 @@ func ChangedOf(key, b []byte) (int64, error) {
 	if _, err := Unseal(key, b); err != nil {
 		return 0, err
 	}
-	d := newDec(b[:min(len(b)-4, 32)])
-	if d.byte() != stateForm {
+	d := newDec(b[:min(len(b)-4, 40)])
+	switch d.byte() {
+	case clearForm:
+	case stateForm:
+		d.uint()
+	default:
 		return 0, ErrDamaged
 	}
 	d.byte()
@@ -94,20 +120,26 @@ func ChangedOf(key, b []byte) (int64, error) {
 	return d.int(), d.err()
 }
 
-func EncodeRecord(key []byte, r *judge.Record) []byte {
-	e := enc{b: make([]byte, 0, 384)}
-	e.byte(byte(r.Kind))
+// encrypted marks the kind of a record of which a part is encrypted.
+const encrypted = 0x80
+
+// EncodeRecord encrypts what is personal with the newest key.
+func EncodeRecord(keys *datakey.Ring, key []byte, r *judge.Record) []byte {
+	e, p := enc{b: make([]byte, 0, 384)}, enc{}
+	if !personal(r.Kind) {
+		e.byte(byte(r.Kind))
+	}
 	e.int(r.At)
 	switch r.Kind {
 	case judge.RecordEvent:
 		e.byte(byte(r.Result))
 		e.uint(r.Base)
 		e.str(string(r.Waybill))
-		e.node(&r.Node)
+		e.node(&p, &r.Node)
 		e.str(string(r.Node.Parcel))
 	case judge.RecordMove:
 		e.str(string(r.Waybill))
-		e.node(&r.Node)
+		e.node(&p, &r.Node)
 		e.str(string(r.Node.Parcel))
 	case judge.RecordChild:
 		e.str(string(r.Waybill))
@@ -122,32 +154,55 @@ func EncodeRecord(key []byte, r *judge.Record) []byte {
 	case judge.RecordData:
 		e.str(string(r.Waybill))
 		e.bool(r.Imported)
-		e.waybill(r.Data)
+		e.waybill(&p, r.Data)
 	case judge.RecordBinding:
 		e.b = append(e.b, r.Phone[:]...)
 		e.bool(r.Binding.Exist)
 		e.int(r.Binding.At)
 	}
+	if personal(r.Kind) {
+		return encrypt(keys, "log", key, byte(r.Kind)|encrypted, e.b, p.b)
+	}
 	return Seal(key, e.b)
 }
 
-func DecodeRecord(key, b []byte) (*judge.Record, error) {
+// personal tells which records hold what is.
+func personal(kind judge.RecordKind) bool {
+	return kind == judge.RecordEvent || kind == judge.RecordMove || kind == judge.RecordData
+}
+
+// DecodeRecord reads what EncodeRecord wrote, and what was in clear before. Where it
+// cannot be decrypted the error is [datakey.ErrKey], which is no damage.
+func DecodeRecord(keys *datakey.Ring, key, b []byte) (*judge.Record, error) {
+	return decodeRecord(key, b, keys)
+}
+
+func decodeRecord(key, b []byte, keys *datakey.Ring) (*judge.Record, error) {
 	body, err := Unseal(key, b)
-	if err != nil {
+	if err != nil || len(body) == 0 {
+		return nil, ErrDamaged
+	}
+	kind := judge.RecordKind(body[0] &^ encrypted)
+	d, p := &dec{}, &dec{}
+	if body[0] == byte(kind) {
+		*d = newDec(body[1:])
+		p = d
+	} else if !personal(kind) {
+		return nil, ErrDamaged
+	} else if err := decrypt(keys, "log", key, body, d, p); err != nil {
 		return nil, err
 	}
-	d := newDec(body)
-	r := &judge.Record{Kind: judge.RecordKind(d.byte()), At: d.int()}
+	r := &judge.Record{Kind: kind, At: d.int()}
 	switch r.Kind {
 	case judge.RecordEvent:
-		r.Result, r.Base, r.Waybill, r.Node = snapshot.Result(d.byte()), d.uint(), scan.WaybillID(d.str()), d.node()
+		r.Result, r.Base, r.Waybill, r.Node = snapshot.Result(d.byte()), d.uint(), scan.WaybillID(d.str()), d.node(p)
 		if len(d.b) > 0 { // records that were written before there were parcels lack it
 			r.Node.Parcel = scan.WaybillID(d.str())
 		}
 		r.Number = judge.Number{Depot: r.Node.Depot, Epoch: r.Node.Epoch, Seq: r.Node.Seq}
 		r.Ident = judge.Identity(cmp.Or(r.Node.Parcel, r.Waybill), r.Node.EventID)
 	case judge.RecordMove:
-		r.Waybill, r.Node = scan.WaybillID(d.str()), d.node()
+		r.Waybill, r.Node = scan.WaybillID(d.str()), d.node(p)
 		r.Node.Parcel = scan.WaybillID(d.str())
 	case judge.RecordChild:
 		r.Waybill, r.Mother = scan.WaybillID(d.str()), scan.WaybillID(d.str())
@@ -157,7 +212,7 @@ func DecodeRecord(key, b []byte) (*judge.Record, error) {
 		r.Ident = d.fix()
 	case judge.RecordData:
 		r.Waybill, r.Imported = scan.WaybillID(d.str()), d.bool()
-		w := d.waybill()
+		w := d.waybill(p)
 		r.Data = &w
 	case judge.RecordBinding:
 		for i := range r.Phone {
@@ -168,7 +223,7 @@ func DecodeRecord(key, b []byte) (*judge.Record, error) {
 	default:
 		return nil, ErrDamaged
 	}
-	return r, d.err()
+	return r, cmp.Or(d.err(), p.err())
 }
 
 const bindingSize = 1 + 8 // bound, when; without the sum

@@ -21,10 +21,12 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/secret"
 	"scanrelay/store/durable"
 	"scanrelay/store/snapshot"
 	"scanrelay/store/snapshot/archive"
 	"scanrelay/store/snapshot/bolt"
+	"scanrelay/store/snapshot/datakey"
 	"scanrelay/uplink/central/audit"
 	"scanrelay/uplink/central/identity"
 )
@@ -311,11 +313,14 @@ func TestServe(t *testing.T) {
 	}
 }
 
+// testKey is a master key.
+const testKey = secret.Text("00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff")
+
 // centre makes the data_dir of a centre with n events, and its archive.
 func centre(t testing.TB, n uint64) (dir string, copied []byte) {
 	t.Helper()
 	dir = t.TempDir()
-	s, err := bolt.Open(dir, bolt.Options{MergeEvery: time.Hour})
+	s, err := bolt.Open(dir, bolt.Options{MergeEvery: time.Hour, Key: testKey})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -370,13 +375,13 @@ func TestDamagedRegistrations(t *testing.T) {
 }
 
 func restoring(dir string) *Restoring {
-	return &Restoring{Dir: dir, Who: "uid 0", Now: time.Now}
+	return &Restoring{Dir: dir, Key: testKey, Who: "uid 0", Now: time.Now}
 }
 
 // whole holds that a folder has all that was archived.
 func whole(t testing.TB, dir string) {
 	t.Helper()
-	s, err := bolt.Open(dir, bolt.Options{MergeEvery: time.Hour})
+	s, err := bolt.Open(dir, bolt.Options{MergeEvery: time.Hour, Key: testKey})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -436,7 +441,7 @@ func TestRestoreKilled(t *testing.T) {
 			break
 		}
 		kills++
-		if s, err := bolt.Open(dir, bolt.Options{}); err == nil {
+		if s, err := bolt.Open(dir, bolt.Options{Key: testKey}); err == nil {
 			s.Close()
 			t.Fatalf("killed at step %d: a centre starts on half of it", i)
 		}
@@ -518,6 +523,31 @@ func TestRestoreRefuses(t *testing.T) {
 	if _, err := restoring(dir).Restore(t.Context(), bytes.NewReader(copied)); !errors.Is(err, durable.ErrInUse) {
 		t.Errorf("a centre runs: %v", err)
 	}
+}
+
+// TestRestoreKey: a backup whose store has another master key, or none at hand, is
+// refused, and nothing is put in place; the key may stand in data_dir already.
+func TestRestoreKey(t *testing.T) {
+	_, copied := centre(t, 9)
+	for given, says := range map[secret.Text]string{"": "centre.key is gone", testKey[:62] + "00": "under none of the 1 master keys"} {
+		o := restoring(t.TempDir())
+		o.Key = given
+		if _, err := o.Restore(t.Context(), bytes.NewReader(copied)); !errors.Is(err, datakey.ErrKey) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v, want %q", err, says)
+		}
+		if left := names(t, o.Dir); len(left) != 1 || left[0] != bolt.LockName {
+			t.Errorf("left are %q", left)
+		}
+	}
+	o := restoring(t.TempDir())
+	o.Key = ""
+	if err := os.WriteFile(filepath.Join(o.Dir, bolt.KeyName), []byte(testKey.Reveal()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.Restore(t.Context(), bytes.NewReader(copied)); err != nil {
+		t.Fatal(err)
+	}
+	whole(t, o.Dir)
 }
 
 // TestRestoreRevocations: what was revoked since comes along from where it was kept;

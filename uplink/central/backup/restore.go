@@ -12,18 +12,21 @@ import (
 	"strings"
 	"time"
 
+	"scanrelay/configs/secret"
 	"scanrelay/store/durable"
 	"scanrelay/store/snapshot/archive"
 	"scanrelay/store/snapshot/bolt"
+	"scanrelay/store/snapshot/boltfile"
 	"scanrelay/uplink/central/audit"
 	"scanrelay/uplink/central/identity"
 )
 
 // Restoring is how an archive is put back.
 type Restoring struct {
-	Dir         string // data_dir
-	Revocations string // the file of what was revoked since; "": there is none any more
-	Who         string // for the audit log
+	Dir         string      // data_dir
+	Revocations string      // the file of what was revoked since; "": there is none any more
+	Key         secret.Text // store.key
+	Who         string      // for the audit log
 	Now         func() time.Time
 
 	ended []byte       // what stands there
@@ -78,7 +81,7 @@ func (o *Restoring) prepare() error {
 	if err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
-	spare := []string{bolt.Building, bolt.LockName, identity.LockName, "lost+found"}
+	spare := []string{bolt.KeyName, bolt.Building, bolt.LockName, identity.LockName, "lost+found"}
 	if o.unfinished() {
 		spare = append(spare, placed()...)
 	}
@@ -137,6 +140,9 @@ func (o *Restoring) build(ctx context.Context, dir string, r io.Reader) (s archi
 		return s, err
 	case len(bad) > 0:
 		return s, fmt.Errorf("%w: the backup holds what is damaged: %s", durable.ErrDamaged, bad[0])
+	}
+	if err := boltfile.CheckKey(dir, o.Key, o.Dir); err != nil {
+		return s, err
 	}
 	if err := bolt.MarkRestored(dir, s.At, o.Now()); err != nil {
 		return s, err

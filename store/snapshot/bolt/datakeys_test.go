@@ -1,0 +1,265 @@
+package bolt
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"scanrelay/agent/scan"
+	"scanrelay/configs/secret"
+	"scanrelay/store/durable"
+	"scanrelay/store/masterkey"
+	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/boltfile"
+	"scanrelay/store/snapshot/datakey"
+)
+
+func hexKey() string { return hex.EncodeToString(masterkey.Random().Reveal()[:]) }
+
+// contents are all files of a folder.
+func contents(t testing.TB, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		b, bad := os.ReadFile(filepath.Join(dir, e.Name()))
+		err = errors.Join(err, bad)
+		all[e.Name()] = string(b)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// TestMasterKey: a start with another master key, or none, is refused and changes
+// nothing; with the right one, wherever it stands, all is there.
+func TestMasterKey(t *testing.T) {
+	key, others := hexKey(), hexKey()+"\n"+hexKey()+"\n"
+	for name, given := range map[string]struct {
+		made   secret.Text // the store was made with
+		spoil  func(dir string) error
+		opened secret.Text
+		says   string // "": it opens
+	}{
+		"the same":              {made: secret.Text(key), opened: secret.Text(key)},
+		"the third line":        {made: secret.Text(key), opened: secret.Text(others + key + "\n")},
+		"another":               {made: secret.Text(key), opened: secret.Text(others), says: "under none of the 2 master keys given"},
+		"none":                  {made: secret.Text(key), says: "centre.key is gone"},
+		"the file":              {},
+		"the file, given":       {opened: secret.Text(key), says: "under none of the 1 master keys given"},
+		"the file, gone":        {spoil: func(dir string) error { return os.Remove(filepath.Join(dir, KeyName)) }, says: "centre.key is gone"},
+		"the file, another":     {spoil: func(dir string) error { return os.WriteFile(filepath.Join(dir, KeyName), []byte(others), 0o600) }, says: "under none"},
+		"the file, empty":       {spoil: func(dir string) error { return os.WriteFile(filepath.Join(dir, KeyName), nil, 0o600) }, says: "holds no key"},
+		"the file, a bad page":  {spoil: func(dir string) error { return hurtKey(filepath.Join(dir, KeyName), 0) }},
+		"the file, its 2nd bad": {spoil: func(dir string) error { return hurtKey(filepath.Join(dir, KeyName), 8192) }},
+	} {
+		dir := t.TempDir()
+		o := Options{MergeEvery: time.Hour, Key: given.made}
+		b := open(t, dir, o)
+		send(t, b, 1, 3)
+		mergeNow(t, b)
+		send(t, b, 4, 6)
+		closed(t, b)
+		if given.spoil != nil {
+			if err := given.spoil(dir); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := contents(t, dir)
+		o.Key = given.opened
+		checked := boltfile.CheckKey(dir, o.Key, dir)
+		b, err := Open(dir, o)
+		if given.says != "" {
+			if !errors.Is(err, datakey.ErrKey) || !strings.Contains(err.Error(), given.says) || checked == nil || checked.Error() != err.Error() {
+				t.Errorf("%s: %v; checked: %v", name, err, checked)
+			}
+			if after := contents(t, dir); !maps.Equal(before, after) {
+				t.Errorf("%s: something was changed", name)
+			}
+			continue
+		}
+		if err != nil || checked != nil {
+			t.Errorf("%s: %v, %v", name, err, checked)
+			continue
+		}
+		if have(b) != 6 || nodes(t, b, 2) != 1 || nodes(t, b, 5) != 1 || len(stats(t, b).Damage) > 0 {
+			t.Errorf("%s: have %d, %v", name, have(b), stats(t, b))
+		}
+		closed(t, b)
+	}
+}
+
+// hurtKey makes a page of a key file void.
+func hurtKey(path string, at int64) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(make([]byte, 4096), at)
+	return errors.Join(err, f.Close())
+}
+
+// TestKeysSurvive: the store's own keys stand in both files, each of which may lose them,
+// and older copies of a page that is spoiled have them; where none is left they are asked
+// for, and nothing is changed.
+func TestKeysSurvive(t *testing.T) {
+	dir := t.TempDir()
+	b := open(t, dir, quiet)
+	send(t, b, 1, 3)
+	mergeNow(t, b)
+	send(t, b, 4, 6)
+	entries := b.ring.Entries()
+	closed(t, b)
+	lose := func(dir, name string) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		content, err := os.ReadFile(path)
+		for _, e := range entries {
+			if n := bytes.Count(content, e.Wrapped); n == 0 {
+				t.Errorf("%s does not have key %d", name, e.Number)
+			}
+			content = bytes.ReplaceAll(content, e.Wrapped, make([]byte, len(e.Wrapped)))
+		}
+		if err = errors.Join(err, os.WriteFile(path, content, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spoilRoot := func(dir, name string) {
+		t.Helper()
+		var root int64
+		edit(t, dir, name, func(*bbolt.Tx) error { return nil }) // an older one is left
+		db, err := bbolt.Open(filepath.Join(dir, name), 0o600, boltOptions(name))
+		if err == nil {
+			err = errors.Join(db.View(func(tx *bbolt.Tx) error {
+				root = int64(tx.Cursor().Bucket().Root())
+				return nil
+			}), db.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		hurt(t, dir, name, root, func(page []byte) { clear(page) })
+	}
+	for what, spoil := range map[string]func(dir string){
+		"gone from the log":      func(dir string) { lose(dir, logName) },
+		"gone from waybills.db":  func(dir string) { lose(dir, waybillsName) },
+		"both root pages zeroed": func(dir string) { spoilRoot(dir, logName); spoilRoot(dir, waybillsName) },
+	} {
+		dir, from := t.TempDir(), dir
+		copyFiles(t, from, dir, logName, waybillsName)
+		spoil(dir)
+		b := open(t, dir, quiet)
+		inspected(t, b)
+		for _, id := range []scan.WaybillID{"WAYBILL2", "WAYBILL5"} {
+			if w, ok, err := b.tailAndFile(t, id); !ok || err != nil || len(w.Nodes) != 1 || w.Nodes[0].ActionMsg != "x" {
+				t.Errorf("%s: %s: %+v, %v; %v", what, id, w, err, stats(t, b).Damage)
+			}
+		}
+		mergeNow(t, b)
+		closed(t, b)
+		lose(dir, logName) // both have them again
+		lose(dir, waybillsName)
+	}
+	lose(dir, logName)
+	lose(dir, waybillsName)
+	before := contents(t, dir)
+	if _, err := Open(dir, quiet); !errors.Is(err, datakey.ErrKey) || !maps.Equal(before, contents(t, dir)) {
+		t.Errorf("lost in both: %v", err)
+	}
+}
+
+// TestUnknownKey: what cannot be decrypted, as a data key is gone, is no damage: it is
+// refused and told, nothing is mended or given up for it, and with the key it is there.
+func TestUnknownKey(t *testing.T) {
+	dir := t.TempDir()
+	now, move := movable(time.Date(2026, 3, 31, 0, 0, 0, 0, time.UTC))
+	o := quiet
+	o.Now = now
+	b := open(t, dir, o)
+	send(t, b, 1, 3)
+	mergeNow(t, b)
+	move(48 * time.Hour)
+	send(t, b, 4, 6)
+	mergeNow(t, b)
+	if n := len(b.ring.Entries()); n != 3 {
+		t.Fatalf("%d keys after two months", n)
+	}
+	closed(t, b)
+	var kept []byte
+	key := datakey.EntryKey(b.ring.Entries()[1].Number)
+	set := func(value []byte) {
+		for _, name := range []string{logName, waybillsName} {
+			edit(t, dir, name, func(tx *bbolt.Tx) error {
+				keys := tx.Bucket(bucketKeys)
+				if kept == nil {
+					kept = bytes.Clone(keys.Get(key))
+				}
+				if value == nil {
+					return keys.Delete(key)
+				}
+				return keys.Put(key, value)
+			})
+		}
+	}
+	set(nil)
+	b = open(t, dir, o)
+	inspected(t, b)
+	if _, _, err := b.Lookup(t.Context(), "WAYBILL2"); !errors.Is(err, datakey.ErrKey) || errors.Is(err, snapshot.ErrDamaged) {
+		t.Errorf("looked up: %v", err)
+	}
+	_, err := b.Import(t.Context(), []snapshot.Import{{Waybill: "WAYBILL2", Data: scan.Waybill{CreateTime: 1}}})
+	if !errors.Is(err, datakey.ErrKey) {
+		t.Errorf("imported: %v", err)
+	}
+	if nodes(t, b, 5) != 1 {
+		t.Error("others are not read")
+	}
+	if _, err := b.Forget(t.Context(), snapshot.Retention{Keep: time.Hour}); err != nil {
+		t.Errorf("forgetting: %v", err)
+	}
+	damageSays(t, b, fmt.Sprint("data key ", binary.BigEndian.Uint32(key)))
+	closed(t, b)
+	if aside, err := durable.Aside(dir, ""); err != nil || len(aside) > 0 {
+		t.Errorf("it was mended: %v, %v", aside, err)
+	}
+	set(kept)
+	b = open(t, dir, o)
+	if nodes(t, b, 2) != 1 || len(stats(t, b).Damage) > 0 {
+		t.Errorf("with the key: %v", stats(t, b).Damage)
+	}
+	closed(t, b)
+}
+
+// TestUnknownKeyInLog: a record that is not merged and cannot be decrypted is not passed
+// over: no start goes on without it.
+func TestUnknownKeyInLog(t *testing.T) {
+	dir := t.TempDir()
+	now, move := movable(time.Date(2026, 3, 31, 0, 0, 0, 0, time.UTC))
+	o := quiet
+	o.Now = now
+	b := open(t, dir, o)
+	send(t, b, 1, 3)
+	move(48 * time.Hour)
+	send(t, b, 4, 6)
+	number := b.ring.Entries()[2].Number
+	closed(t, b)
+	edit(t, dir, logName, func(tx *bbolt.Tx) error { return tx.Bucket(bucketKeys).Delete(datakey.EntryKey(number)) })
+	before := contents(t, dir)
+	if _, err := Open(dir, o); !errors.Is(err, datakey.ErrKey) || !strings.Contains(err.Error(), fmt.Sprint("data key ", number)) {
+		t.Errorf("%v", err)
+	}
+	if !maps.Equal(before, contents(t, dir)) {
+		t.Error("something was changed")
+	}
+}

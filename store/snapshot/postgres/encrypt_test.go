@@ -1,0 +1,275 @@
+package postgres
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"scanrelay/agent/scan"
+	"scanrelay/configs/secret"
+	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/datakey"
+	"scanrelay/store/snapshot/values"
+)
+
+// shown tells which of these texts the rows of the database show, whatever is in them.
+func shown(t *testing.T, s *Store, texts ...string) (found []string) {
+	t.Helper()
+	var all strings.Builder
+	for _, table := range []string{"waybill", "depot", "answer", "binding", "document", "meta"} {
+		rows, err := s.pool.Query(t.Context(), "SELECT "+table+"::text FROM "+table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for rows.Next() {
+			var row string
+			if err := rows.Scan(&row); err != nil {
+				t.Fatal(err)
+			}
+			all.WriteString(row + "\n")
+		}
+		if rows.Close(); rows.Err() != nil {
+			t.Fatal(rows.Err())
+		}
+	}
+	for _, text := range texts {
+		if strings.Contains(all.String(), text) || strings.Contains(all.String(), fmt.Sprintf("%x", text)) {
+			found = append(found, text)
+		}
+	}
+	return found
+}
+
+// TestNothingPersonalInRows: no row, and so no dump, shows anything personal.
+func TestNothingPersonalInRows(t *testing.T) {
+	s := open(t, database(t))
+	party := scan.Party{Name: "杨绛", Phone: "13912345678", City: "成都市", Address: "草堂路7号", ID: "身份证"}
+	e := event(1, "YT0000001")
+	e.ActionMsg, e.Pickup = "签收人 门卫", scan.Courier{Name: "王师傅", Phone: "13987654321"}
+	e.Data = &scan.Waybill{CreateTime: time.Now().Unix(), Sender: party, Receiver: party}
+	b := batch("hz-01", e)
+	b.Bindings = []snapshot.Observation{{Waybill: "YT0000001", Exist: true, At: time.Now()}}
+	merge(t, s, b)
+	if found := shown(t, s, "杨绛", "13912345678", "成都市", "草堂路7号", "身份证", "签收人", "王师傅", "13987654321", string(s.phoneSecret)); len(found) > 0 {
+		t.Errorf("shown are %q", found)
+	}
+	if found := shown(t, s, "YT0000001", "e1"); len(found) != 2 {
+		t.Errorf("of what is in clear only %q is found", found)
+	}
+	w, _, err := s.Lookup(t.Context(), "YT0000001")
+	if err != nil || w.Data.Receiver != party || w.Nodes[0].ActionMsg != "签收人 门卫" || w.Nodes[0].Pickup != e.Pickup {
+		t.Errorf("%+v, %v", w, err)
+	}
+}
+
+// inClear is a row as a version before wrote it.
+func inClear() []byte {
+	b := []byte{1, 1, 0}
+	b = binary.AppendVarint(b, 1_700_000_000) // changed
+	b = append(b, 5)
+	b = binary.AppendVarint(b, 1_690_000_000) // created
+	for range 2 {
+		for _, text := range []string{"杨绛", "13912345678", "", "成都市", "", "", "草堂路7号", ""} {
+			b = append(append(b, byte(len(text))), text...)
+		}
+	}
+	return values.Seal(nil, append(b, 0))
+}
+
+// olden makes the database one of the schema before, with n rows in clear.
+func olden(t *testing.T, s *Store, n int) (phones []byte) {
+	t.Helper()
+	phones = []byte("the secret of phones of that one")
+	for _, change := range []struct {
+		sql  string
+		args []any
+	}{
+		{`DELETE FROM meta WHERE name LIKE 'key%' OR name = 'encrypted'`, nil},
+		{`DELETE FROM scanrelay_schema WHERE version = 3`, nil},
+		{sqlPutMeta, []any{"phone_key", phones}},
+		{`INSERT INTO waybill (waybill_id, state, due, version, was) SELECT 'OLD' || i, $1, 1, i, 0 FROM generate_series(1, $2) AS i`, []any{inClear(), n}},
+	} {
+		if _, err := s.pool.Exec(t.Context(), change.sql, change.args...); err != nil {
+			t.Fatal(change.sql, err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return phones
+}
+
+// TestClearRows: rows that a version before wrote are read as they are, and encrypted in
+// bounded steps, by one process after the other; what is written meanwhile stays.
+func TestClearRows(t *testing.T) {
+	o := database(t)
+	phones := olden(t, open(t, o), 2*sweepClear+100)
+	texts := []string{"杨绛", "13912345678", "成都市", "草堂路7号", string(phones)}
+	s := open(t, o)
+	if string(s.phoneSecret) != string(phones) {
+		t.Error("bindings are not found any more")
+	}
+	if found := shown(t, s, texts...); len(found) != 4 {
+		t.Errorf("shown before: %q", found)
+	}
+	read := func(id string, nodes int) {
+		t.Helper()
+		w, ok, err := s.Lookup(t.Context(), scan.WaybillID(id))
+		if err != nil || !ok || w.Data.Receiver.Name != "杨绛" || len(w.Nodes) != nodes {
+			t.Errorf("%s: %+v, %v", id, w, err)
+		}
+	}
+	read("OLD7", 0)
+	merge(t, s, batch("hz-01", event(1, "OLD3")))
+	for steps := 0; ; steps++ {
+		if steps > 10 {
+			t.Fatal("it has no end")
+		}
+		if steps%2 == 1 { // another process goes on
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s = open(t, o)
+		}
+		f, err := s.Forget(t.Context(), snapshot.Retention{Keep: 1 << 60})
+		if err != nil || f.Done {
+			t.Fatalf("%+v, %v", f, err)
+		}
+		if !s.clear {
+			if steps != 2 {
+				t.Errorf("%d steps", steps+1)
+			}
+			break
+		}
+		merge(t, s, batch("hz-01", event(uint64(steps+2), "OLD3")))
+	}
+	if found := shown(t, s, texts...); len(found) > 0 {
+		t.Errorf("shown are %q", found)
+	}
+	read("OLD7", 0)
+	read(fmt.Sprint("OLD", 2*sweepClear+100), 0)
+	read("OLD3", 3)
+	if st, err := s.Stats(t.Context()); err != nil || len(st.Damage) > 0 {
+		t.Errorf("%+v, %v", st, err)
+	}
+}
+
+// TestKeysAgree: processes that begin at once, and go into a new month at once, have the
+// same keys: each reads what any other wrote.
+func TestKeysAgree(t *testing.T) {
+	o := database(t)
+	var mu sync.Mutex
+	now := time.Date(2026, 3, 31, 0, 0, 0, 0, time.UTC)
+	o.Now = func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
+	all := make([]*Store, 3)
+	each := func(do func(i int)) {
+		var w sync.WaitGroup
+		for i := range all {
+			w.Go(func() { do(i) })
+		}
+		w.Wait()
+	}
+	each(func(i int) {
+		var err error
+		if all[i], err = Open(t.Context(), o); err != nil {
+			t.Error(err)
+		}
+	})
+	if t.Failed() {
+		t.FailNow()
+	}
+	defer each(func(i int) { _ = all[i].Close() }) // it never fails
+	for month := range 3 {
+		each(func(i int) {
+			depot := scan.DepotID(fmt.Sprint("hz-0", i))
+			b := batch(depot, event(uint64(month+1), fmt.Sprint("YT", month, i)))
+			if _, err := all[i].Merge(t.Context(), b); err != nil {
+				t.Error(err)
+			}
+		})
+		for _, s := range all {
+			for m := range month + 1 {
+				for i := range all {
+					w, _, err := s.Lookup(t.Context(), scan.WaybillID(fmt.Sprint("YT", m, i)))
+					if err != nil || len(w.Nodes) != 1 || w.Nodes[0].ActionMsg != "快件到达" {
+						t.Errorf("month %d: %+v, %v", m, w, err)
+					}
+				}
+			}
+		}
+		mu.Lock()
+		now = now.AddDate(0, 0, 32)
+		mu.Unlock()
+	}
+	if n := len(all[0].ring.Entries()); n < 4 || n > 1+3*len(all) {
+		t.Errorf("%d keys after three months", n)
+	}
+}
+
+// TestMasterKey: a start without the master key, or with another, is refused and changes
+// nothing; the key may stand in any line.
+func TestMasterKey(t *testing.T) {
+	const other = "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100"
+	o := database(t)
+	s := open(t, o)
+	merge(t, s, batch("hz-01", event(1, "YT0000001")))
+	rows := func() (n int, text string) {
+		t.Helper()
+		if err := s.pool.QueryRow(t.Context(), `SELECT count(*), string_agg(meta::text, ' ' ORDER BY name) FROM meta`).Scan(&n, &text); err != nil {
+			t.Fatal(err)
+		}
+		return n, text
+	}
+	_, before := rows()
+	for given, says := range map[secret.Text]string{"": "store.key_file", other: "under none of the 1 master keys", "12": "64 hex digits"} {
+		o.Key = given
+		if _, err := Open(t.Context(), o); !errors.Is(err, datakey.ErrKey) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v", says, err)
+		}
+	}
+	if _, after := rows(); after != before {
+		t.Error("meta was changed")
+	}
+	o.Key = other + "\n" + testKey + "\n"
+	second := open(t, o)
+	if w, _, err := second.Lookup(t.Context(), "YT0000001"); err != nil || len(w.Nodes) != 1 {
+		t.Errorf("in the second line: %+v, %v", w, err)
+	}
+}
+
+// TestUnknownKey: a row whose data key is gone is no damage: it is refused and told, and
+// stays as it is; with the key it is there.
+func TestUnknownKey(t *testing.T) {
+	o := database(t)
+	s := open(t, o)
+	merge(t, s, batch("hz-01", event(1, "YT0000001")))
+	var kept []byte
+	number := s.ring.Entries()[1].Number
+	if err := s.pool.QueryRow(t.Context(), `UPDATE meta SET name = 'gone' WHERE name = $1 RETURNING value`, entryName(number)).Scan(&kept); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, o)
+	_, _, err := s.Lookup(t.Context(), "YT0000001")
+	if !errors.Is(err, datakey.ErrKey) || errors.Is(err, snapshot.ErrDamaged) {
+		t.Errorf("looked up: %v", err)
+	}
+	if _, err := s.Merge(t.Context(), batch("hz-01", event(2, "YT0000001"))); !errors.Is(err, datakey.ErrKey) {
+		t.Errorf("merged: %v", err)
+	}
+	if st, err := s.Stats(t.Context()); err != nil || len(st.Damage) != 1 || !strings.Contains(st.Damage[0], fmt.Sprint("data key ", number)) {
+		t.Errorf("%+v, %v", st, err)
+	}
+	if _, err := s.pool.Exec(t.Context(), sqlPutMeta, entryName(number), kept); err != nil {
+		t.Fatal(err)
+	}
+	if w, _, err := s.Lookup(t.Context(), "YT0000001"); err != nil || len(w.Nodes) != 1 {
+		t.Errorf("with the key: %+v, %v", w, err)
+	}
+}

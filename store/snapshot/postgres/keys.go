@@ -1,0 +1,134 @@
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+
+	"scanrelay/store/snapshot/datakey"
+	"scanrelay/store/snapshot/values"
+)
+
+// Wrapped keys stand in the table meta, each under its number. Whoever needs one of this
+// month puts it there before it encrypts with it, and takes all that stand there; whoever
+// reads what another encrypted with a newer one does the same.
+
+func entryName(number uint32) string { return fmt.Sprintf("%s%010d", metaKeys, number) }
+
+// openKeys takes the keys of the database, or makes them.
+func (s *Store) openKeys(ctx context.Context) error {
+	masters, err := datakey.Masters(s.o.Key, "", false)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUnfit, err)
+	}
+	s.masters = masters
+	meta, err := s.meta(ctx)
+	if err != nil {
+		return err
+	}
+	if meta[entryName(0)] == nil {
+		if err := s.makeKeys(ctx, meta[metaPhoneKey]); err != nil {
+			return fmt.Errorf("make keys: %w", err)
+		}
+	}
+	if err := s.loadKeys(ctx); err != nil {
+		return err
+	}
+	s.phoneSecret = s.ring.Secret()
+	if meta[metaPhoneKey] != nil { // of a schema before 3, in clear
+		if _, err := s.pool.Exec(ctx, sqlDeleteMeta, metaPhoneKey); err != nil {
+			return fmt.Errorf("forget the key in clear: %w", err)
+		}
+	}
+	return nil
+}
+
+// makeKeys puts keys in a database that has none; secret is what phones are filed under,
+// in one that has. A new one has nothing in clear.
+func (s *Store) makeKeys(ctx context.Context, secret []byte) error {
+	if secret == nil {
+		secret = make([]byte, 32)
+		_, _ = rand.Read(secret) // never returns an error
+		if _, err := s.pool.Exec(ctx, sqlFirstMeta, metaEncrypted, []byte{1}); err != nil {
+			return err
+		}
+	}
+	ring := datakey.New()
+	if err := ring.Begin(s.masters, secret, s.o.Now()); err != nil {
+		return err
+	}
+	for _, e := range ring.Entries() {
+		if err := s.putKey(ctx, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) putKey(ctx context.Context, e datakey.Entry) error {
+	_, value := values.EncodeKey(e)
+	_, err := s.pool.Exec(ctx, sqlFirstMeta, entryName(e.Number), value)
+	return err
+}
+
+// loadKeys takes all keys that stand in the database.
+func (s *Store) loadKeys(ctx context.Context) error {
+	meta, err := s.meta(ctx)
+	if err != nil {
+		return err
+	}
+	var entries []datakey.Entry
+	for name, value := range meta {
+		text, ok := strings.CutPrefix(name, metaKeys)
+		if !ok {
+			continue
+		}
+		var number uint32
+		if _, err := fmt.Sscan(text, &number); err != nil {
+			return fmt.Errorf("%w: the table meta has a row %q", errUnfit, name)
+		}
+		e, err := values.DecodeKey(datakey.EntryKey(number), value)
+		if err != nil {
+			return fmt.Errorf("%w: key %d in the table meta is damaged: restore it from a backup of this database", errUnfit, number)
+		}
+		entries = append(entries, e)
+	}
+	if err := s.ring.Load(s.masters, entries); err != nil {
+		return fmt.Errorf("%w: %w", errUnfit, err)
+	}
+	return nil
+}
+
+// newKey sees to it that there is a data key of this month, before anything is
+// encrypted.
+func (s *Store) newKey(ctx context.Context) error {
+	for {
+		e, due := s.ring.Next(s.o.Now())
+		if !due {
+			return nil
+		}
+		err := s.putKey(ctx, e)
+		if err == nil {
+			err = s.loadKeys(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("make the data key of this month: %w", err)
+		}
+	}
+}
+
+// missedKey tells that an error was for want of a key that another process made, which
+// is there now.
+func (s *Store) missedKey(ctx context.Context, err error) bool {
+	var unknown *datakey.UnknownError
+	if !errors.As(err, &unknown) || s.loadKeys(ctx) != nil {
+		return false
+	}
+	if !s.ring.Has(unknown.Number) {
+		s.damaged("%v", unknown)
+		return false
+	}
+	return true
+}
