@@ -114,7 +114,8 @@ func (d forgetfulDepot) send(from, first, last uint64) uint64 {
 	return answer.Have
 }
 
-// lose empties a folder, but for revocations.log, which was kept elsewhere.
+// lose empties a folder, but for revocations.log, which was kept elsewhere, and the
+// master key, which was put there again.
 func lose(t *testing.T, dir, kept string) {
 	t.Helper()
 	err := os.Rename(filepath.Join(dir, "revocations.log"), filepath.Join(kept, "revocations.log"))
@@ -123,6 +124,9 @@ func lose(t *testing.T, dir, kept string) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
+		if e.Name() == "centre.key" {
+			continue
+		}
 		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
 			t.Fatal(err)
 		}

@@ -25,7 +25,7 @@ func (s *Store) openKeys() error {
 	if s.phoneSecret = s.ring.Secret(); s.phoneSecret == nil {
 		s.phoneSecret = found.Secret
 	}
-	if !s.ring.Ready() { // without room for it all can be read
+	if !s.ring.Ready() && s.phoneSecret != nil { // in clear: without room for a key all can be read
 		if err := s.ready(); !refused(err) {
 			return err
 		}
