@@ -17,6 +17,9 @@
 // carries the number of the last record in it, so that a merge which was cut
 // short is not applied twice.
 //
+// What is personal is encrypted (packages datakey and values); wrapped keys are put into
+// a file in front of what is encrypted under them, in the same transaction.
+//
 // A copy is made of a read transaction of each file, which the committer begins
 // between two groups.
 //
