@@ -27,7 +27,8 @@ func CheckBranches(path string, both bool) error {
 	})
 }
 
-// CheckMetas looks only for a void meta page.
+// CheckMetas looks only for a void meta page: bbolt opens a file with one silently, one
+// transaction back, and what was acknowledged last may be gone then.
 func CheckMetas(path string) error { return Check(path, (*File).checkMetas) }
 
 func (p *File) checkMetas(problem Problem) {
@@ -55,16 +56,4 @@ func Check(path string, look func(p *File, problem Problem)) (bad error) {
 		return err
 	}
 	return bad
-}
-
-// MetaPagesWhole reports whether both meta pages of a bbolt file can be read and
-// are valid.
-// bbolt opens a file with one damaged page silently, one transaction back: what
-// was acknowledged last may be gone then.
-func MetaPagesWhole(path string) (bool, error) {
-	p, err := Open(path)
-	if err != nil {
-		return false, err
-	}
-	return p.Metas == 2, p.Close()
 }

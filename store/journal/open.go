@@ -238,12 +238,11 @@ func (j *Journal) dropCounted() error {
 // that sends again what was never acknowledged is told that it is there.
 func (j *Journal) openNewest(clean bool) error {
 	s := j.newest()
-	whole, err := boltpage.MetaPagesWhole(s.Path)
-	if err != nil {
-		return err
-	}
-	if !whole {
+	switch err := boltpage.CheckMetas(s.Path); {
+	case errors.Is(err, durable.ErrDamaged):
 		j.newEpoch = "the last transaction of the newest segment is gone"
+	case err != nil:
+		return err
 	}
 	suspect := j.left.Suspect == s.Name()
 	if s.waits != nil {

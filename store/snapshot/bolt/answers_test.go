@@ -84,7 +84,7 @@ func readsAnswer(b *Store, seq uint64) func(r *boltpage.Finder) (judge.Kept, err
 // olden makes waybills.db one of format 2, with these answers.
 func olden(t *testing.T, path string, fill func(answers *bbolt.Bucket) error) {
 	t.Helper()
-	db, err := bbolt.Open(path, 0o600, boltOptions(waybillsName))
+	db, err := bbolt.Open(path, 0o600, boltfile.Options(waybillsName))
 	if err != nil {
 		t.Fatal(err)
 	}

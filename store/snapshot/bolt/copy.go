@@ -199,7 +199,7 @@ func copyFile(name string, r *boltpage.Finder, w archive.Store, goesOn func() er
 // MarkRestored notes in a folder that it is a copy of that time which was put back:
 // what was imported until now is missing.
 func MarkRestored(dir string, from, now time.Time) error {
-	db, err := openFile(dir, waybillsName)
+	db, err := boltfile.Open(dir, waybillsName)
 	if err != nil {
 		return err
 	}

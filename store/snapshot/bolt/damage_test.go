@@ -98,7 +98,7 @@ func closed(t testing.TB, b *Store) {
 // edit changes a file behind the store's back.
 func edit(t testing.TB, dir, name string, fn func(tx *bbolt.Tx) error) {
 	t.Helper()
-	db, err := bbolt.Open(filepath.Join(dir, name), 0o600, boltOptions(name))
+	db, err := bbolt.Open(filepath.Join(dir, name), 0o600, boltfile.Options(name))
 	if err != nil {
 		t.Fatal(err)
 	}

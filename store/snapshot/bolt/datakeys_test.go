@@ -139,7 +139,7 @@ func TestKeysSurvive(t *testing.T) {
 		t.Helper()
 		var root int64
 		edit(t, dir, name, func(*bbolt.Tx) error { return nil }) // an older one is left
-		db, err := bbolt.Open(filepath.Join(dir, name), 0o600, boltOptions(name))
+		db, err := bbolt.Open(filepath.Join(dir, name), 0o600, boltfile.Options(name))
 		if err == nil {
 			err = errors.Join(db.View(func(tx *bbolt.Tx) error {
 				root = int64(tx.Cursor().Bucket().Root())

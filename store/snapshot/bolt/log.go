@@ -205,7 +205,7 @@ func (s *Store) makeLog(truncated uint64, records []write, aside bool) (kept str
 	}
 	path := filepath.Join(s.dir, logName)
 	err = durable.Build(path, func(temp string) error {
-		err := fillFile(temp, logName, func(tx *bbolt.Tx) error {
+		err := boltfile.Fill(temp, logName, func(tx *bbolt.Tx) error {
 			if err := boltpage.MakeBuckets(tx, append(boltfile.Buckets(logName), bucketMeta)...); err != nil {
 				return err
 			}

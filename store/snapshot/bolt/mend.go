@@ -101,7 +101,7 @@ func (s *Store) mend(name string) error {
 	defer f.Close()
 	var kept string
 	err = durable.Build(path, func(temp string) error {
-		o := boltOptions(name)
+		o := boltfile.Options(name)
 		o.NoSync = true // Build syncs it
 		o.InitialMmapSize = 0
 		db, err := bbolt.Open(temp, 0o600, o)

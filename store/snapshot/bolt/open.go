@@ -10,7 +10,6 @@ import (
 	"go.etcd.io/bbolt"
 
 	"scanrelay/store/boltpage"
-	"scanrelay/store/durable"
 	"scanrelay/store/snapshot/boltfile"
 	"scanrelay/store/snapshot/judge"
 	"scanrelay/store/snapshot/values"
@@ -27,7 +26,7 @@ func (s *Store) openWaybills() (err error) {
 		return err
 	}
 	_ = os.RemoveAll(filepath.Join(s.dir, Building)) // of a copy all of which has its place: nothing in it counts
-	if err := checkFile(s.dir, waybillsName, false); isDamage(err) {
+	if err := boltfile.Check(s.dir, waybillsName, false); isDamage(err) {
 		s.damaged("%s: %v", waybillsName, err)
 		return s.remend()
 	} else if err != nil {
@@ -62,33 +61,6 @@ func (s *Store) open() (err error) {
 	return boltpage.Guard(func() error { return s.file.db.View(s.readWaybills) })
 }
 
-// checkFile tells what of a file bbolt would die of when it opens it, or, with
-// all, whatever is wrong with it, and refuses one of a newer format.
-func checkFile(dir, name string, all bool) error {
-	f, err := boltpage.Open(filepath.Join(dir, name))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if f.Metas == 0 {
-		return fmt.Errorf("%w: both meta pages", durable.ErrDamaged)
-	}
-	if err := boltfile.CheckMeta(f, name); err != nil {
-		return err
-	}
-	if _, err := f.Free(); err != nil {
-		return err
-	}
-	if !all {
-		return nil
-	}
-	holes, err := boltfile.Survey(f, name, nil)
-	if err == nil && len(holes) > 0 {
-		err = holes[0]
-	}
-	return err
-}
-
 // createWaybills refuses to start afresh beside a log of something.
 func (s *Store) createWaybills() error {
 	if orphan, err := present(s.dir, logName); err != nil {
@@ -104,7 +76,7 @@ func (s *Store) createWaybills() error {
 	if err := s.ready(); err != nil {
 		return err
 	}
-	return createFile(s.dir, waybillsName, func(tx *bbolt.Tx) error {
+	return boltfile.Create(s.dir, waybillsName, func(tx *bbolt.Tx) error {
 		if err := boltpage.MakeBuckets(tx, append(boltfile.Buckets(waybillsName), bucketMeta)...); err != nil {
 			return err
 		}
@@ -160,7 +132,7 @@ func (s *Store) openLog() error {
 			return err
 		}
 	}
-	if err := checkFile(s.dir, logName, true); isDamage(err) {
+	if err := boltfile.Check(s.dir, logName, true); isDamage(err) {
 		s.damaged("%s: %v", logName, err)
 		if err := s.mend(logName); err != nil {
 			return fmt.Errorf("mend %s: %w", logName, err)

@@ -9,6 +9,7 @@ import (
 
 	"scanrelay/store/boltpage"
 	"scanrelay/store/durable"
+	"scanrelay/store/snapshot/boltfile"
 )
 
 // TestReadsShareATransaction: reads begin one transaction until something is written,
@@ -40,7 +41,7 @@ func TestReadsShareATransaction(t *testing.T) {
 // from mapping the file anew, as it must where address space is scarce.
 func TestViewHoldsUpNobody(t *testing.T) {
 	path, bucket := filepath.Join(t.TempDir(), "x.db"), []byte("b")
-	o := boltOptions(waybillsName)
+	o := boltfile.Options(waybillsName)
 	o.InitialMmapSize = 0
 	db, err := bbolt.Open(path, 0o600, o)
 	if err != nil {

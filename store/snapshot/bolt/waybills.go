@@ -53,7 +53,7 @@ type kept struct {
 const maxIdle = 16 // readers, each with a few pages
 
 func openPaged(dir, name string) (*file, error) {
-	db, err := openFile(dir, name)
+	db, err := boltfile.Open(dir, name)
 	if err != nil {
 		return nil, err
 	}
