@@ -17,7 +17,7 @@ foreign_rooms() { go list ./store/... | grep -Ev '/store/snapshot(/|$)'; }
 
 # Tests that start the test binary again, which an emulator can't, or compare with
 # such a one. The others are run with -short there.
-not_emulated='TestKill|TestPowerCut|AgreeWithBolt|TestFailingSystemCalls|TestReadsAreTriedAgain'
+not_emulated='TestKill|TestPowerCut|AgreeWithBolt|TestFailingSystemCalls|TestReadsAreTriedAgain|TestCheckpointAsideCountsAndGoes'
 
 # Tests by chance and of much at once, which an emulator is spared that has nothing of
 # another width than what runs them natively: their code is gone through by the others.
