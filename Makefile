@@ -4,12 +4,13 @@
 # need beside them (build/setup-tests.sh) or says what is missing.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo quick test soak setup cross size bench fuzz clean
+.PHONY: help build demo quick test soak setup cross packages size bench fuzz clean
 
 # What the binary says about itself comes from the commit and not from the
 # clock or the folder, so that the same commit gives the same bytes anywhere.
-# Without git, or outside a checkout, it is a "dev" build.
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# The version is that of build/VERSION where the commit has its tag, else a dev
+# version on the way to it.
+VERSION ?= $(shell build/version.sh)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 DATE    ?= $(shell TZ=UTC0 git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null || echo unknown)
 
@@ -70,6 +71,13 @@ cross/full/%:
 
 cross/gateway/%:
 	@$(CROSS) $(GOBUILD) $(GATEWAY) -o $(DIST)/scanrelay-gateway-$$name $(MAIN)
+
+# The centre's own program of this machine prints the manual page and completions of
+# the centre's package, a gateway build those of the agent's.
+packages: cross ## Debian packages, archives with install.sh, SBOMs, checksums, into build/dist
+	@$(GOBUILD) -o build/bin/says-central $(MAIN)
+	@$(GOBUILD) $(GATEWAY) -o build/bin/says-agent $(MAIN)
+	@cd build/packaging/packages && go run . -version '$(VERSION)' -date '$(DATE)'
 
 size: ## what the gateway binary weighs, plain and under xz -9; fails above either limit
 	@GOOS=linux GOARCH=arm GOARM=7 $(GOBUILD) $(GATEWAY) -o $(DIST)/scanrelay-gateway-linux-armv7 $(MAIN)

@@ -20,7 +20,13 @@ strace|strace|spoils system calls, records what a power cut could lose
 systemd-analyze|systemd|reads the units
 qemu-arm-static|qemu-user-static|runs the tests of armv7
 qemu-aarch64-static|qemu-user-static|runs the tests of arm64
-xz|xz-utils|weighs the gateway binary'
+xz|xz-utils|weighs the gateway binary
+zsh|zsh|completes commands
+fish|fish|completes commands
+man|man-db|reads the manual page
+lintian|lintian|looks at the packages
+debootstrap|debootstrap|a Debian to install them in
+systemd-nspawn|systemd-container|a systemd for it'
 
 # present tells whether the need with this name is met.
 present() {

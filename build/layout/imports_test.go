@@ -331,6 +331,12 @@ var arrows = []row{
 	},
 	{pkg: "agent/cmd/cli", uses: []string{"configs/nearest"}, libraries: []string{pflag, xTerm}},
 	{
+		pkg: "agent/cmd/setup", // tries what was answered as the agent will use it
+		uses: []string{
+			"agent", "agent/cmd/cli", "agent/intake/mapping", "agent/intake/probe", "agent/scan", "configs", "store/durable", "uplink/syncapi",
+		},
+	},
+	{
 		pkg: "agent/cmd/scanrelay", uses: []string{all}, libraries: []string{metrics},
 		tests: []string{script, paho},
 	},

@@ -1,5 +1,6 @@
 // Package cli is a small command line: a tree of commands with their flags, help,
-// exit codes, and tables that fit the terminal. It knows nothing of scanrelay.
+// exit codes, tables that fit the terminal, completion for shells and manual pages.
+// It knows nothing of scanrelay.
 //
 // It promises one clear line for whatever is wrong, and that no text from outside
 // moves the cursor (Visible). It is our own because the gateway has no room for a

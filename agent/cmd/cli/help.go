@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"scanrelay/configs/nearest"
@@ -29,11 +28,7 @@ func (s IO) HelpCommand(root *Command) *Command {
 // help prints what c is for and how it is used.
 func (s IO) help(c *Command) error {
 	var b strings.Builder
-	about := c.Long
-	if about == "" {
-		about = c.Short
-	}
-	if about != "" {
+	if about := c.about(); about != "" {
 		b.WriteString(about + "\n\n")
 	}
 	b.WriteString("Usage:\n  " + c.path())
@@ -55,8 +50,7 @@ func (s IO) help(c *Command) error {
 
 // list is a line for each command of a group, by name.
 func (c *Command) list() string {
-	shown := slices.DeleteFunc(slices.Clone(c.subs), func(s *Command) bool { return s.Hidden })
-	slices.SortFunc(shown, func(a, b *Command) int { return strings.Compare(a.name(), b.name()) })
+	shown := c.shown()
 	width := 0
 	for _, s := range shown {
 		width = max(width, len(s.name()))

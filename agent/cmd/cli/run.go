@@ -20,6 +20,7 @@ type IO struct {
 	Terminal    bool // Out is one
 	Width       int  // of the terminal, in cells; 0: unknown
 	ErrTerminal bool // Err is a terminal
+	InTerminal  bool // In is one: somebody can be asked
 }
 
 // Standard is the process's own.
@@ -27,6 +28,7 @@ func Standard() IO {
 	s := IO{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.Environ(),
 		Terminal: term.IsTerminal(int(os.Stdout.Fd())), ErrTerminal: term.IsTerminal(int(os.Stderr.Fd())),
+		InTerminal: term.IsTerminal(int(os.Stdin.Fd())),
 	}
 	if w, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil && s.Terminal {
 		s.Width = w

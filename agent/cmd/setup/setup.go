@@ -1,0 +1,283 @@
+package setup
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"scanrelay/agent/cmd/cli"
+	"scanrelay/configs"
+	"scanrelay/store/durable"
+)
+
+// Command is "init".
+func Command(world cli.IO) *cli.Command {
+	group := &cli.Command{
+		Use:   "init",
+		Short: "Write a first configuration, for an agent or a centre",
+		Long:  "Ask what a new gateway or centre cannot know by itself, try it, and write a short\nconfiguration. Every question has a flag that answers it.",
+	}
+	group.Add(agentRole.command(world), centralRole.command(world))
+	return group
+}
+
+// role is what is set up.
+type role struct {
+	name      configs.Role
+	short     string
+	file      string // where the configuration goes unless -c says otherwise
+	group     string // of the service, which must read it
+	questions []question
+	// write makes the configuration; with inline all secrets stand in it, for the
+	// check. secrets are the files that it names otherwise.
+	write func(a answers, folder string, inline bool) (text string, secrets []secretFile)
+	check func(name string, text []byte) configs.Problems
+	// try tells what of the answers works from here.
+	try  func(ctx context.Context, in *session)
+	next func(in *session)
+}
+
+// question asks for one answer, on a terminal or by a flag.
+type question struct {
+	flag     string
+	text     words  // as a person is asked
+	example  string // or default, in help
+	value    string // the default
+	optional bool   // nothing is an answer
+	secret   bool
+	check    func(string) error
+	unless   func(answers) bool // it need not be asked
+}
+
+type answers map[string]string
+
+type secretFile struct{ name, text string }
+
+// session is one run of init.
+type session struct {
+	cli.IO
+	role
+	lang    int
+	config  string
+	folder  string
+	answers answers
+	secrets []secretFile
+	in      *bufio.Reader
+}
+
+func (r role) command(world cli.IO) *cli.Command {
+	var config string
+	var force bool
+	given := answers{}
+	cmd := &cli.Command{Use: string(r.name), Short: r.short, Args: cli.NoArgs}
+	f := cmd.Flags()
+	f.StringVarP(&config, "config", "c", r.file, "the configuration `FILE` to be written")
+	f.BoolVar(&force, "force", false, "overwrite what is there")
+	values := map[string]*string{}
+	for _, q := range r.questions {
+		values[q.flag] = f.String(q.flag, "", q.help())
+	}
+	cmd.Run = func(ctx context.Context, _ []string) error {
+		for _, q := range r.questions {
+			if f.Changed(q.flag) {
+				given[q.flag] = *values[q.flag]
+			}
+		}
+		s := &session{IO: world, role: r, lang: language(world.Env), config: config, folder: filepath.Dir(config), answers: given}
+		if world.InTerminal {
+			s.in = bufio.NewReader(world.In)
+		}
+		return s.run(ctx, force)
+	}
+	return cmd
+}
+
+func (q *question) help() string {
+	text := q.text[english]
+	if q.example != "" {
+		text += ", as " + q.example
+	}
+	if q.value != "" {
+		text += " (default " + q.value + ")"
+	}
+	return text
+}
+
+func (s *session) run(ctx context.Context, force bool) error {
+	if err := s.free(force); err != nil {
+		return err
+	}
+	if err := s.ask(); err != nil {
+		return err
+	}
+	text, _ := s.write(s.answers, s.folder, true)
+	if problems := s.check(s.config, []byte(text)); problems.Failed() {
+		for _, p := range problems.Errors() {
+			fmt.Fprintln(s.Err, p)
+		}
+		return errors.New("nothing was written: with these answers the configuration is wrong")
+	}
+	s.try(ctx, s)
+	text, s.secrets = s.write(s.answers, s.folder, false)
+	if err := s.put(text); err != nil {
+		return err
+	}
+	s.next(s)
+	return nil
+}
+
+// free finds out that nothing is there yet.
+func (s *session) free(force bool) error {
+	if force {
+		return nil
+	}
+	_, err := os.Lstat(s.config)
+	switch {
+	case err == nil:
+		return fmt.Errorf("%s is there already; --force overwrites it", s.config)
+	case !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("look for the configuration: %w", err)
+	}
+	return nil
+}
+
+// ask fills in what no flag answered.
+func (s *session) ask() error {
+	var missing []string
+	for i := range s.questions {
+		q := &s.questions[i]
+		if v, ok := s.answers[q.flag]; ok {
+			v = strings.TrimSpace(v)
+			if err := q.accepts(v); err != nil {
+				return cli.Usagef("--%s: %w", q.flag, err)
+			}
+			s.answers[q.flag] = v
+			continue
+		}
+		if q.unless != nil && q.unless(s.answers) {
+			continue
+		}
+		if s.in != nil {
+			if err := s.askOne(q); err != nil {
+				return err
+			}
+			continue
+		}
+		if q.value == "" && !q.optional {
+			missing = append(missing, "--"+q.flag)
+		}
+		s.answers[q.flag] = q.value
+	}
+	if len(missing) > 0 {
+		return cli.Usagef("nobody is at a terminal to be asked: give %s", strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+func (q *question) accepts(v string) error {
+	switch {
+	case v == "" && !q.optional:
+		return errors.New("must not be empty")
+	case strings.ContainsFunc(v, unicode.IsControl):
+		return errors.New("must be one line of text")
+	case v == "" || q.check == nil:
+		return nil
+	}
+	return q.check(v)
+}
+
+func (s *session) askOne(q *question) error {
+	for {
+		fmt.Fprint(s.Err, q.text[s.lang])
+		if hint := q.value; hint != "" {
+			fmt.Fprintf(s.Err, " [%s]", hint)
+		} else if q.optional {
+			fmt.Fprint(s.Err, say(s.lang, " [none]", " [无]"))
+		}
+		fmt.Fprint(s.Err, ": ")
+		line, err := s.in.ReadString('\n')
+		if err != nil && (!errors.Is(err, io.EOF) || line == "") {
+			return errors.New("nothing was written: the questions were not all answered")
+		}
+		v := strings.TrimSpace(line)
+		if v == "" {
+			v = q.value
+		}
+		if err := q.accepts(v); err != nil {
+			fmt.Fprintf(s.Err, "  %v\n", err)
+			continue
+		}
+		s.answers[q.flag] = v
+		return nil
+	}
+}
+
+// put writes the secrets, then the configuration that names them: whole files, with
+// the rights that the service needs and no more.
+func (s *session) put(text string) error {
+	if err := os.MkdirAll(s.folder, 0o755); err != nil {
+		return fmt.Errorf("make %s: %w", s.folder, err)
+	}
+	mode, gid := fs.FileMode(0o600), -1
+	if g, err := user.LookupGroup(s.group); err == nil && os.Geteuid() == 0 {
+		if gid, err = strconv.Atoi(g.Gid); err != nil {
+			return fmt.Errorf("group %s: %w", s.group, err)
+		}
+		mode = 0o640
+	}
+	for _, f := range append(slices.Clone(s.secrets), secretFile{filepath.Base(s.config), text}) {
+		path := filepath.Join(s.folder, f.name)
+		err := durable.Build(path, func(temp string) error {
+			err := os.WriteFile(temp, []byte(f.text), 0o600)
+			if err == nil {
+				err = os.Chmod(temp, mode)
+			}
+			if err == nil && gid >= 0 {
+				err = os.Chown(temp, 0, gid)
+			}
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("write %s: %w", path, err)
+		}
+		fmt.Fprintf(s.Out, say(s.lang, "wrote   %s\n", "已写入  %s\n"), path)
+	}
+	return nil
+}
+
+// tried prints what was found out about an answer.
+func (s *session) tried(what string, err error, good, todo string) {
+	if err == nil {
+		fmt.Fprintf(s.Out, "%-7s %s: %s\n", say(s.lang, "ok", "正常"), what, good)
+		return
+	}
+	fmt.Fprintf(s.Out, "%-7s %s: %v\n        %s\n", say(s.lang, "LOOK", "注意"), what, err, todo)
+}
+
+// quoted is a text as YAML takes it, which is JSON's way.
+func quoted(s string) string {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(s); err != nil {
+		panic(err) // a string is always JSON
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// password makes one that can be typed into a scanner: 80 bits, no letter that looks
+// like another.
+func password() string { return strings.ToLower(rand.Text()[:16]) }

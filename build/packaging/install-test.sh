@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Installs the packages in build/dist in a throw-away Debian under a systemd of its
+# own, goes the way of a depot engineer, and takes them away again. It needs root, or
+# sudo that asks for nothing, and a kernel that runs systemd-nspawn.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+sudo=
+[ "$(id -u)" = 0 ] || sudo='sudo -n'
+root=$(mktemp -d)
+trap '$sudo rm -rf --one-file-system "$root"' EXIT
+
+$sudo debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,mosquitto-clients bookworm "$root" >"$root.log" 2>&1 ||
+  { tail -n 20 "$root.log"; exit 1; }
+rm -f "$root.log"
+arch=$(dpkg --print-architecture)
+$sudo cp build/dist/scanrelay-{agent,central}_*_"$arch".deb "$root/root/"
+$sudo tee "$root/root/try.sh" >/dev/null <<'TRY'
+#!/bin/bash
+# Runs within, as a service once all others have started.
+set -eux -o pipefail
+trap 'systemctl poweroff' EXIT
+cd /root
+is() { [ "$(systemctl is-active "$1" || true)" = "$2" ]; } # SERVICE STATE
+pid() { systemctl show -p MainPID --value scanrelay-agent; }
+stored() { scanrelay status --json | grep -q "\"received\":$1,"; }
+
+# Nothing starts before there is a configuration; init writes one that check takes.
+dpkg -i scanrelay-agent_*.deb | tee said
+grep -q "run 'scanrelay init agent'" said
+is scanrelay-agent inactive
+scanrelay init agent --depot-id hz-01 --depot-name 杭州 --centre http://127.0.0.1:8080 --token a-long-static-token --mqtt-listen 127.0.0.1:1883
+[ "$(stat -c %a:%U:%G /etc/scanrelay/agent.yaml)" = 640:root:scanrelay ]
+scanrelay check
+systemctl start scanrelay-agent
+scan() { mosquitto_pub -h 127.0.0.1 -u scanner -P "$(cat /etc/scanrelay/scanner.password)" -q 1 -t scans/x \
+  -m "{\"waybill_id\":\"YT690063471690$1\",\"action_type\":200001,\"action_msg\":\"x\"}"; }
+scan 1
+stored 1
+
+# Both on one machine: the command is the centre's, which has all.
+dpkg -i scanrelay-central_*.deb
+scanrelay init central --appid wx0123456789abcdef --secret s3cret-of-the-app --origin https://centre.example.com
+scanrelay check -c /etc/scanrelay/central.yaml
+systemctl start scanrelay-central
+scanrelay central --help >help
+is scanrelay-central active
+
+# An upgrade restarts once and loses nothing; what is killed comes back.
+before=$(pid)
+dpkg -i scanrelay-agent_*.deb
+is scanrelay-agent active
+[ "$(pid)" != "$before" ]
+stored 1
+[ "$(systemctl show -p NRestarts --value scanrelay-agent)" = 0 ]
+scan 2
+systemctl kill -s KILL scanrelay-agent
+until is scanrelay-agent active && stored 2; do sleep 1; done
+systemd-analyze security --no-pager --threshold=15 scanrelay-agent >security
+systemd-analyze security --no-pager --threshold=16 scanrelay-central >security
+
+# A removal stops it, a purge takes what init wrote, and what was stored stays.
+dpkg -r scanrelay-agent
+is scanrelay-agent inactive
+[ -e /etc/scanrelay/agent.yaml ]
+dpkg -P scanrelay-agent | tee said
+grep -q "rm -r /var/lib/scanrelay" said
+[ ! -e /etc/scanrelay/agent.yaml ] && [ ! -e /etc/scanrelay/depot-token ] && [ ! -e /etc/scanrelay/scanner.password ]
+[ -e /var/lib/scanrelay/outbox.key ] && [ -e /etc/scanrelay/admin-token ]
+scanrelay version
+dpkg -P scanrelay-central
+[ ! -e /usr/bin/scanrelay ] && [ ! -e /etc/scanrelay ] && [ -d /var/lib/scanrelay-central ]
+echo ok >result
+TRY
+$sudo chmod +x "$root/root/try.sh"
+$sudo tee "$root/etc/systemd/system/try.service" >/dev/null <<'UNIT'
+[Unit]
+After=multi-user.target
+[Service]
+Type=oneshot
+ExecStart=/root/try.sh
+StandardOutput=file:/root/log
+StandardError=file:/root/log
+UNIT
+$sudo mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
+$sudo ln -s ../try.service "$root/etc/systemd/system/multi-user.target.wants/try.service"
+$sudo systemd-nspawn --quiet --register=no --keep-unit --private-network --boot -D "$root" </dev/null >"$root/root/boot" 2>&1 || true
+[ "$($sudo cat "$root/root/result" 2>/dev/null)" = ok ] || { $sudo tail -n 40 "$root/root/boot" "$root/root/log"; exit 1; }

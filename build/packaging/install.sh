@@ -1,0 +1,25 @@
+#!/bin/sh
+# Installs or upgrades NAME on a Linux without dpkg, as root, from the folder that
+# this archive was unpacked to. Its configuration and data stay as they are.
+set -e
+cd "$(dirname "$0")"
+[ "$(id -u)" = 0 ] || { echo "install.sh: run it as root" >&2; exit 1; }
+cp -R --no-preserve=ownership usr /
+if command -v systemd-sysusers >/dev/null; then
+	systemd-sysusers NAME.conf
+elif ! getent passwd USER >/dev/null; then
+	useradd --system --user-group --home-dir /var/lib/USER --no-create-home --shell /usr/sbin/nologin USER
+fi
+mkdir -p /etc/scanrelay
+ln -sf /usr/lib/LIB/scanrelay /usr/bin/scanrelay
+for link in share/man/man1/scanrelay.1.gz=scanrelay.1.gz share/bash-completion/completions/scanrelay=completion.bash \
+	share/zsh/vendor-completions/_scanrelay=completion.zsh share/fish/vendor_completions.d/scanrelay.fish=completion.fish; do
+	mkdir -p "/usr/$(dirname "${link%%=*}")"
+	ln -sf "/usr/lib/LIB/${link#*=}" "/usr/${link%%=*}"
+done
+if [ -d /run/systemd/system ]; then
+	systemctl daemon-reload
+	systemctl enable NAME.service
+	[ ! -e /etc/scanrelay/ROLE.yaml ] || systemctl restart NAME.service
+fi
+[ -e /etc/scanrelay/ROLE.yaml ] || echo "NAME: not started yet, as there is no /etc/scanrelay/ROLE.yaml: run 'scanrelay init ROLE'"
