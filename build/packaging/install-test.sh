@@ -14,13 +14,13 @@ $sudo debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,mosquitt
   { tail -n 20 "$root.log"; exit 1; }
 rm -f "$root.log"
 arch=$(dpkg --print-architecture)
-$sudo cp build/dist/scanrelay-{agent,central}_*_"$arch".deb "$root/root/"
-$sudo tee "$root/root/try.sh" >/dev/null <<'TRY'
+$sudo cp build/dist/scanrelay-{agent,central}_*_"$arch".deb "$root/srv/"
+$sudo tee "$root/srv/try.sh" >/dev/null <<'TRY'
 #!/bin/bash
 # Runs within, as a service once all others have started.
 set -eux -o pipefail
 trap 'systemctl poweroff' EXIT
-cd /root
+cd /srv
 is() { [ "$(systemctl is-active "$1" || true)" = "$2" ]; } # SERVICE STATE
 pid() { systemctl show -p MainPID --value scanrelay-agent; }
 stored() { scanrelay status --json | grep -q "\"received\":$1,"; }
@@ -72,18 +72,18 @@ dpkg -P scanrelay-central
 [ ! -e /usr/bin/scanrelay ] && [ ! -e /etc/scanrelay ] && [ -d /var/lib/scanrelay-central ]
 echo ok >result
 TRY
-$sudo chmod +x "$root/root/try.sh"
+$sudo chmod +x "$root/srv/try.sh"
 $sudo tee "$root/etc/systemd/system/try.service" >/dev/null <<'UNIT'
 [Unit]
 After=multi-user.target
 [Service]
 Type=oneshot
-ExecStart=/root/try.sh
-StandardOutput=file:/root/log
-StandardError=file:/root/log
+ExecStart=/srv/try.sh
+StandardOutput=file:/srv/log
+StandardError=file:/srv/log
 UNIT
 $sudo mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
 $sudo ln -s ../try.service "$root/etc/systemd/system/multi-user.target.wants/try.service"
 # Where a system does not come up there is nothing to wait for: it ends after a while.
-timeout 30m $sudo systemd-nspawn --quiet --register=no --keep-unit --private-network --boot -D "$root" </dev/null >"$root/root/boot" 2>&1 || true
-[ "$($sudo cat "$root/root/result" 2>/dev/null)" = ok ] || { $sudo tail -n 40 "$root/root/boot" "$root/root/log"; exit 1; }
+timeout 30m $sudo systemd-nspawn --quiet --register=no --keep-unit --private-network --boot -D "$root" </dev/null >"$root/srv/boot" 2>&1 || true
+[ "$($sudo cat "$root/srv/result" 2>/dev/null)" = ok ] || { $sudo tail -n 40 "$root/srv/boot" "$root/srv/log"; exit 1; }

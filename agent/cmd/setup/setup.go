@@ -259,12 +259,12 @@ func (s *session) put(text string) error {
 }
 
 // tried prints what was found out about an answer.
-func (s *session) tried(what string, err error, good, todo string) {
+func (s *session) tried(what string, err error, good, advice string) {
 	if err == nil {
 		fmt.Fprintf(s.Out, "%-7s %s: %s\n", say(s.lang, "ok", "正常"), what, good)
 		return
 	}
-	fmt.Fprintf(s.Out, "%-7s %s: %v\n        %s\n", say(s.lang, "LOOK", "注意"), what, err, todo)
+	fmt.Fprintf(s.Out, "%-7s %s: %v\n        %s\n", say(s.lang, "LOOK", "注意"), what, err, advice)
 }
 
 // quoted is a text as YAML takes it, which is JSON's way.
