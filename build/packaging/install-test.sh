@@ -14,7 +14,7 @@ $sudo debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,mosquitt
   { tail -n 20 "$root.log"; exit 1; }
 rm -f "$root.log"
 arch=$(dpkg --print-architecture)
-$sudo cp build/dist/scanrelay-{agent,central}_*_"$arch".deb "$root/srv/"
+$sudo cp build/dist/scanrelay-{agent,central}_*_"$arch".deb build/dist/scanrelay-agent_*_"$arch".tar.gz "$root/srv/"
 $sudo tee "$root/srv/try.sh" >/dev/null <<'TRY'
 #!/bin/bash
 # Runs within, as a service once all others have started.
@@ -70,6 +70,21 @@ grep -q "rm -r /var/lib/scanrelay" said
 scanrelay version
 dpkg -P scanrelay-central
 [ ! -e /usr/bin/scanrelay ] && [ ! -e /etc/scanrelay ] && [ -d /var/lib/scanrelay-central ]
+
+# The archive does the same without dpkg, and once more over a service that runs.
+tar xzf scanrelay-agent_*.tar.gz
+rm -rf /var/lib/scanrelay
+scanrelay-agent_*/install.sh | tee said
+grep -q "run 'scanrelay init agent'" said
+scanrelay init agent --depot-id hz-01 --centre http://127.0.0.1:8080 --token a-long-static-token --mqtt-listen 127.0.0.1:1883
+systemctl start scanrelay-agent
+scan 3
+before=$(pid)
+scanrelay-agent_*/install.sh
+is scanrelay-agent active
+[ "$(pid)" != "$before" ]
+stored 1
+[ -e /usr/share/man/man1/scanrelay.1.gz ]
 echo ok >result
 TRY
 $sudo chmod +x "$root/srv/try.sh"

@@ -4,7 +4,12 @@
 set -e
 cd "$(dirname "$0")"
 [ "$(id -u)" = 0 ] || { echo "install.sh: run it as root" >&2; exit 1; }
-cp -R --no-preserve=ownership usr /
+# Each file is whole at any moment, also of a program that runs.
+find usr -type f | while read -r file; do
+	mkdir -p "/${file%/*}"
+	cp "$file" "/$file.new"
+	mv "/$file.new" "/$file"
+done
 if command -v systemd-sysusers >/dev/null; then
 	systemd-sysusers NAME.conf
 elif ! getent passwd USER >/dev/null; then

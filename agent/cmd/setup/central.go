@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -24,7 +25,9 @@ var centralRole = role{
 		{flag: "origin", text: words{"The address by which depots and WeChat reach this centre", "网点和微信访问本中心的地址"}, example: "https://centre.example.com", check: validOrigin},
 		{flag: "listen", text: words{"Where it listens, behind a proxy that speaks TLS", "监听地址(前面放 TLS 代理)"}, value: "127.0.0.1:8080"},
 		{flag: "ops-listen", text: words{"Where the fleet page and metrics are", "运维页面和指标的地址"}, value: "127.0.0.1:9107"},
-		{flag: "dsn", text: words{"PostgreSQL's address, for a centre of several processes", "PostgreSQL 地址(多进程时填)"}, example: "postgres://scanrelay@db-1/scanrelay", optional: true, secret: true},
+		{flag: "dsn", text: words{"PostgreSQL's address, for a centre of several processes", "PostgreSQL 地址(多进程时填)"}, example: "postgres://scanrelay@db-1/scanrelay?sslmode=verify-full", optional: true, secret: true},
+		{flag: "store-key", text: words{"The key of that database, 64 hex digits, of the process that is there already (made)", "数据库密钥,64 位十六进制(可自动生成;多进程须相同)"}, optional: true, secret: true,
+			unless: func(a answers) bool { return a["dsn"] == "" }},
 		{flag: "data-dir", text: words{"Where the centre keeps its state", "数据目录"}, value: "/var/lib/scanrelay-central"},
 	},
 	write: writeCentral,
@@ -61,6 +64,7 @@ const (
 	callbackKey   = "encoding-aes-key"
 	adminToken    = "admin-token"
 	databaseDSN   = "database-dsn"
+	storeKey      = "store-key" // which no purge takes: without it what is stored cannot be read
 )
 
 func validAppID(v string) error {
@@ -86,6 +90,13 @@ func aesKey() string {
 			return key
 		}
 	}
+}
+
+// hexKey is 256 bits as store.key takes them.
+func hexKey() string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never returns an error
+	return hex.EncodeToString(b)
 }
 
 // writeCentral makes the configuration. What WeChat's console is to be given, and the
@@ -114,6 +125,8 @@ func writeCentral(a answers, folder string, inline bool) (string, []secretFile) 
 	if a["dsn"] != "" {
 		b.WriteString("\nstore:\n  driver: postgres\n")
 		secret("  ", "dsn", databaseDSN, a["dsn"])
+		b.WriteString("  # Under this key personal data stands in the database: the same for all processes, and kept elsewhere, too.\n")
+		secret("  ", "key", storeKey, made("store-key", hexKey))
 	}
 	fmt.Fprintf(&b, "\nwechat:\n  appid: %s\n", quoted(a["appid"]))
 	secret("  ", "secret", appSecret, a["secret"])

@@ -7,7 +7,7 @@
 //     the program starts with: TestRefused;
 //   - no file that is there is overwritten without --force: TestNeverOverwrites;
 //   - no secret stands in the configuration itself: each has a file of its own,
-//     mode 0640, for the service's group: TestInit;
+//     mode 0640, for the service's group: TestInit, TestInitOnADatabase;
 //   - flags answer every question, so that it needs no terminal: TestInit.
 //
 // It speaks Chinese where the locale does, else English. It must never start a

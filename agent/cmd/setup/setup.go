@@ -57,7 +57,7 @@ type question struct {
 	example  string // or default, in help
 	value    string // the default
 	optional bool   // nothing is an answer
-	secret   bool
+	secret   bool   // a flag -file reads it, where no other user sees it
 	check    func(string) error
 	unless   func(answers) bool // it need not be asked
 }
@@ -89,11 +89,23 @@ func (r role) command(world cli.IO) *cli.Command {
 	values := map[string]*string{}
 	for _, q := range r.questions {
 		values[q.flag] = f.String(q.flag, "", q.help())
+		if q.secret {
+			values[q.fileFlag()] = f.String(q.fileFlag(), "", "a `FILE` that holds it, where no other user sees it")
+		}
 	}
 	cmd.Run = func(ctx context.Context, _ []string) error {
 		for _, q := range r.questions {
-			if f.Changed(q.flag) {
+			switch {
+			case f.Changed(q.flag) && f.Changed(q.fileFlag()):
+				return cli.Usagef("give one of --%s and --%s", q.flag, q.fileFlag())
+			case f.Changed(q.flag):
 				given[q.flag] = *values[q.flag]
+			case f.Changed(q.fileFlag()):
+				text, err := os.ReadFile(*values[q.fileFlag()])
+				if err != nil {
+					return fmt.Errorf("read --%s: %w", q.fileFlag(), err)
+				}
+				given[q.flag] = string(text)
 			}
 		}
 		s := &session{IO: world, role: r, lang: language(world.Env), config: config, folder: filepath.Dir(config), answers: given}
@@ -104,6 +116,8 @@ func (r role) command(world cli.IO) *cli.Command {
 	}
 	return cmd
 }
+
+func (q *question) fileFlag() string { return q.flag + "-file" }
 
 func (q *question) help() string {
 	text := q.text[english]
@@ -117,7 +131,7 @@ func (q *question) help() string {
 }
 
 func (s *session) run(ctx context.Context, force bool) error {
-	if err := s.free(force); err != nil {
+	if err := free(s.config, force); err != nil {
 		return err
 	}
 	if err := s.ask(); err != nil {
@@ -130,8 +144,13 @@ func (s *session) run(ctx context.Context, force bool) error {
 		}
 		return errors.New("nothing was written: with these answers the configuration is wrong")
 	}
-	s.try(ctx, s)
 	text, s.secrets = s.write(s.answers, s.folder, false)
+	for _, f := range s.secrets {
+		if err := free(filepath.Join(s.folder, f.name), force); err != nil {
+			return err
+		}
+	}
+	s.try(ctx, s)
 	if err := s.put(text); err != nil {
 		return err
 	}
@@ -139,19 +158,16 @@ func (s *session) run(ctx context.Context, force bool) error {
 	return nil
 }
 
-// free finds out that nothing is there yet.
-func (s *session) free(force bool) error {
-	if force {
-		return nil
-	}
-	_, err := os.Lstat(s.config)
+// free finds out that a file is not there yet.
+func free(path string, force bool) error {
+	_, err := os.Lstat(path)
 	switch {
+	case force || errors.Is(err, fs.ErrNotExist):
+		return nil
 	case err == nil:
-		return fmt.Errorf("%s is there already; --force overwrites it", s.config)
-	case !errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("look for the configuration: %w", err)
+		return fmt.Errorf("nothing was written: %s is there already; --force overwrites it", path)
 	}
-	return nil
+	return fmt.Errorf("look whether a file is there: %w", err)
 }
 
 // ask fills in what no flag answered.

@@ -103,6 +103,33 @@ func TestInit(t *testing.T) {
 	}
 }
 
+// A centre on a database gets the key without which it does not start, or is given that
+// of the process that is there already.
+func TestInitOnADatabase(t *testing.T) {
+	dir := t.TempDir()
+	dsn := filepath.Join(dir, "dsn")
+	if err := os.WriteFile(dsn, []byte("postgres://scanrelay:s3cret@db-1/scanrelay?sslmode=verify-full\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	key := ""
+	for _, name := range []string{"first", "second"} {
+		file := filepath.Join(dir, name, "central.yaml")
+		args := []string{"central", "-c", file, "--appid", "wx0123456789abcdef", "--secret", "s3cret-of-the-app", "--origin", "https://centre.example.com",
+			"--listen", freeAddress(t), "--ops-listen", freeAddress(t), "--dsn-file", dsn, "--data-dir", filepath.Join(dir, "data")}
+		if key != "" {
+			args = append(args, "--store-key", key)
+		}
+		if code, out, stderr := initialize(t, "", nil, args...); code != 0 {
+			t.Fatalf("exit code %d\n%s%s", code, out, stderr)
+		}
+		cfg, problems := configs.LoadCentral(file, nil)
+		if len(problems) > 0 || cfg.Store.DSN.Reveal() != "postgres://scanrelay:s3cret@db-1/scanrelay?sslmode=verify-full" || len(cfg.Store.Key.Reveal()) != 64 || key != "" && key != cfg.Store.Key.Reveal() {
+			t.Fatal(problems, len(cfg.Store.Key.Reveal()))
+		}
+		key = cfg.Store.Key.Reveal()
+	}
+}
+
 // A person is asked, and asked again where an answer cannot be.
 func TestAsked(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "agent.yaml")
@@ -137,6 +164,19 @@ func TestNeverOverwrites(t *testing.T) {
 	if text, err := os.ReadFile(file); err != nil || string(text) != "mine" {
 		t.Errorf("the file has %q, %v", text, err)
 	}
+	// Nor is a secret that stands beside it.
+	secret := filepath.Join(filepath.Dir(file), scannerPassword)
+	if err := os.WriteFile(secret, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other := slices.Clone(args)
+	other[2] = filepath.Join(filepath.Dir(file), "other.yaml")
+	if code, _, stderr := initialize(t, "", nil, other...); code != 1 || !strings.Contains(stderr, "scanner.password is there already") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	if text, err := os.ReadFile(secret); err != nil || string(text) != "mine" {
+		t.Errorf("the secret is %q, %v", text, err)
+	}
 	// What cannot be reached now is told, and the line may come later.
 	code, out, stderr := initialize(t, "", nil, append(args, "--force")...)
 	if code != 0 || !strings.Contains(out, "LOOK    central.url") {
@@ -152,6 +192,8 @@ func TestRefused(t *testing.T) {
 		code int
 		want string
 	}{
+		"both":     {append(slices.Clone(good), "--token-file", "x"), 2, "give one of --token and --token-file"},
+		"no file":  {append(slices.Clone(good[:5]), "--token-file", "/nowhere"), 1, "read --token-file"},
 		"nothing":  {[]string{"agent"}, 2, "--depot-id, --centre"},
 		"depot":    {append(slices.Clone(good), "--depot-id", "Hangzhou 1"), 2, "--depot-id: must be small letters"},
 		"empty":    {append(slices.Clone(good), "--depot-id", " "), 2, "--depot-id: must not be empty"},

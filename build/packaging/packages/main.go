@@ -69,7 +69,6 @@ func main() {
 type maker struct {
 	root, dist, version string
 	date                time.Time
-	docs                map[string][]byte // what this machine's own binary prints: manual page and completions
 	made                []string
 }
 
