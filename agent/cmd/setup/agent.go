@@ -1,12 +1,12 @@
 package setup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"scanrelay/agent"
@@ -69,58 +69,43 @@ func validDepot(v string) error {
 	return nil
 }
 
-// writeAgent makes the configuration. The password of the embedded broker's user is
-// made once and kept among the answers.
-func writeAgent(a answers, folder string, inline bool) (string, []secretFile) {
-	var b strings.Builder
-	var secrets []secretFile
-	secret := func(indent, key, file, value string) {
-		if inline {
-			fmt.Fprintf(&b, "%s%s: %s\n", indent, key, quoted(value))
-			return
-		}
-		secrets = append(secrets, secretFile{file, value + "\n"})
-		fmt.Fprintf(&b, "%s%s_file: %s\n", indent, key, quoted(filepath.Join(folder, file)))
-	}
-	b.WriteString("# A depot's agent, written by scanrelay init agent. All keys, each with its default:\n" +
+func writeAgent(a answers) *draft {
+	d := &draft{}
+	d.add("# A depot's agent, written by scanrelay init agent. All keys, each with its default:\n" +
 		"# /usr/share/scanrelay/agent.example.yaml. After a change:\n" +
 		"#   scanrelay check && systemctl reload scanrelay-agent\n\n")
-	fmt.Fprintf(&b, "depot:\n  id: %s\n", quoted(a["depot-id"]))
+	d.add("depot:\n  id: %s\n", quoted(a["depot-id"]))
 	if name := a["depot-name"]; name != "" {
-		fmt.Fprintf(&b, "  name: %s\n", quoted(name))
+		d.add("  name: %s\n", quoted(name))
 	}
-	fmt.Fprintf(&b, "\ndata_dir: %s\n\ncentral:\n  url: %s\n", quoted(a["data-dir"]), quoted(a["centre"]))
+	d.add("\ndata_dir: %s\n\ncentral:\n  url: %s\n", quoted(a["data-dir"]), quoted(a["centre"]))
 	switch {
 	case a["token"] != "":
-		secret("  ", "token", depotToken, a["token"])
+		d.secret("  token", depotToken, a["token"])
 	case a["enrol-token"] != "":
-		b.WriteString("  # Used once, at the first start; then the depot has a key of its own in data_dir.\n")
-		secret("  ", "enrol_token", enrolToken, a["enrol-token"])
+		d.add("  # Used once, at the first start; then the depot has a key of its own in data_dir.\n")
+		d.secret("  enrol_token", enrolToken, a["enrol-token"])
 	}
-	fmt.Fprintf(&b, "\nmqtt:\n  broker: %s\n", quoted(a["broker"]))
-	if a["mqtt-password"] == "" && a["broker"] == embedded {
-		a["mqtt-password"] = password()
-	}
+	d.add("\nmqtt:\n  broker: %s\n", quoted(a["broker"]))
 	if a["broker"] == embedded {
-		fmt.Fprintf(&b, "  listen: %s\n  embedded:\n    users:\n      - username: %s\n", quoted(a["mqtt-listen"]), quoted(a["mqtt-user"]))
-		secret("        ", "password", scannerPassword, a["mqtt-password"])
+		d.add("  listen: %s\n  embedded:\n    users:\n      - username: %s\n", quoted(a["mqtt-listen"]), quoted(a["mqtt-user"]))
+		d.secret("        password", scannerPassword, cmp.Or(a["mqtt-password"], password()))
 	} else if a["mqtt-password"] != "" {
-		fmt.Fprintf(&b, "  username: %s\n", quoted(a["mqtt-user"]))
-		secret("  ", "password", scannerPassword, a["mqtt-password"])
+		d.add("  username: %s\n", quoted(a["mqtt-user"]))
+		d.secret("  password", scannerPassword, a["mqtt-password"])
 	}
-	b.WriteString("\n# Devices that do not speak scanrelay's own JSON: examples to copy are in\n" +
+	d.add("\n# Devices that do not speak scanrelay's own JSON: examples to copy are in\n" +
 		"# /usr/share/scanrelay/sources. Try a message first:\n" +
 		"#   scanrelay check --payload FILE --topic TOPIC\n" +
 		"sources:\n  - {topic: \"scans/#\", qos: 1, decoder: json}\n")
-	return b.String(), secrets
+	return d
 }
 
 // tryFor is how long one thing is tried.
 const tryFor = 15 * time.Second
 
-func tryAgent(ctx context.Context, s *session) {
-	text, _ := s.write(s.answers, s.folder, true)
-	cfg, _ := configs.ReadAgent(s.config, []byte(text), nil) // it was checked
+func tryAgent(ctx context.Context, s *session, text []byte) {
+	cfg, _ := configs.ReadAgent(s.config, text, nil) // it was checked
 	s.tryCentre(ctx, cfg)
 	if !cfg.MQTT.IsEmbedded() {
 		s.tryBroker(ctx, cfg)

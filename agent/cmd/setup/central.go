@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -35,7 +36,7 @@ var centralRole = role{
 		_, problems := configs.ReadCentral(name, text, nil)
 		return problems
 	},
-	try: func(_ context.Context, s *session) {
+	try: func(_ context.Context, s *session, _ []byte) {
 		for _, key := range []string{"listen", "ops-listen"} {
 			ln, err := net.Listen("tcp", s.answers[key])
 			if err == nil {
@@ -99,41 +100,27 @@ func hexKey() string {
 	return hex.EncodeToString(b)
 }
 
-// writeCentral makes the configuration. What WeChat's console is to be given, and the
-// operator's token, is made where it was not answered, and kept among the answers.
-func writeCentral(a answers, folder string, inline bool) (string, []secretFile) {
-	made := func(name string, make func() string) string {
-		if a[name] == "" {
-			a[name] = make()
-		}
-		return a[name]
-	}
-	var b strings.Builder
-	var secrets []secretFile
-	secret := func(indent, key, file, value string) {
-		if inline {
-			fmt.Fprintf(&b, "%s%s: %s\n", indent, key, quoted(value))
-			return
-		}
-		secrets = append(secrets, secretFile{file, value + "\n"})
-		fmt.Fprintf(&b, "%s%s_file: %s\n", indent, key, quoted(filepath.Join(folder, file)))
-	}
-	b.WriteString("# The centre, written by scanrelay init central. All keys, each with its default:\n" +
+// writeCentral makes what WeChat's console is to be given, and the operator's token,
+// where it was not answered.
+func writeCentral(a answers) *draft {
+	d := &draft{}
+	made := func(name, otherwise string) string { return cmp.Or(a[name], otherwise) }
+	d.add("# The centre, written by scanrelay init central. All keys, each with its default:\n" +
 		"# /usr/share/scanrelay/central.example.yaml. After a change:\n" +
 		"#   scanrelay check -c FILE && systemctl reload scanrelay-central\n\n")
-	fmt.Fprintf(&b, "listen: %s\nops_listen: %s\ndata_dir: %s\norigins: [%s]\n", quoted(a["listen"]), quoted(a["ops-listen"]), quoted(a["data-dir"]), quoted(a["origin"]))
+	d.add("listen: %s\nops_listen: %s\ndata_dir: %s\norigins: [%s]\n", quoted(a["listen"]), quoted(a["ops-listen"]), quoted(a["data-dir"]), quoted(a["origin"]))
 	if a["dsn"] != "" {
-		b.WriteString("\nstore:\n  driver: postgres\n")
-		secret("  ", "dsn", databaseDSN, a["dsn"])
-		b.WriteString("  # Under this key personal data stands in the database: the same for all processes, and kept elsewhere, too.\n")
-		secret("  ", "key", storeKey, made("store-key", hexKey))
+		d.add("\nstore:\n  driver: postgres\n")
+		d.secret("  dsn", databaseDSN, a["dsn"])
+		d.add("  # Under this key personal data stands in the database: the same for all processes, and kept elsewhere, too.\n")
+		d.secret("  key", storeKey, made("store-key", hexKey()))
 	}
-	fmt.Fprintf(&b, "\nwechat:\n  appid: %s\n", quoted(a["appid"]))
-	secret("  ", "secret", appSecret, a["secret"])
-	b.WriteString("  callback:\n    # These two stand in WeChat's console as well.\n")
-	secret("    ", "token", callbackToken, made("callback-token", func() string { return password() + password() }))
-	secret("    ", "encoding_aes_key", callbackKey, made("encoding-aes-key", aesKey))
-	b.WriteString("\n# Of the operator admin, who may all; others: operators.\n")
-	secret("", "admin_token", adminToken, made("admin-token", func() string { return password() + password() }))
-	return b.String(), secrets
+	d.add("\nwechat:\n  appid: %s\n", quoted(a["appid"]))
+	d.secret("  secret", appSecret, a["secret"])
+	d.add("  callback:\n    # These two stand in WeChat's console as well.\n")
+	d.secret("    token", callbackToken, made("callback-token", password()+password()))
+	d.secret("    encoding_aes_key", callbackKey, made("encoding-aes-key", aesKey()))
+	d.add("\n# Of the operator admin, who may all; others: operators.\n")
+	d.secret("admin_token", adminToken, password()+password())
+	return d
 }

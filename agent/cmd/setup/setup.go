@@ -2,10 +2,7 @@ package setup
 
 import (
 	"bufio"
-	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +10,6 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -41,13 +37,11 @@ type role struct {
 	file      string // where the configuration goes unless -c says otherwise
 	group     string // of the service, which must read it
 	questions []question
-	// write makes the configuration; with inline all secrets stand in it, for the
-	// check. secrets are the files that it names otherwise.
-	write func(a answers, folder string, inline bool) (text string, secrets []secretFile)
-	check func(name string, text []byte) configs.Problems
-	// try tells what of the answers works from here.
-	try  func(ctx context.Context, in *session)
-	next func(in *session)
+	write     func(a answers) *draft
+	check     func(name string, text []byte) configs.Problems
+	// try tells what of the answers works from here; text is the whole configuration.
+	try  func(ctx context.Context, s *session, text []byte)
+	next func(s *session)
 }
 
 // question asks for one answer, on a terminal or by a flag.
@@ -64,8 +58,6 @@ type question struct {
 
 type answers map[string]string
 
-type secretFile struct{ name, text string }
-
 // session is one run of init.
 type session struct {
 	cli.IO
@@ -74,7 +66,6 @@ type session struct {
 	config  string
 	folder  string
 	answers answers
-	secrets []secretFile
 	in      *bufio.Reader
 }
 
@@ -137,21 +128,21 @@ func (s *session) run(ctx context.Context, force bool) error {
 	if err := s.ask(); err != nil {
 		return err
 	}
-	text, _ := s.write(s.answers, s.folder, true)
-	if problems := s.check(s.config, []byte(text)); problems.Failed() {
+	d := s.write(s.answers)
+	if problems := s.check(s.config, d.whole()); problems.Failed() {
 		for _, p := range problems.Errors() {
 			fmt.Fprintln(s.Err, p)
 		}
 		return errors.New("nothing was written: with these answers the configuration is wrong")
 	}
-	text, s.secrets = s.write(s.answers, s.folder, false)
-	for _, f := range s.secrets {
-		if err := free(filepath.Join(s.folder, f.name), force); err != nil {
+	files := append(d.secrets(s.folder), file{s.config, d.named(s.folder)})
+	for _, f := range files {
+		if err := free(f.path, force); err != nil {
 			return err
 		}
 	}
-	s.try(ctx, s)
-	if err := s.put(text); err != nil {
+	s.try(ctx, s, d.whole())
+	if err := s.put(files); err != nil {
 		return err
 	}
 	s.next(s)
@@ -241,9 +232,8 @@ func (s *session) askOne(q *question) error {
 	}
 }
 
-// put writes the secrets, then the configuration that names them: whole files, with
-// the rights that the service needs and no more.
-func (s *session) put(text string) error {
+// put writes whole files, with the rights that the service needs and no more.
+func (s *session) put(files []file) error {
 	if err := os.MkdirAll(s.folder, 0o755); err != nil {
 		return fmt.Errorf("make %s: %w", s.folder, err)
 	}
@@ -254,10 +244,9 @@ func (s *session) put(text string) error {
 		}
 		mode = 0o640
 	}
-	for _, f := range append(slices.Clone(s.secrets), secretFile{filepath.Base(s.config), text}) {
-		path := filepath.Join(s.folder, f.name)
-		err := durable.Build(path, func(temp string) error {
-			err := os.WriteFile(temp, []byte(f.text), 0o600)
+	for _, f := range files {
+		err := durable.Build(f.path, func(temp string) error {
+			err := os.WriteFile(temp, f.text, 0o600)
 			if err == nil {
 				err = os.Chmod(temp, mode)
 			}
@@ -267,9 +256,9 @@ func (s *session) put(text string) error {
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("write %s: %w", path, err)
+			return fmt.Errorf("write %s: %w", f.path, err)
 		}
-		fmt.Fprintf(s.Out, say(s.lang, "wrote   %s\n", "已写入  %s\n"), path)
+		fmt.Fprintf(s.Out, say(s.lang, "wrote   %s\n", "已写入  %s\n"), f.path)
 	}
 	return nil
 }
@@ -282,18 +271,3 @@ func (s *session) tried(what string, err error, good, advice string) {
 	}
 	fmt.Fprintf(s.Out, "%-7s %s: %v\n        %s\n", say(s.lang, "LOOK", "注意"), what, err, advice)
 }
-
-// quoted is a text as YAML takes it, which is JSON's way.
-func quoted(s string) string {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(s); err != nil {
-		panic(err) // a string is always JSON
-	}
-	return strings.TrimSpace(b.String())
-}
-
-// password makes one that can be typed into a scanner: 80 bits, no letter that looks
-// like another.
-func password() string { return strings.ToLower(rand.Text()[:16]) }
