@@ -74,6 +74,7 @@ dpkg -P scanrelay-central
 # The archive does the same without dpkg, and once more over a service that runs.
 tar xzf scanrelay-agent_*.tar.gz
 rm -rf /var/lib/scanrelay
+umask 077
 scanrelay-agent_*/install.sh | tee said
 grep -q "run 'scanrelay init agent'" said
 scanrelay init agent --depot-id hz-01 --centre http://127.0.0.1:8080 --token a-long-static-token --mqtt-listen 127.0.0.1:1883

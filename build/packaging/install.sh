@@ -2,6 +2,7 @@
 # Installs or upgrades NAME on a Linux without dpkg, as root, from the folder that
 # this archive was unpacked to. Its configuration and data stay as they are.
 set -e
+umask 022 # the service reads it as a user of its own
 cd "$(dirname "$0")"
 [ "$(id -u)" = 0 ] || { echo "install.sh: run it as root" >&2; exit 1; }
 # Each file is whole at any moment, also of a program that runs.

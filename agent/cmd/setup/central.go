@@ -27,7 +27,7 @@ var centralRole = role{
 		{flag: "listen", text: words{"Where it listens, behind a proxy that speaks TLS", "监听地址(前面放 TLS 代理)"}, value: "127.0.0.1:8080"},
 		{flag: "ops-listen", text: words{"Where the fleet page and metrics are", "运维页面和指标的地址"}, value: "127.0.0.1:9107"},
 		{flag: "dsn", text: words{"PostgreSQL's address, for a centre of several processes", "PostgreSQL 地址(多进程时填)"}, example: "postgres://scanrelay@db-1/scanrelay?sslmode=verify-full", optional: true, secret: true},
-		{flag: "store-key", text: words{"The key of that database, 64 hex digits, of the process that is there already (made)", "数据库密钥,64 位十六进制(可自动生成;多进程须相同)"}, optional: true, secret: true,
+		{flag: "store-key", text: words{"The key of that database, 64 hex digits, of the process that is there already (made)", "数据库密钥,64 位十六进制(可自动生成;多进程须相同)"}, optional: true, secret: true, kept: storeKey,
 			unless: func(a answers) bool { return a["dsn"] == "" }},
 		{flag: "data-dir", text: words{"Where the centre keeps its state", "数据目录"}, value: "/var/lib/scanrelay-central"},
 	},

@@ -6,6 +6,8 @@
 //   - nothing is written before all is answered and the configuration is one that
 //     the program starts with: TestRefused;
 //   - no file that is there is overwritten without --force: TestNeverOverwrites;
+//   - the key of a centre's database is overwritten by nothing, --force included:
+//     TestInitOnADatabase;
 //   - no secret stands in the configuration itself: each has a file of its own,
 //     mode 0640, for the service's group: TestInit, TestInitOnADatabase;
 //   - flags answer every question, so that it needs no terminal: TestInit.

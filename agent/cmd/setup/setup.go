@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -52,6 +53,7 @@ type question struct {
 	value    string // the default
 	optional bool   // nothing is an answer
 	secret   bool   // a flag -file reads it, where no other user sees it
+	kept     string // the file that holds it, whose content nothing ever overwrites
 	check    func(string) error
 	unless   func(answers) bool // it need not be asked
 }
@@ -125,6 +127,9 @@ func (s *session) run(ctx context.Context, force bool) error {
 	if err := free(s.config, force); err != nil {
 		return err
 	}
+	if err := s.recall(); err != nil {
+		return err
+	}
 	if err := s.ask(); err != nil {
 		return err
 	}
@@ -137,7 +142,7 @@ func (s *session) run(ctx context.Context, force bool) error {
 	}
 	files := append(d.secrets(s.folder), file{s.config, d.named(s.folder)})
 	for _, f := range files {
-		if err := free(f.path, force); err != nil {
+		if err := free(f.path, force || s.holds(f)); err != nil {
 			return err
 		}
 	}
@@ -147,6 +152,36 @@ func (s *session) run(ctx context.Context, force bool) error {
 	}
 	s.next(s)
 	return nil
+}
+
+// recall answers a question by the file that is kept: without what it holds nobody reads
+// what is stored, so another answer is refused.
+func (s *session) recall() error {
+	for _, q := range s.questions {
+		if q.kept == "" {
+			continue
+		}
+		path := filepath.Join(s.folder, q.kept)
+		text, err := durable.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read what is kept: %w", err)
+		}
+		is := strings.TrimSpace(string(text))
+		if given, ok := s.answers[q.flag]; ok && strings.TrimSpace(given) != is {
+			return fmt.Errorf("nothing was written: %s holds another one than --%s, and what is stored cannot be read without it: move it away yourself if nobody needs it any more", path, q.flag)
+		}
+		s.answers[q.flag] = is
+	}
+	return nil
+}
+
+// holds reports whether a file is one that is kept: recall saw to it that what is to be
+// written is what it holds.
+func (s *session) holds(f file) bool {
+	return slices.ContainsFunc(s.questions, func(q question) bool { return q.kept != "" && q.kept == filepath.Base(f.path) })
 }
 
 // free finds out that a file is not there yet.
@@ -232,9 +267,21 @@ func (s *session) askOne(q *question) error {
 	}
 }
 
+// makeFolder makes a folder that the service may look into, whatever the umask.
+func makeFolder(path string) error {
+	_, err := os.Stat(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return err
+	}
+	return os.Chmod(path, 0o755)
+}
+
 // put writes whole files, with the rights that the service needs and no more.
 func (s *session) put(files []file) error {
-	if err := os.MkdirAll(s.folder, 0o755); err != nil {
+	if err := makeFolder(s.folder); err != nil {
 		return fmt.Errorf("make %s: %w", s.folder, err)
 	}
 	mode, gid := fs.FileMode(0o600), -1

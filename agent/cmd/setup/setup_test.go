@@ -127,6 +127,19 @@ func TestInitOnADatabase(t *testing.T) {
 			t.Fatal(problems, len(cfg.Store.Key.Reveal()))
 		}
 		key = cfg.Store.Key.Reveal()
+		// A purge took the configuration: the next one goes on with the key that is there.
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		if code, out, stderr := initialize(t, "", nil, append(slices.Clone(args), "--force")...); code != 0 {
+			t.Fatalf("exit code %d\n%s%s", code, out, stderr)
+		}
+		if code, _, stderr := initialize(t, "", nil, append(args, "--force", "--store-key", strings.Repeat("0", 64))...); code != 1 || !strings.Contains(stderr, "holds another one") {
+			t.Errorf("exit code %d: %s", code, stderr)
+		}
+		if text, err := os.ReadFile(filepath.Join(dir, name, storeKey)); err != nil || strings.TrimSpace(string(text)) != key {
+			t.Errorf("the key is another one: %v", err)
+		}
 	}
 }
 
