@@ -137,8 +137,8 @@ func (c *conn) hangUp(code packet.Code, why error) {
 		return
 	}
 	if why != nil {
-		c.b.cuts.Add(1)
 		c.b.warns.warn(c.host, "mqtt connection closed: "+why.Error(), "remote", c.remote)
+		c.b.cuts.Add(1)
 	}
 	c.goodbye(code)
 	c.cut.Store(true)
@@ -219,12 +219,12 @@ func (a *acceptor) ended(c *conn, err error) {
 	switch {
 	case c.hung.Load():
 	case errors.As(err, &wrong):
-		a.b.broken.Add(1)
 		who := c.who
 		if who == "" {
 			who = c.host
 		}
 		a.b.warns.warn(who, "mqtt connection closed for what the device sent", "client", c.who, "remote", c.remote, "error", err.Error())
+		a.b.broken.Add(1)
 		c.goodbye(wrong.Code)
 	case errors.As(err, &network) && network.Timeout():
 		c.goodbye(packet.KeepAliveTimeout)

@@ -183,8 +183,8 @@ func (a *acceptor) rise(c *conn) {
 // who tries again as soon as it is refused does so once a second then, not ten
 // thousand times.
 func (a *acceptor) refuse(raw net.Conn, host, why string) {
-	a.b.refused.Add(1)
 	a.b.warns.warn(host, why, "remote", raw.RemoteAddr().String())
+	a.b.refused.Add(1)
 	if a.slow.Add(1) > maxSlowRefusals {
 		a.slow.Add(-1)
 		_ = raw.Close()

@@ -111,8 +111,8 @@ func clip(text string) string { return strings.ToValidUTF8(text[:min(len(text), 
 
 // refuse answers a CONNECT with a refusal, which is counted and logged.
 func (c *conn) refuse(code packet.Code, why string) error {
-	c.b.refused.Add(1)
 	c.b.warns.warn(c.host, "mqtt connection refused: "+why, "remote", c.remote, "client", c.who, "user", c.user)
+	c.b.refused.Add(1)
 	err := c.write(packet.Connack{Version: c.version, Code: code, Reason: why}.Encode())
 	return errors.Join(fmt.Errorf("refused: %s", why), err)
 }

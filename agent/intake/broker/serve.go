@@ -130,8 +130,8 @@ func (c *conn) publish(p *packet.Publish) error {
 
 // deny answers a publish without permission. MQTT 3 knows no refusal of a publish.
 func (c *conn) deny(p *packet.Publish) error {
-	c.b.denied.Add(1)
 	c.b.warns.warn(c.user, "mqtt publish without permission", "user", c.user, "topic", clip(p.Topic))
+	c.b.denied.Add(1)
 	switch {
 	case p.QoS == 0:
 		return nil
