@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"scanrelay/agent/control"
+	"scanrelay/configs/exposition"
 	"scanrelay/configs/wait"
 )
 
@@ -83,13 +85,18 @@ func (a *Agent) TakesScans() error {
 	return nil
 }
 
+//go:embed metrics.txt
+var metricRows string
+
+var metricTable = exposition.MustRead(metricRows)
+
 // WriteMetrics writes all metrics in Prometheus' text format.
 func (a *Agent) WriteMetrics(w io.Writer) {
 	var b bytes.Buffer
 	control.WriteMetrics(&b, a.Status(), a.outbox.Counts(), a.clock.Now())
 	metrics.WriteCounterUint64(&b, "scanrelay_log_dropped_total", a.opts.LogDropped())
 	a.metrics.WritePrometheus(&b)
-	_, _ = w.Write(b.Bytes()) // the caller's buffer
+	_ = metricTable.Write(w, b.Bytes(), a.opts.Version) // the caller's buffer
 }
 
 // mqttStatus is what the Source or the Broker is doing.

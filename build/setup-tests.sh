@@ -21,6 +21,7 @@ systemd-analyze|systemd|reads the units
 qemu-arm-static|qemu-user-static|runs the tests of armv7
 qemu-aarch64-static|qemu-user-static|runs the tests of arm64
 xz|xz-utils|weighs the gateway binary
+promtool|prometheus|reads metrics and alarms
 zsh|zsh|completes commands
 fish|fish|completes commands
 man|man-db|reads the manual page

@@ -57,6 +57,7 @@ var arrows = []row{
 	{pkg: "configs/limit", libraries: []string{xTime}},
 	{pkg: "configs/wait", libraries: []string{backoff}},
 	{pkg: "configs/serve"},
+	{pkg: "configs/exposition", libraries: []string{metrics}},
 
 	{pkg: "configs/nearest"},
 
@@ -291,7 +292,7 @@ var arrows = []row{
 		uses: []string{
 			"uplink/central/caller", "uplink/central/tokens", "uplink/central/quota", "uplink/central/shares",
 			"uplink/central/audit", "uplink/central/backup", "uplink/central/identity", "uplink/central/waiting", "uplink/central/presence", "uplink/central/lookup", "uplink/central/waybills", "uplink/central/page", "uplink/central/fleet",
-			"store/snapshot", "wechat/callback", "uplink/syncapi", "agent/scan", "configs/secret", "configs/limit", "configs/serve", "configs/wait",
+			"store/snapshot", "wechat/callback", "uplink/syncapi", "agent/scan", "configs/secret", "configs/limit", "configs/exposition", "configs/serve", "configs/wait",
 		},
 		libraries: []string{metrics},
 		tests: []string{
@@ -316,7 +317,7 @@ var arrows = []row{
 		uses: []string{
 			"agent/scan", "agent/clock", "agent/identity", "agent/control", "store", "store/durable",
 			"agent/intake", "agent/intake/broker", "agent/intake/source", "agent/intake/link", "agent/intake/mapping", "agent/intake/user", "agent/intake/sparkplug",
-			"uplink", "uplink/syncapi", "uplink/syncapi/health", "wechat", "configs", "configs/serve", "configs/wait",
+			"uplink", "uplink/syncapi", "uplink/syncapi/health", "wechat", "configs", "configs/exposition", "configs/serve", "configs/wait",
 		},
 		libraries: []string{metrics},
 		tests:     []string{paho}, // devices that publish
@@ -344,6 +345,7 @@ var arrows = []row{
 	// Not part of the program.
 	{pkg: "build/layout"},
 	{pkg: "build/size"},
+	{pkg: "build/monitoring", tests: []string{"configs/exposition"}},
 	{pkg: "build/rig", uses: []string{"wechat/fake"}, libraries: []string{paho, xSys, xTime}}, // knows the program from outside
 	{pkg: "build/e2e", tests: []string{"build/rig", "wechat/fake", "store/snapshot/postgres/pgtest", browser, paho, pahoV5}},
 	{

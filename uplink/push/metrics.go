@@ -16,6 +16,7 @@ type meters struct {
 	took   map[string]*metrics.PrometheusHistogram // by api; fixed after newMeters
 	unsure *metrics.Counter
 	asks   *metrics.Counter
+	pushed *metrics.PrometheusHistogram // scan to push
 }
 
 func newMeters(set *metrics.Set) *meters {
@@ -23,6 +24,7 @@ func newMeters(set *metrics.Set) *meters {
 		set: set, took: make(map[string]*metrics.PrometheusHistogram),
 		unsure: set.GetOrCreateCounter("scanrelay_pushes_unsure_total"),
 		asks:   set.GetOrCreateCounter("scanrelay_sync_asked_total"),
+		pushed: set.GetOrCreatePrometheusHistogramExt("scanrelay_scan_to_push_seconds", shared.WaitBuckets),
 	}
 	for _, api := range []string{wechat.APIUserQuery, wechat.APIPathNotify} {
 		m.took[api] = set.GetOrCreatePrometheusHistogramExt(`scanrelay_wechat_request_seconds{api="`+api+`"}`, shared.Buckets)

@@ -49,6 +49,9 @@ func (p *Relay) commit(ended []policy.Ending) error {
 	}
 	for _, e := range ended {
 		p.Answers.Forget(e.Seq)
+		if e.Outcome == event.Pushed {
+			p.meters.pushed.Update(p.Clock.Now().Sub(e.Record.Event.ReceivedAt).Seconds())
+		}
 	}
 	p.Ended(ended)
 	return nil

@@ -23,6 +23,9 @@ type Clock interface {
 // Buckets are those of calls in seconds, up to the longest.
 var Buckets = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25}
 
+// WaitBuckets are those of what a scan waits for, in seconds, up to a day.
+var WaitBuckets = []float64{0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 21600, 86400}
+
 // Parts are what both relays are made of.
 type Parts struct {
 	Clock     Clock

@@ -129,6 +129,7 @@ func (s *Relay) applyEvents(b *batch, res results) (conflict bool, err error) {
 		if err := s.pass(a.recs[n-1].ID.Seq, a.ended, a.waiting); err != nil {
 			return false, err
 		}
+		s.meters.synced(a.recs, s.Clock.Now())
 		if s.OnSynced != nil {
 			s.OnSynced(slices.Clone(a.recs))
 		}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"scanrelay/store/event"
 	"scanrelay/uplink/shared"
 	"scanrelay/uplink/syncapi"
 )
@@ -13,10 +14,12 @@ import (
 type meters struct {
 	calls map[string]*metrics.Counter // by result
 	took  *metrics.PrometheusHistogram
+	taken *metrics.PrometheusHistogram // scan to sync
 }
 
 func newMeters(set *metrics.Set, lag func() time.Duration) *meters {
 	m := &meters{calls: make(map[string]*metrics.Counter), took: set.GetOrCreatePrometheusHistogramExt("scanrelay_sync_seconds", shared.Buckets)}
+	m.taken = set.GetOrCreatePrometheusHistogramExt("scanrelay_scan_to_sync_seconds", shared.WaitBuckets)
 	for _, result := range []string{"ok", "refused", "unauthorized", "failed"} {
 		m.calls[result] = set.GetOrCreateCounter(`scanrelay_sync_requests_total{result="` + result + `"}`)
 	}
@@ -37,4 +40,14 @@ func (m *meters) count(e *syncapi.Error, took time.Duration) {
 	}
 	m.took.Update(took.Seconds())
 	m.calls[result].Inc()
+}
+
+// synced notes how long events waited for the centre. What is sent again after the
+// centre lost it, and had ended, says nothing of that.
+func (m *meters) synced(recs []event.Record, now time.Time) {
+	for _, r := range recs {
+		if !r.Ended {
+			m.taken.Update(now.Sub(r.Event.ReceivedAt).Seconds())
+		}
+	}
 }
