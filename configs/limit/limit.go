@@ -24,9 +24,9 @@ type entry struct {
 }
 
 // New returns buckets of burst tokens, refilled at perSecond, for at most that
-// many keys. Without burst nothing is ever allowed.
+// many keys, one at least. Without burst nothing is ever allowed.
 func New(perSecond float64, burst, most int) *Keyed {
-	return &Keyed{limit: rate.Limit(perSecond), burst: burst, most: most, each: map[string]*list.Element{}, order: list.New()}
+	return &Keyed{limit: rate.Limit(perSecond), burst: burst, most: max(1, most), each: map[string]*list.Element{}, order: list.New()}
 }
 
 // Of returns the key's bucket, for a caller that keeps it.

@@ -58,3 +58,15 @@ func TestLimitersAreBounded(t *testing.T) {
 		t.Error("the one in use was forgotten")
 	}
 }
+
+// TestNoKeys: who counts its keys may have counted none.
+func TestNoKeys(t *testing.T) {
+	for _, most := range []int{0, -1} {
+		l := New(1, 1, most)
+		for _, key := range []string{"a", "b"} {
+			if ok, _ := l.Allow(key, time.Unix(1e9, 0)); !ok || len(l.each) != 1 {
+				t.Errorf("most %d: %s is allowed: %v, %d buckets", most, key, ok, len(l.each))
+			}
+		}
+	}
+}

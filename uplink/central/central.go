@@ -75,7 +75,7 @@ func New(o Options) (*Central, error) {
 			Source: o.WeChat, AppID: conf.AppID, Secret: conf.Secret, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
 		}),
 		shares: shares.New(conf.Rate, o.Now), waiting: waiting.New(o.Now), presence: presence.New(depots, o.Now), roster: roster{busy: make(chan struct{}, 1)},
-		slots: newSlots(), refused: wait.Rarely{Every: time.Minute}, failed: wait.Rarely{Every: time.Minute}, lines: limit.New(1, 60, len(depots)),
+		slots: newSlots(), refused: wait.Rarely{Every: time.Minute}, failed: wait.Rarely{Every: time.Minute}, lines: limit.New(1, 60, maxBuckets),
 	}
 	c.quotas = quota.New(quota.Options{
 		Source: o.WeChat, Tokens: c.tokens, Shares: c.shares, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,

@@ -736,3 +736,30 @@ func TestOneTokenForMany(t *testing.T) {
 		t.Errorf("%v", codes)
 	}
 }
+
+// TestNumbersOfTheEnrolled: a centre whose configuration names no depot tells of what
+// is wrong with the numbers of those that were enrolled, and goes on.
+func TestNumbersOfTheEnrolled(t *testing.T) {
+	g := newRegistry(t, t.TempDir(), func(o *central.Options) { o.Config.Depots = nil })
+	session := func(id scan.DepotID) string {
+		w := g.gateway(id, "a")
+		if code := w.enrol(g.invite("/v1/depots", map[string]any{"id": id}), ""); code != 200 {
+			t.Fatalf("enrol: %d", code)
+		}
+		return w.mustSession().Reveal()
+	}
+	event := func(seq uint64) syncapi.Request {
+		return syncapi.Request{From: seq, Events: []syncapi.Event{centraltest.Event(seq, centraltest.Parcel, g.Now().Unix())}}
+	}
+	gap := event(50)
+	gap.From = 1 // what lies between is lost
+	g.Sync(session("nb-07"), gap)
+	if resp := g.Sync(session("nb-08"), event(50)); !resp.Rewind {
+		t.Errorf("a depot that is ahead: %+v", resp)
+	}
+	for _, line := range []string{"depot=nb-07 epoch=" + centraltest.EpochA + " from=1 to=49", "depot is ahead of this centre: asked to send again\" depot=nb-08"} {
+		if !strings.Contains(g.log.String(), line) {
+			t.Errorf("the log does not tell %s:\n%s", line, g.log)
+		}
+	}
+}

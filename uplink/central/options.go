@@ -103,7 +103,8 @@ func (l Limit) keyed() *limit.Keyed {
 	return limit.New(float64(l.Count)/l.Per.Seconds(), l.Count, maxBuckets)
 }
 
-// maxBuckets bounds how many waybills and how many addresses are remembered.
+// maxBuckets bounds how many waybills, addresses and depots are remembered: depots
+// that were enrolled are in no configuration.
 const maxBuckets = 100_000
 
 func (o *Options) defaults() {
