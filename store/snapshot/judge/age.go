@@ -23,9 +23,10 @@ const quiet = 7 * 24 * time.Hour
 // depot alone can tell the time; of those that brought something lately. A depot
 // that is alone is believed.
 func DepotsTime(all map[scan.DepotID]*Numbering) int64 {
+	since := lately(all)
 	var times []int64
 	for _, d := range all {
-		if d.newest() != nil && d.newest().At >= lately(all) {
+		if e := d.newest(); e != nil && e.At >= since {
 			times = append(times, d.newestTime())
 		}
 	}

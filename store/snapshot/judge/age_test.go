@@ -1,6 +1,7 @@
 package judge_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -72,5 +73,18 @@ func TestDepotsTime(t *testing.T) {
 	}
 	if got := judge.DepotsTime(nil); got != 0 {
 		t.Errorf("nobody tells the time: %d", got)
+	}
+}
+
+// TestDepotsTimeOfAFleet: a fleet is gone through a few times, not once for each depot
+// of it, while nobody can commit. Else this would take minutes.
+func TestDepotsTimeOfAFleet(t *testing.T) {
+	const fleet = 100_000
+	all := make(map[scan.DepotID]*judge.Numbering, fleet)
+	for i := range int64(fleet) {
+		all[scan.DepotID(fmt.Sprint("d", i))] = &judge.Numbering{Epochs: []judge.Epoch{{Epoch: 1, Newest: now + i, At: now}}}
+	}
+	if got, want := judge.DepotsTime(all), now+fleet-2; got != want {
+		t.Errorf("%d, want %d", got, want)
 	}
 }
