@@ -235,7 +235,7 @@ var arrows = []row{
 	{
 		pkg: "uplink/central/identity",
 		uses: []string{
-			"uplink/syncapi/health", "uplink/central/caller", "uplink/central/audit", "uplink/syncapi", "store/durable", "agent/scan", "configs/secret", "configs/serve",
+			"uplink/syncapi/health", "uplink/central/caller", "uplink/central/audit", "uplink/syncapi", "store/durable", "agent/scan", "configs/secret", "configs/serve", "configs/wait",
 		},
 		libraries: []string{metrics},
 	},

@@ -28,6 +28,9 @@ func (s *Service) Gateways(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+syncapi.SessionPath, s.gateway("depot.session", s.serveSession))
 }
 
+// callLimit is how long a gateway waits for its answer.
+const callLimit = 15 * time.Second
+
 // gateway serves a gateway's call, by https or on this machine only.
 func (s *Service) gateway(action string, do func(w http.ResponseWriter, r *http.Request) (scan.DepotID, any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -36,6 +39,9 @@ func (s *Service) gateway(action string, do func(w http.ResponseWriter, r *http.
 			serve.Fail(w, http.StatusForbidden, "https is demanded: call the centre by https (a TLS proxy must be in trusted_proxies and set X-Forwarded-Proto)")
 			return
 		}
+		ctx, cancel := context.WithTimeout(r.Context(), callLimit)
+		defer cancel()
+		r = r.WithContext(ctx)
 		id, out, err := do(w, r)
 		var refusal *Refusal
 		if errors.As(err, &refusal) && refusal.Status == http.StatusUnauthorized {
@@ -63,7 +69,9 @@ func (s *Service) answer(w http.ResponseWriter, out any, err error) {
 		}
 		serve.Fail(w, refusal.Status, refusal.Why)
 	default:
-		s.o.Logger.Error("depots' identities", "error", err)
+		if more, due := s.failed.Due(s.o.Now()); due {
+			s.o.Logger.Error("depots' identities", "error", err, "failed_since_last_line", more)
+		}
 		w.Header().Set("Retry-After", "5")
 		serve.Fail(w, http.StatusServiceUnavailable, "the centre cannot use its store now")
 	}

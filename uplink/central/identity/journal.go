@@ -41,12 +41,16 @@ type Journal struct {
 	lock   *durable.Lock // nil in memory, and where none could be taken
 
 	mu      sync.RWMutex
-	records map[string]json.RawMessage // by kind/name; read under mu, changed under both
+	records map[string]json.RawMessage // by kind/name; read under mu, changed under mu by who writes
 
-	writing sync.Mutex // one change at a time; guards what follows
-	live    int64      // bytes of the records
-	f       *os.File   // nil: it could not be written at the start, and is made anew when it can
-	damaged bool       // the file is, and must be kept aside before that
+	queue   sync.Mutex
+	waiting []*change // changes that nobody has begun; guarded by queue
+
+	writing chan struct{}        // capacity 1: held by who writes; guards what follows
+	sync    func(*os.File) error // (*os.File).Sync; tests count them
+	live    int64                // bytes of the records
+	f       *os.File             // nil: it could not be written at the start, and is made anew when it can
+	damaged bool                 // the file is, and must be kept aside before that
 	size    int64
 	broken  error // a sync failed: nothing is written any more
 }
@@ -66,7 +70,10 @@ type line struct {
 
 // OpenJournal reads the journal in dir and locks it; "" keeps one in memory. Damaged lines are left out and named, and the file is kept aside.
 func OpenJournal(dir string, log *slog.Logger) (*Journal, error) {
-	j := &Journal{dir: dir, log: log, records: map[string]json.RawMessage{}, secret: make([]byte, 32)}
+	j := &Journal{
+		dir: dir, log: log, records: map[string]json.RawMessage{}, secret: make([]byte, 32),
+		writing: make(chan struct{}, 1), sync: (*os.File).Sync,
+	}
 	rand.Read(j.secret) // never fails
 	if dir == "" {
 		return j, nil
@@ -311,74 +318,162 @@ func (j *Journal) named() error {
 func (j *Journal) Secret(context.Context) ([]byte, error) { return j.secret, nil }
 
 // View implements Store.
-func (j *Journal) View(ctx context.Context, fn func(Tx) error) error {
+func (j *Journal) View(_ context.Context, fn func(Tx) error) error {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
 	return fn(&tx{j: j})
 }
 
-// Update implements Store. Changes come one by one: there are some ten a second,
-// when every one of 30,000 depots makes a session an hour.
+// change is what one Update does.
+type change struct {
+	ctx  context.Context
+	fn   func(Tx) error
+	put  map[string]json.RawMessage
+	err  error         // to be read once done
+	done chan struct{} // closed when it is on disk, or is not to be
+}
+
+// maxGroup bounds how many changes are made before they are synced.
+const maxGroup = 256
+
+// Update implements Store. Changes come one by one; those that come while the disk
+// is busy are written and synced together, by one who made them. Who waits no longer
+// takes his change back, unless it is being written.
 func (j *Journal) Update(ctx context.Context, fn func(Tx) error) error {
-	j.writing.Lock()
-	defer j.writing.Unlock()
-	if j.broken != nil {
-		return j.broken
+	c := &change{ctx: ctx, fn: fn, err: errUnfinished, done: make(chan struct{})}
+	j.queue.Lock()
+	j.waiting = append(j.waiting, c)
+	j.queue.Unlock()
+	for {
+		select {
+		case <-c.done:
+			return c.err
+		case j.writing <- struct{}{}:
+			j.writeGroup()
+		case <-ctx.Done():
+			if j.takeBack(c) {
+				return ctx.Err()
+			}
+			<-c.done
+			return c.err
+		}
 	}
-	t := &tx{j: j, put: map[string]json.RawMessage{}}
-	if err := fn(t); err != nil || len(t.put) == 0 {
-		return err
+}
+
+// errUnfinished is what a group ends with of which one change panics.
+var errUnfinished = errors.New("identity: another change of the same group went wrong")
+
+func (j *Journal) takeBack(c *change) bool {
+	j.queue.Lock()
+	defer j.queue.Unlock()
+	i := slices.Index(j.waiting, c)
+	if i >= 0 {
+		j.waiting = slices.Delete(j.waiting, i, i+1)
 	}
-	if err := j.write(t.put); err != nil {
-		return fmt.Errorf("write %s: %w", JournalName, err)
+	return i >= 0
+}
+
+// writeGroup makes the changes that wait, in their order, and gives up its turn to
+// write.
+func (j *Journal) writeGroup() {
+	j.queue.Lock()
+	n := min(len(j.waiting), maxGroup)
+	group := slices.Clone(j.waiting[:n])
+	j.waiting = slices.Delete(j.waiting, 0, n)
+	j.queue.Unlock()
+	defer func() {
+		for _, c := range group {
+			close(c.done)
+		}
+		<-j.writing
+	}()
+	first, made := j.make(group)
+	if len(made) == 0 {
+		return
+	}
+	if err := j.write(made); err != nil {
+		for _, c := range group[first:] { // later ones may have gone by what is not kept
+			c.err = fmt.Errorf("write %s: %w", JournalName, err)
+		}
+		return
 	}
 	j.mu.Lock()
-	j.keep(t.put)
+	for _, c := range made {
+		c.err = nil
+		j.keep(c.put)
+	}
 	j.mu.Unlock()
 	if j.dir != "" && j.size > compactAbove && j.size > 4*j.live {
 		if err := j.compact(); err != nil {
 			j.log.Warn("rewrite the depots' identities", "file", JournalName, "error", err) // the old file goes on, if it has its name
 		}
 	}
-	return nil
 }
 
-func (j *Journal) write(put map[string]json.RawMessage) error {
+// make runs a group's changes, each on what those before it put, and returns those
+// that are to be written, of which first is the group's first.
+func (j *Journal) make(group []*change) (first int, made []*change) {
+	before := map[string]json.RawMessage{}
+	for i, c := range group {
+		t := &tx{j: j, before: before, put: map[string]json.RawMessage{}}
+		err := cmp.Or(j.broken, c.ctx.Err())
+		if err == nil {
+			err = c.fn(t)
+		}
+		if err != nil || len(t.put) == 0 {
+			c.err = err
+			continue
+		}
+		if len(made) == 0 {
+			first = i
+		}
+		c.put, made = t.put, append(made, c)
+		maps.Copy(before, t.put)
+	}
+	return first, made
+}
+
+// write adds a line for each change, all or none of them.
+func (j *Journal) write(made []*change) error {
 	if j.dir == "" {
 		return nil
 	}
-	l, err := formatLine(line{Put: put})
-	if err == nil {
-		err = j.ready()
+	var lines []byte
+	for _, c := range made {
+		l, err := formatLine(line{Put: c.put})
+		if err != nil {
+			return err
+		}
+		lines = append(lines, l...)
 	}
-	if err != nil {
+	if err := j.ready(); err != nil {
 		return err
 	}
-	if _, err = j.f.WriteAt(l, j.size); err != nil {
-		return errors.Join(err, j.f.Truncate(j.size)) // a part of a line must not stay
+	if _, err := j.f.WriteAt(lines, j.size); err != nil {
+		return errors.Join(err, j.f.Truncate(j.size)) // a part of them must not stay
 	}
-	if err = j.f.Sync(); err != nil {
+	if err := j.sync(j.f); err != nil {
 		j.broken = fmt.Errorf("write %s: %w; restart the centre", JournalName, err)
 		return err
 	}
-	switch err = j.named(); {
+	switch err := j.named(); {
 	case errors.Is(err, fs.ErrNotExist): // somebody took it away
 		j.drop()
-		return j.write(put)
+		return j.write(made)
 	case errors.Is(err, errReplaced):
 		j.broken = fmt.Errorf("write %s: %w", JournalName, err)
-	}
-	if err != nil {
+		return err
+	case err != nil:
 		return err
 	}
-	j.size += int64(len(l))
+	j.size += int64(len(lines))
 	return nil
 }
 
 // Close closes the file.
 func (j *Journal) Close() (err error) {
-	j.writing.Lock()
-	defer j.writing.Unlock()
+	j.writing <- struct{}{}
+	defer func() { <-j.writing }()
 	j.broken = cmp.Or(j.broken, fs.ErrClosed)
 	if j.f != nil {
 		err = j.f.Close()
@@ -391,10 +486,11 @@ func (j *Journal) Close() (err error) {
 	return err
 }
 
-// tx implements Tx on a Journal of which one lock is held.
+// tx implements Tx on a Journal's records, which nobody else changes meanwhile.
 type tx struct {
-	j   *Journal
-	put map[string]json.RawMessage // nil: reading only
+	j      *Journal
+	before map[string]json.RawMessage // what changes before it, of the same group, put
+	put    map[string]json.RawMessage // nil: reading only
 }
 
 // Names of records.
@@ -405,8 +501,10 @@ const (
 
 func (t *tx) get(name string, into any) (ok bool, err error) {
 	doc, ok := t.put[name]
-	if !ok {
-		doc, ok = t.j.records[name]
+	for _, under := range []map[string]json.RawMessage{t.before, t.j.records} {
+		if !ok {
+			doc, ok = under[name]
+		}
 	}
 	if !ok {
 		return false, nil
@@ -445,7 +543,9 @@ func (t *tx) Tickets() (all map[string]Ticket, err error) {
 func (t *tx) PutTickets(all map[string]Ticket) error { return t.set(ticketsName, all) }
 
 func (t *tx) Depots(each func(*Registration) error) error {
-	for _, name := range slices.Sorted(maps.Keys(t.j.records)) {
+	names := slices.AppendSeq(slices.Collect(maps.Keys(t.j.records)), maps.Keys(t.before))
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
 		if id, ok := strings.CutPrefix(name, depotKind); ok {
 			r, err := t.Depot(scan.DepotID(id))
 			if err == nil {

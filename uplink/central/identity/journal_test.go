@@ -2,13 +2,17 @@ package identity
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/durable"
@@ -264,5 +268,140 @@ func TestJournalThatLostItsName(t *testing.T) {
 	}
 	if again, _ := open(t, dir, j); names(t, again) != "a=1" {
 		t.Errorf("the backup: %s", names(t, again))
+	}
+}
+
+// hold keeps the journal from writing; those who change something wait, and release
+// lets them go on once so many do.
+func hold(t *testing.T, j *Journal) (release func(waiting int)) {
+	t.Helper()
+	j.writing <- struct{}{}
+	return func(waiting int) {
+		t.Helper()
+		for end := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Millisecond) {
+			j.queue.Lock()
+			n := len(j.waiting)
+			j.queue.Unlock()
+			if n == waiting {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%d changes wait, not %d", n, waiting)
+			}
+		}
+		<-j.writing
+	}
+}
+
+// TestJournalGivesUp: who waits for a slow disk waits no longer than he wants to, and
+// what he was told has failed is not done.
+func TestJournalGivesUp(t *testing.T) {
+	j, _ := open(t, t.TempDir())
+	release := hold(t, j)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 2 { // before it waits, and when it is its turn
+		err := j.Update(ctx, func(Tx) error { t.Error("a change was made that nobody waits for"); return nil })
+		if !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		if len(j.writing) > 0 {
+			release(0)
+		}
+	}
+	if put(t, j, "a", "1"); names(t, j) != "a=1" {
+		t.Error(names(t, j))
+	}
+}
+
+// TestJournalWave: changes that wait are synced together, each on what those before
+// it put; one that is refused, or makes its caller panic, harms no other.
+func TestJournalWave(t *testing.T) {
+	const wave = 2 * maxGroup
+	dir := t.TempDir()
+	j, _ := open(t, dir)
+	put(t, j, "counter", "x")
+	syncs := 0
+	j.sync = func(f *os.File) error { syncs++; return f.Sync() }
+	release := hold(t, j)
+	refused := errors.New("refused")
+	var failed, unfinished atomic.Int32
+	var all sync.WaitGroup
+	for i := range wave {
+		all.Go(func() {
+			err := j.Update(t.Context(), func(t Tx) error {
+				r, err := t.Depot("counter")
+				if err == nil {
+					r.Name += "x"
+					err = t.PutDepot(r)
+				}
+				if err == nil && i%4 == 0 {
+					err = refused
+				}
+				return err
+			})
+			if errors.Is(err, refused) {
+				failed.Add(1)
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	release(wave)
+	all.Wait()
+	if want := "counter=" + strings.Repeat("x", 1+wave-wave/4); names(t, j) != want || failed.Load() != wave/4 {
+		t.Errorf("%s after %d refusals", names(t, j), failed.Load())
+	}
+	if syncs != wave/maxGroup {
+		t.Errorf("%d syncs", syncs)
+	}
+	release = hold(t, j)
+	for i := range 3 {
+		all.Go(func() {
+			defer func() { _ = recover() }()
+			err := j.Update(t.Context(), func(t Tx) error {
+				if i == 0 {
+					panic("a change")
+				}
+				return t.PutDepot(&Registration{ID: "b"})
+			})
+			if errors.Is(err, errUnfinished) {
+				unfinished.Add(1)
+			}
+		})
+	}
+	release(3)
+	all.Wait()
+	put(t, j, "a", "1")
+	before := names(t, j)
+	if again, _ := open(t, dir, j); names(t, again) != before || !strings.HasPrefix(before, "a=1 counter") || unfinished.Load() != 2 {
+		t.Errorf("%s, then %s; %d are unfinished", before, names(t, again), unfinished.Load())
+	}
+}
+
+// TestJournalWaveWithoutRoom: nobody is told of what another put that was not kept.
+func TestJournalWaveWithoutRoom(t *testing.T) {
+	j, _ := open(t, t.TempDir())
+	release := hold(t, j)
+	var all sync.WaitGroup
+	errs := make([]error, 10)
+	for i := range errs {
+		all.Go(func() {
+			errs[i] = j.Update(t.Context(), func(t Tx) error {
+				r, err := t.Depot("a")
+				if err != nil || r != nil {
+					return err // it is there: nothing to do
+				}
+				return t.PutDepot(&Registration{ID: "a"})
+			})
+		})
+	}
+	j.sync = func(*os.File) error { return errors.New("no disk") }
+	release(len(errs))
+	all.Wait()
+	for _, err := range errs {
+		if err == nil || !strings.Contains(err.Error(), "no disk") {
+			t.Errorf("told: %v", err)
+		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/wait"
 	"scanrelay/uplink/central/audit"
 	"scanrelay/uplink/central/caller"
 	"scanrelay/uplink/syncapi"
@@ -49,6 +50,7 @@ type Service struct {
 	wrong  *caller.Guesses
 
 	sessions, clones *metrics.Counter
+	failed           wait.Rarely // lines about calls that the store did not take
 
 	mu    sync.Mutex
 	noted map[scan.DepotID]bool // depots of which this process saw an alarm; guarded by mu
@@ -60,6 +62,7 @@ func New(ctx context.Context, o Options, config func() Config) (*Service, error)
 		o: o, config: config, wrong: o.Keys.Guesses("enrolment"),
 		sessions: o.Metrics.GetOrCreateCounter("scanrelay_central_sessions_total"),
 		clones:   o.Metrics.GetOrCreateCounter("scanrelay_central_cloned_identities_total"),
+		failed:   wait.Rarely{Every: time.Minute},
 		noted:    map[scan.DepotID]bool{},
 	}
 	var err error
