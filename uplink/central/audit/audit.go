@@ -52,14 +52,27 @@ type Log struct {
 	dir string
 	now func() time.Time
 
-	mu   sync.Mutex
-	f    *os.File // nil: not opened yet; guarded by mu
-	size int64    // guarded by mu
+	queue   sync.Mutex
+	waiting []*added // guarded by queue
+
+	mu   sync.Mutex // held by who writes
+	f    *os.File   // nil: not opened yet; guarded by mu
+	size int64      // guarded by mu
+	sync func(*os.File) error
+}
+
+// added is a line that is to be written.
+type added struct {
+	line []byte
+	done bool // guarded by Log.mu, as err is
+	err  error
 }
 
 // Open is the log in dir, which is opened when there is something to add: a centre
 // starts on a disk that cannot be written.
-func Open(dir string, now func() time.Time) *Log { return &Log{dir: dir, now: now} }
+func Open(dir string, now func() time.Time) *Log {
+	return &Log{dir: dir, now: now, sync: (*os.File).Sync}
+}
 
 // open goes on with the file. What a power cut left of a last line is cut off.
 func (l *Log) open() error {
@@ -83,7 +96,8 @@ func (l *Log) open() error {
 	return nil
 }
 
-// Add writes an entry; version and time are set.
+// Add writes an entry; version and time are set. Those who wait while the disk is busy
+// are written and synced together.
 func (l *Log) Add(e Entry) error {
 	if l == nil {
 		return nil
@@ -94,8 +108,34 @@ func (l *Log) Add(e Entry) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", Name, err)
 	}
+	a := &added{line: append(line, '\n')}
+	l.queue.Lock()
+	l.waiting = append(l.waiting, a)
+	l.queue.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !a.done {
+		l.writeWaiting()
+	}
+	return a.err
+}
+
+func (l *Log) writeWaiting() {
+	l.queue.Lock()
+	all := l.waiting
+	l.waiting = nil
+	l.queue.Unlock()
+	var lines []byte
+	for _, a := range all {
+		lines = append(lines, a.line...)
+	}
+	err := l.write(lines)
+	for _, a := range all {
+		a.done, a.err = true, err
+	}
+}
+
+func (l *Log) write(lines []byte) error {
 	if l.f == nil {
 		if err := l.open(); err != nil {
 			return fmt.Errorf("open %s: %w", Name, err)
@@ -106,11 +146,11 @@ func (l *Log) Add(e Entry) error {
 			return fmt.Errorf("begin a new %s: %w", Name, err)
 		}
 	}
-	n, err := l.f.WriteAt(append(line, '\n'), l.size)
+	n, err := l.f.WriteAt(lines, l.size)
 	if err == nil {
-		err = l.f.Sync()
+		err = l.sync(l.f)
 	}
-	if err != nil { // the next line takes the place of what came of this one
+	if err != nil { // the next lines take the place of what came of these
 		return fmt.Errorf("write %s: %w", Name, err)
 	}
 	l.size += int64(n)
@@ -167,7 +207,7 @@ func (l *Log) Since(from time.Time, each func(line json.RawMessage) error) error
 }
 
 func (l *Log) read(path string, from time.Time, each func(json.RawMessage) error) error {
-	data, err := durable.ReadFile(path) // of maxSize and a line at most
+	data, err := durable.ReadFile(path) // of maxSize and what is written at once
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

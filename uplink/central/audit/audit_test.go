@@ -3,9 +3,11 @@ package audit
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -104,5 +106,47 @@ func TestDamaged(t *testing.T) {
 	add()
 	if all := since(t, l, time.Time{}); len(all) != 2 {
 		t.Errorf("%+v", all)
+	}
+}
+
+// TestWave: lines that wait while the disk is busy are synced together; all of them are
+// told where that fails, and the next ones are kept.
+func TestWave(t *testing.T) {
+	const wave = 100
+	l := Open(t.TempDir(), time.Now)
+	defer l.Close()
+	syncs := 0
+	var failed error
+	l.sync = func(f *os.File) error { syncs++; return errors.Join(failed, f.Sync()) }
+	for _, failed = range []error{nil, errors.New("no disk"), nil} {
+		l.mu.Lock()
+		syncs = 0
+		var all sync.WaitGroup
+		for range wave {
+			all.Go(func() {
+				if err := l.Add(Entry{Who: "ops", Action: "depot.add", Result: OK}); !errors.Is(err, failed) {
+					t.Error(err)
+				}
+			})
+		}
+		for end := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Millisecond) {
+			l.queue.Lock()
+			n := len(l.waiting)
+			l.queue.Unlock()
+			if n == wave {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%d wait", n)
+			}
+		}
+		l.mu.Unlock()
+		all.Wait()
+		if syncs != 1 {
+			t.Errorf("%d syncs", syncs)
+		}
+	}
+	if all := since(t, l, time.Time{}); len(all) != 2*wave {
+		t.Errorf("%d entries", len(all))
 	}
 }

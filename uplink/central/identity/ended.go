@@ -28,9 +28,11 @@ const EndedName = "revocations.log"
 type Ended struct {
 	path string
 
-	mu        sync.Mutex // guards what follows, and is held while the file is written
-	unwritten []end
-	live      int64 // bytes of what the file came to when it was written anew
+	queue     sync.Mutex
+	unwritten []end // guarded by queue; shortened by who holds mu alone
+
+	mu   sync.Mutex // held while the file is written
+	live int64      // bytes of what the file came to when it was written anew; guarded by mu
 }
 
 // end is a line of the file, with its checksum. The last one of a depot that tells of
@@ -52,27 +54,35 @@ const (
 // OpenEnded is the file in dir.
 func OpenEnded(dir string) *Ended { return &Ended{path: filepath.Join(dir, EndedName)} }
 
-// add writes lines, and those that could not be written before. They are on disk
-// when it returns nil.
+// add writes lines, and those that could not be written before or wait with it. They
+// are on disk when it returns nil.
 func (e *Ended) add(lines ...end) error {
 	if e == nil {
 		return nil
 	}
+	e.queue.Lock()
+	e.unwritten = append(e.unwritten, lines...)
+	e.queue.Unlock()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.unwritten = append(e.unwritten, lines...)
-	if len(e.unwritten) == 0 {
+	e.queue.Lock()
+	all := slices.Clone(e.unwritten)
+	e.queue.Unlock()
+	if len(all) == 0 {
 		return nil
 	}
-	size, err := e.write(e.unwritten)
+	size, err := e.write(all)
+	left := len(all)
 	if err == nil {
-		e.unwritten = nil
+		left = 0
 		if size > max(compactAbove, 4*e.live) {
 			err = e.compact()
 		}
 	}
+	e.queue.Lock()
+	e.unwritten = slices.Delete(e.unwritten, 0, len(all)-min(left, maxUnwritten))
+	e.queue.Unlock()
 	if err != nil {
-		e.unwritten = e.unwritten[max(0, len(e.unwritten)-maxUnwritten):]
 		return fmt.Errorf("write %s: %w", EndedName, err)
 	}
 	return nil

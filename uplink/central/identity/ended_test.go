@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -284,5 +285,40 @@ func TestTicketsAreBounded(t *testing.T) {
 	now = now.Add(keepTicket)
 	if err := join(); err != nil || tickets() != 2 {
 		t.Errorf("a week later: %v, %d are kept", err, tickets())
+	}
+}
+
+// TestEndedWave: what ends while the disk is busy is written together.
+func TestEndedWave(t *testing.T) {
+	const wave = 100
+	e := OpenEnded(t.TempDir())
+	e.mu.Lock()
+	var all sync.WaitGroup
+	for i := range wave {
+		all.Go(func() {
+			if err := e.add(end{Time: time.Unix(1, 0), Depot: "hz-01", Key: fmt.Sprint(i)}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Millisecond) {
+		e.queue.Lock()
+		n := len(e.unwritten)
+		e.queue.Unlock()
+		if n == wave {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d wait", n)
+		}
+	}
+	e.mu.Unlock()
+	all.Wait()
+	data, err := os.ReadFile(e.path)
+	if begins := bytes.Count(data, []byte("\n")) - wave; err != nil || begins != 1 { // each writing begins a line anew
+		t.Errorf("written %d times, %v", begins, err)
+	}
+	if _, keys, damaged, err := e.read(); len(keys) != wave || damaged > 0 || err != nil {
+		t.Errorf("%d keys, %d damaged, %v", len(keys), damaged, err)
 	}
 }
