@@ -116,14 +116,19 @@ func ReadFile(path string) (content []byte, err error) {
 		return nil, err
 	}
 	defer f.Close()
-	size, err := f.Size()
+	return f.ReadAll()
+}
+
+// ReadAll is ReadFile of an open file.
+func (p *File) ReadAll() (content []byte, err error) {
+	size, err := p.Size()
 	if err != nil {
 		return nil, err
 	}
 	content = make([]byte, size)
 	for at := int64(0); at < size; at += readBlock {
 		block := content[at:min(at+readBlock, size)]
-		if _, bad := f.ReadAt(block, at); bad != nil && bad != io.EOF {
+		if _, bad := p.ReadAt(block, at); bad != nil && bad != io.EOF {
 			clear(block)
 			err = bad
 		}

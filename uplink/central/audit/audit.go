@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -198,19 +200,18 @@ func (l *Log) Since(from time.Time, each func(line json.RawMessage) error) error
 	if l == nil {
 		return nil
 	}
-	for i := older; i >= 0; i-- {
-		if err := l.read(l.name(i), from, each); err != nil {
-			return err
+	files, err := l.openAll()
+	for _, f := range slices.Backward(files) {
+		if err == nil {
+			err = read(f.File, from, each)
 		}
+		_ = f.Close() // it was only read
 	}
-	return nil
+	return err
 }
 
-func (l *Log) read(path string, from time.Time, each func(json.RawMessage) error) error {
-	data, err := durable.ReadFile(path) // of maxSize and what is written at once
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+func read(f *durable.File, from time.Time, each func(json.RawMessage) error) error {
+	data, err := f.ReadAll() // of maxSize and what is written at once
 	if err != nil {
 		return fmt.Errorf("read %s: %w", Name, err)
 	}
@@ -234,8 +235,7 @@ func Names() (names []string) {
 	return names
 }
 
-// Files gives each file to copy, by its name, the newest first. None is renamed
-// before all are open.
+// Files gives each file to copy, by its name, the newest first.
 func (l *Log) Files(copy func(name string, r io.Reader) error) error {
 	if l == nil {
 		return nil
@@ -243,22 +243,30 @@ func (l *Log) Files(copy func(name string, r io.Reader) error) error {
 	files, err := l.openAll()
 	for _, f := range files {
 		if err == nil {
-			err = copy(filepath.Base(f.Name()), f)
+			err = copy(f.name, io.NewSectionReader(f, 0, math.MaxInt64))
 		}
 		_ = f.Close() // it was only read
 	}
 	return err
 }
 
-func (l *Log) openAll() (files []*os.File, err error) {
+// file is one of the log's, open.
+type file struct {
+	*durable.File
+	name string
+}
+
+// openAll opens all files, the newest first. None is renamed before all are open: one
+// that is renamed meanwhile would be missed, or met twice.
+func (l *Log) openAll() (files []file, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range older + 1 {
-		switch f, err := os.Open(l.name(i)); {
+		switch f, err := durable.OpenFile(l.name(i)); {
 		case err == nil:
-			files = append(files, f)
+			files = append(files, file{f, filepath.Base(l.name(i))})
 		case !errors.Is(err, fs.ErrNotExist):
-			return files, err
+			return files, fmt.Errorf("open %s: %w", Name, err)
 		}
 	}
 	return files, nil

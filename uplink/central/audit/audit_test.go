@@ -150,3 +150,32 @@ func TestWave(t *testing.T) {
 		t.Errorf("%d entries", len(all))
 	}
 }
+
+// TestSinceWhileItRotates: a file that is renamed while older ones are read is not
+// missed.
+func TestSinceWhileItRotates(t *testing.T) {
+	l := Open(t.TempDir(), time.Now)
+	defer l.Close()
+	add := func(detail string, full bool) {
+		if full {
+			l.size = maxSize // as if it were
+		}
+		if err := l.Add(Entry{Who: "ops", Action: "depot.add", Result: OK, Detail: detail}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("1", false)
+	add("2", true)
+	var got []string
+	err := l.Since(time.Time{}, func(line json.RawMessage) error {
+		var e Entry
+		err := json.Unmarshal(line, &e)
+		if got = append(got, e.Detail); len(got) == 1 {
+			add("3", true)
+		}
+		return err
+	})
+	if err != nil || strings.Join(got, " ") != "1 2" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
