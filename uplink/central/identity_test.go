@@ -763,3 +763,43 @@ func TestNumbersOfTheEnrolled(t *testing.T) {
 		}
 	}
 }
+
+// TestEnrolmentsAreToldRarely: neither a gateway that shows a used token for ever, as
+// whichever depot, nor a depot that asks for key after key, drives the rest out of the
+// audit log or fills the log.
+func TestEnrolmentsAreToldRarely(t *testing.T) {
+	g := newRegistry(t, t.TempDir(), nil)
+	token := g.invite("/v1/join-tokens", map[string]any{"uses": 1, "ids": "nb-*"})
+	one := g.gateway("nb-07", "a")
+	if code := one.enrol(token, ""); code != 200 {
+		t.Fatalf("enrol: %d", code)
+	}
+	session := one.mustSession()
+	static := g.gateway("hz-01", "b")
+	if code := static.enrol("", centraltest.TokenHZ); code != 200 {
+		t.Fatalf("adopt: %d", code)
+	}
+	const calls, most = 100, 10
+	for name, c := range map[string]struct {
+		line string
+		try  func(i int) int
+		want int
+	}{
+		"a used token": {`"depot/nb-1`, func(i int) int { return g.gateway(scan.DepotID(fmt.Sprint("nb-1", i)), "c").enrol(token, "") }, 403},
+		"adoptions":    {`"depot/hz-01"`, func(int) int { return g.gateway("hz-01", "d").enrol("", centraltest.TokenHZ) }, 403},
+		"renewals":     {`"depot/nb-07"`, func(int) int { return g.gateway("nb-07", "e").enrol("", session) }, 200},
+	} {
+		before := len(g.log.String())
+		for i := range calls {
+			if code := c.try(i); code != c.want {
+				t.Fatalf("%s: %d", name, code)
+			}
+		}
+		if n := strings.Count(read(t, g.File(audit.Name)), c.line); n < most || n > most+2 {
+			t.Errorf("%s: %d lines in the audit log", name, n)
+		}
+		if n := strings.Count(g.log.String()[before:], "\n"); n > most {
+			t.Errorf("%s: %d lines in the log", name, n)
+		}
+	}
+}

@@ -48,19 +48,29 @@ func (s *Service) Enrol(ctx context.Context, from string, req *syncapi.Enrol, by
 		return r, nil
 	})
 	who := Actor{Who: "depot/" + string(req.Depot), From: from}
+	mayTell := func() bool { // which depot it is says anybody who has a token
+		if by == "" {
+			return s.o.Keys.MayTell(from)
+		}
+		return s.o.Keys.MayTell(string(req.Depot))
+	}
 	switch refusal, refused := err.(*Refusal); {
 	case refused && refusal.Status == http.StatusUnauthorized: // the caller counts it, as a guess
 	case refused:
 		s.enrolment(audit.Refused)
-		s.o.Logger.Warn("enrolment refused", "depot", string(req.Depot), "why", refusal.Why, "address", from)
-		s.note(who, "depot.enrol", req.Depot, audit.Refused, refusal.Why)
+		if mayTell() {
+			s.o.Logger.Warn("enrolment refused", "depot", string(req.Depot), "why", refusal.Why, "address", from)
+			s.note(who, "depot.enrol", req.Depot, audit.Refused, refusal.Why)
+		}
 	case err == nil && fresh:
 		s.enrolment(audit.OK)
-		s.o.Logger.Info("depot enrolled", "depot", string(req.Depot), "key", out.Key)
 		detail := "key " + out.Key
-		if by == caller.BySession {
-			detail += ", to be proven yet"
+		if by == caller.BySession { // as often as the depot likes, until it proves one
+			if detail += ", to be proven yet"; !mayTell() {
+				break
+			}
 		}
+		s.o.Logger.Info("depot enrolled", "depot", string(req.Depot), "key", out.Key)
 		s.note(who, "depot.enrol", req.Depot, audit.OK, detail)
 	}
 	return out, err
