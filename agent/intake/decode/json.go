@@ -38,7 +38,10 @@ type Doc struct {
 func JSON(payload []byte, gbk bool) ([]Doc, error) {
 	t := newTree(gbk)
 	raws, whole := stream(payload)
-	if whole == nil {
+	switch {
+	case errors.Is(whole, ErrTooLarge):
+		return nil, whole
+	case whole == nil:
 		values := make([]mended, len(raws))
 		for i, raw := range raws {
 			values[i].json = raw
@@ -86,7 +89,9 @@ func stream(payload []byte) (raws []json.RawMessage, err error) {
 		case err != nil:
 			return nil, fmt.Errorf("%w: %s", ErrNotJSON, describe(err))
 		}
-		raws = append(raws, raw)
+		if raws = append(raws, raw); len(raws) > maxNodes {
+			return nil, ErrTooLarge
+		}
 	}
 }
 
@@ -101,11 +106,20 @@ func describe(err error) string {
 	return err.Error()
 }
 
-// lines reads objects on lines of which some are broken; nil if no line is right.
+// MaxLines is how many lines of a payload are told apart: each takes a hundred times
+// what it has come in.
+const MaxLines = 4096
+
+// lines reads objects on lines of which some are broken; nil if no line is right, or
+// there are too many.
 func (t *tree) lines(payload []byte) ([]Doc, error) {
 	var docs []Doc
 	good := 0
-	for _, line := range Lines(payload) {
+	lines := Lines(payload)
+	if len(lines) > MaxLines {
+		return nil, nil
+	}
+	for _, line := range lines {
 		values, ok := []mended{{json: line}}, json.Valid(line)
 		if !ok {
 			values, ok = mend(line)

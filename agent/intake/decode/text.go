@@ -36,20 +36,23 @@ func Lines(payload []byte) [][]byte {
 }
 
 // Parts cuts a line where between matches, and returns what is not empty after
-// Strip.
-func Parts(line []byte, between *regexp.Regexp) (parts [][]byte) {
+// Strip. False: that is at more than MaxLines places.
+func Parts(line []byte, between *regexp.Regexp) (parts [][]byte, ok bool) {
 	add := func(part []byte) {
 		if part = Strip(part); len(part) > 0 {
 			parts = append(parts, part)
 		}
 	}
-	begin := 0
-	for _, at := range between.FindAllIndex(line, -1) {
+	begin, places := 0, between.FindAllIndex(line, MaxLines+1)
+	if len(places) > MaxLines {
+		return nil, false
+	}
+	for _, at := range places {
 		add(line[begin:at[0]])
 		begin = at[1]
 	}
 	add(line[begin:])
-	return parts
+	return parts, true
 }
 
 // UTF8 returns a text that begins with the byte order mark of UTF-16 as UTF-8, and

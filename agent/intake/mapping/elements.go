@@ -30,9 +30,9 @@ type element struct {
 func (j *job) elements() ([]element, *problem) {
 	switch j.src.decoder {
 	case "text":
-		return j.textElements(), nil
+		return j.textElements()
 	case "csv":
-		return j.csvElements(), nil
+		return j.csvElements()
 	case "sparkplug":
 		return j.sparkplugElements()
 	default:
@@ -40,13 +40,24 @@ func (j *job) elements() ([]element, *problem) {
 	}
 }
 
-func (j *job) textElements() (out []element) {
+// tooMany is the problem of a message with more reads than one may have.
+func tooMany() *problem {
+	return problemf("too_many", "more than %d reads in one message: let the device send smaller batches", maxReads)
+}
+
+func (j *job) textElements() (out []element, bad *problem) {
 	for i, line := range decode.Lines(j.payload) {
 		parts := [][]byte{line}
 		if j.src.between != nil {
-			parts = decode.Parts(line, j.src.between)
+			var ok bool
+			if parts, ok = decode.Parts(line, j.src.between); !ok {
+				return nil, tooMany()
+			}
 		}
 		for _, part := range parts {
+			if len(out) == maxReads {
+				return nil, tooMany()
+			}
 			n := decode.NewString(string(part))
 			out = append(out, element{index: len(out), trigger: i, node: &n, raw: part})
 		}
@@ -54,11 +65,14 @@ func (j *job) textElements() (out []element) {
 	if len(out) == 1 {
 		out[0].alone = true
 	}
-	return out
+	return out, nil
 }
 
-func (j *job) csvElements() (out []element) {
+func (j *job) csvElements() (out []element, bad *problem) {
 	lines := decode.Lines(j.payload)
+	if len(lines) > maxReads+1 { // one may be the header
+		return nil, tooMany()
+	}
 	for i, line := range lines {
 		el := element{index: i, alone: len(lines) == 1, trigger: i, raw: line}
 		n, err := decode.Row(line, j.src.columns)
@@ -72,7 +86,7 @@ func (j *job) csvElements() (out []element) {
 			out = append(out, el)
 		}
 	}
-	return out
+	return out, nil
 }
 
 // badLine rejects a line that can't be decoded, unless it is to be ignored.
@@ -248,7 +262,10 @@ func (j *job) sparkplugHeard(t sparkplug.Topic, payload sparkplug.Payload) {
 
 func (j *job) metrics(topic sparkplug.Topic, payload sparkplug.Payload) ([]element, *problem) {
 	birth, known := j.m.births.Birth(topic)
-	whole, reads, missing := payload.Tree(topic, birth)
+	whole, reads, missing, err := payload.Tree(topic, birth)
+	if err != nil {
+		return nil, problemf("too_large", "%s: let the device send smaller messages", err)
+	}
 	if j.trace == nil {
 		j.m.births.Read(topic, birth, missing == "")
 	}

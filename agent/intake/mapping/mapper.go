@@ -86,7 +86,7 @@ type Subscription struct {
 const maxTopic = 1 << 10
 
 // maxReads bounds how many reads one message may hold.
-const maxReads = 4096
+const maxReads = decode.MaxLines
 
 // Subscriptions lists what a Source has to subscribe to.
 func (m *Mapper) Subscriptions() []Subscription {
@@ -184,7 +184,7 @@ func (j *job) message() {
 		return
 	}
 	if len(elements) > maxReads {
-		j.reject(nil, problemf("too_many", "%d reads in one message, more than %d: let the device send smaller batches", len(elements), maxReads))
+		j.reject(nil, tooMany())
 		return
 	}
 	if len(elements) == 0 && j.empty() {

@@ -40,7 +40,7 @@ func (j *job) reads(elements []element) {
 	for i := range elements {
 		codes[i] = j.codes(&elements[i])
 		if sum += len(codes[i]); sum > maxReads {
-			j.reject(nil, problemf("too_many", "more than %d reads in one message: let the device send smaller batches", maxReads))
+			j.reject(nil, tooMany())
 			return
 		}
 	}

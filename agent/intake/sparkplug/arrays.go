@@ -1,6 +1,7 @@
 package sparkplug
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 	"strings"
@@ -8,13 +9,37 @@ import (
 	"scanrelay/agent/intake/decode"
 )
 
-// maxCells bounds the cells of one data set and the elements of one array.
-const maxCells = 100_000
+// Bounds of what the metrics of one payload hold, all together: a value takes a
+// hundred times what a bit of an array or an empty cell does on the way, and a name
+// that is said once, in a birth or for a column, stands beside each of its values.
+const (
+	maxValues = 100_000 // within metrics: elements, members, columns, rows and cells
+	maxNames  = 2 << 20 // bytes of such names
+)
+
+// room is what the rest of a payload may still hold. What finds none takes none.
+type room struct{ values, names int64 }
+
+func newRoom() *room { return &room{maxValues, maxNames} }
+
+func (r *room) take(values, names int64) bool {
+	if values > r.values || names > r.names {
+		return false
+	}
+	r.values, r.names = r.values-values, r.names-names
+	return true
+}
+
+// tooMany is a value for which there is no room.
+func tooMany(what string) decode.Node {
+	return decode.NewUnreadable(what + ", with which the message has more values than can be read")
+}
 
 // dataSet reads a data set as an array of its rows, each an object by the names of
 // its columns.
-func dataSet(b []byte) decode.Node {
+func (r *room) dataSet(b []byte) decode.Node {
 	broken := decode.NewUnreadable("a broken data set")
+	var named int64
 	var columns []string
 	var types []uint32
 	var rows [][]byte
@@ -26,7 +51,7 @@ func dataSet(b []byte) decode.Node {
 		}
 		switch {
 		case f.number == 2 && f.wire == wireBytes:
-			columns = append(columns, string(f.bytes))
+			columns, named = append(columns, string(f.bytes)), named+int64(len(f.bytes))
 		case f.number == 3 && f.wire == wireVarint:
 			types = append(types, uint32(f.value))
 		case f.number == 3 && f.wire == wireBytes: // packed
@@ -40,9 +65,16 @@ func dataSet(b []byte) decode.Node {
 		case f.number == 4 && f.wire == wireBytes:
 			rows = append(rows, f.bytes)
 		}
+		if int64(len(rows)+len(columns)) > r.values {
+			return tooMany("a data set")
+		}
 	}
-	if len(rows)*len(columns) > maxCells || len(types) > len(columns) {
+	if len(types) > len(columns) {
 		return broken
+	}
+	n, m := int64(len(rows)), int64(len(columns))
+	if !r.take(n+m+n*m, n*named) {
+		return tooMany("a data set")
 	}
 	kids := make([]decode.Node, 0, len(rows))
 	for _, row := range rows {
@@ -89,49 +121,76 @@ func cell(b []byte, datatype uint32) decode.Node {
 		return decode.NewUnreadable("a value that no data set has")
 	}
 	m := Metric{field: value, bits: f.value, bytes: f.bytes}
-	return m.Value(datatype)
+	return m.scalar(datatype)
 }
 
 // array reads a metric's array: numbers in little endian, truth values as bits
 // behind their count, texts that each end with a zero byte.
-func array(b []byte, datatype uint32) decode.Node {
-	if len(b) > maxCells*8 {
-		return decode.NewUnreadable("an array that is too long")
+func (r *room) array(b []byte, datatype uint32) decode.Node {
+	n, ok := elements(b, datatype)
+	switch {
+	case !ok:
+		return decode.NewUnreadable("a broken array")
+	case !r.take(n, 0):
+		return tooMany("an array")
 	}
-	var kids []decode.Node
+	kids := make([]decode.Node, 0, n)
 	switch datatype {
 	case typeStringArray:
-		if len(b) == 0 {
-			break
-		}
-		for _, text := range strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00") {
-			kids = append(kids, decode.NewString(text))
+		for text := range strings.SplitSeq(strings.TrimSuffix(string(b), "\x00"), "\x00") {
+			if n > 0 {
+				kids = append(kids, decode.NewString(text))
+			}
 		}
 	case typeBooleanArray:
-		if len(b) < 4 || uint64(binary.LittleEndian.Uint32(b)) > uint64(len(b)-4)*8 {
-			return decode.NewUnreadable("a broken array")
-		}
-		for i := range binary.LittleEndian.Uint32(b) {
+		for i := range n {
 			kids = append(kids, decode.NewBool(b[4+i/8]&(0x80>>(i%8)) != 0))
 		}
 	default:
-		return numbers(b, datatype)
+		kids = numbers(kids, b, datatype)
 	}
 	return decode.NewArray(kids)
 }
 
-func numbers(b []byte, datatype uint32) decode.Node {
-	size := map[uint32]int{typeFloatArray: 4, typeDoubleArray: 8, typeTimeArray: 8}[datatype]
+// elements counts those of an array; false: it is broken.
+func elements(b []byte, datatype uint32) (n int64, ok bool) {
+	length := int64(len(b))
+	switch datatype {
+	case typeStringArray:
+		if n = int64(bytes.Count(b, []byte{0})); length > 0 && b[length-1] != 0 {
+			n++
+		}
+		return n, true
+	case typeBooleanArray:
+		if length < 4 {
+			return 0, false
+		}
+		n = int64(binary.LittleEndian.Uint32(b))
+		return n, n <= (length-4)*8
+	default:
+		size := int64(size(datatype))
+		return length / size, length%size == 0
+	}
+}
+
+// size is how many bytes a number takes in an array.
+func size(datatype uint32) int {
+	switch {
+	case datatype <= typeUInt64Array:
+		return 1 << ((datatype - typeInt8Array) % 4)
+	case datatype == typeFloatArray:
+		return 4
+	default:
+		return 8
+	}
+}
+
+func numbers(kids []decode.Node, b []byte, datatype uint32) []decode.Node {
 	scalar := uint32(0)
 	if datatype <= typeUInt64Array {
 		scalar = datatype - typeInt8Array + typeInt8
-		size = 1 << ((scalar - typeInt8) % 4)
 	}
-	if len(b)%size != 0 {
-		return decode.NewUnreadable("a broken array")
-	}
-	kids := make([]decode.Node, 0, len(b)/size)
-	for ; len(b) > 0; b = b[size:] {
+	for size := size(datatype); len(b) > 0; b = b[size:] {
 		var word [8]byte
 		copy(word[:], b[:size])
 		bits := binary.LittleEndian.Uint64(word[:])
@@ -144,5 +203,5 @@ func numbers(b []byte, datatype uint32) decode.Node {
 			kids = append(kids, integer(bits, scalar))
 		}
 	}
-	return decode.NewArray(kids)
+	return kids
 }

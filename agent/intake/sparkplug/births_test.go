@@ -204,7 +204,7 @@ func TestRebirth(t *testing.T) {
 		t.Fatalf("%+v, %v", p, err)
 	}
 	m := p.Metrics[0]
-	if v := m.Value(0); m.Name != "Node Control/Rebirth" || m.Datatype != 11 || m.Timestamp != p.Timestamp || string(v.Raw()) != "true" {
+	if v := newRoom().value(&m, 0, 0); m.Name != "Node Control/Rebirth" || m.Datatype != 11 || m.Timestamp != p.Timestamp || string(v.Raw()) != "true" {
 		t.Errorf("%+v: %s", m, hex.EncodeToString(Rebirth(time.Unix(0, 0))))
 	}
 }

@@ -4,5 +4,6 @@
 //
 // It knows nothing of scans and does no I/O: who keeps births over a restart
 // writes what Save hands out, and who talks to the broker asks for rebirths.
-// Every function takes hostile input: metrics, templates and births are bounded.
+// Every function takes hostile input: metrics, births, and what all metrics
+// of a payload hold are bounded.
 package sparkplug

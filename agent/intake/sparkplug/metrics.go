@@ -15,15 +15,19 @@ import (
 //
 // and, where a metric occurs more than once, as devices send what they kept
 // while they were offline, one such object per moment in the order sent. missing
-// is an alias that the birth does not know.
-func (p Payload) Tree(t Topic, b Birth) (whole decode.Node, reads []decode.Node, missing string) {
+// is an alias that the birth does not know. ErrTooLarge: the names that its aliases
+// stand for would take too much.
+func (p Payload) Tree(t Topic, b Birth) (whole decode.Node, reads []decode.Node, missing string, err error) {
 	var all, kept, now []named
+	room := newRoom()
 	for _, m := range p.Metrics {
 		name, datatype := m.Name, uint32(0)
 		if known, ok := b.Aliases[m.Alias]; m.HasAlias && ok {
 			datatype = known.Datatype
 			if name == "" {
-				name = known.Name
+				if name = known.Name; !room.take(0, int64(len(name))) {
+					return whole, nil, "", ErrTooLarge
+				}
 			}
 		}
 		if name == "" {
@@ -36,7 +40,7 @@ func (p Payload) Tree(t Topic, b Birth) (whole decode.Node, reads []decode.Node,
 		if at == 0 && !m.Historical {
 			at = p.Timestamp // when it was sent, which of what was kept says nothing
 		}
-		one := named{name, m.Value(datatype), at}
+		one := named{name, room.value(&m, datatype, 0), at}
 		if all = append(all, one); m.Historical {
 			kept = append(kept, one)
 		} else {
@@ -47,7 +51,7 @@ func (p Payload) Tree(t Topic, b Birth) (whole decode.Node, reads []decode.Node,
 	for _, group := range moments(all) {
 		reads = append(reads, p.object(t, group))
 	}
-	return whole, reads, missing
+	return whole, reads, missing, nil
 }
 
 type named struct {

@@ -13,8 +13,11 @@ import (
 // maxMetrics bounds one Sparkplug payload.
 const maxMetrics = 10_000
 
-// ErrFormat: the payload or the topic is no Sparkplug B.
-var ErrFormat = errors.New("not Sparkplug B")
+// Errors of payloads.
+var (
+	ErrFormat   = errors.New("not Sparkplug B") // or the topic is none of it
+	ErrTooLarge = fmt.Errorf("metrics whose names, as their birth has them, take more than %d MiB", maxNames>>20)
+)
 
 // Topic is a topic spBv1.0/<group>/<type>/<node>[/<device>].
 type Topic struct {
@@ -234,19 +237,30 @@ const (
 // maxTemplates bounds how deep templates are nested.
 const maxTemplates = 8
 
-// Value returns the metric's value; a template is an object of its metrics, a data
+// value returns a metric's value; a template is an object of its metrics, a data
 // set an array of its rows as objects. What cannot be read is Unreadable, and
-// only what the metric says is nothing is null.
-// datatype is the birth's where the metric has none of its own.
-func (m *Metric) Value(datatype uint32) decode.Node { return m.value(datatype, 0) }
-
-func (m *Metric) value(datatype uint32, depth int) decode.Node {
+// only what the metric says is nothing is null. datatype is the birth's where the
+// metric has none of its own.
+func (r *room) value(m *Metric, datatype uint32, depth int) decode.Node {
 	if m.Datatype != 0 {
 		datatype = m.Datatype
 	}
-	if m.Null {
+	switch {
+	case m.Null:
 		return decode.Node{}
+	case m.field == 16 && datatype >= typeInt8Array && datatype <= typeTimeArray:
+		return r.array(m.bytes, datatype)
+	case m.field == fieldDataSet:
+		return r.dataSet(m.bytes)
+	case m.field == fieldTemplate:
+		return r.template(m.bytes, depth+1)
+	default:
+		return m.scalar(datatype)
 	}
+}
+
+// scalar returns a value that is one.
+func (m *Metric) scalar(datatype uint32) decode.Node {
 	switch m.field {
 	case 0:
 		return decode.Node{}
@@ -258,24 +272,15 @@ func (m *Metric) value(datatype uint32, depth int) decode.Node {
 		return float(math.Float64frombits(m.bits), 64)
 	case 14:
 		return decode.NewBool(m.bits != 0)
-	case 15:
+	case 15, 16:
 		return decode.NewString(string(m.bytes))
-	case 16:
-		if datatype >= typeInt8Array && datatype <= typeTimeArray {
-			return array(m.bytes, datatype)
-		}
-		return decode.NewString(string(m.bytes))
-	case fieldDataSet:
-		return dataSet(m.bytes)
-	case fieldTemplate:
-		return template(m.bytes, depth+1)
 	default:
 		return decode.NewUnreadable(fmt.Sprintf("a value in field %d of its metric", m.field))
 	}
 }
 
 // template reads a template's metrics, which have names.
-func template(b []byte, depth int) decode.Node {
+func (r *room) template(b []byte, depth int) decode.Node {
 	if depth > maxTemplates {
 		return decode.NewUnreadable("a template nested too deep")
 	}
@@ -294,7 +299,10 @@ func template(b []byte, depth int) decode.Node {
 		if err != nil || len(names) >= maxMetrics {
 			return decode.NewUnreadable("a broken template")
 		}
-		names, values = append(names, m.Name), append(values, m.value(0, depth))
+		if !r.take(1, 0) {
+			return tooMany("a template")
+		}
+		names, values = append(names, m.Name), append(values, r.value(&m, 0, depth))
 	}
 	return decode.NewObject(names, values)
 }

@@ -1,8 +1,11 @@
 package sparkplug
 
 import (
+	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"testing"
@@ -52,8 +55,8 @@ func TestSparkplugPublished(t *testing.T) {
 	if !ok || topic.Source() != "express/depot-571/scanner-07" || topic.EdgeNode() != "express/depot-571" {
 		t.Fatalf("topic %+v", topic)
 	}
-	whole, reads, missing := data.Tree(topic, BirthOf(birth))
-	if missing != "" || len(reads) != 1 {
+	whole, reads, missing, err := data.Tree(topic, BirthOf(birth))
+	if err != nil || missing != "" || len(reads) != 1 {
 		t.Fatalf("%d reads, missing %q", len(reads), missing)
 	}
 	for pointer, want := range map[string]string{
@@ -71,7 +74,7 @@ func TestSparkplugPublished(t *testing.T) {
 			t.Errorf("%s: %s, want %s", pointer, got, want)
 		}
 	}
-	if _, _, missing := data.Tree(topic, Birth{}); missing != "1" {
+	if _, _, missing, _ := data.Tree(topic, Birth{}); missing != "1" {
 		t.Errorf("without a birth alias %q is missing", missing)
 	}
 }
@@ -85,7 +88,7 @@ func TestSparkplugHistory(t *testing.T) {
 		{Name: "Code", Timestamp: 20, field: 15, bytes: []byte("B")},
 		{Name: "Kg", Timestamp: 20, Null: true},
 	}}
-	_, reads, _ := p.Tree(Topic{}, Birth{})
+	_, reads, _, _ := p.Tree(Topic{}, Birth{})
 	if len(reads) != 2 {
 		t.Fatalf("%d reads", len(reads))
 	}
@@ -103,7 +106,7 @@ func TestSparkplugHistorical(t *testing.T) {
 		{Name: "Code", field: 15, bytes: []byte("now")},
 		{Name: "Code", field: 15, bytes: []byte("kept"), Historical: true},
 	}}
-	whole, reads, _ := p.Tree(Topic{}, Birth{})
+	whole, reads, _, _ := p.Tree(Topic{}, Birth{})
 	if len(reads) != 2 {
 		t.Fatalf("%d reads", len(reads))
 	}
@@ -130,13 +133,13 @@ func TestSparkplugValues(t *testing.T) {
 		"true":  {field: 14, bits: 1},
 		`"YT1"`: {field: 16, bytes: []byte("YT1")},
 	} {
-		n := m.Value(0)
+		n := newRoom().value(&m, 0, 0)
 		if got := string(n.Raw()); got != want {
 			t.Errorf("%+v: %s, want %s", m, got, want)
 		}
 	}
 	m := Metric{field: 10, bits: 0xff}
-	if n := m.Value(typeInt8); string(n.Raw()) != "-1" {
+	if n := newRoom().value(&m, typeInt8, 0); string(n.Raw()) != "-1" {
 		t.Errorf("the birth's type is not used: %s", n.Raw())
 	}
 }
@@ -173,7 +176,7 @@ func TestSparkplugTemplate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	whole, _, _ := p.Tree(Topic{}, Birth{})
+	whole, _, _, _ := p.Tree(Topic{}, Birth{})
 	for pointer, want := range map[string]string{
 		"/Reader/1/Scan/Code": "a", "/Reader~11/Scan~1Code": "a", "/metrics/Reader~11/Scan~1Code": "a", "/Reader/1/Deep/Code/2": "b",
 		"/timestamps/Reader/1": "1600152165480",
@@ -203,8 +206,114 @@ func TestSparkplugTemplate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if whole, _, _ := p.Tree(Topic{}, Birth{}); !json.Valid(whole.Raw()) {
+		if whole, _, _, _ := p.Tree(Topic{}, Birth{}); !json.Valid(whole.Raw()) {
 			t.Errorf("%s: %s", name, whole.Raw())
+		}
+	}
+}
+
+// valued is a metric without a name, with a value of bytes in one of its fields.
+func valued(datatype uint32, field uint64, value []byte) []byte {
+	return appendBytes(appendNumber(appendBytes(nil, 1, []byte("x")), 4, uint64(datatype)), field, value)
+}
+
+// set is a data set.
+func set(columns []string, rows, cells int) (b []byte) {
+	for _, name := range columns {
+		b = appendBytes(b, 2, []byte(name))
+	}
+	row := bytes.Repeat(appendBytes(nil, 1, nil), cells)
+	for range rows {
+		b = appendBytes(b, 4, row)
+	}
+	return b
+}
+
+// What the metrics of a payload hold is bounded by its number, not by the bytes that it
+// comes in, and for all of them together; what finds no room takes none of it.
+func TestValuesAreBounded(t *testing.T) {
+	bits := func(n int) []byte {
+		return append(binary.LittleEndian.AppendUint32(nil, uint32(n)), make([]byte, (n+7)/8)...)
+	}
+	of := func(size int) func(int) []byte {
+		return func(n int) []byte { return make([]byte, n*size) }
+	}
+	members := func(templates int) []byte {
+		inner := appendBytes(nil, fieldTemplate, bytes.Repeat([]byte{2<<3 | wireBytes, 0}, 999))
+		return bytes.Repeat(appendBytes(nil, 2, inner), templates)
+	}
+	columns := make([]string, 9)
+	for name, c := range map[string]struct {
+		datatype uint32
+		field    uint64
+		fits     []byte
+		not      []byte
+	}{
+		"truth values": {typeBooleanArray, 16, bits(maxValues), bits(maxValues + 1)},
+		"bytes":        {typeInt8Array, 16, of(1)(maxValues), of(1)(maxValues + 1)},
+		"doubles":      {typeDoubleArray, 16, of(8)(maxValues), of(8)(maxValues + 1)},
+		"texts":        {typeStringArray, 16, of(1)(maxValues), of(1)(maxValues + 1)},
+		"empty rows":   {16, fieldDataSet, set(nil, maxValues, 0), set(nil, maxValues+1, 0)},
+		"columns":      {16, fieldDataSet, set(make([]string, maxValues), 0, 0), set(make([]string, maxValues+1), 0, 0)},
+		"cells":        {16, fieldDataSet, set(columns, 9999, 9), set(columns, 10000, 9)},
+		"column names": {16, fieldDataSet, set([]string{string(make([]byte, maxNames/8))}, 8, 1), set([]string{string(make([]byte, maxNames/8))}, 9, 1)},
+		"members":      {19, fieldTemplate, members(100), members(101)},
+	} {
+		for what, b := range map[string][]byte{"fits": c.fits, "does not": c.not} {
+			body := appendBytes(nil, 2, valued(c.datatype, c.field, b))
+			body = appendBytes(body, 2, textMetric("Scan/Code", "YT1"))
+			p, err := Parse(body, 1<<20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			whole, _, _, err := p.Tree(Topic{}, Birth{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			x, _ := Find(&whole, decode.Pointer{"x"})
+			if fits := x.Kind != decode.Unreadable; fits != (what == "fits") {
+				t.Errorf("%s: what %s: %s", name, what, x.What())
+			}
+			if code, _ := Find(&whole, decode.Pointer{"Scan", "Code"}); string(code.Raw()) != `"YT1"` {
+				t.Errorf("%s: the scan behind what %s is %s", name, what, code.Raw())
+			}
+		}
+	}
+
+	// Together they have what one has.
+	var body []byte
+	for range 3 {
+		body = appendBytes(body, 2, valued(typeBooleanArray, 16, bits(maxValues/2)))
+	}
+	p, err := Parse(body, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, reads, _, _ := p.Tree(Topic{}, Birth{})
+	if got := values(reads); got > maxValues+20 {
+		t.Errorf("three arrays hold %d values", got)
+	}
+}
+
+// values counts what is in nodes.
+func values(nodes []decode.Node) (n int) {
+	for i := range nodes {
+		n += 1 + values(nodes[i].Kids())
+	}
+	return n
+}
+
+// A name that a birth says once stands beside each value of its alias: of a message of
+// some kilobytes that could be gigabytes.
+func TestNamesAreBounded(t *testing.T) {
+	b := Birth{Aliases: map[uint64]BirthMetric{1: {Name: string(make([]byte, maxNames/8))}}}
+	for n, want := range map[int]error{8: nil, 9: ErrTooLarge} {
+		p := Payload{Metrics: make([]Metric, n)}
+		for i := range p.Metrics {
+			p.Metrics[i] = Metric{Alias: 1, HasAlias: true}
+		}
+		if _, _, _, err := p.Tree(Topic{}, b); !errors.Is(err, want) {
+			t.Errorf("%d times: %v", n, err)
 		}
 	}
 }
@@ -213,6 +322,8 @@ func FuzzSparkplug(f *testing.F) {
 	_, birth, data := published(f)
 	f.Add(birth, data)
 	f.Add(birth, templated("Reader", textMetric("Scan/Code", "a")))
+	f.Add(birth, appendBytes(nil, 2, valued(typeBooleanArray, 16, []byte{12, 0, 0, 0, 0xaa, 0xf0})))
+	f.Add(birth, appendBytes(nil, 2, valued(16, fieldDataSet, set([]string{"a", "b"}, 3, 2))))
 	f.Fuzz(func(t *testing.T, birth, data []byte) {
 		b, err := Parse(birth, 1<<20)
 		if err != nil {
@@ -222,7 +333,13 @@ func FuzzSparkplug(f *testing.F) {
 		if err != nil {
 			return
 		}
-		whole, reads, _ := p.Tree(Topic{}, BirthOf(b))
+		whole, reads, _, err := p.Tree(Topic{}, BirthOf(b))
+		if err != nil {
+			return
+		}
+		if n := values(reads); n > maxValues+10*maxMetrics {
+			t.Errorf("%d values", n)
+		}
 		if !json.Valid(whole.Raw()) || len(reads) == 0 {
 			t.Errorf("%d reads, %s", len(reads), whole.Raw())
 		}
