@@ -102,12 +102,20 @@ func (c *conn) done() {
 	}
 }
 
-// write writes a packet. A device that does not read is cut, whatever keepalive it
-// asked for.
+// takes reports whether the device takes a packet of this size.
+func (c *conn) takes(size int) bool { return c.maxPacket == 0 || uint64(size) <= uint64(c.maxPacket) }
+
+// write writes a packet, if the device takes it.
 func (c *conn) write(p []byte) error {
-	if c.maxPacket > 0 && uint32(len(p)) > c.maxPacket {
-		return nil // it could not take it
+	if !c.takes(len(p)) {
+		return nil
 	}
+	return c.writeAll(p)
+}
+
+// writeAll writes packets. A device that does not read is cut, whatever keepalive it
+// asked for.
+func (c *conn) writeAll(p []byte) error {
 	c.out <- struct{}{}
 	defer func() { <-c.out }()
 	if err := c.SetWriteDeadline(time.Now().Add(c.b.cfg.slow)); err != nil {
@@ -117,17 +125,19 @@ func (c *conn) write(p []byte) error {
 	return err
 }
 
-// acknowledge writes acknowledgements, all in one go.
+// acknowledge writes acknowledgements, all in one go: of those that the device takes.
 func (c *conn) acknowledge(acks []ack) error {
 	buf := make([]byte, 0, 5*len(acks))
 	for _, a := range acks {
-		t := packet.TypePuback
+		t, before := packet.TypePuback, len(buf)
 		if a.qos == 2 {
 			t = packet.TypePubrec
 		}
-		buf = packet.AppendAck(buf, t, a.id, a.code)
+		if buf = packet.AppendAck(buf, t, a.id, a.code); !c.takes(len(buf) - before) {
+			buf = buf[:before]
+		}
 	}
-	return c.write(buf)
+	return c.writeAll(buf)
 }
 
 // hangUp ends the connection soon: an MQTT 5 client hears the code, the reader stops.

@@ -76,6 +76,25 @@ func TestLimitsAreTold(t *testing.T) {
 	}
 }
 
+// A device's Maximum Packet Size bounds each packet that it gets, not what it gets in one
+// go: many acknowledgements of one commit.
+func TestSmallMaximumPacketSize(t *testing.T) {
+	j := intaketest.NewOutbox(t, 0)
+	_, addr := startBroker(t, Config{}, j)
+	d := online(t, addr, 5, 2, "gun", 0x27, 0, 0, 0, 24)
+	j.SetFull(true) // so that all wait for one commit
+	const n = 100
+	for id := range uint16(n) {
+		d.publish(1+byte(id%2), id+1, intaketest.Payload(fmt.Sprintf("YT%08d", id)))
+	}
+	d.send(0xc0)
+	d.expect("PINGRESP", 0xd0)
+	j.SetFull(false)
+	for id := range byte(n) {
+		d.expect("its acknowledgement", 0x40+id%2*0x10, 0, id+1)
+	}
+}
+
 // An MQTT 5 client hears why it is cut, older ones know no DISCONNECT of a server.
 func TestWhyAConnectionIsCut(t *testing.T) {
 	j := intaketest.NewOutbox(t, 0)
