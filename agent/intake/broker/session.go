@@ -24,7 +24,7 @@ type session struct {
 	lasts   time.Duration // how long it outlives its connection; 0: not at all
 	conn    *conn         // nil: it is away
 	left    time.Time     // since when it is away
-	broke   bool          // its last connection ended without a DISCONNECT
+	broke   bool          // its last connection ended without a DISCONNECT, or in an earlier process
 	filters []string      // it subscribed to
 	taken   takeovers
 

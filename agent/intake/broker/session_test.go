@@ -360,4 +360,23 @@ func TestResendsWithoutDUP(t *testing.T) {
 	if !send(2, "gun-9", true) || send(2, "gun-9", true) {
 		t.Error("after a start, when nobody knows, only the first connection may send again")
 	}
+
+	// The file does not know of what came after it was written: a kill leaves it as it was.
+	file := filepath.Join(t.TempDir(), SessionsName)
+	_, addr, stop := serveBroker(t, Config{Sessions: file}, j, Listener{})
+	send(0, "gun-5", true)
+	send(0, "gun-6", true) // with which it is written that gun-5 left in order
+	written, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	send(0, "gun-5", false)
+	stop()
+	if err := os.WriteFile(file, written, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, addr, _ = serveBroker(t, Config{Sessions: file}, j, Listener{})
+	if !send(0, "gun-5", true) || send(0, "gun-5", true) {
+		t.Error("after a kill only the first connection may send again")
+	}
 }

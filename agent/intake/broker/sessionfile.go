@@ -24,7 +24,6 @@ type savedSession struct {
 	Address string   `json:"address,omitempty"`
 	Lasts   int64    `json:"lasts_seconds"`
 	Left    int64    `json:"left_seconds_ago,omitempty"`
-	Broke   bool     `json:"broke,omitempty"`
 	Filters []string `json:"filters,omitempty"`
 }
 
@@ -131,7 +130,7 @@ func (s *sessions) saved(now time.Time) (list []savedSession) {
 		if one.lasts == 0 {
 			continue
 		}
-		e := savedSession{one.id, one.user, one.address, int64(one.lasts / time.Second), 0, one.broke, one.filters}
+		e := savedSession{one.id, one.user, one.address, int64(one.lasts / time.Second), 0, one.filters}
 		if one.conn == nil {
 			e.Left = int64(now.Sub(one.left) / time.Second)
 		}
@@ -160,7 +159,8 @@ func (s *sessions) load(path string, now time.Time, log *slog.Logger) {
 	for _, e := range list {
 		if len(s.byID) < s.most {
 			s.byID[e.ID] = &session{
-				id: e.ID, all: &s.all, user: e.User, address: e.Address, broke: e.Broke, filters: e.Filters,
+				id: e.ID, all: &s.all, user: e.User, address: e.Address, filters: e.Filters,
+				broke: true, // for all we know
 				lasts: min(time.Duration(max(e.Lasts, 0))*time.Second, maxSessionLasts),
 				left:  now.Add(-min(time.Duration(max(e.Left, 0))*time.Second, maxSessionLasts)),
 			}
