@@ -6,8 +6,9 @@
 //   - Without room publishes are held, up to a bound in number and time; then the
 //     connection is closed and new ones are refused until there is room. A device
 //     sends again on its next connection.
-//   - A session is on disk before a CONNACK can be relied upon, and outlives the
-//     connection and the process.
+//   - A new session is written before its CONNACK, and outlives the connection and the
+//     process; what changes in it later is written within seconds. Where the disk
+//     takes no file devices are let in all the same, and the log says so.
 //   - A QoS 2 publish is the same one only with the same packet id and content.
 //   - Everything a client can take is bounded: connections in all and of an address,
 //     packets, sessions, what waits, its rate, the passwords it tries, what it can

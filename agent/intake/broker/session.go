@@ -25,6 +25,7 @@ type session struct {
 	conn    *conn         // nil: it is away
 	left    time.Time     // since when it is away
 	broke   bool          // its last connection ended without a DISCONNECT, or in an earlier process
+	change  uint64        // with which it is on disk; 0: it was found there, or is not kept
 	filters []string      // it subscribed to
 	taken   takeovers
 
@@ -191,13 +192,14 @@ func (s *sessions) open(c *conn, in *packet.Connect, lasts time.Duration, now ti
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	was := s.byID[in.ClientID]
+	kept := false // on disk is one of this client, or will be with its change
 	if was != nil {
 		same := was.user == in.Username
 		if !same && was.owned(now, s.isUser) {
 			return o, false
 		}
-		o.known, o.broke, o.before = true, was.broke, was.conn
-		o.present = same && was.alive(now) && was.lasts > 0 && !in.Clean
+		kept = same && was.alive(now) && was.lasts > 0
+		o.known, o.broke, o.before, o.present = true, was.broke, was.conn, kept && !in.Clean
 		o.often = was.conn != nil && was.taken.count(now) >= takeoversAllowed
 	}
 	next := was
@@ -211,9 +213,15 @@ func (s *sessions) open(c *conn, in *packet.Connect, lasts time.Duration, now ti
 		s.makeRoom(now)
 		s.byID[in.ClientID] = next
 	}
-	if !o.present && lasts > 0 || was != nil && was.lasts != lasts {
-		o.change = s.file.change()
+	switch {
+	case kept:
+		if next.change = was.change; was.lasts != lasts || len(was.filters) != len(next.filters) {
+			s.file.change()
+		}
+	case lasts > 0:
+		next.change = s.file.change()
 	}
+	o.change = next.change
 	next.conn, next.user, next.lasts, next.address, next.broke = c, in.Username, lasts, c.host, true
 	o.session = next
 	return o, true

@@ -316,8 +316,42 @@ func TestSessionsAreNotWrittenAllTheTime(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 		s.file.await(ctx, last)
-		if writes > 10*5+2 {
+		if writes > 10/5+2 {
 			t.Errorf("%d writes in ten seconds", writes)
+		}
+		cancel()
+		<-kept
+	})
+}
+
+// Who waits for a new session waits for a second at most beside the write, however long
+// that takes and whatever else changes; who comes again to one that is on disk does not.
+func TestNewSessionsAreWrittenSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const took = time.Second
+		s := newSessions(10, nil)
+		s.file.init("sessions")
+		s.file.write = func(any) error { time.Sleep(took); return nil }
+		ctx, cancel := context.WithCancel(t.Context())
+		kept := make(chan struct{})
+		go func() {
+			defer close(kept)
+			s.keep(ctx, slog.New(slog.DiscardHandler))
+		}()
+		for i, want := range []time.Duration{took, 0, 2*took + maxRest, 0} {
+			s.file.change()
+			began, id := time.Now(), fmt.Sprint("gun-", i/2)
+			o, _, _ := opens(s, id, "", "", i%2 == 1, time.Hour, began)
+			s.file.await(ctx, o.change)
+			if waited := time.Since(began); waited > want {
+				t.Errorf("connection %d of %s: waited for %v, want %v at most", i%2, id, waited, want)
+			}
+		}
+		// Nor is one let in before the write for the connection before has ended.
+		first, _, _ := opens(s, "gun-9", "", "", false, time.Hour, time.Now())
+		second, _, _ := opens(s, "gun-9", "", "", false, time.Hour, time.Now())
+		if first.change == 0 || second.change != first.change {
+			t.Errorf("the second connection waits for change %d, the first for %d", second.change, first.change)
 		}
 		cancel()
 		<-kept

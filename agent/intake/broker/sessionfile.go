@@ -27,13 +27,15 @@ type savedSession struct {
 	Filters []string `json:"filters,omitempty"`
 }
 
-// keeper has the sessions written when they change. All who wait meanwhile share one
-// write; those who change them all the time wear no card out.
+// keeper has the sessions written when they change: soon where somebody waits for it,
+// who shares the write with all others, and else after a while, since a device that
+// changes its session all the time must not wear a card out.
 type keeper struct {
-	path  string // "": they are kept in memory alone
-	disk  durable.Sealed
-	write func(any) error
-	wake  chan struct{}
+	path   string // "": they are kept in memory alone
+	disk   durable.Sealed
+	write  func(any) error
+	wake   chan struct{} // there is a change
+	urgent chan struct{} // and somebody waits for it
 
 	mu      sync.Mutex
 	changed uint64        // changes so far; guarded by mu
@@ -46,13 +48,14 @@ type keeper struct {
 const (
 	restTimes = 20
 	minRest   = 50 * time.Millisecond
-	maxRest   = 5 * time.Second
+	maxRest   = time.Second
+	lazily    = 5 * time.Second // after a change for which nobody waits
 )
 
 func (k *keeper) init(path string) {
 	k.path, k.disk = path, durable.Sealed{Path: path, Title: "scanrelay mqtt sessions", Version: 1}
 	k.write = k.disk.Write
-	k.wake, k.ended = make(chan struct{}, 1), make(chan struct{})
+	k.wake, k.urgent, k.ended = make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{})
 }
 
 // change has them written, and returns what to await for that.
@@ -71,6 +74,7 @@ func (k *keeper) await(ctx context.Context, which uint64) {
 	}
 	k.mu.Lock()
 	for k.tried < which && ctx.Err() == nil {
+		wait.Signal(k.urgent)
 		ended := k.ended
 		k.mu.Unlock()
 		select {
@@ -93,6 +97,12 @@ func (s *sessions) keep(ctx context.Context, log *slog.Logger) {
 		case <-ctx.Done():
 			over = true
 		case <-s.file.wake:
+			select {
+			case <-ctx.Done():
+				over = true
+			case <-s.file.urgent:
+			case <-time.After(lazily):
+			}
 		}
 		began := time.Now()
 		err := s.save()
