@@ -56,6 +56,7 @@ func (d *dispatcher) run(ctx context.Context) (err error) {
 		d.crowded.Store(len(d.ready) > 0)
 		alarm.Reset(d.sleepFor(window, until))
 		out, first := d.next(window)
+		resolved := false
 		d.Pulse.End()
 		select {
 		case out <- first:
@@ -66,7 +67,7 @@ func (d *dispatcher) run(ctx context.Context) (err error) {
 			d.left.Count(time.Now())
 			d.mayLease = true
 		case <-d.Questions.Resolved():
-			d.takeResolved()
+			resolved = true
 		case <-d.Outbox.Pushable():
 			d.mayLease = true
 		case <-d.Valve.Changed():
@@ -78,6 +79,9 @@ func (d *dispatcher) run(ctx context.Context) (err error) {
 		d.Pulse.Begin()
 		if err != nil {
 			return err
+		}
+		if resolved {
+			d.takeResolved()
 		}
 	}
 	return nil

@@ -94,15 +94,20 @@ func (o hung) Lease(int, time.Duration) ([]event.Record, error) {
 	return nil, event.ErrClosed
 }
 
+// muting is a gate that ends the event without a question.
+var muting = &policy.Gate{Actions: []scan.ActionType{scan.ActionSigned}}
+
 // What looks at the relay sees that its dispatcher hangs, and that it does not while
 // the store is full.
 func TestAStuckDispatcherShows(t *testing.T) {
 	for name, c := range map[string]struct {
 		outbox func(free chan struct{}) Outbox
+		gate   *policy.Gate
 		stuck  time.Duration
 	}{
-		"full": {func(chan struct{}) Outbox { return full{} }, 0},
-		"hung": {func(free chan struct{}) Outbox { return hung{free: free} }, 10 * time.Minute},
+		"full":                  {func(chan struct{}) Outbox { return full{} }, muting, 0},
+		"full after a question": {func(chan struct{}) Outbox { return full{} }, &policy.Gate{MaxAge: 1 << 62, FreshFor: 1 << 62}, 0},
+		"hung":                  {func(free chan struct{}) Outbox { return hung{free: free} }, muting, 10 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -112,14 +117,18 @@ func TestAStuckDispatcherShows(t *testing.T) {
 				p := New(Config{
 					Parts: shared.Parts{
 						Clock: believed{}, Metrics: metrics.NewSet(), Log: slog.New(slog.DiscardHandler),
-						Gate: &policy.Gate{Actions: []scan.ActionType{scan.ActionSigned}}, Answers: shared.NewAnswers(), Questions: shared.NewQuestions(),
+						Gate: c.gate, Answers: shared.NewAnswers(), Questions: shared.NewQuestions(),
 					},
 					Outbox: c.outbox(free), Valve: v, Concurrency: 1, Pulse: &pulse,
 				})
 				ctx, stop := context.WithCancel(t.Context())
 				ended := make(chan error, 1)
 				go func() { ended <- p.Run(ctx) }()
-				time.Sleep(10 * time.Minute)
+				time.Sleep(time.Minute)
+				for _, r := range p.Questions.TakeAsks(10) {
+					p.Questions.Resolve(shared.Resolution{Seq: r.ID.Seq, Result: syncapi.Refused})
+				}
+				time.Sleep(9 * time.Minute)
 				if got := pulse.Stuck(); got != c.stuck {
 					t.Errorf("stuck for %v, want %v", got, c.stuck)
 				}
@@ -146,7 +155,7 @@ func TestStopWhileTheStoreIsFull(t *testing.T) {
 		p := New(Config{
 			Parts: shared.Parts{
 				Clock: believed{}, Metrics: metrics.NewSet(), Log: slog.New(slog.DiscardHandler),
-				Gate: &policy.Gate{Actions: []scan.ActionType{scan.ActionSigned}}, Answers: shared.NewAnswers(), Questions: shared.NewQuestions(),
+				Gate: muting, Answers: shared.NewAnswers(), Questions: shared.NewQuestions(),
 			},
 			Outbox: out, Valve: v, Concurrency: 1,
 		})
