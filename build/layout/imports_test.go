@@ -338,6 +338,13 @@ var arrows = []row{
 		},
 	},
 	{
+		pkg: "agent/cmd/doctor", // looks as the agent will
+		uses: []string{
+			"agent", "agent/cmd/cli", "agent/clock", "agent/control", "agent/intake/link", "configs", "configs/tlsfile", "store/durable", "uplink/syncapi",
+		},
+		libraries: []string{xSys}, tests: []string{"store"},
+	},
+	{
 		pkg: "agent/cmd/scanrelay", uses: []string{all}, libraries: []string{metrics},
 		tests: []string{script, paho},
 	},

@@ -101,7 +101,7 @@ func (r role) command(world cli.IO) *cli.Command {
 				given[q.flag] = string(text)
 			}
 		}
-		s := &session{IO: world, role: r, lang: language(world.Env), config: config, folder: filepath.Dir(config), answers: given}
+		s := &session{IO: world, role: r, lang: language(world), config: config, folder: filepath.Dir(config), answers: given}
 		if world.InTerminal {
 			s.in = bufio.NewReader(world.In)
 		}

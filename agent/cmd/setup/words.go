@@ -1,6 +1,6 @@
 package setup
 
-import "strings"
+import "scanrelay/agent/cmd/cli"
 
 const (
 	english = iota
@@ -12,17 +12,10 @@ type words [2]string
 
 func say(lang int, en, zh string) string { return words{en, zh}[lang] }
 
-// language is the one of the locale's messages, as gettext finds it.
-func language(env []string) int {
-	for _, name := range []string{"LC_ALL", "LC_MESSAGES", "LANG"} {
-		for _, e := range env {
-			if v, ok := strings.CutPrefix(e, name+"="); ok && v != "" {
-				if strings.HasPrefix(v, "zh") {
-					return chinese
-				}
-				return english
-			}
-		}
+// language is the locale's.
+func language(world cli.IO) int {
+	if world.Chinese() {
+		return chinese
 	}
 	return english
 }

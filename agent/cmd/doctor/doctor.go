@@ -1,0 +1,103 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"scanrelay/agent/cmd/cli"
+	"scanrelay/agent/control"
+	"scanrelay/configs"
+)
+
+// grade is what a finding means.
+type grade string
+
+const (
+	ok   grade = "ok"
+	warn grade = "warn"
+	fail grade = "fail"
+)
+
+// finding is what was found out about one thing.
+type finding struct {
+	Check  string `json:"check"`
+	Grade  grade  `json:"result"` // ok, warn, fail
+	Text   string `json:"text"`
+	Advice string `json:"advice,omitempty"` // what to do
+	MS     int64  `json:"milliseconds"`
+}
+
+// examination is one run of doctor.
+type examination struct {
+	cli.IO
+	file, version string
+	json          bool
+
+	cfg    *configs.Agent
+	view   control.View    // of the agent or its store; nil: neither can be looked at
+	status *control.Status // of the running agent; nil: none runs
+	found  []finding
+}
+
+// Command returns the command; file is the configuration unless -c names another.
+func Command(world cli.IO, file, version string) *cli.Command {
+	e := &examination{IO: world, version: version}
+	cmd := &cli.Command{
+		Use:   "doctor",
+		Short: "Look at all that an agent needs, and say what to do",
+		Long:  "Look at configuration, clock, disk, store, broker, centre and WeChat, whether an\nagent runs or not: each ok, warn or fail, with what to do. It fails if one of them does.",
+		Args:  cli.NoArgs,
+		Run:   func(ctx context.Context, _ []string) error { return e.run(ctx) },
+	}
+	cmd.Flags().StringVarP(&e.file, "config", "c", file, "the agent's configuration `FILE`")
+	cmd.Flags().BoolVar(&e.json, "json", false, "print JSON")
+	return cmd
+}
+
+func (e *examination) run(ctx context.Context) error {
+	e.look("configuration", e.configuration)
+	if e.cfg != nil {
+		e.look("agent", func() finding { return e.agent(ctx) })
+		if e.view != nil {
+			defer e.view.Close()
+		}
+		e.look("clock", e.clock)
+		e.look("disk", e.disk)
+		e.look("store", e.store)
+		e.look("broker", func() finding { return e.broker(ctx) })
+		e.look("centre", func() finding { return e.centre(ctx) })
+		e.look("wechat", func() finding { return e.wechat(ctx) })
+	}
+	failed := slices.ContainsFunc(e.found, func(f finding) bool { return f.Grade == fail })
+	if e.json {
+		if err := e.JSON(map[string]any{"findings": e.found, "failed": failed}); err != nil {
+			return err
+		}
+	}
+	if failed {
+		return cli.ErrShown
+	}
+	return nil
+}
+
+// look takes one look and shows what came of it.
+func (e *examination) look(check string, do func() finding) {
+	began := time.Now()
+	f := do()
+	f.Check, f.MS = check, time.Since(began).Milliseconds()
+	e.found = append(e.found, f)
+	if e.json {
+		return
+	}
+	mark := fmt.Sprintf("%-5s", f.Grade)
+	if e.Terminal {
+		mark = map[grade]string{ok: "\x1b[32m", warn: "\x1b[33m", fail: "\x1b[31m"}[f.Grade] + mark + "\x1b[0m"
+	}
+	fmt.Fprintf(e.Out, "%s %-14s %s  (%d ms)\n", mark, f.Check, cli.Visible(f.Text), f.MS)
+	if f.Advice != "" {
+		fmt.Fprintf(e.Out, "      %s %s\n", e.Say("to do:", "处理:"), strings.ReplaceAll(f.Advice, "\n", "\n      "))
+	}
+}
