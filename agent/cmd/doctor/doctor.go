@@ -66,7 +66,9 @@ func (e *examination) run(ctx context.Context) error {
 		}
 		e.look("clock", e.clock)
 		e.look("disk", e.disk)
-		e.look("store", e.store)
+		if e.view != nil {
+			e.look("store", e.store)
+		}
 		e.look("broker", func() finding { return e.broker(ctx) })
 		e.look("centre", func() finding { return e.centre(ctx) })
 		e.look("wechat", func() finding { return e.wechat(ctx) })

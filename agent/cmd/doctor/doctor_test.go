@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -133,6 +134,16 @@ func TestNobodyAnswers(t *testing.T) {
 		if f.Check == "wechat" && !strings.HasPrefix(f.Text, "name: ") && !strings.HasPrefix(f.Text, "TCP: ") {
 			t.Errorf("of a name that is not it says %s", f.Text)
 		}
+	}
+}
+
+// TestFirstDay: before the first start nothing is wrong but that none was.
+func TestFirstDay(t *testing.T) {
+	yaml := gateway(t, "http://127.0.0.1:1", "http://127.0.0.1:1")
+	dir := regexp.MustCompile(`data_dir: (.*)`).FindStringSubmatch(yaml)[1]
+	_, found, text := examine(t, strings.Replace(yaml, dir, t.TempDir(), 1))
+	if got := grades(found); !strings.Contains(got, "agent warn\n") || strings.Contains(got, "store") {
+		t.Errorf("it found\n%s%s", got, text)
 	}
 }
 

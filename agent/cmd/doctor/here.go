@@ -58,6 +58,8 @@ func (e *examination) agent(ctx context.Context) finding {
 			Grade: fail, Text: err.Error(),
 			Advice: e.Say("run it as root, or as a member of the group scanrelay", "请用 root 或 scanrelay 组成员运行"),
 		}
+	case errors.Is(err, fs.ErrNotExist):
+		return finding{Grade: warn, Text: e.Say("it has not run yet", "尚未运行过"), Advice: "systemctl start scanrelay-agent"}
 	case err != nil:
 		return finding{Grade: fail, Text: err.Error(), Advice: e.Say("systemctl status scanrelay-agent says more", "详见 systemctl status scanrelay-agent")}
 	}
@@ -226,9 +228,6 @@ func lifeUsed(text string) (percent int, ok bool) {
 
 // store says what the running agent, or the files, tell of it.
 func (e *examination) store() finding {
-	if e.view == nil {
-		return finding{Grade: warn, Text: e.Say("it could not be looked at", "无法查看")}
-	}
 	s := e.status
 	if s == nil {
 		offline, err := e.view.Status(context.Background())
