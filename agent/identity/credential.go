@@ -35,9 +35,10 @@ type Credential struct {
 
 	mu      sync.Mutex // held while the centre is asked: one session at a time
 	session secret.Text
-	renew   time.Time // from when on there is to be another
-	later   time.Time // until when what did not work is not tried again, where there is something else
-	told    string    // last line about what did not work
+	renew   time.Time   // from when on there is to be another
+	later   time.Time   // until when what did not work is not tried again, where there is something else
+	told    string      // last line about what did not work
+	spent   secret.Text // a token that the centre does not take, of a depot that has a key
 }
 
 // New makes one.
@@ -54,6 +55,14 @@ func (c *Credential) Token(ctx context.Context) (secret.Text, error) {
 	if fallback && time.Now().Before(c.later) {
 		return c.o.Static, nil
 	}
+	release, err := c.o.Keys.lock(ctx)
+	switch {
+	case err != nil && c.session != "":
+		return c.session, nil // it has a quarter of its life
+	case err != nil:
+		return "", err
+	}
+	defer release()
 	if err := c.enrolled(ctx, fallback); err != nil {
 		return "", err
 	}
@@ -101,11 +110,13 @@ func (c *Credential) enrolled(ctx context.Context, fallback bool) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case c.o.EnrolToken != "" && (key == nil || key.Token != tokenHash(c.o.EnrolToken)):
-		err = c.Enrol(ctx, c.o.EnrolToken)
+	switch token := c.o.EnrolToken; {
+	case token != "" && (key == nil || !key.knows(token) && c.spent != token):
+		if err = c.enrol(ctx, token, ""); err != nil && refused(err) {
+			c.spent = token
+		}
 	case key == nil && c.o.Adopt:
-		err = c.Adopt(ctx)
+		err = c.enrol(ctx, "", c.o.Static)
 	}
 	if err == nil || key == nil && !fallback {
 		return err
@@ -125,15 +136,22 @@ func (c *Credential) tell(what string, err error) {
 // Enrol enrols a key with a one-time token and proves it. It may be called again
 // after whatever happened.
 func (c *Credential) Enrol(ctx context.Context, token secret.Text) error {
+	release, err := c.o.Keys.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	return c.enrol(ctx, token, "")
 }
-
-// Adopt enrols a key on the strength of the static credential.
-func (c *Credential) Adopt(ctx context.Context) error { return c.enrol(ctx, "", c.o.Static) }
 
 // Renew changes the key for another: the one before makes the session on whose
 // strength that is enrolled, and counts until it is proven.
 func (c *Credential) Renew(ctx context.Context) error {
+	release, err := c.o.Keys.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	key, err := c.o.Keys.Current()
 	if err != nil {
 		return err
@@ -154,6 +172,7 @@ func (c *Credential) Renew(ctx context.Context) error {
 	return c.enrol(ctx, "", c.session)
 }
 
+// enrol enrols a key and proves it. The caller has the keys' lock.
 func (c *Credential) enrol(ctx context.Context, token, credential secret.Text) error {
 	if err := c.safe(); err != nil {
 		return err

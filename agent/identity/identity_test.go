@@ -3,6 +3,7 @@ package identity_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -36,8 +37,11 @@ type world struct {
 
 	mu     sync.Mutex
 	calls  int
+	enrols int  // of them to be enrolled
 	cut    int  // the number of the call that is cut off; 0: none
 	before bool // before the centre has it
+
+	hold chan struct{} // calls wait until it is closed; nil: they don't
 }
 
 var errCut = errors.New("the line broke")
@@ -47,6 +51,14 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.calls++
+	if strings.HasSuffix(r.URL.Path, "/enrol") {
+		w.enrols++
+	}
+	if hold := w.hold; hold != nil {
+		w.mu.Unlock()
+		<-hold
+		w.mu.Lock()
+	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return nil, err
@@ -166,6 +178,128 @@ func TestPowerCutsBurnNoToken(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestAUsedTokenIsHarmless: it stays in the configuration, whatever becomes of the key.
+func TestAUsedTokenIsHarmless(t *testing.T) {
+	w := newWorld(t)
+	token := w.invite()
+	with := func(o *identity.Options) { o.EnrolToken = token }
+	agent := func(when string, enrols int) {
+		t.Helper()
+		before, c := w.enrols, w.start("nb-07", with)
+		for range 3 {
+			got, err := c.Token(t.Context())
+			if err != nil || !w.good(got, "nb-07") {
+				t.Errorf("%s: %v", when, err)
+			}
+			c.Refused(got)
+		}
+		if w.enrols-before != enrols {
+			t.Errorf("%s: the token was sent %d times, want %d", when, w.enrols-before, enrols)
+		}
+	}
+	command := func(when string, do func(*identity.Credential) error) {
+		t.Helper()
+		if err := do(w.start("nb-07", nil)); err != nil {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	renew := func(c *identity.Credential) error { return c.Renew(t.Context()) }
+	agent("the first start", 1)
+	agent("the next start", 0)
+	for range 3 {
+		command("renew", renew)
+	}
+	agent("after renewals", 0)
+	again, err := w.service.Reset(t.Context(), centre.Actor{}, "nb-07")
+	if err != nil {
+		t.Fatal(err)
+	}
+	command("another token", func(c *identity.Credential) error { return c.Enrol(t.Context(), secret.Text(again.Token)) })
+	agent("after another token", 0)
+	command("renew once more", renew)
+
+	// A key of before tokens were carried over: the token is tried once.
+	path := filepath.Join(w.dir, identity.Folder, "key")
+	saved, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var key map[string]any
+	if err := json.Unmarshal(saved, &key); err != nil {
+		t.Fatal(err)
+	}
+	delete(key, "used")
+	if saved, err = json.Marshal(key); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, saved, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	agent("a key that knows no token", 1)
+}
+
+// TestTheKeyThatCountsIsKept: a key that was proven, but not taken up, is the only one
+// that the centre takes; no token that is tried then may cost it.
+func TestTheKeyThatCountsIsKept(t *testing.T) {
+	w := newWorld(t)
+	if err := w.start("nb-07", nil).Enrol(t.Context(), w.invite()); err != nil {
+		t.Fatal(err)
+	}
+	w.calls, w.cut = 0, 5
+	if err := w.start("nb-07", nil).Renew(t.Context()); !errors.Is(err, errCut) {
+		t.Fatal(err)
+	}
+	if err := w.start("nb-07", nil).Enrol(t.Context(), "a token that nobody made"); err == nil {
+		t.Fatal("it is taken")
+	}
+	with := func(o *identity.Options) { o.EnrolToken = "another one" }
+	if got, err := w.start("nb-07", with).Token(t.Context()); err != nil || !w.good(got, "nb-07") {
+		t.Errorf("the depot is shut out: %v", err)
+	}
+}
+
+// TestOneChangesTheKeys: an agent that runs and a command wait for each other; a session
+// that is good serves meanwhile.
+func TestOneChangesTheKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, boot := newWorld(t), ""
+		agent := w.start("nb-07", func(o *identity.Options) { boot = o.Boot })
+		same := func(o *identity.Options) { o.Boot = boot } // a command speaks for the agent
+		if err := agent.Enrol(t.Context(), w.invite()); err != nil {
+			t.Fatal(err)
+		}
+		first, err := agent.Token(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		hold, calls := make(chan struct{}), w.calls
+		w.hold = hold
+		renewed := make(chan error, 1)
+		go func() { renewed <- w.start("nb-07", same).Renew(t.Context()) }()
+		time.Sleep(46 * time.Minute) // in which the agent's session grew old
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if got, err := agent.Token(ctx); err != nil || got != first {
+			t.Errorf("while another process changes the keys: %v", err)
+		}
+		if err := w.start("nb-07", same).Enrol(ctx, "x"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a command beside another one: %v", err)
+		}
+		w.mu.Lock()
+		if w.calls != calls+1 {
+			t.Errorf("%d calls beside the one that waits", w.calls-calls-1)
+		}
+		w.mu.Unlock()
+		close(hold)
+		if err := <-renewed; err != nil {
+			t.Error(err)
+		}
+		if got, err := agent.Token(t.Context()); err != nil || got == first || !w.good(got, "nb-07") {
+			t.Errorf("then: %v", err)
+		}
+	})
 }
 
 // TestSessionsAreRenewed: in time, whatever the gateway's clock shows, and the one

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
@@ -11,10 +12,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
+	"time"
 
 	"scanrelay/agent/scan"
 	"scanrelay/configs/secret"
+	"scanrelay/configs/wait"
 	"scanrelay/store/durable"
 	"scanrelay/uplink/syncapi"
 )
@@ -43,8 +47,31 @@ type Key struct {
 	Version int          `json:"version"`
 	Depot   scan.DepotID `json:"depot"`
 	Seed    []byte       `json:"seed"`
-	// Token is the hash of the token that it was made for, "" if none.
-	Token string `json:"token,omitempty"`
+	// Token is the hash of the token that it was enrolled with last, "" if none; Used
+	// are those with which keys were enrolled before it.
+	Token string   `json:"token,omitempty"`
+	Used  []string `json:"used,omitempty"`
+}
+
+// maxUsed bounds the tokens that are remembered.
+const maxUsed = 16
+
+// knows reports whether this key or one before it was enrolled with a token.
+func (k *Key) knows(token secret.Text) bool {
+	hash := tokenHash(token)
+	return k.Token == hash || slices.Contains(k.Used, hash)
+}
+
+// used are all tokens that a key knows.
+func (k *Key) used() []string {
+	if k == nil {
+		return nil
+	}
+	all := slices.Clone(k.Used)
+	if k.Token != "" && !slices.Contains(all, k.Token) {
+		all = append(all, k.Token)
+	}
+	return all[max(0, len(all)-maxUsed):]
 }
 
 // Private is the key itself.
@@ -159,15 +186,23 @@ func (k *Keys) Current() (*Key, error) { return k.key(keyName) }
 // Next is one whose enrolment has begun; nil if there is none.
 func (k *Keys) Next() (*Key, error) { return k.key(nextName) }
 
-// Begin returns the key to enrol with a token ("" for none): the one that was begun
-// with the same, or another. It is on disk when this returns.
+// Begin returns the key to enrol with a token ("" for none): one that was begun, with
+// whatever token, since the centre may have it, or another. It is on disk when this
+// returns.
 func (k *Keys) Begin(token secret.Text) (*Key, error) {
 	key, err := k.Next()
 	if err != nil || key != nil && key.Token == tokenHash(token) {
 		return key, err
 	}
-	key = &Key{Version: version, Depot: k.depot, Seed: make([]byte, ed25519.SeedSize), Token: tokenHash(token)}
-	rand.Read(key.Seed) // never fails
+	current, err := k.Current()
+	if err != nil {
+		return nil, err
+	}
+	if key == nil {
+		key = &Key{Version: version, Depot: k.depot, Seed: make([]byte, ed25519.SeedSize)}
+		rand.Read(key.Seed) // never fails
+	}
+	key.Token, key.Used = tokenHash(token), current.used()
 	return key, k.write(nextName, key)
 }
 
@@ -191,6 +226,30 @@ func tokenHash(token secret.Text) string {
 	sum := sha256.Sum256([]byte("scanrelay enrol token\x00" + token.Reveal()))
 	return hex.EncodeToString(sum[:16])
 }
+
+// lock waits until no other process changes the keys, and keeps it so until release: an
+// agent that runs and a command would each undo what the other does. Where nothing
+// can be locked nothing can be written.
+func (k *Keys) lock(ctx context.Context) (release func(), err error) {
+	f, err := os.Open(filepath.Join(k.dataDir, Folder))
+	if err != nil {
+		return func() {}, nil
+	}
+	fd := int(f.Fd())
+	for errors.Is(syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB), syscall.EWOULDBLOCK) {
+		if !wait.Sleep(ctx, lockLook) {
+			_ = f.Close()
+			return nil, fmt.Errorf("wait for another process that changes the depot's key: %w", context.Cause(ctx))
+		}
+	}
+	return func() {
+		_ = syscall.Flock(fd, syscall.LOCK_UN) // a program that is being started may have a copy of it
+		_ = f.Close()
+	}, nil
+}
+
+// lockLook is how often a lock is tried.
+const lockLook = 50 * time.Millisecond
 
 type boot struct {
 	Version int    `json:"version"`

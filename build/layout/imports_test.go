@@ -309,7 +309,7 @@ var arrows = []row{
 	},
 
 	{
-		pkg: "agent/identity", uses: []string{"agent/scan", "store/durable", "uplink/syncapi", "configs/secret"},
+		pkg: "agent/identity", uses: []string{"agent/scan", "store/durable", "uplink/syncapi", "configs/secret", "configs/wait"},
 		tests: []string{"uplink/central/caller", "uplink/central/identity", metrics}, // its other side
 	},
 	{
