@@ -15,6 +15,7 @@ import (
 	"scanrelay/agent/intake/source"
 	"scanrelay/agent/intake/user"
 	"scanrelay/configs"
+	"scanrelay/configs/limit"
 	"scanrelay/store"
 	"scanrelay/uplink"
 	"scanrelay/uplink/syncapi"
@@ -54,7 +55,7 @@ func newIntake(a *Agent) (intakePart, error) {
 		return nil, fmt.Errorf("configure intake: %w", err)
 	}
 	a.births = a.loadBirths()
-	outbox := &meteredOutbox{outbox: a.outbox, set: a.metrics, onStored: a.opts.Hooks.OnStored, unmapped: unmapped{log: a.log}}
+	outbox := &meteredOutbox{outbox: a.outbox, set: a.metrics, onStored: a.opts.Hooks.OnStored, unmapped: limit.NewLog(a.log, tellAgain, maxUnmapped)}
 	a.pipe = intake.New(mapping.New(rules, a.clock, a.births), outbox, a.cfg.DedupeWindow)
 	a.pipe.Pulse = &a.pulses.intake
 	if !a.cfg.MQTT.IsEmbedded() {

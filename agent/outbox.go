@@ -1,15 +1,14 @@
 package agent
 
 import (
-	"log/slog"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 
 	"scanrelay/agent/intake"
 	"scanrelay/agent/scan"
+	"scanrelay/configs/limit"
 	"scanrelay/store"
 )
 
@@ -20,7 +19,7 @@ type meteredOutbox struct {
 	outbox   *store.Outbox
 	set      *metrics.Set
 	onStored func(scan.Batch, scan.Stored)
-	unmapped unmapped
+	unmapped *limit.Log
 }
 
 var _ intake.Outbox = (*meteredOutbox)(nil)
@@ -41,7 +40,7 @@ func (m *meteredOutbox) Submit(b scan.Batch, done func(scan.Stored, error)) erro
 func (m *meteredOutbox) stored(b scan.Batch, s scan.Stored) {
 	for _, r := range b.Rejects {
 		m.set.GetOrCreateCounter(`scanrelay_events_rejected_total{reason="` + label(r.Code) + `"}`).Inc()
-		m.unmapped.tell(r)
+		tell(m.unmapped, r)
 	}
 	for i := range b.Events {
 		for mark, name := range marks {
@@ -62,36 +61,20 @@ var marks = map[scan.Marks]string{
 
 func marked(e scan.Event) bool { return e.Marks&^scan.MarkDerivedID != 0 }
 
-// unmapped names in the log, once an hour each, the topics on which messages come
-// that have no waybill number where it is looked for: either the mapping is wrong
-// and scans pile up in quarantine, or they are heartbeats that nobody needs there.
-type unmapped struct {
-	log *slog.Logger
-
-	mu   sync.Mutex
-	told map[string]time.Time // by topic; guarded by mu
-}
-
 const (
 	tellAgain   = time.Hour
-	maxUnmapped = 1000 // topics that are remembered
+	maxUnmapped = 1000 // topics that are told apart
 )
 
-func (u *unmapped) tell(r scan.Reject) {
-	if r.Code != scan.NoWaybill {
-		return
+// tell names in the log, once an hour each, the topics on which messages come that
+// have no waybill number where it is looked for: either the mapping is wrong and scans
+// pile up in quarantine, or they are heartbeats that nobody needs there.
+func tell(log *limit.Log, r scan.Reject) {
+	if r.Code == scan.NoWaybill {
+		log.WarnOf(r.Topic, "a message without a waybill number is kept in quarantine; is it a scan?", func() []any {
+			return []any{"topic", scan.MaskPayload(r.Topic), "reason", scan.MaskPayload(r.Reason)}
+		})
 	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if last, ok := u.told[r.Topic]; ok && r.ReceivedAt.Sub(last).Abs() < tellAgain {
-		return
-	}
-	if u.told == nil || len(u.told) >= maxUnmapped {
-		u.told = make(map[string]time.Time)
-	}
-	u.told[r.Topic] = r.ReceivedAt
-	u.log.Warn("a message without a waybill number is kept in quarantine; is it a scan?",
-		"topic", scan.MaskPayload(r.Topic), "reason", scan.MaskPayload(r.Reason))
 }
 
 // label keeps a reject's code to what a label may hold.

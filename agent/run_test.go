@@ -20,6 +20,7 @@ import (
 	"scanrelay/agent/intake"
 	"scanrelay/agent/scan"
 	"scanrelay/configs"
+	"scanrelay/configs/limit"
 	"scanrelay/store"
 )
 
@@ -291,29 +292,32 @@ func TestClocklessEventsAreResolved(t *testing.T) {
 
 // A topic whose messages have no waybill number is named once an hour.
 func TestTopicsWithoutNumbersAreNamed(t *testing.T) {
-	var log bytes.Buffer
-	u := unmapped{log: slog.New(slog.NewTextHandler(&log, nil))}
-	at := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	for i, c := range []struct {
-		topic, code string
-		after       time.Duration
-		told        bool
-	}{
-		{"a/1", "no_waybill", 0, true}, {"a/1", "no_waybill", time.Minute, false}, {"a/2", "no_waybill", time.Minute, true},
-		{"a/3", "not_json", 0, false}, {"a/1", "no_waybill", time.Hour, true},
-	} {
-		log.Reset()
-		u.tell(scan.Reject{Topic: c.topic, Code: c.code, Reason: "give it ignore: ['alive']", ReceivedAt: at.Add(c.after)})
-		if told := strings.Contains(log.String(), "topic="+c.topic) && strings.Contains(log.String(), "alive"); told != c.told {
-			t.Errorf("%d: told %v: %s", i, told, log.String())
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		u := limit.NewLog(slog.New(slog.NewTextHandler(&log, nil)), tellAgain, maxUnmapped)
+		for i, c := range []struct {
+			topic, code string
+			after       time.Duration
+			told        bool
+		}{
+			{"a/1", "no_waybill", 0, true}, {"a/1", "no_waybill", time.Minute, false}, {"a/2", "no_waybill", 0, true},
+			{"a/3", "not_json", 0, false}, {"a/1", "no_waybill", time.Hour, true},
+		} {
+			time.Sleep(c.after)
+			log.Reset()
+			tell(u, scan.Reject{Topic: c.topic, Code: c.code, Reason: "give it ignore: ['alive']"})
+			if told := strings.Contains(log.String(), "topic="+c.topic) && strings.Contains(log.String(), "alive"); told != c.told {
+				t.Errorf("%d: told %v: %s", i, told, log.String())
+			}
 		}
-	}
-	for i := range 2 * maxUnmapped {
-		u.tell(scan.Reject{Topic: fmt.Sprint(i), Code: "no_waybill", ReceivedAt: at})
-	}
-	if len(u.told) > maxUnmapped {
-		t.Errorf("%d topics are remembered", len(u.told))
-	}
+		log.Reset()
+		for i := range 3 * maxUnmapped {
+			tell(u, scan.Reject{Topic: fmt.Sprint(i), Code: "no_waybill"})
+		}
+		if lines := strings.Count(log.String(), "\n"); lines > maxUnmapped+1 {
+			t.Errorf("%d lines for topics that somebody invents", lines)
+		}
+	})
 }
 
 // A gateway without a battery boots with the time of its last stop, which nobody can

@@ -317,7 +317,7 @@ var arrows = []row{
 		uses: []string{
 			"agent/scan", "agent/clock", "agent/identity", "agent/control", "store", "store/durable",
 			"agent/intake", "agent/intake/broker", "agent/intake/source", "agent/intake/link", "agent/intake/mapping", "agent/intake/user", "agent/intake/sparkplug",
-			"uplink", "uplink/syncapi", "uplink/syncapi/health", "wechat", "configs", "configs/exposition", "configs/serve", "configs/wait",
+			"uplink", "uplink/syncapi", "uplink/syncapi/health", "wechat", "configs", "configs/exposition", "configs/limit", "configs/serve", "configs/wait",
 		},
 		libraries: []string{metrics},
 		tests:     []string{paho}, // devices that publish

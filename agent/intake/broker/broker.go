@@ -25,7 +25,7 @@ type Broker struct {
 	cfg   Config
 	pipe  *intake.Pipe
 	log   *slog.Logger
-	warns *limitedLog
+	warns *limit.Log
 	users atomic.Pointer[user.List]
 	space *budget // what waits for its commit
 	large *budget // large packets, until they wait for their commit
@@ -52,12 +52,18 @@ type Broker struct {
 	qos0, lost, redelivered, refused, denied, cuts, broken, takeovers atomic.Uint64
 }
 
+// What devices do wrong is named in the log once a minute for each of so many.
+const (
+	warnEvery = time.Minute
+	maxKinds  = 256
+)
+
 // New returns a Broker that gives what it takes to a pipe; Run starts it, once.
 func New(cfg Config, pipe *intake.Pipe) *Broker {
 	cfg.setDefaults()
 	cores := int64(runtime.GOMAXPROCS(0))
 	b := &Broker{
-		cfg: cfg, pipe: pipe, log: cfg.Logger, warns: newLimitedLog(cfg.Logger),
+		cfg: cfg, pipe: pipe, log: cfg.Logger, warns: limit.NewLog(cfg.Logger, warnEvery, maxKinds),
 		space: newBudget(cfg.MaxWaiting, cfg.MaxWaiting-cfg.MaxWaiting/4),
 		large: newBudget(cfg.MaxWaiting, cfg.MaxWaiting-cfg.MaxWaiting/4),
 		maps:  newBudget(2*cores, cores), closing: make(chan struct{}),

@@ -147,7 +147,7 @@ func (c *conn) hangUp(code packet.Code, why error) {
 		return
 	}
 	if why != nil {
-		c.b.warns.warn(c.host, "mqtt connection closed: "+why.Error(), "remote", c.remote)
+		c.b.warns.Warn(c.host, "mqtt connection closed: "+why.Error(), "remote", c.remote)
 		c.b.cuts.Add(1)
 	}
 	c.goodbye(code)
@@ -158,7 +158,7 @@ func (c *conn) hangUp(code packet.Code, why error) {
 
 // crowded logs that the outbox takes no more of this client, though of others.
 func (c *conn) crowded() {
-	c.b.warns.warn(c.who, "mqtt client has its share of the room: its scans are not acknowledged until some of them are done", "client", c.who, "remote", c.remote)
+	c.b.warns.Warn(c.who, "mqtt client has its share of the room: its scans are not acknowledged until some of them are done", "client", c.who, "remote", c.remote)
 }
 
 // goodbye tells an MQTT 5 client why the connection ends, unless it does not read.
@@ -233,7 +233,7 @@ func (a *acceptor) ended(c *conn, err error) {
 		if who == "" {
 			who = c.host
 		}
-		a.b.warns.warn(who, "mqtt connection closed for what the device sent", "client", c.who, "remote", c.remote, "error", err.Error())
+		a.b.warns.Warn(who, "mqtt connection closed for what the device sent", "client", c.who, "remote", c.remote, "error", err.Error())
 		a.b.broken.Add(1)
 		c.goodbye(wrong.Code)
 	case errors.As(err, &network) && network.Timeout():

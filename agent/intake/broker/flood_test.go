@@ -146,22 +146,3 @@ func TestRateOutlivesTheConnection(t *testing.T) {
 		t.Errorf("40 events at 20 a second (after a burst of 20) took %s", took)
 	}
 }
-
-func TestLimitedLogNamesEachDevice(t *testing.T) {
-	log := &intaketest.Log{}
-	n := newLimitedLog(slog.New(slog.NewTextHandler(log, nil)))
-	for range 10 {
-		for _, who := range []string{"a", "b"} {
-			n.warn(who, "kind", "who", who)
-		}
-	}
-	if a, b := strings.Count(log.String(), "who=a"), strings.Count(log.String(), "who=b"); a != 1 || b != 1 {
-		t.Errorf("a is named %d times, b %d times", a, b)
-	}
-	for i := range 10 * maxKinds {
-		n.warn(fmt.Sprint(i), "many")
-	}
-	if lines := strings.Count(log.String(), "many"); lines > maxKinds+1 || len(n.kinds) > maxKinds+1 {
-		t.Errorf("%d lines, %d kinds", lines, len(n.kinds))
-	}
-}

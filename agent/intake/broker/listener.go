@@ -57,7 +57,7 @@ func (a *acceptor) accept(ln *Listener) {
 		case errors.Is(err, net.ErrClosed):
 			return
 		default: // out of file descriptors, most likely
-			a.b.warns.warn("", "accept mqtt connection", "error", err.Error())
+			a.b.warns.Warn("", "accept mqtt connection", "error", err.Error())
 			select {
 			case <-a.b.ctx.Done():
 				return
@@ -183,7 +183,7 @@ func (a *acceptor) rise(c *conn) {
 // who tries again as soon as it is refused does so once a second then, not ten
 // thousand times.
 func (a *acceptor) refuse(raw net.Conn, host, why string) {
-	a.b.warns.warn(host, why, "remote", raw.RemoteAddr().String())
+	a.b.warns.Warn(host, why, "remote", raw.RemoteAddr().String())
 	a.b.refused.Add(1)
 	if a.slow.Add(1) > maxSlowRefusals {
 		a.slow.Add(-1)

@@ -71,7 +71,7 @@ func (c *conn) welcome(in *packet.Connect) error {
 	lasts, now := min(time.Duration(in.Expiry)*time.Second, maxSessionLasts), time.Now()
 	if lasts > 0 && !c.b.sessions.lasting(in.ClientID) && !c.b.newOnes.Of(c.host).Allow() {
 		lasts = 0
-		c.b.warns.warn(c.host, "mqtt session is not kept: its address comes under ever new client ids", "client", c.who, "remote", c.remote)
+		c.b.warns.Warn(c.host, "mqtt session is not kept: its address comes under ever new client ids", "client", c.who, "remote", c.remote)
 	}
 	if why := c.a.seat(c, in.ClientID); why != "" {
 		return c.refuse(packet.Busy, why)
@@ -87,7 +87,7 @@ func (c *conn) welcome(in *packet.Connect) error {
 		o.before.hangUp(packet.TakenOver, nil)
 	}
 	if o.often {
-		c.b.warns.warn(c.who, "mqtt client id is used by two devices at once, which throw each other out: give each its own",
+		c.b.warns.Warn(c.who, "mqtt client id is used by two devices at once, which throw each other out: give each its own",
 			"client", c.who, "remote", c.remote, "other", o.before.remote)
 	}
 	if assigned == "" && (o.broke || !o.known && now.Sub(c.b.began) < c.b.cfg.strangers) {
@@ -111,7 +111,7 @@ func clip(text string) string { return strings.ToValidUTF8(text[:min(len(text), 
 
 // refuse answers a CONNECT with a refusal, which is counted and logged.
 func (c *conn) refuse(code packet.Code, why string) error {
-	c.b.warns.warn(c.host, "mqtt connection refused: "+why, "remote", c.remote, "client", c.who, "user", c.user)
+	c.b.warns.Warn(c.host, "mqtt connection refused: "+why, "remote", c.remote, "client", c.who, "user", c.user)
 	c.b.refused.Add(1)
 	err := c.write(packet.Connack{Version: c.version, Code: code, Reason: why}.Encode())
 	return errors.Join(fmt.Errorf("refused: %s", why), err)

@@ -130,7 +130,7 @@ func (c *conn) publish(p *packet.Publish) error {
 
 // deny answers a publish without permission. MQTT 3 knows no refusal of a publish.
 func (c *conn) deny(p *packet.Publish) error {
-	c.b.warns.warn(c.user, "mqtt publish without permission", "user", c.user, "topic", clip(p.Topic))
+	c.b.warns.Warn(c.user, "mqtt publish without permission", "user", c.user, "topic", clip(p.Topic))
 	c.b.denied.Add(1)
 	switch {
 	case p.QoS == 0:
@@ -151,7 +151,7 @@ func (c *conn) slowDown() bool {
 	if delay <= 0 {
 		return true
 	}
-	c.b.warns.warn(c.who, "mqtt client is above its rate and is slowed down", "client", c.who, "remote", c.remote)
+	c.b.warns.Warn(c.who, "mqtt client is above its rate and is slowed down", "client", c.who, "remote", c.remote)
 	return c.sleep(delay)
 }
 
@@ -193,7 +193,7 @@ func (c *conn) subscribe(content []byte) error {
 			codes[i] = packet.BadFilter
 		case first != "spBv1.0" && first != "STATE":
 			codes[i] = packet.NotAuthorized
-			c.b.warns.warn(c.who, "mqtt subscription refused: nothing is forwarded here", "client", c.who, "remote", c.remote, "filter", clip(filter))
+			c.b.warns.Warn(c.who, "mqtt subscription refused: nothing is forwarded here", "client", c.who, "remote", c.remote, "filter", clip(filter))
 		case !c.b.sessions.subscribe(c.session, filter):
 			codes[i] = packet.QuotaExceeded
 		default:
