@@ -182,12 +182,6 @@ func (c *checker) listenOnce(key, addr, host, port string) {
 	c.served = append(c.served, served{key, host, port})
 }
 
-// loopback reports whether a host is this machine.
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
 // token checks a bearer token: it travels in a header.
 func (c *checker) token(key string, s secret.Text) {
 	for _, r := range s.Reveal() {
@@ -217,7 +211,7 @@ func (c *checker) exposed(key, path string) {
 
 // inClear warns of a listener that others reach without TLS.
 func (c *checker) inClear(key, addr string) {
-	if host, _, err := net.SplitHostPort(addr); err == nil && !loopback(host) {
+	if host, _, err := net.SplitHostPort(addr); err == nil && !secret.ThisMachine(host) {
 		c.warn(key, "%s is not this machine alone and there is no TLS: tokens and personal data go over the wire in clear, unless a TLS proxy alone reaches it", addr)
 	}
 }

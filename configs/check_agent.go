@@ -14,6 +14,7 @@ import (
 	"scanrelay/agent/intake/mapping"
 	"scanrelay/agent/intake/user"
 	"scanrelay/agent/scan"
+	"scanrelay/configs/secret"
 	"scanrelay/configs/tlsfile"
 )
 
@@ -127,7 +128,7 @@ func (c *checker) embedded(m MQTT) {
 	for _, l := range m.Listeners() {
 		c.listen(l.Key, l.Listen)
 		c.serverTLS(l.TLSKey(), l.TLS)
-		if host, _, err := net.SplitHostPort(l.Listen); err == nil && len(m.Embedded.Users) == 0 && l.TLS.ClientCAFile == "" && !loopback(host) {
+		if host, _, err := net.SplitHostPort(l.Listen); err == nil && len(m.Embedded.Users) == 0 && l.TLS.ClientCAFile == "" && !secret.ThisMachine(host) {
 			c.warn(l.Key, "lets everybody who reaches it publish scans; give mqtt.embedded.users")
 		}
 	}
@@ -154,7 +155,7 @@ func (c *checker) embedded(m MQTT) {
 func (c *checker) centralLink(l CentralLink, enrolled, adopt bool) {
 	if c.required("central.url", l.URL) {
 		u := c.url("central.url", l.URL, "http", "https")
-		if u != nil && u.Scheme == "http" && !loopback(u.Hostname()) {
+		if u != nil && !secret.MayGoTo(u) {
 			c.warn("central.url", "sends the token and personal data in clear; use https")
 			if l.EnrolToken != "" || adopt {
 				c.bad("central.url", "must be https: a depot proves its identity by https only, but on this machine")

@@ -132,7 +132,7 @@ func (c *checker) dsn(key, dsn string) {
 		if name, _, err := net.SplitHostPort(host); err == nil {
 			host = name
 		}
-		if host != "" && !strings.HasPrefix(host, "/") && !loopback(host) && mode != "verify-full" && mode != "verify-ca" {
+		if host != "" && !strings.HasPrefix(host, "/") && !secret.ThisMachine(host) && mode != "verify-full" && mode != "verify-ca" {
 			c.warn(key, "names another machine without sslmode=verify-full: whoever stands between reads, or is, the database")
 			return
 		}
@@ -294,11 +294,11 @@ func (c *checker) origins(a *Central) {
 		if u != nil && strings.Trim(u.Path, "/") != "" {
 			c.bad(key, "ends after host and port, as https://centre.example.com")
 		}
-		if u != nil && u.Scheme == "http" && !loopback(u.Hostname()) {
+		if u != nil && !secret.MayGoTo(u) {
 			c.bad(key, "must be https: a depot proves its identity by https only, but on this machine")
 		}
 	}
-	if host, _, err := net.SplitHostPort(a.Listen); len(a.Origins) == 0 && err == nil && !loopback(host) {
+	if host, _, err := net.SplitHostPort(a.Listen); len(a.Origins) == 0 && err == nil && !secret.ThisMachine(host) {
 		c.warn("origins", "is empty: it is not checked that depots which prove their identity mean this centre; name the addresses by which they reach it")
 	}
 }

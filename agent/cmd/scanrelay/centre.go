@@ -19,6 +19,7 @@ import (
 
 	"scanrelay/agent/cmd/cli"
 	"scanrelay/configs"
+	"scanrelay/configs/secret"
 )
 
 // operator are the flags of commands that talk to a running centre.
@@ -118,8 +119,7 @@ func (o *operator) centre() (client *http.Client, base, token string, err error)
 	if err != nil || u.Host == "" || u.User != nil {
 		return nil, "", "", cli.Usagef("--url must be an address as https://centre.example.com")
 	}
-	host := u.Hostname()
-	if ip := net.ParseIP(host); u.Scheme != "https" && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	if !secret.MayGoTo(u) {
 		return nil, "", "", cli.Usagef("--url must be https: the token would go over the wire in clear")
 	}
 	if token, err = o.readToken(o.token, o.tokenFile); err == nil && token == "" {
