@@ -27,6 +27,8 @@ type operator struct {
 	*app
 	config, url, token, tokenFile string
 	json                          bool
+
+	read string // the token, as it was read: stdin has it once
 }
 
 func (o *operator) flags(cmd *cli.Command) {
@@ -122,8 +124,10 @@ func (o *operator) centre() (client *http.Client, base, token string, err error)
 	if !secret.MayGoTo(u) {
 		return nil, "", "", cli.Usagef("--url must be https: the token would go over the wire in clear")
 	}
-	if token, err = o.readToken(o.token, o.tokenFile); err == nil && token == "" {
-		err = cli.Usagef("--url needs --token TOKEN or --token-file FILE")
+	if o.read == "" {
+		if o.read, err = o.readToken(o.token, o.tokenFile); err == nil && o.read == "" {
+			err = cli.Usagef("--url needs --token TOKEN or --token-file FILE")
+		}
 	}
-	return client, strings.TrimRight(o.url, "/"), token, err
+	return client, strings.TrimRight(o.url, "/"), o.read, err
 }

@@ -51,6 +51,9 @@ func (a *app) depotAdd() *cli.Command {
 			if (file != "") == (len(args) == 1) || len(args) > 1 {
 				return cli.Usagef("add needs one ID, or --csv FILE")
 			}
+			if file == "-" && o.token == "-" {
+				return cli.Usagef("--csv and --token cannot both be read from stdin: give one as a file")
+			}
 			if file != "" {
 				return o.addAll(ctx, file)
 			}
