@@ -119,7 +119,7 @@ type Result uint8
 const (
 	Taken     Result = iota + 1
 	Late             // the fleet had a newer node already: path only
-	Duplicate        // the same identity came under another number
+	Duplicate        // the same identity came under another number, of whatever epoch
 	Refused          // it cannot be taken, see Reason
 	Conflict         // another event came under the same number: nothing of the batch was merged
 	Unknown          // asked for, never taken

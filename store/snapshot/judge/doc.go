@@ -16,7 +16,8 @@
 // An event is late when the path has a newer node that is not muted; ties are
 // not late. Asked again, its own depot's later nodes do not count, as they are
 // pushed after it in order. The same identity under another number is a
-// duplicate; another identity under a known number is a conflict, and nothing of
+// duplicate, under the same number of another epoch the same event: its depot lost
+// that it was answered; another identity under a known number is a conflict, and nothing of
 // its batch is merged.
 //
 // Imported waybill data beats data that came with a scan; the last import stays,

@@ -98,7 +98,7 @@ func (m *merge) event(e *snapshot.Event, s *seen) snapshot.Answer {
 	switch {
 	case s.refuse != "":
 		return m.mark(e, s, snapshot.Refused, s.refuse)
-	case same != nil && (same.Epoch != m.batch.Epoch || same.Seq != e.Seq):
+	case same != nil && same.Seq != e.Seq: // under another epoch the number is still the same event's
 		return m.mark(e, s, snapshot.Duplicate, "")
 	case parcel != "" && (same != nil || st.fullOfParcels()):
 		return ofParcel(m.mark(e, s, snapshot.Late, ""))

@@ -192,7 +192,7 @@ func (s *State) answer(depot scan.DepotID, parcel scan.WaybillID, ask *snapshot.
 		a.Result = kept.Result
 	case known && kept.Result == snapshot.Refused:
 		a.Result, a.Reason = snapshot.Refused, reasonFull
-	case n != nil && !known && (n.Epoch != ask.Epoch || n.Seq != ask.Seq):
+	case n != nil && !known && n.Seq != ask.Seq:
 		a.Result = snapshot.Duplicate
 	case n != nil && (n.Late || s.newer(n.ActionTime, depot)):
 		a.Result = snapshot.Late // its own depot's later nodes are pushed after it in order

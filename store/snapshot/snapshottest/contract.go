@@ -19,7 +19,7 @@ func Run(t *testing.T, fresh Fresh) {
 		run  func(w *world)
 	}{
 		{"lateness", contractLateness}, {"muted", contractMuted}, {"asks", contractAsks},
-		{"same answers", contractSameAnswers}, {"duplicate", contractDuplicate}, {"refused", contractRefused},
+		{"same answers", contractSameAnswers}, {"duplicate", contractDuplicate}, {"relabelled", contractRelabelled}, {"refused", contractRefused},
 		{"conflict", contractConflict}, {"rewind", contractRewind}, {"gaps", contractGaps}, {"new epoch", contractEpochs},
 		{"many epochs", contractManyEpochs},
 		{"data precedence", contractData}, {"data with a batch", contractGained}, {"new life", contractLife},
@@ -114,6 +114,22 @@ func contractDuplicate(w *world) {
 	w.want(w.asks(hz, 2, ev(3, wb, "a", 10)), snapshot.Duplicate)
 	w.want(w.asks(hz, 1, ev(1, wb, "a", 10)), snapshot.Taken)
 	w.equal("path", w.path(wb), "hz-01/a hz-01/b sh-01/a ")
+}
+
+// What is sent again under another epoch with its number is the same event, and is
+// answered as before: its store lost the end, and with it what the centre had answered.
+// A duplicate stays one.
+func contractRelabelled(w *world) {
+	events := []snapshot.Event{ev(1, wb, "a", 10), ev(2, wb, "b", 5), ev(3, wb, "a", 10), ev(4, wb, "c", 20)}
+	first := w.merge(batch(hz, 1, events...))
+	w.want(first.Answers, snapshot.Taken, snapshot.Late, snapshot.Duplicate, snapshot.Taken)
+	for range 2 {
+		m := w.merge(batch(hz, 2, append(events[1:4:4], ev(5, wb, "d", 30))...))
+		w.want(m.Answers, snapshot.Late, snapshot.Duplicate, snapshot.Taken, snapshot.Taken)
+		w.equal("have", m.Have, 5)
+	}
+	w.want(w.asks(hz, 2, events[1:]...), snapshot.Late, snapshot.Duplicate, snapshot.Taken)
+	w.equal("path", w.path(wb), "hz-01/a hz-01/b! hz-01/c hz-01/d ")
 }
 
 func contractRefused(w *world) {
