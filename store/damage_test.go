@@ -502,6 +502,11 @@ func TestSegmentsThatAreGone(t *testing.T) {
 		mustAppend(t, o, newEvent(fmt.Sprint("W", i), fmt.Sprint("f", i), 1795000000))
 	}
 	roll(t, o)
+	begun, killed := contents(t, older)[filepath.Join(older, format.Name(2))], fastDir(t)
+	for i := range 50 {
+		mustAppend(t, o, newEvent(fmt.Sprint("W", i), fmt.Sprint("g", i), 1795000000))
+	}
+	writeFiles(t, killed, contents(t, older))
 	closeChecked(t, o)
 	for name, c := range map[string]struct {
 		from   string
@@ -509,9 +514,18 @@ func TestSegmentsThatAreGone(t *testing.T) {
 		counts uint64 // received afterwards; 0: not all of it
 		says   string
 	}{
-		"older copy": {older, func(dir string) error { return os.WriteFile(filepath.Join(dir, format.Name(1)), []byte(old), 0o600) }, 300, "200 lost: 101-300"},
-		"middle":     {w.dir, func(dir string) error { return os.Remove(filepath.Join(dir, format.Name(2))) }, uint64(len(w.states)), "400 lost: 401-800"},
-		"oldest":     {w.dir, func(dir string) error { return os.Remove(filepath.Join(dir, format.Name(1))) }, 0, "segment 1 is gone"},
+		"older copy":                  {older, func(dir string) error { return os.WriteFile(filepath.Join(dir, format.Name(1)), []byte(old), 0o600) }, 350, "200 lost: 101-300"},
+		"middle":                      {w.dir, func(dir string) error { return os.Remove(filepath.Join(dir, format.Name(2))) }, uint64(len(w.states)), "400 lost: 401-800"},
+		"oldest":                      {w.dir, func(dir string) error { return os.Remove(filepath.Join(dir, format.Name(1))) }, 0, "segment 1 is gone"},
+		"newest after a stop":         {w.dir, func(dir string) error { return os.Remove(filepath.Join(dir, format.Name(3))) }, uint64(len(w.states)), "lost: 801-1000"},
+		"newest after a kill":         {killed, func(dir string) error { return os.Remove(filepath.Join(dir, format.Name(2))) }, 0, "segment 2 is gone"},
+		"older newest after a stop":   {older, func(dir string) error { return os.WriteFile(filepath.Join(dir, format.Name(2)), []byte(begun), 0o600) }, 350, "50 lost: 301-350"},
+		"newest after a stop, no end": {w.dir, func(dir string) error { return os.Truncate(filepath.Join(dir, format.Name(3)), 0) }, uint64(len(w.states)), "lost: 801-1000"},
+		"rebuilt before": {w.dir, func(dir string) error {
+			overwrite(t, filepath.Join(dir, format.Name(1)), 0, boltpage.PageSize)
+			closeChecked(t, open(t, dir, small(w.clock)))
+			return os.Remove(filepath.Join(dir, format.Name(1)))
+		}, 0, "segment 1 is gone"},
 		"all": {w.dir, func(dir string) error {
 			return errors.Join(os.Remove(filepath.Join(dir, format.Name(1))), os.Remove(filepath.Join(dir, format.Name(2))), os.Remove(filepath.Join(dir, format.Name(3))))
 		}, 0, "all segments are gone"},
@@ -549,6 +563,31 @@ func TestSegmentsThatAreGone(t *testing.T) {
 		if said := o.Counts().Damaged; said != "" {
 			t.Errorf("%s: it was seen, and it says %q", name, said)
 		}
+	}
+}
+
+// What nobody can count is told for as long as the damaged file is there, also once the
+// segment was damaged, and rebuilt, again.
+func TestLaterDamageSilencesNothing(t *testing.T) {
+	t.Parallel()
+	w := newDamagedWorld(t)
+	dir := fastDir(t)
+	w.copyTo(t, dir, false)
+	path := filepath.Join(dir, format.Name(3))
+	if err := os.Remove(filepath.Join(dir, checkpointName)); err != nil {
+		t.Fatal(err)
+	}
+	overwrite(t, path, 0, 2*boltpage.PageSize)
+	for range 3 {
+		o, err := Open(dir, small(w.clock))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if told := o.Counts().Damaged; !strings.Contains(told, ", later ones may be lost, outcomes may be lost; kept as "+format.Name(3)) {
+			t.Errorf("it says %q", told)
+		}
+		closeChecked(t, o)
+		overwrite(t, path, storetest.PagesOf(t, path).Kinds["lower events leaf"][1]*boltpage.PageSize, boltpage.PageSize)
 	}
 }
 

@@ -121,7 +121,7 @@ const lostEnd = "outbox" + durable.AsideSuffix
 // what is synced stay. It is on disk when this returns.
 func (o *Outbox) NewEpoch(why string) error {
 	epoch := format.RandomEpoch()
-	lost, noted := repair.Gone(o.dir, "outbox", why+": this store is a copy that was put back, or its disk lost what it had called written; what was acknowledged since is not here")
+	lost, noted := repair.Gone(o.dir, lostEnd, why+": this store is a copy that was put back, or its disk lost what it had called written; what was acknowledged since is not here")
 	err := o.writeState("take new epoch", func(g *group) {
 		g.State.Relabel(g.State.Watermark+1, epoch)
 		g.State.Damage = append(slices.DeleteFunc(g.State.Damage, func(line string) bool { return strings.HasSuffix(line, lostEnd) }), lost)

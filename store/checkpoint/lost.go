@@ -55,6 +55,17 @@ func (a *Account) Lost(left *Account, chunk int, stands func(seq uint64) (pendin
 	}
 }
 
+// Reaches returns the number that follows the last event that the account knows from
+// a segment on; 0: it does not know that segment.
+func (a *Account) Reaches(number uint64) (next uint64) {
+	for _, s := range a.Segments {
+		if next > 0 || s.Number == number {
+			next = max(next, s.Last+1)
+		}
+	}
+	return next
+}
+
 // deaths is of how many deaths the notes are lost, and not only copies of them.
 func (a *Account) deaths(left *Account) (n uint64) {
 	for _, s := range a.Segments {

@@ -45,7 +45,7 @@ func preallocate(temp string, m *codec.FileMeta) error {
 			if err := boltpage.MakeBuckets(tx, Buckets...); err != nil {
 				return err
 			}
-			return Fill(InTx(tx), m, &State{})
+			return Fill(inTx(tx), m, &State{})
 		})
 		if err == nil {
 			err = reserve(temp, m.Size)
@@ -73,8 +73,8 @@ type Putter interface {
 	Put(key, value []byte) error
 }
 
-// InTx are the buckets of a transaction.
-func InTx(tx *bolt.Tx) func(bucket []byte) Putter {
+// inTx are the buckets of a transaction.
+func inTx(tx *bolt.Tx) func(bucket []byte) Putter {
 	return func(bucket []byte) Putter { return tx.Bucket(bucket) }
 }
 

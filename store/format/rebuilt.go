@@ -1,10 +1,13 @@
 package format
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 
 	"scanrelay/store/boltpage"
 	"scanrelay/store/codec"
+	"scanrelay/store/durable"
 )
 
 // Rebuilt is what a segment that was rebuilt says of what it lacks: a crash right
@@ -46,9 +49,14 @@ func loadRebuilt(b boltpage.Bucket) (*Rebuilt, error) {
 	if v == nil {
 		return nil, nil
 	}
-	d, err := codec.Decode(keyRebuilt, v)
-	if err != nil {
-		return nil, err
+	return DecodeRebuilt(keyRebuilt, v)
+}
+
+// DecodeRebuilt reads it from a state bucket's entry; an error: it is another.
+func DecodeRebuilt(key, value []byte) (*Rebuilt, error) {
+	d, err := codec.Decode(keyRebuilt, value) // whose checksum is over its key, too
+	if err != nil || !bytes.Equal(key, keyRebuilt) {
+		return nil, cmp.Or(err, durable.ErrDamaged)
 	}
 	r := &Rebuilt{Report: d.Text(), Notes: d.Uint()}
 	for d.More() {

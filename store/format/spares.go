@@ -116,7 +116,7 @@ func begin(dir, path string, m codec.FileMeta, st *State) error {
 	if err != nil {
 		return err
 	}
-	err = db.Update(func(tx *bolt.Tx) error { return Fill(InTx(tx), &m, st) })
+	err = db.Update(func(tx *bolt.Tx) error { return Fill(inTx(tx), &m, st) })
 	if closeErr := db.Close(); err == nil {
 		err = closeErr
 	}

@@ -11,25 +11,6 @@ import (
 	"scanrelay/store/repair"
 )
 
-// recallAside keeps the number of a segment that was set aside whole from being
-// given again.
-func (j *Journal) recallAside() error {
-	aside, err := durable.Aside(j.dir, "")
-	if err != nil {
-		return fmt.Errorf("list damaged files: %w", err)
-	}
-	live := map[uint64]bool{}
-	for _, s := range j.segments {
-		live[s.number] = true
-	}
-	for _, path := range aside {
-		if n, ok := format.NumberOf(path); ok && !live[n] && (len(j.segments) == 0 || n > j.segments[len(j.segments)-1].number) {
-			j.lastAside = max(j.lastAside, n)
-		}
-	}
-	return nil
-}
-
 // alarm says what is known of damage, for people.
 func (j *Journal) alarm(news []string) ([]string, error) {
 	reports := map[uint64]string{}

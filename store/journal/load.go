@@ -65,12 +65,9 @@ func (j *Journal) Load(into Loader) error {
 
 // tellReader has counts tell what is known of damage.
 func (j *Journal) tellReader() error {
-	news := slices.Clone(j.damage)
-	for _, line := range j.state.Damage {
-		if strings.HasSuffix(line, waitsForRoom) || strings.HasSuffix(line, unreadable) {
-			news = append(news, line)
-		}
-	}
+	news := append(slices.Clone(j.damage), slices.DeleteFunc(slices.Clone(j.state.Damage), func(line string) bool {
+		return !strings.HasSuffix(line, waitsForRoom) && !strings.HasSuffix(line, unreadable)
+	})...)
 	if len(news) == 0 && len(j.left.Unreadable) > 0 {
 		news = append(news, strings.Join(j.left.Unreadable, ", ")+unreadable)
 	}
@@ -100,8 +97,9 @@ func (j *Journal) unload() {
 
 func (j *Journal) load(into Loader) error {
 	into.Reset(j.state.Watermark)
+	reach := uint64(0) // what is not believed may know of more than there is
 	if j.unread = j.untouched(true); j.account == nil {
-		j.account = j.checkpoint.New()
+		j.account, reach = j.checkpoint.New(), j.checkpoint.Known().Reaches(j.newest().number)
 	}
 	_, list := j.sources(j.segments)
 	if err := j.account.ReadAll(list); err != nil {
@@ -116,7 +114,7 @@ func (j *Journal) load(into Loader) error {
 	}
 	j.take(j.account, into)
 	into.Load(&event.Found{Retried: j.account.Retried, Tried: tried})
-	if err := j.findGap(); err != nil {
+	if err := j.findGap(reach); err != nil {
 		return err
 	}
 	j.state.NextSeq = max(j.state.NextSeq, j.newest().last+1, 1)
@@ -131,12 +129,17 @@ func (j *Journal) load(into Loader) error {
 	return j.findDamage(bad)
 }
 
-// findGap finds a segment that ends before the next one begins: the end of it is lost, or
-// all of one that came between, however whole it is.
-func (j *Journal) findGap() error {
-	for i, s := range j.segments[1:] {
-		if before := j.segments[i]; before.last+1 < s.first && !before.rebuilt {
-			return &segmentError{before, fmt.Errorf("%w: it ends with %d, and the next one begins with %d", durable.ErrDamaged, before.last, s.first)}
+// findGap finds a segment that ends before the next one begins, or, the newest, before
+// the number that a checkpoint reaches to: the end of it is lost, or all of one that came
+// after it, however whole it is.
+func (j *Journal) findGap(reach uint64) error {
+	for i, s := range j.segments {
+		end := reach
+		if i+1 < len(j.segments) {
+			end = j.segments[i+1].first
+		}
+		if s.last+1 < end && !s.rebuilt {
+			return &segmentError{s, fmt.Errorf("%w: it ends with %d, and %d is due to follow", durable.ErrDamaged, s.last, end)}
 		}
 	}
 	return nil

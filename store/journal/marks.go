@@ -21,8 +21,7 @@ func (j *Journal) readMarks() (err error) {
 	return err
 }
 
-// MarkSuspect has the next start not write to the newest segment again, of which
-// a sync failed.
+// MarkSuspect: a sync of the newest segment failed, the next start must not write to it.
 func (j *Journal) MarkSuspect() error { return j.marks.Suspect(j.newest().Name()) }
 
 // MarkClean says that everything was closed. It is the last thing of a process.

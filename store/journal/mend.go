@@ -24,6 +24,8 @@ func (j *Journal) spec(s *segment) repair.Segment {
 	spec := repair.Segment{Path: s.Path, Number: s.number, Format: s.format, Begun: s.Begun, Cipher: s.cipher, State: j.state.Clone()}
 	if next := j.after(s.number); next != nil {
 		spec.Until = next.first
+	} else {
+		spec.AtLeast = j.checkpoint.Known().Reaches(s.number)
 	}
 	return spec
 }
@@ -59,7 +61,7 @@ func (j *Journal) mend(s *segment, cause error) error {
 		log.Error("segment is read as far as it can be; it is rebuilt once the disk has room", "damage", r.Report, "bytes", rebuildSize(s))
 	}
 	if !r.Found {
-		j.lastAside, s.Path = s.number, ""
+		j.lastAside, s.Path = max(j.lastAside, s.number), ""
 		return nil
 	}
 	s.first, s.last, s.Size = r.Meta.First, r.Meta.First-1, r.Meta.Size

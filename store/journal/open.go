@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"scanrelay/store/boltpage"
 	"scanrelay/store/checkpoint"
@@ -22,7 +21,7 @@ import (
 type opening struct {
 	fresh     bool        // nothing is encrypted yet
 	left      marks.Marks // how the last process left the folder
-	lastAside uint64      // number of the last segment of which nothing could be read
+	lastAside uint64      // the highest number of one of which something was set aside, or that is gone
 	rollFirst bool        // the newest segment must not be written to
 	newEpoch  string      // why one is due: what the centre knows of this store cannot be taken for granted
 	damage    []string    // what was found damaged
@@ -59,7 +58,7 @@ func (j *Journal) open() error {
 	if err := j.openSegments(); err != nil {
 		return err
 	}
-	if err := j.marks.Take(); err != nil {
+	if err := j.marks.Take(max(j.newest().number, j.lastAside)); err != nil {
 		return err
 	}
 	return j.openNewest(j.left.Clean)
@@ -79,17 +78,14 @@ func (j *Journal) openSegments() (err error) {
 	if err := j.openAll(func(*segment) error { return nil }); err != nil {
 		return err
 	}
-	if err := j.recallAside(); err != nil {
+	if j.lastAside, err = repair.LastAside(j.dir); err != nil {
 		return err
 	}
 	if err := j.openKeys(); err != nil {
 		return err
 	}
 	if len(j.segments) == 0 {
-		if len(j.damage) == 0 && durable.Exists(j.checkpoint.Path) {
-			err = j.gone("outbox", "all segments are gone, with what had been acknowledged")
-		}
-		return errors.Join(err, j.firstSegment())
+		return errors.Join(j.allGone(), j.firstSegment())
 	}
 	if err := j.dropCounted(); err != nil {
 		return err
@@ -174,31 +170,49 @@ func (j *Journal) openKeys() (err error) {
 	return nil
 }
 
-// forgetKeys destroys the keys of segments that are gone. What was set aside
-// keeps its key until a person removes it. One that was not dropped should be there:
-// it keeps its key until a person has seen that it is not.
+// forgetKeys destroys the keys of segments that are gone, but of what was set aside,
+// and of those that should be there: they keep theirs until a person has seen it.
 func (j *Journal) forgetKeys() (err error) {
-	kept := j.keys.Keep(func(number uint64) bool {
-		kept, bad := filepath.Glob(filepath.Join(j.dir, format.Name(number)+"*"))
-		if bad != nil || len(kept) > 0 {
-			return true
+	newest := j.newest().number
+	if n := j.left.Newest; n > newest {
+		_, err = j.gone(n)
+		j.lastAside = max(j.lastAside, n)
+	}
+	kept := j.keys.Keep(func(number uint64) (told bool) {
+		path := filepath.Join(j.dir, format.Name(number))
+		if number > j.state.Dropped && number < newest && !durable.Exists(path) {
+			var bad error
+			told, bad = j.gone(number)
+			err = errors.Join(err, bad)
 		}
-		name, told := format.Name(number), strings.Join(j.state.Damage, " ")
-		lost := number > j.state.Dropped && number < j.newest().number && !strings.Contains(told, name+durable.AsideSuffix)
-		if lost {
-			err = errors.Join(err, j.gone(name, fmt.Sprintf("segment %d is gone", number)))
-		}
-		return lost
+		files, bad := filepath.Glob(path + "*")
+		return told || bad != nil || len(files) > 0
 	})
 	return errors.Join(err, kept)
 }
 
-// gone raises the alarm of files that nobody has set aside.
-func (j *Journal) gone(name, what string) error {
-	line, err := repair.Gone(j.dir, name, what)
-	j.damage = append(j.damage, line)
-	j.opts.Logger.Error("files are gone", "what", line)
-	return err
+// gone raises the alarm of a segment that nobody has set aside, once.
+func (j *Journal) gone(number uint64) (told bool, err error) {
+	line, err := repair.GoneSegment(j.dir, number, slices.Concat(j.state.Damage, j.damage))
+	j.tellGone(line)
+	return line != "", err
+}
+
+func (j *Journal) tellGone(line string) {
+	if line != "" {
+		j.damage = append(j.damage, line)
+		j.opts.Logger.Error("files are gone", "what", line)
+	}
+}
+
+// allGone does so of all segments. What the checkpoint knows of is gone with them.
+func (j *Journal) allGone() (err error) {
+	if len(j.damage) == 0 && (j.left.Newest > 0 || durable.Exists(j.checkpoint.Path)) {
+		var line string
+		line, err = repair.Gone(j.dir, "outbox"+durable.AsideSuffix, "all segments are gone, with what had been acknowledged")
+		j.tellGone(line)
+	}
+	return errors.Join(err, j.checkpoint.SetAside(), j.checkpoint.RemoveAside())
 }
 
 func (j *Journal) firstSegment() (err error) {
@@ -356,8 +370,8 @@ func (j *Journal) settleEpoch(newest *segment) error {
 	if newest.rebuilt {
 		why = newestDamaged
 	}
-	if j.lastAside > 0 && j.lastAside > newest.number {
-		why = "the newest segment could not be read"
+	if j.lastAside > newest.number {
+		why = "the newest segment could not be read, or is gone"
 	}
 	if id := j.opts.MachineID; id != "" && id != st.Machine {
 		if st.Machine != "" {

@@ -60,7 +60,7 @@ func (j *Journal) beginSpare() (err error) {
 		j.completeRegister(newest)
 		j.keepSealed()
 	})
-	if err := j.marks.Suspect(""); err != nil {
+	if err := j.marks.Begun(s.number); err != nil {
 		return err
 	}
 	j.opts.Logger.Info("segment begun", "segment", s.number, "first", s.first, "bytes", s.Size)

@@ -25,6 +25,7 @@ type Marks struct {
 	Suspect    string   // names a segment of which a sync failed
 	Unreadable []string // names segments in which damage was met
 	Waiting    []byte   // what waited for waybill data at a clean stop
+	Newest     uint64   // number of the segment that was written to last; 0: not known
 }
 
 var keyMarks = []byte("marks")
@@ -39,6 +40,7 @@ func (m *Marks) encode() []byte {
 	e.Text(m.Suspect)
 	e.Text(strings.Join(m.Unreadable, "\n"))
 	e.Text(string(m.Waiting))
+	e.Uint(m.Newest)
 	return e.Frame(keyMarks)
 }
 
@@ -90,10 +92,11 @@ func (f *File) change(how func(*Marks) (changed bool)) error {
 	return f.m.store(f.dir)
 }
 
-// Take says from now on that this process did not close the folder.
-func (f *File) Take() error {
+// Take says from now on that this process did not close the folder. newest is the
+// segment that is written to.
+func (f *File) Take(newest uint64) error {
 	err := f.change(func(m *Marks) bool {
-		m.Clean, m.Waiting = false, nil
+		m.Clean, m.Waiting, m.Newest = false, nil, newest
 		return true
 	})
 	if err != nil {
@@ -110,8 +113,19 @@ func (f *File) Close(waiting []byte) error {
 	})
 }
 
-// Suspect has the next start not write to a segment again, of which a sync failed;
-// "": it is sealed.
+// Begun says that a segment was begun, which is on disk. Where there is no room to say
+// so what was said before stays.
+func (f *File) Begun(segment uint64) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.m.Newest, f.m.Suspect = segment, "" // one of which a sync failed is sealed
+	if err := f.m.write(f.dir); !durable.NoSpace(err) {
+		return err
+	}
+	return nil
+}
+
+// Suspect has the next start not write to a segment again, of which a sync failed.
 func (f *File) Suspect(segment string) error {
 	return f.change(func(m *Marks) bool {
 		changed := m.Suspect != segment
@@ -146,20 +160,26 @@ func decode(b []byte) (m Marks, err error) {
 		return m, err
 	}
 	m.Clean, m.Suspect, m.Unreadable, m.Waiting = d.Byte() == 1, d.Text(), strings.Fields(d.Text()), []byte(d.Text())
+	if d.More() { // once it did not say so
+		m.Newest = d.Uint()
+	}
 	return m, d.Done()
 }
 
 // store writes the marks. Where there is no room for them there are none, and the
 // next start looks at more than it had to.
 func (m *Marks) store(dir string) error {
-	path := filepath.Join(dir, name)
-	err := durable.Create(path, m.encode())
+	err := m.write(dir)
 	if durable.NoSpace(err) {
-		if err = os.Remove(path); err == nil || errors.Is(err, fs.ErrNotExist) {
+		if err = os.Remove(filepath.Join(dir, name)); err == nil || errors.Is(err, fs.ErrNotExist) {
 			err = durable.SyncDir(dir)
 		}
 	}
-	if err != nil {
+	return err
+}
+
+func (m *Marks) write(dir string) error {
+	if err := durable.Create(filepath.Join(dir, name), m.encode()); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil
@@ -187,7 +207,7 @@ func oldMarks(dir string) (Marks, error) {
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return Marks{}, fmt.Errorf("read mark: %w", err)
 	}
-	return Marks{clean, strings.TrimSpace(string(suspect)), strings.Fields(string(unreadable)), waiting}, nil
+	return Marks{Clean: clean, Suspect: strings.TrimSpace(string(suspect)), Unreadable: strings.Fields(string(unreadable)), Waiting: waiting}, nil
 }
 
 // keepOld puts those files aside, once store has written what they said.

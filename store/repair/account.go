@@ -33,6 +33,7 @@ func (b *rebuilder) account() error {
 	if b.heads {
 		end = max(end, b.state.NextSeq)
 	}
+	end = max(end, b.s.AtLeast)
 	b.miss(next, end)
 	next = max(next, end)
 	b.state.NextSeq = max(b.state.NextSeq, next)
@@ -82,6 +83,17 @@ func Empty(r boltpage.Reader, seq uint64) bool {
 	return v != nil && len(v) == 0
 }
 
+func nothingRead(number uint64) string {
+	return fmt.Sprintf("segment %d was damaged: nothing of it could be read", number)
+}
+
+// What a report says of what nobody can count. A segment that is rebuilt once more says
+// it again: it still lacks that.
+const (
+	laterLost    = ", later ones may be lost"
+	outcomesLost = ", outcomes may be lost"
+)
+
 // report names what was lost, for people.
 func (b *rebuilder) report() string {
 	var lost uint64
@@ -96,23 +108,23 @@ func (b *rebuilder) report() string {
 	}
 	what := fmt.Sprintf("segment %d was damaged: %d events read", b.s.Number, b.events+b.carried)
 	// Of the newest segment only its root says how many there were.
-	later := b.broken[""] && b.s.Until == 0
+	later := b.broken[""] && b.s.Until == 0 || strings.Contains(b.before, laterLost)
 	switch {
 	case !b.found():
-		what = fmt.Sprintf("segment %d was damaged: nothing of it could be read", b.s.Number)
+		what = nothingRead(b.s.Number)
 	case lost > 0:
 		what += fmt.Sprintf(", %d lost: %s", lost, strings.Join(names, ", "))
 	case !later:
 		what += ", none lost"
 	}
 	if later && b.found() {
-		what += ", later ones may be lost"
+		what += laterLost
 	}
 	switch {
 	case b.lostNotes > 0:
 		what += fmt.Sprintf(", %d outcomes lost", b.lostNotes)
-	case b.broken[string(format.BucketNotes)] || b.broken[""]: // the last ones leave no gap
-		what += ", outcomes may be lost"
+	case b.broken[string(format.BucketNotes)] || b.broken[""] || strings.Contains(b.before, outcomesLost): // the last ones leave no gap
+		what += outcomesLost
 	}
 	if b.s.Aside != "" {
 		what += "; kept as " + b.s.Aside

@@ -52,13 +52,50 @@ func Alarm(dir string, news, told []string, reports map[uint64]string) (lines []
 // Gone says what is gone though nobody has set it aside, and notes it in a file that
 // keeps the alarm until a person takes it away; without room for it only this process
 // says so.
-func Gone(dir, name, what string) (line string, err error) {
-	name += durable.AsideSuffix
-	line = what + "; noted in " + name
-	if err = durable.Create(filepath.Join(dir, name), []byte(line+"\n")); durable.NoSpace(err) {
+func Gone(dir, file, what string) (line string, err error) {
+	line = what + "; noted in " + file
+	if err = durable.Create(filepath.Join(dir, file), []byte(line+"\n")); durable.NoSpace(err) {
 		err = nil
 	}
 	return line, err
+}
+
+// GoneSegment does so with a segment's file, unless what was told explains that it is
+// not there: nothing of it could be read, or it was noted before.
+func GoneSegment(dir string, number uint64, told []string) (line string, err error) {
+	what, file := fmt.Sprintf("segment %d is gone", number), filepath.Join(dir, format.Name(number))
+	files, err := durable.Aside(dir, format.Name(number))
+	if err != nil {
+		return "", fmt.Errorf("list damaged files: %w", err)
+	}
+	for _, path := range files {
+		if durable.Size(path) < format.MinSize { // a note
+			note, _ := durable.ReadFile(path) // one that cannot be read explains nothing
+			told = append(told[:len(told):len(told)], string(note))
+		}
+	}
+	explained := slices.ContainsFunc(told, func(line string) bool {
+		return strings.HasPrefix(line, what) || strings.HasPrefix(line, nothingRead(number)) || len(files) == 0 && strings.Contains(line, filepath.Base(file)+durable.AsideSuffix)
+	})
+	if !explained {
+		line, err = Gone(dir, durable.AsideName(file), what)
+	}
+	return line, err
+}
+
+// LastAside returns the highest number of a segment of which something was set aside,
+// or that was noted as gone; 0: there is none. It must not be given again.
+func LastAside(dir string) (last uint64, err error) {
+	aside, err := durable.Aside(dir, "")
+	if err != nil {
+		return 0, fmt.Errorf("list damaged files: %w", err)
+	}
+	for _, path := range aside {
+		if n, ok := format.NumberOf(path); ok {
+			last = max(last, n)
+		}
+	}
+	return last, nil
 }
 
 // names reports whether a line names a file.

@@ -26,7 +26,10 @@ type Segment struct {
 	Cipher *crypt.Cipher // nil: the key is gone
 	State  *format.State // of the segment before, where its own cannot be read
 	Until  uint64        // number that the next segment begins with; 0: not known
-	Aside  string        // name under which the damaged file is kept; "": it is not
+	// AtLeast is the first number that the newest segment need not have had, by what
+	// else is known; it may have had more.
+	AtLeast uint64
+	Aside   string // name under which the damaged file is kept; "": it is not
 
 	// Again are damaged files that were set aside of this segment: what can be read
 	// of them by now is put where the file at Path lacks it.
@@ -189,6 +192,7 @@ type rebuilder struct {
 	meta   codec.FileMeta
 	state  *format.State // of the segment; where it cannot be read, of the one before
 	heads  bool          // the state's head was read
+	before string        // report of the rebuild that it comes of; "": of none
 	broken map[string]bool
 	from   *boltpage.File
 	to     target
@@ -286,11 +290,15 @@ func (b *rebuilder) takeAgain(path string) {
 		return // another time
 	}
 	defer p.Close()
+	whole := p.Metas == 2
 	p.Walk(func(bucket string, key, value []byte) {
 		if bucket != string(format.BucketState) && bucket != string(format.BucketMeta) {
 			b.reached(bucket, key, value)
 		}
-	}, func(string, string) {})
+	}, func(string, string) { whole = false })
+	if whole { // nothing beyond what is counted was lost
+		b.before = ""
+	}
 }
 
 // reached takes what the tree leads to, if it is whole.
@@ -342,8 +350,9 @@ func (b *rebuilder) strayState(bucket bool, key, value []byte) {
 	case bucket && string(key) == string(format.BucketMeta):
 		b.from.Inline(value, b.takeMeta)
 	case bucket && string(key) == string(format.BucketState):
-		old := rebuilder{s: b.s, state: &format.State{}}
+		old := rebuilder{s: b.s, state: &format.State{}, before: b.before}
 		b.from.Inline(value, old.takeState)
+		b.before = old.before
 		if old.heads && (!b.heads || cmp.Or(cmp.Compare(old.state.NextSeq, b.state.NextSeq), cmp.Compare(old.state.Watermark, b.state.Watermark)) > 0) {
 			b.state, b.heads = old.state, true
 		}
@@ -395,6 +404,9 @@ func (b *rebuilder) takeMeta(key, value []byte) {
 }
 
 func (b *rebuilder) takeState(key, value []byte) {
+	if r, err := format.DecodeRebuilt(key, value); err == nil {
+		b.before = r.Report
+	}
 	if b.state.Decode(key, value) == nil && string(key) == string(format.KeyHead) {
 		b.heads = true
 	}
