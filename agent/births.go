@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -21,17 +20,19 @@ const BirthsName = "births.json"
 // be met between its own birth and those of its devices each time.
 const birthsEvery = 10 * time.Second
 
-// loadBirths reads the file. One that cannot be read is as none.
+// BirthsFile is that file in a data_dir: births by their source.
+func BirthsFile(dataDir string) durable.Sealed {
+	return durable.Sealed{Path: filepath.Join(dataDir, BirthsName), Title: "scanrelay sparkplug births", Version: 1}
+}
+
+// loadBirths reads the file. One that cannot be read is kept aside, and is as none.
 func (a *Agent) loadBirths() *sparkplug.Births {
-	saved, err := os.ReadFile(filepath.Join(a.cfg.DataDir, BirthsName))
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	births, bad := sparkplug.NewBirths(saved)
-	if err = errors.Join(err, bad); err != nil {
+	var saved map[string]sparkplug.Birth
+	if err := BirthsFile(a.cfg.DataDir).Read(&saved); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		saved = nil
 		a.log.Warn("sparkplug births cannot be read; edge nodes are asked for new ones", "file", BirthsName, "error", err)
 	}
-	return births
+	return sparkplug.NewBirths(saved)
 }
 
 // keepBirths writes the file when births change, and a last time at the stop,
@@ -46,9 +47,7 @@ func (a *Agent) keepBirths(ctx context.Context) error {
 			over = true
 		case <-tick.C:
 		}
-		err := a.births.Save(func(data []byte) error {
-			return durable.Create(filepath.Join(a.cfg.DataDir, BirthsName), data)
-		})
+		err := a.births.Save(BirthsFile(a.cfg.DataDir).Write)
 		switch {
 		case err == nil:
 			problem = ""

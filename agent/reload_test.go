@@ -18,6 +18,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/configs"
 	"scanrelay/store"
+	"scanrelay/store/durable"
 )
 
 func TestReload(t *testing.T) {
@@ -137,9 +138,12 @@ func TestBirthsAreKept(t *testing.T) {
 	if err := os.WriteFile(file, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a, _ = start()
-	if _, ok := a.births.Birth(topic); ok {
-		t.Error("a broken file was read")
+	a, stop = start()
+	if _, ok := a.births.Birth(topic); ok || !durable.Exists(file+durable.Unreadable) {
+		t.Error("a broken file was read, or is not kept")
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -35,7 +35,7 @@ func (s Sealed) Write(v any) error {
 // Read fills v with the content, of this version or an older one. A file that is not
 // there is fs.ErrNotExist; one that cannot be used is kept aside.
 func (s Sealed) Read(v any) error {
-	err := s.read(v)
+	err := s.Peek(v)
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -45,7 +45,8 @@ func (s Sealed) Read(v any) error {
 	return fmt.Errorf("%w; it is kept as %s", err, filepath.Base(s.Path)+Unreadable)
 }
 
-func (s Sealed) read(v any) error {
+// Peek is Read for who only looks: the file stays where it is.
+func (s Sealed) Peek(v any) error {
 	content, err := ReadFile(s.Path)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", s.Title, err)

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -59,11 +57,11 @@ func (l *ear) listen(ctx context.Context) error {
 	if err := l.problems(problems); err != nil {
 		return err
 	}
-	var births *sparkplug.Births // without them births are waited for
-	if data, err := os.ReadFile(filepath.Join(cfg.DataDir, agent.BirthsName)); err == nil {
-		births, _ = sparkplug.NewBirths(data)
+	var saved map[string]sparkplug.Birth
+	if agent.BirthsFile(cfg.DataDir).Peek(&saved) != nil {
+		saved = nil // births are waited for
 	}
-	l.checker.json, l.checker.reveal, l.mapper = l.looker.json, l.looker.reveal, mapperOf(cfg, births)
+	l.checker.json, l.checker.reveal, l.mapper = l.looker.json, l.looker.reveal, mapperOf(cfg, sparkplug.NewBirths(saved))
 	filters := []string{l.filter}
 	if l.filter == "" {
 		filters = nil

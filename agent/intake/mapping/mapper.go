@@ -56,7 +56,7 @@ func New(rules *Rules, clock Clock, births *sparkplug.Births) *Mapper {
 		clock = systemClock{}
 	}
 	if births == nil {
-		births, _ = sparkplug.NewBirths(nil) // nothing saved is never wrong
+		births = sparkplug.NewBirths(nil)
 	}
 	m := &Mapper{clock: clock, births: births}
 	m.Update(rules)

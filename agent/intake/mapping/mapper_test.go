@@ -1,6 +1,7 @@
 package mapping_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -355,7 +356,7 @@ func TestStations(t *testing.T) {
 
 func TestSparkplugDevice(t *testing.T) {
 	cfg := loadSnippet(t, "sparkplug.yaml")
-	births, _ := sparkplug.NewBirths(nil)
+	births := sparkplug.NewBirths(nil)
 	clock := &testClock{now: time.Date(2020, 9, 15, 7, 0, 0, 0, time.UTC), believable: true}
 	m := mapping.New(rulesOf(t, cfg), clock, births)
 	birth, data := payloadOf(t, "@sparkplug-dbirth.bin"), payloadOf(t, "@sparkplug-ddata.bin")
@@ -376,8 +377,10 @@ func TestSparkplugDevice(t *testing.T) {
 	}
 	// With the births that were saved data is understood after a restart.
 	var kept *sparkplug.Births
-	err := births.Save(func(saved []byte) (err error) {
-		kept, err = sparkplug.NewBirths(saved)
+	err := births.Save(func(v any) error {
+		var saved map[string]sparkplug.Birth
+		err := json.Unmarshal(v.(json.RawMessage), &saved)
+		kept = sparkplug.NewBirths(saved)
 		return err
 	})
 	if err != nil {

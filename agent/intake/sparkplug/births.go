@@ -3,9 +3,6 @@ package sparkplug
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"hash/crc32"
 	"maps"
 	"slices"
 	"strings"
@@ -104,58 +101,22 @@ type edgeNode struct {
 	asked   time.Time // when it was last
 }
 
-// NewBirths returns a Births that remembers what Save wrote; nil is nothing.
-// With an error it remembers nothing.
-func NewBirths(saved []byte) (*Births, error) {
+// NewBirths returns a Births that remembers what Save handed out, by source; nil is
+// nothing.
+func NewBirths(saved map[string]Birth) *Births {
 	b := &Births{births: make(map[string]Birth), nodes: make(map[string]*edgeNode), wanted: make(chan struct{}, 1)}
-	if len(saved) == 0 {
-		return b, nil
-	}
-	var births map[string]Birth
-	body, err := unframe(saved)
-	if err == nil {
-		err = json.Unmarshal(body, &births)
-	}
-	if err != nil {
-		return b, err
-	}
-	for source, birth := range births {
+	for source, birth := range saved {
 		b.put(source, birth)
 	}
-	b.written = body
-	return b, nil
+	if len(saved) > 0 {
+		b.written, _ = json.Marshal(saved) // maps of strings and numbers: it does not fail
+	}
+	return b
 }
 
-// What Save writes begins with a line of its version and its checksum.
-const (
-	birthsVersion = 1
-	birthsLine    = "scanrelay sparkplug births %d %x\n"
-)
-
-func birthsSum(body []byte) uint32 { return crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)) }
-
-// unframe checks the first line. Before there was one a file began with its JSON.
-func unframe(saved []byte) (body []byte, err error) {
-	if saved[0] == '{' {
-		return saved, nil
-	}
-	head, body, _ := bytes.Cut(saved, []byte("\n"))
-	var version int
-	var sum uint32
-	switch _, err := fmt.Sscanf(string(head)+"\n", birthsLine, &version, &sum); {
-	case err != nil:
-		return nil, fmt.Errorf("its first line is damaged: %w", err)
-	case version > birthsVersion:
-		return nil, fmt.Errorf("a newer scanrelay wrote it (version %d, this one knows %d)", version, birthsVersion)
-	case sum != birthsSum(body):
-		return nil, errors.New("its checksum is wrong")
-	}
-	return body, nil
-}
-
-// Save hands what is remembered to write if that is not what was written last: a
-// node that is born again and again costs nothing.
-func (b *Births) Save(write func([]byte) error) error {
+// Save hands what is remembered to write, as JSON, if that is not what was written last:
+// a node that is born again and again costs nothing.
+func (b *Births) Save(write func(any) error) error {
 	b.mu.Lock()
 	if !b.changed {
 		b.mu.Unlock()
@@ -165,9 +126,8 @@ func (b *Births) Save(write func([]byte) error) error {
 	b.changed = false
 	b.mu.Unlock()
 	saved, err := json.Marshal(births) // intake does not wait for it: no birth changes once it is there
-	same := bytes.Equal(saved, written)
-	if err == nil && !same {
-		err = write(append(fmt.Appendf(nil, birthsLine, birthsVersion, birthsSum(saved)), saved...))
+	if err == nil && !bytes.Equal(saved, written) {
+		err = write(json.RawMessage(saved))
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

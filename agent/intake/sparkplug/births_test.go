@@ -1,8 +1,8 @@
 package sparkplug
 
 import (
-	"bytes"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -19,26 +19,29 @@ func sparkplugTopic(t *testing.T, topic string) Topic {
 	return st
 }
 
-func newBirths(t *testing.T, saved []byte) *Births {
+// newBirths is what remembers what Save handed out.
+func newBirths(t *testing.T, saved any) *Births {
 	t.Helper()
-	b, err := NewBirths(saved)
-	if err != nil {
-		t.Fatal(err)
+	var births map[string]Birth
+	if saved != nil {
+		if err := json.Unmarshal(saved.(json.RawMessage), &births); err != nil {
+			t.Fatal(err)
+		}
 	}
-	return b
+	return NewBirths(births)
 }
 
 func TestBirthsOverARestart(t *testing.T) {
 	device := sparkplugTopic(t, "spBv1.0/g/DBIRTH/n/d")
 	b := newBirths(t, nil)
-	var saved []byte
+	var saved any
 	full := errors.New("full")
-	keep := func(data []byte) error { saved = data; return nil }
+	keep := func(v any) error { saved = v; return nil }
 	if err := b.Save(keep); saved != nil || err != nil {
 		t.Errorf("nothing to save is %s, %v", saved, err)
 	}
 	b.SetBirth(device, Birth{Aliases: map[uint64]BirthMetric{7: {"Scan/Code", 12}}})
-	if err := b.Save(func([]byte) error { return full }); !errors.Is(err, full) {
+	if err := b.Save(func(any) error { return full }); !errors.Is(err, full) {
 		t.Errorf("a save that failed is %v", err)
 	}
 	if err := b.Save(keep); err != nil || saved == nil {
@@ -57,16 +60,6 @@ func TestBirthsOverARestart(t *testing.T) {
 	b.Read(device, birth, true)
 	if nodes := b.Ask(time.Now()); !slices.Equal(nodes, []string{"g/n"}) {
 		t.Errorf("asked %v", nodes)
-	}
-	if again := newBirths(t, saved[bytes.IndexByte(saved, '\n')+1:]); again.births[device.Source()].Aliases[7] != birth.Aliases[7] {
-		t.Error("a file of before there was a first line is not read")
-	}
-	flipped := bytes.Replace(saved, []byte("Scan/Code"), []byte("Scan/Coda"), 1)
-	newer := bytes.Replace(saved, []byte("births 1 "), []byte("births 2 "), 1)
-	for _, bad := range [][]byte{[]byte("{"), flipped, newer, saved[:len(saved)-1], saved[1:], []byte("\n{}")} {
-		if b, err := NewBirths(bad); err == nil || len(b.births) > 0 {
-			t.Errorf("%q was read: %v", bad, err)
-		}
 	}
 }
 
@@ -134,7 +127,7 @@ func TestSequenceGaps(t *testing.T) {
 }
 
 func TestBirthsAreBounded(t *testing.T) {
-	b := newBirths(t, []byte(`{"g/n/d":{"aliases":{}}}`))
+	b := newBirths(t, json.RawMessage(`{"g/n/d":{"aliases":{}}}`))
 	node, device := Topic{Group: "g", Node: "n"}, Topic{Group: "g", Node: "n", Device: "d"}
 	b.SetBirth(node, Birth{})
 	if _, ok := b.Birth(device); ok {
@@ -172,8 +165,8 @@ func TestInventedNodesAreBounded(t *testing.T) {
 	if sum != b.bytes || sum > maxBirthBytes || len(b.births) < 3 {
 		t.Errorf("%d births take %d bytes, counted as %d", len(b.births), sum, b.bytes)
 	}
-	var saved []byte
-	if err := b.Save(func(data []byte) error { saved = data; return nil }); err != nil {
+	var saved any
+	if err := b.Save(func(v any) error { saved = v; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if again := newBirths(t, saved); again.bytes != b.bytes {
@@ -212,10 +205,10 @@ func TestRebirth(t *testing.T) {
 // A node that is born again and again, with its devices, as it was before is not
 // written again; one that has changed is.
 func TestUnchangedBirthsAreNotWritten(t *testing.T) {
-	var written [][]byte
+	var written []any
 	save := func(b *Births) {
 		t.Helper()
-		if err := b.Save(func(data []byte) error { written = append(written, data); return nil }); err != nil {
+		if err := b.Save(func(v any) error { written = append(written, v); return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
