@@ -18,6 +18,10 @@ func (a *app) statusCommand() *cli.Command {
 		Short: "Show what the agent is doing now",
 		Args:  cli.NoArgs,
 		Run: func(ctx context.Context, _ []string) error {
+			cfg, err := l.agentOf()
+			if err != nil {
+				return err
+			}
 			return l.look(ctx, func(v control.View) error {
 				s, err := v.Status(ctx)
 				switch {
@@ -26,7 +30,7 @@ func (a *app) statusCommand() *cli.Command {
 				case l.json:
 					return a.JSON(s)
 				}
-				return a.printStatus(s, v.Running())
+				return a.printStatus(s, v.Running(), cfg.MQTT.IsEmbedded())
 			})
 		},
 	}
@@ -35,12 +39,12 @@ func (a *app) statusCommand() *cli.Command {
 }
 
 // printStatus is for people: what matters first, what is wrong in words.
-func (a *app) printStatus(s control.Status, running bool) error {
+func (a *app) printStatus(s control.Status, running, embedded bool) error {
 	t := &cli.Table{Head: []string{"", ""}}
 	t.Add("depot", string(s.Depot))
 	if running {
 		t.Add("agent", "running for "+age(int64(s.UptimeSeconds))+", version "+s.Version)
-		t.Add("scanners", reason(word(s.MQTT.Connected, "connected", "NOT CONNECTED"), s.MQTT.Problem))
+		t.Add("scanners", reason(scanners(s.MQTT, embedded), s.MQTT.Problem))
 		if s.MQTT.QoS0 > 0 {
 			t.Add("at risk", fmt.Sprintf("%d messages came with QoS 0, %d of them were lost for want of room", s.MQTT.QoS0, s.MQTT.Lost))
 		}
@@ -85,6 +89,19 @@ func (a *app) printStatus(s control.Status, running bool) error {
 		t.Add("DAMAGE", s.Store.Damaged)
 	}
 	return t.Print(a.IO)
+}
+
+// scanners says what is known of them: an external broker tells of none.
+func scanners(m control.MQTT, embedded bool) string {
+	switch {
+	case !embedded:
+		return word(m.Connected, "subscribed at the MQTT broker", "NOT CONNECTED to the MQTT broker")
+	case !m.Connected:
+		return "NOT LISTENING"
+	case m.Clients == 0:
+		return "listening, none is connected"
+	}
+	return fmt.Sprintf("%d connected", m.Clients)
 }
 
 func word(b bool, yes, no string) string {
