@@ -42,7 +42,7 @@ func (c *checker) warn(key, format string, args ...any) {
 		return
 	}
 	p := c.placeOf(key)
-	c.found = append(c.found, Problem{File: p.file, Line: p.line, Key: key, Text: fmt.Sprintf(format, args...), Warning: true})
+	c.found = append(c.found, Problem{File: p.file, Line: p.line, Key: p.as(key), Text: fmt.Sprintf(format, args...), Warning: true})
 }
 
 // skip reports whether key or one above it could not be decoded: what else there

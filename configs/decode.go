@@ -30,6 +30,7 @@ type place struct {
 	file   string
 	line   int
 	secret bool // it is that of a secret's file, <key>_file
+	first  int  // which of all sources is the first of this file
 }
 
 // element is a list element or map value with defaults of its own.
@@ -47,7 +48,7 @@ func (d *decoder) fail(p place, key, format string, args ...any) {
 		return
 	}
 	d.wrong[key] = true
-	d.found = append(d.found, Problem{File: p.file, Line: p.line, Key: key, Text: fmt.Sprintf(format, args...)})
+	d.found = append(d.found, Problem{File: p.file, Line: p.line, Key: p.as(key), Text: fmt.Sprintf(format, args...)})
 }
 
 func (d *decoder) at(n ast.Node) place {

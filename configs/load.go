@@ -36,6 +36,7 @@ func readAgent(name string, data []byte, environ []string, dir func(*checker, st
 	a := DefaultAgent()
 	problems := load(name, data, environ, a, func(c *checker) {
 		a.WaybillPatternSet = c.given("waybill_pattern")
+		c.further(a)
 		c.agent(a)
 		dir(c, a.DataDir)
 		a.Complete()
@@ -92,7 +93,7 @@ func load(name string, data []byte, environ []string, into any, check func(*chec
 	if len(d.inline) > 0 {
 		c.exposed(d.inline[0], name)
 	}
-	d.found.sort()
+	d.found.sort(name)
 	return d.found
 }
 

@@ -3,6 +3,7 @@ package configs
 import (
 	"cmp"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -65,9 +66,17 @@ func (ps Problems) String() string {
 	return strings.Join(lines, "\n")
 }
 
-// sort puts the file's problems first, in the order of its lines.
-func (ps Problems) sort() {
+// sort puts the file's problems first, in the order of its lines, then those of
+// files in sources.d.
+func (ps Problems) sort(file string) {
+	further := func(p Problem) string {
+		if p.File == file || filepath.Base(filepath.Dir(p.File)) != SourcesDir {
+			return ""
+		}
+		return p.File
+	}
 	slices.SortStableFunc(ps, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(uint(a.Line-1), uint(b.Line-1)), strings.Compare(a.Key, b.Key)) // 0 comes last
+		return cmp.Or(strings.Compare(further(a), further(b)),
+			cmp.Compare(uint(a.Line-1), uint(b.Line-1)), strings.Compare(a.Key, b.Key)) // 0 comes last
 	})
 }

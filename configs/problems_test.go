@@ -100,7 +100,7 @@ c.yaml:16: sources[1].qos: warning: 0 lets the broker forget scans
 c.yaml:16: sources[1].topic: is required`},
 	{"csv without columns, same topic twice", base + "sources:\n  - {topic: a, decoder: csv}\n  - {topic: a}\n",
 		`c.yaml:4: sources[0].columns: is required with decoder csv
-c.yaml:5: sources[1].topic: warning: is never reached: sources[0] has the same filter and comes first`},
+c.yaml:5: sources[1].topic: warning: is never reached: another source has the same filter and comes first`},
 	{"encoding and separator", base + "sources:\n  - {topic: a, encoding: gb2312, separator: ';'}\n  - {topic: b, decoder: text, separator: ';*'}\n  - {topic: c, decoder: sparkplug, encoding: gbk}\n  - {topic: d, decoder: text, separator: '('}\n",
 		`c.yaml:4: sources[0].encoding: unknown value "gb2312"; the nearest known one is
 c.yaml:4: sources[0].separator: has a meaning with decoder text only

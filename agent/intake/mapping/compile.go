@@ -57,14 +57,22 @@ func Compile(cfg Config) (*Rules, Problems) {
 	if len(cfg.Sources) == 0 {
 		c.bad("sources", "must hold at least one source; without the key it is scans/# with decoder json")
 	}
-	first := make(map[string]int)
+	exact, wide := make(map[string]bool), []string(nil) // filters of earlier sources
 	for i, s := range cfg.Sources {
 		r.sources = append(r.sources, c.source(i, s))
-		if j, again := first[s.Topic]; again && s.Topic != "" {
-			c.warn(c.key+".topic", "is never reached: sources[%d] has the same filter and comes first", j)
-			continue
+		filter := topic.Unshared(s.Topic)
+		j := slices.IndexFunc(wide, func(before string) bool { return topic.Covers(before, filter) })
+		switch {
+		case filter == "":
+		case exact[filter]:
+			c.warn(c.key+".topic", "is never reached: another source has the same filter and comes first")
+		case j >= 0:
+			c.warn(c.key+".topic", "is never reached: the source of %s comes first and takes all of it", wide[j])
 		}
-		first[s.Topic] = i
+		exact[filter] = true
+		if strings.ContainsAny(filter, "+#") {
+			wide = append(wide, filter)
+		}
 	}
 	for _, id := range sorted(cfg.Stations) {
 		r.stations[id] = c.station(id, cfg.Stations[id])

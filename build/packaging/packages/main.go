@@ -194,9 +194,13 @@ func (m *maker) debian(k kind, arch string, installed []file, name string) error
 		})
 	}
 	// The last four are where postinst puts links, on systems that lack these folders.
-	for _, dir := range []string{
+	dirs := []string{
 		"/etc/scanrelay", "/usr/share/man/man1", "/usr/share/bash-completion/completions", "/usr/share/zsh/vendor-completions", "/usr/share/fish/vendor_completions.d",
-	} {
+	}
+	if k.role == "agent" {
+		dirs = append(dirs, "/etc/scanrelay/sources.d") // the administrator's
+	}
+	for _, dir := range dirs {
 		contents = append(contents, &files.Content{
 			Destination: dir, Type: files.TypeDir, FileInfo: &files.ContentFileInfo{Owner: "root", Group: "root", Mode: 0o755, MTime: m.date},
 		})

@@ -1,0 +1,109 @@
+package configs
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// folder writes files below a temporary folder and returns it.
+func folder(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// gatewayYAML is an agent's configuration without sources, of a gateway whose data is
+// in the folder data beside it.
+func gatewayYAML(dir, more string) string {
+	return "depot: {id: hz-01}\ndata_dir: " + filepath.Join(dir, "data") + "\n" +
+		"central: {url: http://127.0.0.1:1, token: 0123456789abcdef}\nmqtt: {broker: embedded, listen: 127.0.0.1:1}\n" + more
+}
+
+// TestSourcesD: the sources and stations of both folders come behind the
+// configuration's own, by the files' names; a station that is there already stays.
+func TestSourcesD(t *testing.T) {
+	dir := folder(t, map[string]string{
+		"etc/sources.d/20-b.yaml":  "sources: [{topic: b/#}]\nstations: {s1: {name: later}, s2: {name: two}}\n",
+		"etc/sources.d/10-a.yaml":  "sources: [{topic: a/+}, {topic: a/x}]\nstations: {s1: {name: first}}\n",
+		"etc/sources.d/readme.txt": "what these are",
+		"etc/sources.d/.10-a.swp":  "\x00",
+		"data/sources.d/page.yaml": "sources: [{topic: own/1}, {topic: c}]\n",
+	})
+	file := filepath.Join(dir, "etc", "agent.yaml")
+	for _, c := range []struct {
+		yaml, topics, warnings string
+	}{
+		{"", "a/+ a/x b/# own/1 c", "10-a.yaml:1: sources[1].topic: warning: is never reached: the source of a/+ comes first and takes all of it\n" +
+			"20-b.yaml:2: stations.s1: warning: has no effect: 10-a.yaml has it already\n" +
+			"readme.txt: sources: warning: is not read: its name must end in .yaml"},
+		{"sources: [{topic: own/#}]\n", "own/# a/+ a/x b/# own/1 c", "page.yaml:1: sources[0].topic: warning: is never reached: the source of own/# comes first and takes all of it"},
+	} {
+		if err := os.WriteFile(file, []byte(gatewayYAML(dir, c.yaml)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		a, problems := LoadAgent(file, nil)
+		if problems.Failed() {
+			t.Fatal(problems)
+		}
+		var topics []string
+		for _, s := range a.Sources {
+			topics = append(topics, s.Topic)
+		}
+		if got := strings.Join(topics, " "); got != c.topics {
+			t.Errorf("sources are %s, want %s", got, c.topics)
+		}
+		if a.Stations["s1"].Name != "first" || a.Stations["s2"].Name != "two" {
+			t.Errorf("stations are %+v", a.Stations)
+		}
+		said := strings.ReplaceAll(problems.String(), filepath.Join(dir, "etc", "sources.d")+"/", "")
+		for line := range strings.Lines(c.warnings) {
+			if !strings.Contains(said, strings.TrimSpace(line)) {
+				t.Errorf("it does not say %sbut\n%s", line, said)
+			}
+		}
+	}
+}
+
+// TestSourcesDProblems: what is wrong with a file is said of that file, in its words.
+func TestSourcesDProblems(t *testing.T) {
+	many := map[string]string{}
+	for i := range maxSourceFiles + 1 {
+		many[fmt.Sprintf("sources.d/%04d.yaml", i)] = fmt.Sprintf("sources: [{topic: t/%d}]", i)
+	}
+	for want, files := range map[string]map[string]string{
+		"x.yaml:3: sources[1].decoder: ":                  {"sources.d/x.yaml": "sources:\n - {topic: a}\n - {topic: b, decoder: jsn}\n"},
+		"x.yaml:2: sources[0].columns: is required":       {"sources.d/x.yaml": "sources:\n - {topic: a, decoder: csv}\n"},
+		"x.yaml:1: mqtt: ":                                {"sources.d/x.yaml": "mqtt: {broker: x}\n"},
+		"x.yaml:1: stations.q.action_type: ":              {"sources.d/x.yaml": "stations: {q: {action_type: 7}}\n"},
+		"x.yaml:1: ":                                      {"sources.d/x.yaml": "sources: [\n"},
+		"x.yaml: sources: cannot be read: ":               {"sources.d/x.yaml/y": ""},
+		"sources.d: sources: has more than 256 files":     many,
+		"sources.d: sources: cannot be read: ":            {"sources.d": ""},
+		"data/sources.d/z.yaml:1: sources[0].topic: is r": {"data/sources.d/z.yaml": "sources: [{decoder: json}]"},
+	} {
+		dir := folder(t, files)
+		a, problems := ReadAgent(filepath.Join(dir, "agent.yaml"), []byte(gatewayYAML(dir, "sources: [{topic: first}]\n")), nil)
+		if !problems.Failed() || !strings.Contains(problems.String(), want) {
+			t.Errorf("want %q, it says\n%s", want, problems)
+		}
+		if !slices.ContainsFunc(problems.Errors(), func(p Problem) bool { return strings.HasPrefix(p.File, dir) }) {
+			t.Errorf("no problem is said of a file: %s", problems)
+		}
+		if a == nil {
+			t.Error("no configuration")
+		}
+	}
+}
