@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -441,8 +442,8 @@ func TestSegmentInAnothersPlace(t *testing.T) {
 	}
 }
 
-// A sealed segment of which neither head nor end can be read reaches to where the next
-// one begins, also where that one is no better: what is gone is named, and counts.
+// A sealed segment of which neither head nor beginning nor end can be read reaches from
+// where the one before it ends to where the next one begins, also where that one is no better: what is gone is named, and counts.
 func TestLostEndOfASealedSegment(t *testing.T) {
 	t.Parallel()
 	w := newDamagedWorld(t)
@@ -457,8 +458,9 @@ func TestLostEndOfASealedSegment(t *testing.T) {
 			}
 			for _, n := range numbers {
 				path := filepath.Join(dir, format.Name(n))
-				leaves := storetest.PagesOf(t, path).Kinds["lower events leaf"]
-				for _, page := range append(leaves[len(leaves)-3:], 0, 1) {
+				kinds := storetest.PagesOf(t, path).Kinds
+				leaves := kinds["lower events leaf"]
+				for _, page := range slices.Concat(leaves[:2], leaves[len(leaves)-3:], kinds["meta"], kinds["root leaf"], kinds["free"]) {
 					overwrite(t, path, page*boltpage.PageSize, boltpage.PageSize)
 				}
 			}

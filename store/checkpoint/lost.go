@@ -66,6 +66,16 @@ func (a *Account) Reaches(number uint64) (next uint64) {
 	return next
 }
 
+// Begins returns the first number of a segment; 0: the account does not know it.
+func (a *Account) Begins(number uint64) (first uint64) {
+	for _, s := range a.Segments {
+		if s.Number == number {
+			first = s.First
+		}
+	}
+	return first
+}
+
 // deaths is of how many deaths the notes are lost, and not only copies of them.
 func (a *Account) deaths(left *Account) (n uint64) {
 	for _, s := range a.Segments {

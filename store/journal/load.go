@@ -76,8 +76,7 @@ func (j *Journal) tellReader() error {
 	return err
 }
 
-// forgetAccount: the segments are not what they were when it was kept. What it knows
-// is compared with them once they are read.
+// forgetAccount: the segments are not what they were. What it knows is compared with them later.
 func (j *Journal) forgetAccount() error {
 	j.account = nil
 	if j.readOnly {

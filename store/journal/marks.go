@@ -24,8 +24,7 @@ func (j *Journal) readMarks() (err error) {
 // MarkSuspect: a sync of the newest segment failed, the next start must not write to it.
 func (j *Journal) MarkSuspect() error { return j.marks.Suspect(j.newest().Name()) }
 
-// MarkClean says that everything was closed. It is the last thing of a process.
-// waiting is what waits for data.
+// MarkClean says, last of all, that everything was closed; waiting is what waits for data.
 func (j *Journal) MarkClean(waiting []byte) error { return j.marks.Close(waiting) }
 
 // MetDamage marks the segments of events that cannot be read: the next start

@@ -22,6 +22,7 @@ func (j *Journal) Damage() []string { return j.damage }
 // spec is what is known of a segment that is to be rebuilt.
 func (j *Journal) spec(s *segment) repair.Segment {
 	spec := repair.Segment{Path: s.Path, Number: s.number, Format: s.format, Begun: s.Begun, Cipher: s.cipher, State: j.state.Clone()}
+	spec.First = cmp.Or(s.first, j.checkpoint.Known().Begins(s.number))
 	if next := j.after(s.number); next != nil {
 		spec.Until = next.first
 	} else {

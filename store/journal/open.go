@@ -117,6 +117,9 @@ func (j *Journal) openAll(look func(*segment) error) error {
 		}
 		if boltpage.Damaged(err) {
 			before := j.state.Clone()
+			if i := len(j.segments); s.first == 0 && i > 0 && j.segments[i-1].number == n-1 {
+				s.first = before.NextSeq
+			}
 			j.fresh, broken = false, append(broken, func() error { return j.mendUnread(s, before, err) })
 			continue
 		}
@@ -265,7 +268,7 @@ func (j *Journal) openNewest(clean bool) error {
 	}
 	bad := j.checkNewest(s, !clean || suspect)
 	switch {
-	case bad == nil && suspect:
+	case bad == nil && suspect && !s.rebuilt: // else it is a copy
 		bad = j.copySuspect(s)
 	case bad == nil && !s.rebuilt:
 		bad = boltpage.Confirm(s.Path)

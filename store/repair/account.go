@@ -15,6 +15,12 @@ type Span = format.Span
 
 // account gives every event that is missing an empty place, and counts.
 func (b *rebuilder) account() error {
+	if b.meta.First == 0 {
+		b.meta.First = b.s.First
+	}
+	if b.meta.Number == 1 { // it is nobody's next
+		b.meta.First = 1
+	}
 	next := b.meta.First
 	for seq := range b.to.keys(format.BucketEvents) {
 		if next == 0 {

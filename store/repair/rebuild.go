@@ -25,6 +25,7 @@ type Segment struct {
 	Begun  time.Time
 	Cipher *crypt.Cipher // nil: the key is gone
 	State  *format.State // of the segment before, where its own cannot be read
+	First  uint64        // number that it begins with, where its head cannot be read; 0: not known
 	Until  uint64        // number that the next segment begins with; 0: not known
 	// AtLeast is the first number that the newest segment need not have had, by what
 	// else is known; it may have had more.
