@@ -11,6 +11,7 @@ import (
 	"scanrelay/agent/cmd/cli"
 	"scanrelay/configs"
 	"scanrelay/configs/serve"
+	"scanrelay/store/durable"
 )
 
 func (a *app) agentCommand() *cli.Command {
@@ -55,7 +56,7 @@ func (a *app) runAgent(ctx context.Context, file string, cfg *configs.Agent, log
 	b := thisBuild()
 	ag, err := agent.New(cfg, agent.Options{
 		Version: b.Version, Built: b.built(), Logger: logger, LogDropped: a.stderr.Dropped, Abort: a.abort,
-		Listen: func() (agent.Listeners, error) { return listenAgent(cfg) },
+		Listen: func() (agent.Listeners, error) { return listenAgent(cfg, logger) },
 	})
 	if err != nil {
 		return err
@@ -89,14 +90,16 @@ func (a *app) reloadAgent(ag *agent.Agent, file string, logger *slog.Logger) {
 }
 
 // listenAgent opens what an agent serves on, all or none.
-func listenAgent(cfg *configs.Agent) (ls agent.Listeners, err error) {
+func listenAgent(cfg *configs.Agent, logger *slog.Logger) (ls agent.Listeners, err error) {
 	defer func() {
 		if err != nil {
 			ls.Close()
 			ls = agent.Listeners{}
 		}
 	}()
-	if ls.Control, err = listenControl(cfg.DataDir); err != nil {
+	if ls.Control, err = listenControl(cfg.DataDir); durable.NoSpace(err) {
+		logger.Error("commands do not reach this agent before it is restarted", "error", err) // what was taken drains all the same
+	} else if err != nil {
 		return ls, err
 	}
 	if cfg.HTTP.Listen != "" {

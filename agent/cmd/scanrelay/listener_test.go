@@ -2,10 +2,12 @@ package main
 
 import (
 	"errors"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"scanrelay/agent/control"
@@ -48,5 +50,25 @@ func TestListen(t *testing.T) {
 	}
 	if _, err := control.Dial(t.Context(), long); err == nil || !strings.Contains(err.Error(), "shorter data_dir") {
 		t.Errorf("dial of a long path: %v", err)
+	}
+}
+
+// A disk on which no file can be made keeps no agent from draining what it has: it goes
+// on without the socket.
+func TestNoNameForTheControlSocket(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m,nr_inodes=1"); err != nil {
+		t.Logf("no disk of its own: %v", err)
+		return
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	var said strings.Builder
+	ls, err := listenAgent(&configs.Agent{DataDir: dir, MQTT: configs.MQTT{Broker: "tcp://127.0.0.1:1"}}, slog.New(slog.NewTextHandler(&said, nil)))
+	if err != nil || ls.Control != nil || !strings.Contains(said.String(), "no space left") {
+		t.Errorf("%+v, %v; it says %q", ls, err, said.String())
 	}
 }
