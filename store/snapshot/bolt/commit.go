@@ -103,20 +103,17 @@ func (s *Store) commit(group []*queue.Request, again bool) error {
 	first := s.tail.lastNumber() + 1
 	g := judge.NewGroup(l.facts, s.phoneSecret, first)
 	now := s.o.Now()
-	if s.closed.To == 0 {
-		s.closed.To = now.Unix()
-	}
 	if again {
 		g.Again(now)
 	}
 	for _, r := range group {
 		if r.Err = l.damaged(&r.Call); r.Err == nil {
 			if r.Out = g.Judge(&r.Call, now); r.Out.Lost {
-				s.wasRestored(r.Batch.Depot)
+				s.hear(r.Batch.Depot, l.facts.Depots[r.Batch.Depot], now)
 			}
 		}
 	}
-	if len(g.Records) > 0 {
+	if len(g.Records) > 0 || s.unkept {
 		if err := s.write(first, g.Records); err != nil {
 			return err
 		}

@@ -16,6 +16,7 @@ import (
 	"scanrelay/store/snapshot/archive"
 	"scanrelay/store/snapshot/boltfile"
 	"scanrelay/store/snapshot/datakey"
+	"scanrelay/store/snapshot/judge"
 	"scanrelay/store/snapshot/values"
 )
 
@@ -205,12 +206,9 @@ func MarkRestored(dir string, from, now time.Time) error {
 	}
 	err = boltpage.Guard(func() error {
 		return db.Update(boltfile.Summed(func(tx *bbolt.Tx) error {
-			missing := values.Span{From: from.Unix(), To: now.Unix()}
+			missing := judge.Period{From: from.Unix(), To: now.Unix()}
 			meta := tx.Bucket(bucketMeta)
-			if before, err := values.DecodeSpan(metaRestored, meta.Get(metaRestored)); err == nil {
-				missing.From = min(missing.From, before.From)
-			}
-			return meta.Put(metaRestored, values.EncodeSpan(metaRestored, missing))
+			return boltfile.PutMissing(meta, missing.With(boltfile.ReadMissing(meta)))
 		}))
 	})
 	return errors.Join(err, db.Close())

@@ -36,11 +36,11 @@ var (
 	metaMerged    = boltfile.MetaMerged
 	metaTruncated = boltfile.MetaTruncated
 	metaEncrypted = boltfile.MetaEncrypted
+	metaRestored  = boltfile.MetaRestored
 	metaCount     = []byte("count")
 	metaHorizon   = []byte("horizon")
 	metaAgain     = []byte("again")
 	metaIndexed   = []byte("indexed")
-	metaRestored  = []byte("restored")
 )
 
 // lockFolder takes the folder for this process. It returns nil where the file system

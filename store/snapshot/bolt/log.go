@@ -82,7 +82,15 @@ func (s *Store) tryWrite(records []write) error {
 	if err := s.mendLog(); err != nil {
 		return err
 	}
-	return s.updateLog(func(tx *bbolt.Tx) error { return putRecords(tx, records) })
+	err := s.updateLog(func(tx *bbolt.Tx) error {
+		var err error
+		if s.unkept {
+			err = boltfile.PutLost(tx.Bucket(bucketMeta), s.lost)
+		}
+		return errors.Join(err, putRecords(tx, records))
+	})
+	s.unkept = s.unkept && err != nil
+	return err
 }
 
 func putRecords(tx *bbolt.Tx, records []write) error {
@@ -211,7 +219,7 @@ func (s *Store) makeLog(truncated uint64, records []write, aside bool) (kept str
 			}
 			meta := tx.Bucket(bucketMeta)
 			err := errors.Join(boltfile.PutNumber(meta, metaFormat, format), meta.Put(metaStoreID, []byte(s.id)),
-				meta.Put(metaEncrypted, []byte{1}), boltfile.PutNumber(meta, metaTruncated, truncated), boltfile.PutKeys(tx, s.ring))
+				meta.Put(metaEncrypted, []byte{1}), boltfile.PutNumber(meta, metaTruncated, truncated), boltfile.PutKeys(tx, s.ring), boltfile.PutLost(meta, s.lost))
 			return errors.Join(err, putRecords(tx, records))
 		})
 		if err == nil && aside {

@@ -95,7 +95,7 @@ func (s *Store) readWaybills(tx *bbolt.Tx) error {
 	}
 	s.merged.Store(boltfile.GetNumber(meta, metaMerged))
 	s.count.Store(boltfile.GetNumber(meta, metaCount))
-	s.readRestored(meta)
+	s.lost.Missing = s.lost.Missing.With(boltfile.ReadMissing(meta))
 	s.horizon = values.DecodeHorizon(metaHorizon, meta.Get(metaHorizon))
 	s.indexed, s.unindexed = len(meta.Get(metaIndexed)) > 0, nil
 	s.older.Store(tx.Bucket(bucketAnswers) != nil)
@@ -149,6 +149,7 @@ func (s *Store) openLog() error {
 	return boltpage.Guard(func() error {
 		return f.db.View(func(tx *bbolt.Tx) error {
 			s.logClear.Store(tx.Bucket(bucketMeta).Get(metaEncrypted) == nil)
+			s.readLost(tx.Bucket(bucketMeta))
 			return s.nameLog(tx)
 		})
 	})

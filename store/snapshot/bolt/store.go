@@ -15,7 +15,6 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"scanrelay/agent/scan"
 	"scanrelay/configs/secret"
 	"scanrelay/configs/wait"
 	"scanrelay/store/durable"
@@ -104,11 +103,11 @@ type Store struct {
 	reading  chan struct{} // a place for each read of waybills.db
 	again    atomic.Uint64 // number of the record by which they were asked; 0: none in the log
 	holes    atomic.Pointer[[]values.Hole]
-	readOnly atomic.Bool // the log can only be read, as its file system could at the start
-	closed   values.Span // between the last event and this start
-	restored atomic.Pointer[values.Span]
-	claims   map[scan.DepotID]struct{} // depots that were answered for more than this store has; the committer's
-	drained  chan struct{}             // capacity 1: the merger made room in the tail
+	readOnly atomic.Bool                  // the log can only be read, as its file system could at the start
+	lost     judge.Lost                   // the committer's once the store is open
+	unkept   bool                         // that is not in the log yet; the committer's
+	restored atomic.Pointer[judge.Period] // what is missing; nil: nothing is
+	drained  chan struct{}                // capacity 1: the merger made room in the tail
 	// Lines of the log about what fails again and again.
 	unmerged, unasked, untrimmed, unencrypted wait.Rarely
 
@@ -148,7 +147,7 @@ func Open(dir string, o Options) (_ *Store, err error) {
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
 	s := &Store{
-		o: o, dir: dir, ring: datakey.New(), claims: map[scan.DepotID]struct{}{}, tail: newTail(), cuts: make(chan *cut), merge: make(chan struct{}, 1), renew: make(chan struct{}, 1),
+		o: o, dir: dir, ring: datakey.New(), tail: newTail(), cuts: make(chan *cut), merge: make(chan struct{}, 1), renew: make(chan struct{}, 1),
 		drained: make(chan struct{}, 1), suspects: make(chan struct{}, 1), askAgain: make(chan struct{}, 1),
 		reading: make(chan struct{}, readers), unmerged: wait.Rarely{Every: tellEvery}, unasked: wait.Rarely{Every: tellEvery}, untrimmed: wait.Rarely{Every: tellEvery}, unencrypted: wait.Rarely{Every: tellEvery},
 	}
@@ -184,7 +183,7 @@ func Open(dir string, o Options) (_ *Store, err error) {
 	if s.readOnly.Load() {
 		s.block(fmt.Errorf("open %s: %w", logName, errReadOnly))
 	}
-	s.noteSpan()
+	s.noteLost()
 	s.loops.Go(s.commitLoop)
 	s.loops.Go(s.mergeLoop)
 	return s, nil

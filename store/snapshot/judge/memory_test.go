@@ -23,6 +23,8 @@ type memory struct {
 	facts judge.Facts
 	next  uint64
 	seen  judge.Horizon
+	lost  judge.Lost
+	told  []string
 	held  string
 }
 
@@ -37,12 +39,22 @@ func (m *memory) do(c judge.Call) (out snapshot.Merged, err error) {
 	calls := []*judge.Call{&c}
 	g := judge.NewGroup(m.load(calls), secret, m.next)
 	out = g.Judge(&c, m.now())
+	if out.Lost {
+		m.hear(c.Batch.Depot)
+	}
 	m.next += uint64(len(g.Records))
 	maps.Copy(m.facts.Waybills, g.Changed.Waybills)
 	maps.Copy(m.facts.Answers, g.Changed.Answers)
 	maps.Copy(m.facts.Bindings, g.Changed.Bindings)
 	maps.Copy(m.facts.Depots, g.Changed.Depots)
 	return out, nil
+}
+
+func (m *memory) hear(depot scan.DepotID) {
+	heard, _ := m.lost.Hear(depot, m.facts.Depots[depot], m.now().Unix(), func() (bool, error) { return judge.Alone(m.facts.Depots, depot), nil })
+	if heard == judge.PutBack {
+		m.told = append(m.told, m.lost.Missing.Tell())
+	}
 }
 
 // load gives the group only what it says it needs.
@@ -157,7 +169,8 @@ func (m *memory) Depots(context.Context) (out []snapshot.Depot, _ error) {
 func (m *memory) Stats(context.Context) (snapshot.Stats, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return snapshot.Stats{Held: m.held}, nil
+	missing := time.Duration(m.lost.Missing.To-m.lost.Missing.From) * time.Second
+	return snapshot.Stats{Held: m.held, Missing: missing, Damage: m.told}, nil
 }
 
 func (m *memory) ID(context.Context) (string, error) { return "a store in memory", nil }

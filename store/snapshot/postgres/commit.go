@@ -7,14 +7,12 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"scanrelay/agent/scan"
 	"scanrelay/configs/wait"
 	"scanrelay/store/snapshot"
 	"scanrelay/store/snapshot/judge"
 	"scanrelay/store/snapshot/queue"
-	"scanrelay/store/snapshot/values"
 )
 
 // groupEvents bounds what is judged and written at once.
@@ -165,7 +163,9 @@ func (s *Store) once(ctx context.Context, group []*queue.Request) error {
 	g := judge.NewGroup(l.Facts, s.phoneSecret, uint64(first))
 	for _, r := range group {
 		if r.Out = g.Judge(&r.Call, now); r.Out.Lost {
-			s.lost(ctx, conn, r.Batch.Depot, l.Depots[r.Batch.Depot], now)
+			if err := s.hear(ctx, r.Batch.Depot, l.Depots[r.Batch.Depot], now); err != nil {
+				return fmt.Errorf("keep what a depot says is missing: %w", err)
+			}
 		}
 	}
 	w := writes{loaded: l, Facts: g.Changed, version: first + int64(len(g.Records))}
@@ -264,32 +264,3 @@ func (w *writes) putBindings(b *pgx.Batch) {
 
 // hourOf is the hour under which something is looked at again, to be forgotten.
 func hourOf(at int64) int32 { return int32(max(at, 0) / 3600) }
-
-// lost notes what is missing where a depot shows that the database was put back from
-// a backup, or lost its end: what was imported between the last that it has of this
-// depot and now. Of two depots' times what they share counts.
-func (s *Store) lost(ctx context.Context, conn *pgxpool.Conn, depot scan.DepotID, d *judge.Numbering, now time.Time) {
-	if d == nil {
-		return // nothing tells that it ever sent here
-	}
-	span := values.Span{From: d.View(depot).At.Unix(), To: now.Unix()}
-	if m := s.missing.Load(); m != nil {
-		if span.From <= m.From || span.From >= m.To {
-			return
-		}
-		span.To = m.To
-	}
-	s.o.Logger.Error("a depot was answered for events that this store does not have", "depot", string(depot))
-	s.wasRestored(span)
-	_, err := conn.Exec(ctx, sqlPutMeta, metaMissing, values.EncodeSpan([]byte(metaMissing), span))
-	if err != nil {
-		s.tell("keep which imports are missing", err)
-	}
-}
-
-func (s *Store) wasRestored(span values.Span) {
-	s.missing.Store(&span)
-	stamp := func(t int64) string { return time.Unix(t, 0).UTC().Format(time.RFC3339) }
-	s.damaged("this store was put back from a backup, or lost its end: import again the waybill data that was imported between %s and %s",
-		stamp(span.From), stamp(span.To))
-}

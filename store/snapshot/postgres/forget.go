@@ -107,11 +107,8 @@ func (s *Store) moveHorizon(ctx context.Context, keep snapshot.Retention) (befor
 	}
 	was := values.DecodeHorizon([]byte(metaHorizon), meta[metaHorizon])
 	h, held := was.Next(e, keep.Keep)
-	if m := s.missing.Load(); m != nil && h.At > m.To { // what was imported then would be forgotten by now
-		if _, err := s.pool.Exec(ctx, sqlPutMeta, metaMissing, []byte{}); err != nil {
-			return 0, err
-		}
-		s.missing.Store(nil)
+	if err := s.forgetLost(ctx, meta, h.At); err != nil {
+		return 0, err
 	}
 	if s.hold(held); h == was {
 		return h.At, nil

@@ -21,8 +21,8 @@ import (
 	"scanrelay/store/masterkey"
 	"scanrelay/store/snapshot"
 	"scanrelay/store/snapshot/datakey"
+	"scanrelay/store/snapshot/judge"
 	"scanrelay/store/snapshot/queue"
-	"scanrelay/store/snapshot/values"
 )
 
 // Options of a [Store].
@@ -68,14 +68,15 @@ type Store struct {
 	end    context.CancelCauseFunc
 	loops  sync.WaitGroup
 	queue  *queue.Queue
-	untold []scan.WaybillID // only the committer's, see settle
+	untold []scan.WaybillID           // only the committer's, see settle
+	heard  map[scan.DepotID]time.Time // only the committer's: last events of depots whose word was judged, see hear
 
 	round   round // guarded by roundMu
 	clear   bool  // there may be rows in clear; guarded by roundMu
 	roundMu sync.Mutex
 
 	closeOnce sync.Once
-	missing   atomic.Pointer[values.Span]
+	missing   atomic.Pointer[judge.Period]
 	mu        sync.Mutex
 	damage    []string // guarded by mu
 	held      string   // guarded by mu: see snapshot.Stats
@@ -121,6 +122,7 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{
 		o: o, ring: datakey.New(), holder: rand.Text(), cache: newCache(o.Now), telling: wait.Rarely{Every: time.Minute},
+		heard: map[scan.DepotID]time.Time{},
 	}
 	s.life, s.end = context.WithCancelCause(context.Background())
 	s.queue = queue.New(s.life, groupEvents)
@@ -189,9 +191,7 @@ func (s *Store) begin(ctx context.Context) error {
 		return err
 	}
 	s.clear = true // else who forgets first finds that there are none
-	if span, err := values.DecodeSpan([]byte(metaMissing), meta[metaMissing]); err == nil {
-		s.wasRestored(span)
-	}
+	s.wasRestored(lostIn(meta).Missing)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,7 +21,7 @@ func Run(t *testing.T, fresh Fresh) {
 	}{
 		{"lateness", contractLateness}, {"muted", contractMuted}, {"asks", contractAsks},
 		{"same answers", contractSameAnswers}, {"duplicate", contractDuplicate}, {"relabelled", contractRelabelled}, {"refused", contractRefused},
-		{"conflict", contractConflict}, {"rewind", contractRewind}, {"gaps", contractGaps}, {"new epoch", contractEpochs},
+		{"conflict", contractConflict}, {"rewind", contractRewind}, {"put back", contractPutBack}, {"put back, one depot", contractPutBackAlone}, {"gaps", contractGaps}, {"new epoch", contractEpochs},
 		{"many epochs", contractManyEpochs},
 		{"data precedence", contractData}, {"data with a batch", contractGained}, {"new life", contractLife},
 		{"bindings", contractBindings}, {"forget", contractForget},
@@ -173,6 +174,68 @@ func contractRewind(w *world) {
 	}
 	w.equal("have of an empty sync", w.merge(snapshot.Batch{Depot: hz, Epoch: 1, NextSeq: 9}).Have, 2)
 	w.equal("have of another depot", w.merge(snapshot.Batch{Depot: sh, Epoch: 1, NextSeq: 9}).Have, 0)
+}
+
+// ahead is a depot's word that it was answered for what the store does not have.
+func (w *world) ahead(depot scan.DepotID, seq uint64) {
+	w.Helper()
+	if m := w.merge(batch(depot, 1, ev(seq, wb, fmt.Sprint("ahead", seq), 1))); !m.Lost {
+		w.Fatalf("it has all up to %d: %+v", seq, m)
+	}
+}
+
+// missing checks of which time the store says that it knows nothing.
+func (w *world) missing(what string, from, to time.Time) {
+	w.Helper()
+	w.rest()
+	s, err := w.store.Stats(w.Context())
+	if err != nil {
+		w.Fatalf("stats: %v", err)
+	}
+	w.equal(what, s.Missing, to.Sub(from))
+	word := fmt.Sprintf("imported between %s and %s", from.Format(time.RFC3339), to.Format(time.RFC3339))
+	if said := strings.Join(s.Damage, "\n"); from != to && !strings.Contains(said, word) {
+		w.Fatalf("%s: it says %q, not %q", what, said, word)
+	}
+}
+
+// A store that was put back from a backup is told by two depots' words of the same
+// time, whichever hears them; and so is one that is put back again.
+func contractPutBack(w *world) {
+	minute := func(n int) time.Time { return start.Add(time.Duration(n) * time.Minute) }
+	w.merge(batch(hz, 1, ev(1, wb, "a", 1)))
+	w.set(minute(10))
+	w.merge(batch(sh, 1, ev(1, wb, "b", 1)))
+	w.missing("nobody says so", start, start)
+	w.set(minute(60))
+	for seq := uint64(50); seq < 53; seq++ {
+		w.ahead(hz, seq)
+	}
+	w.ahead("new-01", 50) // which another store may have answered
+	w.missing("one of two says so", start, start)
+	w.set(minute(70))
+	w.ahead(sh, 50)
+	w.missing("two say so", minute(10), minute(60))
+	w.set(minute(80))
+	w.ahead(sh, 60)
+	w.missing("it is told already", minute(10), minute(60))
+	w.merge(batch(hz, 1, ev(2, wb, "c", 1)))
+	w.merge(batch(sh, 1, ev(2, wb, "d", 1)))
+	w.set(minute(90))
+	w.ahead(hz, 70)
+	w.missing("one says it again", minute(10), minute(60))
+	w.ahead(sh, 70)
+	w.missing("put back again", minute(10), minute(90))
+}
+
+// The word of a depot that is alone is all that there is.
+func contractPutBackAlone(w *world) {
+	w.merge(batch(hz, 1, ev(1, wb, "a", 1)))
+	w.set(start.Add(8 * 24 * time.Hour))
+	w.merge(batch(sh, 1, ev(1, wb, "b", 1)))
+	w.set(start.Add(9 * 24 * time.Hour))
+	w.ahead(sh, 50)
+	w.missing("the other has been silent for a week", start.Add(8*24*time.Hour), start.Add(9*24*time.Hour))
 }
 
 // Numbers that the depot no longer has are a gap, named once, and closed when

@@ -40,34 +40,33 @@ func DecodeHole(key, value []byte) (Hole, error) {
 	return h, d.err()
 }
 
-// Span is a run of time, in unix seconds.
-type Span struct{ From, To int64 }
-
-// EncodeSpan puts a span under a key.
-func EncodeSpan(key []byte, s Span) []byte {
+// EncodePeriod puts a run of time under a key.
+func EncodePeriod(key []byte, s judge.Period) []byte {
 	var e enc
 	e.int(s.From)
 	e.int(s.To)
 	return Seal(key, e.b)
 }
 
-// DecodeSpan reads what [EncodeSpan] wrote.
-func DecodeSpan(key, b []byte) (Span, error) {
+// DecodePeriod reads what [EncodePeriod] wrote.
+func DecodePeriod(key, b []byte) (judge.Period, error) {
 	body, err := Unseal(key, b)
 	if err != nil {
-		return Span{}, err
+		return judge.Period{}, err
 	}
 	d := newDec(body)
-	s := Span{d.int(), d.int()}
+	s := judge.Period{From: d.int(), To: d.int()}
 	return s, d.err()
 }
 
 // EncodeHorizon puts a horizon under a key.
-func EncodeHorizon(key []byte, h judge.Horizon) []byte { return EncodeSpan(key, Span{h.At, h.Jump}) }
+func EncodeHorizon(key []byte, h judge.Horizon) []byte {
+	return EncodePeriod(key, judge.Period{From: h.At, To: h.Jump})
+}
 
 // DecodeHorizon returns the zero Horizon for what is missing or damaged.
 func DecodeHorizon(key, b []byte) judge.Horizon {
-	s, err := DecodeSpan(key, b)
+	s, err := DecodePeriod(key, b)
 	if err != nil {
 		return judge.Horizon{}
 	}
