@@ -179,6 +179,9 @@ func (s *Store) once(ctx context.Context, group []*queue.Request) error {
 	}
 	for id, st := range g.Changed.Waybills {
 		s.cache.put(id, entry{state: st, version: w.version})
+		if l.broken[id] != nil {
+			s.begunAnew(id)
+		}
 	}
 	return nil
 }
@@ -195,6 +198,7 @@ func (w *writes) batch() *pgx.Batch {
 	b := &pgx.Batch{}
 	w.putDepots(b)
 	w.putWaybills(b)
+	w.putAside(b)
 	w.putAnswers(b)
 	w.putBindings(b)
 	return b

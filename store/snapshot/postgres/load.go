@@ -24,12 +24,14 @@ type loaded struct {
 	depots   map[scan.DepotID]int64
 	newest   int64 // of the versions
 	bad      map[scan.WaybillID]error
-	peek     bool // without what is personal
+	broken   map[scan.WaybillID][]byte // rows that are not what was written
+	peek     bool                      // without what is personal
 }
 
 func (s *Store) newLoaded() *loaded {
 	return &loaded{
 		Facts: judge.NewFacts(), s: s, waybills: map[scan.WaybillID]int64{}, depots: map[scan.DepotID]int64{}, bad: map[scan.WaybillID]error{},
+		broken: map[scan.WaybillID][]byte{},
 	}
 }
 
@@ -40,8 +42,8 @@ type querier interface {
 
 // load reads what keys ask for, in one round trip, or two where there are parcels.
 // A depot is read before its answers and waybills: whoever merges for it in between
-// changes the version that this group will write on. A waybill that cannot be read is
-// an error.
+// changes the version that this group will write on. A waybill whose row is damaged is
+// one that nobody has heard of; any other that cannot be read is an error.
 func (s *Store) load(ctx context.Context, q querier, keys judge.Keys) (*loaded, error) {
 	l := s.newLoaded()
 	var b pgx.Batch
@@ -54,8 +56,10 @@ func (s *Store) load(ctx context.Context, q querier, keys judge.Keys) (*loaded, 
 	if err := l.mothers(ctx, q); err != nil {
 		return nil, err
 	}
-	for _, err := range l.bad {
-		return nil, err
+	for id, err := range l.bad {
+		if l.broken[id] == nil {
+			return nil, err
+		}
 	}
 	return l, nil
 }
@@ -135,7 +139,9 @@ func (l *loaded) scanWaybills(rows pgx.Rows) error {
 	_, err := pgx.ForEachRow(rows, []any{&id, &state, &version}, func() error {
 		id := scan.WaybillID(id)
 		if st, err := l.s.decodeState(id, state, l.peek); err != nil {
-			l.bad[id] = err
+			if l.bad[id] = err; broken(id, state) {
+				l.broken[id] = state
+			}
 		} else {
 			l.Waybills[id] = st
 		}
@@ -166,11 +172,18 @@ func (s *Store) decodeState(id scan.WaybillID, b []byte, peek bool) (st *judge.S
 	case errors.Is(err, datakey.ErrKey):
 		s.damaged("the row of waybill %s cannot be decrypted: %v", id, err)
 		return nil, err
+	case broken(id, b):
+		s.damaged("the row of waybill %s is unreadable: import its data again; the row is not forgotten, and is kept as document %s… once something comes for the waybill, which then begins anew", id, asidePrefix+string(id)+"/")
 	default:
-		s.damaged("the row of waybill %s is unreadable: what is sent for it is refused, and it is not forgotten; "+
-			"put the row back from a backup, or delete it and import its data again", id)
-		return nil, fmt.Errorf("%w: %w", snapshot.ErrDamaged, err)
+		s.damaged("the row of waybill %s is of a form that this version does not know: what is sent for it is refused", id)
 	}
+	return nil, fmt.Errorf("%w: %w", snapshot.ErrDamaged, err)
+}
+
+// broken tells that a row is not what was written, by its sum.
+func broken(id scan.WaybillID, state []byte) bool {
+	_, err := values.Unseal([]byte(id), state)
+	return err != nil
 }
 
 // askAnswers asks for a depot's numbers of one epoch at once: as a run, where there

@@ -1,7 +1,9 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"slices"
@@ -15,6 +17,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/store/snapshot"
 	"scanrelay/store/snapshot/queue"
+	"scanrelay/store/snapshot/values"
 )
 
 // cable loses the database's answer to the next write, which was committed.
@@ -87,21 +90,70 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
-// TestDamagedRow: a value that is not what was written is not believed, and harms
-// nothing beside it.
+// TestDamagedRow: a value that is not what was written is not believed, is named and
+// kept, and holds up neither the depots that have scanned the waybill nor others: it
+// begins anew with what comes, and nobody is told that it has no data until it has.
 func TestDamagedRow(t *testing.T) {
-	s := open(t, database(t))
+	o := database(t)
+	s := open(t, o)
+	importData(t, s, "YT0000001")
 	merge(t, s, batch("hz-01", event(1, "YT0000001"), event(2, "YT0000002")))
 	if _, err := s.pool.Exec(t.Context(), `UPDATE waybill SET state = set_byte(state, 20, 255 - get_byte(state, 20)) WHERE waybill_id = 'YT0000001'`); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.Lookup(t.Context(), "YT0000001"); err == nil {
-		t.Error("a damaged value was believed")
+	var row, kept []byte
+	if err := s.pool.QueryRow(t.Context(), `SELECT state FROM waybill WHERE waybill_id = 'YT0000001'`).Scan(&row); err != nil {
+		t.Fatal(err)
 	}
-	if _, err := s.Merge(t.Context(), batch("hz-01", event(3, "YT0000001"))); err == nil {
-		t.Error("an event went into a damaged value")
+	damaged := func(s *Store) {
+		t.Helper()
+		if _, _, err := s.Lookup(t.Context(), "YT0000001"); !errors.Is(err, snapshot.ErrDamaged) {
+			t.Errorf("a lookup: %v", err)
+		}
 	}
-	if m := merge(t, s, batch("sh-01", event(1, "YT0000002"))); m.Answers[0].Result != snapshot.Taken {
-		t.Errorf("beside it: %+v", m)
+	damaged(s)
+	known, err := s.Known(t.Context(), "hz-01", []scan.WaybillID{"YT0000001", "YT0000002"})
+	if err != nil || len(known) > 0 {
+		t.Errorf("known %+v, %v", known, err)
+	}
+	asks := []snapshot.Ask{{Epoch: 1, Seq: 1, Waybill: "YT0000001", EventID: event(1, "YT0000001").EventID}, {Epoch: 1, Seq: 2, Waybill: "YT0000002", EventID: event(2, "YT0000002").EventID}}
+	if all, err := s.Answers(t.Context(), "hz-01", asks); err != nil || all[0].Result != snapshot.Unknown || all[1].Result != snapshot.Taken {
+		t.Errorf("asked: %+v, %v", all, err)
+	}
+	m := merge(t, s, batch("hz-01", event(3, "YT0000001"), event(4, "YT0000002")))
+	if m.Have != 4 || m.Answers[0].Result != snapshot.Taken || m.Answers[0].HasData || m.Answers[1].Result != snapshot.Taken {
+		t.Errorf("%+v", m)
+	}
+	damaged(s)
+	other := open(t, o)
+	damaged(other)
+	if err := s.pool.QueryRow(t.Context(), `SELECT doc FROM document WHERE name LIKE 'damaged/YT0000001/%'`).Scan(&kept); err != nil || !bytes.Equal(kept, row) {
+		t.Errorf("the row is not kept: %v", err)
+	}
+	if st, err := s.Stats(t.Context()); err != nil || len(st.Damage) != 1 || !strings.Contains(st.Damage[0], "waybill YT0000001 is unreadable") {
+		t.Errorf("%q, %v", st.Damage, err)
+	}
+	importData(t, s, "YT0000001")
+	for _, s := range []*Store{s, other} {
+		if wb, ok, err := s.Lookup(t.Context(), "YT0000001"); err != nil || !ok || wb.Data == nil || len(wb.Nodes) != 1 {
+			t.Errorf("imported again: %+v, %v, %v", wb, ok, err)
+		}
+	}
+}
+
+// TestUnknownForm: a row that a later version wrote is none that is damaged: it stays.
+func TestUnknownForm(t *testing.T) {
+	s := open(t, database(t))
+	merge(t, s, batch("hz-01", event(1, "YT0000001")))
+	row := values.Seal([]byte("YT0000001"), []byte("a form that is not known"))
+	if _, err := s.pool.Exec(t.Context(), `UPDATE waybill SET state = $1`, row); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Merge(t.Context(), batch("hz-01", event(2, "YT0000001"))); err == nil {
+		t.Error("an event went into it")
+	}
+	var kept []byte
+	if err := s.pool.QueryRow(t.Context(), `SELECT state FROM waybill`).Scan(&kept); err != nil || !bytes.Equal(kept, row) {
+		t.Errorf("it was changed, %v", err)
 	}
 }

@@ -55,6 +55,9 @@ func (s *Store) Lookup(ctx context.Context, id scan.WaybillID) (snapshot.Waybill
 		id = mother
 		st, err = s.lookup(ctx, id)
 	}
+	if err == nil && !st.HasData() && s.wasBegunAnew(id) {
+		err = snapshot.ErrDamaged
+	}
 	switch {
 	case err != nil:
 		return snapshot.Waybill{}, false, fmt.Errorf("look up waybill: %w", err)

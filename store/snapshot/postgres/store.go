@@ -78,8 +78,9 @@ type Store struct {
 	closeOnce sync.Once
 	missing   atomic.Pointer[judge.Period]
 	mu        sync.Mutex
-	damage    []string // guarded by mu
-	held      string   // guarded by mu: see snapshot.Stats
+	damage    []string                // guarded by mu
+	anew      map[scan.WaybillID]bool // whose rows were damaged; guarded by mu
+	held      string                  // guarded by mu: see snapshot.Stats
 	sizesMu   sync.Mutex
 	sizes     sizes // guarded by sizesMu
 }
@@ -122,7 +123,7 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{
 		o: o, ring: datakey.New(), holder: rand.Text(), cache: newCache(o.Now), telling: wait.Rarely{Every: time.Minute},
-		heard: map[scan.DepotID]time.Time{},
+		heard: map[scan.DepotID]time.Time{}, anew: map[scan.WaybillID]bool{},
 	}
 	s.life, s.end = context.WithCancelCause(context.Background())
 	s.queue = queue.New(s.life, groupEvents)
@@ -192,7 +193,7 @@ func (s *Store) begin(ctx context.Context) error {
 	}
 	s.clear = true // else who forgets first finds that there are none
 	s.wasRestored(lostIn(meta).Missing)
-	return nil
+	return s.readAside(ctx)
 }
 
 // meta reads what belongs to all.
