@@ -22,10 +22,15 @@ func (s *Store) openKeys() error {
 	if err != nil {
 		return err
 	}
-	if s.phoneSecret = s.ring.Secret(); s.phoneSecret == nil {
-		s.phoneSecret = found.Secret
+	if s.phoneSecret = s.ring.Secret(); s.phoneSecret != nil {
+		return nil
 	}
-	if !s.ring.Ready() && s.phoneSecret != nil { // in clear: without room for a key all can be read
+	if s.ring.Ready() {
+		s.damaged("the secret under which phones are filed is lost in both files: which of them are bound is learned again")
+	}
+	if s.phoneSecret = found.Secret; len(s.phoneSecret) == 0 {
+		s.phoneSecret = newSecret()
+	} else if !s.ring.Ready() { // in clear: without room for a key all can be read
 		if err := s.ready(); !refused(err) {
 			return err
 		}
@@ -33,8 +38,8 @@ func (s *Store) openKeys() error {
 	return nil
 }
 
-// ready makes the keys of a store that has none, which a format before had, and this
-// month's. It comes before whatever is written: what is encrypted is stored no earlier
+// ready makes the keys that a store lacks, all of them where a format before had none,
+// and this month's. It comes before whatever is written: what is encrypted is stored no earlier
 // than its key.
 func (s *Store) ready() error {
 	s.keysMu.Lock()
@@ -51,9 +56,6 @@ func (s *Store) ready() error {
 	}
 	if err != nil {
 		return err
-	}
-	if len(s.phoneSecret) == 0 {
-		s.phoneSecret = newSecret()
 	}
 	return s.ring.Begin(masters, s.phoneSecret, s.o.Now())
 }

@@ -179,6 +179,47 @@ func TestKeysSurvive(t *testing.T) {
 	}
 }
 
+// TestSecretOfPhonesLost: where it alone cannot be read, what is encrypted can all the
+// same, under the keys that are there; another takes its place, for good.
+func TestSecretOfPhonesLost(t *testing.T) {
+	dir := t.TempDir()
+	b := open(t, dir, quiet)
+	send(t, b, 1, 3)
+	mergeNow(t, b)
+	entries := b.ring.Entries()
+	closed(t, b)
+	for _, name := range []string{logName, waybillsName} {
+		path := filepath.Join(dir, name)
+		content, err := os.ReadFile(path)
+		content = bytes.ReplaceAll(content, entries[0].Wrapped, make([]byte, len(entries[0].Wrapped)))
+		if err = errors.Join(err, os.WriteFile(path, content, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var secret []byte
+	for i := range 3 {
+		b := open(t, dir, quiet)
+		inspected(t, b)
+		first := uint64(4 + 2*i)
+		send(t, b, first, first+1)
+		if nodes(t, b, 2) != 1 || nodes(t, b, first) != 1 {
+			t.Errorf("start %d: %v", i, stats(t, b).Damage)
+		}
+		mergeNow(t, b)
+		if all := b.ring.Entries(); len(all) != 2 || all[1].Number != entries[1].Number {
+			t.Errorf("start %d: other keys: %d", i, len(all))
+		}
+		if told := strings.Contains(strings.Join(stats(t, b).Damage, ""), "phones are filed is lost"); told != (i == 0) {
+			t.Errorf("start %d: %v", i, stats(t, b).Damage)
+		}
+		if i > 0 && !bytes.Equal(b.phoneSecret, secret) {
+			t.Error("another secret at each start")
+		}
+		secret = b.phoneSecret
+		closed(t, b)
+	}
+}
+
 // TestUnknownKey: what cannot be decrypted, as a data key is gone, is no damage: it is
 // refused and told, nothing is mended or given up for it, and with the key it is there.
 func TestUnknownKey(t *testing.T) {

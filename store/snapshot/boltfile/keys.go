@@ -104,11 +104,12 @@ func CheckKey(folder string, given secret.Text, dataDir string) error {
 	return err
 }
 
-// PutKeys adds to a file the keys that it does not have.
+// PutKeys adds to a file the keys that it does not have, or that cannot be read.
 func PutKeys(tx *bbolt.Tx, ring *datakey.Ring) error {
 	b := tx.Bucket(Keys)
 	for _, e := range ring.Entries() {
-		if key, value := values.EncodeKey(e); b.Get(key) == nil {
+		key, value := values.EncodeKey(e)
+		if _, err := values.DecodeKey(key, b.Get(key)); err != nil {
 			if err := b.Put(key, value); err != nil {
 				return err
 			}

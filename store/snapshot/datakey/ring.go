@@ -143,12 +143,17 @@ func newNonce() []byte {
 	return nonce
 }
 
-// Begin makes the keys of a store that has none: a secret for phones that it has
-// already stays.
+// Begin makes what a store lacks of its keys: its secret for phones, which becomes this
+// one, and a data key. Those that it has stay.
 func (r *Ring) Begin(masters []masterkey.Key, secret []byte, now time.Time) error {
-	return r.Load(masters, []Entry{
-		wrap(masters[0], secretNumber, 0, secret), newEntry(masters[0], monthOf(now)),
-	})
+	entries := slices.Clone(r.Entries())
+	if r.Secret() == nil {
+		entries = append(entries, wrap(masters[0], secretNumber, 0, secret))
+	}
+	if !r.Ready() {
+		entries = append(entries, newEntry(masters[0], monthOf(now)))
+	}
+	return r.Load(masters, entries)
 }
 
 // Next makes the entry of this month's data key where there is none. It is to be stored
