@@ -44,6 +44,8 @@ type Store interface {
 	Forget(ctx context.Context, r Retention) (Forgotten, error)
 	// Depots returns what is known of each depot's numbering, by id.
 	Depots(ctx context.Context) ([]Depot, error)
+	// Depot is one of them, without a look at the others; false: there is none.
+	Depot(ctx context.Context, id scan.DepotID) (Depot, bool, error)
 	Stats(ctx context.Context) (Stats, error)
 	// Health is nil while the store can be trusted, ErrFailed when the process
 	// must end. It reads nothing from disk.

@@ -113,7 +113,7 @@ func (c *Central) routes() (outside, ops http.Handler, err error) {
 	})
 	pages, err := page.New(page.Options{
 		Keys: c.keys, Version: o.Version, Started: c.started, Now: o.Now, Logger: o.Logger, Snapshot: o.Snapshot,
-		Tokens: c.tokens, Shares: c.shares, Waiting: c.waiting, Depots: c.depots, Quotas: c.quotas, Backup: o.Backup.Trouble,
+		Tokens: c.tokens, Shares: c.shares, Waiting: c.waiting, Depots: c.depots, Depot: c.depot, Quotas: c.quotas, Backup: o.Backup.Trouble,
 		Events: func(r syncapi.Result) uint64 { return c.meters.events(r).Get() },
 	})
 	if err != nil {
@@ -129,7 +129,7 @@ func (c *Central) routes() (outside, ops http.Handler, err error) {
 	mux.HandleFunc("POST "+syncapi.Path, c.serveSync)
 	mux.HandleFunc("POST /v1/waybills", c.keys.Need(caller.Importer, carrier.Import))
 	c.ids.Gateways(mux)
-	c.ids.Operators(own, c.heard, c.ownAlarms)
+	c.ids.Operators(own, contacts{c}, c.ownAlarms)
 	own.HandleFunc("POST /v1/backup", c.keys.Need(caller.Admin, c.serveBackup))
 	masked, revealed := c.keys.Look(caller.Viewer, carrier.View), c.keys.Look(caller.Actor, c.revealed(carrier.View))
 	own.HandleFunc("GET /v1/waybills/{id}", func(w http.ResponseWriter, r *http.Request) {

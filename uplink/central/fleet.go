@@ -5,8 +5,10 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/snapshot"
 	"scanrelay/uplink/central/fleet"
 	"scanrelay/uplink/central/identity"
+	"scanrelay/uplink/central/presence"
 	"scanrelay/uplink/syncapi"
 )
 
@@ -34,14 +36,19 @@ func (c *Central) depots(ctx context.Context) ([]fleet.Depot, error) {
 	if !r.at.IsZero() && time.Since(r.at) < listed {
 		return r.list, nil
 	}
-	list, err := c.listDepots(ctx)
+	registered, err := c.ids.Registrations(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list, err := c.listDepots(ctx, registered)
 	if err == nil {
 		r.list, r.at = list, time.Now()
 	}
 	return list, err
 }
 
-func (c *Central) listDepots(ctx context.Context) (list []fleet.Depot, err error) {
+// listDepots lists them as they are now, with these that are registered.
+func (c *Central) listDepots(ctx context.Context, registered []*identity.Registration) (list []fleet.Depot, err error) {
 	members, err := c.presence.Members(ctx)
 	if err != nil {
 		return nil, err
@@ -51,8 +58,7 @@ func (c *Central) listDepots(ctx context.Context) (list []fleet.Depot, err error
 		d := all[id]
 		if d == nil {
 			m, heard := members[id]
-			m.Away = m.Away || !heard
-			d = &fleet.Depot{ID: id, Member: m}
+			d = newDepot(id, m, heard)
 			all[id] = d
 		}
 		return d
@@ -65,54 +71,107 @@ func (c *Central) listDepots(ctx context.Context) (list []fleet.Depot, err error
 		return nil, err
 	}
 	for _, n := range numbering {
-		d := get(n.ID)
-		if d.Depot = n; d.Member.Epoch == "" && n.Epoch != 0 {
-			d.Member.Epoch = syncapi.FormatEpoch(n.Epoch)
-		}
+		number(get(n.ID), n)
 	}
-	registered, err := c.ids.Registrations(ctx)
-	if err != nil {
-		return nil, err
-	}
+	cloned := map[scan.DepotID][]identity.Alarm{}
 	for _, r := range registered {
-		d := get(r.ID)
-		d.Name, d.Site, d.Labels, d.Identity = r.Name, r.Site, r.Labels, r.State()
-	}
-	cloned := map[scan.DepotID][]fleet.Alarm{}
-	seen, err := c.ids.Seen(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, a := range seen {
-		cloned[a.Depot] = append(cloned[a.Depot], fleet.Alarm{Kind: a.Kind, Since: a.Since})
+		register(get(r.ID), r)
+		cloned[r.ID] = c.ids.AlarmsOf(r)
 	}
 	for id, d := range all {
-		if d.Share, d.Backlog, err = c.shares.Of(ctx, id); err != nil {
+		if err := c.judge(ctx, d, cloned[id]); err != nil {
 			return nil, err
 		}
-		d.Judge(cloned[id]...)
 		list = append(list, *d)
 	}
 	return list, nil
 }
 
-// heard tells the last word of each depot, and what is wrong with it.
-func (c *Central) heard(ctx context.Context) (map[scan.DepotID]identity.Contact, error) {
-	list, err := c.listDepots(ctx)
+// depot is one of these, without a look at the others; nil: there is none.
+func (c *Central) depot(ctx context.Context, id scan.DepotID) (*fleet.Depot, error) {
+	m, heard, err := c.presence.Member(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	n, numbered, err := c.o.Snapshot.Depot(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	r, err := c.ids.Registration(ctx, id)
+	if err != nil || !heard && !numbered && r == nil {
+		return nil, err
+	}
+	d := newDepot(id, m, heard)
+	if numbered {
+		number(d, n)
+	}
+	var cloned []identity.Alarm
+	if r != nil {
+		register(d, r)
+		cloned = c.ids.AlarmsOf(r)
+	}
+	return d, c.judge(ctx, d, cloned)
+}
+
+func newDepot(id scan.DepotID, m presence.Member, heard bool) *fleet.Depot {
+	m.Away = m.Away || !heard
+	return &fleet.Depot{ID: id, Member: m}
+}
+
+func number(d *fleet.Depot, n snapshot.Depot) {
+	if d.Depot = n; d.Member.Epoch == "" && n.Epoch != 0 {
+		d.Member.Epoch = syncapi.FormatEpoch(n.Epoch)
+	}
+}
+
+func register(d *fleet.Depot, r *identity.Registration) {
+	d.Name, d.Site, d.Labels, d.Identity = r.Name, r.Site, r.Labels, r.State()
+}
+
+func (c *Central) judge(ctx context.Context, d *fleet.Depot, cloned []identity.Alarm) (err error) {
+	if d.Share, d.Backlog, err = c.shares.Of(ctx, d.ID); err != nil {
+		return err
+	}
+	var others []fleet.Alarm
+	for _, a := range cloned {
+		others = append(others, fleet.Alarm{Kind: a.Kind, Since: a.Since})
+	}
+	d.Judge(others...)
+	return nil
+}
+
+// contacts implements identity.Heard.
+type contacts struct{ *Central }
+
+// All tells the last word of each depot, and what is wrong with it.
+func (c contacts) All(ctx context.Context, registered []*identity.Registration) (map[scan.DepotID]identity.Contact, error) {
+	list, err := c.listDepots(ctx, registered)
 	all := make(map[scan.DepotID]identity.Contact, len(list))
 	for i := range list {
-		d := &list[i]
-		contact := identity.Contact{At: d.Last, Version: d.Version, OSArch: d.OSArch, Away: d.Away, Health: d.Health}
-		for _, a := range d.Wrong {
-			// All were never heard for a moment when a centre starts; identity itself
-			// tells of its own.
-			if a.Kind == fleet.NeverHeard || a.Kind == fleet.Cloned {
-				continue
-			}
-			w := fleet.WordOf("en", a.Kind)
-			contact.Alarms = append(contact.Alarms, identity.Alarm{Depot: d.ID, Kind: a.Kind, Since: a.Since, What: w.What, Do: w.Do})
-		}
-		all[d.ID] = contact
+		all[list[i].ID] = contact(&list[i])
 	}
 	return all, err
+}
+
+// One tells that of one depot, without a look at the others.
+func (c contacts) One(ctx context.Context, id scan.DepotID) (identity.Contact, bool, error) {
+	d, err := c.depot(ctx, id)
+	if err != nil || d == nil {
+		return identity.Contact{}, false, err
+	}
+	return contact(d), true, nil
+}
+
+func contact(d *fleet.Depot) identity.Contact {
+	contact := identity.Contact{At: d.Last, Version: d.Version, OSArch: d.OSArch, Away: d.Away, Health: d.Health}
+	for _, a := range d.Wrong {
+		// All were never heard for a moment when a centre starts; identity itself
+		// tells of its own.
+		if a.Kind == fleet.NeverHeard || a.Kind == fleet.Cloned {
+			continue
+		}
+		w := fleet.WordOf("en", a.Kind)
+		contact.Alarms = append(contact.Alarms, identity.Alarm{Depot: d.ID, Kind: a.Kind, Since: a.Since, What: w.What, Do: w.Do})
+	}
+	return contact
 }

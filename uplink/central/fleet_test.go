@@ -1,14 +1,18 @@
 package central_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"scanrelay/agent/scan"
 	"scanrelay/configs/secret"
+	"scanrelay/store/snapshot"
 	"scanrelay/uplink/central"
+	"scanrelay/uplink/central/identity"
 	"scanrelay/uplink/central/internal/centraltest"
 	"scanrelay/uplink/syncapi"
 	"scanrelay/uplink/syncapi/health"
@@ -88,5 +92,67 @@ func TestPageOfACarrier(t *testing.T) {
 	_, body := b.Admin("GET", "/v1/depots", "")
 	if err := json.Unmarshal([]byte(body), &list); err != nil || len(list.Depots) != depots {
 		t.Errorf("%d depots, %v", len(list.Depots), err)
+	}
+}
+
+// lists counts how often all depots are read.
+type lists struct{ numberings, registrations atomic.Int32 }
+
+type countedSnapshot struct {
+	snapshot.Store
+	n *lists
+}
+
+func (c countedSnapshot) Depots(ctx context.Context) ([]snapshot.Depot, error) {
+	c.n.numberings.Add(1)
+	return c.Store.Depots(ctx)
+}
+
+type countedIdentities struct {
+	identity.Store
+	n *lists
+}
+
+func (c countedIdentities) View(ctx context.Context, fn func(identity.Tx) error) error {
+	return c.Store.View(ctx, func(t identity.Tx) error { return fn(countedTx{t, c.n}) })
+}
+
+type countedTx struct {
+	identity.Tx
+	n *lists
+}
+
+func (c countedTx) Depots(each func(*identity.Registration) error) error {
+	c.n.registrations.Add(1)
+	return c.Tx.Depots(each)
+}
+
+// TestReadsOfAFleet: what is asked of one depot is read of that one, and all depots are
+// read once for what is asked of all.
+func TestReadsOfAFleet(t *testing.T) {
+	var n lists
+	g := newRegistry(t, t.TempDir(), func(o *central.Options) {
+		o.Snapshot, o.Identities = countedSnapshot{o.Snapshot, &n}, countedIdentities{o.Identities, &n}
+	})
+	g.invite("/v1/depots", map[string]any{"id": "nb-07", "name": "宁波七部"})
+	g.Sync(centraltest.TokenHZ, syncapi.Request{From: 1, Events: []syncapi.Event{centraltest.Event(3, centraltest.Parcel, g.Now().Unix())}})
+	for _, c := range []struct {
+		path, want string
+		status     int
+		most       int32
+	}{
+		{"/v1/depots/hz-01", `"kind":"gaps"`, 200, 0}, {"/v1/depots/nb-07", "宁波七部", 200, 0}, {"/v1/depots/sh-01", `"static"`, 200, 0},
+		{"/v1/depots/xx-99", "no depot", 404, 0}, {"/depots/hz-01", "hz-01", 200, 0}, {"/depots/xx-99", "no such depot", 404, 0},
+		{"/v1/depots", "宁波七部", 200, 1}, {"/v1/alarms", `"kind":"gaps"`, 200, 1}, {"/", "nb-07", 200, 1},
+	} {
+		n.numberings.Store(0)
+		n.registrations.Store(0)
+		code, out := g.Admin("GET", c.path, "")
+		if code != c.status || !strings.Contains(out, c.want) {
+			t.Errorf("%s: %d %s", c.path, code, out)
+		}
+		if n.numberings.Load() != c.most || n.registrations.Load() != c.most {
+			t.Errorf("%s: numberings are listed %d times, registrations %d", c.path, n.numberings.Load(), n.registrations.Load())
+		}
 	}
 }

@@ -230,3 +230,12 @@ func (s *Store) Depots(context.Context) ([]snapshot.Depot, error) {
 	slices.SortFunc(out, func(x, y snapshot.Depot) int { return cmp.Compare(x.ID, y.ID) })
 	return out, nil
 }
+
+// Depot implements [snapshot.Store].
+func (s *Store) Depot(_ context.Context, id scan.DepotID) (snapshot.Depot, bool, error) {
+	d, ok := lookIn(&s.tail, s.tail.Depots, id)
+	if !ok {
+		return snapshot.Depot{}, false, nil
+	}
+	return d.View(id), true, nil
+}

@@ -166,6 +166,16 @@ func (m *memory) Depots(context.Context) (out []snapshot.Depot, _ error) {
 	return out, nil
 }
 
+func (m *memory) Depot(_ context.Context, id scan.DepotID) (snapshot.Depot, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, ok := m.facts.Depots[id]
+	if !ok {
+		return snapshot.Depot{}, false, nil
+	}
+	return d.View(id), true, nil
+}
+
 func (m *memory) Stats(context.Context) (snapshot.Stats, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -167,6 +167,22 @@ func (s *Store) Depots(ctx context.Context) ([]snapshot.Depot, error) {
 	return out, nil
 }
 
+// Depot implements [snapshot.Store].
+func (s *Store) Depot(ctx context.Context, id scan.DepotID) (snapshot.Depot, bool, error) {
+	if !id.Valid() {
+		return snapshot.Depot{}, false, nil
+	}
+	l, err := s.read(ctx, judge.Keys{Depots: []scan.DepotID{id}})
+	if err != nil {
+		return snapshot.Depot{}, false, fmt.Errorf("read a depot: %w", err)
+	}
+	d, ok := l.Depots[id]
+	if !ok {
+		return snapshot.Depot{}, false, nil
+	}
+	return d.View(id), true, nil
+}
+
 // depots reads every depot's numbering.
 func (s *Store) depots(ctx context.Context) (map[scan.DepotID]*judge.Numbering, error) {
 	l := s.newLoaded()

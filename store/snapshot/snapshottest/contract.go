@@ -249,6 +249,11 @@ func contractGaps(w *world) {
 	w.equal("gaps", m.Gaps, gaps)
 	w.equal("gaps again", len(w.merge(b).Gaps), 0)
 	w.equal("kept", w.depot().Gaps, gaps)
+	w.rest()
+	one, ok, err := w.store.Depot(w.Context(), hz)
+	w.equal("of one depot", []any{one, ok, err}, []any{w.depot(), true, nil})
+	one, ok, err = w.store.Depot(w.Context(), sh)
+	w.equal("of one that is not there", []any{one.ID, ok, err}, []any{"", false, nil})
 	w.want(w.merge(batch(hz, 1, ev(6, wb, "c", 1))).Answers, snapshot.Taken)
 	w.equal("closed in part", w.depot().Gaps, []snapshot.Gap{
 		gaps[0], {Depot: hz, Epoch: 1, From: 5, To: 5}, {Depot: hz, Epoch: 1, From: 7, To: 7},

@@ -159,11 +159,15 @@ func (s *Service) Operators(mux *http.ServeMux, heard Heard, own func() []Alarm)
 		return s.view(r.Context(), heard, scan.DepotID(r.PathValue("id")))
 	})
 	look("/v1/alarms", caller.Viewer, func(r *http.Request) (any, error) {
-		list, err := s.Alarms(r.Context())
+		registered, err := s.Registrations(r.Context())
 		if err != nil {
 			return nil, err
 		}
-		contacts, err := heard(r.Context())
+		var list []Alarm
+		for _, r := range registered {
+			list = append(list, s.AlarmsOf(r)...)
+		}
+		contacts, err := heard.All(r.Context(), registered)
 		for _, id := range slices.Sorted(maps.Keys(contacts)) {
 			list = append(list, contacts[id].Alarms...)
 		}
@@ -242,8 +246,13 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 	return time.Parse(time.RFC3339, text)
 }
 
-// Heard tells when a depot was heard of last, and of which version it was.
-type Heard func(ctx context.Context) (map[scan.DepotID]Contact, error)
+// Heard tells when depots were heard of last, and of which version they were.
+type Heard interface {
+	// All tells it of all depots, with those that are registered.
+	All(ctx context.Context, registered []*Registration) (map[scan.DepotID]Contact, error)
+	// One tells it of one without a look at the others; false: there is no such depot.
+	One(ctx context.Context, id scan.DepotID) (Contact, bool, error)
+}
 
 // Contact is what a depot's last sync said.
 type Contact struct {
@@ -282,11 +291,11 @@ type View struct {
 }
 
 func (s *Service) views(ctx context.Context, heard Heard) (any, error) {
-	contacts, err := heard(ctx)
+	all, err := s.Registrations(ctx)
 	if err != nil {
 		return nil, err
 	}
-	all, err := s.Registrations(ctx)
+	contacts, err := heard.All(ctx, all)
 	if err != nil {
 		return nil, err
 	}
@@ -303,7 +312,7 @@ func (s *Service) views(ctx context.Context, heard Heard) (any, error) {
 }
 
 func (s *Service) view(ctx context.Context, heard Heard, id scan.DepotID) (any, error) {
-	contacts, err := heard(ctx)
+	c, ok, err := heard.One(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -311,7 +320,6 @@ func (s *Service) view(ctx context.Context, heard Heard, id scan.DepotID) (any, 
 	if err != nil {
 		return nil, err
 	}
-	c, ok := contacts[id]
 	if r == nil && !ok {
 		return nil, refuse(http.StatusNotFound, "no depot %q is registered", id)
 	}
@@ -332,7 +340,7 @@ func (s *Service) show(r *Registration, c Contact) View {
 	v := View{
 		ID: r.ID, Name: r.Name, Site: r.Site, Labels: r.Labels, State: r.State(), Enrolled: at(r.Enrolled), Revoked: at(r.Revoked),
 		Reason: r.Reason, Past: r.Past, Version: c.Version, OSArch: c.OSArch, LastContact: at(c.At), Connected: !c.At.IsZero() && !c.Away,
-		Alarms: some(append(s.alarms(r), c.Alarms...)),
+		Alarms: some(append(s.AlarmsOf(r), c.Alarms...)),
 	}
 	if h := c.Health; h != nil {
 		v.Lag, v.Pending, v.Outcome, v.Clock, v.Store = &h.Pending.OldestSeconds, &h.Pending, &h.Outcome, h.Clock, &h.Store

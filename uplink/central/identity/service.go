@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
 	"path"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -51,9 +49,6 @@ type Service struct {
 
 	sessions, clones *metrics.Counter
 	failed           wait.Rarely // lines about calls that the store did not take
-
-	mu    sync.Mutex
-	noted map[scan.DepotID]bool // depots of which this process saw an alarm; guarded by mu
 }
 
 // New makes a Service; what has ended is ended in the store first.
@@ -63,7 +58,6 @@ func New(ctx context.Context, o Options, config func() Config) (*Service, error)
 		sessions: o.Metrics.GetOrCreateCounter("scanrelay_central_sessions_total"),
 		clones:   o.Metrics.GetOrCreateCounter("scanrelay_central_cloned_identities_total"),
 		failed:   wait.Rarely{Every: time.Minute},
-		noted:    map[scan.DepotID]bool{},
 	}
 	var err error
 	if s.secret, err = o.Store.Secret(ctx); err != nil {
@@ -76,11 +70,7 @@ func New(ctx context.Context, o Options, config func() Config) (*Service, error)
 	for _, id := range changed {
 		s.note(Actor{Who: "the centre"}, "depot.revoke", id, audit.OK, "the store knew nothing of it: it came back from a backup")
 	}
-	list, err := s.Alarms(ctx)
-	for _, a := range list {
-		s.noted[a.Depot] = true
-	}
-	return s, err
+	return s, nil
 }
 
 // Refusal is an error that the caller is told.
@@ -333,34 +323,8 @@ type Alarm struct {
 	Do    string       `json:"do"`
 }
 
-// Alarms are those of all depots.
-func (s *Service) Alarms(ctx context.Context) (list []Alarm, err error) {
-	all, err := s.Registrations(ctx)
-	for _, r := range all {
-		list = append(list, s.alarms(r)...)
-	}
-	return list, err
-}
-
-// Seen are those alarms that this process has seen, or found when it started: without
-// reading all depots.
-func (s *Service) Seen(ctx context.Context) (list []Alarm, err error) {
-	s.mu.Lock()
-	ids := slices.Sorted(maps.Keys(s.noted))
-	s.mu.Unlock()
-	for _, id := range ids {
-		r, err := s.Registration(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		if r != nil {
-			list = append(list, s.alarms(r)...)
-		}
-	}
-	return list, nil
-}
-
-func (s *Service) alarms(r *Registration) []Alarm {
+// AlarmsOf are those of a depot.
+func (s *Service) AlarmsOf(r *Registration) []Alarm {
 	if r.Clones == 0 || s.o.Now().Sub(r.Cloned) > cloned {
 		return nil
 	}

@@ -121,9 +121,6 @@ func (s *Service) use(r *Registration, nonce Used) error {
 
 func (s *Service) tellClone(by Actor, id scan.DepotID, count int) {
 	s.clones.Inc()
-	s.mu.Lock()
-	s.noted[id] = true
-	s.mu.Unlock()
 	if s.o.Keys.MayTell(string(id)) {
 		s.o.Logger.Error("two machines run with one depot's identity", "depot", string(id), "address", by.From, "times", count,
 			"hint", "one of them runs from a copy of the card: give it a depot of its own")

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"scanrelay/agent/scan"
 	"scanrelay/configs/secret"
 	"scanrelay/store/snapshot"
 	"scanrelay/uplink/central/caller"
@@ -49,6 +50,8 @@ type Options struct {
 	}
 	// Depots is the fleet, judged; it may be a moment old, and is not changed.
 	Depots func(ctx context.Context) ([]fleet.Depot, error)
+	// Depot is one of them; nil: there is none.
+	Depot func(ctx context.Context, id scan.DepotID) (*fleet.Depot, error)
 	// Backup tells why there is no new copy of the store, and since when; "": there is.
 	Backup func() (why string, since time.Time)
 	// Events tells how many events were answered so since the start.

@@ -3,7 +3,6 @@ package page
 import (
 	"context"
 	"net/http"
-	"slices"
 	"time"
 
 	"scanrelay/agent/scan"
@@ -116,15 +115,17 @@ func (p *Page) collect(r *http.Request) (v *view, err error) {
 
 // depots finds the depots that the reader looks for.
 func (p *Page) depots(ctx context.Context, v *view) error {
-	all, err := p.o.Depots(ctx)
-	if err != nil {
-		return err
-	}
 	if v.Wanted != "" {
-		if i := slices.IndexFunc(all, func(d fleet.Depot) bool { return d.ID == v.Wanted }); i >= 0 {
-			v.One, v.Gaps = &all[i], all[i].Gaps
+		one, err := p.o.Depot(ctx, v.Wanted)
+		if err != nil || one == nil {
+			return err
 		}
+		v.One, v.Gaps = one, one.Gaps
 	} else {
+		all, err := p.o.Depots(ctx)
+		if err != nil {
+			return err
+		}
 		v.Sums, v.Choices = fleet.SumUp(all), fleet.ChoicesOf(all, maxChoices)
 		v.Depots, v.Found, v.Number = v.Filter.Select(all)
 		for i := range v.Depots {

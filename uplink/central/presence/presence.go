@@ -92,10 +92,22 @@ func (p *Presence) Members(context.Context) (map[scan.DepotID]Member, error) {
 	defer p.mu.Unlock()
 	out := maps.Clone(p.members)
 	for id, m := range out {
-		m.Away = p.now().Sub(m.Last) > silentAfter
-		out[id] = m
+		out[id] = p.judged(m)
 	}
 	return out, nil
+}
+
+// Member returns one of them as it is now.
+func (p *Presence) Member(_ context.Context, id scan.DepotID) (Member, bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m, ok := p.members[id]
+	return p.judged(m), ok, nil
+}
+
+func (p *Presence) judged(m Member) Member {
+	m.Away = p.now().Sub(m.Last) > silentAfter
+	return m
 }
 
 // Watch says in the log which depots have fallen silent, until ctx ends.
