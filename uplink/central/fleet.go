@@ -167,7 +167,7 @@ func contact(d *fleet.Depot) identity.Contact {
 	for _, a := range d.Wrong {
 		// All were never heard for a moment when a centre starts; identity itself
 		// tells of its own.
-		if a.Kind == fleet.NeverHeard || a.Kind == fleet.Cloned {
+		if a.Kind == fleet.NeverHeard || a.Kind == fleet.Cloned || a.Kind == fleet.KeyUnknown {
 			continue
 		}
 		w := fleet.WordOf("en", a.Kind)

@@ -430,6 +430,56 @@ func TestRenewal(t *testing.T) {
 	}
 }
 
+// TestRenewedSinceTheBackup: a depot that got another key after the backup that was put
+// back is named, at the start and when it calls, until it is enrolled again.
+func TestRenewedSinceTheBackup(t *testing.T) {
+	dir := t.TempDir()
+	g := newRegistry(t, dir, nil)
+	for _, id := range []scan.DepotID{"nb-07", "nb-08"} {
+		if code := g.gateway(id, "a").enrol(g.invite("/v1/depots", map[string]any{"id": id}), ""); code != 200 {
+			t.Fatalf("enrol: %d", code)
+		}
+	}
+	backup := read(t, g.File(identity.JournalName))
+	g.pass(time.Minute)
+	next := g.gateway("nb-07", "b")
+	if code := next.enrol(g.invite("/v1/depots/nb-07/reset", nil), ""); code != 200 {
+		t.Fatalf("enrol again: %d", code)
+	}
+	next.mustSession()
+	restored := copied(t, dir)
+	write(t, filepath.Join(restored, identity.JournalName), backup)
+	after := newRegistry(t, restored, nil)
+	if log := after.log.String(); !strings.Contains(log, "depots=1 first=nb-07") {
+		t.Errorf("a start does not name it:\n%s", log)
+	}
+	alarms := func() string {
+		_, all := after.Admin("GET", "/v1/alarms", "")
+		_, one := after.Admin("GET", "/v1/depots/nb-07", "")
+		_, page := after.Admin("GET", "/depots/nb-07?lang=en", "")
+		return fmt.Sprint(strings.Count(all, "key_unknown"), strings.Count(one, "key_unknown"), strings.Contains(page, "not known here"))
+	}
+	if got := alarms(); got != "1 1 true" {
+		t.Errorf("alarms: %s", got)
+	}
+	late := after.gateway("nb-07", "b")
+	late.key = next.key
+	for range 20 {
+		if _, code := late.session(); code != 401 && code != 429 {
+			t.Fatalf("a key that is not known: %d", code)
+		}
+	}
+	if n := strings.Count(after.log.String(), "scanrelay depot reset makes a token for it\" depot=nb-07"); n < 1 || n > 10 {
+		t.Errorf("%d lines when it calls", n)
+	}
+	if code := late.enrol(after.invite("/v1/depots/nb-07/reset", nil), ""); code != 200 {
+		t.Fatalf("enrol after the restore: %d", code)
+	}
+	if late.mustSession(); alarms() != "0 0 false" {
+		t.Errorf("alarms when it is enrolled again: %s", alarms())
+	}
+}
+
 // TestAdoption: a depot of the configuration gets a key, once; its token goes on.
 func TestAdoption(t *testing.T) {
 	g := newRegistry(t, t.TempDir(), nil)

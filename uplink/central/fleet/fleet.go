@@ -55,6 +55,7 @@ const (
 	Away       = "away"
 	NeverHeard = "never_heard"
 	Cloned     = "identity_cloned"
+	KeyUnknown = "key_unknown"
 	Behind     = "behind"
 	Gaps       = "gaps"
 )
@@ -66,7 +67,7 @@ const behind = 10 * time.Minute
 // faults are the kinds that keep scans from receivers, the gravest first; all others
 // want attention.
 var faults = []string{
-	Cloned, Away, health.AlarmMQTTDown, health.AlarmStoreFull, health.AlarmClockUnknown, health.AlarmWeChatBlocked,
+	Cloned, KeyUnknown, Away, health.AlarmMQTTDown, health.AlarmStoreFull, health.AlarmClockUnknown, health.AlarmWeChatBlocked,
 }
 
 // Judge fills in what is wrong with a depot; others are alarms known elsewhere. With one

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -298,6 +299,31 @@ func ofRevoked(r *Registration) end {
 	return end{Time: r.Revoked, Depot: r.ID, Revoked: &yes, Reason: r.Reason}
 }
 
+// endedSince is why a key is a past one that the store took for the one that counts.
+const endedSince = "ended before this store's backup was put back"
+
+// keyless reports that the depot's key ended after the backup which was put back: the
+// one that took its place is not known here.
+func (r *Registration) keyless() bool {
+	return r.Revoked.IsZero() && len(r.Key) == 0 && len(r.Next) == 0 && len(r.Past) > 0 && r.Past[len(r.Past)-1].Why == endedSince
+}
+
+// tellKeyless names, at a start, the depots that cannot come back by themselves.
+func (s *Service) tellKeyless(ctx context.Context) error {
+	all, err := s.Registrations(ctx)
+	var ids []string
+	for _, r := range all {
+		if r.keyless() {
+			ids = append(ids, string(r.ID))
+		}
+	}
+	if n := len(ids); n > 0 {
+		s.o.Logger.Error("depots got other keys after the backup that was put back, which are not known here: for each make a token with scanrelay depot reset, and enrol its gateway with that",
+			"depots", n, "first", strings.Join(ids[:min(n, 20)], " "))
+	}
+	return err
+}
+
 // enforceOne leaves what was enrolled after it had ended: perhaps at another process,
 // whose file is another one.
 func (s *Service) enforceOne(r *Registration, last end, keys map[string]end) (changed bool) {
@@ -310,7 +336,7 @@ func (s *Service) enforceOne(r *Registration, last end, keys map[string]end) (ch
 			continue
 		}
 		if l, ok := keys[syncapi.Fingerprint(*key)]; ok && !r.Enrolled.After(l.Time) {
-			r.past(*key, l.Time, "ended before this store's backup was put back")
+			r.past(*key, l.Time, endedSince)
 			*key, r.By, r.Session = nil, "", ""
 			changed = true
 		}

@@ -70,7 +70,7 @@ func New(ctx context.Context, o Options, config func() Config) (*Service, error)
 	for _, id := range changed {
 		s.note(Actor{Who: "the centre"}, "depot.revoke", id, audit.OK, "the store knew nothing of it: it came back from a backup")
 	}
-	return s, nil
+	return s, s.tellKeyless(ctx)
 }
 
 // Refusal is an error that the caller is told.
@@ -324,15 +324,22 @@ type Alarm struct {
 }
 
 // AlarmsOf are those of a depot.
-func (s *Service) AlarmsOf(r *Registration) []Alarm {
-	if r.Clones == 0 || s.o.Now().Sub(r.Cloned) > cloned {
-		return nil
+func (s *Service) AlarmsOf(r *Registration) (list []Alarm) {
+	if r.keyless() {
+		list = append(list, Alarm{
+			Depot: r.ID, Kind: "key_unknown", Since: r.Past[len(r.Past)-1].Until,
+			What: "its gateway got another key after the backup that was put back, which is not known here: it is refused",
+			Do:   "scanrelay depot reset " + string(r.ID) + ", then scanrelay enrol with that token on the gateway",
+		})
 	}
-	return []Alarm{{
-		Depot: r.ID, Kind: "identity_cloned", Since: r.Cloned,
-		What: fmt.Sprintf("two machines run with this depot's identity: a start of the agent that another one had replaced came back, %d times; it is refused", r.Clones),
-		Do:   "find the gateway that runs from a copy of the card, add a depot of its own for it and empty its data_dir; then scanrelay depot reset " + string(r.ID),
-	}}
+	if r.Clones > 0 && s.o.Now().Sub(r.Cloned) <= cloned {
+		list = append(list, Alarm{
+			Depot: r.ID, Kind: "identity_cloned", Since: r.Cloned,
+			What: fmt.Sprintf("two machines run with this depot's identity: a start of the agent that another one had replaced came back, %d times; it is refused", r.Clones),
+			Do:   "find the gateway that runs from a copy of the card, add a depot of its own for it and empty its data_dir; then scanrelay depot reset " + string(r.ID),
+		})
+	}
+	return list
 }
 
 var errNoProof = errors.New("proof is not EnrolMessage signed by key")

@@ -35,12 +35,13 @@ func (s *Service) Session(ctx context.Context, from string, req *syncapi.Prove) 
 		return out, refuse(http.StatusForbidden, "the gateway calls %q, which is none of this centre's origins: central.url there, or origins here, is wrong", syncapi.Origin(req.Origin))
 	}
 	life := s.config().Session
-	proven, clone, count := false, false, 0
+	proven, clone, keyless, count := false, false, false, 0
 	err = s.change(ctx, func(t Tx) (*Registration, error) {
 		r, err := t.Depot(req.Depot)
 		if err != nil {
 			return nil, err
 		}
+		keyless = r != nil && r.keyless()
 		if proven, err = s.prove(r, req); err != nil {
 			return nil, err
 		}
@@ -64,6 +65,10 @@ func (s *Service) Session(ctx context.Context, from string, req *syncapi.Prove) 
 	by := Actor{Who: "depot/" + string(req.Depot), From: from}
 	if err == nil && !clone {
 		s.sessions.Inc()
+	}
+	if err != nil && keyless && s.o.Keys.MayTell(string(req.Depot)) { // a stranger is told no more than others
+		s.o.Logger.Error("a gateway was refused that may have got another key after the backup that was put back: scanrelay depot reset makes a token for it",
+			"depot", string(req.Depot), "address", from)
 	}
 	switch {
 	case err != nil:
