@@ -9,6 +9,8 @@
 //	caller     who makes a request
 //	identity   depots that were enrolled: keys, sessions, revocations
 //	audit      who did what
+//	backup     copies of the store, and how one is put back
+//	fleet      how depots do, and what is wrong with them
 //	waybills   the carrier's imports, and a look at one waybill
 //	lookup     WeChat's reverse lookup and landing page
 //	page       the fleet page

@@ -179,6 +179,7 @@ func TestCopyOfAFolder(t *testing.T) {
 	}
 }
 
+// folder is all that a folder holds.
 func folder(t testing.TB, dir string) fstest.MapFS {
 	t.Helper()
 	files := fstest.MapFS{}

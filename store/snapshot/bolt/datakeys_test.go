@@ -6,9 +6,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -25,22 +25,6 @@ import (
 )
 
 func hexKey() string { return hex.EncodeToString(masterkey.Random().Reveal()[:]) }
-
-// contents are all files of a folder.
-func contents(t testing.TB, dir string) map[string]string {
-	t.Helper()
-	all := map[string]string{}
-	entries, err := os.ReadDir(dir)
-	for _, e := range entries {
-		b, bad := os.ReadFile(filepath.Join(dir, e.Name()))
-		err = errors.Join(err, bad)
-		all[e.Name()] = string(b)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return all
-}
 
 // TestMasterKey: a start with another master key, or none, is refused and changes
 // nothing; with the right one, wherever it stands, all is there.
@@ -76,7 +60,7 @@ func TestMasterKey(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		before := contents(t, dir)
+		before := folder(t, dir)
 		o.Key = given.opened
 		checked := boltfile.CheckKey(dir, o.Key, dir)
 		b, err := Open(dir, o)
@@ -84,7 +68,7 @@ func TestMasterKey(t *testing.T) {
 			if !errors.Is(err, datakey.ErrKey) || !strings.Contains(err.Error(), given.says) || checked == nil || checked.Error() != err.Error() {
 				t.Errorf("%s: %v; checked: %v", name, err, checked)
 			}
-			if after := contents(t, dir); !maps.Equal(before, after) {
+			if after := folder(t, dir); !reflect.DeepEqual(before, after) {
 				t.Errorf("%s: something was changed", name)
 			}
 			continue
@@ -110,6 +94,22 @@ func hurtKey(path string, at int64) error {
 	return errors.Join(err, f.Close())
 }
 
+// lose makes keys of a file void, wherever they stand.
+func lose(t testing.TB, dir, name string, keys ...datakey.Entry) {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	content, err := os.ReadFile(path)
+	for _, e := range keys {
+		if n := bytes.Count(content, e.Wrapped); n == 0 {
+			t.Errorf("%s does not have key %d", name, e.Number)
+		}
+		content = bytes.ReplaceAll(content, e.Wrapped, make([]byte, len(e.Wrapped)))
+	}
+	if err = errors.Join(err, os.WriteFile(path, content, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestKeysSurvive: the store's own keys stand in both files, each of which may lose them,
 // and older copies of a page that is spoiled have them; where none is left they are asked
 // for, and nothing is changed.
@@ -121,20 +121,6 @@ func TestKeysSurvive(t *testing.T) {
 	send(t, b, 4, 6)
 	entries := b.ring.Entries()
 	closed(t, b)
-	lose := func(dir, name string) {
-		t.Helper()
-		path := filepath.Join(dir, name)
-		content, err := os.ReadFile(path)
-		for _, e := range entries {
-			if n := bytes.Count(content, e.Wrapped); n == 0 {
-				t.Errorf("%s does not have key %d", name, e.Number)
-			}
-			content = bytes.ReplaceAll(content, e.Wrapped, make([]byte, len(e.Wrapped)))
-		}
-		if err = errors.Join(err, os.WriteFile(path, content, 0o600)); err != nil {
-			t.Fatal(err)
-		}
-	}
 	spoilRoot := func(dir, name string) {
 		t.Helper()
 		var root int64
@@ -152,8 +138,8 @@ func TestKeysSurvive(t *testing.T) {
 		hurt(t, dir, name, root, func(page []byte) { clear(page) })
 	}
 	for what, spoil := range map[string]func(dir string){
-		"gone from the log":      func(dir string) { lose(dir, logName) },
-		"gone from waybills.db":  func(dir string) { lose(dir, waybillsName) },
+		"gone from the log":      func(dir string) { lose(t, dir, logName, entries...) },
+		"gone from waybills.db":  func(dir string) { lose(t, dir, waybillsName, entries...) },
 		"both root pages zeroed": func(dir string) { spoilRoot(dir, logName); spoilRoot(dir, waybillsName) },
 	} {
 		dir, from := t.TempDir(), dir
@@ -168,13 +154,13 @@ func TestKeysSurvive(t *testing.T) {
 		}
 		mergeNow(t, b)
 		closed(t, b)
-		lose(dir, logName) // both have them again
-		lose(dir, waybillsName)
+		lose(t, dir, logName, entries...) // both have them again
+		lose(t, dir, waybillsName, entries...)
 	}
-	lose(dir, logName)
-	lose(dir, waybillsName)
-	before := contents(t, dir)
-	if _, err := Open(dir, quiet); !errors.Is(err, datakey.ErrKey) || !maps.Equal(before, contents(t, dir)) {
+	lose(t, dir, logName, entries...)
+	lose(t, dir, waybillsName, entries...)
+	before := folder(t, dir)
+	if _, err := Open(dir, quiet); !errors.Is(err, datakey.ErrKey) || !reflect.DeepEqual(before, folder(t, dir)) {
 		t.Errorf("lost in both: %v", err)
 	}
 }
@@ -189,12 +175,7 @@ func TestSecretOfPhonesLost(t *testing.T) {
 	entries := b.ring.Entries()
 	closed(t, b)
 	for _, name := range []string{logName, waybillsName} {
-		path := filepath.Join(dir, name)
-		content, err := os.ReadFile(path)
-		content = bytes.ReplaceAll(content, entries[0].Wrapped, make([]byte, len(entries[0].Wrapped)))
-		if err = errors.Join(err, os.WriteFile(path, content, 0o600)); err != nil {
-			t.Fatal(err)
-		}
+		lose(t, dir, name, entries[0])
 	}
 	var secret []byte
 	for i := range 3 {
@@ -296,11 +277,11 @@ func TestUnknownKeyInLog(t *testing.T) {
 	number := b.ring.Entries()[2].Number
 	closed(t, b)
 	edit(t, dir, logName, func(tx *bbolt.Tx) error { return tx.Bucket(bucketKeys).Delete(datakey.EntryKey(number)) })
-	before := contents(t, dir)
+	before := folder(t, dir)
 	if _, err := Open(dir, o); !errors.Is(err, datakey.ErrKey) || !strings.Contains(err.Error(), fmt.Sprint("data key ", number)) {
 		t.Errorf("%v", err)
 	}
-	if !maps.Equal(before, contents(t, dir)) {
+	if !reflect.DeepEqual(before, folder(t, dir)) {
 		t.Error("something was changed")
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -75,6 +74,7 @@ const tellEvery = 10 * time.Minute
 type Store struct {
 	o           Options
 	id          string
+	damage      snapshot.Damage
 	phoneSecret []byte
 	ring        *datakey.Ring
 	keysMu      sync.Mutex // of who makes keys
@@ -131,10 +131,9 @@ type Store struct {
 
 	closeOnce sync.Once
 	mu        sync.Mutex
-	file      *file    // waybills.db; guarded by mu, changed by the merger
-	damage    []string // guarded by mu
-	held      string   // guarded by mu: see snapshot.Stats
-	blocked   string   // guarded by mu: see snapshot.Stats
+	file      *file  // waybills.db; guarded by mu, changed by the merger
+	held      string // guarded by mu: see snapshot.Stats
+	blocked   string // guarded by mu: see snapshot.Stats
 }
 
 var _ snapshot.Store = (*Store)(nil)
@@ -228,20 +227,12 @@ func (s *Store) Stats(context.Context) (snapshot.Stats, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st.Damage, st.Held, st.Blocked = slices.Clone(s.damage), s.held, s.blocked
+	st.Damage, st.Held, st.Blocked = s.damage.List(), s.held, s.blocked
 	return st, nil
 }
 
 // damaged notes what was found broken, once.
-func (s *Store) damaged(format string, args ...any) {
-	what := fmt.Sprintf(format, args...)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.damage) < 100 && !slices.Contains(s.damage, what) {
-		s.damage = append(s.damage, what)
-		s.o.Logger.Error("snapshot is damaged", "what", what)
-	}
-}
+func (s *Store) damaged(format string, args ...any) { s.damage.Note(s.o.Logger, format, args...) }
 
 // Close implements [snapshot.Store].
 func (s *Store) Close() (err error) {

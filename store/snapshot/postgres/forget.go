@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -128,7 +130,7 @@ func (s *Store) forgetWaybills(ctx context.Context, before int64) (f snapshot.Fo
 	if err := send(ctx, s.pool, &b); err != nil {
 		return f, false, err
 	}
-	aged := keysOf(l.waybills)
+	aged := slices.Collect(maps.Keys(l.waybills))
 	if err := l.mothers(ctx, s.pool); err != nil {
 		return f, false, err
 	}
@@ -173,12 +175,4 @@ func (s *Store) forgetAnswers(ctx context.Context, before int64) (f snapshot.For
 	tag, err := s.pool.Exec(ctx, sqlForgetAnswers, hourOf(before), sweepRows)
 	f.Answers = int(tag.RowsAffected())
 	return f, f.Answers < sweepRows, err
-}
-
-func keysOf[K comparable, V any](m map[K]V) []K {
-	keys := make([]K, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	return keys
 }

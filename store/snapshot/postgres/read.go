@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -161,8 +163,8 @@ func (s *Store) Depots(ctx context.Context) ([]snapshot.Depot, error) {
 		return nil, fmt.Errorf("read depots: %w", err)
 	}
 	out := make([]snapshot.Depot, 0, len(all))
-	for _, id := range sorted(keysOf(all)) {
-		out = append(out, all[scan.DepotID(id)].View(scan.DepotID(id)))
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		out = append(out, all[id].View(id))
 	}
 	return out, nil
 }

@@ -56,6 +56,7 @@ type Store struct {
 	o           Options
 	pool        *pgxpool.Pool
 	id          string
+	damage      snapshot.Damage
 	phoneSecret []byte
 	ring        *datakey.Ring
 	masters     []masterkey.Key
@@ -78,7 +79,6 @@ type Store struct {
 	closeOnce sync.Once
 	missing   atomic.Pointer[judge.Period]
 	mu        sync.Mutex
-	damage    []string                // guarded by mu
 	anew      map[scan.WaybillID]bool // whose rows were damaged; guarded by mu
 	held      string                  // guarded by mu: see snapshot.Stats
 	sizesMu   sync.Mutex
@@ -250,7 +250,7 @@ func (s *Store) Stats(ctx context.Context) (snapshot.Stats, error) {
 	size := s.size(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := snapshot.Stats{Waybills: uint64(size.waybills), FileBytes: size.bytes, Damage: slices.Clone(s.damage), Held: s.held}
+	st := snapshot.Stats{Waybills: uint64(size.waybills), FileBytes: size.bytes, Damage: s.damage.List(), Held: s.held}
 	if m := s.missing.Load(); m != nil {
 		st.Missing = time.Duration(m.To-m.From) * time.Second
 	}
@@ -283,15 +283,7 @@ func (s *Store) size(ctx context.Context) sizes {
 }
 
 // damaged notes what was found broken, once.
-func (s *Store) damaged(format string, args ...any) {
-	what := fmt.Sprintf(format, args...)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.damage) < 100 && !slices.Contains(s.damage, what) {
-		s.damage = append(s.damage, what)
-		s.o.Logger.Error("snapshot is damaged", "what", what)
-	}
-}
+func (s *Store) damaged(format string, args ...any) { s.damage.Note(s.o.Logger, format, args...) }
 
 // Close implements [snapshot.Store].
 func (s *Store) Close() error {

@@ -74,19 +74,17 @@ func (e *Ended) add(lines ...end) error {
 	}
 	size, err := e.write(all)
 	left := len(all)
-	if err == nil {
-		left = 0
-		if size > max(compactAbove, 4*e.live) {
-			err = e.compact()
+	if err != nil {
+		err = fmt.Errorf("write %s: %w; it is written with the next, and if a backup were put back before that, what was ended would count again", EndedName, err)
+	} else if left = 0; size > max(compactAbove, 4*e.live) {
+		if err = e.compact(); err != nil {
+			err = fmt.Errorf("make %s anew: %w; all is noted, in a longer file", EndedName, err)
 		}
 	}
 	e.queue.Lock()
 	e.unwritten = slices.Delete(e.unwritten, 0, len(all)-min(left, maxUnwritten))
 	e.queue.Unlock()
-	if err != nil {
-		return fmt.Errorf("write %s: %w", EndedName, err)
-	}
-	return nil
+	return err
 }
 
 // write adds lines to the file and returns its size. A line begins anew whatever a
@@ -223,7 +221,7 @@ func (s *Service) change(ctx context.Context, fn func(t Tx) (*Registration, erro
 // remember never fails what is done already.
 func (s *Service) remember(lines []end) {
 	if err := s.o.Ended.add(lines...); err != nil {
-		s.o.Logger.Error("what was ended is not noted beside the store yet: if a backup were put back now, it would count again", "error", err)
+		s.o.Logger.Error("note beside the store what was ended", "error", err)
 	}
 }
 

@@ -93,7 +93,7 @@ func (l *Landing) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	a := l.answer(r.Context(), id, phone)
 	if a.ResultCode == callback.CodeWrongPhone {
-		l.wrong(r, id, phone)
+		l.wrong(id, phone)
 		holdRefusal(r.Context(), began)
 	}
 	l.count(strconv.Itoa(a.ResultCode))
@@ -145,7 +145,7 @@ func (l *Landing) guesses() *limit.Keyed {
 const maxGuessed = 100_000
 
 // wrong counts a wrong guess.
-func (l *Landing) wrong(r *http.Request, id scan.WaybillID, phone string) {
+func (l *Landing) wrong(id scan.WaybillID, phone string) {
 	if short(phone) {
 		l.guesses().Allow(string(id), l.Now())
 	}

@@ -75,7 +75,7 @@ func New(o Options) (*Page, error) {
 	return &Page{o, t}, nil
 }
 
-// ServeHTTP shows the page to an administrator, and others where to sign in.
+// ServeHTTP shows the page to operators who may look, and others where to sign in.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch o, status := p.o.Keys.Looker(r); status {
 	case http.StatusOK:
@@ -104,7 +104,7 @@ func tooMany(w http.ResponseWriter) {
 	http.Error(w, "too many wrong tokens from this address: try again in a minute", http.StatusTooManyRequests)
 }
 
-// door asks for the admin token.
+// door asks for an operator's token.
 func (p *Page) door(w http.ResponseWriter, r *http.Request, status int, wrong bool) {
 	w.Header().Set("WWW-Authenticate", `Bearer realm="scanrelay"`)
 	p.write(w, r, status, &view{Door: true, Wrong: wrong}, nil)
@@ -113,7 +113,7 @@ func (p *Page) door(w http.ResponseWriter, r *http.Request, status int, wrong bo
 // maxForm bounds what a browser sends.
 const maxForm = 4 << 10
 
-// SignIn is POST /signin: the admin token becomes the browser's session.
+// SignIn is POST /signin: an operator's token becomes the browser's session.
 func (p *Page) SignIn(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	switch _, status := p.o.Keys.SignIn(w, r, secret.Text(strings.TrimSpace(r.PostFormValue("token"))), p.o.Keys.Proxies().HTTPS(r)); status {

@@ -1,4 +1,4 @@
-// Package waybills is what the carrier's own systems and administrators do with
+// Package waybills is what the carrier's own systems and operators do with
 // waybills: import their data (POST /v1/waybills) and look at one (GET
 // /v1/waybills/{id}).
 //

@@ -81,7 +81,8 @@ type Options struct {
 	Metrics *metrics.Set
 }
 
-// Handler has both calls; only administrators may get to them.
+// Handler has both calls. Who may make which is for the caller to see to: they change
+// what depots push, and show what is personal.
 type Handler struct {
 	o                  Options
 	imported, rejected *metrics.Counter
