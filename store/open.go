@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"scanrelay/configs/wait"
 	"scanrelay/store/codec"
@@ -44,6 +45,14 @@ func openOutbox(dir string, opts Options) (*Outbox, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
+	// The lock itself may be one of them.
+	moved, err := durable.FoldersAside(dir, isFile)
+	for _, name := range moved {
+		opts.Logger.Warn("a folder stood where the store has a file: it was moved aside", "as", name)
+	}
+	if err != nil {
+		return nil, err
+	}
 	lock, err := durable.LockExclusive(filepath.Join(dir, lockName))
 	if err != nil {
 		return nil, err
@@ -57,6 +66,18 @@ func openOutbox(dir string, opts Options) (*Outbox, error) {
 		return nil, err
 	}
 	return o, nil
+}
+
+// isFile reports whether a name in dir is that of a file of the store.
+func isFile(name string) bool {
+	stem, end, _ := strings.Cut(strings.TrimSuffix(name, durable.TempSuffix), ".")
+	switch end {
+	case "lock", "state", "checkpoint", "key", "keys":
+		return stem == "outbox"
+	case "db", "register":
+		return stem == "quarantine" || strings.HasPrefix(stem, "segment-") || strings.HasPrefix(stem, "spare-")
+	}
+	return false
 }
 
 // start brings everything into memory, in the order of need: the files, what

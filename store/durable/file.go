@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -147,6 +148,34 @@ func Aside(dir, name string) ([]string, error) {
 	return filepath.Glob(filepath.Join(dir, name+"*"+AsideSuffix+"*"))
 }
 
+// FolderSuffix ends the name of a folder that stood where a file belongs.
+const FolderSuffix = ".folder"
+
+// FoldersAside gives folders in dir that have a file's name another one: such a folder
+// holds nothing of ours, and no file can be written while it is there. It returns their
+// new names.
+func FoldersAside(dir string, ours func(name string) bool) (moved []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if !e.IsDir() || !ours(e.Name()) || strings.Contains(e.Name(), FolderSuffix) {
+			continue
+		}
+		path := filepath.Join(dir, e.Name())
+		aside := path + FolderSuffix
+		for i := 2; Exists(aside); i++ {
+			aside = fmt.Sprintf("%s%s-%d", path, FolderSuffix, i)
+		}
+		if err := os.Rename(path, aside); err != nil {
+			return moved, fmt.Errorf("move a folder that stands where a file belongs: %w", err)
+		}
+		moved = append(moved, filepath.Base(aside))
+	}
+	return moved, nil
+}
+
 // RemoveTemps deletes what an interrupted creation left: a file under its
 // temporary name never held anything acknowledged.
 func RemoveTemps(dir string) error {
@@ -155,6 +184,9 @@ func RemoveTemps(dir string) error {
 		return fmt.Errorf("list temporary files: %w", err)
 	}
 	for _, t := range temps {
+		if info, err := os.Lstat(t); err == nil && info.IsDir() {
+			continue // none of ours
+		}
 		if err := os.Remove(t); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove temporary file: %w", err)
 		}

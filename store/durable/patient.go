@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -66,6 +67,10 @@ func OpenFile(path string) (*File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
+	}
+	if info, err := f.Stat(); err == nil && info.IsDir() { // no patience makes a file of it
+		_ = f.Close()
+		return nil, &os.PathError{Op: "open", Path: path, Err: syscall.EISDIR}
 	}
 	return &File{f: f}, nil
 }
