@@ -216,8 +216,11 @@ func (c *checker) inClear(key, addr string) {
 	}
 }
 
+// LogLevels are the levels that a log may have.
+var LogLevels = []string{"debug", "info", "warn", "error"}
+
 func (c *checker) log(l Log) {
-	c.oneOf("log.level", l.Level, []string{"debug", "info", "warn", "error"})
+	c.oneOf("log.level", l.Level, LogLevels)
 	c.oneOf("log.format", l.Format, []string{"auto", "text", "json"})
 }
 

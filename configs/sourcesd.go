@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"scanrelay/agent/intake/mapping"
 )
@@ -51,11 +52,12 @@ func (c *checker) further(a *Agent) {
 
 // sourceFiles lists the files of a folder that are to be read.
 func (c *checker) sourceFiles(dir string) (files []string) {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil // what is wrong with data_dir is said of data_dir
+	}
 	entries, err := os.ReadDir(dir) // sorted by name
 	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			c.fail(place{file: dir}, "sources", "cannot be read: %s", why(err))
-		}
+		c.fail(place{file: dir}, "sources", "cannot be read: %s", why(err))
 		return nil
 	}
 	for _, e := range entries {

@@ -104,6 +104,12 @@ func (c *Client) Discard(ctx context.Context, reason string, ids ...string) (int
 	return c.change(ctx, "/v1/deadletters/discard", change{IDs: ids, Reason: reason})
 }
 
+// SetLogLevel sets the level of the agent's log for a while.
+func (c *Client) SetLogLevel(ctx context.Context, level string, hold time.Duration) error {
+	q := url.Values{"level": {level}, "for": {hold.String()}}
+	return c.stream(ctx, http.MethodPost, "/v1/log-level?"+q.Encode(), http.NoBody, func() {}, func(json.RawMessage) error { return nil })
+}
+
 func flag(b bool) string {
 	if b {
 		return "1"

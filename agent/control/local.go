@@ -27,6 +27,8 @@ type Options struct {
 	// Replay puts entries of the quarantine, by their numbers, through the
 	// mapping in use; without numbers all of them. nil: not here.
 	Replay func(ctx context.Context, seqs []uint64) (Replayed, error)
+	// LogLevel sets another level of the log for a while; nil: not here.
+	LogLevel func(level slog.Level, hold time.Duration)
 	// Metrics writes the metrics in Prometheus' text format.
 	Metrics func(io.Writer)
 	// Hosts are the names under which the TCP side is called, beside
@@ -48,6 +50,7 @@ func Local(o Options) http.Handler {
 	mux.HandleFunc("GET /v1/trace", l.trace)
 	mux.HandleFunc("GET /v1/deadletters", l.deadLetters)
 	mux.HandleFunc("GET /v1/listen", l.listen)
+	mux.HandleFunc("POST /v1/log-level", l.logLevel)
 	mux.HandleFunc("POST /v1/quarantine/replay", l.replay)
 	mux.HandleFunc("POST /v1/deadletters/retry", l.retry)
 	mux.HandleFunc("POST /v1/deadletters/discard", l.discard)
@@ -98,6 +101,22 @@ func (l *local) trace(w http.ResponseWriter, r *http.Request) {
 		}
 		return line(t)
 	})
+}
+
+func (l *local) logLevel(w http.ResponseWriter, r *http.Request) {
+	var level slog.Level
+	hold, err := time.ParseDuration(r.FormValue("for"))
+	err = errors.Join(err, level.UnmarshalText([]byte(r.FormValue("level"))))
+	switch {
+	case l.LogLevel == nil:
+		serve.Fail(w, http.StatusNotFound, "this agent's log has one level")
+	case err != nil || hold <= 0:
+		serve.Fail(w, http.StatusBadRequest, "want a level and for how long")
+	default:
+		l.Logger.Warn("log level set by an operator", "level", level, "for", hold)
+		l.LogLevel(level, hold)
+		serve.JSON(w, http.StatusOK, struct{}{})
+	}
 }
 
 func (l *local) retry(w http.ResponseWriter, r *http.Request) {

@@ -55,7 +55,7 @@ func (a *app) runAgent(ctx context.Context, file string, cfg *configs.Agent, log
 	}
 	b := thisBuild()
 	ag, err := agent.New(cfg, agent.Options{
-		Version: b.Version, Built: b.built(), Logger: logger, LogDropped: a.stderr.Dropped, Abort: a.abort,
+		Version: b.Version, Built: b.built(), Logger: logger, LogDropped: a.stderr.Dropped, LogLevel: a.level.hold, Abort: a.abort,
 		Listen: func() (agent.Listeners, error) { return listenAgent(cfg, logger) },
 	})
 	if err != nil {

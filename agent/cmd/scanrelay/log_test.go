@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"scanrelay/agent/cmd/cli"
@@ -46,4 +48,31 @@ func TestLogFormats(t *testing.T) {
 			t.Errorf("%s, terminal %v: %s", row.format, row.tty, b.String())
 		}
 	}
+}
+
+// TestLevelGoesBack: a level that was set for a while ends by itself, with a later
+// one, and with a reload.
+func TestLevelGoesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var v verbosity
+		want := func(level slog.Level) {
+			t.Helper()
+			synctest.Wait()
+			if v.Level() != level {
+				t.Errorf("the level is %s, want %s", v.Level(), level)
+			}
+		}
+		v.configure(slog.LevelInfo)
+		v.hold(slog.LevelDebug, 10*time.Minute)
+		want(slog.LevelDebug)
+		time.Sleep(10 * time.Minute)
+		want(slog.LevelInfo)
+		v.hold(slog.LevelDebug, time.Minute)
+		v.hold(slog.LevelError, time.Hour)
+		time.Sleep(30 * time.Minute)
+		want(slog.LevelError)
+		v.configure(slog.LevelWarn)
+		time.Sleep(time.Hour)
+		want(slog.LevelWarn)
+	})
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/signal"
 	"sync"
@@ -21,7 +20,7 @@ type app struct {
 	cli.IO
 	abort  <-chan struct{} // closed by a second signal: stop at once
 	stderr *serve.Log      // beneath Err
-	level  slog.LevelVar   // of the logger
+	level  verbosity       // of the logger
 	reload func()          // what SIGHUP does; nil: nothing
 }
 
@@ -95,7 +94,7 @@ func (a *app) root() *cli.Command {
 		Long:  "scanrelay takes scan events at a depot, keeps them safe on disk, syncs them to the\ncentre and pushes them to the receivers' WeChat.",
 	}
 	root.Add(a.agentCommand(), a.checkCommand(), a.statusCommand(), a.traceCommand(),
-		a.eventsCommand(), a.deadletterCommand(), a.quarantineCommand(), a.storeCommand(), a.listenCommand(), a.enrolCommand(),
+		a.eventsCommand(), a.deadletterCommand(), a.quarantineCommand(), a.storeCommand(), a.listenCommand(), a.logLevelCommand(), a.enrolCommand(),
 		setup.Command(a.IO), doctor.Command(a.IO, defaultConfig, thisBuild().Version), a.versionCommand(), a.HelpCommand(root))
 	root.Add(a.fullCommands()...)
 	b := thisBuild()

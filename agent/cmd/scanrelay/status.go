@@ -16,6 +16,7 @@ func (a *app) statusCommand() *cli.Command {
 	cmd := &cli.Command{
 		Use:   "status",
 		Short: "Show what the agent is doing now",
+		Long:  "Show what the agent is doing now, or, if it does not run, what its store holds: then\nthe exit code is 1.",
 		Args:  cli.NoArgs,
 		Run: func(ctx context.Context, _ []string) error {
 			cfg, err := l.agentOf()
@@ -28,9 +29,14 @@ func (a *app) statusCommand() *cli.Command {
 				case err != nil:
 					return err
 				case l.json:
-					return a.JSON(s)
+					err = a.JSON(s)
+				default:
+					err = a.printStatus(s, v.Running(), cfg.MQTT.IsEmbedded())
 				}
-				return a.printStatus(s, v.Running(), cfg.MQTT.IsEmbedded())
+				if err == nil && !v.Running() {
+					err = cli.ErrShown // what is wrong is on the picture
+				}
+				return err
 			})
 		},
 	}
