@@ -31,6 +31,9 @@
 // A depot's have rises over its epochs; what lies between have and a number that
 // is taken is a gap. It falls to nothing where the store lost something. A binding counts by the time it was seen, the newest stays.
 //
+// That a store was put back from a backup, and of which time it then knows nothing, is
+// what two depots say that were answered for more than it has, see Lost.
+//
 // What may be forgotten is decided on evidence, see Horizon: no clock alone can
 // make anything old.
 package judge
