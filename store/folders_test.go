@@ -21,7 +21,7 @@ func TestFoldersInThePlaceOfFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := []string{"outbox.state.tmp", "segment-00000002.db", "segment-00000002.db.tmp", "segment-00000002.register"}
+	names := []string{"outbox.state.tmp", "outbox.checkpoint.before", "segment-00000002.db", "segment-00000002.db.tmp", "segment-00000002.register"}
 	for _, f := range files {
 		if !isFile(f.Name()) {
 			t.Errorf("%s is not known as a file of the store", f.Name())

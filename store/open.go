@@ -72,7 +72,7 @@ func openOutbox(dir string, opts Options) (*Outbox, error) {
 func isFile(name string) bool {
 	stem, end, _ := strings.Cut(strings.TrimSuffix(name, durable.TempSuffix), ".")
 	switch end {
-	case "lock", "state", "checkpoint", "key", "keys":
+	case "lock", "state", "checkpoint", "checkpoint.before", "key", "keys":
 		return stem == "outbox"
 	case "db", "register":
 		return stem == "quarantine" || strings.HasPrefix(stem, "segment-") || strings.HasPrefix(stem, "spare-")
