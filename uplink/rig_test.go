@@ -128,9 +128,14 @@ func waybillOf(phone string) syncapi.Waybill {
 type testClock struct {
 	mu      sync.Mutex
 	unknown bool
+	ahead   time.Duration // of the time that it is
 }
 
-func (c *testClock) Now() time.Time { return time.Now() }
+func (c *testClock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.ahead)
+}
 func (c *testClock) Believable() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -141,6 +146,13 @@ func (c *testClock) set(unknown bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.unknown = unknown
+}
+
+// jump steps it, so that nobody believes it, or, by 0, puts it right.
+func (c *testClock) jump(ahead time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unknown, c.ahead = ahead != 0, ahead
 }
 
 // centre is a scripted centre. It takes everything and has data for every

@@ -404,6 +404,30 @@ func TestClockUnknownHoldsEverything(t *testing.T) {
 	})
 }
 
+// A clock that jumps while an answer of the centre is on its way makes nothing old: the
+// answer to a batch, nor to a question.
+func TestClockJumpsBesideACall(t *testing.T) {
+	inBubble(t, uplink.Notify{}, func(r *rig) {
+		jumps := 0
+		jump := func() syncapi.Answer {
+			jumps++
+			r.clock.jump(90 * 24 * time.Hour)
+			return syncapi.Answer{Result: syncapi.Taken}
+		}
+		r.centre.result = func(syncapi.Event) syncapi.Answer { return jump() }
+		r.centre.asked = func(syncapi.Ask) syncapi.Answer { return jump() }
+		r.out.add(event("A", 0))
+		r.start()
+		r.sleep(2 * time.Minute) // so that the answer is asked for again
+		r.wantStates(store.ToPush)
+		r.clock.jump(0)
+		r.sleep(10 * time.Second)
+		if r.wantStates(store.ToPush); jumps != 2 {
+			t.Errorf("%d answers, want those to a batch and to a question", jumps)
+		}
+	})
+}
+
 func TestRateIsTheSmaller(t *testing.T) {
 	inBubble(t, uplink.Notify{}, func(r *rig) {
 		r.centre.resp.Rate = 10

@@ -35,7 +35,7 @@ func born(r event.Record) time.Time {
 	return at
 }
 
-// Expired reports whether the record passed max_age.
+// Expired reports whether the record passed max_age. By a zero now nothing is old.
 func (g *Gate) Expired(r event.Record, now time.Time) bool {
 	return now.After(born(r).Add(g.MaxAge))
 }

@@ -20,7 +20,7 @@ const unknownRest = 16 * time.Second
 // muted, expired, superseded; then awaiting_waybill, for which the centre is
 // asked where its answer is not fresh.
 func (d *dispatcher) admit(recs []event.Record) {
-	now, leased := d.Clock.Now(), time.Now()
+	now, leased := d.Today(), time.Now()
 	var ended []policy.Ending
 	for _, r := range recs {
 		e, over := d.Gate.Ends(r, false, now)
@@ -106,7 +106,7 @@ func (d *dispatcher) takeResolved() {
 // the next batches.
 func (d *dispatcher) goOn(it item, v shared.Resolution) {
 	r, now := it.rec, d.Clock.Now()
-	e, over := d.Gate.Answered(r, v.Result, v.Reason, now)
+	e, over := d.Gate.Answered(r, v.Result, v.Reason, d.Today())
 	unknown := v.Result == syncapi.Conflict || v.Result == syncapi.Unknown
 	data, advice := d.Answers.About(r)
 	switch {

@@ -193,7 +193,7 @@ func (p *Relay) wakeExpired(after uint64) (last uint64, due int) {
 	}
 	var expired []uint64
 	for _, r := range page {
-		if p.Gate.Expired(r, p.Clock.Now()) {
+		if p.Gate.Expired(r, p.Today()) {
 			expired = append(expired, r.ID.Seq)
 		}
 	}

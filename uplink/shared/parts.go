@@ -38,6 +38,16 @@ type Parts struct {
 	OnEnded   func(event.Record) // an event ended, durably; nil: nobody asks
 }
 
+// Today is the moment by which ages are judged. While the clock is not believable it
+// is zero, by which nothing is old: the clock may jump while an answer is on its way.
+func (p *Parts) Today() time.Time {
+	now := p.Clock.Now()
+	if !p.Clock.Believable() {
+		return time.Time{}
+	}
+	return now
+}
+
 // Ended tells OnEnded.
 func (p *Parts) Ended(ended []policy.Ending) {
 	if p.OnEnded == nil {

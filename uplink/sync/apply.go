@@ -138,7 +138,7 @@ func (s *Relay) applyEvents(b *batch, res results) (conflict bool, err error) {
 }
 
 func (s *Relay) sort(recs []event.Record, res results) (a sorted) {
-	now := s.Clock.Now()
+	now := s.Today()
 	for i, r := range recs {
 		answer, ok := res.of(r)
 		if !ok || answer.Result == syncapi.Conflict {
