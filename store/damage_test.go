@@ -541,6 +541,16 @@ func TestSegmentsThatAreGone(t *testing.T) {
 		if err := c.spoil(dir); err != nil {
 			t.Fatal(err)
 		}
+		if r, err := OpenReadOnly(dir); err == nil {
+			if said := r.Counts().Damaged; !strings.Contains(said, c.says) {
+				t.Errorf("%s: a reader says %q", name, said)
+			}
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+		} else if name != "all" {
+			t.Errorf("%s: %v", name, err)
+		}
 		for range 2 {
 			o, err := Open(dir, small(w.clock))
 			if err != nil {

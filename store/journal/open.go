@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"scanrelay/store/boltpage"
 	"scanrelay/store/checkpoint"
@@ -175,45 +176,40 @@ func (j *Journal) openKeys() (err error) {
 
 // forgetKeys destroys the keys of segments that are gone, but of what was set aside,
 // and of those that should be there: they keep theirs until a person has seen it.
-func (j *Journal) forgetKeys() (err error) {
+func (j *Journal) forgetKeys() error {
+	gone, err := j.findGone()
+	if len(gone) > 0 {
+		j.opts.Logger.Error("files are gone", "what", strings.Join(j.damage, "; "))
+	}
+	return errors.Join(err, j.keys.Keep(func(number uint64) bool {
+		files, bad := filepath.Glob(filepath.Join(j.dir, format.Name(number)+"*"))
+		return bad != nil || len(files) > 0 || slices.Contains(gone, number)
+	}))
+}
+
+// findGone raises the alarm of segments that nobody has dropped or set aside, once of
+// each: they have a key, or are the newest by what the last process left.
+func (j *Journal) findGone() (gone []uint64, err error) {
 	newest := j.newest().number
-	if n := j.left.Newest; n > newest {
-		_, err = j.gone(n)
-		j.lastAside = max(j.lastAside, n)
-	}
-	kept := j.keys.Keep(func(number uint64) (told bool) {
-		path := filepath.Join(j.dir, format.Name(number))
-		if number > j.state.Dropped && number < newest && !durable.Exists(path) {
-			var bad error
-			told, bad = j.gone(number)
-			err = errors.Join(err, bad)
+	for n := j.state.Dropped + 1; n <= max(newest, j.left.Newest); n++ {
+		if durable.Exists(filepath.Join(j.dir, format.Name(n))) || n < newest && j.keys.Cipher(n) == nil || n > newest && n < j.left.Newest {
+			continue
 		}
-		files, bad := filepath.Glob(path + "*")
-		return told || bad != nil || len(files) > 0
-	})
-	return errors.Join(err, kept)
-}
-
-// gone raises the alarm of a segment that nobody has set aside, once.
-func (j *Journal) gone(number uint64) (told bool, err error) {
-	line, err := repair.GoneSegment(j.dir, number, slices.Concat(j.state.Damage, j.damage))
-	j.tellGone(line)
-	return line != "", err
-}
-
-func (j *Journal) tellGone(line string) {
-	if line != "" {
-		j.damage = append(j.damage, line)
-		j.opts.Logger.Error("files are gone", "what", line)
+		line, bad := repair.GoneSegment(j.dir, n, slices.Concat(j.state.Damage, j.damage), j.readOnly)
+		if err = errors.Join(err, bad); line != "" {
+			gone, j.damage = append(gone, n), append(j.damage, line)
+		}
 	}
+	j.lastAside = max(j.lastAside, j.left.Newest)
+	return gone, err
 }
 
 // allGone does so of all segments. What the checkpoint knows of is gone with them.
 func (j *Journal) allGone() (err error) {
 	if len(j.damage) == 0 && (j.left.Newest > 0 || durable.Exists(j.checkpoint.Path)) {
-		var line string
-		line, err = repair.Gone(j.dir, "outbox"+durable.AsideSuffix, "all segments are gone, with what had been acknowledged")
-		j.tellGone(line)
+		line, bad := repair.Gone(j.dir, "outbox"+durable.AsideSuffix, "all segments are gone, with what had been acknowledged")
+		j.damage, err = append(j.damage, line), bad
+		j.opts.Logger.Error("files are gone", "what", line)
 	}
 	return errors.Join(err, j.checkpoint.SetAside(), j.checkpoint.RemoveAside())
 }
@@ -433,5 +429,9 @@ func (j *Journal) finishReading() error {
 	if len(j.segments) == 0 {
 		return fmt.Errorf("no segments in %s: %w", j.dir, fs.ErrNotExist)
 	}
-	return j.openKeys()
+	err := j.openKeys()
+	if err == nil {
+		_, err = j.findGone()
+	}
+	return err
 }

@@ -61,8 +61,9 @@ func Gone(dir, file, what string) (line string, err error) {
 }
 
 // GoneSegment does so with a segment's file, unless what was told explains that it is
-// not there: nothing of it could be read, or it was noted before.
-func GoneSegment(dir string, number uint64, told []string) (line string, err error) {
+// not there: nothing of it could be read, or it was noted before. Who only reads notes
+// nothing.
+func GoneSegment(dir string, number uint64, told []string, reading bool) (line string, err error) {
 	what, file := fmt.Sprintf("segment %d is gone", number), filepath.Join(dir, format.Name(number))
 	files, err := durable.Aside(dir, format.Name(number))
 	if err != nil {
@@ -77,7 +78,11 @@ func GoneSegment(dir string, number uint64, told []string) (line string, err err
 	explained := slices.ContainsFunc(told, func(line string) bool {
 		return strings.HasPrefix(line, what) || strings.HasPrefix(line, nothingRead(number)) || len(files) == 0 && strings.Contains(line, filepath.Base(file)+durable.AsideSuffix)
 	})
-	if !explained {
+	switch {
+	case explained:
+	case reading:
+		line = what
+	default:
 		line, err = Gone(dir, durable.AsideName(file), what)
 	}
 	return line, err
