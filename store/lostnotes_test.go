@@ -199,6 +199,45 @@ func TestCarriedEventsWhoseNotesAreLost(t *testing.T) {
 	}
 }
 
+// Where damage takes carried events with the notes that came along, the checkpoint knows
+// which they were: they are named, and count. Without one it is told that some may be lost.
+func TestCarriedEventsThatAreLostWithTheirNotes(t *testing.T) {
+	t.Parallel()
+	dir, clock := fastDir(t), newTestClock()
+	o := open(t, dir, small(clock))
+	appendN(t, o, 200)
+	syncAll(t, o)
+	settle(t, o, event.Dead, mustLease(t, o, 200)...)
+	roll(t, o)
+	if err := o.dropOldest(true); err != nil || segmentFiles(t, dir) != 1 {
+		t.Fatalf("%d segments, %v", segmentFiles(t, dir), err)
+	}
+	mustAppend(t, o, newEvent("W", "last", 1))
+	roll(t, o)
+	closeChecked(t, o)
+	for from, known := range map[string]bool{dir: true, copied(t, dir): false} {
+		if !known {
+			if err := os.Remove(filepath.Join(from, checkpointName)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		path := filepath.Join(from, format.Name(2))
+		pages := storetest.PagesOf(t, path).Kinds
+		for _, page := range slices.Concat(pages["free"], pages["lower notes leaf"], pages["lower carried leaf"][:2]) {
+			overwrite(t, path, page*boltpage.PageSize, boltpage.PageSize)
+		}
+		o, err := Open(from, small(clock))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := o.Counts()
+		if known && c.Received != 201 || !known && !strings.Contains(c.Damaged, "others that were carried may be lost") {
+			t.Errorf("known %t: %d received of 201; it says %q", known, c.Received, c.Damaged)
+		}
+		closeChecked(t, o)
+	}
+}
+
 // A checkpoint that was set aside and cannot be used goes all the same, and the start
 // says so.
 func TestCheckpointAsideThatCannotBeUsed(t *testing.T) {

@@ -55,25 +55,19 @@ func (a *Account) Lost(left *Account, chunk int, stands func(seq uint64) (pendin
 	}
 }
 
-// Reaches returns the number that follows the last event that the account knows from
-// a segment on; 0: it does not know that segment.
-func (a *Account) Reaches(number uint64) (next uint64) {
+// Knows returns what the account knows of a segment: the number of its first event, that
+// which follows the last one from it on, and which events were carried into it; zeros:
+// nothing.
+func (a *Account) Knows(number uint64) (first, next uint64, carried []uint64) {
 	for _, s := range a.Segments {
-		if next > 0 || s.Number == number {
+		if s.Number == number {
+			first, carried = s.First, slices.Sorted(maps.Keys(s.Arrived))
+		}
+		if s.Number >= number && first > 0 {
 			next = max(next, s.Last+1)
 		}
 	}
-	return next
-}
-
-// Begins returns the first number of a segment; 0: the account does not know it.
-func (a *Account) Begins(number uint64) (first uint64) {
-	for _, s := range a.Segments {
-		if s.Number == number {
-			first = s.First
-		}
-	}
-	return first
+	return first, next, carried
 }
 
 // deaths is of how many deaths the notes are lost, and not only copies of them.

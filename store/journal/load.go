@@ -98,7 +98,8 @@ func (j *Journal) load(into Loader) error {
 	into.Reset(j.state.Watermark)
 	reach := uint64(0) // what is not believed may know of more than there is
 	if j.unread = j.untouched(true); j.account == nil {
-		j.account, reach = j.checkpoint.New(), j.checkpoint.Known().Reaches(j.newest().number)
+		_, reach, _ = j.checkpoint.Known().Knows(j.newest().number)
+		j.account = j.checkpoint.New()
 	}
 	_, list := j.sources(j.segments)
 	if err := j.account.ReadAll(list); err != nil {

@@ -15,18 +15,17 @@ import (
 	"scanrelay/store/repair"
 )
 
-// Damage tells what was found damaged, a line for each file; nothing if all is
-// whole.
+// Damage tells what was found damaged, a line for each file.
 func (j *Journal) Damage() []string { return j.damage }
 
 // spec is what is known of a segment that is to be rebuilt.
 func (j *Journal) spec(s *segment) repair.Segment {
-	spec := repair.Segment{Path: s.Path, Number: s.number, Format: s.format, Begun: s.Begun, Cipher: s.cipher, State: j.state.Clone()}
-	spec.First = cmp.Or(s.first, j.checkpoint.Known().Begins(s.number))
+	first, reach, carried := j.checkpoint.Known().Knows(s.number)
+	spec := repair.Segment{Path: s.Path, Number: s.number, Format: s.format, Begun: s.Begun, Cipher: s.cipher, State: j.state.Clone(), First: cmp.Or(s.first, first), Carried: carried}
 	if next := j.after(s.number); next != nil {
 		spec.Until = next.first
 	} else {
-		spec.AtLeast = j.checkpoint.Known().Reaches(s.number)
+		spec.AtLeast = reach
 	}
 	return spec
 }

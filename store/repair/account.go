@@ -57,8 +57,10 @@ func (b *rebuilder) account() error {
 	return nil
 }
 
-// accountCarried does so for carried events: with each came a note.
+// accountCarried does so for carried events: with each came a note, and a checkpoint
+// may know of it.
 func (b *rebuilder) accountCarried() error {
+	b.copied = append(b.copied, b.s.Carried...)
 	slices.Sort(b.copied)
 	for _, seq := range slices.Compact(b.copied) {
 		if b.to.has(format.BucketCarried, codec.Key(seq)) {
@@ -97,6 +99,7 @@ func nothingRead(number uint64) string {
 // it again: it still lacks that.
 const (
 	laterLost    = ", later ones may be lost"
+	carriedLost  = ", and others that were carried may be lost"
 	outcomesLost = ", outcomes may be lost"
 )
 
@@ -126,10 +129,14 @@ func (b *rebuilder) report() string {
 	if later && b.found() {
 		what += laterLost
 	}
+	notes := b.broken[string(format.BucketNotes)] || b.broken[""]
+	if len(b.s.Carried) == 0 && (notes || b.lostNotes > 0) && (b.broken[string(format.BucketCarried)] || b.broken[""]) || strings.Contains(b.before, carriedLost) {
+		what += carriedLost
+	}
 	switch {
 	case b.lostNotes > 0:
 		what += fmt.Sprintf(", %d outcomes lost", b.lostNotes)
-	case b.broken[string(format.BucketNotes)] || b.broken[""] || strings.Contains(b.before, outcomesLost): // the last ones leave no gap
+	case notes || strings.Contains(b.before, outcomesLost): // the last ones leave no gap
 		what += outcomesLost
 	}
 	if b.s.Aside != "" {

@@ -30,7 +30,8 @@ type Segment struct {
 	// AtLeast is the first number that the newest segment need not have had, by what
 	// else is known; it may have had more.
 	AtLeast uint64
-	Aside   string // name under which the damaged file is kept; "": it is not
+	Carried []uint64 // which events were carried into it, as far as that is known elsewhere
+	Aside   string   // name under which the damaged file is kept; "": it is not
 
 	// Again are damaged files that were set aside of this segment: what can be read
 	// of them by now is put where the file at Path lacks it.
