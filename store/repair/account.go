@@ -130,7 +130,7 @@ func (b *rebuilder) report() string {
 		what += laterLost
 	}
 	notes := b.broken[string(format.BucketNotes)] || b.broken[""]
-	if len(b.s.Carried) == 0 && (notes || b.lostNotes > 0) && (b.broken[string(format.BucketCarried)] || b.broken[""]) || strings.Contains(b.before, carriedLost) {
+	if b.s.Number > 1 && len(b.s.Carried) == 0 && (notes || b.lostNotes > 0) && (b.broken[string(format.BucketCarried)] || b.broken[""]) || strings.Contains(b.before, carriedLost) {
 		what += carriedLost
 	}
 	switch {
