@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -106,20 +107,20 @@ func TestUnreadableDiskIsNoDamage(t *testing.T) {
 		o := open(t, dir, small(newTestClock()))
 		mustAppend(t, o, newEvent("W", "e", 1))
 		closeChecked(t, o)
-		path := filepath.Join(dir, format.Name(1))
-		hidden := filepath.Join(t.TempDir(), "segment")
-		if err := errors.Join(os.Rename(path, hidden), os.Mkdir(path, 0o700)); err != nil { // a folder opens, and each read fails
-			t.Fatal(err)
-		}
+		segment := filepath.Join(dir, format.Name(1))
+		well := durable.FailReads(func(path string, _ int64) error {
+			if path == segment {
+				return syscall.EIO
+			}
+			return nil
+		})
 		if _, err := Open(dir, small(newTestClock())); err == nil || errors.Is(err, ErrDamaged) {
 			t.Errorf("open: %v", err)
 		}
 		if aside, _ := filepath.Glob(filepath.Join(dir, "*"+durable.AsideSuffix+"*")); len(aside) > 0 {
 			t.Errorf("set aside: %v", aside)
 		}
-		if err := errors.Join(os.Remove(path), os.Rename(hidden, path)); err != nil {
-			t.Fatal(err)
-		}
+		well()
 		o = open(t, dir, small(newTestClock()))
 		if n := len(all(t, o, Filter{})); n != 1 || o.Counts().Damaged != "" {
 			t.Errorf("%d records, damaged %q", n, o.Counts().Damaged)
