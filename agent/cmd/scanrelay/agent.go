@@ -124,7 +124,7 @@ func listenAgent(cfg *configs.Agent, logger *slog.Logger) (ls agent.Listeners, e
 // reloads or does nothing.
 func (a *app) serve(ctx context.Context, logger *slog.Logger, ready <-chan struct{}, live func() error, run func(context.Context) error) error {
 	defer serve.NewNotifier(a.Env, logger).Accompany(ctx, ready, live)()
-	defer hangups(func() {
+	defer a.hangups(func() {
 		if a.reload == nil {
 			logger.Warn("SIGHUP: the configuration is not reloaded; restart to use a changed one")
 			return

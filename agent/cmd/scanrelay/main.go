@@ -22,10 +22,11 @@ type app struct {
 	stderr *serve.Log      // beneath Err
 	level  verbosity       // of the logger
 	reload func()          // what SIGHUP does; nil: nothing
+	hup    chan os.Signal  // the SIGHUP that came last
 }
 
 func newApp(world cli.IO) *app {
-	a := &app{IO: world, stderr: serve.NewLog(world.Err)}
+	a := &app{IO: world, stderr: serve.NewLog(world.Err), hup: make(chan os.Signal, 1)}
 	a.Err = a.stderr
 	return a
 }
@@ -130,22 +131,23 @@ func signals() (stop context.Context, abort <-chan struct{}, release func()) {
 }
 
 // standAlone makes a service of the program: whoever reads its log may be gone or
-// hang.
+// hang, and a SIGHUP ends it at no time. It is for before the configuration is read:
+// a reload asked for during a start, which may mend a store for minutes, comes after it.
 func (a *app) standAlone() {
 	signal.Ignore(syscall.SIGPIPE)
+	signal.Notify(a.hup, syscall.SIGHUP)
 	a.stderr.Detach()
 }
 
-// hangups calls do for each SIGHUP until release is called, so that a closed
-// terminal or a reload ends no daemon.
-func hangups(do func()) (release func()) {
-	ch, done := make(chan os.Signal, 1), make(chan struct{})
-	signal.Notify(ch, syscall.SIGHUP)
+// hangups calls do for each SIGHUP until release is called, the first for one that
+// came since standAlone.
+func (a *app) hangups(do func()) (release func()) {
+	done := make(chan struct{})
 	var side sync.WaitGroup
 	side.Go(func() {
 		for {
 			select {
-			case <-ch:
+			case <-a.hup:
 				do()
 			case <-done:
 				return
@@ -153,7 +155,6 @@ func hangups(do func()) (release func()) {
 		}
 	})
 	return func() {
-		signal.Stop(ch)
 		close(done)
 		side.Wait()
 	}

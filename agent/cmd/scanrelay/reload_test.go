@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"scanrelay/agent"
@@ -64,4 +67,25 @@ func TestReloadKeepsTheOldConfiguration(t *testing.T) {
 	if !strings.Contains(log.String(), "cannot be read") {
 		t.Errorf("a file that is gone: %s", log.String())
 	}
+}
+
+// TestHangupEndsNoService: one that comes while a service starts is taken up once it
+// runs, and one at the end of its stop does nothing. Either would end the process.
+func TestHangupEndsNoService(t *testing.T) {
+	a := newApp(cli.IO{Err: io.Discard})
+	a.standAlone()
+	defer signal.Stop(a.hup)
+	hangUp := func() {
+		t.Helper()
+		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hangUp()
+	reloaded := make(chan struct{}, 1)
+	release := a.hangups(func() { reloaded <- struct{}{} })
+	<-reloaded
+	release()
+	hangUp()
+	<-a.hup
 }
