@@ -2,6 +2,7 @@ package format
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 
 	bolt "go.etcd.io/bbolt"
@@ -54,7 +55,7 @@ func preallocate(temp string, m *codec.FileMeta) error {
 			return err
 		}
 		m.Size = roundDown(m.Size / 2)
-		if err := os.Remove(temp); err != nil {
+		if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) { // it may have found no name
 			return err
 		}
 	}
