@@ -57,6 +57,8 @@ type Options struct {
 	// LogDropped is how many lines of the log nobody took, for the metrics; nil:
 	// none.
 	LogDropped func() uint64
+	// Log is the latest lines of the log, for a bundle; nil: there is none.
+	Log func() []byte
 	// LogLevel sets another level of the log for a while; nil: it stays.
 	LogLevel func(level slog.Level, hold time.Duration)
 	// Listeners are served by Run. Where they can only be opened once the data
@@ -185,7 +187,7 @@ func (a *Agent) Outbox() *store.Outbox { return a.outbox }
 func (a *Agent) controlOptions() control.Options {
 	return control.Options{
 		Outbox: a.outbox, Status: a.Status, Live: a.Live, Ready: a.TakesScans,
-		Metrics: a.WriteMetrics, Hosts: a.hosts(), Logger: a.log, Listen: a.listen(), Replay: a.replay, LogLevel: a.opts.LogLevel,
+		Metrics: a.WriteMetrics, Hosts: a.hosts(), Logger: a.log, Listen: a.listen(), Replay: a.replay, LogLevel: a.opts.LogLevel, Log: a.opts.Log,
 	}
 }
 

@@ -104,6 +104,33 @@ func (c *Client) Discard(ctx context.Context, reason string, ids ...string) (int
 	return c.change(ctx, "/v1/deadletters/discard", change{IDs: ids, Reason: reason})
 }
 
+// Report is a text that a running agent tells of itself.
+type Report string
+
+// The reports.
+const (
+	ReportMetrics    Report = "metrics"
+	ReportLog        Report = "log" // its latest lines
+	ReportGoroutines Report = "goroutines"
+)
+
+// maxReport bounds a report.
+const maxReport = 16 << 20
+
+// Report asks for a report.
+func (c *Client) Report(ctx context.Context, of Report) ([]byte, error) {
+	resp, err := c.do(ctx, http.MethodGet, "/v1/report?of="+string(of), nil)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxReport))
+	if err != nil {
+		return nil, fmt.Errorf("read the agent's answer: %w", err)
+	}
+	return text, nil
+}
+
 // SetLogLevel sets the level of the agent's log for a while.
 func (c *Client) SetLogLevel(ctx context.Context, level string, hold time.Duration) error {
 	q := url.Values{"level": {level}, "for": {hold.String()}}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"sync"
 	"time"
 
@@ -29,6 +30,8 @@ type Options struct {
 	Replay func(ctx context.Context, seqs []uint64) (Replayed, error)
 	// LogLevel sets another level of the log for a while; nil: not here.
 	LogLevel func(level slog.Level, hold time.Duration)
+	// Log is the latest lines of the log; nil: not here.
+	Log func() []byte
 	// Metrics writes the metrics in Prometheus' text format.
 	Metrics func(io.Writer)
 	// Hosts are the names under which the TCP side is called, beside
@@ -50,6 +53,7 @@ func Local(o Options) http.Handler {
 	mux.HandleFunc("GET /v1/trace", l.trace)
 	mux.HandleFunc("GET /v1/deadletters", l.deadLetters)
 	mux.HandleFunc("GET /v1/listen", l.listen)
+	mux.HandleFunc("GET /v1/report", l.report)
 	mux.HandleFunc("POST /v1/log-level", l.logLevel)
 	mux.HandleFunc("POST /v1/quarantine/replay", l.replay)
 	mux.HandleFunc("POST /v1/deadletters/retry", l.retry)
@@ -101,6 +105,25 @@ func (l *local) trace(w http.ResponseWriter, r *http.Request) {
 		}
 		return line(t)
 	})
+}
+
+// maxStacks bounds what is told of goroutines.
+const maxStacks = 4 << 20
+
+// report is a text about the process itself.
+func (l *local) report(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	switch of := Report(r.FormValue("of")); {
+	case of == ReportMetrics:
+		l.Metrics(w)
+	case of == ReportLog && l.Log != nil:
+		_, _ = w.Write(l.Log()) // who asked may be gone
+	case of == ReportGoroutines:
+		buf := make([]byte, maxStacks)
+		_, _ = w.Write(buf[:runtime.Stack(buf, true)])
+	default:
+		serve.Fail(w, http.StatusNotFound, "there is no such report")
+	}
 }
 
 func (l *local) logLevel(w http.ResponseWriter, r *http.Request) {

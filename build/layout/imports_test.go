@@ -338,6 +338,10 @@ var arrows = []row{
 		},
 	},
 	{
+		pkg:  "agent/cmd/bundle",
+		uses: []string{"agent/cmd/cli", "agent/cmd/doctor", "agent/control", "configs", "store"},
+	},
+	{
 		pkg: "agent/cmd/doctor", // looks as the agent will
 		uses: []string{
 			"agent", "agent/cmd/cli", "agent/clock", "agent/control", "agent/intake/link", "configs", "configs/tlsfile", "store/durable", "uplink/syncapi",

@@ -25,6 +25,38 @@ type Log struct {
 	dropped  uint64        // lines
 	told     uint64        // of them
 	taken    bool          // the latest write was
+	keep     int           // how many of the latest lines are kept
+	recent   [][]byte      // those, at most recentRoom
+	size     int           // of recent
+}
+
+// recentRoom bounds the lines that are kept.
+const recentRoom = 512 << 10
+
+// Keep has the latest lines kept for Recent.
+func (l *Log) Keep(lines int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.keep = lines
+}
+
+// Recent is the latest lines, whoever reads the log or does not.
+func (l *Log) Recent() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Join(l.recent, nil)
+}
+
+// remember keeps what was written. The caller holds mu.
+func (l *Log) remember(p []byte) {
+	if l.keep == 0 {
+		return
+	}
+	l.recent, l.size = append(l.recent, bytes.Clone(p)), l.size+len(p)
+	for len(l.recent) > l.keep || l.size > recentRoom {
+		l.size -= len(l.recent[0])
+		l.recent[0], l.recent = nil, l.recent[1:]
+	}
 }
 
 // NewLog returns a Log that hands each Write on to w, and waits for it, until Detach is
@@ -56,6 +88,7 @@ func (l *Log) Dropped() uint64 {
 // Write implements io.Writer. p is whole lines.
 func (l *Log) Write(p []byte) (int, error) {
 	l.mu.Lock()
+	l.remember(p)
 	if !l.detached {
 		l.mu.Unlock() // who detaches must not wait
 		l.direct.Lock()

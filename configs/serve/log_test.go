@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -86,4 +87,26 @@ func TestTheReaderOfALogIsGone(t *testing.T) {
 			t.Errorf("%d lines dropped, read was %q", l.Dropped(), r.got.String())
 		}
 	})
+}
+
+// TestRecent: the latest lines are kept, by number and by size, whoever reads the log.
+func TestRecent(t *testing.T) {
+	l := NewLog(io.Discard)
+	_, _ = l.Write([]byte("before\n"))
+	l.Keep(3)
+	for i := range 5 {
+		_, _ = fmt.Fprintf(l, "line %d\n", i)
+	}
+	l.Detach()
+	_, _ = l.Write([]byte("last\n"))
+	if got, want := string(l.Recent()), "line 3\nline 4\nlast\n"; got != want {
+		t.Errorf("it keeps %q, want %q", got, want)
+	}
+	l.Keep(1 << 20)
+	for range 3 * recentRoom / 1024 {
+		_, _ = l.Write(bytes.Repeat([]byte("x"), 1024))
+	}
+	if n := len(l.Recent()); n != recentRoom {
+		t.Errorf("it keeps %d bytes, want %d", n, recentRoom)
+	}
 }

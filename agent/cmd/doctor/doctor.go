@@ -1,7 +1,9 @@
 package doctor
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -55,6 +57,17 @@ func Command(world cli.IO, file, version string) *cli.Command {
 	cmd.Flags().StringVarP(&e.file, "config", "c", file, "the agent's configuration `FILE`")
 	cmd.Flags().BoolVar(&e.json, "json", false, "print JSON")
 	return cmd
+}
+
+// Report takes all looks and returns them as doctor --json prints them.
+func Report(ctx context.Context, world cli.IO, file, version string) ([]byte, error) {
+	var out bytes.Buffer
+	world.Out = &out
+	e := &examination{IO: world, file: file, version: version, json: true}
+	if err := e.run(ctx); err != nil && !errors.Is(err, cli.ErrShown) {
+		return nil, err
+	}
+	return out.Bytes(), nil
 }
 
 func (e *examination) run(ctx context.Context) error {

@@ -40,6 +40,9 @@ func (a *app) agentCommand() *cli.Command {
 // coming in at full speed this is 25 MiB instead of 35.
 const collectEarly = 50
 
+// keptLines is how many lines of the log an agent keeps for a bundle.
+const keptLines = 2000
+
 // collectAt sets how much garbage piles up, unless the environment says: then
 // somebody knows better.
 func collectAt(percent int) {
@@ -50,12 +53,13 @@ func collectAt(percent int) {
 
 func (a *app) runAgent(ctx context.Context, file string, cfg *configs.Agent, logger *slog.Logger) error {
 	collectAt(collectEarly)
+	a.stderr.Keep(keptLines)
 	if err := ownedByUs(cfg.DataDir, os.Geteuid()); err != nil {
 		return err
 	}
 	b := thisBuild()
 	ag, err := agent.New(cfg, agent.Options{
-		Version: b.Version, Built: b.built(), Logger: logger, LogDropped: a.stderr.Dropped, LogLevel: a.level.hold, Abort: a.abort,
+		Version: b.Version, Built: b.built(), Logger: logger, LogDropped: a.stderr.Dropped, LogLevel: a.level.hold, Log: a.stderr.Recent, Abort: a.abort,
 		Listen: func() (agent.Listeners, error) { return listenAgent(cfg, logger) },
 	})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"scanrelay/agent/cmd/bundle"
 	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/cmd/doctor"
 	"scanrelay/agent/cmd/setup"
@@ -96,7 +97,7 @@ func (a *app) root() *cli.Command {
 	}
 	root.Add(a.agentCommand(), a.checkCommand(), a.statusCommand(), a.traceCommand(),
 		a.eventsCommand(), a.deadletterCommand(), a.quarantineCommand(), a.storeCommand(), a.listenCommand(), a.logLevelCommand(), a.enrolCommand(),
-		setup.Command(a.IO), doctor.Command(a.IO, defaultConfig, thisBuild().Version), a.versionCommand(), a.HelpCommand(root))
+		setup.Command(a.IO), doctor.Command(a.IO, defaultConfig, thisBuild().Version), bundle.Command(a.IO, defaultConfig, thisBuild().Version), a.versionCommand(), a.HelpCommand(root))
 	root.Add(a.fullCommands()...)
 	b := thisBuild()
 	root.Add(a.CompletionCommand(root), a.ManCommand(root, b.Version, b.built()))
