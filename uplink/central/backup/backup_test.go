@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -116,7 +117,8 @@ func TestSchedule(t *testing.T) {
 	}
 }
 
-// TestScheduleOfAFuture: copies of a clock that ran ahead hold up none.
+// TestScheduleOfAFuture: copies of a clock that ran ahead hold up none, and none that
+// is made later goes for them.
 func TestScheduleOfAFuture(t *testing.T) {
 	k, _, _ := keeper(t, small(t.Context()))
 	for i := range 4 {
@@ -130,6 +132,16 @@ func TestScheduleOfAFuture(t *testing.T) {
 		New(k.o).Run(ctx)
 		if !durable.Exists(filepath.Join(k.o.Dir, Name(k.o.StoreID, time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)))) {
 			t.Error("no copy was made, or it was removed at once")
+		}
+		ctx, cancel = context.WithTimeout(t.Context(), 150*time.Minute)
+		defer cancel()
+		New(k.o).Run(ctx)
+		var want []string
+		for i := range 3 {
+			want = append(want, Name(k.o.StoreID, time.Date(2000, 1, 1, i, 0, 0, 0, time.UTC)))
+		}
+		if got := names(t, k.o.Dir); !slices.Equal(got, want) {
+			t.Errorf("left are %q, want %q", got, want)
 		}
 	})
 }

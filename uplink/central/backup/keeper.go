@@ -231,9 +231,12 @@ func (k *Keeper) removeTemps() error {
 	return err
 }
 
-// prune removes the oldest copies, never the one that was just made.
+// prune removes the oldest copies, never the one that was just made. One with a later
+// time is older: it was made while the clock ran ahead.
 func (k *Keeper) prune(made string) error {
 	names, err := k.copies()
+	n := slices.Index(names, made) + 1
+	names = slices.Concat(names[n:], names[:n])
 	for _, name := range names[:max(0, len(names)-k.o.Keep)] {
 		if name != made {
 			err = errors.Join(err, os.Remove(filepath.Join(k.o.Dir, name)))
