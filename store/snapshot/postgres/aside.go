@@ -14,7 +14,8 @@ import (
 // something new for the waybill keeps the row as a document, in the same transaction.
 // Until its data is known again nobody may be told that there is none.
 
-// asidePrefix, the waybill and the row's version are the name of such a document.
+// asidePrefix, the waybill and the version of the row that takes its place are the name
+// of such a document: a table that is put back has the damaged row and its version again.
 const asidePrefix = "damaged/"
 
 // putAside keeps the damaged rows of waybills that are written.
@@ -23,7 +24,7 @@ func (w *writes) putAside(b *pgx.Batch) {
 	var docs [][]byte
 	for id := range w.Facts.Waybills {
 		if row := w.broken[id]; row != nil {
-			names, docs = append(names, fmt.Sprintf("%s%s/%d", asidePrefix, id, w.waybills[id])), append(docs, row)
+			names, docs = append(names, fmt.Sprintf("%s%s/%d", asidePrefix, id, w.version)), append(docs, row)
 		}
 	}
 	if len(names) > 0 {
