@@ -415,6 +415,7 @@ func TestCheckpointAsideCountsAndGoes(t *testing.T) {
 	dir, clock := fastDir(t), newTestClock()
 	o := open(t, dir, small(clock))
 	fillSegment(t, o, 40)
+	o.journal.Wait() // the checkpoint goes on
 	before := o.journal.Usage()
 	aside := filepath.Join(dir, checkpointName+".before")
 	if err := os.WriteFile(aside, make([]byte, 1<<16), 0o600); err != nil {
