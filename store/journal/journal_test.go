@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -95,8 +96,22 @@ type world struct {
 	maxSize int64
 	*journal.Journal
 	*memory
-	now time.Time
 	dir string
+
+	mu sync.Mutex // guards at: the journal works aside, too
+	at time.Time
+}
+
+func (w *world) now() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.at
+}
+
+func (w *world) later(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.at = w.at.Add(d)
 }
 
 // open opens the journal in the world's folder, and loads it.
@@ -104,7 +119,7 @@ func (w *world) open() {
 	w.Helper()
 	j, err := journal.Open(w.dir, journal.Options{
 		MaxSize: w.maxSize, Retain: time.Hour, SegmentSize: format.MinSize, Logger: slog.New(slog.DiscardHandler),
-		Now: func() time.Time { return w.now }, Commit: (*bolt.Tx).Commit,
+		Now: w.now, Commit: (*bolt.Tx).Commit,
 	})
 	if err == nil {
 		w.Journal, w.memory = j, &memory{}
@@ -120,7 +135,7 @@ func newWorld(t *testing.T) *world {
 }
 
 func worldOf(t *testing.T, maxSize int64) *world {
-	w := &world{T: t, maxSize: maxSize, dir: t.TempDir(), now: time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)}
+	w := &world{T: t, maxSize: maxSize, dir: t.TempDir(), at: time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)}
 	w.open()
 	t.Cleanup(func() {
 		if err := w.Journal.Close(); err != nil {
@@ -140,7 +155,7 @@ func (w *world) commit(ended map[uint64]event.State, waybills ...string) {
 	}
 	for seq, outcome := range ended {
 		s := event.Settlement{Seq: seq, Outcome: outcome}
-		b.AddNote(s.Note(w.now))
+		b.AddNote(s.Note(w.now()))
 	}
 	if err := w.Commit(b, func() error { return nil }); err != nil {
 		w.Fatal(err)
@@ -269,7 +284,7 @@ func TestDeadLetterOutlivesItsSegment(t *testing.T) {
 	if err := w.DropOldest(false); !errors.Is(err, journal.ErrNoSpace) {
 		t.Errorf("dropped before its time: %v", err)
 	}
-	w.now = w.now.Add(2 * time.Hour)
+	w.later(2 * time.Hour)
 	if err := w.Retire(); err != nil {
 		t.Fatal(err)
 	}
@@ -297,7 +312,7 @@ func TestUnsyncedPinsItsSegment(t *testing.T) {
 	if err := w.Roll(); err != nil {
 		t.Fatal(err)
 	}
-	w.now = w.now.Add(1000 * time.Hour)
+	w.later(1000 * time.Hour)
 	if err := w.DropOldest(true); !errors.Is(err, journal.ErrNoSpace) {
 		t.Errorf("dropped: %v", err)
 	}
@@ -327,7 +342,7 @@ func TestSegmentIsClearedInSteps(t *testing.T) {
 	if err := w.Roll(); err != nil {
 		t.Fatal(err)
 	}
-	w.now = w.now.Add(2 * time.Hour)
+	w.later(2 * time.Hour)
 	if err := w.Retire(); err != nil {
 		t.Fatal(err)
 	}
@@ -349,7 +364,7 @@ func TestSegmentIsClearedInSteps(t *testing.T) {
 func TestEventsChangeWhileTheyAreCarried(t *testing.T) {
 	w := newWorld(t)
 	const n = 2000
-	at := w.now.Add(time.Minute)
+	at := w.now().Add(time.Minute)
 	retried, reply := at.Add(time.Minute), event.Reply{Reason: "second", ErrCode: 2, RID: "r2"}
 	ended := func(seq uint64, outcome event.State) event.Note {
 		s := event.Settlement{Seq: seq, Outcome: outcome, Attempts: 5, Last: reply}
@@ -373,7 +388,7 @@ func TestEventsChangeWhileTheyAreCarried(t *testing.T) {
 		{name: "dead", before: notes{died}, dead: true},
 		{name: "dies", meanwhile: notes{died}, dead: true},
 		{name: "dies again", before: notes{func(seq uint64) event.Note {
-			return event.Note{Kind: event.NoteOutcome, Outcome: event.Dead, Seq: seq, At: w.now, Last: event.Reply{Reason: "first"}}
+			return event.Note{Kind: event.NoteOutcome, Outcome: event.Dead, Seq: seq, At: w.now(), Last: event.Reply{Reason: "first"}}
 		}}, meanwhile: notes{back, died}, dead: true},
 		{name: "is put back", before: notes{died}, meanwhile: notes{back}, retried: true},
 		{name: "dies and is put back", meanwhile: notes{died, back}, retried: true},
@@ -402,7 +417,7 @@ func TestEventsChangeWhileTheyAreCarried(t *testing.T) {
 	if err := w.Roll(); err != nil {
 		t.Fatal(err)
 	}
-	w.now = w.now.Add(4 * time.Hour)
+	w.later(4 * time.Hour)
 	if err := w.Retire(); err != nil {
 		t.Fatal(err)
 	}
@@ -461,7 +476,7 @@ func TestDeadLettersWithoutRoomMakeWay(t *testing.T) {
 			e := storetest.Event(fmt.Sprint("F", i), fmt.Sprint(w.NextSeq(), i), 1795000000)
 			seq := b.AddEvent(codec.EncodeEvent(&e), e.Waybill)
 			s := event.Settlement{Seq: seq, Outcome: event.Pushed}
-			b.AddNote(s.Note(w.now))
+			b.AddNote(s.Note(w.now()))
 		}
 		if err = w.Commit(b, func() error { return nil }); err == nil {
 			w.Applied(b)
@@ -498,7 +513,7 @@ func TestListedWhileCarried(t *testing.T) {
 	got := map[uint64]event.State{}
 	err := w.ScanOnly(w.Dead(), func(records []event.Record) error {
 		if len(got) == 0 {
-			w.now = w.now.Add(2 * time.Hour)
+			w.later(2 * time.Hour)
 			if err := w.Retire(); err != nil {
 				return err
 			}
@@ -531,7 +546,7 @@ func TestRoomIsLackingWhileSegmentsAreCleared(t *testing.T) {
 	for w.Usage().Dead < 9<<17 { // an eighth more than their share
 		w.deadLetters(20, strings.Repeat("W", 200))
 	}
-	w.now = w.now.Add(2 * time.Hour)
+	w.later(2 * time.Hour)
 	if err := w.DropOldest(false); !errors.Is(err, journal.ErrNoSpace) || !w.Usage().Clearing {
 		t.Fatal("no segment is being cleared", err)
 	}
