@@ -62,7 +62,7 @@ formatted() {
 # Both look at what the binaries are made of, which are built without cgo.
 vetted() {
   export CGO_ENABLED=0
-  go vet ./... && go vet -tags gateway ./agent/cmd/... ./agent/control/... && GOARCH=arm go vet ./...
+  go vet ./... && go vet -tags gateway ./agent/cmd/... ./agent/control/... && GOARCH=arm go vet ./... && go -C build/packaging/packages vet .
 }
 
 checked() {
