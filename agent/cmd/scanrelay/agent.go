@@ -22,6 +22,7 @@ func (a *app) agentCommand() *cli.Command {
 		Args:  cli.NoArgs,
 		Run: func(ctx context.Context, _ []string) error {
 			a.standAlone()
+			a.stderr.Keep(keptLines)
 			cfg, problems := configs.LoadAgent(config, a.Env)
 			if err := a.problems(problems); err != nil {
 				return err
@@ -53,7 +54,6 @@ func collectAt(percent int) {
 
 func (a *app) runAgent(ctx context.Context, file string, cfg *configs.Agent, logger *slog.Logger) error {
 	collectAt(collectEarly)
-	a.stderr.Keep(keptLines)
 	if err := ownedByUs(cfg.DataDir, os.Geteuid()); err != nil {
 		return err
 	}
