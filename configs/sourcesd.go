@@ -78,7 +78,14 @@ func (c *checker) sourceFiles(dir string) (files []string) {
 
 // readFurther reads a file; nil if there is no going on.
 func (c *checker) readFurther(file string) (*further, *decoder) {
-	data, err := readFile(file)
+	info, err := os.Stat(file)
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("is no regular file") // to read a pipe may take for ever
+	}
+	var data []byte
+	if err == nil {
+		data, err = readFile(file)
+	}
 	if err != nil {
 		c.fail(place{file: file}, "sources", "cannot be read: %s", why(err))
 		return nil, nil

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -105,5 +106,17 @@ func TestSourcesDProblems(t *testing.T) {
 		if a == nil {
 			t.Error("no configuration")
 		}
+	}
+}
+
+// TestSourcesDPipe: a pipe among the files holds up neither check nor reload.
+func TestSourcesDPipe(t *testing.T) {
+	dir := folder(t, map[string]string{"sources.d/a.yaml": "sources: [{topic: a}]"})
+	if err := syscall.Mkfifo(filepath.Join(dir, "sources.d", "x.yaml"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, problems := ReadAgent(filepath.Join(dir, "agent.yaml"), []byte(gatewayYAML(dir, "")), nil)
+	if want := "x.yaml: sources: cannot be read: is no regular file"; !strings.Contains(problems.String(), want) {
+		t.Errorf("want %q, it says\n%s", want, problems)
 	}
 }
