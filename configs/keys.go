@@ -139,7 +139,7 @@ func (d *decoder) readSecret(path string, field reflect.Value, key string, at pl
 		}
 	}()
 	(&checker{decoder: d}).exposed(key, path)
-	data, err := readFile(path)
+	data, err := textfile.Read(path, maxFile)
 	if err != nil {
 		d.fail(at, key, "cannot be read: %s", err)
 		return

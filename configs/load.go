@@ -5,6 +5,8 @@ import (
 	"reflect"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"scanrelay/configs/textfile"
 )
 
 // LoadAgent reads an agent's configuration from a file and from environ (as
@@ -99,7 +101,7 @@ func load(name string, data []byte, environ []string, into any, check func(*chec
 
 // readAll reads a file; the problem, if it can't, has one line.
 func readAll(path string) ([]byte, Problems) {
-	data, err := readFile(path)
+	data, err := textfile.Read(path, maxFile)
 	if err == nil {
 		return data, nil
 	}

@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"scanrelay/agent/intake/mapping"
+	"scanrelay/configs/textfile"
 )
 
 // SourcesDir is the folder of files with sources and stations of their own: beside
@@ -84,7 +85,7 @@ func (c *checker) readFurther(file string) (*further, *decoder) {
 	}
 	var data []byte
 	if err == nil {
-		data, err = readFile(file)
+		data, err = textfile.Read(file, maxFile)
 	}
 	if err != nil {
 		c.fail(place{file: file}, "sources", "cannot be read: %s", why(err))

@@ -2,9 +2,6 @@ package configs
 
 import (
 	"errors"
-	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -21,20 +18,6 @@ const (
 	maxNodes = 200_000
 	maxDepth = 40
 )
-
-// readFile reads at most maxFile bytes.
-func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(data) > maxFile {
-		err = fmt.Errorf("is larger than %d bytes", maxFile)
-	}
-	return data, err
-}
 
 // positioned is what the parser's errors have. The package that names them is
 // not imported: it would bring the whole decoder into the binary.

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 
 	"scanrelay/configs/textfile"
 )
@@ -88,11 +87,14 @@ func Pool(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// maxPEM bounds a file of certificates; those that systems trust have a fifth of it.
+const maxPEM = 1 << 20
+
 // readPEM reads a file without its byte order mark, before which no PEM block may
 // stand. odd is how it is encoded, if not as UTF-8; around the blocks that harms
 // nobody.
 func readPEM(file string) (pem []byte, odd, err error) {
-	pem, err = os.ReadFile(file)
+	pem, err = textfile.Read(file, maxPEM)
 	if err != nil {
 		return nil, nil, err
 	}
