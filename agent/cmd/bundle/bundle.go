@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"regexp"
@@ -46,35 +47,39 @@ func Command(world cli.IO, file, version string) *cli.Command {
 	return cmd
 }
 
-func (b *bundler) run(ctx context.Context) (err error) {
+func (b *bundler) run(ctx context.Context) error {
 	b.at = time.Now()
 	cfg, problems := configs.LoadAgent(b.file, b.Env)
-	out := b.Out
-	if b.to != "-" {
-		if b.to == "" {
-			depot := "unknown"
-			if cfg.Depot.ID.Valid() {
-				depot = string(cfg.Depot.ID)
-			}
-			b.to = fmt.Sprintf("scanrelay-%s-%s.tar.gz", depot, b.at.UTC().Format("20060102T150405Z"))
-		}
-		f, err := os.OpenFile(b.to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return fmt.Errorf("write bundle: %w", err)
-		}
-		defer func() { err = errors.Join(err, f.Close()) }()
-		out = f
+	if b.to == "-" {
+		return b.write(ctx, b.Out, cfg, problems)
 	}
-	zip := gzip.NewWriter(out)
+	if b.to == "" {
+		depot := "unknown"
+		if cfg.Depot.ID.Valid() {
+			depot = string(cfg.Depot.ID)
+		}
+		b.to = fmt.Sprintf("scanrelay-%s-%s.tar.gz", depot, b.at.UTC().Format("20060102T150405Z"))
+	}
+	f, err := os.OpenFile(b.to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("write bundle: %w", err)
+	}
+	if err := errors.Join(b.write(ctx, f, cfg, problems), f.Close()); err != nil {
+		_ = os.Remove(b.to) // half of it helps nobody
+		return err
+	}
+	fmt.Fprint(b.Out, b.manifest.String())
+	fmt.Fprintf(b.Out, b.Say("wrote %s\n", "已写入 %s\n"), b.to)
+	return nil
+}
+
+func (b *bundler) write(ctx context.Context, to io.Writer, cfg *configs.Agent, problems configs.Problems) error {
+	zip := gzip.NewWriter(to)
 	b.out = tar.NewWriter(zip)
 	b.collect(ctx, cfg, problems)
 	b.add("manifest.txt", []byte(b.manifest.String()))
 	if err := errors.Join(b.out.Close(), zip.Close()); err != nil {
 		return fmt.Errorf("write bundle: %w", err)
-	}
-	if b.to != "-" {
-		fmt.Fprint(b.Out, b.manifest.String())
-		fmt.Fprintf(b.Out, b.Say("wrote %s\n", "已写入 %s\n"), b.to)
 	}
 	return nil
 }

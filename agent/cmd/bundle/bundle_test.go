@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"scanrelay/agent/cmd/cli"
@@ -39,6 +40,11 @@ func unpack(t *testing.T, packed []byte) map[string]string {
 		files[strings.TrimPrefix(h.Name, "scanrelay/")] = string(text)
 	}
 }
+
+// full is a disk that is.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
 
 // TestWithoutAgent: where no agent runs there is what its files tell, and the manifest
 // names what is missing; a file that is there stays as it is.
@@ -90,6 +96,9 @@ func TestWithoutAgent(t *testing.T) {
 	}
 	if code, _, errs := run(to); code == 0 || !strings.Contains(errs, "file exists") {
 		t.Errorf("a second run ends with %d: %s", code, errs)
+	}
+	if b := (&bundler{IO: cli.IO{Out: full{}}, file: file, to: "-"}); !errors.Is(b.run(t.Context()), syscall.ENOSPC) {
+		t.Error("a full disk is not told")
 	}
 	if code, out, errs := run("-"); code != 0 || len(unpack(t, []byte(out))) != len(files) {
 		t.Errorf("to stdout it ends with %d: %s", code, errs)
