@@ -196,30 +196,18 @@ func knock(ctx context.Context, broker string, files tlsfile.Client) error {
 	if err != nil {
 		return errors.New("it is no URL")
 	}
-	host, port := u.Hostname(), u.Port()
-	secure := u.Scheme == "ssl" || u.Scheme == "tls" || u.Scheme == "mqtts" || u.Scheme == "wss"
-	if port == "" {
-		port = map[string]string{"ws": "80", "wss": "443"}[u.Scheme]
-	}
-	if port == "" {
-		port = "1883"
-		if secure {
-			port = "8883"
-		}
-	}
-	address := net.JoinHostPort(host, port)
 	var conn net.Conn
-	if secure {
+	if u.Scheme == "ssl" || u.Scheme == "wss" {
 		conf, err := files.Config()
 		if err != nil {
 			return err
 		}
-		conf.ServerName = host
-		conn, err = (&tls.Dialer{Config: conf}).DialContext(ctx, "tcp", address)
+		conf.ServerName = u.Hostname()
+		conn, err = (&tls.Dialer{Config: conf}).DialContext(ctx, "tcp", u.Host)
 		if err != nil {
 			return err
 		}
-	} else if conn, err = new(net.Dialer).DialContext(ctx, "tcp", address); err != nil {
+	} else if conn, err = new(net.Dialer).DialContext(ctx, "tcp", u.Host); err != nil {
 		return err
 	}
 	return conn.Close()

@@ -80,7 +80,7 @@ func (e *examination) run(ctx context.Context) error {
 		e.look("clock", e.clock)
 		e.look("disk", e.disk)
 		if e.view != nil {
-			e.look("store", e.store)
+			e.look("store", func() finding { return e.store(ctx) })
 		}
 		e.look("broker", func() finding { return e.broker(ctx) })
 		e.look("centre", func() finding { return e.centre(ctx) })

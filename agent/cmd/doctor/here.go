@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"scanrelay/agent/clock"
+	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/control"
 	"scanrelay/configs"
 	"scanrelay/store/durable"
@@ -134,8 +135,8 @@ func (e *examination) disk() finding {
 		return finding{Grade: fail, Text: err.Error(), Advice: e.Say("make room; if there is room, dmesg says more", "请清理磁盘;若有空间,详见 dmesg")}
 	}
 	f := finding{Grade: ok, Text: e.Say(
-		fmt.Sprintf("%s of %s free, fsync within %v", size(free), size(whole), slowest),
-		fmt.Sprintf("剩余 %s / %s,fsync 最慢 %v", size(free), size(whole), slowest))}
+		fmt.Sprintf("%s of %s free, fsync within %v", cli.Size(free), cli.Size(whole), slowest),
+		fmt.Sprintf("剩余 %s / %s,fsync 最慢 %v", cli.Size(free), cli.Size(whole), slowest))}
 	wear, worn := wearOf(dir)
 	if wear != "" {
 		f.Text += ", " + wear
@@ -144,7 +145,7 @@ func (e *examination) disk() finding {
 	case worn:
 		f.Grade, f.Advice = warn, e.Say("the medium is near its end: replace it", "存储介质接近寿命终点,请更换")
 	case free < lowRoom:
-		f.Grade, f.Advice = warn, e.Say("make room: the store may want up to "+size(int64(e.cfg.Store.MaxSize)), "请清理磁盘:存储最多需要 "+size(int64(e.cfg.Store.MaxSize)))
+		f.Grade, f.Advice = warn, e.Say("make room: the store may want up to "+cli.Size(int64(e.cfg.Store.MaxSize)), "请清理磁盘:存储最多需要 "+cli.Size(int64(e.cfg.Store.MaxSize)))
 	case slowest > slowSync:
 		f.Grade, f.Advice = warn, e.Say("scans are acknowledged slowly: a better card helps", "扫描应答变慢:请换更好的存储卡")
 	}
@@ -185,7 +186,7 @@ func wearOf(dir string) (text string, worn bool) {
 	stat, _ := os.ReadFile(filepath.Join(block, "stat"))
 	up, _ := os.ReadFile("/proc/uptime")
 	if written, ok := perDay(string(stat), string(up)); ok {
-		text = size(written) + "/d"
+		text = cli.Size(written) + "/d"
 	}
 	for _, place := range []string{"device", "../device"} { // of a whole medium, of a partition
 		life, err := os.ReadFile(filepath.Join(block, place, "life_time"))
@@ -227,10 +228,10 @@ func lifeUsed(text string) (percent int, ok bool) {
 }
 
 // store says what the running agent, or the files, tell of it.
-func (e *examination) store() finding {
+func (e *examination) store(ctx context.Context) finding {
 	s := e.status
 	if s == nil {
-		offline, err := e.view.Status(context.Background())
+		offline, err := e.view.Status(ctx)
 		if err != nil {
 			return finding{Grade: fail, Text: err.Error(), Advice: "scanrelay store check"}
 		}
@@ -238,8 +239,8 @@ func (e *examination) store() finding {
 	}
 	waiting := s.Pending.Unsynced + s.Pending.AwaitingWaybill + s.Pending.ToPush
 	f := finding{Grade: ok, Text: e.Say(
-		fmt.Sprintf("%s, %d scans wait, %d dead letters", size(s.Store.FileBytes), waiting, s.Outcome.Dead),
-		fmt.Sprintf("%s,%d 条等待,%d 条死信", size(s.Store.FileBytes), waiting, s.Outcome.Dead))}
+		fmt.Sprintf("%s, %d scans wait, %d dead letters", cli.Size(s.Store.FileBytes), waiting, s.Outcome.Dead),
+		fmt.Sprintf("%s,%d 条等待,%d 条死信", cli.Size(s.Store.FileBytes), waiting, s.Outcome.Dead))}
 	switch {
 	case s.Store.Damaged != "":
 		f.Grade, f.Text = fail, f.Text+"; "+s.Store.Damaged
@@ -250,15 +251,4 @@ func (e *examination) store() finding {
 		f.Grade, f.Advice = warn, "scanrelay deadletter list"
 	}
 	return f
-}
-
-// size is for people.
-func size(n int64) string {
-	switch {
-	case n >= 1<<30:
-		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
-	case n >= 1<<20:
-		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
-	}
-	return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
 }

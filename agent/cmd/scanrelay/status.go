@@ -8,7 +8,6 @@ import (
 
 	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/control"
-	"scanrelay/configs"
 )
 
 func (a *app) statusCommand() *cli.Command {
@@ -80,16 +79,16 @@ func (a *app) printStatus(s control.Status, running, embedded bool) error {
 		dead += "  (scanrelay deadletter list)"
 	}
 	if s.Store.Crowded {
-		dead += "; they take " + size(s.Store.DeadLetterBytes) + " of the store: RETRY OR DISCARD them, from a quarter on the oldest are discarded (no_room)"
+		dead += "; they take " + cli.Size(s.Store.DeadLetterBytes) + " of the store: RETRY OR DISCARD them, from a quarter on the oldest are discarded (no_room)"
 	}
 	t.Add("dead letters", dead)
 	if n := s.Store.NoRoom; n > 0 {
 		t.Add("no room", fmt.Sprintf("%d dead letters were discarded, since all of them took a quarter of the store", n))
 	}
-	t.Add("store", fmt.Sprintf("%s on disk, about %s in use%s", size(s.Store.FileBytes), size(s.Store.LiveBytes),
+	t.Add("store", fmt.Sprintf("%s on disk, about %s in use%s", cli.Size(s.Store.FileBytes), cli.Size(s.Store.LiveBytes),
 		word(s.Store.Full, "; FULL: scans are not acknowledged until there is room", "")))
 	if n := s.Store.UnreservedBytes; n > 0 {
-		t.Add("not reserved", size(n)+" that outcomes need: this file system cannot keep it from other programs")
+		t.Add("not reserved", cli.Size(n)+" that outcomes need: this file system cannot keep it from other programs")
 	}
 	if s.Store.Damaged != "" {
 		t.Add("DAMAGE", s.Store.Damaged)
@@ -126,16 +125,3 @@ func reason(state, why string) string {
 
 // age shows seconds as a duration that reads well.
 func age(seconds int64) string { return (time.Duration(seconds) * time.Second).String() }
-
-// size shows bytes in the unit that reads well.
-func size(bytes int64) string {
-	for _, u := range []struct {
-		unit configs.Size
-		name string
-	}{{configs.GiB, "GiB"}, {configs.MiB, "MiB"}, {configs.KiB, "KiB"}} {
-		if bytes >= int64(u.unit) {
-			return fmt.Sprintf("%.1f %s", float64(bytes)/float64(u.unit), u.name)
-		}
-	}
-	return fmt.Sprintf("%d B", bytes)
-}

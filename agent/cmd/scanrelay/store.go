@@ -116,7 +116,7 @@ func checkText(r *store.CheckReport) string {
 		fmt.Fprintf(&b, "PROBLEM %s\n", p)
 	}
 	if n := r.Counts.Unreserved; n > 0 {
-		fmt.Fprintf(&b, "not reserved: %s that outcomes need; this file system cannot keep it from other programs\n", size(n))
+		fmt.Fprintf(&b, "not reserved: %s that outcomes need; this file system cannot keep it from other programs\n", cli.Size(n))
 	}
 	if r.Good() {
 		fmt.Fprintf(&b, "all good: %d events received, the counts agree\n", r.Counts.Received)
