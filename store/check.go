@@ -77,6 +77,9 @@ func (r *CheckReport) files(dir string) error {
 	if !keys.Whole() {
 		r.problem("one of the two copies in %s is damaged, or there is none", crypt.FileName)
 	}
+	if w := keys.Warning(); w != "" {
+		r.problem("%s", w)
+	}
 	for _, n := range numbers {
 		if err := r.file(dir, format.Name(n), keys.Cipher(n)); err != nil {
 			return err

@@ -41,6 +41,7 @@ type Ring struct {
 	path    string
 	mu      sync.Mutex
 	master  func() cipher.AEAD
+	opened  key // that master is of, once the file was opened
 	gen     uint64
 	keys    map[uint64]key
 	taken   [2]int // bytes that the slots' contents take, old ones included
@@ -68,7 +69,8 @@ func (r *Ring) Warning() string { return r.warning }
 
 // Open opens the keys of the outbox in dir. fresh: nothing is stored yet,
 // so keys are made where there are none. Unless readOnly, a store with a key file
-// moves to the credential that it is given, and a copy that is damaged is mended.
+// moves to the credential that it is given, and a copy that is damaged, of them or of
+// the master key, is mended.
 // ErrKey: the master key, or the keys, are wrong or gone; nothing was changed.
 func Open(dir string, readOnly, fresh bool) (*Ring, error) {
 	r := &Ring{path: filepath.Join(dir, FileName), keys: map[uint64]key{}}
@@ -82,7 +84,9 @@ func Open(dir string, readOnly, fresh bool) (*Ring, error) {
 	}
 	switch {
 	case there:
-		err = r.load(m.keys)
+		if err = r.load(m.keys); err == nil && m.credential == 0 {
+			r.warning = masterkey.Mend(filepath.Join(dir, keyName), func(k key) bool { return *k.Reveal() == *r.opened.Reveal() }, readOnly)
+		}
 	case readOnly || !fresh:
 		err = fmt.Errorf("%w: %s, which holds the keys of what is stored, is gone: put it back from a backup; to begin anew, move the folder away", ErrKey, r.path)
 	default:
@@ -147,6 +151,7 @@ func (r *Ring) load(masters []key) error {
 	for _, m := range masters {
 		r.master = m.AEAD()
 		if r.decode(slots[newest]) == nil {
+			r.opened = m
 			return nil
 		}
 	}

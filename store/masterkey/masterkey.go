@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"scanrelay/store/durable"
 )
@@ -102,8 +103,65 @@ func Read(path, credential string) ([]Key, error) {
 const secondCopy = 8 << 10
 
 // Create makes a file with a new key, whole or not at all.
-func Create(path string) error {
-	line := append(hex.AppendEncode(nil, Random().Reveal()[:]), '\n')
+func Create(path string) error { return durable.Create(path, copies(Random())) }
+
+// copies is what a file of a key holds.
+func copies(k Key) []byte {
+	line := append(hex.AppendEncode(nil, k.Reveal()[:]), '\n')
 	b := append(bytes.Clone(line), bytes.Repeat([]byte{'\n'}, secondCopy-len(line))...)
-	return durable.Create(path, append(b, line...))
+	return append(b, line...)
+}
+
+// Mend looks at a file of one key, of which is says whether it is the one that what is
+// stored was written under. Unless readOnly, it makes a copy that is damaged, or not
+// there, anew, in place: other blocks would keep the key when the file is destroyed. It
+// returns what to say of it, also that it could not, for then the other copy will do; "":
+// the file is whole, or a person's, with several keys.
+func Mend(path string, is func(Key) bool, readOnly bool) (what string) {
+	b, _ := durable.ReadFile(path) // who needs the key reads it himself
+	keys := Parse(b)
+	i := slices.IndexFunc(keys, is)
+	if i < 0 {
+		return ""
+	}
+	whole := copies(keys[i])
+	others := slices.ContainsFunc(keys, func(k Key) bool { return *k.Reveal() != *keys[i].Reveal() })
+	if bytes.Equal(b, whole) || others && len(b) != len(whole) {
+		return ""
+	}
+	what = "one of the two copies in " + filepath.Base(path) + " is damaged, or there is none"
+	if readOnly {
+		return what
+	}
+	if err := restore(path, b, whole); err != nil {
+		return what + ", and it cannot be written anew: " + err.Error()
+	}
+	return what + ": it was written anew"
+}
+
+// restore has the file at path, which holds b, hold whole and nothing else: one copy is whole at each
+// moment.
+func restore(path string, b, whole []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	b = append(b, make([]byte, len(whole))...)
+	for _, at := range []int{secondCopy, 0} {
+		half := whole[at:min(at+secondCopy, len(whole))]
+		if bytes.Equal(b[at:at+len(half)], half) {
+			continue
+		}
+		if _, err := f.WriteAt(half, int64(at)); err != nil {
+			return err
+		}
+		if err := f.Sync(); err != nil {
+			return err
+		}
+	}
+	if err := f.Truncate(int64(len(whole))); err != nil {
+		return err
+	}
+	return f.Sync()
 }

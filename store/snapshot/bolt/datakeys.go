@@ -16,10 +16,14 @@ import (
 // anything is changed.
 func (s *Store) openKeys() error {
 	found, err := boltfile.ReadKeys(s.dir)
-	if err == nil {
-		err = found.Load(s.ring, s.o.Key, s.dir)
-	}
 	if err != nil {
+		return err
+	}
+	// Before it is read: of two copies that differ the first would be the one to wrap with.
+	if what := found.MendMaster(s.dir); what != "" {
+		s.o.Logger.Warn("master key", "what", what)
+	}
+	if err := found.Load(s.ring, s.o.Key, s.dir); err != nil {
 		return err
 	}
 	if s.phoneSecret = s.ring.Secret(); s.phoneSecret != nil {

@@ -47,6 +47,7 @@ func TestMasterKey(t *testing.T) {
 		"the file, empty":       {spoil: func(dir string) error { return os.WriteFile(filepath.Join(dir, KeyName), nil, 0o600) }, says: "holds no key"},
 		"the file, a bad page":  {spoil: func(dir string) error { return hurtKey(filepath.Join(dir, KeyName), 0) }},
 		"the file, its 2nd bad": {spoil: func(dir string) error { return hurtKey(filepath.Join(dir, KeyName), 8192) }},
+		"the file, a digit bad": {spoil: func(dir string) error { return otherDigit(filepath.Join(dir, KeyName)) }},
 	} {
 		dir := t.TempDir()
 		o := Options{MergeEvery: time.Hour, Key: given.made}
@@ -55,6 +56,7 @@ func TestMasterKey(t *testing.T) {
 		mergeNow(t, b)
 		send(t, b, 4, 6)
 		closed(t, b)
+		made, _ := os.ReadFile(filepath.Join(dir, KeyName)) // there is none where one is given
 		if given.spoil != nil {
 			if err := given.spoil(dir); err != nil {
 				t.Fatal(err)
@@ -80,8 +82,21 @@ func TestMasterKey(t *testing.T) {
 		if have(b) != 6 || nodes(t, b, 2) != 1 || nodes(t, b, 5) != 1 || len(stats(t, b).Damage) > 0 {
 			t.Errorf("%s: have %d, %v", name, have(b), stats(t, b))
 		}
+		if now, _ := os.ReadFile(filepath.Join(dir, KeyName)); !bytes.Equal(now, made) {
+			t.Errorf("%s: the file is not what it was", name)
+		}
 		closed(t, b)
 	}
+}
+
+// otherDigit makes the first digit in a key file another one.
+func otherDigit(path string) error {
+	b, err := os.ReadFile(path)
+	if err == nil {
+		b[0] = "10"[min(b[0]-'0', 1)]
+		err = os.WriteFile(path, b, 0o600)
+	}
+	return err
 }
 
 // hurtKey makes a page of a key file void.

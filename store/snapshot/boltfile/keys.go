@@ -94,6 +94,12 @@ func (found FoundKeys) Load(ring *datakey.Ring, given secret.Text, dataDir strin
 	return ring.Load(masters, found.entries)
 }
 
+// MendMaster makes a damaged copy of the master key in dir anew, by what it opens. It
+// returns what to say of it; "": nothing.
+func (found FoundKeys) MendMaster(dir string) (what string) {
+	return datakey.MendFile(dir, found.entries)
+}
+
 // CheckKey tells whether the files of a folder can be decrypted with the master key that
 // a centre with that data_dir has. It changes nothing.
 func CheckKey(folder string, given secret.Text, dataDir string) error {

@@ -53,3 +53,13 @@ func Masters(given secret.Text, dir string, fresh bool) ([]masterkey.Key, error)
 	}
 	return masterkey.Read(path, Credential)
 }
+
+// MendFile makes a damaged copy of the key in the file in dir anew, if one opens all
+// entries. It returns what to say of it; "": nothing.
+func MendFile(dir string, entries []Entry) (what string) {
+	if len(entries) == 0 {
+		return ""
+	}
+	opens := func(k masterkey.Key) bool { return New().Load([]masterkey.Key{k}, entries) == nil }
+	return masterkey.Mend(filepath.Join(dir, FileName), opens, false)
+}
