@@ -2,6 +2,9 @@ package central
 
 import (
 	"context"
+	"iter"
+	"maps"
+	"slices"
 	"time"
 
 	"scanrelay/agent/scan"
@@ -12,79 +15,88 @@ import (
 	"scanrelay/uplink/syncapi"
 )
 
-// listed is how long a list of the fleet serves: to read all depots costs more than
-// many who look at the same page should cause.
+// listed is how long a list of the fleet serves a page: to read all depots costs more
+// than many who look at the same page should cause.
 const listed = 2 * time.Second
 
-// roster is the fleet as it was a moment ago.
+// roster has the last list of the fleet. One is made at a time, for all who wait.
 type roster struct {
 	busy chan struct{} // capacity 1: held by who uses what follows
-	at   time.Time
-	list []fleet.Depot // never changed once it is made
+	list listing
+}
+
+// listing is the fleet at a moment, in the order of ids. It is never changed.
+type listing struct {
+	begun      time.Time // before anything was read for it
+	depots     []fleet.Depot
+	registered []*identity.Registration // of each depot; nil: it is in the configuration only, or was heard of
 }
 
 // depots lists those that are registered, configured, were heard of, or are in the
-// snapshot, each judged.
+// snapshot, each judged, as they were a moment ago.
 func (c *Central) depots(ctx context.Context) ([]fleet.Depot, error) {
+	list, err := c.listing(ctx, time.Now().Add(-listed))
+	return list.depots, err
+}
+
+// listing gives a list that was begun after that moment.
+func (c *Central) listing(ctx context.Context, after time.Time) (listing, error) {
 	r := &c.roster
 	select {
 	case r.busy <- struct{}{}:
 		defer func() { <-r.busy }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return listing{}, ctx.Err()
 	}
-	if !r.at.IsZero() && time.Since(r.at) < listed {
+	if r.list.begun.After(after) {
 		return r.list, nil
 	}
-	registered, err := c.ids.Registrations(ctx)
-	if err != nil {
-		return nil, err
-	}
-	list, err := c.listDepots(ctx, registered)
+	list, err := c.list(ctx)
 	if err == nil {
-		r.list, r.at = list, time.Now()
+		r.list = list
 	}
 	return list, err
 }
 
-// listDepots lists them as they are now, with these that are registered.
-func (c *Central) listDepots(ctx context.Context, registered []*identity.Registration) (list []fleet.Depot, err error) {
+// list lists all depots as they are now.
+func (c *Central) list(ctx context.Context) (l listing, err error) {
+	l.begun = time.Now()
+	registered, err := c.ids.Registrations(ctx)
+	if err != nil {
+		return l, err
+	}
 	members, err := c.presence.Members(ctx)
 	if err != nil {
-		return nil, err
-	}
-	all := make(map[scan.DepotID]*fleet.Depot, len(members))
-	get := func(id scan.DepotID) *fleet.Depot {
-		d := all[id]
-		if d == nil {
-			m, heard := members[id]
-			d = newDepot(id, m, heard)
-			all[id] = d
-		}
-		return d
-	}
-	for id := range members {
-		get(id)
+		return l, err
 	}
 	numbering, err := c.o.Snapshot.Depots(ctx)
 	if err != nil {
-		return nil, err
+		return l, err
+	}
+	numbers := make(map[scan.DepotID]snapshot.Depot, len(numbering))
+	ids := make(map[scan.DepotID]*identity.Registration, len(members))
+	for id := range members {
+		ids[id] = nil
 	}
 	for _, n := range numbering {
-		number(get(n.ID), n)
+		ids[n.ID], numbers[n.ID] = nil, n
 	}
-	cloned := map[scan.DepotID][]identity.Alarm{}
 	for _, r := range registered {
-		register(get(r.ID), r)
-		cloned[r.ID] = c.ids.AlarmsOf(r)
+		ids[r.ID] = r
 	}
-	for id, d := range all {
-		if err := c.judge(ctx, d, cloned[id]); err != nil {
-			return nil, err
+	l.depots, l.registered = make([]fleet.Depot, 0, len(ids)), make([]*identity.Registration, 0, len(ids))
+	for _, id := range slices.Sorted(maps.Keys(ids)) {
+		m, heard := members[id]
+		d, r := newDepot(id, m, heard), ids[id]
+		if n, ok := numbers[id]; ok {
+			number(d, n)
 		}
-		list = append(list, *d)
+		if err := c.judge(ctx, d, r); err != nil {
+			return l, err
+		}
+		l.depots, l.registered = append(l.depots, *d), append(l.registered, r)
 	}
-	return list, nil
+	return l, nil
 }
 
 // depot is one of these, without a look at the others; nil: there is none.
@@ -105,12 +117,7 @@ func (c *Central) depot(ctx context.Context, id scan.DepotID) (*fleet.Depot, err
 	if numbered {
 		number(d, n)
 	}
-	var cloned []identity.Alarm
-	if r != nil {
-		register(d, r)
-		cloned = c.ids.AlarmsOf(r)
-	}
-	return d, c.judge(ctx, d, cloned)
+	return d, c.judge(ctx, d, r)
 }
 
 func newDepot(id scan.DepotID, m presence.Member, heard bool) *fleet.Depot {
@@ -124,17 +131,18 @@ func number(d *fleet.Depot, n snapshot.Depot) {
 	}
 }
 
-func register(d *fleet.Depot, r *identity.Registration) {
-	d.Name, d.Site, d.Labels, d.Identity = r.Name, r.Site, r.Labels, r.State()
-}
-
-func (c *Central) judge(ctx context.Context, d *fleet.Depot, cloned []identity.Alarm) (err error) {
+// judge adds to what is known of a depot its registration, nil where it has none, its
+// share, and what is wrong.
+func (c *Central) judge(ctx context.Context, d *fleet.Depot, r *identity.Registration) (err error) {
 	if d.Share, d.Backlog, err = c.shares.Of(ctx, d.ID); err != nil {
 		return err
 	}
 	var others []fleet.Alarm
-	for _, a := range cloned {
-		others = append(others, fleet.Alarm{Kind: a.Kind, Since: a.Since})
+	if r != nil {
+		d.Name, d.Site, d.Labels, d.Identity = r.Name, r.Site, r.Labels, r.State()
+		for _, a := range c.ids.AlarmsOf(r) {
+			others = append(others, fleet.Alarm{Kind: a.Kind, Since: a.Since})
+		}
 	}
 	d.Judge(others...)
 	return nil
@@ -143,14 +151,20 @@ func (c *Central) judge(ctx context.Context, d *fleet.Depot, cloned []identity.A
 // contacts implements identity.Heard.
 type contacts struct{ *Central }
 
-// All tells the last word of each depot, and what is wrong with it.
-func (c contacts) All(ctx context.Context, registered []*identity.Registration) (map[scan.DepotID]identity.Contact, error) {
-	list, err := c.listDepots(ctx, registered)
-	all := make(map[scan.DepotID]identity.Contact, len(list))
-	for i := range list {
-		all[list[i].ID] = contact(&list[i])
-	}
-	return all, err
+// All tells the last word of each depot, and what is wrong with it, from one list that
+// all who ask at a moment share.
+func (c contacts) All(ctx context.Context, at time.Time) (iter.Seq2[*identity.Registration, identity.Contact], error) {
+	list, err := c.listing(ctx, at)
+	return func(yield func(*identity.Registration, identity.Contact) bool) {
+		for i, r := range list.registered {
+			if r == nil {
+				r = &identity.Registration{ID: list.depots[i].ID}
+			}
+			if !yield(r, contact(&list.depots[i])) {
+				return
+			}
+		}
+	}, err
 }
 
 // One tells that of one depot, without a look at the others.

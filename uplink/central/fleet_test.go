@@ -4,15 +4,20 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"scanrelay/agent/scan"
 	"scanrelay/configs/secret"
 	"scanrelay/store/snapshot"
 	"scanrelay/uplink/central"
 	"scanrelay/uplink/central/identity"
+	"scanrelay/uplink/central/internal/account"
 	"scanrelay/uplink/central/internal/centraltest"
 	"scanrelay/uplink/syncapi"
 	"scanrelay/uplink/syncapi/health"
@@ -143,7 +148,7 @@ func TestReadsOfAFleet(t *testing.T) {
 	}{
 		{"/v1/depots/hz-01", `"kind":"gaps"`, 200, 0}, {"/v1/depots/nb-07", "宁波七部", 200, 0}, {"/v1/depots/sh-01", `"static"`, 200, 0},
 		{"/v1/depots/xx-99", "no depot", 404, 0}, {"/depots/hz-01", "hz-01", 200, 0}, {"/depots/xx-99", "no such depot", 404, 0},
-		{"/v1/depots", "宁波七部", 200, 1}, {"/v1/alarms", `"kind":"gaps"`, 200, 1}, {"/", "nb-07", 200, 1},
+		{"/", "nb-07", 200, 1}, {"/v1/depots", "宁波七部", 200, 1}, {"/v1/alarms", `"kind":"gaps"`, 200, 1}, {"/", "nb-07", 200, 0},
 	} {
 		n.numberings.Store(0)
 		n.registrations.Store(0)
@@ -154,5 +159,79 @@ func TestReadsOfAFleet(t *testing.T) {
 		if n.numberings.Load() != c.most || n.registrations.Load() != c.most {
 			t.Errorf("%s: numberings are listed %d times, registrations %d", c.path, n.numberings.Load(), n.registrations.Load())
 		}
+	}
+}
+
+// slowList is a store that takes a second to list depots; all that it does not have is
+// not asked for.
+type slowList struct {
+	snapshot.Store
+	n *atomic.Int32
+}
+
+func (s slowList) Depots(context.Context) ([]snapshot.Depot, error) {
+	s.n.Add(1)
+	time.Sleep(time.Second)
+	return []snapshot.Depot{{ID: "nb-07"}}, nil
+}
+
+// slowReader takes long to read an answer.
+type slowReader struct {
+	*httptest.ResponseRecorder
+	takes  time.Duration
+	inside *atomic.Int32
+	over   *atomic.Bool // more than maxLists were inside at once
+}
+
+const maxLists = 4
+
+func (w slowReader) Write(b []byte) (int, error) {
+	if w.Code == 200 {
+		if now := w.inside.Add(1); now > maxLists {
+			w.over.Store(true)
+		}
+		time.Sleep(w.takes)
+		w.inside.Add(-1)
+	}
+	return w.ResponseRecorder.Write(b)
+}
+
+// TestManyAskForAllDepots: those who ask for all depots at a moment share one list, which
+// was begun when the last of them had asked; a few answers are written at once, others
+// wait, and are told to come again where that takes too long.
+func TestManyAskForAllDepots(t *testing.T) {
+	for takes, want := range map[time.Duration]int{time.Second: 31, 50 * time.Second: 4} {
+		synctest.Test(t, func(t *testing.T) {
+			var n, inside, good, refused atomic.Int32
+			var over atomic.Bool
+			c, err := central.New(central.Options{Config: centraltest.Config(), Snapshot: slowList{n: &n}, WeChat: account.Always("t")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var all sync.WaitGroup
+			ask := func(path string) {
+				w := slowReader{httptest.NewRecorder(), takes, &inside, &over}
+				r := httptest.NewRequest("GET", path, nil)
+				r.Header.Set("Authorization", "Bearer "+centraltest.AdminToken)
+				c.Handler().ServeHTTP(w, r)
+				switch {
+				case w.Code == 503 && w.Header().Get("Retry-After") != "":
+					refused.Add(1)
+				case w.Code == 200 && json.Valid(w.Body.Bytes()):
+					good.Add(1)
+				default:
+					t.Errorf("%s: %d %s", path, w.Code, w.Body)
+				}
+			}
+			all.Go(func() { ask("/v1/depots") })
+			synctest.Wait()
+			for i := range 30 {
+				all.Go(func() { ask([]string{"/v1/depots", "/v1/alarms"}[i%2]) })
+			}
+			all.Wait()
+			if n.Load() != 2 || over.Load() || int(good.Load()) != want || int(refused.Load()) != 31-want {
+				t.Errorf("read in %v: %d lists were made, too many written at once: %v; %d good answers, %d refused", takes, n.Load(), over.Load(), good.Load(), refused.Load())
+			}
+		})
 	}
 }

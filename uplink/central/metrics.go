@@ -76,15 +76,7 @@ func (c *Central) gauges() {
 	gauge("rate", func() float64 { rate, _ := c.shares.Total(ctx); return rate })
 	gauge("waiting_declared", func() float64 { n, _ := c.waiting.Counts(ctx); return float64(n.Declared) })
 	gauge("waiting_dropped_total", func() float64 { n, _ := c.waiting.Counts(ctx); return float64(n.Dropped) })
-	gauge("depots_connected", func() (n float64) {
-		members, _ := c.presence.Members(ctx)
-		for _, m := range members {
-			if !m.Away {
-				n++
-			}
-		}
-		return n
-	})
+	gauge("depots_connected", func() float64 { n, _ := c.presence.Connected(ctx); return float64(n) })
 }
 
 func (m *meters) sync(status int, start time.Time) {

@@ -52,6 +52,8 @@ type Waiting interface {
 type Presence interface {
 	Heard(ctx context.Context, depot scan.DepotID, req *syncapi.Request) error
 	Members(ctx context.Context) (map[scan.DepotID]presence.Member, error)
+	// Connected is how many of them were heard of lately.
+	Connected(ctx context.Context) (int, error)
 	// Member is one of them; false: it is none.
 	Member(ctx context.Context, id scan.DepotID) (presence.Member, bool, error)
 	Watch(ctx context.Context, log *slog.Logger)

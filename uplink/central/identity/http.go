@@ -1,12 +1,11 @@
 package identity
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
-	"maps"
+	"iter"
 	"net/http"
 	"slices"
 	"strconv"
@@ -64,8 +63,11 @@ func (s *Service) answer(w http.ResponseWriter, out any, err error) {
 	case err == nil:
 		serve.JSON(w, http.StatusOK, out)
 	case errors.As(err, &refusal):
-		if refusal.Status == http.StatusTooManyRequests {
+		switch refusal.Status {
+		case http.StatusTooManyRequests:
 			w.Header().Set("Retry-After", "60")
+		case http.StatusServiceUnavailable:
+			w.Header().Set("Retry-After", "5")
 		}
 		serve.Fail(w, refusal.Status, refusal.Why)
 	default:
@@ -154,26 +156,39 @@ func (s *Service) Operators(mux *http.ServeMux, heard Heard, own func() []Alarm)
 			s.answer(w, out, err)
 		}))
 	}
-	look("/v1/depots", caller.Viewer, func(r *http.Request) (any, error) { return s.views(r.Context(), heard) })
+	list := func(path string, role caller.Role, write func(w http.ResponseWriter, r *http.Request, asked time.Time) error) {
+		mux.HandleFunc("GET "+path, s.o.Keys.Look(role, func(w http.ResponseWriter, r *http.Request) {
+			asked := time.Now()
+			done, err := s.placeOfList(r.Context())
+			if err == nil {
+				defer done()
+				err = write(w, r, asked)
+			}
+			if err != nil {
+				s.answer(w, nil, err)
+			}
+		}))
+	}
+	list("/v1/depots", caller.Viewer, func(w http.ResponseWriter, r *http.Request, asked time.Time) error {
+		all, err := heard.All(r.Context(), asked)
+		if err == nil {
+			serve.List(w, "depots", func(yield func(View) bool) {
+				all(func(r *Registration, c Contact) bool { return yield(s.show(r, c)) })
+			})
+		}
+		return err
+	})
 	look("/v1/depots/{id}", caller.Viewer, func(r *http.Request) (any, error) {
 		return s.view(r.Context(), heard, scan.DepotID(r.PathValue("id")))
 	})
-	look("/v1/alarms", caller.Viewer, func(r *http.Request) (any, error) {
-		registered, err := s.Registrations(r.Context())
-		if err != nil {
-			return nil, err
+	list("/v1/alarms", caller.Viewer, func(w http.ResponseWriter, r *http.Request, asked time.Time) error {
+		all, err := heard.All(r.Context(), asked)
+		if err == nil {
+			serve.List(w, "alarms", s.alarms(own(), all))
 		}
-		var list []Alarm
-		for _, r := range registered {
-			list = append(list, s.AlarmsOf(r)...)
-		}
-		contacts, err := heard.All(r.Context(), registered)
-		for _, id := range slices.Sorted(maps.Keys(contacts)) {
-			list = append(list, contacts[id].Alarms...)
-		}
-		return map[string]any{"alarms": some(append(own(), list...))}, err
+		return err
 	})
-	mux.HandleFunc("GET /v1/audit", s.o.Keys.Look(caller.Admin, s.serveAudit))
+	list("/v1/audit", caller.Admin, s.serveAudit)
 	act("/v1/depots", func(w http.ResponseWriter, r *http.Request, by Actor) (any, error) {
 		var d Depot
 		if err := read(w, r, &d); err != nil {
@@ -211,23 +226,61 @@ func some[T any](list []T) []T {
 	return list
 }
 
+// alarms are first those of no depot, then each depot's.
+func (s *Service) alarms(own []Alarm, all iter.Seq2[*Registration, Contact]) iter.Seq[Alarm] {
+	return func(yield func(Alarm) bool) {
+		for _, a := range own {
+			if !yield(a) {
+				return
+			}
+		}
+		for r, c := range all {
+			for _, a := range append(s.AlarmsOf(r), c.Alarms...) {
+				if !yield(a) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// An answer about all depots, or of the whole audit log, takes megabytes while it is
+// written, as long as who asked reads it: so many are written at once.
+const (
+	maxLists = 4
+	listWait = 20 * time.Second
+)
+
+func (s *Service) placeOfList(ctx context.Context) (done func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, listWait)
+	defer cancel()
+	select {
+	case s.lists <- struct{}{}:
+		return func() { <-s.lists }, nil
+	case <-ctx.Done():
+		return nil, refuse(http.StatusServiceUnavailable, "%d others read such a list now, which is as many as may: try again", maxLists)
+	}
+}
+
 // maxAudit bounds one answer; the newest count.
 const maxAudit = 10_000
 
-func (s *Service) serveAudit(w http.ResponseWriter, r *http.Request) {
+func (s *Service) serveAudit(w http.ResponseWriter, r *http.Request, _ time.Time) error {
 	since, err := parseSince(r.URL.Query().Get("since"), s.o.Now())
 	if err != nil {
-		serve.Fail(w, http.StatusBadRequest, "since must be a duration as 24h, a time as 2026-11-30T08:00:00Z, or unix seconds")
-		return
+		return refuse(http.StatusBadRequest, "since must be a duration as 24h, a time as 2026-11-30T08:00:00Z, or unix seconds")
 	}
 	var lines []json.RawMessage
 	err = s.o.Audit.Since(since, func(line json.RawMessage) error {
 		if lines = append(lines, line); len(lines) >= 2*maxAudit {
-			lines = append(lines[:0], lines[maxAudit:]...)
+			lines = slices.Delete(lines, 0, maxAudit)
 		}
 		return nil
 	})
-	s.answer(w, map[string]any{"entries": some(lines[max(0, len(lines)-maxAudit):])}, err)
+	if err == nil {
+		serve.List(w, "entries", slices.Values(lines[max(0, len(lines)-maxAudit):]))
+	}
+	return err
 }
 
 func parseSince(text string, now time.Time) (time.Time, error) {
@@ -248,8 +301,9 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 
 // Heard tells when depots were heard of last, and of which version they were.
 type Heard interface {
-	// All tells it of all depots, with those that are registered.
-	All(ctx context.Context, registered []*Registration) (map[scan.DepotID]Contact, error)
+	// All tells it of all depots as it was at that moment or later, in the order of ids,
+	// each with its registration, empty but for the id where it has none.
+	All(ctx context.Context, at time.Time) (iter.Seq2[*Registration, Contact], error)
 	// One tells it of one without a look at the others; false: there is no such depot.
 	One(ctx context.Context, id scan.DepotID) (Contact, bool, error)
 }
@@ -288,27 +342,6 @@ type View struct {
 	Outcome *health.Outcome `json:"outcome"`
 	Clock   string          `json:"clock"`
 	Store   *health.Store   `json:"store"`
-}
-
-func (s *Service) views(ctx context.Context, heard Heard) (any, error) {
-	all, err := s.Registrations(ctx)
-	if err != nil {
-		return nil, err
-	}
-	contacts, err := heard.All(ctx, all)
-	if err != nil {
-		return nil, err
-	}
-	list := []View{}
-	for _, r := range all {
-		list = append(list, s.show(r, contacts[r.ID]))
-		delete(contacts, r.ID)
-	}
-	for id, c := range contacts {
-		list = append(list, s.show(&Registration{ID: id}, c))
-	}
-	sortViews(list)
-	return map[string]any{"depots": list}, nil
 }
 
 func (s *Service) view(ctx context.Context, heard Heard, id scan.DepotID) (any, error) {
@@ -358,8 +391,4 @@ func (s *Service) show(r *Registration, c Contact) View {
 		v.State = "static"
 	}
 	return v
-}
-
-func sortViews(list []View) {
-	slices.SortFunc(list, func(a, b View) int { return cmp.Compare(a.ID, b.ID) })
 }

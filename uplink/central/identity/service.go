@@ -46,6 +46,7 @@ type Service struct {
 	config func() Config
 	secret []byte
 	wrong  *caller.Guesses
+	lists  chan struct{} // places of answers that are long
 
 	sessions, clones *metrics.Counter
 	failed           wait.Rarely // lines about calls that the store did not take
@@ -54,7 +55,7 @@ type Service struct {
 // New makes a Service; what has ended is ended in the store first.
 func New(ctx context.Context, o Options, config func() Config) (*Service, error) {
 	s := &Service{
-		o: o, config: config, wrong: o.Keys.Guesses("enrolment"),
+		o: o, config: config, wrong: o.Keys.Guesses("enrolment"), lists: make(chan struct{}, maxLists),
 		sessions: o.Metrics.GetOrCreateCounter("scanrelay_central_sessions_total"),
 		clones:   o.Metrics.GetOrCreateCounter("scanrelay_central_cloned_identities_total"),
 		failed:   wait.Rarely{Every: time.Minute},

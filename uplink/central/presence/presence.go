@@ -97,6 +97,18 @@ func (p *Presence) Members(context.Context) (map[scan.DepotID]Member, error) {
 	return out, nil
 }
 
+// Connected is how many of them were heard of lately.
+func (p *Presence) Connected(context.Context) (n int, _ error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.members {
+		if !p.judged(m).Away {
+			n++
+		}
+	}
+	return n, nil
+}
+
 // Member returns one of them as it is now.
 func (p *Presence) Member(_ context.Context, id scan.DepotID) (Member, bool, error) {
 	p.mu.Lock()
