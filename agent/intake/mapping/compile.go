@@ -110,6 +110,12 @@ func (s *source) name() string {
 	return fmt.Sprintf("source %d (%s)", s.index, s.cfg.Topic)
 }
 
+// json reports whether what is decoded is a JSON document, or is read as one.
+func (s *source) json() bool { return s.decoder == "json" || s.decoder == "xml" }
+
+// numberInTopic reports whether a message needs no payload.
+func (s *source) numberInTopic() bool { return s.rules[fieldWaybill].kind == ruleTopic && s.json() }
+
 // compiler collects what is wrong with a configuration.
 type compiler struct {
 	Problems
@@ -129,7 +135,7 @@ func (c *compiler) source(i int, cfg Source) *source {
 	case cfg.QoS == 0:
 		c.warn(c.key+".qos", "0 lets the broker forget scans; use 1")
 	}
-	c.oneOf(c.key+".decoder", s.decoder, "json", "text", "csv", "sparkplug")
+	c.oneOf(c.key+".decoder", s.decoder, "json", "text", "csv", "xml", "sparkplug")
 	c.fields(s)
 	c.split(s)
 	c.values(s)
@@ -238,8 +244,8 @@ func (c *compiler) split(s *source) {
 	switch s.split, err = decode.ParsePointer(s.cfg.Split); {
 	case err != nil:
 		c.bad(c.key+".split", "%s", err)
-	case s.decoder != "json":
-		c.bad(c.key+".split", "has a meaning with decoder json only")
+	case !s.json():
+		c.bad(c.key+".split", "has a meaning with decoder json and xml only")
 	}
 }
 

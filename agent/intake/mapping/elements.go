@@ -109,10 +109,22 @@ func header(n decode.Node) bool {
 }
 
 func (j *job) jsonElements() ([]element, *problem) {
-	docs, err := decode.JSON(decode.Strip(j.payload), j.src.gbk)
+	text, err := decode.Strip(j.payload), error(nil)
+	switch {
+	case len(text) == 0: // the topic has the number
+		text = []byte("{}")
+	case j.src.decoder == "xml" && !j.info.part: // a part is kept as JSON
+		text, err = decode.XML(text)
+	}
+	var docs []decode.Doc
+	if err == nil {
+		docs, err = decode.JSON(text, j.src.gbk)
+	}
 	switch {
 	case errors.Is(err, decode.ErrTooLarge):
 		return nil, problemf("too_large", "%s: let the device send smaller messages", err)
+	case j.src.decoder == "xml" && err != nil:
+		return nil, problemf("not_xml", "%s: the decoder of %s must be what the device sends, and its encoding gbk if that is GBK", err, j.src.name())
 	case err != nil && !utf8.Valid(j.payload):
 		return nil, problemf("not_json", "%s, and not UTF-8: %s; if it sends bare text, that source needs decoder text", err, j.src.gbkHint())
 	case err != nil:

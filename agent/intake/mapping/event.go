@@ -287,6 +287,10 @@ func (b *builder) templateData() templateData {
 			WaybillID: string(b.ev.Waybill), ActionType: b.ev.ActionType, DeviceID: b.ev.DeviceID,
 			ActionTime: templateTime{time.Unix(b.ev.ActionTime, 0).In(b.src.zone)},
 		},
+		payload: func(r rule) string {
+			v, _ := b.findBy(r, b.rd.el, b.rd.keys)
+			return v.text
+		},
 	}
 }
 

@@ -163,7 +163,7 @@ func (j *job) message() {
 		return
 	}
 	text := decode.Strip(j.payload)
-	if len(text) == 0 {
+	if len(text) == 0 && !j.src.numberInTopic() {
 		j.ignore(nil, "the payload is empty")
 		return
 	}
@@ -317,7 +317,7 @@ const maxAround = 256 << 10
 // apart is one element of several, with what is around it but without the others,
 // so that it can be mapped again on its own. Of too much the element alone is kept.
 func (j *job) apart(el *element) []byte {
-	if j.src.decoder != "json" || el.node == nil {
+	if !j.src.json() || el.node == nil {
 		return el.raw
 	}
 	whole := decode.Apart(el.node, el.around)

@@ -435,7 +435,7 @@ func TestConfigErrors(t *testing.T) {
 	rules, problems := mapping.Compile(mapping.Config{
 		WaybillPattern: "(",
 		Sources: []mapping.Source{{
-			Topic: "a/#/b", QoS: 3, Decoder: "xml", Split: "x", Pattern: "(?P<foo>x)", Ignore: []string{"ok", "["},
+			Topic: "a/#/b", QoS: 3, Decoder: "yaml", Split: "x", Pattern: "(?P<foo>x)", Ignore: []string{"ok", "["},
 			Fields: map[string]string{"waybill": "nowhere", "wabill_id": "/x"}, Base64: []string{"x"},
 			Values: map[string]map[string]string{"y": {}, "action_type": {"GOT": "1"}}, Timezone: "Mars/Olympus",
 		}, {Topic: "b", Decoder: "csv"}, {Topic: "c", Decoder: "text", Fields: map[string]string{"device_id": "/x"}}},

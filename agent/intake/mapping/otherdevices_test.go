@@ -61,6 +61,21 @@ func TestOtherDevices(t *testing.T) {
 		{"no-reads of many makers", "NoRead\r\n<NOREAD>\nNo Code\nNO-READ\nNOBARCODE\ntimeout\n????\nundefined\nNODATA", text(), "9"},
 		{"an AIM identifier", "]C1" + a, text(), "0 not_waybill"},
 		{"an AIM identifier, mapped", "]C1" + a, mapping.Source{Decoder: "text", Fields: text().Fields, Pattern: `^(\][A-Za-z][0-9a-z])?(?P<waybill_id>.+)$`}, a + " 0"},
+		{"an AIM identifier, taken off", "]C1" + a + "\r\n]Q3" + b, mapping.Source{Decoder: "text", Fields: text().Fields, AIM: true}, a + " " + b + " 0"},
+		{"AIM and GS1 within JSON", `{"code":["]d2` + a + `\u001d","\u001dYT690063<GS>4716901{fnc1}","[YT]12345"]}`, mapping.Source{Fields: with(), AIM: true}, a + " " + b + " 1"},
+		{"a no-read behind an AIM identifier", "]C0NOREAD", mapping.Source{Decoder: "text", Fields: text().Fields, AIM: true}, "1"},
+		{"an AIM identifier alone", "]C1", mapping.Source{Decoder: "text", Fields: text().Fields, AIM: true}, "0 no_waybill"},
+		{"XML", `<?xml version="1.0"?><scan at="2026-11-23 15:30:00"><code>` + a + `</code></scan>`, mapping.Source{Decoder: "xml", Fields: with("waybill_id", "/scan/code", "action_time", "/scan/@at")}, a + "@1795419000 0"},
+		{"XML, several", `<scans at="1795419000"><scan><code>` + a + `</code></scan><scan><code>NOREAD</code></scan><scan><code>` + b + `</code></scan></scans>`,
+			mapping.Source{Decoder: "xml", Split: "/scans/scan", Fields: with("action_time", "/scans/@at")}, a + "@1795419000 " + b + "@1795419000 1"},
+		{"XML, several and only one came", `<scans><scan><code>` + a + `</code></scan></scans>`, mapping.Source{Decoder: "xml", Split: "/scans/scan", Fields: with()}, a + " 0"},
+		{"XML, one of several is wrong", `<scans><scan><code>` + a + `</code></scan><scan><code>` + b + `</code><kind>9</kind></scan></scans>`,
+			mapping.Source{Decoder: "xml", Split: "/scans/scan", Fields: with("action_type", "/kind")}, "0 no_action_type bad_action_type"},
+		{"XML in GBK", "<?xml version=\"1.0\" encoding=\"GBK\"?><s><n>\xba\xbc\xd6\xdd</n><code>" + a + "</code></s>", mapping.Source{Decoder: "xml", Encoding: "gbk", Fields: with("waybill_id", "/s/code")}, a + " 0"},
+		{"XML in GBK that nobody mentioned", "<s><n>\xba\xbc\xd6\xdd</n><code>" + a + "</code></s>", mapping.Source{Decoder: "xml", Fields: with("waybill_id", "/s/code")}, "0 not_xml"},
+		{"XML that breaks off", "<s><code>" + a, mapping.Source{Decoder: "xml", Fields: with("waybill_id", "/s/code")}, "0 not_xml"},
+		{"XML without the number", "<s><alive>1</alive></s>", mapping.Source{Decoder: "xml", Fields: with("waybill_id", "/s/code")}, "0 no_waybill"},
+		{"XML to be ignored", "<s><alive n='1'/></s>", mapping.Source{Decoder: "xml", Fields: with("waybill_id", "/s/code"), Ignore: []string{"<alive "}}, "1"},
 		{"CSV with semicolons", "1;" + a + ";2026-11-23 15:30:00\r\n2;NOREAD;\r\n", csv, a + "@1795419000 1"},
 		{"CSV with BOM, header and quotes", "\xef\xbb\xbfn,code,at\r\n1,\"" + a + "\",\"2026-11-23 15:30:00\"\r\n", csv, a + "@1795419000 1"},
 		{"Hikrobot, a list of codes", `{"DeviceSN":"K55","TriggerTime":"2026-11-23 15:30:00.123","CodeInfo":{"CodeNum":2,"CodeList":[{"Content":"` + a + `"},{"Content":"13800138000"}]}}`,
@@ -105,6 +120,64 @@ func TestOtherDevices(t *testing.T) {
 		}
 		if s := strings.Join(got, " "); s != row.want {
 			t.Errorf("%s: %s, want %s: %+v", row.name, s, row.want, batch.Rejects)
+		}
+	}
+}
+
+// TestNumberInTheTopic: such a message needs no payload.
+func TestNumberInTheTopic(t *testing.T) {
+	m := canonical(t, func(c *mapping.Config) {
+		c.Sources = []mapping.Source{
+			{Topic: "read/+/+", Fields: map[string]string{"waybill_id": "topic[2]", "device_id": "topic[1]", "action_type": "=200001", "action_msg": "=x"}},
+			{Topic: "#", Fields: map[string]string{"waybill_id": "/code", "action_type": "=200001", "action_msg": "=x"}},
+		}
+	})
+	for payload, topics := range map[string][2]string{"": {"read/gun-7/YT6900634716900", "read/gun-7/alive"}, `{"at":1}`: {"read/gun-7/YT6900634716900", "read/gun-7/NOREAD"}} {
+		ev := one(t, m, topics[0], payload, mapping.Info{})
+		if ev.Waybill != "YT6900634716900" || ev.DeviceID != "gun-7" {
+			t.Errorf("%q: %+v", payload, ev)
+		}
+		if b := m.Map(topics[1], []byte(payload), mapping.Info{}); len(b.Events) > 0 {
+			t.Errorf("%q: %+v", topics[1], b.Events)
+		}
+	}
+	if b := m.Map("other", nil, mapping.Info{}); b.Ignored != 1 {
+		t.Errorf("an empty payload elsewhere: %+v", b)
+	}
+}
+
+// TestPartsOfXML: what is rejected of a message is mapped on its own when it is replayed.
+func TestPartsOfXML(t *testing.T) {
+	with := func(action string) *mapping.Mapper {
+		return canonical(t, func(c *mapping.Config) {
+			c.Sources = []mapping.Source{{Topic: "#", Decoder: "xml", Split: "/scans/scan", Fields: map[string]string{
+				"waybill_id": "/code", "device_id": "/scans/@by", "action_type": action, "action_msg": "=x"}}}
+		})
+	}
+	b := with("/kind").Map("a", []byte(`<scans by="d&lt;1"><scan><code>YT6900634716900</code></scan><scan><code>YT6900634716901</code></scan></scans>`), mapping.Info{})
+	if len(b.Rejects) != 2 {
+		t.Fatal(b)
+	}
+	for i, r := range b.Rejects {
+		got, ok := with("=200001").Again(r, uint64(i))
+		if !ok || len(got.Events) != 1 || got.Events[0].DeviceID != "d<1" || string(got.Events[0].Waybill) != fmt.Sprintf("YT690063471690%d", i) {
+			t.Errorf("%s: %+v", r.Payload, got)
+		}
+	}
+}
+
+// TestPayloadInAMessage: a station's template has what the message says beside the fields.
+func TestPayloadInAMessage(t *testing.T) {
+	m := canonical(t, func(c *mapping.Config) {
+		c.Sources = []mapping.Source{{Topic: "+/#", Split: "/reads", Fields: map[string]string{"waybill_id": "/code", "station": "=gate"}}}
+		c.Stations = map[string]mapping.Station{"gate": {ActionType: 300003, ActionMsg: `快件离开{{with .Field "/next/name"}},下一站【{{.}}】{{end}}{{if eq (.Field "topic[1]") "x"}}!{{end}}{{.Field "/by + /shift"}}`}}
+	})
+	for payload, want := range map[string]string{
+		`{"by":" 张三","shift":2,"reads":[{"code":"YT6900634716900","next":{"name":"宁波转运中心"}}]}`: "快件离开,下一站【宁波转运中心】!张三 2",
+		`{"next":{"name":["a"]},"reads":[{"code":"YT6900634716900"}]}`:                         "快件离开!",
+	} {
+		if ev := one(t, m, "line/x", payload, mapping.Info{}); string(ev.ActionMsg) != want {
+			t.Errorf("%q, want %q", ev.ActionMsg, want)
 		}
 	}
 }

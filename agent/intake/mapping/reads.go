@@ -227,8 +227,16 @@ func (j *job) code(v found) code {
 	if bad == nil && v.node != nil && v.node.Kind == decode.Number && strings.ContainsAny(text, "eE") {
 		bad = problemf("not_waybill", "%s is no number that can be written out: let the device send it as a text", shown(text))
 	}
+	if j.src.cfg.AIM {
+		text = symbology.ReplaceAllString(text, "")
+	}
 	return code{text: text, from: from, bad: bad}
 }
+
+// symbology is what a scanner may put before a code to say of which kind it is, as ]C1
+// (ISO/IEC 15424), and what stands between the parts of one by GS1: character 29, as it
+// is or as scanners that send texts write it.
+var symbology = regexp.MustCompile(`^\][A-Za-z][0-9A-Za-z]|\x1d|[<{\[](?i:gs|fnc1)[>}\]]`)
 
 // class is what a code is.
 type class int

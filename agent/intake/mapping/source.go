@@ -20,6 +20,7 @@ type Source struct {
 	Encoding    string                       `yaml:"encoding"`
 	Separator   string                       `yaml:"separator"`
 	OnChange    bool                         `yaml:"on_change"`
+	AIM         bool                         `yaml:"aim"`
 }
 
 // Station supplies what a scanner can't know.

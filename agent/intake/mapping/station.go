@@ -51,6 +51,7 @@ type templateData struct {
 	Depot   templatePlace
 	Station templatePlace
 	Event   templateEvent
+	payload func(rule) string // what the message has there; nil: there is no message
 }
 
 type templatePlace struct{ ID, Name string }

@@ -156,8 +156,8 @@ func (e *evaluation) command(cmd *parse.CommandNode, last []any) (any, error) {
 	return e.value(cmd.Args[0], args)
 }
 
-// value returns a constant's, a field's or a parenthesis' value. Only
-// .Event.ActionTime.Format takes an argument.
+// value returns a constant's, a field's or a parenthesis' value. Only formatField and
+// payloadField take an argument.
 func (e *evaluation) value(n parse.Node, args []any) (any, error) {
 	switch n := n.(type) {
 	case *parse.FieldNode:
@@ -214,29 +214,39 @@ var templateFields = []templateField{
 	{".Event.ActionType.English", func(d *templateData) any { return d.Event.ActionType.English() }},
 }
 
-// format is the one that takes an argument.
-const formatField = ".Event.ActionTime.Format"
+// Those that take an argument: a layout, and a place as fields of a source have it.
+const (
+	formatField  = ".Event.ActionTime.Format"
+	payloadField = ".Field"
+)
 
 // templateFieldNames are the names of all of them.
 func templateFieldNames() (names []string) {
 	for _, f := range templateFields {
 		names = append(names, f.name)
 	}
-	return append(names, formatField)
+	return append(names, formatField, payloadField)
 }
 
 // field returns a field of the whole data; n is how it was written.
 func (e *evaluation) field(n parse.Node, ident []string, args []any) (any, error) {
-	name := "." + strings.Join(ident, ".")
-	if name == formatField {
-		layout, ok := "", len(args) == 1
-		if ok {
-			layout, ok = args[0].(string)
+	name, arg := "."+strings.Join(ident, "."), ""
+	if len(args) == 1 {
+		arg, _ = args[0].(string)
+	}
+	switch {
+	case name == formatField && arg == "":
+		return nil, fmt.Errorf("%s takes one layout, as in %s \"15:04\"", n, n)
+	case name == formatField:
+		return e.data.Event.ActionTime.Format(arg), nil
+	case name == payloadField && arg == "":
+		return nil, fmt.Errorf("%s takes the place of a value, as in %s \"/next/name\"", n, n)
+	case name == payloadField:
+		r, err := parseRule(arg)
+		if err != nil || e.data.payload == nil {
+			return "", err
 		}
-		if !ok {
-			return nil, fmt.Errorf("%s takes one layout, as in %s \"15:04\"", n, n)
-		}
-		return e.data.Event.ActionTime.Format(layout), nil
+		return e.data.payload(r), nil
 	}
 	i := slices.IndexFunc(templateFields, func(f templateField) bool { return f.name == name })
 	switch {

@@ -20,7 +20,10 @@ type found struct {
 // find looks a field up by its rule; keys are what each * on the way to the read
 // stood for. Nothing, null and the empty text are all nothing.
 func (j *job) find(f field, el *element, keys []string) (v found, ok bool) {
-	r := j.src.rules[f]
+	return j.findBy(j.src.rules[f], el, keys)
+}
+
+func (j *job) findBy(r rule, el *element, keys []string) (v found, ok bool) {
 	if r.kind != ruleJoin {
 		return j.findAt(r, el, keys)
 	}
