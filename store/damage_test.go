@@ -518,7 +518,7 @@ func TestSegmentsThatAreGone(t *testing.T) {
 	}{
 		"older copy":                  {older, func(dir string) error { return os.WriteFile(filepath.Join(dir, format.Name(1)), []byte(old), 0o600) }, 350, "200 lost: 101-300"},
 		"middle":                      {w.dir, func(dir string) error { return os.Remove(filepath.Join(dir, format.Name(2))) }, uint64(len(w.states)), "400 lost: 401-800"},
-		"oldest":                      {w.dir, func(dir string) error { return os.Remove(filepath.Join(dir, format.Name(1))) }, 0, "segment 1 is gone"},
+		"oldest":                      {w.dir, func(dir string) error { return os.Remove(filepath.Join(dir, format.Name(1))) }, uint64(len(w.states)), "segment 1 is gone"},
 		"newest after a stop":         {w.dir, func(dir string) error { return os.Remove(filepath.Join(dir, format.Name(3))) }, uint64(len(w.states)), "lost: 801-1000"},
 		"newest after a kill":         {killed, func(dir string) error { return os.Remove(filepath.Join(dir, format.Name(2))) }, 0, "segment 2 is gone"},
 		"older newest after a stop":   {older, func(dir string) error { return os.WriteFile(filepath.Join(dir, format.Name(2)), []byte(begun), 0o600) }, 350, "50 lost: 301-350"},
@@ -527,7 +527,7 @@ func TestSegmentsThatAreGone(t *testing.T) {
 			overwrite(t, filepath.Join(dir, format.Name(1)), 0, boltpage.PageSize)
 			closeChecked(t, open(t, dir, small(w.clock)))
 			return os.Remove(filepath.Join(dir, format.Name(1)))
-		}, 0, "segment 1 is gone"},
+		}, uint64(len(w.states)), "segment 1 is gone"},
 		"all": {w.dir, func(dir string) error {
 			return errors.Join(os.Remove(filepath.Join(dir, format.Name(1))), os.Remove(filepath.Join(dir, format.Name(2))), os.Remove(filepath.Join(dir, format.Name(3))))
 		}, 0, "all segments are gone"},

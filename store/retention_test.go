@@ -1,16 +1,20 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"scanrelay/store/boltpage"
 	"scanrelay/store/durable"
 	"scanrelay/store/event"
 	"scanrelay/store/format"
@@ -253,5 +257,79 @@ func TestStateWhileSegmentsAreLookedAt(t *testing.T) {
 	readers.Wait()
 	if len(o.journal.State().Seen) == 0 {
 		t.Error("nothing was noted")
+	}
+}
+
+// What a segment came to that was dropped is known though the newest one, which said so,
+// is damaged or goes back in time: outbox.state says it, too. Where that is
+// gone as well the numbers are counted, and it is told.
+func TestTotalsOfDroppedSegments(t *testing.T) {
+	t.Parallel()
+	c := newTestClock()
+	from := fastDir(t)
+	o := open(t, from, small(c))
+	for range 3 {
+		fillSegment(t, o, 40)
+	}
+	newest := filepath.Join(from, format.Name(4))
+	old := contents(t, from)[newest]
+	for range 2 {
+		if err := o.dropOldest(true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o.journal.Wait()
+	files, want := contents(t, from), o.Counts()
+	closeChecked(t, o)
+	noRoot := []byte(files[newest])
+	for page := range slices.Chunk(noRoot, boltpage.PageSize) {
+		if bytes.Contains(page, []byte("base")) {
+			clear(page)
+		}
+	}
+	for name, content := range map[string]string{"a transaction back": old, "its root is void": string(noRoot), "nothing can be read": ""} {
+		for _, marked := range []bool{true, false} {
+			what, dir := fmt.Sprintf("%s, outbox.state there: %t", name, marked), fastDir(t)
+			writeFiles(t, dir, files)
+			if err := os.WriteFile(filepath.Join(dir, format.Name(4)), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if !marked {
+				if err := os.Remove(filepath.Join(dir, stateName)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			log := &logged{}
+			opts := small(c)
+			opts.Logger = log.logger()
+			if r, err := OpenReadOnly(dir); err != nil || marked && r.Counts().Received != want.Received {
+				t.Errorf("%s: a reader: %v", what, err)
+			} else if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+			for range 2 {
+				o, err := Open(dir, opts)
+				if err != nil {
+					t.Fatal(what, err)
+				}
+				got := o.Counts()
+				if got.Received != want.Received || got.NextSeq != want.NextSeq || marked && got.State[event.Pushed] != want.State[event.Pushed] || !marked && got.State[event.Discarded] != 80 {
+					t.Errorf("%s: %d received, next %d, %v; %d, %d, %v before", what, got.Received, got.NextSeq, got.State, want.Received, want.NextSeq, want.State)
+				}
+				closeChecked(t, o)
+			}
+			if n := strings.Count(log.String(), "80 events are in no file"); n != map[bool]int{false: 1}[marked] {
+				t.Errorf("%s: it is told %d times", what, n)
+			}
+			r, err := Check(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range r.Problems {
+				if !strings.HasPrefix(p, "damage:") {
+					t.Errorf("%s: check says %s", what, p)
+				}
+			}
+		}
 	}
 }

@@ -74,10 +74,12 @@ type part struct {
 // KeyHead is the key of what changes with every commit.
 var KeyHead = []byte("head")
 
+var keyBase = []byte("base")
+
 // parts of the state; the first is the head.
 var parts = []part{
 	{string(KeyHead), (*State).writeHead, (*State).readHead},
-	{"base", (*State).writeBase, (*State).readBase},
+	{string(keyBase), (*State).writeBase, (*State).readBase},
 	{"epochs", (*State).writeEpochs, (*State).readEpochs},
 	{"boots", (*State).writeBoots, (*State).readBoots},
 	{
@@ -171,6 +173,22 @@ func (s *State) readBase(d *codec.Decoder) {
 	for _, o := range event.Outcomes() {
 		s.Base.Outcome[o] = d.Uint()
 		s.Base.Settled[o] = d.Uint()
+	}
+}
+
+// EncodeBase returns the totals of what was unlinked, for [State.CatchUp].
+func (s *State) EncodeBase() []byte {
+	e := codec.NewEncoder(64)
+	s.writeBase(e)
+	return e.Frame(keyBase)
+}
+
+// CatchUp takes over the totals that are kept elsewhere, where these are of segments
+// that were unlinked later, and the first that is left comes behind them.
+func (s *State) CatchUp(base []byte, first uint64) {
+	var t State
+	if t.Decode(keyBase, base) == nil && s.Dropped < t.Dropped && t.Dropped < first {
+		s.Base, s.Dropped = t.Base, t.Dropped
 	}
 }
 

@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -51,6 +52,8 @@ func (j *Journal) Load(into Loader) error {
 			if err = j.forgetAccount(); err == nil {
 				err = j.mendKnown()
 			}
+		case err == nil:
+			return j.balance()
 		case !errors.As(err, &bad) || !boltpage.Damaged(err) || bad.s.rebuilt:
 			return err
 		default:
@@ -61,6 +64,29 @@ func (j *Journal) Load(into Loader) error {
 		}
 		j.unload()
 	}
+}
+
+// balance counts the events, below the first that is left, of which nothing is known: their
+// segment is gone, or what it came to is, with the newest that said so. It takes back
+// those that are there again.
+func (j *Journal) balance() error {
+	base, n := &j.state.Base, int64(j.state.NextSeq-1-j.totals.Received)
+	if n = max(n, -int64(base.Outcome[event.Discarded])); n == 0 || j.readOnly {
+		return nil
+	}
+	for _, t := range []*format.Totals{base, &j.totals} {
+		t.Received += uint64(n)
+		t.Outcome[event.Discarded] += uint64(n)
+	}
+	if n < 0 {
+		j.damage = append(j.damage, fmt.Sprintf("%d events that were in no file are there again", -n))
+		return nil
+	}
+	what := fmt.Sprintf("%d events are in no file, and how they ended is not known: they count as discarded", n)
+	line, err := repair.Gone(j.dir, durable.AsideName(filepath.Join(j.dir, "outbox")), what)
+	j.damage = append(j.damage, line)
+	j.opts.Logger.Error("numbers do not add up", "what", line)
+	return err
 }
 
 // tellReader has counts tell what is known of damage.

@@ -59,7 +59,7 @@ func (j *Journal) open() error {
 	if err := j.openSegments(); err != nil {
 		return err
 	}
-	if err := j.marks.Take(max(j.newest().number, j.lastAside)); err != nil {
+	if err := j.marks.Take(max(j.newest().number, j.lastAside), j.state.EncodeBase()); err != nil {
 		return err
 	}
 	return j.openNewest(j.left.Clean)
@@ -135,6 +135,9 @@ func (j *Journal) openAll(look func(*segment) error) error {
 		if err := mend(); err != nil {
 			return err
 		}
+	}
+	if len(numbers) > 0 { // the newest may have lost what it said of that
+		j.state.CatchUp(j.left.Base, numbers[0])
 	}
 	return nil
 }

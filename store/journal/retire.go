@@ -87,6 +87,9 @@ func (j *Journal) DropOldest(force bool) error {
 	if err := j.writeAlone(b); err != nil {
 		return fmt.Errorf("drop segment %d: %w", s.number, err)
 	}
+	if err := j.marks.Unlinking(b.State.EncodeBase()); err != nil { // the newest may lose it
+		return err
+	}
 	if err := j.drop(s); err != nil {
 		return err
 	}

@@ -26,6 +26,7 @@ type Marks struct {
 	Unreadable []string // names segments in which damage was met
 	Waiting    []byte   // what waited for waybill data at a clean stop
 	Newest     uint64   // number of the segment that was written to last; 0: not known
+	Base       []byte   // totals of the segments that were unlinked, as its state has them
 }
 
 var keyMarks = []byte("marks")
@@ -41,6 +42,7 @@ func (m *Marks) encode() []byte {
 	e.Text(strings.Join(m.Unreadable, "\n"))
 	e.Text(string(m.Waiting))
 	e.Uint(m.Newest)
+	e.Text(string(m.Base))
 	return e.Frame(keyMarks)
 }
 
@@ -93,10 +95,10 @@ func (f *File) change(how func(*Marks) (changed bool)) error {
 }
 
 // Take says from now on that this process did not close the folder. newest is the
-// segment that is written to.
-func (f *File) Take(newest uint64) error {
+// segment that is written to, base what was unlinked.
+func (f *File) Take(newest uint64, base []byte) error {
 	err := f.change(func(m *Marks) bool {
-		m.Clean, m.Waiting, m.Newest = false, nil, newest
+		m.Clean, m.Waiting, m.Newest, m.Base = false, nil, newest, base
 		return true
 	})
 	if err != nil {
@@ -116,9 +118,18 @@ func (f *File) Close(waiting []byte) error {
 // Begun says that a segment was begun, which is on disk. Where there is no room to say
 // so what was said before stays.
 func (f *File) Begun(segment uint64) error {
+	return f.add(func(m *Marks) { m.Newest, m.Suspect = segment, "" }) // one of which a sync failed is sealed
+}
+
+// Unlinking says what all segments come to that are unlinked now, or were. Without room
+// to say so it is said with what comes next.
+func (f *File) Unlinking(base []byte) error { return f.add(func(m *Marks) { m.Base = base }) }
+
+// add says something more, which may be left out where there is no room for it.
+func (f *File) add(what func(*Marks)) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.m.Newest, f.m.Suspect = segment, "" // one of which a sync failed is sealed
+	what(&f.m)
 	if err := f.m.write(f.dir); !durable.NoSpace(err) {
 		return err
 	}
@@ -162,6 +173,9 @@ func decode(b []byte) (m Marks, err error) {
 	m.Clean, m.Suspect, m.Unreadable, m.Waiting = d.Byte() == 1, d.Text(), strings.Fields(d.Text()), []byte(d.Text())
 	if d.More() { // once it did not say so
 		m.Newest = d.Uint()
+	}
+	if d.More() { // nor this
+		m.Base = []byte(d.Text())
 	}
 	return m, d.Done()
 }
