@@ -13,6 +13,7 @@ import (
 	"scanrelay/store/durable"
 	"scanrelay/store/index"
 	"scanrelay/store/journal"
+	"scanrelay/store/later"
 	"scanrelay/store/quarantine"
 )
 
@@ -132,8 +133,8 @@ func (o *Outbox) recallIdentities() error {
 
 // recallLater finds again what was stored after dead letters that were put back.
 func (o *Outbox) recallLater() error {
-	later, err := o.journal.Later(o.index.Retried())
-	for seq, t := range later {
+	after, err := later.Of(o.journal, o.index.Retried())
+	for seq, t := range after {
 		o.index.SetLater(seq, t)
 	}
 	return err

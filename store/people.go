@@ -10,6 +10,7 @@ import (
 	"scanrelay/store/codec"
 	"scanrelay/store/event"
 	"scanrelay/store/index"
+	"scanrelay/store/later"
 )
 
 // Commands are for people: what is to become of dead letters, and of what is in
@@ -58,7 +59,7 @@ func (c Commands) requeue(seqs []uint64) (*changeOp, error) {
 	if err != nil {
 		return nil, err
 	}
-	later, err := c.o.journal.Later(seqs)
+	after, err := later.Of(c.o.journal, seqs)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +72,7 @@ func (c Commands) requeue(seqs []uint64) (*changeOp, error) {
 		back = append(back, index.Added{Seq: seq, Event: &records[i].Event, Size: len(codec.EncodeEvent(&records[i].Event))})
 		claimed = append(claimed, seq)
 	}
-	op.then = func() { c.o.index.Requeue(back, now, later) }
+	op.then = func() { c.o.index.Requeue(back, now, after) }
 	op.revert = func() { c.o.index.UnclaimDead(claimed) } // the others somebody else may have by then
 	return op, nil
 }

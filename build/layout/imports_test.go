@@ -117,10 +117,11 @@ var arrows = []row{
 		uses:      []string{"store/event", "store/boltpage", "store/durable"},
 		libraries: []string{bbolt},
 	},
+	{pkg: "store/later", uses: []string{"store/event", "store/codec", "agent/scan"}},
 	{
 		pkg: "store/journal",
 		uses: []string{
-			"store/format", "store/register", "store/repair", "store/handle", "store/marks", "store/checkpoint",
+			"store/format", "store/register", "store/repair", "store/handle", "store/marks", "store/checkpoint", "store/later",
 			"store/event", "store/codec", "store/crypt", "store/boltpage", "store/durable", "agent/scan",
 		},
 		libraries: []string{bbolt}, tests: []string{"store/internal/storetest"},
@@ -130,7 +131,7 @@ var arrows = []row{
 	{
 		pkg: "store",
 		uses: []string{
-			"store/journal", "store/index", "store/repair", "store/format", "store/quarantine",
+			"store/journal", "store/index", "store/repair", "store/format", "store/quarantine", "store/later",
 			"store/event", "store/codec", "store/crypt", "store/boltpage", "store/durable", "agent/scan", "configs/wait",
 		},
 		libraries: []string{bbolt},

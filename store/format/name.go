@@ -20,8 +20,8 @@ const (
 // Name returns the name of a segment's file.
 func Name(number uint64) string { return fmt.Sprintf("%s%08d%s", prefix, number, suffix) }
 
-// Number reads a segment's number from its file's name.
-func Number(name string) (uint64, bool) {
+// numberIn reads a segment's number from its file's name.
+func numberIn(name string) (uint64, bool) {
 	digits, ok := strings.CutPrefix(name, prefix)
 	if ok {
 		digits, ok = strings.CutSuffix(digits, suffix)
@@ -34,7 +34,7 @@ func Number(name string) (uint64, bool) {
 // aside of.
 func NumberOf(path string) (uint64, bool) {
 	name, _, _ := strings.Cut(filepath.Base(path), suffix)
-	return Number(name + suffix)
+	return numberIn(name + suffix)
 }
 
 // List returns the numbers of the segments in dir, rising.
@@ -44,7 +44,7 @@ func List(dir string) (numbers []uint64, err error) {
 		return nil, fmt.Errorf("list outbox: %w", err)
 	}
 	for _, f := range files {
-		if n, ok := Number(f.Name()); ok {
+		if n, ok := numberIn(f.Name()); ok {
 			numbers = append(numbers, n)
 		}
 	}

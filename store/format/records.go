@@ -18,8 +18,8 @@ const (
 	scratchSize = boltpage.PageSize / 4
 )
 
-// Larger returns the larger of two buffers, to be used again.
-func Larger(a, b []byte) []byte {
+// larger returns the larger of two buffers, to be used again.
+func larger(a, b []byte) []byte {
 	if cap(b) > cap(a) {
 		return b
 	}
@@ -51,7 +51,7 @@ func Heads(r boltpage.Reader, c *crypt.Cipher, from uint64, fn func(seq uint64, 
 		if h, err := codec.PeekEvent(body); err == nil {
 			fn(codec.Seq(k), &h)
 		}
-		scratch = Larger(scratch, body)
+		scratch = larger(scratch, body)
 	})
 }
 

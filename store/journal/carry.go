@@ -10,6 +10,7 @@ import (
 	"scanrelay/store/durable"
 	"scanrelay/store/event"
 	"scanrelay/store/format"
+	"scanrelay/store/later"
 )
 
 const (
@@ -183,11 +184,11 @@ func (j *Journal) readCarried(s *segment, seqs []uint64, k knowledge) ([]carryin
 	if err != nil {
 		return nil, fmt.Errorf("read events to carry: %w", err)
 	}
-	records := make([]event.Record, len(list))
+	waybills := make(map[uint64]scan.WaybillID, len(list))
 	for i := range list {
-		records[i].ID.Seq, records[i].Event.Waybill = list[i].seq, list[i].waybill
+		waybills[list[i].seq] = list[i].waybill
 	}
-	later, err := j.stillLater(records)
+	after, err := later.OfWaybills(j, waybills)
 	if err != nil {
 		return nil, err
 	}
@@ -198,9 +199,9 @@ func (j *Journal) readCarried(s *segment, seqs []uint64, k knowledge) ([]carryin
 	}
 	for i := range list {
 		c := &list[i]
-		t := later[c.seq]
-		if copied := j.copiedLater(c.seq); copied.Known {
-			t.Add(copied.Action)
+		t := after[c.seq]
+		if c.framed == nil { // of an unknown waybill
+			t = j.Copied(c.seq)
 		}
 		_, c.dead = j.live.Stands(c.seq)
 		c.note = j.standing(c.seq, c.dead, k).Carried(t)

@@ -14,9 +14,6 @@ import (
 	"scanrelay/store/register"
 )
 
-// anywhere has all segments looked at.
-func anywhere(uint64, uint64) bool { return true }
-
 // Find lists the numbers of the waybills' events from one number to another,
 // rising. It looks only into segments that holds says to have something between
 // two numbers, and at what was carried. Some may be of other waybills, and some

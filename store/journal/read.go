@@ -61,7 +61,9 @@ func (j *Journal) readRun(s *segment, seqs []uint64, fn func(uint64, []byte) err
 			if err != nil {
 				return err
 			}
-			scratch = format.Larger(scratch, body)
+			if cap(body) > cap(scratch) {
+				scratch = body
+			}
 		}
 		return nil
 	})
@@ -179,7 +181,7 @@ func (j *Journal) unsynced(seqs []uint64, maxBytes int) (records []event.Record,
 // not, in sequence order; of more than max the latest. Of a finished one it does
 // not say how it ended.
 func (j *Journal) OfWaybills(ids []scan.WaybillID, max int) ([]event.Record, error) {
-	seqs, err := j.Find(ids, 0, maxSeq, anywhere)
+	seqs, err := j.Find(ids, 0, maxSeq, func(uint64, uint64) bool { return true })
 	if err != nil {
 		return nil, err
 	}
