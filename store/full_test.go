@@ -1,14 +1,20 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/boltpage"
+	"scanrelay/store/durable"
 	"scanrelay/store/event"
 	"scanrelay/store/internal/storetest"
 	"scanrelay/store/quarantine"
@@ -163,6 +169,57 @@ func TestSmallStoreIsUsed(t *testing.T) {
 			if used > maxSize || used < maxSize/10*9 {
 				t.Errorf("%d KiB of %d are used", used>>10, maxSize>>10)
 			}
+		})
+	}
+}
+
+// The checkpoint grows as events end, and after damage one is aside: with it all is
+// within max_size, whatever the segments left of that.
+func TestCheckpointIsWithinMaxSize(t *testing.T) {
+	t.Parallel()
+	for _, maxSize := range []int64{4096 << 10, 4496 << 10, 4896 << 10} {
+		t.Run(fmt.Sprint(maxSize>>10), func(t *testing.T) {
+			t.Parallel()
+			dir := fastDir(t)
+			opts := Options{MaxSize: maxSize, QuarantineSize: quarantine.MinSize}
+			within := func(when string) (checkpoints int64) {
+				t.Helper()
+				all, n := int64(0), 0
+				for name, content := range contents(t, dir) {
+					switch name = filepath.Base(name); {
+					case strings.HasPrefix(name, checkpointName):
+						checkpoints += int64(len(content))
+						n++
+						fallthrough
+					case strings.HasPrefix(name, segmentPrefix) && !strings.Contains(name, durable.AsideSuffix), strings.HasPrefix(name, "spare-"):
+						all += int64(len(content))
+					}
+				}
+				if all > maxSize || n > 1 {
+					t.Errorf("%s: %d bytes, %d of %d checkpoints", when, all, checkpoints, n)
+				}
+				return checkpoints
+			}
+			o := open(t, dir, opts)
+			cram(t, o, 1)
+			syncAll(t, o)
+			for r := mustLease(t, o, 500); len(r) > 0; r = mustLease(t, o, 500) {
+				slices.SortFunc(r, func(a, b event.Record) int { return cmp.Compare(a.ID.Seq%2, b.ID.Seq%2) })
+				i := slices.IndexFunc(r, func(r event.Record) bool { return r.ID.Seq%2 == 1 })
+				settle(t, o, event.Pushed, r[:max(i, 0)]...)
+				settle(t, o, event.NotBound, r[max(i, 0):]...)
+			}
+			closeChecked(t, o)
+			if n := within("drained"); n < 5000 {
+				t.Errorf("the checkpoint has only %d bytes", n)
+			}
+			first := slices.Sorted(maps.Keys(contents(t, dir)))
+			i := slices.IndexFunc(first, func(path string) bool { return strings.HasPrefix(filepath.Base(path), segmentPrefix) })
+			overwrite(t, first[i], 0, boltpage.PageSize)
+			o = open(t, dir, opts)
+			within("mended")
+			closeChecked(t, o)
+			within("after that")
 		})
 	}
 }

@@ -22,6 +22,7 @@ import (
 
 func newKeeper(t testing.TB, key string) *Keeper {
 	return &Keeper{
+		Max:  1 << 20,
 		Path: filepath.Join(t.TempDir(), "checkpoint"), Logger: slog.New(slog.DiscardHandler),
 		MAC:      func(purpose string) hash.Hash { return hmac.New(sha256.New, []byte(key+purpose)) },
 		Believed: func() func(time.Time) bool { return func(time.Time) bool { return true } },

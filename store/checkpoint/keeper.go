@@ -25,6 +25,7 @@ type Keeper struct {
 	MAC      func(purpose string) hash.Hash // under a key of the store's
 	Believed func() func(time.Time) bool    // reports whether a clock that is right now can have said a time
 	Logger   *slog.Logger
+	Max      int64 // bytes that the file may have; a larger one is not written
 
 	mu sync.Mutex // held while the file is read or written
 }
@@ -89,7 +90,18 @@ func (k *Keeper) keepLocked(a *Account) error {
 	if !a.changed {
 		return nil
 	}
-	return durable.Create(k.Path, a.encode(k.MAC(signing)))
+	b := a.encode(k.MAC(signing))
+	if int64(len(b)) > k.Max {
+		return fmt.Errorf("it would have %d bytes, at most %d may be", len(b), k.Max)
+	}
+	return durable.Create(k.Path, b)
+}
+
+// Reserve is by how much its files may yet grow. There is one of the two: while what was
+// set aside is there, nothing is kept.
+func (k *Keeper) Reserve() int64 {
+	size, _ := k.Bytes()
+	return max(0, k.Max-size)
 }
 
 // GoOn has what is kept go on to the end of segments. Where nothing is, the next

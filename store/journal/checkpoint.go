@@ -10,9 +10,13 @@ import (
 	"scanrelay/store/event"
 )
 
+// checkpointShare is the part of max_size that is kept for the checkpoint: an event takes
+// a byte of it at most, a carried one twenty, and 150 of a segment.
+const checkpointShare = 64
+
 func (j *Journal) newKeeper() checkpoint.Keeper {
 	return checkpoint.Keeper{
-		Path: checkpoint.Path(j.dir), Logger: j.opts.Logger,
+		Path: checkpoint.Path(j.dir), Logger: j.opts.Logger, Max: j.opts.MaxSize / checkpointShare,
 		MAC:      func(purpose string) hash.Hash { return j.keys.MAC(purpose) },
 		Believed: func() func(time.Time) bool { return j.clock().Believes },
 	}

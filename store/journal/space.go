@@ -126,7 +126,7 @@ func (j *Journal) usualSize() int64 {
 
 // nextSize is how large the next one may be.
 func (j *Journal) nextSize() int64 {
-	size := min(j.usualSize(), j.opts.MaxSize-j.bytes(), durable.Free(j.dir)-format.DiskMargin)
+	size := min(j.usualSize(), j.opts.MaxSize-j.bytes()-j.checkpoint.Reserve(), durable.Free(j.dir)-format.DiskMargin)
 	return size &^ (boltpage.AllocSize - 1)
 }
 
@@ -175,7 +175,7 @@ func (j *Journal) Spare(bytes int) int64 {
 	capacity, usual := j.capacity(), j.usualSize()
 	rest, spares, _ := j.room()
 	room := rest + spares - j.owed(&Batch{}, true) - format.MaxNotes - format.Growth(bytes)
-	left := capacity - j.bytes() // for new segments
+	left := capacity - j.bytes() - j.checkpoint.Reserve() // for new segments
 	watermark, worthwhile := j.live.Watermark(), j.worthwhile(true)
 	for _, s := range j.list() {
 		if s.last > watermark || s == j.newest() || s.open > 0 && !worthwhile {
