@@ -11,7 +11,7 @@ import (
 	"scanrelay/agent/cmd/cli"
 	"scanrelay/configs"
 	"scanrelay/store/snapshot"
-	"scanrelay/store/snapshot/bolt"
+	"scanrelay/store/snapshot/boltfile"
 	"scanrelay/uplink/central/identity"
 )
 
@@ -45,7 +45,7 @@ func (a *app) checkCentral(dir string) error {
 		found = true
 		fmt.Fprintln(a.Out, "PROBLEM "+what)
 	}
-	r, err := bolt.Check(dir, problem)
+	r, err := boltfile.CheckFolder(dir, problem)
 	switch {
 	case errors.Is(err, snapshot.ErrInUse):
 		return fmt.Errorf("the centre is running: stop it first (%w)", err)

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"scanrelay/store/boltpage"
+	"scanrelay/store/snapshot/boltfile"
 )
 
 // refused reports whether an error says that a file took nothing, so that all is
@@ -58,7 +59,7 @@ func (s *Store) openAnew(name string, was *file) (*file, error) {
 	s.lockMu.Lock()
 	var err error
 	if s.lock == nil {
-		s.lock, err = lockFolder(s.dir)
+		s.lock, err = boltfile.LockFolder(s.dir)
 	}
 	s.lockMu.Unlock()
 	if err != nil {

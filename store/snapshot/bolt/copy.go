@@ -127,7 +127,7 @@ func (c *cut) open(s *Store) {
 
 // CopyFolder is Copy of a folder that no centre uses. Nothing in it is changed.
 func CopyFolder(ctx context.Context, dir string, at time.Time, w archive.Store) error {
-	lock, err := lockStore(dir)
+	lock, err := boltfile.LockStore(dir)
 	if err != nil {
 		return err
 	}

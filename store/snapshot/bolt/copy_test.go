@@ -14,6 +14,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/boltfile"
 )
 
 // CopiedTo is a Sink that makes files of a copy, as they were.
@@ -61,7 +62,7 @@ func (c *CopiedTo) Folder() string {
 			c.t.Fatal(err)
 		}
 	}
-	if _, err := Check(c.dir, func(what string) { c.t.Errorf("the copy is damaged: %s", what) }); err != nil {
+	if _, err := boltfile.CheckFolder(c.dir, func(what string) { c.t.Errorf("the copy is damaged: %s", what) }); err != nil {
 		c.t.Fatal(err)
 	}
 	return c.dir

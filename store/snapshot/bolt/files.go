@@ -1,21 +1,12 @@
 package bolt
 
-import (
-	"errors"
-	"fmt"
-	"io/fs"
-	"path/filepath"
-
-	"scanrelay/store/durable"
-	"scanrelay/store/snapshot"
-	"scanrelay/store/snapshot/boltfile"
-)
+import "scanrelay/store/snapshot/boltfile"
 
 const (
 	format       = boltfile.Format
 	logName      = boltfile.LogName
 	waybillsName = boltfile.WaybillsName
-	lockName     = "lock"
+	lockName     = boltfile.LockName
 )
 
 var (
@@ -42,16 +33,3 @@ var (
 	metaAgain     = []byte("again")
 	metaIndexed   = []byte("indexed")
 )
-
-// lockFolder takes the folder for this process. It returns nil where the file system
-// is read only and has no lock: nobody can write there, and a copy has none.
-func lockFolder(dir string) (*durable.Lock, error) {
-	l, err := durable.LockExclusive(filepath.Join(dir, lockName))
-	switch {
-	case errors.Is(err, durable.ErrInUse):
-		return nil, fmt.Errorf("%s: %w", dir, snapshot.ErrInUse)
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil
-	}
-	return l, err
-}

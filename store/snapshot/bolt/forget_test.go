@@ -8,6 +8,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/boltfile"
 )
 
 // forgetAll calls Forget until it is done, and tells what went and in how many
@@ -71,7 +72,7 @@ func TestForgetLooksAtOldOnly(t *testing.T) {
 		t.Errorf("forgot %+v, %d are left", f, stats(t, b).Waybills)
 	}
 	closed(t, b)
-	if _, err := Check(dir, func(what string) { t.Error(what) }); err != nil {
+	if _, err := boltfile.CheckFolder(dir, func(what string) { t.Error(what) }); err != nil {
 		t.Error(err)
 	}
 }

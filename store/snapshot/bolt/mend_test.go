@@ -15,6 +15,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
 	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/boltfile"
 	"scanrelay/store/snapshot/judge"
 )
 
@@ -216,11 +217,11 @@ func mends(t *testing.T, b *Store, dir string, all uint64) {
 		b = open(t, dir, quiet)
 		inspected(t, b)
 	}
-	if _, err := Check(dir, nil); !errors.Is(err, snapshot.ErrInUse) {
+	if _, err := boltfile.CheckFolder(dir, nil); !errors.Is(err, snapshot.ErrInUse) {
 		t.Errorf("checked a store that is open: %v", err)
 	}
 	closed(t, b)
-	if r, err := Check(dir, func(what string) { t.Error(what) }); err != nil || r.Waybills+r.Records < int(all) {
+	if r, err := boltfile.CheckFolder(dir, func(what string) { t.Error(what) }); err != nil || r.Waybills+r.Records < int(all) {
 		t.Error(r, err)
 	}
 }

@@ -3,7 +3,6 @@ package bolt
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -18,7 +17,7 @@ import (
 // openWaybills opens waybills.db, or makes one where there is nothing at all. One
 // that bbolt would die of is mended first; the rest is looked at behind it.
 func (s *Store) openWaybills() (err error) {
-	there, err := present(s.dir, waybillsName)
+	there, err := boltfile.Present(s.dir, waybillsName)
 	if err == nil && !there {
 		err = s.createWaybills()
 	}
@@ -63,9 +62,9 @@ func (s *Store) open() (err error) {
 
 // createWaybills refuses to start afresh beside a log of something.
 func (s *Store) createWaybills() error {
-	if orphan, err := present(s.dir, logName); err != nil {
+	if orphan, err := boltfile.Present(s.dir, logName); err != nil {
 		return err
-	} else if unfinished, err := present(s.dir, Building); err != nil {
+	} else if unfinished, err := boltfile.Present(s.dir, Building); err != nil {
 		return err
 	} else if unfinished {
 		return fmt.Errorf("%s has %s: a backup was not put back to its end; restore again, or remove it to start with nothing", s.dir, Building)
@@ -123,7 +122,7 @@ func (s *Store) readWaybills(tx *bbolt.Tx) error {
 // openLog opens log.db, or makes one where there is none: then what was in it
 // is lost, which the depots make good. All of it is looked at before.
 func (s *Store) openLog() error {
-	exists, err := present(s.dir, logName)
+	exists, err := boltfile.Present(s.dir, logName)
 	if err != nil {
 		return err
 	}
@@ -191,12 +190,4 @@ func (s *Store) createLog() error {
 	}
 	_, err := s.makeLog(start, nil, false)
 	return err
-}
-
-func present(dir, name string) (bool, error) {
-	_, err := os.Stat(filepath.Join(dir, name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
 }

@@ -79,7 +79,7 @@ type Store struct {
 	ring        *datakey.Ring
 	keysMu      sync.Mutex // of who makes keys
 	lockMu      sync.Mutex
-	lock        *durable.Lock // guarded by lockMu; nil: see lockFolder
+	lock        *durable.Lock // guarded by lockMu; nil: see boltfile.LockFolder
 	dir         string
 	log         *file                                   // log.db; the committer's once the store is open
 	logUpdate   func(fn func(tx *bbolt.Tx) error) error // the log's update; tests let it fail
@@ -158,7 +158,7 @@ func Open(dir string, o Options) (_ *Store, err error) {
 			s.closeFiles()
 		}
 	}()
-	if s.lock, err = lockFolder(dir); err != nil {
+	if s.lock, err = boltfile.LockFolder(dir); err != nil {
 		return nil, err
 	}
 	if err := s.openKeys(); err != nil {

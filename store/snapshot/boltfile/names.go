@@ -11,6 +11,7 @@ const (
 const (
 	LogName      = "log.db"
 	WaybillsName = "waybills.db"
+	LockName     = "lock" // held by whoever uses a folder
 )
 
 // Buckets.

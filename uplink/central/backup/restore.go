@@ -130,7 +130,7 @@ func (o *Restoring) build(ctx context.Context, dir string, r io.Reader) (s archi
 	}
 	var bad []string
 	problem := func(what string) { bad = append(bad, what) }
-	if _, err = bolt.Check(dir, problem); err == nil {
+	if _, err = boltfile.CheckFolder(dir, problem); err == nil {
 		err = identity.CheckJournal(dir, problem)
 	}
 	switch {

@@ -1,0 +1,100 @@
+package boltfile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"scanrelay/store/boltpage"
+	"scanrelay/store/durable"
+	"scanrelay/store/snapshot"
+)
+
+// Report is what a check found of what is sound.
+type Report struct {
+	Waybills, Records int
+	Aside             []string // files that were mended, as they were before
+}
+
+// CheckFolder reads everything in a folder that no centre uses, page by page and value
+// by value, and tells what is damaged. It changes nothing.
+func CheckFolder(dir string, tell func(what string)) (r Report, err error) {
+	lock, err := LockStore(dir)
+	if err != nil {
+		return r, err
+	}
+	if lock != nil {
+		defer lock.Release()
+	}
+	for _, name := range []string{WaybillsName, LogName} {
+		if err := r.check(dir, name, tell); err != nil {
+			return r, fmt.Errorf("read %s: %w", name, err)
+		}
+	}
+	aside, err := durable.Aside(dir, "")
+	for _, path := range aside {
+		r.Aside = append(r.Aside, filepath.Base(path))
+	}
+	return r, err
+}
+
+// LockStore takes a folder in which there is a store.
+func LockStore(dir string) (*durable.Lock, error) {
+	for _, name := range []string{WaybillsName, LogName} {
+		if there, err := Present(dir, name); err != nil || !there {
+			_, err = boltpage.Open(filepath.Join(dir, name)) // says which
+			return nil, err
+		}
+	}
+	return LockFolder(dir)
+}
+
+func (r *Report) check(dir, name string, tell func(what string)) error {
+	f, err := boltpage.Open(filepath.Join(dir, name))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := CheckMeta(f, name); errors.Is(err, durable.ErrDamaged) {
+		tell(fmt.Sprintf("%s: %v", name, err))
+	} else if err != nil {
+		return err
+	}
+	holes, err := Survey(f, name, func(bucket string, _, _ []byte) error {
+		switch bucket {
+		case string(Waybills):
+			r.Waybills++
+		case string(Log):
+			r.Records++
+		}
+		return nil
+	})
+	for _, h := range holes {
+		tell(fmt.Sprintf("%s: %v", name, h))
+	}
+	return err
+}
+
+// LockFolder takes the folder for this process. It returns nil where the file system
+// is read only and has no lock: nobody can write there, and a copy has none.
+func LockFolder(dir string) (*durable.Lock, error) {
+	l, err := durable.LockExclusive(filepath.Join(dir, LockName))
+	switch {
+	case errors.Is(err, durable.ErrInUse):
+		return nil, fmt.Errorf("%s: %w", dir, snapshot.ErrInUse)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	}
+	return l, err
+}
+
+// Present tells whether a folder has a file.
+func Present(dir, name string) (bool, error) {
+	_, err := os.Stat(filepath.Join(dir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
