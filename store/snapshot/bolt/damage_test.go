@@ -25,6 +25,7 @@ import (
 	"scanrelay/store/durable"
 	"scanrelay/store/snapshot"
 	"scanrelay/store/snapshot/boltfile"
+	"scanrelay/store/snapshot/judge"
 	"scanrelay/store/snapshot/values"
 )
 
@@ -415,6 +416,65 @@ func TestDamagedRecord(t *testing.T) {
 	b = open(t, dir, quiet)
 	if have(b) != 7 || nodes(t, b, 6) != 1 {
 		t.Fatalf("have %d", have(b))
+	}
+}
+
+// TestImpossibleNumbers: a number that nobody can have written, though its sum is right,
+// is damage: no event that comes behind it is answered as taken and missing.
+func TestImpossibleNumbers(t *testing.T) {
+	const none = 1<<63 + 5
+	for what, c := range map[string]struct {
+		file string
+		fn   func(b *Store, tx *bbolt.Tx) error
+	}{
+		"a record": {logName, func(b *Store, tx *bbolt.Tx) error {
+			key := number(none)
+			return tx.Bucket(bucketLog).Put(key, values.EncodeRecord(b.ring, key, &judge.Record{Kind: judge.RecordAgain}))
+		}},
+		"a waybill": {waybillsName, func(b *Store, tx *bbolt.Tx) error {
+			key := []byte("WAYBILL1")
+			return tx.Bucket(bucketWaybills).Put(key, values.EncodeState(b.ring, key, &judge.State{Applied: none}))
+		}},
+		"an epoch": {waybillsName, func(_ *Store, tx *bbolt.Tx) error {
+			key := values.EpochKey("hz-01", 1)
+			return tx.Bucket(bucketDepots).Put(key, values.EncodeEpoch(key, &judge.Epoch{Epoch: 1, Have: 2, Last: none}))
+		}},
+		"merged": {waybillsName, func(_ *Store, tx *bbolt.Tx) error { return boltfile.PutNumber(tx.Bucket(bucketMeta), metaMerged, none) }},
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := t.TempDir()
+			b := open(t, dir, quiet)
+			send(t, b, 1, 2)
+			mergeNow(t, b)
+			send(t, b, 3, 3)
+			closed(t, b)
+			edit(t, dir, c.file, func(tx *bbolt.Tx) error { return c.fn(b, tx) })
+			b = open(t, dir, quiet)
+			inspected(t, b)
+			damageSays(t, b, c.file)
+			nodes := func(seq uint64) int { // of the one that was lost no lookup tells before its data is known
+				wb, _, err := b.tailAndFile(t, scan.WaybillID(fmt.Sprint("WAYBILL", seq)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return len(wb.Nodes)
+			}
+			from := have(b) + 1
+			for seq := from; seq <= 5; seq++ {
+				if m := send(t, b, seq, seq); m.Have != seq || m.Answers[0].Result != snapshot.Taken || nodes(seq) != 1 {
+					t.Fatalf("event %d: %+v, %d nodes", seq, m, nodes(seq))
+				}
+			}
+			mergeNow(t, b)
+			closed(t, b)
+			b = open(t, dir, quiet)
+			inspected(t, b)
+			for seq := from; seq <= 5; seq++ {
+				if nodes(seq) != 1 {
+					t.Errorf("event %d is gone after a restart", seq)
+				}
+			}
+		})
 	}
 }
 

@@ -105,7 +105,7 @@ func (s *Store) readWaybills(tx *bbolt.Tx) error {
 	return tx.Bucket(bucketDepots).ForEach(func(k, v []byte) error {
 		depot, epoch, _ := values.ParseEpochKey(k)
 		e, err := values.DecodeEpoch(k, v)
-		if err != nil {
+		if err != nil || max(e.Last, e.Again) > values.MaxNumber {
 			s.damaged("the numbering of depot %s, epoch %016x is unreadable: it sends again", depot, epoch)
 			return nil
 		}

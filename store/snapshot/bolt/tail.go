@@ -70,6 +70,9 @@ func get[V any](r *boltpage.Finder, bucket, key []byte, decode func(key, value [
 // mergedState reads a waybill from waybills.db; nil if it is not there.
 func (s *Store) mergedState(r *boltpage.Finder, id scan.WaybillID) (*judge.State, error) {
 	st, _, err := get(r, bucketWaybills, []byte(id), func(k, v []byte) (*judge.State, error) { return values.DecodeState(s.ring, k, v) })
+	if err == nil && st != nil && st.Applied > values.MaxNumber { // no record would change it
+		return nil, values.ErrDamaged
+	}
 	return st, err
 }
 

@@ -43,8 +43,11 @@ func (m Fields) Number(key []byte) uint64 {
 func (m Fields) Progress() uint64 { return max(m.Number(MetaMerged), m.Number(MetaTruncated)) }
 
 // Sound reports whether the fields are as they were written. Files of commit
-// 7b28d06 have no sum of them.
+// 7b28d06 have no sum of them. A number that nobody can have written is none.
 func (m Fields) Sound() bool {
+	if m.Progress() > values.MaxNumber {
+		return false
+	}
 	if v := m.Get(MetaSum); v != nil {
 		return bytes.Equal(v, m.sum())
 	}
@@ -107,7 +110,7 @@ func CheckMeta(f *boltpage.File, name string) error {
 	}
 	summed := m.Get(MetaSum) != nil
 	switch v := m.Number(MetaFormat); {
-	case summed && !m.Sound():
+	case (summed || m.Progress() > values.MaxNumber) && !m.Sound():
 		return fmt.Errorf("%w: bucket meta", durable.ErrDamaged)
 	case v > Format:
 		return fmt.Errorf("%s: %w (format %d, this one knows %d)", name, snapshot.ErrNewer, v, Format)

@@ -262,9 +262,13 @@ func (w *writes) putBindings(b *pgx.Batch) {
 		at, due = append(at, v.At), append(due, hourOf(v.At))
 	}
 	if len(phones) > 0 {
-		b.Queue(sqlPutBindings, phones, bound, at, due)
+		b.Queue(sqlPutBindings, phones, bound, at, due, w.s.latest())
 	}
 }
+
+// latest is the latest time, in unix seconds, that a binding may have been seen at: a
+// process' clock may be ahead.
+func (s *Store) latest() int64 { return s.o.Now().Unix() + 24*3600 }
 
 // hourOf is the hour under which something is looked at again, to be forgotten.
 func hourOf(at int64) int32 { return int32(max(at, 0) / 3600) }

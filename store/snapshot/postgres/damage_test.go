@@ -9,6 +9,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/judge"
 )
 
 // TestForgetBesideDamage: rows that cannot be read, more of them than a step takes,
@@ -82,5 +83,83 @@ func TestDamagedNumbering(t *testing.T) {
 	}
 	if st, err := s.Stats(t.Context()); err != nil || len(st.Damage) != 1 || st.Missing != 0 {
 		t.Errorf("%+v, %v", st, err)
+	}
+}
+
+// TestImpossibleNumbers: a number in a row that nobody can have written harms no event
+// that comes: it is told, and put right or learned again.
+func TestImpossibleNumbers(t *testing.T) {
+	s := open(t, database(t))
+	run := func(sql string, args ...any) {
+		t.Helper()
+		if _, err := s.pool.Exec(t.Context(), sql, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	importData(t, s, "YT0000001")
+	b := batch("hz-01", event(1, "YT0000001"))
+	b.Bindings = []snapshot.Observation{{Waybill: "YT0000001", Exist: true, At: time.Now()}}
+	merge(t, s, b)
+	seq := uint64(1)
+	overflown := &judge.State{Applied: 1<<63 + 7, Changed: time.Now().Unix()}
+	for what, damage := range map[string]func(){
+		"the row of waybill YT0000001 has": func() { run(`UPDATE waybill SET version = 9223372036854775807`) },
+		"has a number that is none (-5)":   func() { run(`UPDATE waybill SET version = -5`) },
+		"the row of waybill YT0000001 has a number that is none (-9223372036854775801)": func() {
+			run(`UPDATE waybill SET state = $1`, s.encodeState("YT0000001", overflown))
+		},
+		"the numbering of depot hz-01 has": func() { run(`UPDATE depot SET version = 9223372036854775807`) },
+		"has a number that is none (-9223372036854775805)": func() {
+			run(`UPDATE depot SET epochs = $1`, encodeNumbering("hz-01", &judge.Numbering{Epochs: []judge.Epoch{
+				{Epoch: 1, Have: seq, Last: 1<<63 + 3}, {Epoch: 2, Have: seq, Last: 1<<63 + 2},
+			}}))
+		},
+		"what became of number": func() { run(`UPDATE answer SET result = 257`) },
+	} {
+		damage()
+		for range 2 {
+			if m := merge(t, s, b); len(m.Answers) != 1 || m.Answers[0].Result != snapshot.Taken {
+				t.Errorf("%s: sent again: %+v", what, m)
+			}
+			seq++
+			m := merge(t, s, batch("hz-01", event(seq, "YT0000001")))
+			wb, ok, err := s.Lookup(t.Context(), "YT0000001")
+			if m.Have != seq || m.Answers[0].Result != snapshot.Taken || err != nil || !ok || wb.Nodes[len(wb.Nodes)-1].EventID != fmt.Sprint("e", seq) {
+				t.Fatalf("%s: event %d: %+v; %+v, %v", what, seq, m, wb.Nodes, err)
+			}
+		}
+		var version int64
+		if err := s.pool.QueryRow(t.Context(), `SELECT min(least(waybill.version, depot.version)) FROM waybill, depot`).Scan(&version); err != nil || version <= 0 {
+			t.Errorf("%s: a version is %d, %v", what, version, err)
+		}
+		if st, err := s.Stats(t.Context()); err != nil || !strings.Contains(strings.Join(st.Damage, "\n"), what) {
+			t.Errorf("%s is not told: %q, %v", what, st.Damage, err)
+		}
+	}
+	importData(t, s, "YT0000001")
+	run(`UPDATE binding SET at = 9223372036854775807`)
+	bound := func() *snapshot.Binding {
+		known, err := s.Known(t.Context(), "hz-01", []scan.WaybillID{"YT0000001"})
+		if err != nil || len(known) != 1 {
+			t.Fatalf("%+v, %v", known, err)
+		}
+		return known[0].Binding
+	}
+	if v := bound(); v != nil {
+		t.Errorf("a binding of no time: %+v", v)
+	}
+	b = batch("hz-01", event(seq+1, "YT0000001"))
+	b.Bindings = []snapshot.Observation{{Waybill: "YT0000001", Exist: true, At: time.Now()}}
+	merge(t, s, b)
+	if v := bound(); v == nil || !v.Exist {
+		t.Errorf("learned again: %+v", v)
+	}
+	run(`INSERT INTO lease (name, holder, ends) VALUES ('forget', 'nobody', '9999-01-01')`)
+	if _, err := s.Forget(t.Context(), snapshot.Retention{Keep: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	var holder string
+	if err := s.pool.QueryRow(t.Context(), `SELECT holder FROM lease`).Scan(&holder); err != nil || holder != s.holder {
+		t.Errorf("the lease that never ends is held by %q, %v", holder, err)
 	}
 }

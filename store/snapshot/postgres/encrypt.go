@@ -85,7 +85,9 @@ func (s *Store) queueEncrypted(b *pgx.Batch, found []row) {
 		}
 		ids, states = append(ids, r.id), append(states, s.encodeState(scan.WaybillID(r.id), st))
 		due, was = append(due, hourOf(st.Changed)), append(was, r.version)
-		version = max(version, r.version)
+		if r.version <= values.MaxNumber {
+			version = max(version, r.version)
+		}
 	}
 	if len(ids) > 0 {
 		b.Queue(sqlPutWaybills, version+1, ids, states, due, was)

@@ -22,7 +22,7 @@ type loaded struct {
 	s        *Store
 	waybills map[scan.WaybillID]int64
 	depots   map[scan.DepotID]int64
-	newest   int64 // of the versions
+	newest   int64 // of the versions, and of the numbers of records in what was read
 	bad      map[scan.WaybillID]error
 	broken   map[scan.WaybillID][]byte // rows that are not what was written
 	peek     bool                      // without what is personal
@@ -115,13 +115,40 @@ func (l *loaded) scanDepots(rows pgx.Rows) error {
 		if err != nil {
 			l.s.damaged("the numbering of depot %s is unreadable: it sends again", id)
 		}
-		if l.depots[id], l.newest = version, max(l.newest, version); err == nil || len(d.Epochs) > 0 {
+		l.depots[id] = version
+		what := "the numbering of depot " + depot
+		l.note(what, uint64(version))
+		for i := range d.Epochs {
+			e := &d.Epochs[i]
+			e.Last, e.Again = l.note(what, e.Last), l.note(what, e.Again)
+		}
+		if err == nil || len(d.Epochs) > 0 {
 			l.Depots[id] = d
 		}
 		return nil
 	})
 	return err
 }
+
+// number is that version or number of a record, or 0 where it cannot be one: that is
+// told, and put right with the next change. All else in the row is what was written.
+func (s *Store) number(what string, n uint64) uint64 {
+	if n > values.MaxNumber {
+		s.damaged("%s has a number that is none (%d): it is put right with the next change", what, int64(n))
+		return 0
+	}
+	return n
+}
+
+// note is number, above which that of the next record must lie.
+func (l *loaded) note(what string, n uint64) uint64 {
+	n = l.s.number(what, n)
+	l.newest = max(l.newest, int64(n))
+	return n
+}
+
+// maxTime bounds unix seconds that are read: the year 3000.
+const maxTime = 32_503_680_000
 
 // askWaybills leaves out what can be no waybill's number, and so has no row.
 func (l *loaded) askWaybills(b *pgx.Batch, ids []scan.WaybillID) {
@@ -144,12 +171,16 @@ func (l *loaded) scanWaybills(rows pgx.Rows) error {
 			}
 		} else {
 			l.Waybills[id] = st
+			st.Applied = l.note(rowOf(id), st.Applied)
 		}
-		l.waybills[id], l.newest = version, max(l.newest, version)
+		l.waybills[id] = version
+		l.note(rowOf(id), uint64(version))
 		return nil
 	})
 	return err
 }
+
+func rowOf(id scan.WaybillID) string { return "the row of waybill " + string(id) }
 
 // encodeState and decodeState are the only way of a state into the database and out
 // of it.
@@ -212,6 +243,10 @@ func (l *loaded) scanAnswers(rows pgx.Rows, depot scan.DepotID, epoch uint64) er
 	var seq, ident, at int64
 	var result int16
 	_, err := pgx.ForEachRow(rows, []any{&seq, &ident, &result, &at}, func() error {
+		if result < int16(snapshot.Taken) || result > int16(snapshot.Refused) || at < 0 || at > maxTime {
+			l.s.damaged("what became of number %d of depot %s, epoch %016x, is none of what can be: it is judged anew when it comes again", uint64(seq), depot, epoch)
+			return nil
+		}
 		l.Answers[judge.Number{Depot: depot, Epoch: epoch, Seq: uint64(seq)}] = judge.Kept{
 			Ident: uint64(ident), Result: snapshot.Result(result), At: at,
 		}
@@ -232,6 +267,10 @@ func (l *loaded) askBindings(b *pgx.Batch, phones []judge.PhoneKey) {
 		var phone []byte
 		var v judge.Binding
 		_, err := pgx.ForEachRow(rows, []any{&phone, &v.Exist, &v.At}, func() error {
+			if v.At < 0 || v.At > l.s.latest() {
+				l.s.damaged("a binding has a time that cannot be: it is learned again")
+				return nil
+			}
 			l.Bindings[judge.PhoneKey(phone)] = v
 			return nil
 		})

@@ -85,7 +85,7 @@ func (s *Store) lookup(ctx context.Context, id scan.WaybillID) (*judge.State, er
 		}
 		st, err := s.decodeState(id, state, false)
 		if err == nil {
-			s.cache.put(id, entry{state: st, version: version, at: began})
+			s.cache.put(id, entry{state: st, version: int64(s.number(rowOf(id), uint64(version))), at: began})
 		}
 		return st, err
 	})

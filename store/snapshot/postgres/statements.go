@@ -46,7 +46,8 @@ version = CASE WHEN document.version = excluded.was THEN excluded.version ELSE e
 
 	sqlPutBindings = `INSERT INTO binding (phone, bound, at, due)
 SELECT phone, bound, at, due FROM unnest($1::bytea[], $2::bool[], $3::bigint[], $4::int[]) AS new (phone, bound, at, due) ORDER BY phone
-ON CONFLICT (phone) DO UPDATE SET bound = excluded.bound, at = excluded.at, due = excluded.due WHERE binding.at < excluded.at`
+ON CONFLICT (phone) DO UPDATE SET bound = excluded.bound, at = excluded.at, due = excluded.due
+WHERE binding.at < excluded.at OR binding.at > $5`
 )
 
 // Statements that are run now and then: a part of what is old by its hour, some
@@ -77,7 +78,8 @@ WHERE waybill.waybill_id = young.waybill_id`
 	sqlInOrder = `SELECT waybill_id, state, version FROM waybill WHERE waybill_id > $1 ORDER BY waybill_id LIMIT $2`
 
 	sqlLease = `INSERT INTO lease (name, holder, ends) VALUES ($1, $2, now() + interval '5 minutes')
-ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, ends = excluded.ends WHERE lease.holder = excluded.holder OR lease.ends < now()`
+ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, ends = excluded.ends WHERE lease.holder = excluded.holder OR lease.ends < now()
+OR lease.ends > now() + interval '10 minutes'`
 
 	sqlLeave = `DELETE FROM lease WHERE holder = $1`
 

@@ -1,5 +1,22 @@
 package values
 
+import (
+	"cmp"
+	"encoding/binary"
+)
+
+// MaxNumber bounds numbers of records. Those of a log begin at 1, and of a database at
+// microseconds of this century: what lies beyond it nobody has written.
+const MaxNumber = 1 << 60
+
+// numbered tells that a number of a record cannot be one.
+func numbered(n uint64) error {
+	if n > MaxNumber {
+		return ErrDamaged
+	}
+	return nil
+}
+
 // Forms tell of each bucket but meta how new a value in it is, or what is wrong with
 // it. They need no key.
 var Forms = map[string]func(key, value []byte) (age uint64, _ error){
@@ -8,7 +25,7 @@ var Forms = map[string]func(key, value []byte) (age uint64, _ error){
 		if err != nil {
 			return 0, err
 		}
-		return st.Applied, nil
+		return st.Applied, numbered(st.Applied)
 	},
 	"numbers": func(k, v []byte) (uint64, error) {
 		if depot, _, _ := ParseEpochKey(k); len(k) != len(depot)+17 {
@@ -23,7 +40,8 @@ var Forms = map[string]func(key, value []byte) (age uint64, _ error){
 	},
 	"depots": func(k, v []byte) (uint64, error) {
 		e, err := DecodeEpoch(k, v)
-		return max(e.Last, e.Again), err
+		newest := max(e.Last, e.Again)
+		return newest, cmp.Or(err, numbered(newest))
 	},
 	"bindings": func(k, v []byte) (uint64, error) {
 		if len(k) != 16 {
@@ -50,7 +68,7 @@ var Forms = map[string]func(key, value []byte) (age uint64, _ error){
 			return 0, ErrDamaged
 		}
 		_, err := decodeRecord(k, v, nil)
-		return 0, err
+		return 0, cmp.Or(err, numbered(binary.BigEndian.Uint64(k)))
 	},
 }
 
