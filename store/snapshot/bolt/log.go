@@ -82,14 +82,25 @@ func (s *Store) tryWrite(records []write) error {
 	if err := s.mendLog(); err != nil {
 		return err
 	}
+	lives := s.tail.knownLives()
+	begins := !s.lives && len(records) > 0
+	if begins {
+		lives = lives.Begin(binary.BigEndian.Uint64(records[0].key), s.o.Now().Unix())
+	}
 	err := s.updateLog(func(tx *bbolt.Tx) error {
 		var err error
 		if s.unkept {
 			err = boltfile.PutLost(tx.Bucket(bucketMeta), s.lost)
 		}
+		if begins {
+			err = errors.Join(err, boltfile.PutLives(tx.Bucket(bucketMeta), lives))
+		}
 		return errors.Join(err, putRecords(tx, records))
 	})
-	s.unkept = s.unkept && err != nil
+	if s.unkept = s.unkept && err != nil; err == nil && begins {
+		s.lives = true
+		s.tail.setLives(lives)
+	}
 	return err
 }
 
@@ -125,9 +136,11 @@ func (s *Store) mendLog() error {
 		wait.Signal(s.merge)
 		return fmt.Errorf("%w: %s is made anew once all in it is merged", snapshot.ErrDamaged, logName)
 	}
-	if err := s.swapLog(merged, nil, true); err != nil {
+	kept, err := s.swapLog(merged, nil, true)
+	if err != nil {
 		return fmt.Errorf("%w: %w", snapshot.ErrDamaged, err)
 	}
+	s.damaged("%s was damaged while it was in use: nothing of it is lost; the damaged file is kept as %s", logName, kept)
 	s.spoiled = false
 	return nil
 }
@@ -176,25 +189,22 @@ func (s *Store) copyLog() error {
 	if err != nil {
 		return err
 	}
-	return s.swapLog(merged, kept, false)
+	_, err = s.swapLog(merged, kept, false)
+	return err
 }
 
-// swapLog puts a new log in the place of the open one, which is kept aside where it
-// is damaged.
-func (s *Store) swapLog(truncated uint64, records []write, damaged bool) error {
+// swapLog puts a new log in the place of the open one, which with aside is kept under
+// another name.
+func (s *Store) swapLog(truncated uint64, records []write, aside bool) (kept string, err error) {
 	if err := s.log.place.Look(); err != nil {
-		return s.fail(err)
+		return "", s.fail(err)
 	}
-	kept, err := s.makeLog(truncated, records, damaged)
-	if err != nil {
-		return err
-	}
-	if damaged {
-		s.damaged("%s was damaged while it was in use: nothing of it is lost; the damaged file is kept as %s", logName, kept)
+	if kept, err = s.makeLog(truncated, records, aside); err != nil {
+		return "", err
 	}
 	next, err := openPaged(s.dir, logName)
 	if err != nil {
-		return s.fail(err)
+		return "", s.fail(err)
 	}
 	s.logClear.Store(false)
 	old := s.useLog(next)
@@ -202,7 +212,7 @@ func (s *Store) swapLog(truncated uint64, records []write, damaged bool) error {
 		old.users.Wait()
 		_ = old.close()
 	})
-	return nil
+	return kept, nil
 }
 
 // makeLog makes log.db with these records; truncated is the highest number that is
@@ -219,7 +229,8 @@ func (s *Store) makeLog(truncated uint64, records []write, aside bool) (kept str
 			}
 			meta := tx.Bucket(bucketMeta)
 			err := errors.Join(boltfile.PutNumber(meta, metaFormat, format), meta.Put(metaStoreID, []byte(s.id)),
-				meta.Put(metaEncrypted, []byte{1}), boltfile.PutNumber(meta, metaTruncated, truncated), boltfile.PutKeys(tx, s.ring), boltfile.PutLost(meta, s.lost))
+				meta.Put(metaEncrypted, []byte{1}), boltfile.PutNumber(meta, metaTruncated, truncated), boltfile.PutKeys(tx, s.ring), boltfile.PutLost(meta, s.lost),
+				boltfile.PutLives(meta, s.tail.knownLives()))
 			return errors.Join(err, putRecords(tx, records))
 		})
 		if err == nil && aside {

@@ -110,13 +110,14 @@ func (s *Store) tell(rarely *wait.Rarely, what string, err error) {
 // copied is the tail at one moment. What it points to is immutable.
 type copied struct {
 	judge.Facts
-	last uint64
+	last  uint64
+	lives boltfile.Lives
 }
 
 func (t *tail) copy() *copied {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return &copied{last: t.last, Facts: judge.Facts{
+	return &copied{last: t.last, lives: t.lives, Facts: judge.Facts{
 		Waybills: maps.Clone(t.Waybills), Answers: maps.Clone(t.Answers),
 		Bindings: maps.Clone(t.Bindings), Depots: maps.Clone(t.Depots),
 	}}
@@ -286,7 +287,8 @@ func (s *Store) put(chunk []write, end *copied) error {
 				return err
 			}
 		}
-		if err := errors.Join(boltfile.PutNumber(meta, metaCount, count), s.writeRestored(meta)); err != nil {
+		err := errors.Join(boltfile.PutNumber(meta, metaCount, count), s.writeRestored(meta), boltfile.PutLives(meta, end.lives))
+		if err != nil {
 			return err
 		}
 		return boltfile.PutNumber(meta, metaMerged, end.last)

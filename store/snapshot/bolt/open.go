@@ -95,6 +95,7 @@ func (s *Store) readWaybills(tx *bbolt.Tx) error {
 	s.merged.Store(boltfile.GetNumber(meta, metaMerged))
 	s.count.Store(boltfile.GetNumber(meta, metaCount))
 	s.lost.Missing = s.lost.Missing.With(boltfile.ReadMissing(meta))
+	s.tail.lives = boltfile.GetLives(meta)
 	s.horizon = values.DecodeHorizon(metaHorizon, meta.Get(metaHorizon))
 	s.indexed, s.unindexed = len(meta.Get(metaIndexed)) > 0, nil
 	s.older.Store(tx.Bucket(bucketAnswers) != nil)

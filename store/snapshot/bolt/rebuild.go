@@ -35,9 +35,10 @@ func (s *Store) rebuild() error {
 // record to replay, and whether records before it are missing.
 func (s *Store) startOfTail() (start uint64, hole bool, _ error) {
 	var first, last, truncated uint64
+	var lives boltfile.Lives
 	err := boltpage.Guard(func() error {
 		return s.log.db.View(func(tx *bbolt.Tx) error {
-			truncated = boltfile.GetNumber(tx.Bucket(bucketMeta), metaTruncated)
+			truncated, lives = boltfile.GetNumber(tx.Bucket(bucketMeta), metaTruncated), boltfile.GetLives(tx.Bucket(bucketMeta))
 			c := tx.Bucket(bucketLog).Cursor()
 			if k, _ := c.First(); len(k) == 8 {
 				first = binary.BigEndian.Uint64(k)
@@ -52,6 +53,10 @@ func (s *Store) startOfTail() (start uint64, hole bool, _ error) {
 		return 0, false, err
 	}
 	merged := s.merged.Load()
+	if s.tail.lives.Apart(lives, min(merged, max(last, truncated))) {
+		return s.join(lives, max(last, truncated))
+	}
+	s.tail.lives = s.tail.lives.Newer(lives)
 	switch fresh := last == 0; {
 	case fresh && truncated > merged && truncated-merged == logJump:
 		return truncated + 1, false, s.setMerged(truncated, false) // log.db was made anew
@@ -62,7 +67,7 @@ func (s *Store) startOfTail() (start uint64, hole bool, _ error) {
 	case max(last, truncated) < merged:
 		s.damaged("%s is older than %s: nothing is lost", logName, waybillsName)
 		jump := merged + logJump
-		return jump + 1, false, errors.Join(s.setMerged(jump, false), s.swapLog(jump, nil, false))
+		return jump + 1, false, errors.Join(s.setMerged(jump, false), second(s.swapLog(jump, nil, false)))
 	}
 	return merged + 1, false, nil
 }
@@ -87,7 +92,7 @@ func (s *Store) setMerged(to uint64, forget bool) error {
 	return nil
 }
 
-func second(_ *bbolt.Bucket, err error) error { return err }
+func second[T any](_ T, err error) error { return err }
 
 // replay applies the log's records from number start on. Where records are
 // missing before it, as where one is unreadable, no have rises.

@@ -106,6 +106,7 @@ type Store struct {
 	readOnly atomic.Bool                  // the log can only be read, as its file system could at the start
 	lost     judge.Lost                   // the committer's once the store is open
 	unkept   bool                         // that is not in the log yet; the committer's
+	lives    bool                         // this one is among the tail's; the committer's once the store is open
 	restored atomic.Pointer[judge.Period] // what is missing; nil: nothing is
 	drained  chan struct{}                // capacity 1: the merger made room in the tail
 	// Lines of the log about what fails again and again.

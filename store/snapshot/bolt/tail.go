@@ -12,6 +12,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
 	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/boltfile"
 	"scanrelay/store/snapshot/judge"
 	"scanrelay/store/snapshot/values"
 )
@@ -22,10 +23,23 @@ import (
 type tail struct {
 	mu sync.RWMutex
 	judge.Facts
-	last uint64 // highest number published
+	last  uint64         // highest number published
+	lives boltfile.Lives // who wrote the records; never changed, but another takes its place
 }
 
 func newTail() tail { return tail{Facts: judge.NewFacts()} }
+
+func (t *tail) knownLives() boltfile.Lives {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.lives
+}
+
+func (t *tail) setLives(l boltfile.Lives) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lives = l
+}
 
 func lookIn[K comparable, V any](t *tail, m map[K]V, key K) (V, bool) {
 	t.mu.RLock()

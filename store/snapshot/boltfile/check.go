@@ -1,6 +1,7 @@
 package boltfile
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,6 +17,9 @@ import (
 type Report struct {
 	Waybills, Records int
 	Aside             []string // files that were mended, as they were before
+
+	last  uint64            // number of the last record in the log
+	metas map[string]Fields // of each file
 }
 
 // CheckFolder reads everything in a folder that no centre uses, page by page and value
@@ -28,10 +32,16 @@ func CheckFolder(dir string, tell func(what string)) (r Report, err error) {
 	if lock != nil {
 		defer lock.Release()
 	}
+	r.metas = map[string]Fields{}
 	for _, name := range []string{WaybillsName, LogName} {
 		if err := r.check(dir, name, tell); err != nil {
 			return r, fmt.Errorf("read %s: %w", name, err)
 		}
+	}
+	log, waybills := r.metas[LogName], r.metas[WaybillsName]
+	last := max(r.last, log.Number(MetaTruncated))
+	if decodeLives(log.Get(metaLives)).Apart(decodeLives(waybills.Get(metaLives)), min(last, waybills.Number(MetaMerged))) {
+		tell(fmt.Sprintf("%s and %s are of two copies of one store that went on apart: a start puts them together, and depots send again", WaybillsName, LogName))
 	}
 	aside, err := durable.Aside(dir, "")
 	for _, path := range aside {
@@ -62,12 +72,16 @@ func (r *Report) check(dir, name string, tell func(what string)) error {
 	} else if err != nil {
 		return err
 	}
-	holes, err := Survey(f, name, func(bucket string, _, _ []byte) error {
+	if r.metas[name], err = ReadMeta(f); err != nil {
+		delete(r.metas, name) // the survey tells of it
+	}
+	holes, err := Survey(f, name, func(bucket string, k, _ []byte) error {
 		switch bucket {
 		case string(Waybills):
 			r.Waybills++
 		case string(Log):
 			r.Records++
+			r.last = binary.BigEndian.Uint64(k)
 		}
 		return nil
 	})

@@ -93,6 +93,33 @@ func (g *Group) add(r *Record) (Span, bool) {
 	return g.Apply(r, number)
 }
 
+// Adopt adds a record that was decided elsewhere, on other facts, unless what it says
+// is known here.
+func (g *Group) Adopt(r *Record) {
+	st := g.state(r.Waybill)
+	known := false
+	switch r.Kind {
+	case RecordEvent:
+		if st.find(r.Node.Depot, r.Node.Parcel, r.Node.EventID) != nil { // its number may not be
+			r = &Record{Kind: RecordMark, At: r.At, Number: r.Number, Base: r.Base, Ident: r.Ident, Result: r.Result}
+		}
+	case RecordMove:
+		known = st.find(r.Node.Depot, r.Node.Parcel, r.Node.EventID) != nil
+	case RecordData:
+		known = !st.wants(*r.Data, r.Imported)
+	case RecordChild:
+		known = st.MotherID() == r.Mother
+	case RecordBinding:
+		old, ok := seenBy(g.Changed.Bindings, g.Facts.Bindings, r.Phone)
+		known = ok && old.At >= r.Binding.At
+	case RecordAgain:
+		known = true
+	}
+	if !known {
+		g.add(r)
+	}
+}
+
 // Apply puts the effects of the record with that number in, and returns the gap
 // that it shows, if any. It is the only way in which state changes, live and at
 // a start. A state that has the record already stays as it is.

@@ -32,6 +32,16 @@ func (p Period) Tell() string {
 
 const OneSays = "depot %s says that it was answered for events which this store does not have; if another says so too, it was put back from a backup"
 
+// Last is when the last event of all depots came; zero: there is none.
+func Last(all map[scan.DepotID]*Numbering) (at int64) {
+	for _, d := range all {
+		if e := d.newest(); e != nil {
+			at = max(at, e.At)
+		}
+	}
+	return at
+}
+
 func (p Period) meets(o Period) bool { return p.From < o.To && o.From < p.To }
 
 // Lost is what depots' words come to, that they were answered for events which a store
