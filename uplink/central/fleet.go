@@ -181,7 +181,7 @@ func contact(d *fleet.Depot) identity.Contact {
 	for _, a := range d.Wrong {
 		// All were never heard for a moment when a centre starts; identity itself
 		// tells of its own.
-		if a.Kind == fleet.NeverHeard || a.Kind == fleet.Cloned || a.Kind == fleet.KeyUnknown {
+		if slices.Contains([]string{fleet.NeverHeard, fleet.Cloned, fleet.KeyUnknown, fleet.Unreadable}, a.Kind) {
 			continue
 		}
 		w := fleet.WordOf("en", a.Kind)

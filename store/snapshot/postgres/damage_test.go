@@ -154,6 +154,22 @@ func TestImpossibleNumbers(t *testing.T) {
 	if v := bound(); v == nil || !v.Exist {
 		t.Errorf("learned again: %+v", v)
 	}
+	if done, err := s.PutDocuments(t.Context(), []string{"a"}, [][]byte{{1}}, []int64{0}); !done || err != nil {
+		t.Fatal(err)
+	}
+	for _, none := range []int64{1<<63 - 1, -7, 0} {
+		run(`UPDATE document SET version = $1`, none)
+		doc, version, err := s.Document(t.Context(), "a")
+		if err != nil || doc == nil || version != none {
+			t.Fatalf("a document of version %d: %v %d, %v", none, doc, version, err)
+		}
+		if done, err := s.PutDocuments(t.Context(), []string{"a"}, [][]byte{{2}}, []int64{version}); !done || err != nil {
+			t.Errorf("on version %d: %v, %v", none, done, err)
+		}
+		if _, version, err = s.Document(t.Context(), "a"); err != nil || version != 1 {
+			t.Errorf("after version %d: %d, %v", none, version, err)
+		}
+	}
 	run(`INSERT INTO lease (name, holder, ends) VALUES ('forget', 'nobody', '9999-01-01')`)
 	if _, err := s.Forget(t.Context(), snapshot.Retention{Keep: time.Hour}); err != nil {
 		t.Fatal(err)
@@ -161,5 +177,40 @@ func TestImpossibleNumbers(t *testing.T) {
 	var holder string
 	if err := s.pool.QueryRow(t.Context(), `SELECT holder FROM lease`).Scan(&holder); err != nil || holder != s.holder {
 		t.Errorf("the lease that never ends is held by %q, %v", holder, err)
+	}
+}
+
+// TestCheck: a check names what is damaged among many rows, and nothing where nothing is.
+func TestCheck(t *testing.T) {
+	o := database(t)
+	s := open(t, o)
+	var events []snapshot.Event
+	for i := range uint64(sweepWaybills + 5) {
+		events = append(events, event(i+1, fmt.Sprintf("YT%07d", i)))
+	}
+	merge(t, s, batch("hz-01", events...))
+	check := func() string {
+		t.Helper()
+		s := open(t, o)
+		n, err := s.Check(t.Context())
+		st, err2 := s.Stats(t.Context())
+		if n != len(events) || err != nil || err2 != nil {
+			t.Errorf("%d rows, %v, %v", n, err, err2)
+		}
+		return strings.Join(st.Damage, "\n")
+	}
+	if all := check(); all != "" {
+		t.Errorf("of what is sound: %s", all)
+	}
+	for _, sql := range []string{
+		`UPDATE waybill SET state = set_byte(state, 2, 255 - get_byte(state, 2)) WHERE waybill_id IN ('YT0000000', 'YT0001004')`,
+		`UPDATE depot SET version = -1`,
+	} {
+		if _, err := s.pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all := check(); strings.Count(all, "\n") != 2 || !strings.Contains(all, "YT0000000 ") || !strings.Contains(all, "YT0001004 ") || !strings.Contains(all, "depot hz-01 has a number") {
+		t.Errorf("%s", all)
 	}
 }

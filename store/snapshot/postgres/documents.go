@@ -12,7 +12,10 @@ import (
 // What other rooms of the centre share among its processes: documents with names, of
 // which the store knows nothing else.
 
-// Document returns a document and its version; version 0: there is none.
+// NoteDamage tells, once, of a document that a room cannot read.
+func (s *Store) NoteDamage(what string) { s.damaged("%s", what) }
+
+// Document returns a document and its version; nil and 0: there is none.
 func (s *Store) Document(ctx context.Context, name string) (doc []byte, version int64, err error) {
 	type found struct {
 		doc     []byte

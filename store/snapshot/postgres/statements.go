@@ -40,7 +40,7 @@ ORDER BY depot, epoch, seq
 ON CONFLICT (depot, epoch, seq) DO UPDATE SET ident = excluded.ident, result = excluded.result, at = excluded.at, due = excluded.due`
 
 	sqlPutDocuments = `INSERT INTO document (name, doc, version, was)
-SELECT name, doc, was + 1, was FROM unnest($1::text[], $2::bytea[], $3::bigint[]) AS new (name, doc, was) ORDER BY name
+SELECT name, doc, CASE WHEN was BETWEEN 0 AND 1152921504606846976 THEN was + 1 ELSE 1 END, was FROM unnest($1::text[], $2::bytea[], $3::bigint[]) AS new (name, doc, was) ORDER BY name
 ON CONFLICT (name) DO UPDATE SET doc = excluded.doc, was = excluded.was,
 version = CASE WHEN document.version = excluded.was THEN excluded.version ELSE excluded.version % 0 END`
 

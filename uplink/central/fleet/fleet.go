@@ -36,7 +36,7 @@ type Depot struct {
 	ID         scan.DepotID
 	Name, Site string
 	Labels     map[string]string
-	Identity   string // invited, enrolled, revoked, static
+	Identity   string // invited, enrolled, revoked, damaged, static
 	presence.Member
 	snapshot.Depot
 	Share   float64 // calls a second
@@ -56,6 +56,7 @@ const (
 	NeverHeard = "never_heard"
 	Cloned     = "identity_cloned"
 	KeyUnknown = "key_unknown"
+	Unreadable = "registration_damaged"
 	Behind     = "behind"
 	Gaps       = "gaps"
 )
@@ -67,7 +68,7 @@ const behind = 10 * time.Minute
 // faults are the kinds that keep scans from receivers, the gravest first; all others
 // want attention.
 var faults = []string{
-	Cloned, KeyUnknown, Away, health.AlarmMQTTDown, health.AlarmStoreFull, health.AlarmClockUnknown, health.AlarmWeChatBlocked,
+	Cloned, KeyUnknown, Unreadable, Away, health.AlarmMQTTDown, health.AlarmStoreFull, health.AlarmClockUnknown, health.AlarmWeChatBlocked,
 }
 
 // Judge fills in what is wrong with a depot; others are alarms known elsewhere. With one

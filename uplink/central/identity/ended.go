@@ -325,6 +325,9 @@ func (s *Service) tellKeyless(ctx context.Context) error {
 // enforceOne leaves what was enrolled after it had ended: perhaps at another process,
 // whose file is another one.
 func (s *Service) enforceOne(r *Registration, last end, keys map[string]end) (changed bool) {
+	if r.damaged { // it is let in by nothing, and may be put back
+		return false
+	}
 	if last.Revoked != nil && *last.Revoked && r.Revoked.IsZero() && !r.Enrolled.After(last.Time) {
 		r.revoke(last.Time, last.Reason)
 		changed = true

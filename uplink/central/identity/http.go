@@ -324,7 +324,7 @@ type View struct {
 	Name        string            `json:"name"`
 	Site        string            `json:"site"`
 	Labels      map[string]string `json:"labels"`
-	State       string            `json:"state"` // invited, enrolled, revoked; static: in the configuration only
+	State       string            `json:"state"` // invited, enrolled, revoked, damaged; static: in the configuration only
 	Key         string            `json:"key,omitempty"`
 	Enrolled    *time.Time        `json:"enrolled"`
 	Expires     *time.Time        `json:"token_expires"` // of a token that waits to be used
@@ -387,7 +387,7 @@ func (s *Service) show(r *Registration, c Contact) View {
 	switch {
 	case len(r.Key) > 0:
 		v.Key = syncapi.Fingerprint(r.Key)
-	case r.Revoked.IsZero() && s.o.Keys.Static(r.ID):
+	case r.Revoked.IsZero() && !r.damaged && s.o.Keys.Static(r.ID):
 		v.State = "static"
 	}
 	return v

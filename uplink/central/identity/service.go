@@ -173,6 +173,10 @@ func (s *Service) Reset(ctx context.Context, by Actor, id scan.DepotID) (i Invit
 	err = s.change(ctx, func(t Tx) (*Registration, error) {
 		r, err := s.find(t, id)
 		if err == nil {
+			if r.damaged { // perhaps it was revoked: until the token is used nothing lets it in
+				r = &Registration{ID: id, Created: s.o.Now().UTC()}
+				r.revoke(r.Created, "its registration was unreadable")
+			}
 			i = s.invite(r)
 			r.Clones, r.Cloned = 0, time.Time{}
 		}
@@ -215,6 +219,7 @@ func (s *Service) Revoke(ctx context.Context, by Actor, id scan.DepotID, reason 
 		}
 		if err == nil {
 			r.revoke(s.o.Now().UTC(), reason)
+			r.damaged = false
 			r.ended = append(r.ended, ofRevoked(r))
 		}
 		return r, err
@@ -289,10 +294,10 @@ func (s *Service) Registration(ctx context.Context, id scan.DepotID) (r *Registr
 }
 
 // Barred implements caller.Sessions: a depot that was revoked is let in by no
-// credential.
+// credential, nor is one of which nobody knows whether it was.
 func (s *Service) Barred(ctx context.Context, id scan.DepotID) (bool, error) {
 	r, err := s.Registration(ctx, id)
-	return r != nil && !r.Revoked.IsZero(), err
+	return r != nil && (r.damaged || !r.Revoked.IsZero()), err
 }
 
 // maxPast is how many keys of a depot that count no more are remembered.
@@ -326,6 +331,13 @@ type Alarm struct {
 
 // AlarmsOf are those of a depot.
 func (s *Service) AlarmsOf(r *Registration) (list []Alarm) {
+	if r.damaged {
+		list = append(list, Alarm{
+			Depot: r.ID, Kind: "registration_damaged",
+			What: "its registration cannot be read: it is let in by nothing",
+			Do:   "put its document back from a backup, or scanrelay depot reset " + string(r.ID) + ", then scanrelay enrol with that token on the gateway",
+		})
+	}
 	if r.keyless() {
 		list = append(list, Alarm{
 			Depot: r.ID, Kind: "key_unknown", Since: r.Past[len(r.Past)-1].Until,

@@ -1,26 +1,32 @@
 package identity
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"maps"
 	"slices"
+	"strings"
 
 	"scanrelay/agent/scan"
+	"scanrelay/store/durable"
 )
 
 // Documents is a table of named documents that all processes of a centre share; the
 // store of a snapshot in a database has one.
 type Documents interface {
-	// Document returns one and its version; 0: there is none.
+	// Document returns one and its version; nil and 0: there is none.
 	Document(ctx context.Context, name string) (doc []byte, version int64, err error)
 	// Documents calls each for those whose names begin so, in their order.
 	Documents(ctx context.Context, prefix string, each func(name string, doc []byte) error) error
 	// PutDocuments writes all or, where one has another version than was, none.
 	PutDocuments(ctx context.Context, names []string, docs [][]byte, was []int64) (done bool, err error)
+	// NoteDamage tells of something that is found broken.
+	NoteDamage(what string)
 }
 
 // Shared is the Store of several processes. It keeps nothing itself: what one of them
@@ -30,27 +36,71 @@ type Shared struct {
 	secret    []byte
 }
 
-// The names of its documents.
+// The names of its documents. What was damaged is kept under brokenPrefix, its name and
+// version.
 const (
 	sharedPrefix = "identity/"
 	secretName   = sharedPrefix + "secret"
+	secretSum    = sharedPrefix + "secret.sum"
+	brokenPrefix = "broken/"
 )
 
-// OpenShared makes the secret, where none of the processes has.
+// OpenShared makes the secret, where none of the processes has, or where it cannot be
+// read: then depots make new sessions.
 func OpenShared(ctx context.Context, documents Documents) (*Shared, error) {
 	s := &Shared{documents: documents}
 	for {
 		doc, version, err := documents.Document(ctx, secretName)
-		if err != nil || version != 0 {
-			s.secret = doc
-			return s, err
+		if err != nil {
+			return nil, err
 		}
-		secret := make([]byte, 32)
-		rand.Read(secret) // never fails
-		if _, err := documents.PutDocuments(ctx, []string{secretName}, [][]byte{secret}, []int64{0}); err != nil {
+		sum, sumVersion, err := documents.Document(ctx, secretSum) // beside it: a version before takes all of it for the secret
+		if err != nil {
+			return nil, err
+		}
+		fits := len(doc) == secretSize && (sum == nil || bytes.Equal(sum, summed(secretName, doc)))
+		if fits && sum != nil {
+			s.secret = doc
+			return s, nil
+		}
+		if doc != nil && !fits {
+			documents.NoteDamage(brokenSecret)
+		}
+		if !fits {
+			doc = make([]byte, secretSize)
+			rand.Read(doc) // never fails
+		}
+		if _, err := documents.PutDocuments(ctx, []string{secretName, secretSum}, [][]byte{doc, summed(secretName, doc)}, []int64{version, sumVersion}); err != nil {
 			return nil, err
 		}
 	}
+}
+
+const secretSize = 32
+
+// A document ends in a sum, of its name and the text before, that is written in blanks:
+// JSON takes them for nothing, so that a version before reads it too.
+const sumBits = 32
+
+func summed(name string, text []byte) []byte {
+	sum := crc32.Update(crc32.Checksum([]byte(name), castagnoli), castagnoli, text)
+	out := bytes.Clone(text)
+	for i := range sumBits {
+		out = append(out, " \t"[sum>>i&1])
+	}
+	return out
+}
+
+// decode reads a document. Those of a version before have no sum.
+func decode(name string, doc []byte, into any) error {
+	text := doc[:max(0, len(doc)-sumBits)]
+	if ends := doc[len(text):]; len(ends) == sumBits && len(bytes.Trim(ends, " \t")) == 0 && !bytes.Equal(doc, summed(name, text)) {
+		return durable.ErrDamaged
+	}
+	if err := json.Unmarshal(doc, into); err != nil { // whose words may quote it
+		return durable.ErrDamaged
+	}
+	return nil
 }
 
 // Secret implements Store.
@@ -68,19 +118,23 @@ const maxTries = 20
 // else all is done again.
 func (s *Shared) Update(ctx context.Context, fn func(Tx) error) error {
 	for range maxTries {
-		t := &sharedTx{ctx: ctx, documents: s.documents, read: map[string]int64{}, put: map[string][]byte{}}
+		t := &sharedTx{ctx: ctx, documents: s.documents, read: map[string]int64{}, put: map[string][]byte{}, broken: map[string][]byte{}}
 		if err := fn(t); err != nil || len(t.put) == 0 {
 			return err
 		}
 		names := slices.Sorted(maps.Keys(t.put))
 		docs, was := make([][]byte, len(names)), make([]int64, len(names))
-		for i, name := range names {
+		for i, name := range names { // those set aside are new
 			if _, known := t.read[name]; !known { // put without a look
-				if _, err := t.get(name, &json.RawMessage{}); err != nil {
+				if _, _, err := t.get(name, &json.RawMessage{}); err != nil {
 					return err
 				}
 			}
 			docs[i], was[i] = t.put[name], t.read[name]
+			if broken := t.broken[name]; broken != nil {
+				aside := fmt.Sprintf("%s%s/%d", brokenPrefix, name, was[i])
+				names, docs, was = append(names, aside), append(docs, broken), append(was, 0)
+			}
 		}
 		if done, err := s.documents.PutDocuments(ctx, names, docs, was); done || err != nil {
 			return err
@@ -95,23 +149,38 @@ type sharedTx struct {
 	documents Documents
 	read      map[string]int64  // versions; nil: reading only
 	put       map[string][]byte // nil: reading only
+	broken    map[string][]byte // what was read of damaged ones; nil: reading only
 }
 
-func (t *sharedTx) get(name string, into any) (ok bool, err error) {
+// get reads a document. One that is damaged is told of, and kept aside if another is
+// put in its place.
+func (t *sharedTx) get(name string, into any) (ok, damaged bool, err error) {
 	doc, version, err := t.documents.Document(t.ctx, name)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	if t.read != nil {
 		t.read[name] = version
 	}
-	if version == 0 {
-		return false, nil
+	if doc == nil {
+		return false, false, nil
 	}
-	if err := json.Unmarshal(doc, into); err != nil {
-		return false, fmt.Errorf("read %s: %w", name, err)
+	if decode(name, doc, into) != nil {
+		if t.broken != nil {
+			t.broken[name] = doc
+		}
+		t.documents.NoteDamage(brokenDocument(name))
+		return true, true, nil
 	}
-	return true, nil
+	return true, false, nil
+}
+
+// brokenDocument says what a damaged document costs.
+func brokenDocument(name string) string {
+	if id, ok := strings.CutPrefix(name, sharedPrefix+depotKind); ok {
+		return fmt.Sprintf("the registration of depot %s (document %s) is unreadable: it is let in by nothing; put the document back from a backup, or scanrelay depot reset %[1]s and enrol its gateway again", id, name)
+	}
+	return fmt.Sprintf("the join tokens (document %s) are unreadable: make new ones", name)
 }
 
 func (t *sharedTx) set(name string, v any) error {
@@ -119,15 +188,18 @@ func (t *sharedTx) set(name string, v any) error {
 		return errors.New("identity: put while only reading")
 	}
 	doc, err := json.Marshal(v)
-	t.put[name] = doc
+	t.put[name] = summed(name, doc)
 	return err
 }
 
 func (t *sharedTx) Depot(id scan.DepotID) (*Registration, error) {
 	var r Registration
-	ok, err := t.get(sharedPrefix+depotKind+string(id), &r)
-	if !ok {
+	ok, damaged, err := t.get(sharedPrefix+depotKind+string(id), &r)
+	switch {
+	case !ok:
 		return nil, err
+	case damaged:
+		return unreadable(id), nil
 	}
 	return &r, nil
 }
@@ -137,7 +209,10 @@ func (t *sharedTx) PutDepot(r *Registration) error {
 }
 
 func (t *sharedTx) Tickets() (all map[string]Ticket, err error) {
-	_, err = t.get(sharedPrefix+ticketsName, &all)
+	_, damaged, err := t.get(sharedPrefix+ticketsName, &all)
+	if damaged {
+		return nil, nil
+	}
 	return all, err
 }
 
@@ -148,9 +223,32 @@ func (t *sharedTx) PutTickets(all map[string]Ticket) error {
 func (t *sharedTx) Depots(each func(*Registration) error) error {
 	return t.documents.Documents(t.ctx, sharedPrefix+depotKind, func(name string, doc []byte) error {
 		var r Registration
-		if err := json.Unmarshal(doc, &r); err != nil {
-			return fmt.Errorf("read %s: %w", name, err)
+		if decode(name, doc, &r) != nil {
+			t.documents.NoteDamage(brokenDocument(name))
+			return each(unreadable(scan.DepotID(strings.TrimPrefix(name, sharedPrefix+depotKind))))
 		}
 		return each(&r)
 	})
 }
+
+// CheckShared reads all documents, and tells which are damaged.
+func CheckShared(ctx context.Context, documents Documents, tell func(what string)) error {
+	var secret []byte
+	return documents.Documents(ctx, sharedPrefix, func(name string, doc []byte) error {
+		switch {
+		case name == secretName:
+			if secret = doc; len(doc) != secretSize {
+				tell(brokenSecret)
+			}
+		case name == secretSum:
+			if !bytes.Equal(doc, summed(secretName, secret)) {
+				tell(brokenSecret)
+			}
+		case decode(name, doc, &json.RawMessage{}) != nil:
+			tell(brokenDocument(name))
+		}
+		return nil
+	})
+}
+
+const brokenSecret = "the key of sessions is unreadable: a start makes another, and depots make new sessions; then restart the other processes of this centre"

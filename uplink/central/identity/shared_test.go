@@ -17,6 +17,13 @@ type table struct {
 	mu       sync.Mutex
 	docs     map[string][]byte
 	versions map[string]int64
+	damage   []string
+}
+
+func (d *table) NoteDamage(what string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.damage = append(d.damage, what)
 }
 
 func newTable() *table { return &table{docs: map[string][]byte{}, versions: map[string]int64{}} }

@@ -59,8 +59,11 @@ type Registration struct {
 	Cloned  time.Time `json:"cloned,omitzero"`   // when one of these came back last
 	Clones  int       `json:"clones,omitempty"`  // how often
 
-	ended []end // by this change
+	ended   []end // by this change
+	damaged bool  // it could not be read: nobody is let in by it
 }
+
+func unreadable(id scan.DepotID) *Registration { return &Registration{ID: id, damaged: true} }
 
 // PastKey is a key that counts no more.
 type PastKey struct {
@@ -85,6 +88,8 @@ type Ticket struct {
 // State is a word for where a registration stands.
 func (r *Registration) State() string {
 	switch {
+	case r.damaged:
+		return "damaged"
 	case !r.Revoked.IsZero():
 		return "revoked"
 	case len(r.Key) > 0:
