@@ -29,7 +29,7 @@ func TestParcels(t *testing.T) {
 			bound++
 		}
 		for _, s := range p.stops {
-			if seen[s.key] || devices[s.device] == nil || !scan.ActionType(s.action).Known() {
+			if seen[s.key] || devices[s.device] == nil || scan.ActionType(s.action).Check() != nil {
 				t.Errorf("%s: stop %d on %s is there twice, unknown or nowhere", p.waybill, s.action, s.device)
 			}
 			seen[s.key] = true

@@ -17,7 +17,6 @@ const (
 	ActionTransport      ActionType = 200001
 	ActionOutForDelivery ActionType = 300002
 	ActionSigned         ActionType = 300003
-	ActionOther          ActionType = 500001
 )
 
 // actionNames holds all known codes with their English and Chinese meaning.
@@ -45,19 +44,19 @@ var actionNames = map[ActionType][2]string{
 	500001: {"other", "其他"},
 }
 
-// actionTypes lists the known codes, sorted.
-func actionTypes() []ActionType { return slices.Sorted(maps.Keys(actionNames)) }
+// ActionTypes lists the known codes, sorted.
+func ActionTypes() []ActionType { return slices.Sorted(maps.Keys(actionNames)) }
 
-// Known reports whether a is one of WeChat's codes.
-func (a ActionType) Known() bool { _, ok := actionNames[a]; return ok }
+// known reports whether a is one of WeChat's codes.
+func (a ActionType) known() bool { _, ok := actionNames[a]; return ok }
 
 // Check says that a is none of WeChat's codes, and which there are; nil if it is.
 func (a ActionType) Check() error {
-	if a.Known() {
+	if a.known() {
 		return nil
 	}
 	var known []string
-	for _, k := range actionTypes() {
+	for _, k := range ActionTypes() {
 		known = append(known, strconv.Itoa(int(k)))
 	}
 	return fmt.Errorf("%d is none of WeChat's action types; they are %s", int(a), strings.Join(known, ", "))

@@ -83,7 +83,7 @@ func TestAllTwentyActionTypesAreKnown(t *testing.T) {
 	if len(actionNames) != 20 {
 		t.Errorf("%d action types, WeChat has 20", len(actionNames))
 	}
-	if ActionType(300001).Known() {
+	if ActionType(300001).known() {
 		t.Error("300001 must never be sent")
 	}
 	if got := ActionType(7).English(); got != "7" {

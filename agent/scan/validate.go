@@ -51,7 +51,7 @@ func (e *Event) Validate() error {
 	bad(len(e.EventID) > MaxID, "event_id is longer than %d bytes", MaxID)
 	bad(len(e.DeviceID) > MaxID, "device_id is longer than %d bytes", MaxID)
 	bad(e.ActionType == 0, "action_type is missing")
-	bad(e.ActionType != 0 && !e.ActionType.Known(), "action_type %d is none of WeChat's codes", int(e.ActionType))
+	bad(e.ActionType != 0 && !e.ActionType.known(), "action_type %d is none of WeChat's codes", int(e.ActionType))
 	bad(e.ActionMsg == "", "action_msg is missing")
 	bad(utf8.RuneCountInString(string(e.ActionMsg)) > MaxMessage, "action_msg is longer than %d characters", MaxMessage)
 	bad(!utf8.ValidString(string(e.ActionMsg)), "action_msg is not UTF-8")

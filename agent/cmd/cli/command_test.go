@@ -95,3 +95,20 @@ func TestHelp(t *testing.T) {
 		}
 	}
 }
+
+// TestLang: --lang stands anywhere, goes before the locale, and is nobody's argument.
+func TestLang(t *testing.T) {
+	for line, want := range map[string]string{
+		"status": "true status", "--lang en status": "false status", "status --lang=zh -c x": "true status -c x", "--lang": "error",
+		"status --lang fr": "error", "status --lang=": "error", "trace -- --lang": "true trace -- --lang", "status --language en": "true status --language en",
+	} {
+		s, rest, err := IO{Env: []string{"LC_ALL=zh_CN.UTF-8"}}.speak(strings.Fields(line))
+		got := fmt.Sprint(s.Chinese(), " ", strings.Join(rest, " "))
+		if err != nil {
+			got = "error"
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", line, got, want)
+		}
+	}
+}

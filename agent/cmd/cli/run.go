@@ -23,8 +23,9 @@ type IO struct {
 	InTerminal  bool // In is one: somebody can be asked
 }
 
-// Standard is the process's own.
-func Standard() IO {
+// Standard is the process's own. Of the arguments --lang is done with; its error is a
+// [UsageError].
+func Standard(args []string) (IO, []string, error) {
 	s := IO{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.Environ(),
 		Terminal: term.IsTerminal(int(os.Stdout.Fd())), ErrTerminal: term.IsTerminal(int(os.Stderr.Fd())),
@@ -33,7 +34,7 @@ func Standard() IO {
 	if w, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil && s.Terminal {
 		s.Width = w
 	}
-	return s
+	return s.speak(args)
 }
 
 // JSON writes a value as one line to Out.

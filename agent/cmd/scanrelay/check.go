@@ -2,14 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 
 	"scanrelay/agent"
 	"scanrelay/agent/cmd/cli"
+	"scanrelay/agent/cmd/saved"
 	"scanrelay/agent/intake/link"
 	"scanrelay/agent/intake/mapping"
 	"scanrelay/agent/intake/probe"
@@ -22,7 +21,7 @@ import (
 type checker struct {
 	*app
 	config, role, payload, topic string
-	json, broker, reveal         bool
+	json, broker, reveal, fields bool
 }
 
 func (a *app) checkCommand() *cli.Command {
@@ -30,23 +29,29 @@ func (a *app) checkCommand() *cli.Command {
 	cmd := &cli.Command{
 		Use:   "check -c FILE",
 		Short: "Say what is wrong with a configuration, or what a payload becomes",
-		Long:  "Check a configuration: every problem in one run, each as file:line: key: what is\nwrong. With --payload and --topic: show what a device's message becomes, without\npublishing anything. With --broker: what the external broker does not promise.",
+		Long:  "Check a configuration: every problem in one run, each as file:line: key: what is\nwrong. With --payload and --topic: show what a device's message becomes, without\npublishing anything; of a folder that listen --save wrote, all of them, without\n--topic. With --broker: what the external broker does not promise.",
 		Args:  cli.NoArgs,
 		Run:   func(ctx context.Context, _ []string) error { return c.run(ctx) },
 	}
 	f := cmd.Flags()
 	f.StringVarP(&c.config, "config", "c", defaultConfig, "the configuration `FILE`")
 	f.StringVar(&c.role, "role", "", "whose configuration it is: agent or central; unless given, the file tells")
-	f.StringVar(&c.payload, "payload", "", "a `FILE` with one message of a device; - reads it from stdin")
+	f.StringVar(&c.payload, "payload", "", "a `FILE` with one message of a device, or a folder of such; - reads one from stdin")
 	f.StringVar(&c.topic, "topic", "", "the `TOPIC` on which it comes")
 	f.BoolVar(&c.broker, "broker", false, "try the external broker: what it promises, and what cannot be known from outside")
+	f.BoolVar(&c.fields, "help-fields", false, "list the fields that a source maps, and WeChat's action codes with their meanings")
 	f.BoolVar(&c.json, "json", false, "print JSON (with --payload or --broker)")
 	f.BoolVar(&c.reveal, "reveal", false, "show personal data unmasked (with --payload)")
 	return cmd
 }
 
 func (c *checker) run(ctx context.Context) error {
-	if (c.payload == "") != (c.topic == "") {
+	if c.fields {
+		return c.helpFields()
+	}
+	info, err := os.Stat(c.payload)
+	folder := err == nil && info.IsDir()
+	if c.payload == "" && c.topic != "" || c.payload != "" && c.topic == "" && !folder {
 		return cli.Usagef("--payload and --topic belong together")
 	}
 	role := configs.Role(c.role)
@@ -75,6 +80,8 @@ func (c *checker) run(ctx context.Context) error {
 	switch {
 	case problems.Failed():
 		return c.report(problems)
+	case folder:
+		return c.explainAll(mapperOf(cfg, nil))
 	case c.payload != "":
 		return c.explain(mapperOf(cfg, nil))
 	default:
@@ -166,21 +173,74 @@ func (c *checker) explain(m *mapping.Mapper) error {
 }
 
 func (c *checker) read() ([]byte, error) {
-	const most = 4 << 20
-	in := c.In
-	if c.payload != "-" {
-		f, err := os.Open(c.payload)
-		if err != nil {
-			return nil, err
+	if c.payload == "-" {
+		return saved.From(c.In)
+	}
+	return saved.File(c.payload)
+}
+
+// tried explains a message. A birth is taken to heart, as the agent does.
+func tried(m *mapping.Mapper, topic string, payload []byte, info mapping.Info, reveal bool) *mapping.Explanation {
+	e := m.Explain(topic, payload, info, reveal)
+	if e.Decoder == "sparkplug" {
+		m.Map(topic, payload, info)
+	}
+	return e
+}
+
+// explainAll shows what the messages of a folder become, then what all of them come to.
+func (c *checker) explainAll(m *mapping.Mapper) error {
+	messages, events, rejected, ignored, untaken := 0, 0, 0, 0, 0
+	err := saved.Read(c.payload, c.topic, func(s saved.Message, payload []byte) (err error) {
+		e := tried(m, s.Topic, payload, mapping.Info{DUP: s.DUP, Retained: s.Retained, ReceivedAt: s.ReceivedAt, Size: s.Size}, c.reveal)
+		messages, events, rejected, ignored = messages+1, events+len(e.Batch.Events), rejected+len(e.Batch.Rejects), ignored+e.Batch.Ignored
+		if e.Source < 0 {
+			untaken++
 		}
-		defer f.Close()
-		in = f
+		if !c.reveal {
+			e.Topic = scan.MaskPayload(e.Topic)
+		}
+		if c.json {
+			return c.JSON(struct {
+				File string `json:"file"`
+				explained
+			}{s.File, explanation(e)})
+		}
+		fmt.Fprintf(c.Out, "%s: ", cli.Visible(s.File))
+		if err = c.explainText(e); err == nil {
+			_, err = fmt.Fprintln(c.Out)
+		}
+		return err
+	})
+	if err == nil && !c.json {
+		_, err = fmt.Fprintf(c.Out, "%d messages: %d events, %d rejected, %d ignored; %d on topics of no source\n", messages, events, rejected, ignored, untaken)
 	}
-	data, err := io.ReadAll(io.LimitReader(in, most+1))
-	if err == nil && len(data) > most {
-		err = errors.New("the payload is larger than 4 MiB")
+	switch {
+	case err != nil:
+		return err
+	case messages == 0:
+		return fmt.Errorf("%s holds no message", c.payload)
+	case rejected > 0:
+		return fmt.Errorf("%d of it would be rejected", rejected)
 	}
-	return data, err
+	return nil
+}
+
+// helpFields lists what a source maps, and WeChat's codes.
+func (c *checker) helpFields() error {
+	t := &cli.Table{Head: []string{c.Say("FIELD", "字段"), c.Say("WHAT", "说明")}}
+	for _, f := range mapping.Fields() {
+		t.Add(f.Name, c.Say(f.English, f.Chinese))
+	}
+	codes := &cli.Table{Head: []string{"ACTION_TYPE", c.Say("WHAT", "说明"), c.Say("中文", "英文")}}
+	for _, a := range scan.ActionTypes() {
+		codes.Add(strconv.Itoa(int(a)), c.Say(a.English(), a.Chinese()), c.Say(a.Chinese(), a.English()))
+	}
+	if err := t.Print(c.IO); err != nil {
+		return err
+	}
+	fmt.Fprintln(c.Out)
+	return codes.Print(c.IO)
 }
 
 func (c *checker) explainText(e *mapping.Explanation) error {

@@ -12,6 +12,7 @@ import (
 
 	"scanrelay/agent"
 	"scanrelay/agent/cmd/cli"
+	"scanrelay/agent/cmd/saved"
 	"scanrelay/agent/control"
 	"scanrelay/agent/intake"
 	"scanrelay/agent/intake/decode"
@@ -29,6 +30,8 @@ type ear struct {
 	looker looker
 	filter string
 	count  int
+	save   string
+	folder *saved.Folder // nil: nothing is saved
 	mapper *mapping.Mapper
 }
 
@@ -47,6 +50,7 @@ func (a *app) listenCommand() *cli.Command {
 	l.looker.flags(cmd, true)
 	cmd.Flags().StringVar(&l.filter, "topic", "", "only topics that this `FILTER` matches, also ones of no source; unless given, those of the sources")
 	cmd.Flags().IntVar(&l.count, "count", 0, "end after `N` messages; 0: at Ctrl-C")
+	cmd.Flags().StringVar(&l.save, "save", "", "also write each message to a folder `DIR`, its bytes as they came, unmasked; check --payload DIR tries them")
 	return cmd
 }
 
@@ -57,17 +61,24 @@ func (l *ear) listen(ctx context.Context) error {
 	if err := l.problems(problems); err != nil {
 		return err
 	}
-	var saved map[string]sparkplug.Birth
-	if agent.BirthsFile(cfg.DataDir).Peek(&saved) != nil {
-		saved = nil // births are waited for
+	var births map[string]sparkplug.Birth
+	if agent.BirthsFile(cfg.DataDir).Peek(&births) != nil {
+		births = nil // they are waited for
 	}
-	l.checker.json, l.checker.reveal, l.mapper = l.looker.json, l.looker.reveal, mapperOf(cfg, sparkplug.NewBirths(saved))
+	l.checker.json, l.checker.reveal, l.mapper = l.looker.json, l.looker.reveal, mapperOf(cfg, sparkplug.NewBirths(births))
 	filters := []string{l.filter}
 	if l.filter == "" {
 		filters = nil
 		for _, s := range cfg.Sources {
 			filters = append(filters, s.Topic)
 		}
+	}
+	if l.save != "" {
+		var err error
+		if l.folder, err = saved.Create(l.save); err != nil {
+			return err
+		}
+		defer l.folder.Close()
 	}
 	err := l.hear(ctx, cfg, filters)
 	if errors.Is(err, errEnough) || ctx.Err() != nil {
@@ -107,15 +118,20 @@ func (l *ear) hear(ctx context.Context, cfg *configs.Agent, filters []string) er
 // begun tells people that it listens.
 func (l *ear) begun(where string) {
 	fmt.Fprintf(l.Err, "listening at %s; nothing is stored; Ctrl-C ends it\n", where)
+	if l.folder != nil {
+		fmt.Fprintf(l.Err, "each message is written to %s as it comes: it may say who lives where; delete it when you are done\n", l.save)
+	}
 }
 
 // show shows one message. A birth is taken to heart, as the agent does.
 func (l *ear) show(h intake.Message) error {
 	info := h.Info()
-	e := l.mapper.Explain(h.Topic, h.Payload, info, l.looker.reveal)
-	if e.Decoder == "sparkplug" {
-		l.mapper.Map(h.Topic, h.Payload, info)
+	if l.folder != nil {
+		if err := l.folder.Put(saved.Message{Topic: h.Topic, ReceivedAt: h.ReceivedAt, DUP: h.DUP, Retained: h.Retained, Size: h.Size}, h.Payload); err != nil {
+			return err
+		}
 	}
+	e := tried(l.mapper, h.Topic, h.Payload, info, l.looker.reveal)
 	if !l.looker.reveal { // whatever is shown of it from here on
 		h.Topic, e.Topic = scan.MaskPayload(h.Topic), scan.MaskPayload(h.Topic)
 	}

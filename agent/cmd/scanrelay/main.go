@@ -44,11 +44,16 @@ const (
 )
 
 func main() {
+	world, args, err := cli.Standard(os.Args[1:])
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "scanrelay: %s\n", err)
+		os.Exit(2)
+	}
 	stop, abort, release := signals()
-	a := newApp(cli.Standard())
+	a := newApp(world)
 	a.abort = abort
 	ended := make(chan int, 1)
-	go func() { ended <- a.Run(stop, a.root(), os.Args[1:]) }()
+	go func() { ended <- a.Run(stop, a.root(), args) }()
 	code := a.await(stop, ended)
 	release()
 	os.Exit(code)
@@ -93,7 +98,8 @@ func (a *app) root() *cli.Command {
 	root := &cli.Command{
 		Use:   "scanrelay",
 		Short: "Bring scans of parcels from depots to WeChat, losing none",
-		Long:  "scanrelay takes scan events at a depot, keeps them safe on disk, syncs them to the\ncentre and pushes them to the receivers' WeChat.",
+		Long: "scanrelay takes scan events at a depot, keeps them safe on disk, syncs them to the\ncentre and pushes them to the receivers' WeChat.\n\n" +
+			"--lang en or --lang zh, before or behind any command, goes before the locale.",
 	}
 	root.Add(a.agentCommand(), a.checkCommand(), a.statusCommand(), a.traceCommand(),
 		a.eventsCommand(), a.deadletterCommand(), a.quarantineCommand(), a.storeCommand(), a.listenCommand(), a.logLevelCommand(), a.enrolCommand(),

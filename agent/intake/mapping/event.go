@@ -130,8 +130,8 @@ func (b *builder) action() {
 	case b.bad != nil:
 	case text != "":
 		a, ok := actionType(text)
-		if !ok || !a.Known() {
-			b.fail("bad_action_type", "action_type %q is none of WeChat's 20 codes: translate it under values.action_type of %s", shown(text), b.src.name())
+		if !ok || a.Check() != nil {
+			b.fail("bad_action_type", "action_type %q is none of WeChat's 20 codes (scanrelay check --help-fields lists them): translate it under values.action_type of %s", shown(text), b.src.name())
 		}
 		b.ev.ActionType = a
 	case b.station != nil && b.station.cfg.ActionType != 0:

@@ -34,6 +34,32 @@ var fieldNames = [numFields]string{
 	"waybill", "station",
 }
 
+// FieldInfo tells people of a field that a source maps.
+type FieldInfo struct{ Name, English, Chinese string }
+
+// Fields lists the fields that a source maps.
+func Fields() []FieldInfo {
+	meanings := [numFields][2]string{
+		{"the waybill number; needed", "运单号;必填"},
+		{"one of WeChat's codes; needed, here or from the station", "微信的动作代码;必填,可由 station 提供"},
+		{"when it was scanned; without one the time of arrival", "扫描时间;没有就用到达时间"},
+		{"what the receiver reads; needed, here or from the station", "收件人看到的文字;必填,可由 station 提供"},
+		{"which device it was", "设备编号"},
+		{"the device's own id of this scan: makes redeliveries harmless", "设备给这次扫描的编号;重发也只算一次"},
+		{"who picked up", "揽件员姓名"},
+		{"his phone", "揽件员电话"},
+		{"who delivers", "派件员姓名"},
+		{"his phone", "派件员电话"},
+		{"an object: create_time, sender, receiver with pathnotify's names", "一个对象:create_time、sender、receiver,名字同 pathnotify"},
+		{"the name under stations that supplies what is missing", "stations 里的名字,补上报文缺少的内容"},
+	}
+	infos := make([]FieldInfo, numFields)
+	for f, m := range meanings {
+		infos[f] = FieldInfo{fieldNames[f], m[0], m[1]}
+	}
+	return infos
+}
+
 func (f field) String() string { return fieldNames[f] }
 
 func fieldByName(name string) (field, bool) {
