@@ -123,6 +123,20 @@ func (o *operator) readCSV(file string) (list []identity.Depot, err error) {
 		return nil, err
 	}
 	head[0] = strings.TrimPrefix(head[0], "\ufeff")
+	known := map[string]bool{"id": false, "name": false, "site": false, "labels": false} // whether it stands there
+	for i := range head {
+		head[i] = strings.TrimSpace(head[i])
+		switch twice, ok := known[head[i]]; {
+		case !ok:
+			return nil, fmt.Errorf("column %q is none of id, name, site, labels", head[i])
+		case twice:
+			return nil, fmt.Errorf("column %q stands there twice", head[i])
+		}
+		known[head[i]] = true
+	}
+	if !known["id"] {
+		return nil, errors.New("the first line names no column id")
+	}
 	for {
 		row, err := r.Read()
 		if errors.Is(err, io.EOF) {
@@ -133,7 +147,7 @@ func (o *operator) readCSV(file string) (list []identity.Depot, err error) {
 		}
 		var d identity.Depot
 		for i, text := range row {
-			switch text = strings.TrimSpace(text); strings.TrimSpace(head[i]) {
+			switch text = strings.TrimSpace(text); head[i] {
 			case "id":
 				d.ID = scan.DepotID(text)
 			case "name":
@@ -144,8 +158,6 @@ func (o *operator) readCSV(file string) (list []identity.Depot, err error) {
 				if d.Labels, err = parseLabels(text); err != nil {
 					return nil, err
 				}
-			default:
-				return nil, fmt.Errorf("column %q is none of id, name, site, labels", head[i])
 			}
 		}
 		list = append(list, d)
@@ -156,6 +168,9 @@ func parseLabels(text string) (map[string]string, error) {
 	labels := map[string]string{}
 	for _, l := range strings.FieldsFunc(text, func(r rune) bool { return r == ';' }) {
 		k, v, ok := strings.Cut(strings.TrimSpace(l), "=")
+		if _, twice := labels[k]; twice {
+			return nil, fmt.Errorf("label %q stands there twice", k)
+		}
 		if !ok {
 			return nil, fmt.Errorf("label %q is not key=value", l)
 		}
