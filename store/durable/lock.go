@@ -3,6 +3,7 @@ package durable
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -31,6 +32,10 @@ func LockExclusive(path string) (*Lock, error) {
 	l := &Lock{f}
 	for end := time.Now().Add(lockTimeout); ; time.Sleep(10 * time.Millisecond) {
 		err = l.try(unix.LOCK_EX)
+		if err == nil && l.removed() { // by who had it: another may have the next one
+			l.Release()
+			return LockExclusive(path)
+		}
 		if err == nil {
 			return l, nil
 		}
@@ -68,6 +73,20 @@ func (l *Lock) onlyReaders() bool {
 	}
 	_ = unix.Flock(int(l.f.Fd()), unix.LOCK_UN) // the next try decides
 	return true
+}
+
+// removed reports whether the file is not under its name any more.
+func (l *Lock) removed() bool {
+	own, err := l.f.Stat()
+	there, err2 := os.Stat(l.f.Name())
+	return err == nil && (errors.Is(err2, fs.ErrNotExist) || err2 == nil && !os.SameFile(own, there))
+}
+
+// Remove gives the lock back and removes its file.
+func (l *Lock) Remove() error {
+	err := os.Remove(l.f.Name())
+	l.Release()
+	return err
 }
 
 func (l *Lock) refuse(err error, holder string) error {

@@ -2,6 +2,7 @@ package durable
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -29,6 +30,37 @@ func TestReleaseWhileAProgramIsStarted(t *testing.T) {
 		t.Fatal(err)
 	}
 	again.Release()
+}
+
+// Who had opened a lock that was removed meanwhile has it not: somebody else may have
+// the file that took its place.
+func TestRemovedLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	l, err := LockExclusive(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.removed() {
+		t.Error("a lock that is there counts as removed")
+	}
+	late, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer late.Close()
+	if err := l.Remove(); err != nil || Exists(path) {
+		t.Fatalf("remove: %v", err)
+	}
+	if !(&Lock{late}).removed() {
+		t.Error("a lock that was removed counts as there")
+	}
+	if l, err = LockExclusive(path); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Release()
+	if !(&Lock{late}).removed() {
+		t.Error("a lock that another took the place of counts as there")
+	}
 }
 
 // Who cannot have the folder is told who has it: what is to be ended is another

@@ -46,11 +46,19 @@ func (o *Restoring) Restore(ctx context.Context, r io.Reader) (archive.Summary, 
 	if err := errors.Join(o.prepare(), o.readEnded()); err != nil {
 		return s, err
 	}
-	lock, err := durable.LockExclusive(filepath.Join(o.Dir, bolt.LockName)) // no centre starts meanwhile
+	path := filepath.Join(o.Dir, bolt.LockName)
+	there := durable.Exists(path)
+	lock, err := durable.LockExclusive(path) // no centre starts meanwhile
 	if err != nil {
 		return s, err
 	}
-	defer lock.Release()
+	defer func() {
+		if err != nil && !there {
+			_ = lock.Remove() // what stays holds nobody up
+		} else {
+			lock.Release()
+		}
+	}()
 	temp := filepath.Join(o.Dir, bolt.Building)
 	if err = o.clear(); err == nil {
 		err = os.Mkdir(temp, 0o700)
@@ -65,7 +73,8 @@ func (o *Restoring) Restore(ctx context.Context, r io.Reader) (archive.Summary, 
 		}
 		return s, err
 	}
-	if err := o.place(temp); err != nil {
+	if err = o.place(temp); err != nil {
+		there = true // what has its place stays, and the lock with it
 		return s, fmt.Errorf("put the files in place: %w; restore again", err)
 	}
 	return s, nil
@@ -128,14 +137,17 @@ func (o *Restoring) build(ctx context.Context, dir string, r io.Reader) (s archi
 	if s, err = archive.Unpack(ctx, dir, r, allowed); err != nil {
 		return s, err
 	}
+	for _, name := range []string{bolt.WaybillsName, bolt.LogName} {
+		if !durable.Exists(filepath.Join(dir, name)) {
+			return s, fmt.Errorf("the backup lacks a file of the store: %s", name)
+		}
+	}
 	var bad []string
 	problem := func(what string) { bad = append(bad, what) }
 	if _, err = boltfile.CheckFolder(dir, problem); err == nil {
 		err = identity.CheckJournal(dir, problem)
 	}
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return s, fmt.Errorf("the backup lacks a file of the store: %w", err)
 	case err != nil:
 		return s, err
 	case len(bad) > 0:
