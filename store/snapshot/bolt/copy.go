@@ -138,6 +138,9 @@ func CopyFolder(ctx context.Context, dir string, at time.Time, w archive.Store) 
 	readers := map[string]*boltpage.Finder{}
 	var id []byte
 	for _, name := range []string{logName, waybillsName} {
+		if there, err := boltfile.Present(dir, name); err == nil && !there {
+			return errors.New(boltfile.Missing[name])
+		}
 		f, err := boltpage.Open(filepath.Join(dir, name))
 		if err != nil {
 			return err

@@ -34,6 +34,12 @@ func CheckFolder(dir string, tell func(what string)) (r Report, err error) {
 	}
 	r.metas = map[string]Fields{}
 	for _, name := range []string{WaybillsName, LogName} {
+		if there, err := Present(dir, name); err != nil {
+			return r, err
+		} else if !there {
+			tell(Missing[name])
+			continue
+		}
 		if err := r.check(dir, name, tell); err != nil {
 			return r, fmt.Errorf("read %s: %w", name, err)
 		}
@@ -50,13 +56,23 @@ func CheckFolder(dir string, tell func(what string)) (r Report, err error) {
 	return r, err
 }
 
-// LockStore takes a folder in which there is a store.
+// Missing is what to say where one of the files is.
+var Missing = map[string]string{
+	WaybillsName: WaybillsName + " is missing beside " + LogName + ": a start is refused; put back both from one backup",
+	LogName:      LogName + " is missing: what was not merged is lost; a start begins another, depots send theirs again, import waybill data again",
+}
+
+// LockStore takes a folder in which there is a store, or a file of one.
 func LockStore(dir string) (*durable.Lock, error) {
-	for _, name := range []string{WaybillsName, LogName} {
-		if there, err := Present(dir, name); err != nil || !there {
-			_, err = boltpage.Open(filepath.Join(dir, name)) // says which
-			return nil, err
-		}
+	log, err := Present(dir, LogName)
+	if err != nil {
+		return nil, err
+	}
+	if waybills, err := Present(dir, WaybillsName); err != nil {
+		return nil, err
+	} else if !log && !waybills {
+		_, err := boltpage.Open(filepath.Join(dir, WaybillsName)) // says which
+		return nil, err
 	}
 	return LockFolder(dir)
 }
