@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -194,6 +195,39 @@ func drained(c <-chan struct{}) {
 
 // The centre lost what is above: it is sent again, and what is finished is not
 // pushed again. Nothing is pushed before the centre has it once more.
+func TestFinishedBelow(t *testing.T) {
+	t.Parallel()
+	o := open(t, fastDir(t), small(newTestClock()))
+	want := func(when string, below uint64) {
+		t.Helper()
+		if got := o.Counts().Finished; got != below {
+			t.Errorf("%s: all below %d is finished, want %d", when, got, below)
+		}
+	}
+	want("empty", 1)
+	appendN(t, o, 3)
+	want("unsynced", 1)
+	syncAll(t, o)
+	want("to be pushed", 1)
+	r := mustLease(t, o, 3)
+	slices.SortFunc(r, func(a, b event.Record) int { return cmp.Compare(a.ID.Seq, b.ID.Seq) })
+	settle(t, o, event.Pushed, r[0])
+	want("one is pushed", 2)
+	settle(t, o, event.Dead, r[1])
+	settle(t, o, event.Pushed, r[2])
+	want("the second died", 2)
+	if _, err := o.Discard(t.Context(), "no", o.DeadIDs()...); err != nil {
+		t.Fatal(err)
+	}
+	want("all ended", 4)
+	mustAppend(t, o, newEvent("W", "next", 1))
+	want("the next came", 4)
+	if err := o.Rewind(0); err != nil {
+		t.Fatal(err)
+	}
+	want("the centre has lost all", 1)
+}
+
 func TestRewind(t *testing.T) {
 	dir := t.TempDir()
 	c := newTestClock()

@@ -113,7 +113,7 @@ func (v *View) counts() Counts {
 		Received: totals.Received, Duplicate: st.Duplicate, Ignored: st.Ignored,
 		Rejected: q.Rejected, Requeued: totals.Requeued, State: totals.Outcome, Settled: totals.Settled,
 		Quarantined: q.Kept, Forgotten: q.Forgotten,
-		Watermark: x.Watermark, NextSeq: st.NextSeq, Epoch: st.EpochOf(st.NextSeq), Damaged: strings.Join(st.Damage, "; "), NoRoom: st.NoRoom,
+		Watermark: x.Watermark, NextSeq: st.NextSeq, Epoch: st.EpochOf(st.NextSeq), Finished: v.index.Finished(), Damaged: strings.Join(st.Damage, "; "), NoRoom: st.NoRoom,
 	}
 	c.State[Unsynced] = uint64(x.Unsynced)
 	c.State[AwaitingWaybill] = uint64(x.Waiting)

@@ -36,10 +36,13 @@ type town struct {
 	t      *testing.T
 	wechat *fake.Server
 	depots []*depot
+	front  *handlers // the centre
+	api    *handlers // WeChat
 }
 
 type depot struct {
 	t      *town
+	dir    string
 	outbox *store.Outbox
 	up     *uplink.Uplink
 	mu     sync.Mutex
@@ -60,6 +63,7 @@ func inTown(t *testing.T, depots int, n uplink.Notify, o fake.Options, test func
 			t.Fatal(err)
 		}
 		api := &handlers{h: w.wechat}
+		w.front, w.api = front, api
 		snap, err := bolt.Open(t.TempDir(), bolt.Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -128,13 +132,19 @@ func (w *town) client(api http.RoundTripper) *wechat.Client {
 
 func (w *town) open(i int, n uplink.Notify, front http.RoundTripper, api *wechat.Client) *depot {
 	w.t.Helper()
-	d := &depot{t: w}
+	return w.openIn(w.t.TempDir(), "", i, n, front, api)
+}
+
+// openIn does so in a folder, on a machine.
+func (w *town) openIn(dir, machine string, i int, n uplink.Notify, front http.RoundTripper, api *wechat.Client) *depot {
+	w.t.Helper()
+	d := &depot{t: w, dir: dir}
 	w.depots = append(w.depots, d)
 	client, err := syncapi.NewClient(syncapi.Options{URL: "http://central", Token: credential(i), Transport: front})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if d.outbox, err = store.Open(w.t.TempDir(), store.Options{MaxSize: 16 << 20}); err != nil {
+	if d.outbox, err = store.Open(dir, store.Options{MaxSize: 16 << 20, MachineID: machine}); err != nil {
 		w.t.Fatal(err)
 	}
 	d.up = uplink.New(uplink.Config{

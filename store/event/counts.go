@@ -28,6 +28,7 @@ type Counts struct {
 	Watermark uint64
 	NextSeq   uint64
 	Epoch     uint64
+	Finished  uint64 // all below that number is, and none of it a dead letter
 	// Damaged tells what an earlier start could not read; "" if nothing.
 	Damaged string
 }

@@ -213,6 +213,20 @@ type Counts struct {
 	Unsaved   int // of which attempts are to be written
 }
 
+// Finished returns a number below which all is, and none of it a dead letter.
+func (x *Index) Finished() (below uint64) {
+	x.locked(func(m *memory) {
+		below = m.watermark + 1 // above it all is pending, or the centre lost it
+		if first, ok := m.all.next(anyPending, 0); ok {
+			below = min(below, first)
+		}
+		for seq := range m.dead {
+			below = min(below, seq)
+		}
+	})
+	return below
+}
+
 // Counts counts.
 func (x *Index) Counts() (c Counts) {
 	x.locked(func(m *memory) {

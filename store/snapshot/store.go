@@ -132,6 +132,9 @@ type Answer struct {
 	Result  Result
 	Reason  string // of Refused, and of Late where a parcel was scanned
 	HasData bool   // the waybill has waybill data
+	// Epoch is the one under which the event came first, where it is another than the
+	// one that it came under now; 0: it is not, or is not known.
+	Epoch uint64
 }
 
 // Merged is the answer to a batch.

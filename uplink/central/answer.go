@@ -68,6 +68,9 @@ func (c *Central) merge(ctx context.Context, depot scan.DepotID, req *syncapi.Re
 	if err != nil {
 		return err
 	}
+	if req.Finished > 0 && req.Finished <= req.NextSeq {
+		c.finished.Heard(depot, epoch, req.Finished)
+	}
 	decided := c.decided(req.Events)
 	if decided == 0 && len(req.Events) > 0 {
 		return refuse(http.StatusServiceUnavailable,
@@ -91,7 +94,7 @@ func (c *Central) merge(ctx context.Context, depot scan.DepotID, req *syncapi.Re
 	c.report(depot, &merged)
 	resp.Have, resp.Rewind = merged.Have, merged.Rewind
 	for i, a := range merged.Answers {
-		resp.Answers = append(resp.Answers, answer(req.Epoch, req.Events[i].Seq, a))
+		resp.Answers = append(resp.Answers, c.answer(depot, req, req.Epoch, req.Events[i].Seq, a))
 		c.meters.events(resp.Answers[i].Result).Inc()
 	}
 	return nil
@@ -127,10 +130,24 @@ var results = map[snapshot.Result]syncapi.Result{
 	snapshot.Refused: syncapi.Refused, snapshot.Conflict: syncapi.Conflict, snapshot.Unknown: syncapi.Unknown,
 }
 
-// answer puts an answer on the wire.
-func answer(epoch string, seq uint64, a snapshot.Answer) syncapi.Answer {
+// answer puts an answer on the wire. What the store that sent it first has ended, and
+// this one has not, is a duplicate: it runs from a copy, or lost the outcome.
+func (c *Central) answer(depot scan.DepotID, req *syncapi.Request, epoch string, seq uint64, a snapshot.Answer) syncapi.Answer {
 	w := syncapi.Answer{Epoch: epoch, Seq: seq, Reason: a.Reason, Result: results[a.Result]}
-	if a.Result == snapshot.Taken && !a.HasData {
+	if a.Result != snapshot.Taken {
+		return w
+	}
+	if a.Epoch == 0 {
+		a.Epoch, _ = syncapi.ParseEpoch(epoch) // it was sound
+	}
+	switch {
+	case req.Finished <= seq && c.finished.Has(depot, a.Epoch, seq):
+		w.Result = syncapi.Duplicate
+		c.meters.again.Inc()
+		if ok, _ := c.lines.Allow(string(depot), c.o.Now()); ok {
+			c.o.Logger.Warn("a depot wanted to push what it had ended: two gateways run from one card, or its store lost that", "depot", string(depot), "seq", seq)
+		}
+	case !a.HasData:
 		w.Result = syncapi.NoWaybillData
 	}
 	return w
@@ -155,7 +172,7 @@ func (c *Central) answerAsks(ctx context.Context, depot scan.DepotID, req *synca
 		return err
 	}
 	for i, a := range answers {
-		resp.Answers = append(resp.Answers, answer(req.Ask[i].Epoch, req.Ask[i].Seq, a))
+		resp.Answers = append(resp.Answers, c.answer(depot, req, req.Ask[i].Epoch, req.Ask[i].Seq, a))
 	}
 	return c.waiting.Woken(ctx, depot, asked)
 }

@@ -41,6 +41,7 @@ type Central struct {
 	shares   Shares
 	waiting  Waiting
 	presence Presence
+	finished presence.Finished
 	roster   roster
 	quotas   *quota.Quotas
 

@@ -29,6 +29,7 @@ type meters struct {
 	syncTook  *metrics.PrometheusHistogram
 	lookTook  *metrics.PrometheusHistogram
 	gap       *metrics.Counter
+	again     *metrics.Counter
 	dropped   *metrics.Counter
 	forgotten *metrics.Counter
 }
@@ -41,6 +42,7 @@ func newMeters(c *Central) *meters {
 		syncTook:  set.GetOrCreatePrometheusHistogramExt("scanrelay_central_sync_seconds", syncBuckets),
 		lookTook:  set.GetOrCreatePrometheusHistogramExt("scanrelay_central_lookup_seconds", lookupBuckets),
 		gap:       set.GetOrCreateCounter("scanrelay_central_gap_numbers_total"),
+		again:     set.GetOrCreateCounter("scanrelay_central_ended_events_again_total"),
 		dropped:   set.GetOrCreateCounter("scanrelay_central_waybill_data_dropped_total"),
 		forgotten: set.GetOrCreateCounter("scanrelay_central_waybills_forgotten_total"),
 	}

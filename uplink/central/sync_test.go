@@ -313,6 +313,43 @@ func TestNumbering(t *testing.T) {
 	wantResults(t, b.Sync(centraltest.TokenHZ, syncapi.Request{Epoch: "00000000000000bb", Events: []syncapi.Event{dup}}), syncapi.Duplicate)
 }
 
+// TestEndedEventsOfACopy: what a depot's store has ended is a duplicate to whoever has not,
+// under another epoch or, asked about, under the same; nothing else is.
+func TestEndedEventsOfACopy(t *testing.T) {
+	b := centraltest.New(t, nil)
+	now := time.Now().Unix()
+	const epochB, epochC = "00000000000000bb", "00000000000000cc"
+	r := syncapi.Request{From: 1, Finished: 1}
+	for seq := range uint64(3) {
+		r.Events = append(r.Events, centraltest.Event(seq+1, fmt.Sprint("SF123456789", seq), now))
+	}
+	has, dup := syncapi.NoWaybillData, syncapi.Duplicate
+	wantResults(t, b.Sync(centraltest.TokenHZ, r), has, has, has)
+	r.Epoch = epochB // its store was damaged before anything had ended
+	wantResults(t, b.Sync(centraltest.TokenHZ, r), has, has, has)
+	r.Epoch = ""
+	b.Sync(centraltest.TokenHZ, syncapi.Request{NextSeq: 4, Finished: 9}) // cannot be
+	b.Sync(centraltest.TokenHZ, syncapi.Request{NextSeq: 4, Finished: 3})
+	r.Finished = 3
+	wantResults(t, b.Sync(centraltest.TokenHZ, r), has, has, has) // sent again, as after a backup of the centre
+	for _, says := range []uint64{0, 1, 2} {
+		r.Epoch, r.Finished = epochC, says
+		want := []syncapi.Result{dup, dup, has}
+		if says == 2 {
+			want[0] = has // that is only sent again
+		}
+		wantResults(t, b.Sync(centraltest.TokenHZ, r), want...)
+		ask := syncapi.Request{Epoch: epochC, Finished: says, NextSeq: 5}
+		for _, e := range r.Events {
+			ask.Ask = append(ask.Ask, syncapi.Ask{Epoch: centraltest.EpochA, Seq: e.Seq, EventID: e.EventID, WaybillID: e.WaybillID})
+		}
+		wantResults(t, b.Sync(centraltest.TokenHZ, ask), want...)
+	}
+	if n := b.Metric("scanrelay_central_ended_events_again_total"); n != "10" {
+		t.Errorf("%s were noticed", n)
+	}
+}
+
 func TestZippedAnswer(t *testing.T) {
 	b := centraltest.New(t, nil)
 	var r syncapi.Request

@@ -65,6 +65,9 @@ func (s *Relay) header(epoch uint64, c event.Counts) syncapi.Request {
 		BadToken: s.Valve.BadToken(), Backlog: int64(c.State[event.ToPush]),
 		OSArch: runtime.GOOS + "/" + runtime.GOARCH,
 	}
+	if c.Damaged == "" { // else events may only be gone
+		req.Finished = c.Finished
+	}
 	if s.Health != nil {
 		req.Health = s.Health()
 	}

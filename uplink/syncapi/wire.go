@@ -18,6 +18,9 @@ type Request struct {
 	Agent   string `json:"agent"` // scanrelay's version
 	Epoch   string `json:"epoch"` // 16 hex digits
 	NextSeq uint64 `json:"next_seq"`
+	// Finished: the agent's store has ended all below that number, and knows of no damage.
+	// 0: it does not say.
+	Finished uint64 `json:"finished,omitempty"`
 	// From is the first number that the request covers; see the package
 	// comment. 0 when Events is empty.
 	From   uint64  `json:"from,omitempty"`

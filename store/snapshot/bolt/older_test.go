@@ -148,7 +148,16 @@ func dump(t *testing.T, s *bolt.Store) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintln(&out, " asked", answers)
+		type said struct { // what was kept of an answer
+			result  snapshot.Result
+			reason  string
+			hasData bool
+		}
+		var all []said
+		for _, a := range answers {
+			all = append(all, said{a.Result, a.Reason, a.HasData})
+		}
+		fmt.Fprintln(&out, " asked", all)
 	}
 	return out.String()
 }

@@ -52,7 +52,10 @@ func (m *merge) events() {
 	}
 	m.out.Have = m.have()
 	for i := range b.Events {
-		m.out.Answers[i].HasData = m.state(b.Events[i].Waybill).HasData()
+		e, a := &b.Events[i], &m.out.Answers[i]
+		a.HasData = m.state(e.Waybill).HasData()
+		_, st, parcel := m.home(e.Waybill)
+		a.Epoch = st.find(b.Depot, parcel, e.EventID).other(b.Epoch)
 	}
 }
 

@@ -172,6 +172,14 @@ func (s *State) Answer(mother *State, depot scan.DepotID, ask *snapshot.Ask, kep
 	return s.answer(depot, "", ask, kept, known)
 }
 
+// other is the epoch under which a node came, if it is not this one; else, and of none, 0.
+func (n *Node) other(epoch uint64) uint64 {
+	if n == nil || n.Epoch == epoch {
+		return 0
+	}
+	return n.Epoch
+}
+
 const reasonParcel = "a parcel's number: its scans go into the path of its waybill, whose own are pushed"
 
 // ofParcel is the answer about a parcel's scan: it goes into the path of the
@@ -197,7 +205,7 @@ func (s *State) answer(depot scan.DepotID, parcel scan.WaybillID, ask *snapshot.
 	case n != nil && (n.Late || s.newer(n.ActionTime, depot)):
 		a.Result = snapshot.Late // its own depot's later nodes are pushed after it in order
 	case n != nil:
-		a.Result = snapshot.Taken
+		a.Result, a.Epoch = snapshot.Taken, n.other(ask.Epoch)
 	case known && s != nil && s.Since != 0:
 		a.Result = snapshot.Late // it left the path with its life
 	}

@@ -128,8 +128,12 @@ func contractRelabelled(w *world) {
 		m := w.merge(batch(hz, 2, append(events[1:4:4], ev(5, wb, "d", 30))...))
 		w.want(m.Answers, snapshot.Late, snapshot.Duplicate, snapshot.Taken, snapshot.Taken)
 		w.equal("have", m.Have, 5)
+		w.equal("epochs", [2]uint64{m.Answers[2].Epoch, m.Answers[3].Epoch}, [2]uint64{1, 0})
 	}
-	w.want(w.asks(hz, 2, events[1:]...), snapshot.Late, snapshot.Duplicate, snapshot.Taken)
+	asked := w.asks(hz, 2, events[1:]...)
+	w.want(asked, snapshot.Late, snapshot.Duplicate, snapshot.Taken)
+	w.equal("epoch of what is asked", asked[2].Epoch, uint64(1))
+	w.equal("epoch of what it is asked under", w.asks(hz, 1, events[3])[0].Epoch, uint64(0))
 	w.equal("path", w.path(wb), "hz-01/a hz-01/b! hz-01/c hz-01/d ")
 }
 
