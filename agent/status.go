@@ -14,6 +14,7 @@ import (
 	"scanrelay/agent/control"
 	"scanrelay/configs/exposition"
 	"scanrelay/configs/wait"
+	"scanrelay/store/durable"
 )
 
 // Status is what the agent is doing now.
@@ -66,6 +67,9 @@ func (a *Agent) Live() error {
 	if a.outbox.Err() != nil {
 		return fmt.Errorf("the store failed: %w", a.outbox.Err())
 	}
+	if _, short := durable.Shortages(); short {
+		return nil // a restart gives back no descriptor that others have
+	}
 	return a.pulses.stuck()
 }
 
@@ -95,6 +99,8 @@ func (a *Agent) WriteMetrics(w io.Writer) {
 	var b bytes.Buffer
 	control.WriteMetrics(&b, a.Status(), a.outbox.Counts(), a.clock.Now())
 	metrics.WriteCounterUint64(&b, "scanrelay_log_dropped_total", a.opts.LogDropped())
+	waits, _ := durable.Shortages()
+	metrics.WriteCounterUint64(&b, "scanrelay_descriptor_waits_total", waits)
 	a.metrics.WritePrometheus(&b)
 	_ = metricTable.Write(w, b.Bytes(), a.opts.Version) // the caller's buffer
 }

@@ -90,7 +90,7 @@ func (r *CheckReport) files(dir string) error {
 			return err
 		}
 	}
-	aside, err := filepath.Glob(filepath.Join(dir, "*"+durable.AsideSuffix+"*"))
+	aside, err := durable.Aside(dir, "")
 	for _, path := range aside {
 		r.Aside = append(r.Aside, filepath.Base(path))
 	}

@@ -40,7 +40,8 @@ var faultCalls = []struct {
 }
 
 // Each call that changes a file fails at some moment, once or from then on
-// ("EROFS+": the file system became read-only). Whatever the process made of it,
+// ("EROFS+": the file system became read-only), or for a while where that is waited
+// out. Whatever the process made of it,
 // nothing that was acknowledged is lost, and the next start goes on.
 func TestFailingSystemCalls(t *testing.T) {
 	t.Parallel()
@@ -49,9 +50,13 @@ func TestFailingSystemCalls(t *testing.T) {
 	for i := range *faultRuns {
 		f := faultCalls[i%len(faultCalls)]
 		errno := f.errors[rnd.IntN(len(f.errors))]
-		when := fmt.Sprint(1 + rnd.IntN(f.upTo))
+		first := 1 + rnd.IntN(f.upTo)
+		when := fmt.Sprint(first)
 		if rnd.IntN(2) == 0 {
 			when += "+"
+		}
+		if errno == "EMFILE" { // waited out, however long it takes
+			when = fmt.Sprint(first, "..", first+8)
 		}
 		path := "" // a call with any file
 		dir := fastDir(t)

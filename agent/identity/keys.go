@@ -140,7 +140,7 @@ func (k *Keys) write(name string, v any) error {
 		return err
 	}
 	err = durable.Build(k.path(name), func(temp string) error {
-		return errors.Join(os.WriteFile(temp, append(data, '\n'), 0o600), k.own(temp))
+		return errors.Join(durable.WriteFile(temp, append(data, '\n')), k.own(temp))
 	})
 	if err != nil {
 		return fmt.Errorf("write the depot's identity: %w", err)
@@ -231,7 +231,7 @@ func tokenHash(token secret.Text) string {
 // agent that runs and a command would each undo what the other does. Where nothing
 // can be locked nothing can be written.
 func (k *Keys) lock(ctx context.Context) (release func(), err error) {
-	f, err := os.Open(filepath.Join(k.dataDir, Folder))
+	f, err := durable.Open(filepath.Join(k.dataDir, Folder), os.O_RDONLY, 0)
 	if err != nil {
 		return func() {}, nil
 	}

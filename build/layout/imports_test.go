@@ -293,7 +293,7 @@ var arrows = []row{
 		uses: []string{
 			"uplink/central/caller", "uplink/central/tokens", "uplink/central/quota", "uplink/central/shares",
 			"uplink/central/audit", "uplink/central/backup", "uplink/central/identity", "uplink/central/waiting", "uplink/central/presence", "uplink/central/lookup", "uplink/central/waybills", "uplink/central/page", "uplink/central/fleet",
-			"store/snapshot", "wechat/callback", "uplink/syncapi", "agent/scan", "configs/secret", "configs/limit", "configs/exposition", "configs/serve", "configs/wait",
+			"store/snapshot", "store/durable", "wechat/callback", "uplink/syncapi", "agent/scan", "configs/secret", "configs/limit", "configs/exposition", "configs/serve", "configs/wait",
 		},
 		libraries: []string{metrics},
 		tests: []string{

@@ -82,7 +82,7 @@ func Confirm(path string) error {
 	r, err := durable.OpenFile(path)
 	if err == nil {
 		var w *os.File
-		if w, err = os.OpenFile(path, os.O_WRONLY, 0); err == nil {
+		if w, err = durable.Open(path, os.O_WRONLY, 0); err == nil {
 			err = errors.Join(confirm(r, w), w.Close())
 		}
 		err = errors.Join(err, r.Close())
@@ -150,6 +150,7 @@ func OpenWith(path string, o *bolt.Options) (db *bolt.DB, err error) {
 func Options(size int64) *bolt.Options {
 	return &bolt.Options{
 		Timeout:         5 * time.Second,
+		OpenFile:        durable.Open,
 		FreelistType:    bolt.FreelistMapType,
 		NoFreelistSync:  true,
 		PageSize:        PageSize,

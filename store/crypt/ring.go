@@ -110,7 +110,7 @@ func Open(dir string, readOnly, fresh bool) (*Ring, error) {
 func (r *Ring) create() error {
 	r.keys[QuarantineKey] = masterkey.Random()
 	return durable.Build(r.path, func(temp string) error {
-		f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE, 0o600)
+		f, err := durable.Open(temp, os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
 			return err
 		}
@@ -224,7 +224,7 @@ func (r *Ring) saveTo(path string) error {
 	if len(slot) > ringSlot {
 		return fmt.Errorf("save keys: %d are too many", len(r.keys))
 	}
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	f, err := durable.Open(path, os.O_RDWR, 0)
 	if err != nil {
 		return fmt.Errorf("save keys: %w", err)
 	}

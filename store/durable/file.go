@@ -31,7 +31,17 @@ const (
 
 // Create makes a file with its content, mode 0600, durable when it returns.
 func Create(path string, content []byte) error {
-	return publish(path, os.WriteFile(path+TempSuffix, content, 0o600))
+	return publish(path, WriteFile(path+TempSuffix, content))
+}
+
+// WriteFile writes a file anew, mode 0600; it is not durable yet.
+func WriteFile(path string, content []byte) error {
+	f, err := Open(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	return errors.Join(err, f.Close())
 }
 
 // Build makes a file that build makes under a temporary name: a power cut leaves
@@ -63,7 +73,7 @@ func publish(path string, err error) error {
 
 // Sync makes a file's content durable.
 func Sync(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	f, err := Open(path, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
@@ -74,7 +84,7 @@ func Sync(path string) error {
 // does that. Its error wraps none: the renaming has happened, so
 // not even ENOSPC may pass for a lack of room after which all is as before.
 func SyncDir(dir string) error {
-	d, err := os.Open(dir)
+	d, err := Open(dir, os.O_RDONLY, 0)
 	if err != nil {
 		return fmt.Errorf("sync folder: %w", err)
 	}
@@ -92,7 +102,7 @@ func Exists(path string) bool {
 
 // Destroy overwrites a file in place before it removes it.
 func Destroy(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	f, err := Open(path, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
@@ -145,7 +155,7 @@ func SetAside(path, name string) error {
 // Aside lists the paths of the damaged files in dir, and of one file if name is
 // not "".
 func Aside(dir, name string) ([]string, error) {
-	return filepath.Glob(filepath.Join(dir, name+"*"+AsideSuffix+"*"))
+	return Glob(dir, name+"*"+AsideSuffix+"*")
 }
 
 // FolderSuffix ends the name of a folder that stood where a file belongs.
@@ -155,7 +165,7 @@ const FolderSuffix = ".folder"
 // holds nothing of ours, and no file can be written while it is there. It returns their
 // new names.
 func FoldersAside(dir string, ours func(name string) bool) (moved []string, err error) {
-	entries, err := os.ReadDir(dir)
+	entries, err := ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +189,7 @@ func FoldersAside(dir string, ours func(name string) bool) (moved []string, err 
 // RemoveTemps deletes what an interrupted creation left: a file under its
 // temporary name never held anything acknowledged.
 func RemoveTemps(dir string) error {
-	temps, err := filepath.Glob(filepath.Join(dir, "*"+TempSuffix))
+	temps, err := Glob(dir, "*"+TempSuffix)
 	if err != nil {
 		return fmt.Errorf("list temporary files: %w", err)
 	}

@@ -22,9 +22,9 @@ type Lock struct{ f *os.File }
 // LockExclusive takes the writer's lock. It waits up to lockTimeout for
 // readers, which are short commands, and not at all for another writer.
 func LockExclusive(path string) (*Lock, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := Open(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if errors.Is(err, unix.EROFS) { // what is there can be locked, and read
-		f, err = os.Open(path)
+		f, err = Open(path, os.O_RDONLY, 0)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)
@@ -50,7 +50,7 @@ func LockExclusive(path string) (*Lock, error) {
 
 // LockShared takes a reader's lock; the file must be there.
 func LockShared(path string) (*Lock, error) {
-	f, err := os.Open(path)
+	f, err := Open(path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)
 	}

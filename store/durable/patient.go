@@ -64,7 +64,7 @@ type File struct {
 
 // OpenFile opens a file for reading.
 func OpenFile(path string) (*File, error) {
-	f, err := os.Open(path)
+	f, err := Open(path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}

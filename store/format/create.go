@@ -81,7 +81,7 @@ func inTx(tx *bolt.Tx) func(bucket []byte) Putter {
 
 // reserve allocates the file's blocks, so that no other writer can take them.
 func reserve(path string, size int64) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	f, err := durable.Open(path, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}

@@ -2,11 +2,12 @@ package format
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+
+	"scanrelay/store/durable"
 )
 
 // Ends of the names of a segment and of its register.
@@ -39,7 +40,7 @@ func NumberOf(path string) (uint64, bool) {
 
 // List returns the numbers of the segments in dir, rising.
 func List(dir string) (numbers []uint64, err error) {
-	files, err := os.ReadDir(dir)
+	files, err := durable.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("list outbox: %w", err)
 	}
@@ -57,7 +58,7 @@ func RegisterPath(path string) string { return strings.TrimSuffix(path, suffix) 
 
 // Registers lists the paths of all registers in dir.
 func Registers(dir string) ([]string, error) {
-	paths, err := filepath.Glob(filepath.Join(dir, prefix+"*"+registerSuffix))
+	paths, err := durable.Glob(dir, prefix+"*"+registerSuffix)
 	if err != nil {
 		return nil, fmt.Errorf("list registers: %w", err)
 	}

@@ -31,7 +31,7 @@ type spare struct {
 // whose blocks are not reserved, is of no use and removed.
 func OpenSpares(dir string) (*Spares, error) {
 	s := &Spares{dir: dir}
-	paths, err := filepath.Glob(filepath.Join(dir, sparePrefix+"*"+suffix))
+	paths, err := durable.Glob(dir, sparePrefix+"*"+suffix)
 	if err != nil {
 		return nil, fmt.Errorf("list spare segments: %w", err)
 	}

@@ -185,7 +185,7 @@ func (j *Journal) forgetKeys() error {
 		j.opts.Logger.Error("files are gone", "what", strings.Join(j.damage, "; "))
 	}
 	return errors.Join(err, j.keys.Keep(func(number uint64) bool {
-		files, bad := filepath.Glob(filepath.Join(j.dir, format.Name(number)+"*"))
+		files, bad := durable.Glob(j.dir, format.Name(number)+"*")
 		return bad != nil || len(files) > 0 || slices.Contains(gone, number)
 	}))
 }

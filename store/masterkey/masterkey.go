@@ -142,7 +142,7 @@ func Mend(path string, is func(Key) bool, readOnly bool) (what string) {
 // restore has the file at path, which holds b, hold whole and nothing else: one copy is whole at each
 // moment.
 func restore(path string, b, whole []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	f, err := durable.Open(path, os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"scanrelay/configs/exposition"
+	"scanrelay/store/durable"
 	"scanrelay/store/snapshot"
 	"scanrelay/uplink/syncapi"
 )
@@ -127,5 +128,7 @@ func (c *Central) serveMetrics(w http.ResponseWriter, _ *http.Request) {
 	var b bytes.Buffer
 	c.o.Metrics.WritePrometheus(&b)
 	metrics.WriteCounterUint64(&b, "scanrelay_central_log_dropped_total", c.o.LogDropped())
+	waits, _ := durable.Shortages()
+	metrics.WriteCounterUint64(&b, "scanrelay_central_descriptor_waits_total", waits)
 	_ = metricTable.Write(w, b.Bytes(), c.o.Version) // who asked may be gone
 }

@@ -12,6 +12,7 @@ import (
 	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/control"
 	"scanrelay/configs"
+	"scanrelay/store/durable"
 )
 
 // logger makes a role's logger, writing to stderr: text on a terminal, JSON
@@ -26,6 +27,9 @@ func (a *app) logger(c configs.Log) *slog.Logger {
 	logger := slog.New(h)
 	a.stderr.OnRecovery(func(lines uint64) {
 		logger.Warn("the log was not read: lines were dropped", "lines", lines)
+	})
+	durable.OnShortage(func(err error) {
+		logger.Error("no further file can be opened: what needs one waits", "error", err)
 	})
 	return logger
 }

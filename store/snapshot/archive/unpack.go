@@ -76,7 +76,7 @@ func (u *unpacker) Bucket(file, bucket string) error {
 		return err
 	}
 	if u.dbs[file] == nil {
-		u.dbs[file], err = bbolt.Open(path, 0o600, &bbolt.Options{NoSync: true, FreelistType: bbolt.FreelistMapType, PageSize: boltpage.PageSize})
+		u.dbs[file], err = bbolt.Open(path, 0o600, &bbolt.Options{OpenFile: durable.Open, NoSync: true, FreelistType: bbolt.FreelistMapType, PageSize: boltpage.PageSize})
 		if err != nil {
 			return err
 		}
@@ -117,7 +117,7 @@ func (u *unpacker) File(name string) error {
 		err = errors.Join(u.flush(), u.closePlain())
 	}
 	if err == nil {
-		u.plain, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		u.plain, err = durable.Open(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	}
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"scanrelay/store/boltpage"
+	"scanrelay/store/durable"
 	"scanrelay/store/snapshot/datakey"
 	"scanrelay/store/snapshot/values"
 )
@@ -166,7 +167,7 @@ var ErrSync = errors.New("sync of overwritten pages")
 
 // overwrite puts zeros on pages that nothing leads to.
 func (c *Clearing) overwrite(pages []uint64) error {
-	f, err := os.OpenFile(c.Path, os.O_RDWR, 0)
+	f, err := durable.Open(c.Path, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}

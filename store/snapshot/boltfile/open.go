@@ -31,7 +31,7 @@ func mapSize(name string) int {
 // Options are those by which bbolt opens a file.
 func Options(name string) *bbolt.Options {
 	return &bbolt.Options{
-		Timeout: 5 * time.Second, FreelistType: bbolt.FreelistMapType, PageSize: boltpage.PageSize,
+		Timeout: 5 * time.Second, OpenFile: durable.Open, FreelistType: bbolt.FreelistMapType, PageSize: boltpage.PageSize,
 		InitialMmapSize: mapSize(name),
 	}
 }
@@ -43,7 +43,7 @@ func Open(dir, name string) (db *bbolt.DB, err error) {
 	o.NoFreelistSync = true // a list of free pages that commit 7b28d06 left out is written with the next transaction, not now
 	var f *os.File
 	o.OpenFile = func(path string, flag int, mode os.FileMode) (_ *os.File, err error) {
-		f, err = os.OpenFile(path, flag, mode)
+		f, err = durable.Open(path, flag, mode)
 		return f, err
 	}
 	err = boltpage.Confirm(path)

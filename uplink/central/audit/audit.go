@@ -84,7 +84,7 @@ func (l *Log) open() error {
 		return err
 	}
 	l.size = int64(bytes.LastIndexByte(data, '\n') + 1)
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
+	f, err := durable.Open(path, os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}

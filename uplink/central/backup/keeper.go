@@ -18,6 +18,7 @@ import (
 
 	"scanrelay/configs/serve"
 	"scanrelay/configs/wait"
+	"scanrelay/store/durable"
 )
 
 // Options of a Keeper.
@@ -81,7 +82,7 @@ func prefix(storeID string) string { return "centre-" + storeID[:min(8, len(stor
 
 // copies lists the names of this store's copies, oldest first.
 func (k *Keeper) copies() (names []string, err error) {
-	entries, err := os.ReadDir(k.o.Dir)
+	entries, err := durable.ReadDir(k.o.Dir)
 	for _, e := range entries {
 		if !k.timeOf(e.Name()).IsZero() {
 			names = append(names, e.Name())
@@ -221,7 +222,7 @@ func (k *Keeper) Trouble() (why string, since time.Time) {
 
 // removeTemps removes what copies that were killed have left.
 func (k *Keeper) removeTemps() error {
-	temps, err := filepath.Glob(filepath.Join(k.o.Dir, prefix(k.o.StoreID)+"*"+suffix+".tmp"))
+	temps, err := durable.Glob(k.o.Dir, prefix(k.o.StoreID)+"*"+suffix+".tmp")
 	if _, missing := os.Stat(k.o.Dir); missing != nil {
 		return fmt.Errorf("backup.dir: %w", missing) // it is not made: perhaps its disk is not there
 	}

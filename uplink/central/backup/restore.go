@@ -86,7 +86,7 @@ func (o *Restoring) prepare() error {
 	if err := os.MkdirAll(o.Dir, 0o750); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
-	entries, err := os.ReadDir(o.Dir)
+	entries, err := durable.ReadDir(o.Dir)
 	if err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}

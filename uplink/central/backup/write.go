@@ -58,7 +58,7 @@ func (s *Source) write(ctx context.Context, to io.Writer) error {
 		return err
 	}
 	// After the store: the registration of whoever sent an event is there.
-	registrations, err := os.Open(filepath.Join(s.Dir, identity.JournalName))
+	registrations, err := durable.Open(filepath.Join(s.Dir, identity.JournalName), os.O_RDONLY, 0)
 	if err == nil {
 		err = errors.Join(w.File(identity.JournalName, registrations, identity.CheckLines), registrations.Close())
 	}
@@ -101,7 +101,7 @@ const (
 // WriteFile makes a file of what fill writes: whole and on disk, or not at all.
 func WriteFile(path string, fill func(w io.Writer) error) error {
 	err := durable.Build(path, func(temp string) error {
-		f, err := os.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		f, err := durable.Open(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		if err != nil {
 			return err
 		}

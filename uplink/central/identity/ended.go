@@ -94,7 +94,7 @@ func (e *Ended) write(lines []end) (size int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	f, err := os.OpenFile(e.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	f, err := durable.Open(e.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return 0, err
 	}

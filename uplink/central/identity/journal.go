@@ -146,7 +146,7 @@ func unfinished(rest []byte) bool {
 
 // goOn adds to the file from there on.
 func (j *Journal) goOn(at int64) error {
-	f, err := os.OpenFile(j.path(), os.O_RDWR, 0)
+	f, err := durable.Open(j.path(), os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
@@ -283,7 +283,7 @@ func (j *Journal) compact() error {
 		return err
 	}
 	j.drop()
-	f, err := os.OpenFile(j.path(), os.O_RDWR, 0)
+	f, err := durable.Open(j.path(), os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}

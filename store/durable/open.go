@@ -1,0 +1,84 @@
+package durable
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// shortage is what is known of waits for a descriptor, in all of the process.
+var shortage struct {
+	waits   atomic.Uint64
+	waiting atomic.Int64
+	told    atomic.Int64 // unix seconds
+	tell    atomic.Pointer[func(err error)]
+}
+
+// OnShortage has tell called when a file waits for a descriptor, at most once a minute.
+func OnShortage(tell func(err error)) { shortage.tell.Store(&tell) }
+
+// Shortages is how many files had to wait for a descriptor, and whether one does now.
+func Shortages() (waits uint64, now bool) { return shortage.waits.Load(), shortage.waiting.Load() > 0 }
+
+// NoDescriptor reports whether an error says that the process or the machine may open
+// no further file.
+func NoDescriptor(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
+
+// Open is os.OpenFile, which waits where no descriptor is to be had: nothing is wrong
+// with the file then, and nothing of ours with the disk. What is begun goes on, as
+// after a read that takes long, once somebody has given one back.
+func Open(path string, flag int, mode fs.FileMode) (*os.File, error) {
+	f, err := os.OpenFile(path, flag, mode)
+	if !NoDescriptor(err) {
+		return f, err
+	}
+	shortage.waits.Add(1)
+	shortage.waiting.Add(1)
+	defer shortage.waiting.Add(-1)
+	for pause := 5 * time.Millisecond; NoDescriptor(err); pause = min(2*pause, 250*time.Millisecond) {
+		now, told := time.Now().Unix(), shortage.told.Load()
+		if tell := shortage.tell.Load(); tell != nil && now-told >= 60 && shortage.told.CompareAndSwap(told, now) {
+			(*tell)(err)
+		}
+		time.Sleep(pause)
+		f, err = os.OpenFile(path, flag, mode)
+	}
+	return f, err
+}
+
+// ReadDir is os.ReadDir, which waits as Open does.
+func ReadDir(dir string) ([]fs.DirEntry, error) {
+	d, err := Open(dir, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := d.ReadDir(-1)
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return entries, errors.Join(err, d.Close())
+}
+
+// Glob lists the paths in dir whose names match the pattern, by name. A folder that
+// cannot be read is an error, other than to filepath.Glob; one that is not there has
+// none.
+func Glob(dir, pattern string) (paths []string, err error) {
+	entries, err := ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	for _, e := range entries {
+		if match, bad := filepath.Match(pattern, e.Name()); bad != nil {
+			return nil, bad
+		} else if match {
+			paths = append(paths, filepath.Join(dir, e.Name()))
+		}
+	}
+	return paths, err
+}
