@@ -16,6 +16,7 @@ import (
 	"scanrelay/agent/intake/user"
 	"scanrelay/configs"
 	"scanrelay/configs/limit"
+	"scanrelay/configs/serve"
 	"scanrelay/store"
 	"scanrelay/uplink"
 	"scanrelay/uplink/syncapi"
@@ -41,11 +42,19 @@ func Brokers(c *configs.Agent) link.Config {
 func brokerConfig(a *Agent) (broker.Config, error) {
 	e := a.cfg.MQTT.Embedded
 	users, problems := user.Compile(e.Users)
+	clients := clientsWithin(e.MaxClients, serve.Descriptors())
+	if clients < e.MaxClients {
+		a.log.Warn("max_clients is more than this process may have open (ulimit -n): fewer are let in", "max_clients", e.MaxClients, "clients", clients, "descriptors", serve.Descriptors())
+	}
 	return broker.Config{
-		MaxPacket: int64(e.MaxPacket), MaxClients: e.MaxClients, MaxPerAddress: e.MaxClientsPerAddress, Rate: e.Rate,
+		MaxPacket: int64(e.MaxPacket), MaxClients: clients, MaxPerAddress: min(e.MaxClientsPerAddress, clients), Rate: e.Rate,
 		Sessions: filepath.Join(a.cfg.DataDir, broker.SessionsName), Logger: a.log, Pulse: &a.pulses.mqtt, Users: users,
 	}, problems.Err()
 }
+
+// clientsWithin is how many of max_clients a process that may have so many files and
+// connections open lets in: the store must find a descriptor, whoever connects.
+func clientsWithin(maxClients, descriptors int) int { return min(maxClients, max(1, descriptors/2)) }
 
 // newIntake makes the pipe and what fills it: a Source, or a Broker that serves the
 // MQTT listener.

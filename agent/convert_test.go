@@ -76,3 +76,12 @@ func TestNothingIsForgottenOnTheWay(t *testing.T) {
 		t.Errorf("max_age: %v", n.MaxAge)
 	}
 }
+
+// However many clients are let in, what else the process opens finds a descriptor.
+func TestClientsLeaveDescriptors(t *testing.T) {
+	for _, c := range []struct{ max, descriptors, want int }{{1000, 16384, 1000}, {1000, 1024, 512}, {1_000_000, 16384, 8192}, {5, 1, 1}} {
+		if got := clientsWithin(c.max, c.descriptors); got != c.want {
+			t.Errorf("%d clients with %d descriptors: %d, want %d", c.max, c.descriptors, got, c.want)
+		}
+	}
+}

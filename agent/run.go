@@ -36,7 +36,7 @@ func (a *Agent) start() *serve.Group {
 	listen := func(name string, ln net.Listener, h func(control.Options) http.Handler) {
 		if ln != nil {
 			parts.Start(name, func(ctx context.Context) error {
-				return serve.HTTP(ctx, ln, h(a.controlOptions()), a.log, 100*time.Millisecond)
+				return serve.HTTP(ctx, ln, h(a.controlOptions()), a.log, serve.Few(), 100*time.Millisecond)
 			})
 		}
 	}

@@ -34,7 +34,9 @@ func serveOptions(t *testing.T, o Options) string {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- serve.HTTP(ctx, ln, Local(o), slog.New(slog.DiscardHandler), time.Second) }()
+	go func() {
+		ended <- serve.HTTP(ctx, ln, Local(o), slog.New(slog.DiscardHandler), serve.Few(), time.Second)
+	}()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {

@@ -96,7 +96,7 @@ func TestALongLook(t *testing.T) {
 				ctx, stop := context.WithCancel(t.Context())
 				served := make(chan error, 1)
 				go func() {
-					served <- serve.HTTP(ctx, ln, Local(options(far{sample()})), slog.New(slog.DiscardHandler), time.Second)
+					served <- serve.HTTP(ctx, ln, Local(options(far{sample()})), slog.New(slog.DiscardHandler), serve.Few(), time.Second)
 				}()
 				c := &Client{&http.Client{Transport: &http.Transport{
 					ResponseHeaderTimeout: time.Minute,

@@ -68,7 +68,7 @@ func (d *demo) start() error {
 	}
 	parts := d.site.parts
 	parts.Start("page", func(ctx context.Context) error {
-		return serve.HTTP(ctx, d.o.Listen, page, d.o.Logger, 100*time.Millisecond)
+		return serve.HTTP(ctx, d.o.Listen, page, d.o.Logger, serve.Few(), 100*time.Millisecond)
 	})
 	parts.Start("cable", func(ctx context.Context) error { d.cable.run(ctx); return nil })
 	if err := d.site.start(d.hooks(), fake.Options{OnPush: d.board.message, OnLookup: d.board.lookedUp}); err != nil {

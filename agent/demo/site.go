@@ -52,7 +52,7 @@ func (s *site) serve(name string, h http.Handler) (string, error) {
 		return "", fmt.Errorf("listen for %s: %w", name, err)
 	}
 	s.parts.Start(name, func(ctx context.Context) error {
-		return serve.HTTP(ctx, ln, h, s.log, grace)
+		return serve.HTTP(ctx, ln, h, s.log, serve.Few(), grace)
 	})
 	return "http://" + ln.Addr().String(), nil
 }

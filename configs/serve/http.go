@@ -12,7 +12,7 @@ import (
 
 // newServer sets every timeout. A handler that streams moves its own write
 // deadline on.
-func newServer(h http.Handler, logger *slog.Logger) *http.Server {
+func newServer(h http.Handler, logger *slog.Logger, most int) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -20,6 +20,7 @@ func newServer(h http.Handler, logger *slog.Logger) *http.Server {
 		WriteTimeout:      60 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
+		ConnState:         newBound(most, logger).state,
 		ErrorLog:          log.New(quiet{logger}, "", 0),
 	}
 }
@@ -33,10 +34,10 @@ func (q quiet) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// HTTP serves h on ln until ctx is done, then lets running requests end for at
-// most grace. It closes ln.
-func HTTP(ctx context.Context, ln net.Listener, h http.Handler, logger *slog.Logger, grace time.Duration) error {
-	server := newServer(h, logger)
+// HTTP serves h on ln, at most so many connections at once, until ctx is done, then
+// lets running requests end for at most grace. It closes ln.
+func HTTP(ctx context.Context, ln net.Listener, h http.Handler, logger *slog.Logger, most int, grace time.Duration) error {
+	server := newServer(h, logger, most)
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)

@@ -94,16 +94,16 @@ func (a *app) runCentral(ctx context.Context, file string, cfg *configs.Central,
 		parts := serve.NewGroup()
 		if ls.local != nil {
 			parts.Start("local socket", func(ctx context.Context) error {
-				return serve.HTTP(ctx, serve.Peers{Listener: ls.local}, c.Local(), logger, centralGrace)
+				return serve.HTTP(ctx, serve.Peers{Listener: ls.local}, c.Local(), logger, serve.Few(), centralGrace)
 			})
 		}
 		parts.Start("centre", c.Run)
 		parts.Start("http", func(ctx context.Context) error {
-			return serve.HTTP(ctx, ls.http, c.Handler(), logger, centralGrace)
+			return serve.HTTP(ctx, ls.http, c.Handler(), logger, serve.Many(), centralGrace)
 		})
 		if ls.ops != nil {
 			parts.Start("operators' http", func(ctx context.Context) error {
-				return serve.HTTP(ctx, ls.ops, c.Ops(), logger, centralGrace)
+				return serve.HTTP(ctx, ls.ops, c.Ops(), logger, serve.Few(), centralGrace)
 			})
 		}
 		return parts.Run(ctx)
