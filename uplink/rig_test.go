@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,12 +33,18 @@ type rig struct {
 	wechat *fakeWeChat
 	clock  *testClock
 	set    *metrics.Set
+	lines  lines // of the log
 	up     *uplink.Uplink
 	ended  []store.Record
 	endMu  sync.Mutex
 	cancel context.CancelFunc
 	done   chan error
 }
+
+// lines counts those of a log.
+type lines struct{ atomic.Int64 }
+
+func (l *lines) Write(p []byte) (int, error) { l.Add(1); return len(p), nil }
 
 // defaults are those of package configs, where a test says nothing else.
 func defaults(n uplink.Notify) uplink.Notify {
@@ -58,7 +65,7 @@ func inBubble(t *testing.T, n uplink.Notify, test func(r *rig)) {
 		r.centre = newCentre()
 		r.wechat = &fakeWeChat{rig: r}
 		r.up = uplink.New(uplink.Config{
-			Client: r.centre, Outbox: r.out, WeChat: r.wechat, Clock: r.clock, Notify: defaults(n), Logger: slog.New(slog.DiscardHandler), Metrics: r.set, StartSpread: -1,
+			Client: r.centre, Outbox: r.out, WeChat: r.wechat, Clock: r.clock, Notify: defaults(n), Logger: slog.New(slog.NewTextHandler(&r.lines, nil)), Metrics: r.set, StartSpread: -1,
 			Hooks: uplink.Hooks{OnOutcome: func(rec store.Record) {
 				r.endMu.Lock()
 				defer r.endMu.Unlock()

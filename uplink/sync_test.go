@@ -497,3 +497,47 @@ func TestOneEpochPerRequest(t *testing.T) {
 		r.wantStates(store.Pushed, store.Pushed)
 	})
 }
+
+// A centre whose answers are of no use is asked ever more rarely and told of rarely,
+// also where it takes a batch in between.
+func TestACentreThatNeverSettles(t *testing.T) {
+	for name, c := range map[string]struct {
+		most   int // calls in an hour
+		adjust func(call int, resp *syncapi.Response)
+	}{
+		"rewind":             {100, func(_ int, resp *syncapi.Response) { resp.Rewind, resp.Have = true, 0 }},
+		"rewind by turns":    {1300, func(call int, resp *syncapi.Response) { resp.Rewind = call%2 == 0 }},
+		"it has more":        {100, func(_ int, resp *syncapi.Response) { resp.Have = 1 << 40 }},
+		"it answers nothing": {400, func(_ int, resp *syncapi.Response) { resp.Answers = nil }},
+		"conflict": {100, func(_ int, resp *syncapi.Response) {
+			for i := range resp.Answers {
+				resp.Answers[i].Result = syncapi.Conflict
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, uplink.Notify{}, func(r *rig) {
+				calls := 0
+				r.centre.adjust = func(_ *syncapi.Request, resp *syncapi.Response) { calls++; c.adjust(calls, resp) }
+				r.out.add(event("A", 0))
+				r.start()
+				r.sleep(time.Hour)
+				if n := r.lines.Load(); n > 12 {
+					t.Errorf("%d lines in the log", n)
+				}
+				if calls > c.most {
+					t.Errorf("%d calls in an hour", calls)
+				}
+				if r.up.Status().Central.Connected {
+					t.Error("the centre counts as reached")
+				}
+				r.centre.set(func(c *centre) { c.adjust = nil })
+				r.sleep(20 * time.Minute)
+				if !r.up.Status().Central.Connected {
+					t.Error("the centre does not count as reached")
+				}
+				r.wantStates(store.Pushed)
+			})
+		})
+	}
+}

@@ -12,9 +12,14 @@ import (
 	"scanrelay/uplink/syncapi"
 )
 
-// maxMoves bounds corrections of the numbering in a row that are made without a
-// pause.
-const maxMoves = 3
+const (
+	// maxMoves bounds corrections of the numbering that are made without a pause and
+	// told each.
+	maxMoves = 3
+	// settledAfter is for how long there must be none before that begins anew: a centre
+	// that takes a batch in between has not settled.
+	settledAfter = 5 * time.Minute
+)
 
 var (
 	errRenumbered = errors.New("the numbering was corrected")
@@ -51,12 +56,8 @@ func (s *Relay) apply(b *batch, resp *syncapi.Response) (more bool, err error) {
 	s.declarations.heard(b.declaration, resp.StoreID, resp.Process)
 	if moved, err := s.renumber(b, resp); moved || err != nil {
 		s.Questions.Fail(b.asks, errRenumbered)
-		if s.moves++; s.moves > maxMoves && err == nil {
-			err = errUnsettled
-		}
-		return true, err
+		return true, s.corrected(err)
 	}
-	s.moves = 0
 	s.know(resp)
 	res := make(results, len(resp.Answers))
 	res.add(resp)
@@ -68,9 +69,40 @@ func (s *Relay) apply(b *batch, resp *syncapi.Response) (more bool, err error) {
 	s.resolve(b.asks, res, false)
 	s.declarations.wake(resp.Ready)
 	if conflict {
-		return true, s.newEpoch("central has another event under a number of ours")
+		return true, s.corrected(s.newEpoch("central has another event under a number of ours"))
 	}
+	s.reached()
 	return b.full, nil
+}
+
+// corrected counts a correction of the numbering, which failed with err; nil: it went
+// well. Above maxMoves it is a failure all the same: the centre may ask for ever.
+func (s *Relay) corrected(err error) error {
+	s.meters.corrections.Inc()
+	s.moves++
+	s.moved = time.Now()
+	if err == nil && s.moves > maxMoves {
+		return errUnsettled
+	}
+	return err
+}
+
+// reached notes an answer that was of use. While the numbers do not settle the centre
+// does not count as reached.
+func (s *Relay) reached() {
+	s.pace.Reset()
+	if time.Since(s.moved) >= settledAfter {
+		s.moves = 0
+		s.unsettled.Reset()
+	} else if s.moves > maxMoves {
+		return
+	}
+	st := *s.status.Load()
+	if !st.Connected {
+		s.Log.Info("central reached")
+	}
+	st.Connected, st.Reason = true, ""
+	s.status.Store(&st)
 }
 
 // renumber compares the centre's have with ours. moved means that the batch
@@ -81,7 +113,9 @@ func (s *Relay) renumber(b *batch, resp *syncapi.Response) (moved bool, err erro
 		// Our store is older than what it once sent.
 		return true, s.newEpoch(fmt.Sprintf("central has events up to %d, we are at %d", resp.Have, b.counts.NextSeq))
 	case resp.Rewind || resp.Have < s.buried.had(b.counts.Watermark):
-		s.Log.Warn("central lost events that it had taken, they are sent again", "have", resp.Have, "watermark", b.counts.Watermark)
+		if s.moves <= maxMoves {
+			s.Log.Warn("central lost events that it had taken, they are sent again", "have", resp.Have, "watermark", b.counts.Watermark)
+		}
 		s.Answers.Clear()
 		if err := s.Outbox.Rewind(resp.Have); err != nil {
 			return true, fmt.Errorf("rewind to %d: %w", resp.Have, err)

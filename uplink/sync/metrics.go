@@ -12,13 +12,15 @@ import (
 
 // meters are the metrics of the relay.
 type meters struct {
-	calls map[string]*metrics.Counter // by result
-	took  *metrics.PrometheusHistogram
-	taken *metrics.PrometheusHistogram // scan to sync
+	calls       map[string]*metrics.Counter // by result
+	corrections *metrics.Counter            // of the numbering
+	took        *metrics.PrometheusHistogram
+	taken       *metrics.PrometheusHistogram // scan to sync
 }
 
 func newMeters(set *metrics.Set, lag func() time.Duration) *meters {
 	m := &meters{calls: make(map[string]*metrics.Counter), took: set.GetOrCreatePrometheusHistogramExt("scanrelay_sync_seconds", shared.Buckets)}
+	m.corrections = set.GetOrCreateCounter("scanrelay_sync_corrections_total")
 	m.taken = set.GetOrCreatePrometheusHistogramExt("scanrelay_scan_to_sync_seconds", shared.WaitBuckets)
 	for _, result := range []string{"ok", "refused", "unauthorized", "failed"} {
 		m.calls[result] = set.GetOrCreateCounter(`scanrelay_sync_requests_total{result="` + result + `"}`)

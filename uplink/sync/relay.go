@@ -17,12 +17,13 @@ import (
 )
 
 const (
-	idleSync   = 5 * time.Second      // an idle agent syncs this often
-	soonSync   = time.Second          // when something waits that is not urgent
-	batchDelay = 5 * time.Millisecond // lets scans that come together go together
-	syncBase   = time.Second          // between calls that fail
-	syncCap    = 30 * time.Second
-	denyBase   = 5 * time.Second // at least, when the centre does not accept our credential
+	idleSync     = 5 * time.Second      // an idle agent syncs this often
+	soonSync     = time.Second          // when something waits that is not urgent
+	batchDelay   = 5 * time.Millisecond // lets scans that come together go together
+	syncBase     = time.Second          // between calls that fail
+	syncCap      = 30 * time.Second
+	unsettledCap = 5 * time.Minute // between corrections of the numbering that never settle
+	denyBase     = 5 * time.Second // at least, when the centre does not accept our credential
 )
 
 // Outbox is what the relay needs of the outbox; *store.Outbox has it.
@@ -102,12 +103,14 @@ type Relay struct {
 	buried       buried
 	pace         *backoff.ExponentialBackOff // of calls that fail
 	storeID      string                      // of the centre's last answer
-	moves        int                         // corrections of the numbering in a row
+	moves        int                         // corrections of the numbering since it was settled
+	moved        time.Time                   // when the last one was made
+	unsettled    *backoff.ExponentialBackOff // of corrections above maxMoves
 }
 
 // New makes the relay.
 func New(c Config) *Relay {
-	s := &Relay{Config: c, pace: wait.Pace(syncBase, syncCap)}
+	s := &Relay{Config: c, pace: wait.Pace(syncBase, syncCap), unsettled: wait.Pace(syncBase, unsettledCap)}
 	s.declarations = declarations{outbox: c.Outbox, questions: c.Questions, log: c.Log}
 	s.meters = newMeters(c.Metrics, s.lag)
 	s.status.Store(&Status{})
@@ -186,11 +189,10 @@ func asError(err error) *syncapi.Error {
 // contact takes what every answer carries: the centre's clock, the token, the
 // rate, the state of WeChat as the centre sees it.
 func (s *Relay) contact(resp *syncapi.Response, took time.Duration) {
-	s.pace.Reset()
 	s.Clock.Heard(time.Unix(resp.Time, 0), took+time.Second)
-	if before := s.status.Swap(&Status{Connected: true, LastSync: s.Clock.Now(), WeChat: resp.WeChat}); !before.Connected {
-		s.Log.Info("central reached")
-	}
+	st := *s.status.Load()
+	st.LastSync, st.WeChat = s.Clock.Now(), resp.WeChat
+	s.status.Store(&st)
 	s.Valve.Offer(resp.Token)
 	s.Valve.SetRate(lesser(resp.Rate, s.Rate))
 	if s.storeID != "" && s.storeID != resp.StoreID {
@@ -211,7 +213,12 @@ func lesser(a, b float64) float64 {
 // failed notes a call that failed, and says how long to wait.
 func (s *Relay) failed(err error) time.Duration {
 	e := asError(err)
-	reason, pause := e.Error(), s.pace.NextBackOff()
+	reason, pause := e.Error(), time.Duration(0)
+	if errors.Is(err, errUnsettled) {
+		pause = s.unsettled.NextBackOff()
+	} else {
+		pause = s.pace.NextBackOff()
+	}
 	if e.Unauthorized() {
 		reason = "central does not accept this depot's credential (" + reason + "); everything is kept"
 		pause += denyBase
