@@ -107,9 +107,6 @@ const (
 	hostShare   = 9
 )
 
-// errShare: others still have room.
-var errShare = fmt.Errorf("%w for more of this client's scans", ErrFull)
-
 // sharing tells why a client may not submit now, nil if it may.
 func (c *committer) sharing(b *scan.Batch) error {
 	if !b.Shared {
@@ -117,7 +114,7 @@ func (c *committer) sharing(b *scan.Batch) error {
 	}
 	spare := c.spare.Load()
 	if own, host := c.o.index.Used(b.Client); own > clientShare*spare || host > hostShare*spare {
-		return errShare
+		return event.ErrShare
 	}
 	return nil
 }

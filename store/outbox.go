@@ -33,8 +33,8 @@ func newOutbox(dir string, opts Options, lock *durable.Lock) *Outbox {
 // Submit takes a batch for the next commit and returns at once. done is called
 // exactly once, from the committer's goroutine, in the order of submission,
 // after fsync or with an error; it must not block. An error from Submit means
-// that the batch was not taken and done is not called: ErrFull (wait for Room; where
-// there is some, its client has its share: try again later), ErrClosed or ErrFailed.
+// that the batch was not taken and done is not called: ErrFull (wait for Room; an
+// ErrShare: its client has its share, try again later), ErrClosed or ErrFailed.
 func (o *Outbox) Submit(b scan.Batch, done func(scan.Stored, error)) error {
 	if err := cmp.Or(o.accepting(), o.sharing(&b)); err != nil {
 		return err

@@ -34,7 +34,7 @@ func flood(t *testing.T, o *Outbox, c uint16, n int, then func(from, to uint64))
 		}
 		_, err := o.Append(context.Background(), b)
 		switch {
-		case errors.Is(err, errShare):
+		case errors.Is(err, event.ErrShare):
 			return stored
 		case errors.Is(err, ErrFull):
 			select {
@@ -126,7 +126,7 @@ func TestOneClientLeavesRoomInSmallStores(t *testing.T) {
 						for i := range uint64(10) {
 							b.Events = append(b.Events, padded(fmt.Sprint("F", next+i), fmt.Sprint("f", next+i), 1795000000, size))
 						}
-						if _, err = o.Append(t.Context(), b); err != nil && !errors.Is(err, errShare) {
+						if _, err = o.Append(t.Context(), b); err != nil && !errors.Is(err, event.ErrShare) {
 							t.Fatalf("client %d after %v: %v", c, got, err)
 						}
 					}

@@ -190,7 +190,7 @@ var arrows = []row{
 	},
 	{
 		pkg:       "agent/intake/broker",
-		uses:      []string{"agent/intake", "agent/intake/packet", "agent/intake/topic", "agent/intake/user", "agent/intake/sparkplug", "agent/scan", "store/durable", "configs/wait", "configs/limit"},
+		uses:      []string{"agent/intake", "agent/intake/packet", "agent/intake/topic", "agent/intake/user", "agent/intake/sparkplug", "agent/scan", "store/durable", "store/event", "configs/wait", "configs/limit"},
 		libraries: []string{gorilla, xTime}, tests: []string{intaketest, "agent/intake/mapping", "configs/tlsfile", "configs/tlsfile/tlstest", paho},
 	},
 	{

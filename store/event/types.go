@@ -135,6 +135,9 @@ type Retry struct {
 var (
 	// ErrFull: there is no room; acknowledge nothing and wait on Room.
 	ErrFull = errors.New("outbox is full")
+	// ErrShare: one client has its share of the room; others still have room. It is
+	// ErrFull, too.
+	ErrShare = fmt.Errorf("%w for more of this client's scans", ErrFull)
 	// ErrClosed: the outbox was closed.
 	ErrClosed = errors.New("outbox is closed")
 	// ErrFailed: a sync to disk failed. What the kernel holds can no longer

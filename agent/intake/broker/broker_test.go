@@ -22,6 +22,7 @@ import (
 	"scanrelay/agent/intake/packet"
 	"scanrelay/agent/intake/user"
 	"scanrelay/agent/scan"
+	"scanrelay/store/event"
 )
 
 // startBroker runs an embedded broker until the test ends and returns it with
@@ -303,12 +304,17 @@ func TestBrokerHoldsNotForEverBehindACommit(t *testing.T) {
 // others.
 type scarce struct {
 	intaketest.Manual
-	is atomic.Bool
+	is, ended atomic.Bool
+	refused   atomic.Int32 // while it has ended
 }
 
 func (s *scarce) Submit(b scan.Batch, done func(scan.Stored, error)) error {
-	if s.is.Load() {
-		return intaketest.ErrFull
+	switch {
+	case s.ended.Load():
+		s.refused.Add(1)
+		return event.ErrClosed
+	case s.is.Load():
+		return event.ErrShare
 	}
 	done(scan.Stored{}, nil)
 	return nil
@@ -333,6 +339,13 @@ func TestBrokerCountsWhoIsThrottled(t *testing.T) {
 	throttled(1)
 	o.is.Store(false)
 	throttled(0)
+	o.ended.Store(true) // as it is at a stop: nobody has his share then
+	one.Send(intaketest.PublishPacket("scans/g", 1, 2, false, intaketest.Payload("YT00000003")))
+	intaketest.Eventually(t, "it is refused, and tried again", func() bool { return o.refused.Load() > 1 })
+	if n := b.Status().Throttled; n > 0 {
+		t.Errorf("%d throttled by a stop", n)
+	}
+	o.ended.Store(false)
 }
 
 // A QoS 0 publish of a device that has gone is held all the same.

@@ -9,6 +9,7 @@ import (
 	"scanrelay/agent/intake/packet"
 	"scanrelay/agent/scan"
 	"scanrelay/configs/wait"
+	"scanrelay/store/event"
 )
 
 // run gives the outbox what waits and acknowledges what is committed, until the
@@ -95,7 +96,7 @@ func (q *queue) give() {
 		}
 		err := q.b.pipe.Submit(e.topic, e.batch, func(_ scan.Stored, err error) { q.committed(e, err) })
 		if err != nil {
-			q.refused(e)
+			q.refused(e, err)
 		} else {
 			q.throttle(false)
 		}
@@ -135,14 +136,14 @@ func (q *queue) next() (e *entry, more bool) {
 }
 
 // refused holds an entry that the outbox did not take. The caller holds giving.
-func (q *queue) refused(e *entry) {
-	full := q.b.pipe.Full()
-	if q.throttle(!full); !full {
+func (q *queue) refused(e *entry, err error) {
+	share := errors.Is(err, event.ErrShare)
+	if q.throttle(share); share {
 		q.out.crowded()
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.hold(e); full {
+	if q.hold(e); q.b.pipe.Full() {
 		q.pause = time.Now() // room ends it
 	}
 }
