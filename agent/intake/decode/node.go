@@ -36,7 +36,7 @@ type Node struct {
 	inner *Node
 	// Where its members are, of an Object with many; nil: not asked for.
 	places map[string]int
-	tree   *tree // what may be made of it; nil for nodes made by other decoders than JSON
+	tree   *tree // what may be made of it; nil for nodes made by other decoders than JSON, until Together
 }
 
 // NewString returns a String node.

@@ -50,6 +50,25 @@ const maxUnpacked = 4 << 20
 
 func newTree(gbk bool) *tree { return &tree{nodes: maxNodes, bytes: maxUnpacked, gbk: gbk} }
 
+// Together bounds what is made of values of one payload that another decoder than JSON
+// has read, as if they were one: each by itself may wrap as much as a whole payload.
+func Together(values ...*Node) {
+	t := &tree{nodes: maxNodes} // what is packed in them stays so
+	for _, n := range values {
+		n.join(t)
+	}
+}
+
+func (n *Node) join(t *tree) {
+	if n.tree != nil {
+		return // it came as JSON
+	}
+	n.tree = t
+	for i := range n.kids {
+		n.kids[i].join(t)
+	}
+}
+
 // Inside is the JSON that a value holds as a text, in base64, in hex or as bytes,
 // packed or not; the value itself where it holds none. A text that by chance is
 // base64 or hex is never JSON.
@@ -87,7 +106,7 @@ func (n *Node) unwrap() *Node {
 func (n *Node) jsonOf(b []byte, form Form) *Node {
 	t := n.tree
 	if t == nil {
-		t = &tree{nodes: maxNodes} // a value by itself: what is packed in it stays so
+		t = &tree{nodes: maxNodes} // a value by itself
 	}
 	plain, how, err := Unpack(b, t.bytes)
 	if t.bytes -= len(plain); err != nil {

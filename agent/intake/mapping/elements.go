@@ -30,14 +30,24 @@ type element struct {
 func (j *job) elements() ([]element, *problem) {
 	switch j.src.decoder {
 	case "text":
-		return j.textElements()
+		return together(j.textElements())
 	case "csv":
-		return j.csvElements()
+		return together(j.csvElements())
 	case "sparkplug":
-		return j.sparkplugElements()
+		return together(j.sparkplugElements())
 	default:
 		return j.jsonElements()
 	}
+}
+
+// together bounds what the elements of a message wrap, all together.
+func together(out []element, bad *problem) ([]element, *problem) {
+	var nodes []*decode.Node
+	for i := range out {
+		nodes = append(append(nodes, out[i].node), out[i].around...)
+	}
+	decode.Together(nodes...)
+	return out, bad
 }
 
 // tooMany is the problem of a message with more reads than one may have.
