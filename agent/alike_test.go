@@ -40,7 +40,7 @@ var alike = []struct {
 	{"a group that is no field", oneSource(`topic: a, pattern: "(?P<code>x)"`, ""), false},
 	{"a broken pattern", oneSource(`topic: a, pattern: "("`, ""), false},
 	{"an unknown zone", oneSource("topic: a, timezone: Mars/Olympus", ""), false},
-	{"an unknown decoder", oneSource("topic: a, decoder: xml", ""), false},
+	{"an unknown decoder", oneSource("topic: a, decoder: asn1", ""), false},
 	{"an unknown encoding", oneSource("topic: a, encoding: latin1", ""), false},
 	{"QoS 3", oneSource("topic: a, qos: 3", ""), false},
 	{"csv without columns", oneSource("topic: a, decoder: csv", ""), false},
