@@ -68,7 +68,7 @@ c.yaml:10: mqtt.embedded.listeners[2].tls.key_file: is required
 	{"embedded open to all", base + "mqtt: {broker: embedded, listen: ':1883'}\n", "c.yaml:3: mqtt.listen: warning: lets everybody"},
 	{"sources", base + `sources:
   - topic: a/#/b
-    decoder: xml
+    decoder: asn1
     qos: 3
     split: data
     pattern: (unnamed)
@@ -81,13 +81,13 @@ c.yaml:10: mqtt.embedded.listeners[2].tls.key_file: is required
     values: {action_type: {GOT: 5, X: nine}}
   - qos: 0
 `, `c.yaml:4: sources[0].topic: # must be the whole last level of a topic filter
-c.yaml:5: sources[0].decoder: unknown value "xml"
+c.yaml:5: sources[0].decoder: unknown value "asn1"
 c.yaml:6: sources[0].qos: must lie between 0 and 2, not be 3
 c.yaml:7: sources[0].split: "data" is no JSON pointer
 c.yaml:8: sources[0].pattern: has no named group
 c.yaml:9: sources[0].base64[0]: unknown field "nothing"
 c.yaml:10: sources[0].ignore[0]: is no regular expression: missing closing ): ` + "`(`" + `
-c.yaml:11: sources[0].columns: warning: has no effect with decoder xml
+c.yaml:11: sources[0].columns: warning: has no effect with decoder asn1
 c.yaml:12: sources[0].time_formats[0]: "yyyy-MM-dd" is no Go time layout
 c.yaml:13: sources[0].timezone: "Mars/Olympus" is no time zone
 c.yaml:14: sources[0].fields.device_id: "topic[x]" is no place
