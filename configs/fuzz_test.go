@@ -20,6 +20,9 @@ func FuzzLoad(f *testing.F) {
 		f.Add([]byte(row.text), "tcp://h:1")
 	}
 	f.Add([]byte("a: &a [*a, *a]\nstations: {<<: *a}\ndepot: *a\n"), "[&x {<<: *x}]")
+	for _, deep := range tooDeep {
+		f.Add([]byte(deep), "")
+	}
 	f.Add([]byte("stations: &s\n  <<: *s\n  ? [x]\n"), "")
 	f.Fuzz(func(t *testing.T, data []byte, env string) {
 		const name = "c.yaml"

@@ -3,6 +3,7 @@ package configs
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -194,5 +195,36 @@ func TestNamesThatEndInFile(t *testing.T) {
 	_, problems := ReadAgent("agent.yaml", []byte("depot: {id: hz-01}\ncentral: {token: x-0123456789-abc}\nstations:\n  dock: {name: a}\n  dock_file: {name: b}\n"), nil)
 	if len(problems) > 0 {
 		t.Error(problems)
+	}
+}
+
+// tooDeep are short files of which a parser makes very much.
+var tooDeep = []string{
+	strings.Repeat("[", 16<<10), strings.Repeat("{", 16<<10), strings.Repeat("- ", 8<<10), strings.Repeat("? ", 8<<10),
+	strings.Repeat("[a, ", 4<<10), strings.Repeat("{a: ", 4<<10), "sources:\n- " + strings.Repeat("- [ ", 4<<10), strings.Repeat("a: - ", 3<<10),
+	strings.Repeat("[", 1<<20), strings.Repeat("a: b\n", 1<<14), "a: {" + strings.Repeat("a: b, ", 1<<14) + "}", "depot: " + strings.Repeat("[", 100) + strings.Repeat("]", 100),
+}
+
+// What a file is worth is known before the parser has it: no short one takes the memory
+// of a gateway. Brackets in texts and comments do not count.
+func TestDeepFilesTakeLittle(t *testing.T) {
+	for _, deep := range tooDeep {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, line, err := parseYAML([]byte(deep))
+		runtime.ReadMemStats(&after)
+		if err == nil || !strings.Contains(err.Error(), "nested too deep") && len(deep) != 16<<10 || line < 1 {
+			t.Errorf("%.12q: line %d, %v", deep, line, err)
+		}
+		if took := (after.TotalAlloc - before.TotalAlloc) >> 20; took > 100 { // in all: at once it has half of it
+			t.Errorf("%.12q: it took %d MiB", deep, took)
+		}
+	}
+	text := "# " + strings.Repeat("[", 100) + "\na: '" + strings.Repeat("[", 100) + "'\nb: |\n  " + strings.Repeat("- ", 100) + "\nc: x" + strings.Repeat("[", 100) + "\n"
+	for i := range maxDepth / 2 {
+		text += strings.Repeat("  ", i) + "d:\n"
+	}
+	if _, _, err := parseYAML([]byte(text)); err != nil {
+		t.Error(err)
 	}
 }

@@ -2,17 +2,19 @@ package configs
 
 import (
 	"errors"
+	"io"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/scanner"
 	"github.com/goccy/go-yaml/token"
 
 	"scanrelay/configs/textfile"
 )
 
-// maxFile bounds a configuration file; maxNodes and maxDepth bound what aliases
-// may make of it.
+// maxFile bounds a configuration file; maxNodes and maxDepth bound what the parser, and
+// aliases, may make of it.
 const (
 	maxFile  = 1 << 20
 	maxNodes = 200_000
@@ -38,6 +40,9 @@ func parseYAML(data []byte) (body ast.Node, line int, err error) {
 	if err != nil {
 		return nil, line, err
 	}
+	if line, err := bounded(string(text)); err != nil {
+		return nil, line, err
+	}
 	file, err := parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		var bad positioned
@@ -56,6 +61,68 @@ func parseYAML(data []byte) (body ast.Node, line int, err error) {
 		body = doc.Body
 	}
 	return body, 1, nil
+}
+
+// maxEntries bounds the keys of one mapping, and the entries of one in brackets.
+const maxEntries = 10_000
+
+// bounded refuses a text of which the parser would make too much: what it takes grows
+// with the square of the depth, half a gigabyte for 16 KiB of brackets, and of the keys
+// of a mapping. Strings and comments are one token each to the scanner.
+func bounded(text string) (line int, err error) {
+	// The scanner takes a line as a whole, which may be all of the file.
+	for _, part := range []string{text[:min(len(text), 64<<10)], text} {
+		if line, err = boundedPart(part); err != nil {
+			return line, err
+		}
+	}
+	return 0, nil
+}
+
+func boundedPart(text string) (line int, err error) {
+	var s scanner.Scanner
+	s.Init(text)
+	type level struct{ column, entries int } // one that is open; column 0: in brackets
+	open := []level{{}}
+	tokens, key := 0, 0
+	for {
+		some, err := s.Scan()
+		if err == io.EOF {
+			return 0, nil
+		}
+		for _, t := range some {
+			begins, entries := 0, 0
+			switch t.Type {
+			case token.SequenceStartType, token.MappingStartType:
+				open = append(open, level{})
+			case token.SequenceEndType, token.MappingEndType:
+				if last := len(open) - 1; last > 0 && open[last].column == 0 {
+					open = open[:last]
+				}
+			case token.CollectEntryType:
+				entries = 1
+			case token.SequenceEntryType, token.MappingKeyType:
+				begins = t.Position.Column
+			case token.MappingValueType:
+				begins, entries = key, 1
+			}
+			top := &open[len(open)-1]
+			if begins > 0 && (top.column > 0 || len(open) == 1) {
+				for open[len(open)-1].column > begins {
+					open = open[:len(open)-1]
+				}
+				if open[len(open)-1].column < begins {
+					open = append(open, level{column: begins})
+				}
+				top = &open[len(open)-1]
+			}
+			top.entries += entries
+			tokens, key = tokens+1, t.Position.Column
+			if tokens > maxNodes || len(open) > maxDepth+1 || top.entries > maxEntries {
+				return t.Position.Line, errors.New("is nested too deep or too long")
+			}
+		}
+	}
 }
 
 func firstLine(s string) string {
