@@ -24,7 +24,7 @@ type Error struct {
 	API    string // stable_token, userquery, pathnotify, quota
 	Status int    // HTTP status; 0: no answer came
 	Code   int    // errcode; 0: none
-	Msg    string // errmsg without the rid; long digit runs and secrets masked
+	Msg    string // errmsg without the rid, and what may be personal or secret
 	RID    string // WeChat's request id, which its support asks for; lives 7 days
 	// RetryAfter is how long WeChat asked us to wait; 0 if it did not say.
 	RetryAfter time.Duration
@@ -113,8 +113,7 @@ func (e *Error) Unwrap() error { return e.Err }
 const maxMsg = 300
 
 var (
-	ridSuffix  = regexp.MustCompile(`[\s,;]*\brid: ?([0-9A-Za-z-]{8,64})\s*$`)
-	longDigits = regexp.MustCompile(`[0-9]{7,}`)
+	ridSuffix = regexp.MustCompile(`[\s,;]*\brid: ?([0-9a-f]{8}(?:-[0-9a-f]{8}){1,3})\s*$`)
 )
 
 // splitRID takes the rid off the end of an errmsg; "" if there is none.
@@ -126,8 +125,8 @@ func splitRID(errmsg string) (msg, rid string) {
 	return errmsg[:m[0]], errmsg[m[2]:m[3]]
 }
 
-// cleanMsg makes an errmsg fit to be kept and shown: one line, bounded, and
-// without digit runs long enough to be a phone number. Addresses stay.
+// cleanMsg makes an errmsg fit to be kept and shown: one line, bounded, and without
+// what may be personal. IP addresses stay.
 func cleanMsg(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
@@ -135,7 +134,7 @@ func cleanMsg(s string) string {
 		}
 		return r
 	}, strings.ToValidUTF8(s, "\uFFFD"))
-	s = longDigits.ReplaceAllString(strings.TrimSpace(s), secret.Masked)
+	s = secret.Foreign(strings.TrimSpace(s))
 	if len(s) <= maxMsg {
 		return s
 	}

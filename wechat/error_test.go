@@ -32,7 +32,8 @@ func TestCleanMsg(t *testing.T) {
 		{"code 932003 of 123456", "code 932003 of 123456"},
 		{"two\r\nlines\x1b[31m\x00", "two  lines [31m"},
 		{"not UTF-8 \xff", "not UTF-8 \uFFFD"},
-		{" 参数错误 ", "参数错误"},
+		{" 参数错误 ", "…"},
+		{"receiver 李四, 绍兴市柯桥区, or Li Si of Hengshan Rd", "receiver …, …, or … … of … …"},
 	} {
 		if got := cleanMsg(k.in); got != k.want {
 			t.Errorf("cleanMsg(%q) = %q, want %q", k.in, got, k.want)

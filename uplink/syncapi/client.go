@@ -206,22 +206,14 @@ func read(resp *http.Response, token secret.Text) (*Response, *Error) {
 	return answer, nil
 }
 
-// cut bounds a text that is kept and shown.
-func cut(s string) string {
-	if len(s) > maxReason {
-		s = strings.ToValidUTF8(s[:maxReason], "") + "…"
-	}
-	return s
-}
-
 // failure reads an answer that is no 200; a body that is no Failure is told by
-// its status alone.
-func failure(resp *http.Response, token secret.Text) *Error {
+// its status alone. ours are words of it that are ours.
+func failure(resp *http.Response, token secret.Text, ours ...string) *Error {
 	e := &Error{Status: resp.StatusCode, RetryAfter: wait.RetryAfter(resp.Header, maxRetryAfter)}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxFailure))
 	var f Failure
 	if err == nil && json.Unmarshal(body, &f) == nil {
-		e.Message = clean(f.Error, token)
+		e.Message = clean(f.Error, token, ours...)
 	}
 	return e
 }
@@ -248,6 +240,9 @@ func decodeResponse(body []byte) (*Response, error) {
 	if len(r.StoreID) > maxName || len(r.Process) > maxName || r.Token != nil && len(r.Token.Value)+len(r.Token.Generation) > maxToken {
 		return nil, errors.New("sync answer has a store_id, process or token longer than any: is central.url right?")
 	}
-	r.WeChat.State, r.WeChat.Reason = cut(r.WeChat.State), cut(r.WeChat.Reason)
+	r.WeChat.State, r.WeChat.Reason = clean(r.WeChat.State, ""), clean(r.WeChat.Reason, "")
+	for i := range r.Answers {
+		r.Answers[i].Reason = clean(r.Answers[i].Reason, "")
+	}
 	return &r, nil
 }

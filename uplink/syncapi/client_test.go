@@ -106,7 +106,7 @@ func TestFailures(t *testing.T) {
 		"overloaded for a day": {status: 503, body: `{"error":"busy"}`, header: "90000", retryAfter: time.Hour, says: "busy"},
 		"other version":        {status: 501, body: `{"error":"speaks version 2"}`, says: "version 2"},
 		"redirect":             {status: 307, says: "307"},
-		"echoes us":            {status: 500, body: `{"error":"token ` + testToken + ` of 13800138000\nis odd"}`, says: "token *** of 138******00 is odd"},
+		"echoes us":            {status: 500, body: `{"error":"token ` + testToken + ` of 李四 13800138000\nis odd"}`, says: "token *** of … *** is odd"},
 		"no JSON":              {status: 200, body: "welcome to the hotel wifi", says: "central.url"},
 		"another API":          {status: 200, body: `{"v":2,"store_id":"s","process":"p"}`, says: "version 2"},
 		"something else":       {status: 200, body: `{}`, says: "version 0"},
@@ -267,4 +267,22 @@ func FuzzDecodeResponse(f *testing.F) {
 			t.Fatalf("the error quotes the body: %v", err)
 		}
 	})
+}
+
+// What a centre says is shown by agents, in status and with dead letters: of names and
+// phones in it nothing is left, and what our own centre says stays as it is.
+func TestReasonsAreMasked(t *testing.T) {
+	body := `{"v":1,"store_id":"s","process":"p","wechat":{"state":"blocked","reason":"李四 13800138000"},` +
+		`"answers":[{"epoch":"1","seq":1,"result":"refused","reason":"receiver 李四"},` +
+		`{"epoch":"1","seq":2,"result":"late","reason":"a parcel's number: its scans go into the path of its waybill, whose own are pushed"}]}`
+	r, err := decodeResponse([]byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.WeChat.Reason != "… ***" || r.Answers[0].Reason != "receiver …" {
+		t.Errorf("%q, %q", r.WeChat.Reason, r.Answers[0].Reason)
+	}
+	if !strings.HasSuffix(r.Answers[1].Reason, "whose own are pushed") || strings.Contains(r.Answers[1].Reason, "…") {
+		t.Errorf("%q", r.Answers[1].Reason)
+	}
 }

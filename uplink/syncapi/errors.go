@@ -10,7 +10,6 @@ import (
 	"time"
 	"unicode"
 
-	"scanrelay/agent/scan"
 	"scanrelay/configs/secret"
 )
 
@@ -62,8 +61,9 @@ func redact(err error, token secret.Text) error {
 }
 
 // clean makes text from the other side fit for a log: one line, of bounded
-// length, without our credential and without anything like a phone number.
-func clean(s string, token secret.Text) string {
+// length, without our credential and without what may be
+// personal, but for words that are ours.
+func clean(s string, token secret.Text, ours ...string) string {
 	if token != "" {
 		s = strings.ReplaceAll(s, token.Reveal(), secret.Masked)
 	}
@@ -73,9 +73,8 @@ func clean(s string, token secret.Text) string {
 		}
 		return ' '
 	}, s)
-	const most = 300
-	if r := []rune(s); len(r) > most {
-		s = string(r[:most]) + "…"
+	if r := []rune(s); len(r) > maxReason {
+		s = string(r[:maxReason]) + "…"
 	}
-	return scan.MaskDigitRuns(strings.TrimSpace(s))
+	return secret.Foreign(strings.TrimSpace(s), ours...)
 }

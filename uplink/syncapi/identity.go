@@ -140,19 +140,19 @@ func (c *Client) Origin() string { return Origin(c.base.String()) }
 
 // Enrol registers a key. credential is "" where the token in r stands for it.
 func (c *Client) Enrol(ctx context.Context, r Enrol, credential secret.Text) (out Enrolled, err error) {
-	err = c.ask(ctx, "enrol at central", EnrolPath, credential, r, &out)
+	err = c.ask(ctx, "enrol at central", EnrolPath, r.Depot, credential, r, &out)
 	return out, err
 }
 
 // Nonce asks for something fresh to sign.
 func (c *Client) Nonce(ctx context.Context, depot scan.DepotID) (out Nonce, err error) {
-	err = c.ask(ctx, "ask central for a nonce", NoncePath, "", AskNonce{depot}, &out)
+	err = c.ask(ctx, "ask central for a nonce", NoncePath, depot, "", AskNonce{depot}, &out)
 	return out, err
 }
 
 // Session makes a session.
 func (c *Client) Session(ctx context.Context, r Prove) (out Session, err error) {
-	err = c.ask(ctx, "prove the depot's identity to central", SessionPath, "", r, &out)
+	err = c.ask(ctx, "prove the depot's identity to central", SessionPath, r.Depot, "", r, &out)
 	return out, err
 }
 
@@ -160,7 +160,7 @@ func (c *Client) Session(ctx context.Context, r Prove) (out Session, err error) 
 const identityTimeout = 15 * time.Second
 
 // ask makes one small call. Its error is an *Error.
-func (c *Client) ask(ctx context.Context, what, path string, credential secret.Text, in, out any) error {
+func (c *Client) ask(ctx context.Context, what, path string, depot scan.DepotID, credential secret.Text, in, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, identityTimeout)
 	defer cancel()
 	body, err := json.Marshal(in)
@@ -179,7 +179,7 @@ func (c *Client) ask(ctx context.Context, what, path string, credential secret.T
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		e := failure(resp, credential)
+		e := failure(resp, credential, string(depot), c.Origin())
 		e.What = what
 		return e
 	}

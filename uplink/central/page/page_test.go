@@ -41,10 +41,10 @@ func TestPageOfADepot(t *testing.T) {
 	b := centraltest.New(t, nil)
 	b.Sync(centraltest.TokenHZ, syncapi.Request{OSArch: "linux/arm", Health: &health.Report{
 		Pending: health.Pending{Unsynced: 4711, OldestSeconds: 7300}, Outcome: health.Outcome{Dead: 17}, WeChat: "throttled",
-		Store: health.Store{FileBytes: 3 << 20, MaxBytes: 64 << 20}, Alarms: []string{health.AlarmStoreFull, "<b>later</b>"},
+		Store: health.Store{FileBytes: 3 << 20, MaxBytes: 64 << 20}, Alarms: []string{health.AlarmStoreFull, "<b>later</b>", "other_kind"},
 	}})
 	for path, want := range map[string][]string{
-		"/depots/hz-01?lang=en": {"fault", "its store is full", "what to do", "4711", "3.0 / 64.0", "linux/arm", "throttled", "2 h", "&lt;b&gt;later"},
+		"/depots/hz-01?lang=en": {"fault", "its store is full", "what to do", "4711", "3.0 / 64.0", "linux/arm", "throttled", "2 h", "other_kind", "unknown"},
 		"/depots/hz-01?lang=zh": {"故障", "存储已满", "处理", "限流"},
 		"/?lang=en&q=HZ":        {"hz-01", "4711", ">17<", "its store is full"},
 		"/?lang=en&state=fault": {"hz-01"},

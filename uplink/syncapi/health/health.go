@@ -1,5 +1,10 @@
 package health
 
+import (
+	"regexp"
+	"slices"
+)
+
 // Report is how an agent does, as its operators see it at the centre. Counts are
 // those of its status.
 type Report struct {
@@ -71,5 +76,20 @@ func (r Report) Bounded() Report {
 	for _, n := range []*int64{&p.OldestSeconds, &s.FileBytes, &s.MaxBytes} {
 		*n = max(0, min(*n, MaxCount))
 	}
+	r.Clock, r.WeChat = word(r.Clock), word(r.WeChat)
+	r.Alarms = slices.Clone(r.Alarms[:min(len(r.Alarms), MaxAlarms)])
+	for i := range r.Alarms {
+		r.Alarms[i] = word(r.Alarms[i])
+	}
 	return r
+}
+
+var name = regexp.MustCompile(`^[a-z_]{0,40}$`)
+
+// word returns what can be the name of a state or an alarm: a depot may send anything.
+func word(s string) string {
+	if name.MatchString(s) {
+		return s
+	}
+	return "unknown"
 }

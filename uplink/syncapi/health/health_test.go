@@ -3,6 +3,7 @@ package health_test
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"testing"
 
 	"scanrelay/uplink/syncapi/health"
@@ -30,6 +31,10 @@ func TestBounded(t *testing.T) {
 		}
 	}
 	r := health.Report{Pending: health.Pending{OldestSeconds: -1}, Store: health.Store{FileBytes: -1 << 63}}
+	r.Alarms = []string{health.AlarmMQTTDown, "李四 13800138000"}
+	if got := r.Bounded().Alarms; !slices.Equal(got, []string{health.AlarmMQTTDown, "unknown"}) {
+		t.Errorf("alarms %q", got)
+	}
 	if r = r.Bounded(); r.Pending.OldestSeconds != 0 || r.Store.FileBytes != 0 {
 		t.Errorf("%+v", r)
 	}
