@@ -38,7 +38,7 @@ func TestScripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	testscript.Run(t, testscript.Params{
-		Setup: func(e *testscript.Env) error { e.Setenv("EXAMPLES", examples); setMinute(e); return nil },
+		Setup: func(e *testscript.Env) error { e.Setenv("EXAMPLES", examples); setMinute(e); return pack(e) },
 		Dir:   "testdata", RequireExplicitExec: true, RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"port": port, "await": await, "publish": publish, "exits": exits, "wechat": weChat, "fault": fault,
