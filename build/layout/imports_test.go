@@ -360,7 +360,7 @@ var arrows = []row{
 	{pkg: "build/size"},
 	{pkg: "build/monitoring", tests: []string{"configs/exposition"}},
 	{pkg: "build/rig", uses: []string{"wechat/fake"}, libraries: []string{paho, xSys, xTime}}, // knows the program from outside
-	{pkg: "build/e2e", tests: []string{"build/rig", "wechat/fake", "store/snapshot/postgres/pgtest", browser, paho, pahoV5}},
+	{pkg: "build/e2e", tests: []string{"build/rig", "wechat/fake", "store/snapshot/postgres/pgtest", browser, paho, pahoV5, xSys}},
 	{
 		pkg:       "build/bench",
 		uses:      []string{"build/rig", "store", "store/snapshot", "store/snapshot/bolt", "wechat/callback", "wechat/fake", "agent/scan"},

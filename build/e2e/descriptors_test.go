@@ -1,0 +1,57 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"golang.org/x/sys/unix"
+
+	"scanrelay/build/rig"
+)
+
+// limitFiles has a process open no file or connection above the given number.
+func limitFiles(t *testing.T, pid int, most uint64) {
+	t.Helper()
+	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: most, Max: 4096}, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNoDescriptors: an agent that can open no further file, in the middle of the work,
+// waits for one, says so, and goes on where it was.
+func TestNoDescriptors(t *testing.T) {
+	t.Parallel()
+	site := rig.NewSite(t, rig.Options{Binary: plainBinary, Embedded: true, Agent: "store: {max_size: 8MiB}\n"})
+	site.StartAgent()
+	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + site.Broker).SetClientID("line").SetAutoReconnect(true))
+	if token := c.Connect(); !token.WaitTimeout(rig.Limit) || token.Error() != nil {
+		t.Fatal(token.Error())
+	}
+	defer c.Disconnect(0)
+	limitFiles(t, site.Agent.PID(), 0)
+	const scans = 3000 // of which no segment of this store holds all
+	tokens := make([]mqtt.Token, 0, scans)
+	for i := range scans {
+		body := fmt.Sprintf(`{"waybill_id":"YT%013d","action_type":200001,"action_msg":"%s"}`, i, strings.Repeat("x", 300))
+		tokens = append(tokens, c.Publish("scans/g", 1, false, body))
+	}
+	rig.Await(t, "the agent says that it waits", func() (bool, string) {
+		log := site.Agent.Log()
+		return strings.Contains(log, "no further file can be opened"), log[max(0, len(log)-300):]
+	})
+	time.Sleep(100 * time.Millisecond) // it does not matter for how long
+	limitFiles(t, site.Agent.PID(), 4096)
+	for _, token := range tokens {
+		if !token.WaitTimeout(rig.Limit) || token.Error() != nil {
+			t.Fatal(token.Error())
+		}
+	}
+	st := site.AwaitStatus("all stored", func(st rig.Status) bool { return st.Intake.Received == scans })
+	if st.Store.Full {
+		t.Errorf("%+v", st.Store)
+	}
+	site.CheckLogs()
+}
