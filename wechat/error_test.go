@@ -61,3 +61,10 @@ func TestErrorText(t *testing.T) {
 		}
 	}
 }
+
+// What an error quotes of an answer that could not be read is another's text.
+func TestQuotedAnswersAreMasked(t *testing.T) {
+	if got, want := hide()(`malformed HTTP response "李四 13800138000"`), `malformed HTTP response "… ***"`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}

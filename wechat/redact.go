@@ -45,7 +45,7 @@ func redactWith(err error, clean func(string) string) error {
 }
 
 // hide returns a function that replaces secrets as they stand and as a URL
-// escapes them, and whatever RedactURL finds.
+// escapes them, whatever RedactURL finds, and what may be personal of a quoted answer.
 func hide(secrets ...secret.Text) func(string) string {
 	var pairs []string
 	for _, s := range secrets {
@@ -57,7 +57,7 @@ func hide(secrets ...secret.Text) func(string) string {
 		}
 	}
 	literal := strings.NewReplacer(pairs...)
-	return func(text string) string { return RedactURL(literal.Replace(text)) }
+	return func(text string) string { return secret.Quotes(RedactURL(literal.Replace(text))) }
 }
 
 // redacted has no Unwrap: its cause must not come out.

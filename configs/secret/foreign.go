@@ -52,6 +52,15 @@ func Foreign(text string, ours ...string) string {
 	return split.ReplaceAllString(text, Masked)
 }
 
+// quotedPart is what Go's errors quote of what they did not understand.
+var quotedPart = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
+
+// Quotes is what may be shown of an error of ours that may quote another's text, as one
+// of net/http does: Foreign of what stands in quotes.
+func Quotes(text string) string {
+	return quotedPart.ReplaceAllStringFunc(text, func(q string) string { return Foreign(q) })
+}
+
 // goesOn reports whether a word or a number around a place goes on beyond it.
 func goesOn(before, after string) bool {
 	inner := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsMark(r) || unicode.IsDigit(r) || r == '_' }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -284,5 +285,32 @@ func TestReasonsAreMasked(t *testing.T) {
 	}
 	if !strings.HasSuffix(r.Answers[1].Reason, "whose own are pushed") || strings.Contains(r.Answers[1].Reason, "…") {
 		t.Errorf("%q", r.Answers[1].Reason)
+	}
+}
+
+// What is no HTTP is quoted by net/http: nothing personal of it is left either.
+func TestQuotedAnswersAreMasked(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(conn, "李四 zhangsan 13800138000\r\n\r\n")
+			_ = conn.Close()
+		}
+	}()
+	c, err := NewClient(Options{URL: "http://" + ln.Addr().String(), Token: testToken})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Sync(t.Context(), &Request{})
+	if err == nil || !strings.Contains(err.Error(), "malformed") || strings.Contains(err.Error(), "李") || strings.Contains(err.Error(), "zhang") || strings.Contains(err.Error(), "138") {
+		t.Errorf("%v", err)
 	}
 }

@@ -48,7 +48,8 @@ func (e *Error) Unauthorized() bool {
 }
 
 // redact takes the URL out of a transport error: it is the operator's
-// configuration, in which nothing secret should stand, but might.
+// configuration, in which nothing secret should stand, but might. What it quotes is the
+// other side's.
 func redact(err error, token secret.Text) error {
 	var u *url.Error
 	if errors.As(err, &u) {
@@ -57,8 +58,21 @@ func redact(err error, token secret.Text) error {
 	if token != "" && strings.Contains(err.Error(), token.Reveal()) {
 		return errors.New(clean(err.Error(), token))
 	}
+	if text := secret.Quotes(err.Error()); text != err.Error() {
+		return &shown{text, err}
+	}
 	return err
 }
+
+// shown is an error that prints as another text.
+type shown struct {
+	text string
+	err  error
+}
+
+func (s *shown) Error() string { return s.text }
+
+func (s *shown) Unwrap() error { return s.err }
 
 // clean makes text from the other side fit for a log: one line, of bounded
 // length, without our credential and without what may be
