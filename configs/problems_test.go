@@ -17,7 +17,7 @@ c.yaml:5: httpd: unknown key "httpd"; the nearest known one is "http"`},
 		`c.yaml:2: depot.id: "Hz_1" must match ^[a-z0-9][a-z0-9-]{0,62}$
 c.yaml:5: notify.concurrency: must lie between 1 and 1024, not be 0
 c.yaml:6: notify.rate: "fast" is no number
-c.yaml:7: notify.max_age: "24" is no duration; write one as 30s, 15m or 24h
+c.yaml:7: notify.max_age: "24" is no duration; write one as 30s, 15m, 24h or 7d
 c.yaml:8: notify.actions[0]: 300001 is none of WeChat's action types; they are 90001, 90002,`},
 	{"missing", "central: {token: x}\n", "c.yaml:1: depot.id: is required"},
 	{"empty file", "", "c.yaml:1: central.token: warning: is empty"},

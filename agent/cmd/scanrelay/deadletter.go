@@ -34,20 +34,22 @@ func (a *app) deadletterList() *cli.Command {
 		},
 	}
 	l.flags(cmd, true)
+	l.pick.flags(cmd, true)
 	return cmd
 }
 
 func (l *looker) listDead(ctx context.Context, v control.View) error {
+	list := func(each func(json.RawMessage) error) error { return v.DeadLetters(ctx, l.reveal, each) }
 	if l.json {
 		out := bufio.NewWriter(l.Out)
-		err := v.DeadLetters(ctx, l.reveal, func(line json.RawMessage) error {
+		err := l.through(list, func(line json.RawMessage) error {
 			_, err := out.Write(append(line, '\n'))
 			return err
 		})
 		return errors.Join(err, out.Flush())
 	}
 	var nodes []control.Node
-	err := v.DeadLetters(ctx, l.reveal, func(line json.RawMessage) error {
+	err := l.through(list, func(line json.RawMessage) error {
 		var n control.Node
 		nodes = append(nodes, n)
 		return json.Unmarshal(line, &nodes[len(nodes)-1])

@@ -2,14 +2,18 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/control"
+	"scanrelay/agent/scan"
+	"scanrelay/configs"
 )
 
 func (a *app) eventsCommand() *cli.Command {
@@ -28,8 +32,86 @@ func (a *app) eventsCommand() *cli.Command {
 		},
 	}
 	l.flags(cmd, true)
+	l.pick.flags(cmd, true)
 	cmd.Flags().StringVar(&state, "state", "", "only events in this `STATE`, as to_push, dead or rejected")
 	return cmd
+}
+
+// pick are the flags of what lists events: which of them are shown.
+type pick struct {
+	since, waybill string
+	limit          int
+}
+
+// maxPicked bounds --limit, whose lines are kept until the last has come.
+const maxPicked = 10_000
+
+func (p *pick) flags(cmd *cli.Command, waybills bool) {
+	f := cmd.Flags()
+	f.StringVar(&p.since, "since", "", "only what came since then: a `TIME` as 2026-11-30T08:00:00+08:00, or how long ago, as 2h or 7d")
+	f.IntVar(&p.limit, "limit", 0, "only the newest `N`; 0: all")
+	if waybills {
+		f.StringVar(&p.waybill, "waybill", "", "only of this `WAYBILL`")
+	}
+}
+
+// from is when --since begins.
+func (p *pick) from(now time.Time) (time.Time, error) {
+	if p.since == "" {
+		return time.Time{}, nil
+	}
+	if at, err := time.Parse(time.RFC3339, p.since); err == nil {
+		return at, nil
+	}
+	ago, err := configs.ParseDuration(p.since)
+	if err != nil || ago <= 0 {
+		return time.Time{}, cli.Usagef("--since must be how long ago, as 2h or 7d, or a time as 2026-11-30T08:00:00+08:00, not %q", p.since)
+	}
+	return now.Add(-ago), nil
+}
+
+// through calls list with what takes each line, and shows those that are picked; how far
+// it came is told on a terminal, since little may be picked of much.
+func (l *looker) through(list func(each func(json.RawMessage) error) error, show func(json.RawMessage) error) error {
+	from, err := l.pick.from(time.Now())
+	switch {
+	case err != nil:
+		return err
+	case l.pick.limit < 0 || l.pick.limit > maxPicked:
+		return cli.Usagef("--limit must lie between 0 and %d, not be %d", maxPicked, l.pick.limit)
+	}
+	waybill := scan.NormalizeWaybill(l.pick.waybill)
+	var newest []json.RawMessage
+	read, told := 0, time.Now()
+	err = list(func(line json.RawMessage) error {
+		if read++; l.ErrTerminal && read%1000 == 0 && time.Since(told) > time.Second {
+			told = time.Now()
+			fmt.Fprintf(l.Err, "\r%d read ", read)
+		}
+		if waybill != "" || !from.IsZero() {
+			var e control.Event
+			if err := json.Unmarshal(line, &e); err != nil {
+				return fmt.Errorf("read an event: %w", err)
+			}
+			if waybill != "" && e.WaybillID != string(waybill) || e.ReceivedAt.Before(from) {
+				return nil
+			}
+		}
+		if l.pick.limit == 0 {
+			return show(line)
+		}
+		if len(newest) == 2*l.pick.limit { // moved now and then, not at each line
+			newest = append(newest[:0], newest[l.pick.limit:]...)
+		}
+		newest = append(newest, bytes.Clone(line))
+		return nil
+	})
+	for _, line := range newest[max(0, len(newest)-l.pick.limit):] {
+		if err == nil {
+			err = show(line)
+		}
+	}
+	return err
 }
 
 // listEvents prints the events in a state, "" for all.
@@ -37,9 +119,24 @@ func (l *looker) listEvents(ctx context.Context, state string) error {
 	return l.look(ctx, func(v control.View) error {
 		l.note(v)
 		out := bufio.NewWriter(l.Out)
-		err := v.Events(ctx, state, l.reveal, func(line json.RawMessage) error { return l.eventLine(out, state, line) })
+		if l.Terminal && !l.json {
+			if err := l.columns(out, eventHead(state), eventWidths); err != nil {
+				return err
+			}
+		}
+		err := l.through(func(each func(json.RawMessage) error) error { return v.Events(ctx, state, l.reveal, each) },
+			func(line json.RawMessage) error { return l.eventLine(out, state, line) })
 		return errors.Join(err, out.Flush())
 	})
+}
+
+var eventWidths = []int{26, 24, 16, 16, 11, 20, 5, 0}
+
+func eventHead(state string) []string {
+	if state == control.StateRejected {
+		return []string{"ID", "RECEIVED", "STATE", "TOPIC", "WHY", "PAYLOAD"}
+	}
+	return []string{"ID", "RECEIVED", "STATE", "WAYBILL", "ACTION_TYPE", "ACTION_TIME", "TRIES", "LAST ERROR"}
 }
 
 // eventLine prints one event: as it came with --json, else in fixed columns, so
@@ -59,7 +156,7 @@ func (l *looker) eventLine(out *bufio.Writer, state string, line json.RawMessage
 	} else {
 		cols = append(cols, r.WaybillID, strconv.Itoa(r.ActionType), clockTime(r.ActionTime), strconv.Itoa(r.Attempts), dash(r.LastError))
 	}
-	return l.columns(out, cols, []int{26, 24, 16, 16, 6, 20, 2, 0})
+	return l.columns(out, cols, eventWidths)
 }
 
 // columns prints cells: padded on a terminal, tab-separated in a pipe.

@@ -21,6 +21,7 @@ type looker struct {
 	config string
 	json   bool
 	reveal bool
+	pick   pick
 }
 
 func (l *looker) flags(cmd *cli.Command, reveal bool) {

@@ -26,6 +26,7 @@ func (a *app) quarantineList() *cli.Command {
 		Run:   func(ctx context.Context, _ []string) error { return l.listEvents(ctx, control.StateRejected) },
 	}
 	l.flags(cmd, true)
+	l.pick.flags(cmd, false)
 	return cmd
 }
 
