@@ -30,6 +30,7 @@ func TestHealthNamesWhatIsWrong(t *testing.T) {
 	} {
 		s := well()
 		change(&s)
+		s.SetAlarms(true)
 		var want []string
 		if kind != "" {
 			want = []string{kind}
@@ -41,9 +42,11 @@ func TestHealthNamesWhatIsWrong(t *testing.T) {
 	s := well()
 	s.WeChat.State = syncapi.StateThrottled // is part of a day's work
 	s.Pending, s.Outcome.Pushed, s.Store.FileBytes = health.Pending{Unsynced: 3, OldestSeconds: 7}, 5, 1<<20
+	s.SetAlarms(true)
 	h := healthOf(s)
 	var starts control.Status
 	starts.MQTT.Connected = true
+	starts.SetAlarms(true)
 	if got := healthOf(starts).Alarms; got != nil {
 		t.Errorf("before the centre was heard: %v", got)
 	}

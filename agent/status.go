@@ -32,6 +32,8 @@ func (a *Agent) Status() control.Status {
 		s.Clock = control.ClockOK
 	}
 	s.SetCounts(a.outbox.Counts(), a.clock.Now())
+	s.Store.MaxBytes = int64(a.cfg.Store.MaxSize)
+	s.SetAlarms(true)
 	return s
 }
 

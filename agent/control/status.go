@@ -35,6 +35,7 @@ type Status struct {
 		// could take.
 		UnreservedBytes int64 `json:"unreserved_bytes,omitempty"`
 		Full            bool  `json:"full"`
+		MaxBytes        int64 `json:"max_bytes,omitempty"` // 0: as much as the disk has
 		// DeadLetterBytes is what dead letters take, about; Crowded: over 15 % of
 		// the store. NoRoom counts those that were discarded for want of room.
 		DeadLetterBytes int64  `json:"dead_letter_bytes,omitempty"`
@@ -43,6 +44,30 @@ type Status struct {
 		// Damaged tells what an earlier start could not read.
 		Damaged string `json:"damaged,omitempty"`
 	} `json:"store"`
+	// Alarms are the kinds of package health of what is wrong.
+	Alarms []string `json:"alarms,omitempty"`
+}
+
+// SetAlarms fills in what is wrong by what the rest says. running: an agent does.
+func (s *Status) SetAlarms(running bool) {
+	s.Alarms = nil
+	met := !s.Central.LastSync.IsZero() // before, nobody could have told the time, or given a token
+	for _, a := range []struct {
+		kind string
+		is   bool
+	}{
+		{health.AlarmMQTTDown, running && !s.MQTT.Connected},
+		{health.AlarmStoreFull, s.Store.Full},
+		{health.AlarmWeChatBlocked, met && s.WeChat.State != "ok" && s.WeChat.State != "throttled"},
+		{health.AlarmClockUnknown, met && s.Clock != ClockOK},
+		{health.AlarmStoreDamaged, s.Store.Damaged != ""},
+		{health.AlarmDeadLetters, s.Store.Crowded},
+		{health.AlarmClientsHeld, s.MQTT.Throttled > 0},
+	} {
+		if a.is {
+			s.Alarms = append(s.Alarms, a.kind)
+		}
+	}
 }
 
 // Intake counts what devices sent.

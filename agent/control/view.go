@@ -61,6 +61,7 @@ func (o *offline) Status(context.Context) (Status, error) {
 	s.WeChat.State, s.WeChat.Reason = "unreachable", ErrNotRunning.Error()
 	s.Clock = ClockUnknown
 	s.SetCounts(o.Counts(), time.Now())
+	s.SetAlarms(false)
 	return s, nil
 }
 

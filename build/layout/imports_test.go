@@ -332,6 +332,10 @@ var arrows = []row{
 		libraries: []string{paho, xSync}, tests: []string{browser},
 	},
 	{pkg: "agent/cmd/cli", uses: []string{"configs/nearest"}, libraries: []string{pflag, xTerm}},
+	{
+		pkg:  "agent/cmd/look",
+		uses: []string{"agent/cmd/cli", "agent/control", "agent/scan", "configs", "store", "uplink/syncapi/health"},
+	},
 	{pkg: "agent/cmd/saved"},
 	{
 		pkg: "agent/cmd/setup", // tries what was answered as the agent will use it

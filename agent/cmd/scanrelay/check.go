@@ -271,11 +271,11 @@ func (c *checker) read1(r mapping.ReadExplanation) error {
 	fmt.Fprintf(c.Out, "%s: %s\n", name, cli.Visible(outcome))
 	t := &cli.Table{Head: []string{"  FIELD", "VALUE", "FROM", "SENT"}}
 	for _, f := range r.Fields {
-		t.Add("  "+f.Field, f.Value, dash(f.From), dash(f.Sent))
+		t.Add("  "+f.Field, f.Value, cli.Dash(f.From), cli.Dash(f.Sent))
 	}
 	if ev := r.Event; ev != nil {
-		t.Add("  = event_id", ev.EventID, word(ev.Marks.Has(scan.MarkDerivedID), "derived", "sent"), "-")
-		t.Add("  = action_time", clockTime(ev.ActionTime), word(ev.Marks.Has(scan.MarkClock), "time of arrival", "sent"), "-")
+		t.Add("  = event_id", ev.EventID, cli.Word(ev.Marks.Has(scan.MarkDerivedID), "derived", "sent"), "-")
+		t.Add("  = action_time", cli.Moment(ev.ActionTime), cli.Word(ev.Marks.Has(scan.MarkClock), "time of arrival", "sent"), "-")
 	}
 	if len(t.Rows) == 0 {
 		return nil

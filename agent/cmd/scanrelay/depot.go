@@ -250,7 +250,7 @@ func (o *operator) showDepot(v identity.View) error {
 	for _, k := range slices.Sorted(maps.Keys(v.Labels)) {
 		t.Add("label", k+"="+v.Labels[k])
 	}
-	t.Add("state", reason(v.State, v.Reason))
+	t.Add("state", cli.Because(v.State, v.Reason))
 	t.Add("key", v.Key)
 	t.Add("enrolled", when(v.Enrolled))
 	if v.Expires != nil {

@@ -27,7 +27,6 @@ import (
 // ear are the flags of listen.
 type ear struct {
 	*checker
-	looker looker
 	filter string
 	count  int
 	save   string
@@ -36,7 +35,7 @@ type ear struct {
 }
 
 func (a *app) listenCommand() *cli.Command {
-	l := &ear{checker: &checker{app: a}, looker: looker{app: a}}
+	l := &ear{checker: &checker{app: a}}
 	cmd := &cli.Command{
 		Use:   "listen -c FILE",
 		Short: "Show live what devices publish and what it becomes, storing nothing",
@@ -47,7 +46,9 @@ func (a *app) listenCommand() *cli.Command {
 		Args: cli.NoArgs,
 		Run:  func(ctx context.Context, _ []string) error { return l.listen(ctx) },
 	}
-	l.looker.flags(cmd, true)
+	cmd.Flags().StringVarP(&l.config, "config", "c", defaultConfig, "the agent's configuration `FILE`")
+	cmd.Flags().BoolVar(&l.json, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&l.reveal, "reveal", false, "show personal data unmasked")
 	cmd.Flags().StringVar(&l.filter, "topic", "", "only topics that this `FILTER` matches, also ones of no source; unless given, those of the sources")
 	cmd.Flags().IntVar(&l.count, "count", 0, "end after `N` messages; 0: at Ctrl-C")
 	cmd.Flags().StringVar(&l.save, "save", "", "also write each message to a folder `DIR`, its bytes as they came, unmasked; check --payload DIR tries them")
@@ -57,7 +58,7 @@ func (a *app) listenCommand() *cli.Command {
 var errEnough = errors.New("that was enough")
 
 func (l *ear) listen(ctx context.Context) error {
-	cfg, problems := configs.LoadAgent(l.looker.config, l.Env)
+	cfg, problems := configs.LoadAgent(l.config, l.Env)
 	if err := l.problems(problems); err != nil {
 		return err
 	}
@@ -65,7 +66,7 @@ func (l *ear) listen(ctx context.Context) error {
 	if agent.BirthsFile(cfg.DataDir).Peek(&births) != nil {
 		births = nil // they are waited for
 	}
-	l.checker.json, l.checker.reveal, l.mapper = l.looker.json, l.looker.reveal, mapperOf(cfg, sparkplug.NewBirths(births))
+	l.mapper = mapperOf(cfg, sparkplug.NewBirths(births))
 	filters := []string{l.filter}
 	if l.filter == "" {
 		filters = nil
@@ -131,8 +132,8 @@ func (l *ear) show(h intake.Message) error {
 			return err
 		}
 	}
-	e := tried(l.mapper, h.Topic, h.Payload, info, l.looker.reveal)
-	if !l.looker.reveal { // whatever is shown of it from here on
+	e := tried(l.mapper, h.Topic, h.Payload, info, l.reveal)
+	if !l.reveal { // whatever is shown of it from here on
 		h.Topic, e.Topic = scan.MaskPayload(h.Topic), scan.MaskPayload(h.Topic)
 	}
 	var err error
@@ -151,10 +152,10 @@ func (l *ear) showText(h intake.Message, e *mapping.Explanation) error {
 	if h.Missed > 0 {
 		fmt.Fprintf(l.Out, "(%d messages came too fast to be shown)\n", h.Missed)
 	}
-	flags := word(h.Retained, " retained", "") + word(h.DUP, " dup", "")
+	flags := cli.Word(h.Retained, " retained", "") + cli.Word(h.DUP, " dup", "")
 	if e.Decoder != "sparkplug" && !utf8.Valid(h.Payload) {
 		_, gbk := decode.GBK(h.Payload)
-		flags += word(gbk, " (not UTF-8; it may be GBK)", " (not UTF-8)")
+		flags += cli.Word(gbk, " (not UTF-8; it may be GBK)", " (not UTF-8)")
 	}
 	fmt.Fprintf(l.Out, "%s %d bytes%s: %s\n", h.ReceivedAt.Format("15:04:05.000"), max(int64(len(h.Payload)), h.Size), flags, l.payloadText(h.Payload, 2000))
 	if err := l.explainText(e); err != nil {
@@ -167,7 +168,7 @@ func (l *ear) showText(h intake.Message, e *mapping.Explanation) error {
 // payloadText is a payload as people may see it, at most so many bytes of it.
 func (l *ear) payloadText(payload []byte, most int) string {
 	text, more := string(payload), ""
-	if !l.looker.reveal {
+	if !l.reveal {
 		text = scan.MaskPayload(text)
 	}
 	if len(text) > most {
@@ -197,7 +198,7 @@ func plainly(text string) string {
 }
 
 func (l *ear) showJSON(h intake.Message, e *mapping.Explanation) error {
-	if !l.looker.reveal {
+	if !l.reveal {
 		h.Payload = []byte(scan.MaskPayload(string(h.Payload)))
 	}
 	return l.JSON(struct {

@@ -25,7 +25,7 @@ func TestListenShowsWhatADeviceSends(t *testing.T) {
 		{intake.Message{Topic: "scans/a", Payload: []byte("YT1"), Size: 3 << 20, Retained: true}, "3145728 bytes retained: YT1\n"},
 	} {
 		var out bytes.Buffer
-		l := &ear{checker: &checker{app: &app{IO: cli.IO{Out: &out}}}, mapper: m, looker: looker{reveal: true}}
+		l := &ear{checker: &checker{app: &app{IO: cli.IO{Out: &out}}, reveal: true}, mapper: m}
 		row.heard.ReceivedAt = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 		if err := l.show(row.heard); err != nil {
 			t.Fatal(err)
@@ -50,7 +50,7 @@ func TestListenMasks(t *testing.T) {
 			for i := range shown {
 				var out bytes.Buffer
 				l := &ear{
-					checker: &checker{app: &app{IO: cli.IO{Out: &out}}, json: json, reveal: i == 1}, looker: looker{json: json, reveal: i == 1}, mapper: m,
+					checker: &checker{app: &app{IO: cli.IO{Out: &out}}, json: json, reveal: i == 1}, mapper: m,
 				}
 				if err := l.show(intake.Message{Topic: "scans/李四", Payload: []byte(payload)}); err != nil {
 					t.Fatal(err)

@@ -12,9 +12,13 @@ import (
 	"scanrelay/agent/cmd/bundle"
 	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/cmd/doctor"
+	"scanrelay/agent/cmd/look"
 	"scanrelay/agent/cmd/setup"
 	"scanrelay/configs/serve"
 )
+
+// defaultConfig is where an agent's configuration lies unless -c says so.
+const defaultConfig = "/etc/scanrelay/agent.yaml"
 
 // app is what every subcommand is made with.
 type app struct {
@@ -101,9 +105,9 @@ func (a *app) root() *cli.Command {
 		Long: "scanrelay takes scan events at a depot, keeps them safe on disk, syncs them to the\ncentre and pushes them to the receivers' WeChat.\n\n" +
 			"--lang en or --lang zh, before or behind any command, goes before the locale.",
 	}
-	root.Add(a.agentCommand(), a.checkCommand(), a.statusCommand(), a.traceCommand(),
-		a.eventsCommand(), a.deadletterCommand(), a.quarantineCommand(), a.storeCommand(), a.listenCommand(), a.logLevelCommand(), a.enrolCommand(),
+	root.Add(a.agentCommand(), a.checkCommand(), a.listenCommand(), a.enrolCommand(),
 		setup.Command(a.IO), doctor.Command(a.IO, defaultConfig, thisBuild().Version), bundle.Command(a.IO, defaultConfig, thisBuild().Version), a.versionCommand(), a.HelpCommand(root))
+	root.Add(look.Commands(a.IO, defaultConfig, thisBuild().Version)...)
 	root.Add(a.fullCommands()...)
 	b := thisBuild()
 	root.Add(a.CompletionCommand(root), a.ManCommand(root, b.Version, b.built()))

@@ -62,11 +62,13 @@ func TestJudge(t *testing.T) {
 
 // TestWords: each kind has words in each language.
 func TestWords(t *testing.T) {
-	for lang, words := range fleet.Words {
-		for _, other := range fleet.Words {
-			for kind := range other {
-				if w := words[kind]; w.What == "" || w.Do == "" {
-					t.Errorf("%s has no words for %q", lang, kind)
+	for _, all := range []map[string]map[string]health.Word{fleet.Words, health.Words} {
+		for lang := range all {
+			for _, words := range all {
+				for kind := range words {
+					if w := fleet.WordOf(lang, kind); w.What == "" || w.Do == "" || w.What == kind {
+						t.Errorf("%s has no words for %q", lang, kind)
+					}
 				}
 			}
 		}

@@ -1,23 +1,36 @@
-package main
+package look
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/control"
 	"scanrelay/configs"
 )
 
-// defaultConfig is where an agent's configuration lies unless -c says so.
-const defaultConfig = "/etc/scanrelay/agent.yaml"
+// shared is what all commands here have.
+type shared struct {
+	cli.IO
+	defaultConfig string // where an agent's configuration lies unless -c says so
+	version       string
+}
+
+func (s *shared) looker() *looker { return &looker{shared: s} }
+
+// Commands are those that look into an agent, running or not, and change what it holds.
+func Commands(io cli.IO, defaultConfig, version string) []*cli.Command {
+	s := &shared{io, defaultConfig, version}
+	return []*cli.Command{
+		s.statusCommand(), s.traceCommand(), s.eventsCommand(), s.deadletterCommand(), s.quarantineCommand(), s.storeCommand(), s.logLevelCommand(),
+	}
+}
 
 // looker are the flags of commands that look into an agent.
 type looker struct {
-	*app
+	*shared
 	config string
 	json   bool
 	reveal bool
@@ -25,7 +38,7 @@ type looker struct {
 }
 
 func (l *looker) flags(cmd *cli.Command, reveal bool) {
-	cmd.Flags().StringVarP(&l.config, "config", "c", defaultConfig, "the agent's configuration `FILE`")
+	cmd.Flags().StringVarP(&l.config, "config", "c", l.defaultConfig, "the agent's configuration `FILE`")
 	cmd.Flags().BoolVar(&l.json, "json", false, "print JSON")
 	if reveal {
 		cmd.Flags().BoolVar(&l.reveal, "reveal", false, "show personal data unmasked")
@@ -51,7 +64,7 @@ func (l *looker) look(ctx context.Context, show func(control.View) error) error 
 	if err != nil {
 		return err
 	}
-	v, err := control.Open(ctx, cfg.DataDir, cfg.Depot.ID, thisBuild().Version)
+	v, err := control.Open(ctx, cfg.DataDir, cfg.Depot.ID, l.version)
 	if err != nil {
 		return err
 	}
@@ -79,19 +92,4 @@ func (l *looker) note(v control.View) {
 	if !v.Running() && !l.json {
 		fmt.Fprintln(l.Err, "(the agent is not running; this is what its store holds)")
 	}
-}
-
-// clockTime shows unix seconds to people.
-func clockTime(unix int64) string {
-	if unix == 0 {
-		return "-"
-	}
-	return time.Unix(unix, 0).UTC().Format(time.RFC3339)
-}
-
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }

@@ -1,4 +1,4 @@
-package main
+package look
 
 import (
 	"bufio"
@@ -11,17 +11,17 @@ import (
 	"scanrelay/agent/control"
 )
 
-func (a *app) deadletterCommand() *cli.Command {
+func (s *shared) deadletterCommand() *cli.Command {
 	cmd := &cli.Command{
 		Use:   "deadletter",
 		Short: "Work on dead letters: what no retry could deliver",
 	}
-	cmd.Add(a.deadletterList(), a.deadletterRetry(), a.deadletterDiscard())
+	cmd.Add(s.deadletterList(), s.deadletterRetry(), s.deadletterDiscard())
 	return cmd
 }
 
-func (a *app) deadletterList() *cli.Command {
-	l := &looker{app: a}
+func (s *shared) deadletterList() *cli.Command {
+	l := s.looker()
 	cmd := &cli.Command{
 		Use:   "list",
 		Short: "List the dead letters with the last answer of each",
@@ -75,8 +75,8 @@ func deadTable(nodes []control.Node) *cli.Table {
 	return t
 }
 
-func (a *app) deadletterRetry() *cli.Command {
-	l := &looker{app: a}
+func (s *shared) deadletterRetry() *cli.Command {
+	l := s.looker()
 	var all bool
 	cmd := &cli.Command{
 		Use:   "retry ID… | --all",
@@ -93,8 +93,8 @@ func (a *app) deadletterRetry() *cli.Command {
 	return cmd
 }
 
-func (a *app) deadletterDiscard() *cli.Command {
-	l := &looker{app: a}
+func (s *shared) deadletterDiscard() *cli.Command {
+	l := s.looker()
 	var why string
 	cmd := &cli.Command{
 		Use:   "discard ID… --reason TEXT",

@@ -1,4 +1,4 @@
-package main
+package look
 
 import (
 	"context"
@@ -8,17 +8,17 @@ import (
 	"scanrelay/agent/control"
 )
 
-func (a *app) quarantineCommand() *cli.Command {
+func (s *shared) quarantineCommand() *cli.Command {
 	cmd := &cli.Command{
 		Use:   "quarantine",
 		Short: "Work on what could not be understood",
 	}
-	cmd.Add(a.quarantineList(), a.quarantineReplay())
+	cmd.Add(s.quarantineList(), s.quarantineReplay())
 	return cmd
 }
 
-func (a *app) quarantineList() *cli.Command {
-	l := &looker{app: a}
+func (s *shared) quarantineList() *cli.Command {
+	l := s.looker()
 	cmd := &cli.Command{
 		Use:   "list",
 		Short: "List what is in quarantine, as events --state rejected does",
@@ -30,8 +30,8 @@ func (a *app) quarantineList() *cli.Command {
 	return cmd
 }
 
-func (a *app) quarantineReplay() *cli.Command {
-	l := &looker{app: a}
+func (s *shared) quarantineReplay() *cli.Command {
+	l := s.looker()
 	var all bool
 	cmd := &cli.Command{
 		Use:   "replay [ID… | --all]",
@@ -53,9 +53,9 @@ func (a *app) quarantineReplay() *cli.Command {
 				case err != nil:
 					return err
 				case l.json:
-					return a.JSON(r)
+					return l.JSON(r)
 				}
-				_, err = fmt.Fprintf(a.Out, "%d entries: %d left the quarantine, %d remain; %d events stored, %d duplicate, %d ignored\n",
+				_, err = fmt.Fprintf(l.Out, "%d entries: %d left the quarantine, %d remain; %d events stored, %d duplicate, %d ignored\n",
 					r.Entries, r.Left, r.Remaining, r.Events, r.Duplicate, r.Ignored)
 				return err
 			})

@@ -1,4 +1,4 @@
-package main
+package look
 
 import (
 	"encoding/json"
@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"scanrelay/agent/cmd/cli"
 )
 
 // TestNewestAreShown: of many lines the newest that are asked for, in their order.
@@ -19,7 +17,7 @@ func TestNewestAreShown(t *testing.T) {
 	}{
 		{0, 3, "", ""}, {2, 3, "", "0 1 "}, {3, 3, "", "0 1 2 "}, {7, 3, "", "4 5 6 "}, {3000, 2, "", "2998 2999 "}, {3, 0, "", "0 1 2 "}, {9, 2, "yt1", "5 7 "}, {4, 0, "YT0", "0 2 "},
 	} {
-		l := &looker{app: &app{IO: cli.IO{}}, pick: pick{limit: row.limit, waybill: row.waybill}}
+		l := &looker{shared: &shared{}, pick: pick{limit: row.limit, waybill: row.waybill}}
 		got := ""
 		err := l.through(func(each func(json.RawMessage) error) error {
 			line := []byte{} // used again, as a stream does

@@ -1,4 +1,4 @@
-package main
+package look
 
 import (
 	"bufio"
@@ -15,12 +15,12 @@ import (
 	"scanrelay/store"
 )
 
-func (a *app) storeCommand() *cli.Command {
+func (s *shared) storeCommand() *cli.Command {
 	cmd := &cli.Command{
 		Use:   "store",
 		Short: "Check or export the store of an agent that does not run",
 	}
-	check, export := &looker{app: a}, &looker{app: a}
+	check, export := s.looker(), s.looker()
 	c := &cli.Command{
 		Use:   "check",
 		Short: "Verify every page, record and count of the store",
@@ -150,7 +150,7 @@ func (l *looker) exportStore(ctx context.Context) error {
 	}
 	err = errors.Join(l.export(ctx, r), r.Close())
 	for _, what := range r.Damage() {
-		fmt.Fprintln(l.app.Err, "scanrelay: not all could be read: "+what)
+		fmt.Fprintln(l.Err, "scanrelay: not all could be read: "+what)
 	}
 	if err == nil && len(r.Damage()) > 0 {
 		return cli.ErrShown

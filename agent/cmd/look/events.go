@@ -1,4 +1,4 @@
-package main
+package look
 
 import (
 	"bufio"
@@ -16,8 +16,8 @@ import (
 	"scanrelay/configs"
 )
 
-func (a *app) eventsCommand() *cli.Command {
-	l := &looker{app: a}
+func (s *shared) eventsCommand() *cli.Command {
+	l := s.looker()
 	var state string
 	cmd := &cli.Command{
 		Use:   "events",
@@ -154,7 +154,7 @@ func (l *looker) eventLine(out *bufio.Writer, state string, line json.RawMessage
 	if state == control.StateRejected {
 		cols = append(cols, r.Topic, r.LastError, strconv.Quote(string(r.Payload)))
 	} else {
-		cols = append(cols, r.WaybillID, strconv.Itoa(r.ActionType), clockTime(r.ActionTime), strconv.Itoa(r.Attempts), dash(r.LastError))
+		cols = append(cols, r.WaybillID, strconv.Itoa(r.ActionType), cli.Moment(r.ActionTime), strconv.Itoa(r.Attempts), cli.Dash(r.LastError))
 	}
 	return l.columns(out, cols, eventWidths)
 }

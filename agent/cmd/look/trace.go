@@ -1,4 +1,4 @@
-package main
+package look
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 	"scanrelay/agent/scan"
 )
 
-func (a *app) traceCommand() *cli.Command {
-	l := &looker{app: a}
+func (s *shared) traceCommand() *cli.Command {
+	l := s.looker()
 	cmd := &cli.Command{
 		Use:   "trace WAYBILL",
 		Short: "Show a waybill's nodes at this depot, with states and errors",
@@ -27,9 +27,9 @@ func (a *app) traceCommand() *cli.Command {
 				case err != nil:
 					return err
 				case l.json:
-					return a.JSON(t)
+					return l.JSON(t)
 				}
-				return nodeTable(t.Nodes).Print(a.IO)
+				return nodeTable(t.Nodes).Print(l.IO)
 			})
 		},
 	}
@@ -44,8 +44,8 @@ func nodeTable(nodes []control.Node) *cli.Table {
 		if n.ErrCode != 0 {
 			code = strconv.Itoa(n.ErrCode)
 		}
-		t.Add(n.ID, clockTime(n.ActionTime), strconv.Itoa(n.ActionType)+" "+scan.ActionType(n.ActionType).English(),
-			n.State, strconv.Itoa(n.Attempts), code, n.ActionMsg, dash(n.LastError), dash(n.RID))
+		t.Add(n.ID, cli.Moment(n.ActionTime), strconv.Itoa(n.ActionType)+" "+scan.ActionType(n.ActionType).English(),
+			n.State, strconv.Itoa(n.Attempts), code, n.ActionMsg, cli.Dash(n.LastError), cli.Dash(n.RID))
 	}
 	return t
 }
