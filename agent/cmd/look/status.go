@@ -76,7 +76,7 @@ func (l *looker) watch(ctx context.Context, every time.Duration) error {
 			return nil
 		case err == nil || errors.Is(err, cli.ErrShown):
 		case l.json:
-			err = l.JSON(map[string]string{"error": err.Error()})
+			_ = l.JSON(map[string]string{"error": err.Error()}) // into memory
 		default:
 			fmt.Fprintln(&picture, err)
 		}
