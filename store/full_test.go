@@ -16,6 +16,7 @@ import (
 	"scanrelay/store/boltpage"
 	"scanrelay/store/durable"
 	"scanrelay/store/event"
+	"scanrelay/store/format"
 	"scanrelay/store/internal/storetest"
 	"scanrelay/store/quarantine"
 )
@@ -173,8 +174,8 @@ func TestSmallStoreIsUsed(t *testing.T) {
 	}
 }
 
-// The checkpoint grows as events end, and after damage one is aside: with it all is
-// within max_size, whatever the segments left of that.
+// The checkpoint grows as events end, after damage one is aside, and registers come when
+// there is time: with them all is within max_size, whatever the segments left of that.
 func TestCheckpointIsWithinMaxSize(t *testing.T) {
 	t.Parallel()
 	for _, maxSize := range []int64{4096 << 10, 4496 << 10, 4896 << 10} {
@@ -201,7 +202,19 @@ func TestCheckpointIsWithinMaxSize(t *testing.T) {
 				return checkpoints
 			}
 			o := open(t, dir, opts)
+			var late []string // the registers' files, of which none can be written for long
+			for n := range uint64(6) {
+				late = append(late, format.RegisterPath(filepath.Join(dir, format.Name(n+1))))
+				if err := os.Mkdir(late[n], 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
 			cram(t, o, 1)
+			for _, path := range late {
+				if err := os.Remove(path); err != nil {
+					t.Fatal(err)
+				}
+			}
 			syncAll(t, o)
 			for r := mustLease(t, o, 500); len(r) > 0; r = mustLease(t, o, 500) {
 				slices.SortFunc(r, func(a, b event.Record) int { return cmp.Compare(a.ID.Seq%2, b.ID.Seq%2) })
@@ -209,6 +222,9 @@ func TestCheckpointIsWithinMaxSize(t *testing.T) {
 				settle(t, o, event.Pushed, r[:max(i, 0)]...)
 				settle(t, o, event.NotBound, r[max(i, 0):]...)
 			}
+			closeChecked(t, o)
+			o = open(t, dir, opts)
+			o.journal.Wait() // the registers are made
 			closeChecked(t, o)
 			if n := within("drained"); n < 5000 {
 				t.Errorf("the checkpoint has only %d bytes", n)

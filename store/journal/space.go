@@ -9,6 +9,7 @@ import (
 	"scanrelay/store/boltpage"
 	"scanrelay/store/durable"
 	"scanrelay/store/format"
+	"scanrelay/store/register"
 )
 
 // makeRoom sees to it that a batch fits into the newest segment and leaves enough
@@ -126,7 +127,7 @@ func (j *Journal) usualSize() int64 {
 
 // nextSize is how large the next one may be.
 func (j *Journal) nextSize() int64 {
-	size := min(j.usualSize(), j.opts.MaxSize-j.bytes()-j.checkpoint.Reserve(), durable.Free(j.dir)-format.DiskMargin)
+	size := min(j.usualSize(), register.Beside(j.opts.MaxSize-j.bytes()-j.pledged()), durable.Free(j.dir)-format.DiskMargin)
 	return size &^ (boltpage.AllocSize - 1)
 }
 
@@ -141,6 +142,26 @@ func (j *Journal) bytes() (n int64) {
 	}
 	for _, size := range j.spares.Sizes() {
 		n += size
+	}
+	return n
+}
+
+// pledged is what comes yet beside these: the checkpoint grows, and registers are written
+// some time after their segments.
+func (j *Journal) pledged() (n int64) {
+	n = j.checkpoint.Reserve()
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	newest := j.segments[len(j.segments)-1]
+	for _, s := range j.segments {
+		if due := s.register.Pending(); s == newest && s.register != nil {
+			n += max(due, register.Room(s.Size))
+		} else {
+			n += due
+		}
+	}
+	for _, size := range j.spares.Sizes() {
+		n += register.Room(size)
 	}
 	return n
 }
@@ -175,7 +196,7 @@ func (j *Journal) Spare(bytes int) int64 {
 	capacity, usual := j.capacity(), j.usualSize()
 	rest, spares, _ := j.room()
 	room := rest + spares - j.owed(&Batch{}, true) - format.MaxNotes - format.Growth(bytes)
-	left := capacity - j.bytes() - j.checkpoint.Reserve() // for new segments
+	left := capacity - j.bytes() - j.pledged() // for new segments
 	watermark, worthwhile := j.live.Watermark(), j.worthwhile(true)
 	for _, s := range j.list() {
 		if s.last > watermark || s == j.newest() || s.open > 0 && !worthwhile {

@@ -277,6 +277,30 @@ func (r *Register) Close() {
 	r.file.close()
 }
 
+// roomShare is the part of a segment that its register takes where an event has 256
+// bytes of it, with what is kept for its outcome.
+const roomShare = 32
+
+// Room is what the register of a segment of so many bytes comes to.
+func Room(segment int64) int64 { return segment / roomShare }
+
+// Beside is how large a segment may be that has its register within so many bytes.
+func Beside(bytes int64) int64 { return bytes / (roomShare + 1) * roomShare }
+
+// Pending is by how much the file will grow, or come to, for the slots that there are now.
+func (r *Register) Pending() int64 {
+	if r == nil {
+		return 0
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	whole := file{count: r.end}
+	if r.file == nil {
+		return whole.size()
+	}
+	return max(0, whole.size()-r.file.size())
+}
+
 // Bytes is what the file takes.
 func (r *Register) Bytes() int64 {
 	if r == nil {
