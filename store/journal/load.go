@@ -41,6 +41,9 @@ func (j *Journal) Load(into Loader) error {
 	for {
 		err := j.load(into)
 		var bad *segmentError
+		if err == nil {
+			err = j.balance()
+		}
 		if err == nil && j.readOnly {
 			j.foresee()
 			err = j.tellReader()
@@ -52,8 +55,6 @@ func (j *Journal) Load(into Loader) error {
 			if err = j.forgetAccount(); err == nil {
 				err = j.mendKnown()
 			}
-		case err == nil:
-			return j.balance()
 		case !errors.As(err, &bad) || !boltpage.Damaged(err) || bad.s.rebuilt:
 			return err
 		default:
@@ -71,21 +72,21 @@ func (j *Journal) Load(into Loader) error {
 // those that are there again.
 func (j *Journal) balance() error {
 	base, n := &j.state.Base, int64(j.state.NextSeq-1-j.totals.Received)
-	if n = max(n, -int64(base.Outcome[event.Discarded])); n == 0 || j.readOnly {
+	if n = max(n, -int64(base.Outcome[event.Discarded])); n == 0 {
 		return nil
 	}
 	for _, t := range []*format.Totals{base, &j.totals} {
 		t.Received += uint64(n)
 		t.Outcome[event.Discarded] += uint64(n)
 	}
+	line, err := fmt.Sprintf("%d numbers were given to events that are in no file, and how they ended is not known: they count as discarded", n), error(nil)
 	if n < 0 {
-		j.damage = append(j.damage, fmt.Sprintf("%d events that were in no file are there again", -n))
-		return nil
+		line = fmt.Sprintf("%d events that were in no file are there again", -n)
+	} else if !j.readOnly {
+		line, err = repair.Gone(j.dir, durable.AsideName(filepath.Join(j.dir, "outbox")), line)
+		j.opts.Logger.Error("numbers do not add up", "what", line)
 	}
-	what := fmt.Sprintf("%d events are in no file, and how they ended is not known: they count as discarded", n)
-	line, err := repair.Gone(j.dir, durable.AsideName(filepath.Join(j.dir, "outbox")), what)
 	j.damage = append(j.damage, line)
-	j.opts.Logger.Error("numbers do not add up", "what", line)
 	return err
 }
 
