@@ -10,7 +10,7 @@ import (
 	"scanrelay/agent/scan"
 )
 
-// A damaged row of a waybill costs what it held, and holds up no depot: whoever writes
+// A row of a waybill that is damaged, or whose data key is lost, costs what it held, and holds up no depot: whoever writes
 // something new for the waybill keeps the row as a document, in the same transaction.
 // Until its data is known again nobody may be told that there is none.
 

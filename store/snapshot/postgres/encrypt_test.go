@@ -1,11 +1,13 @@
 package postgres
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -245,9 +247,15 @@ func TestMasterKey(t *testing.T) {
 // stays as it is; with the key it is there.
 func TestUnknownKey(t *testing.T) {
 	o := database(t)
+	var ahead atomic.Int64
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	move := func(d time.Duration) { ahead.Add(int64(d)) }
 	s := open(t, o)
-	merge(t, s, batch("hz-01", event(1, "YT0000001")))
-	var kept []byte
+	merge(t, s, batch("hz-01", event(1, "YT0000001"), event(2, "YT0000002")))
+	var kept, row []byte
+	if err := s.pool.QueryRow(t.Context(), `SELECT state FROM waybill WHERE waybill_id = 'YT0000001'`).Scan(&row); err != nil {
+		t.Fatal(err)
+	}
 	number := s.ring.Entries()[1].Number
 	if err := s.pool.QueryRow(t.Context(), `UPDATE meta SET name = 'gone' WHERE name = $1 RETURNING value`, entryName(number)).Scan(&kept); err != nil {
 		t.Fatal(err)
@@ -260,8 +268,28 @@ func TestUnknownKey(t *testing.T) {
 	if !errors.Is(err, datakey.ErrKey) || errors.Is(err, snapshot.ErrDamaged) {
 		t.Errorf("looked up: %v", err)
 	}
-	if _, err := s.Merge(t.Context(), batch("hz-01", event(2, "YT0000001"))); !errors.Is(err, datakey.ErrKey) {
-		t.Errorf("merged: %v", err)
+	asks := []snapshot.Ask{{Epoch: 1, Seq: 1, Waybill: "YT0000001", EventID: "e1"}, {Epoch: 1, Seq: 3, Waybill: "YT0000003", EventID: "e3"}}
+	if all, err := s.Answers(t.Context(), "hz-01", asks); err != nil || len(all) != 2 || all[0].Result != snapshot.Unknown {
+		t.Errorf("asked: %+v, %v", all, err)
+	}
+	if known, err := s.Known(t.Context(), "hz-01", []scan.WaybillID{"YT0000001"}); err != nil || len(known) > 0 {
+		t.Errorf("known: %+v, %v", known, err)
+	}
+	// It costs its waybill, and holds up no depot.
+	m := merge(t, s, batch("hz-01", event(3, "YT0000001"), event(4, "YT0000003")))
+	if m.Have != 4 || m.Answers[0].Result != snapshot.Taken || m.Answers[1].Result != snapshot.Taken {
+		t.Errorf("merged: %+v", m)
+	}
+	if _, _, err := s.Lookup(t.Context(), "YT0000001"); !errors.Is(err, snapshot.ErrDamaged) {
+		t.Errorf("begun anew, looked up: %v", err)
+	}
+	var aside []byte
+	if err := s.pool.QueryRow(t.Context(), `SELECT doc FROM document WHERE name LIKE 'damaged/YT0000001/%'`).Scan(&aside); err != nil || !bytes.Equal(aside, row) {
+		t.Errorf("the row is not kept: %v", err)
+	}
+	importData(t, s, "YT0000001")
+	if w, _, err := s.Lookup(t.Context(), "YT0000001"); err != nil || w.Data == nil || len(w.Nodes) != 1 {
+		t.Errorf("imported again: %+v, %v", w, err)
 	}
 	if st, err := s.Stats(t.Context()); err != nil || len(st.Damage) != 1 || !strings.Contains(st.Damage[0], fmt.Sprint("data key ", number)) {
 		t.Errorf("%+v, %v", st, err)
@@ -269,7 +297,14 @@ func TestUnknownKey(t *testing.T) {
 	if _, err := s.pool.Exec(t.Context(), sqlPutMeta, entryName(number), kept); err != nil {
 		t.Fatal(err)
 	}
-	if w, _, err := s.Lookup(t.Context(), "YT0000001"); err != nil || len(w.Nodes) != 1 {
+	move(2 * goneFor)
+	if w, _, err := s.Lookup(t.Context(), "YT0000002"); err != nil || len(w.Nodes) != 1 {
+		t.Errorf("with the key, one that nothing came for: %+v, %v", w, err)
+	}
+	if m := merge(t, s, batch("hz-01", event(5, "YT0000002"))); m.Answers[0].Result != snapshot.Taken {
+		t.Errorf("with the key: %+v", m)
+	}
+	if w, _, err := s.Lookup(t.Context(), "YT0000002"); err != nil || len(w.Nodes) != 2 {
 		t.Errorf("with the key: %+v, %v", w, err)
 	}
 }

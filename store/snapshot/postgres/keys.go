@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"scanrelay/store/snapshot/datakey"
 	"scanrelay/store/snapshot/values"
@@ -119,16 +120,35 @@ func (s *Store) newKey(ctx context.Context) error {
 	}
 }
 
-// missedKey tells that an error was for want of a key that another process made, which
-// is there now.
+// goneFor is how long a key that was not there is not looked for again.
+const goneFor = 10 * time.Second
+
+// missedKey tells that what met an error for want of a key may be tried again: another
+// process made the key, and it is there now; or it is known now that there is none, and
+// what is wanted of the row goes on without, see unopened.
 func (s *Store) missedKey(ctx context.Context, err error) bool {
 	var unknown *datakey.UnknownError
-	if !errors.As(err, &unknown) || s.loadKeys(ctx) != nil {
+	if !errors.As(err, &unknown) || s.isGone(unknown.Number) || s.loadKeys(ctx) != nil {
 		return false
 	}
 	if !s.ring.Has(unknown.Number) {
 		s.damaged("%v", unknown)
-		return false
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.gone[unknown.Number] = s.o.Now()
 	}
 	return true
+}
+
+func (s *Store) isGone(number uint32) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, ok := s.gone[number]
+	return ok && s.o.Now().Sub(at).Abs() < goneFor
+}
+
+// unopened tells that a row was not decrypted, and that nobody here can.
+func (s *Store) unopened(err error) bool {
+	var unknown *datakey.UnknownError
+	return errors.Is(err, datakey.ErrKey) && (!errors.As(err, &unknown) || s.isGone(unknown.Number))
 }

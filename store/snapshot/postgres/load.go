@@ -24,7 +24,7 @@ type loaded struct {
 	depots   map[scan.DepotID]int64
 	newest   int64 // of the versions, and of the numbers of records in what was read
 	bad      map[scan.WaybillID]error
-	broken   map[scan.WaybillID][]byte // rows that are not what was written
+	broken   map[scan.WaybillID][]byte // rows that are not what was written, or that nobody can decrypt
 	peek     bool                      // without what is personal
 }
 
@@ -42,8 +42,8 @@ type querier interface {
 
 // load reads what keys ask for, in one round trip, or two where there are parcels.
 // A depot is read before its answers and waybills: whoever merges for it in between
-// changes the version that this group will write on. A waybill whose row is damaged is
-// one that nobody has heard of; any other that cannot be read is an error.
+// changes the version that this group will write on. A waybill whose row is damaged, or
+// encrypted with a key that is gone, is one that nobody has heard of; any other that cannot be read is an error.
 func (s *Store) load(ctx context.Context, q querier, keys judge.Keys) (*loaded, error) {
 	l := s.newLoaded()
 	var b pgx.Batch
@@ -166,7 +166,7 @@ func (l *loaded) scanWaybills(rows pgx.Rows) error {
 	_, err := pgx.ForEachRow(rows, []any{&id, &state, &version}, func() error {
 		id := scan.WaybillID(id)
 		if st, err := l.s.decodeState(id, state, l.peek); err != nil {
-			if l.bad[id] = err; broken(id, state) {
+			if l.bad[id] = err; broken(id, state) || l.s.unopened(err) {
 				l.broken[id] = state
 			}
 		} else {
@@ -201,7 +201,7 @@ func (s *Store) decodeState(id scan.WaybillID, b []byte, peek bool) (st *judge.S
 	case errors.As(err, &unknown): // see missedKey, which may find it
 		return nil, err
 	case errors.Is(err, datakey.ErrKey):
-		s.damaged("the row of waybill %s cannot be decrypted: %v", id, err)
+		s.damaged("the row of waybill %s cannot be decrypted: %v; it is kept as document %s… once something comes for the waybill, which then begins anew", id, err, asidePrefix+string(id)+"/")
 		return nil, err
 	case broken(id, b):
 		s.damaged("the row of waybill %s is unreadable: import its data again; the row is not forgotten, and is kept as document %s… once something comes for the waybill, which then begins anew", id, asidePrefix+string(id)+"/")

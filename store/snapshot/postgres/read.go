@@ -31,7 +31,7 @@ func within[T any](ctx context.Context, s *Store, limit time.Duration, read func
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for range 3 {
-		if v, err = read(ctx); s.missedKey(ctx, err) {
+		for again := true; again; again = s.missedKey(ctx, err) { // for each key that is missing
 			v, err = read(ctx)
 		}
 		if !away(err) || ctx.Err() != nil {

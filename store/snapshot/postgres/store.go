@@ -80,6 +80,7 @@ type Store struct {
 	missing   atomic.Pointer[judge.Period]
 	mu        sync.Mutex
 	anew      map[scan.WaybillID]bool // whose rows were damaged; guarded by mu
+	gone      map[uint32]time.Time    // data keys that are in no row, and since when; guarded by mu
 	held      string                  // guarded by mu: see snapshot.Stats
 	sizesMu   sync.Mutex
 	sizes     sizes // guarded by sizesMu
@@ -123,7 +124,7 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{
 		o: o, ring: datakey.New(), holder: rand.Text(), cache: newCache(o.Now), telling: wait.Rarely{Every: time.Minute},
-		heard: map[scan.DepotID]time.Time{}, anew: map[scan.WaybillID]bool{},
+		heard: map[scan.DepotID]time.Time{}, anew: map[scan.WaybillID]bool{}, gone: map[uint32]time.Time{},
 	}
 	s.life, s.end = context.WithCancelCause(context.Background())
 	s.queue = queue.New(s.life, groupEvents)
