@@ -23,6 +23,7 @@ import (
 	"scanrelay/store/snapshot"
 	"scanrelay/store/snapshot/archive"
 	"scanrelay/store/snapshot/bolt"
+	"scanrelay/store/snapshot/boltfile"
 	"scanrelay/store/snapshot/datakey"
 	"scanrelay/uplink/central/audit"
 	"scanrelay/uplink/central/backup"
@@ -174,7 +175,7 @@ func (o *operator) copyHere(dir string) func(context.Context, io.Writer) error {
 			return err
 		}
 		s := backup.Source{Dir: dir, Audit: audit.Open(dir, time.Now), Version: thisBuild().Version, Copy: func(ctx context.Context, w archive.Store) error {
-			return bolt.CopyFolder(ctx, dir, time.Now(), w)
+			return boltfile.CopyFolder(ctx, dir, time.Now(), w)
 		}}
 		switch err := s.Write(ctx, w); {
 		case errors.Is(err, snapshot.ErrInUse):

@@ -158,13 +158,13 @@ func TestCopyOfAFolder(t *testing.T) {
 	send(t, b, 1, 5)
 	mergeNow(t, b)
 	send(t, b, 6, 9)
-	if err := CopyFolder(t.Context(), dir, time.Now(), CopyTo(t, nil)); !errors.Is(err, snapshot.ErrInUse) {
+	if err := boltfile.CopyFolder(t.Context(), dir, time.Now(), CopyTo(t, nil)); !errors.Is(err, snapshot.ErrInUse) {
 		t.Errorf("a centre that runs is copied behind its back: %v", err)
 	}
 	closed(t, b)
 	before := folder(t, dir)
 	c := CopyTo(t, nil)
-	if err := CopyFolder(t.Context(), dir, time.Now(), c); err != nil {
+	if err := boltfile.CopyFolder(t.Context(), dir, time.Now(), c); err != nil {
 		t.Fatal(err)
 	}
 	if after := folder(t, dir); len(after) != len(before) || !bytes.Equal(after[logName].Data, before[logName].Data) || !bytes.Equal(after[waybillsName].Data, before[waybillsName].Data) {
@@ -174,7 +174,7 @@ func TestCopyOfAFolder(t *testing.T) {
 	if nodes(t, r, 1) != 1 || nodes(t, r, 9) != 1 || have(r) != 9 {
 		t.Errorf("the copy has %d of 9", have(r))
 	}
-	err := CopyFolder(t.Context(), t.TempDir(), time.Now(), CopyTo(t, nil))
+	err := boltfile.CopyFolder(t.Context(), t.TempDir(), time.Now(), CopyTo(t, nil))
 	if !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("an empty folder: %v", err)
 	}
@@ -207,7 +207,7 @@ func TestCopyFindsDamage(t *testing.T) {
 	edit(t, dir, waybillsName, func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketWaybills).Put([]byte("WAYBILL3"), []byte("nonsense"))
 	})
-	if err := CopyFolder(t.Context(), dir, time.Now(), CopyTo(t, nil)); !isDamage(err) || !strings.Contains(err.Error(), "copy waybills.db: bucket \"waybills\"") {
+	if err := boltfile.CopyFolder(t.Context(), dir, time.Now(), CopyTo(t, nil)); !isDamage(err) || !strings.Contains(err.Error(), "copy waybills.db: bucket \"waybills\"") {
 		t.Errorf("a damaged folder: %v", err)
 	}
 	b = open(t, dir, quiet)
@@ -273,7 +273,7 @@ func TestMarkRestored(t *testing.T) {
 	closed(t, b)
 	at := time.Unix(1_795_400_000, 0)
 	for i, from := range []time.Time{at, at.Add(time.Hour)} { // one that was put back before has missed more
-		if err := MarkRestored(dir, from, at.Add(2*time.Hour)); err != nil {
+		if err := boltfile.MarkRestored(dir, from, at.Add(2*time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		b = open(t, dir, quiet)

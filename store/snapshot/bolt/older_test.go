@@ -15,6 +15,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/store/snapshot"
 	"scanrelay/store/snapshot/bolt"
+	"scanrelay/store/snapshot/boltfile"
 )
 
 // TestOlderFolder opens files that commit 7b28d06 wrote, half of it merged, the
@@ -24,7 +25,7 @@ func TestOlderFolder(t *testing.T) {
 	dir := t.TempDir()
 	unpack(t, "testdata/7b28d06.tar.gz", dir)
 	c := bolt.CopyTo(t, nil)
-	if err := bolt.CopyFolder(t.Context(), dir, time.Now(), c); err != nil {
+	if err := boltfile.CopyFolder(t.Context(), dir, time.Now(), c); err != nil {
 		t.Fatal(err)
 	}
 	asItWas(t, dir)

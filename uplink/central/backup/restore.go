@@ -156,7 +156,7 @@ func (o *Restoring) build(ctx context.Context, dir string, r io.Reader) (s archi
 	if err := boltfile.CheckKey(dir, o.Key, o.Dir); err != nil {
 		return s, err
 	}
-	if err := bolt.MarkRestored(dir, s.At, o.Now()); err != nil {
+	if err := boltfile.MarkRestored(dir, s.At, o.Now()); err != nil {
 		return s, err
 	}
 	detail := "as of " + s.At.Format(time.RFC3339) + ", without revocations"

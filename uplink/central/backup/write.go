@@ -20,7 +20,7 @@ import (
 
 // Source is a centre of which archives are made.
 type Source struct {
-	// Copy gives the store at one moment: bolt.Store.Copy, or bolt.CopyFolder of one
+	// Copy gives the store at one moment: bolt.Store.Copy, or boltfile.CopyFolder of one
 	// that does not run.
 	Copy    func(ctx context.Context, w archive.Store) error
 	Dir     string // data_dir
