@@ -407,6 +407,33 @@ func TestRevoking(t *testing.T) {
 	}
 }
 
+// TestRenewalsAreToldRarely: a depot that renews its key again and again does not drive
+// the rest out of the audit log; all are counted.
+func TestRenewalsAreToldRarely(t *testing.T) {
+	g := newRegistry(t, t.TempDir(), nil)
+	w := g.gateway("nb-07", "a")
+	w.enrol(g.invite("/v1/depots", map[string]any{"id": "nb-07"}), "")
+	session := w.mustSession()
+	const renewals = 25
+	before := len(g.log.String())
+	for range renewals {
+		next := g.gateway("nb-07", "a")
+		if code := next.enrol("", session); code != 200 {
+			t.Fatalf("renew: %d", code)
+		}
+		session = next.mustSession()
+	}
+	if n := strings.Count(read(t, g.File(audit.Name)), `"depot.renew"`); n == 0 || n > 6 {
+		t.Errorf("%d lines in the audit log", n)
+	}
+	if n := strings.Count(g.log.String()[before:], "renewed its key"); n == 0 || n > 6 {
+		t.Errorf("%d lines in the log", n)
+	}
+	if _, out := g.Admin("GET", "/metrics", ""); !strings.Contains(out, fmt.Sprintf("scanrelay_central_key_renewals_total %d\n", renewals)) {
+		t.Error("they are not counted")
+	}
+}
+
 // TestRenewal: the key before counts until the new one is proven.
 func TestRenewal(t *testing.T) {
 	g := newRegistry(t, t.TempDir(), nil)

@@ -48,8 +48,8 @@ type Service struct {
 	wrong  *caller.Guesses
 	lists  chan struct{} // places of answers that are long
 
-	sessions, clones *metrics.Counter
-	failed           wait.Rarely // lines about calls that the store did not take
+	sessions, clones, renewals *metrics.Counter
+	failed                     wait.Rarely // lines about calls that the store did not take
 }
 
 // New makes a Service; what has ended is ended in the store first.
@@ -58,6 +58,7 @@ func New(ctx context.Context, o Options, config func() Config) (*Service, error)
 		o: o, config: config, wrong: o.Keys.Guesses("enrolment"), lists: make(chan struct{}, maxLists),
 		sessions: o.Metrics.GetOrCreateCounter("scanrelay_central_sessions_total"),
 		clones:   o.Metrics.GetOrCreateCounter("scanrelay_central_cloned_identities_total"),
+		renewals: o.Metrics.GetOrCreateCounter("scanrelay_central_key_renewals_total"),
 		failed:   wait.Rarely{Every: time.Minute},
 	}
 	var err error

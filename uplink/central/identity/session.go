@@ -78,8 +78,11 @@ func (s *Service) Session(ctx context.Context, from string, req *syncapi.Prove) 
 		return syncapi.Session{}, refuse(http.StatusForbidden, "another machine, or a later start of the agent, runs with the identity of depot %s: "+
 			"this one is refused, what it has is kept. If both run, one of them runs from a copy of the card and needs a depot of its own", req.Depot)
 	case proven:
-		s.o.Logger.Info("depot renewed its key", "depot", string(req.Depot))
-		s.note(by, "depot.renew", req.Depot, audit.OK, "the new key is proven, the one before has ended")
+		s.renewals.Inc()
+		if s.o.Keys.MayTell(string(req.Depot)) { // as often as the depot likes
+			s.o.Logger.Info("depot renewed its key", "depot", string(req.Depot))
+			s.note(by, "depot.renew", req.Depot, audit.OK, "the new key is proven, the one before has ended")
+		}
 	}
 	return out, nil
 }
