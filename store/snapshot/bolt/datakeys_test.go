@@ -17,6 +17,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/configs/secret"
+	"scanrelay/store/boltpage"
 	"scanrelay/store/durable"
 	"scanrelay/store/masterkey"
 	"scanrelay/store/snapshot"
@@ -255,10 +256,6 @@ func TestUnknownKey(t *testing.T) {
 	if _, _, err := b.Lookup(t.Context(), "WAYBILL2"); !errors.Is(err, datakey.ErrKey) || errors.Is(err, snapshot.ErrDamaged) {
 		t.Errorf("looked up: %v", err)
 	}
-	_, err := b.Import(t.Context(), []snapshot.Import{{Waybill: "WAYBILL2", Data: scan.Waybill{CreateTime: 1}}})
-	if !errors.Is(err, datakey.ErrKey) {
-		t.Errorf("imported: %v", err)
-	}
 	if nodes(t, b, 5) != 1 {
 		t.Error("others are not read")
 	}
@@ -274,6 +271,59 @@ func TestUnknownKey(t *testing.T) {
 	b = open(t, dir, o)
 	if nodes(t, b, 2) != 1 || len(stats(t, b).Damage) > 0 {
 		t.Errorf("with the key: %v", stats(t, b).Damage)
+	}
+	closed(t, b)
+	set(nil)
+	value := func(b *Store, bucket []byte, key string) (v []byte) {
+		t.Helper()
+		_, err := readFile(b.file, func(r *boltpage.Finder) (none struct{}, _ error) {
+			r.Scan(string(bucket), []byte(key), func(k, found []byte) bool {
+				if bytes.HasPrefix(k, []byte(key)) {
+					v = bytes.Clone(found)
+				}
+				return false
+			}, func(*boltpage.Hole) bool { return false })
+			return none, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	b = open(t, dir, o)
+	before := value(b, bucketWaybills, "WAYBILL2")
+	// It costs its waybill, and holds up no depot.
+	known, err := b.Known(t.Context(), "hz-01", []scan.WaybillID{"WAYBILL2"})
+	asked, err2 := b.Answers(t.Context(), "hz-01", []snapshot.Ask{{Epoch: 1, Seq: 2, Waybill: "WAYBILL2", EventID: "e2"}})
+	if err != nil || err2 != nil || len(known) > 0 || asked[0].Result != snapshot.Unknown {
+		t.Errorf("known %v, %v; asked %+v, %v", known, err, asked, err2)
+	}
+	if m := send(t, b, 2, 7); m.Have != 7 || m.Answers[0].Result != snapshot.Taken || m.Answers[5].Result != snapshot.Taken {
+		t.Errorf("sent again: %+v", m)
+	}
+	damaged := func(when string) {
+		t.Helper()
+		if _, _, err := b.Lookup(t.Context(), "WAYBILL2"); !errors.Is(err, snapshot.ErrDamaged) {
+			t.Errorf("%s: looked up: %v", when, err)
+		}
+		if wb, ok, err := b.tailAndFile(t, "WAYBILL2"); !ok || err != nil || len(wb.Nodes) != 1 {
+			t.Errorf("%s: it did not begin anew: %+v, %v", when, wb, err)
+		}
+	}
+	damaged("before a merge")
+	closed(t, b)
+	b = open(t, dir, o)
+	damaged("after a start")
+	for range 2 {
+		mergeNow(t, b)
+		damaged("after a merge")
+		if aside := value(b, bucketDamaged, "WAYBILL2\x00"); !bytes.Equal(aside, before) || len(before) == 0 {
+			t.Errorf("it is not kept: %d bytes, there were %d", len(aside), len(before))
+		}
+		send(t, b, 8, 8)
+	}
+	if _, err := b.Import(t.Context(), []snapshot.Import{{Waybill: "WAYBILL2", Data: scan.Waybill{CreateTime: 1}}}); err != nil || nodes(t, b, 2) != 1 {
+		t.Errorf("imported again: %v", err)
 	}
 	closed(t, b)
 }

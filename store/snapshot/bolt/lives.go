@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"go.etcd.io/bbolt"
@@ -9,6 +10,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
 	"scanrelay/store/snapshot/boltfile"
+	"scanrelay/store/snapshot/datakey"
 	"scanrelay/store/snapshot/judge"
 	"scanrelay/store/snapshot/values"
 )
@@ -65,7 +67,7 @@ func (s *Store) adopt(g *judge.Group, r *boltpage.Finder, k, v []byte) error {
 	}
 	for _, id := range []scan.WaybillID{rec.Waybill, rec.Mother} {
 		if _, read := g.Facts.Waybills[id]; !read && id != "" {
-			if g.Facts.Waybills[id], err = s.mergedState(r, id); err != nil {
+			if g.Facts.Waybills[id], err = s.mergedState(r, id); err != nil && !errors.Is(err, datakey.ErrKey) {
 				return err
 			}
 		}

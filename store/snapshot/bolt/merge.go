@@ -11,6 +11,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"scanrelay/agent/scan"
 	"scanrelay/configs/wait"
 	"scanrelay/store/boltpage"
 	"scanrelay/store/snapshot"
@@ -110,6 +111,7 @@ func (s *Store) tell(rarely *wait.Rarely, what string, err error) {
 // copied is the tail at one moment. What it points to is immutable.
 type copied struct {
 	judge.Facts
+	anew  map[scan.WaybillID]bool
 	last  uint64
 	lives boltfile.Lives
 }
@@ -117,7 +119,7 @@ type copied struct {
 func (t *tail) copy() *copied {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return &copied{last: t.last, lives: t.lives, Facts: judge.Facts{
+	return &copied{last: t.last, lives: t.lives, anew: maps.Clone(t.anew), Facts: judge.Facts{
 		Waybills: maps.Clone(t.Waybills), Answers: maps.Clone(t.Answers),
 		Bindings: maps.Clone(t.Bindings), Depots: maps.Clone(t.Depots),
 	}}
@@ -127,6 +129,7 @@ func (t *tail) copy() *copied {
 type write struct {
 	bucket, key, value []byte
 	entry              *write       // in the index of ages, where the value is new
+	anew               bool         // what is there cannot be decrypted, and is kept aside
 	block              values.Block // answers to be added to those under key; value is made of both
 }
 
@@ -170,7 +173,7 @@ func (c *copied) writes(keys *datakey.Ring, merged uint64) func(yield func(write
 		for _, id := range slices.SortedFunc(maps.Keys(c.Waybills), cmp.Compare) {
 			key, st := []byte(id), c.Waybills[id]
 			entry := aged(ageOfWaybill, st.Changed, key)
-			if !yield(write{bucket: bucketWaybills, key: key, value: values.EncodeState(keys, key, st), entry: &entry}) {
+			if !yield(write{bucket: bucketWaybills, key: key, value: values.EncodeState(keys, key, st), entry: &entry, anew: c.anew[id]}) {
 				return
 			}
 		}
@@ -246,6 +249,13 @@ func (s *Store) put(chunk []write, end *copied) error {
 			if err == nil && old == nil && w.entry != nil {
 				entries = append(entries, *w.entry)
 				_, err = r.Get(string(bucketAging), w.entry.key)
+			}
+			if err == nil && w.anew {
+				if _, bad := values.DecodeState(s.ring, w.key, old); errors.Is(bad, datakey.ErrKey) {
+					aside := write{bucket: bucketDamaged, key: asideKey(w.key, old), value: bytes.Clone(old)}
+					entries = append(entries, aside)
+					_, err = r.Get(string(bucketDamaged), aside.key)
+				}
 			}
 			if err != nil {
 				return nil, err

@@ -99,7 +99,7 @@ func second[T any](_ T, err error) error { return err }
 func (s *Store) replay(log *bbolt.Tx, merged *boltpage.Finder, start uint64, hole bool) error {
 	g := judge.NewGroup(judge.NewFacts(), s.phoneSecret, start)
 	g.Facts.Depots, g.Frozen = s.tail.Depots, hole
-	next := start
+	next, lost := start, map[scan.WaybillID]bool{}
 	c := log.Bucket(bucketLog).Cursor()
 	for k, v := c.Seek(number(start)); k != nil; k, v = c.Next() {
 		if len(k) != 8 {
@@ -119,7 +119,11 @@ func (s *Store) replay(log *bbolt.Tx, merged *boltpage.Finder, start uint64, hol
 		}
 		for _, id := range []scan.WaybillID{r.Waybill, r.Mother} {
 			if _, read := g.Facts.Waybills[id]; !read && id != "" {
-				if g.Facts.Waybills[id], err = s.mergedState(merged, id); err != nil {
+				g.Facts.Waybills[id], err = s.mergedState(merged, id)
+				if errors.Is(err, datakey.ErrKey) { // it was begun anew
+					lost[id], err = true, nil
+				}
+				if err != nil {
 					return err
 				}
 			}
@@ -129,6 +133,6 @@ func (s *Store) replay(log *bbolt.Tx, merged *boltpage.Finder, start uint64, hol
 		}
 		g.Apply(r, n)
 	}
-	s.tail.publish(g.Changed, next-1)
+	s.tail.publish(g.Changed, lost, next-1)
 	return nil
 }

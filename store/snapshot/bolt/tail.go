@@ -4,15 +4,21 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"hash/crc32"
 	"maps"
 	"slices"
 	"sync"
+
+	"go.etcd.io/bbolt"
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
 	"scanrelay/store/snapshot"
 	"scanrelay/store/snapshot/boltfile"
+	"scanrelay/store/snapshot/datakey"
 	"scanrelay/store/snapshot/judge"
 	"scanrelay/store/snapshot/values"
 )
@@ -23,11 +29,12 @@ import (
 type tail struct {
 	mu sync.RWMutex
 	judge.Facts
-	last  uint64         // highest number published
-	lives boltfile.Lives // who wrote the records; never changed, but another takes its place
+	anew  map[scan.WaybillID]bool // begun anew, see unopened; what waybills.db had of them is kept aside
+	last  uint64                  // highest number published
+	lives boltfile.Lives          // who wrote the records; never changed, but another takes its place
 }
 
-func newTail() tail { return tail{Facts: judge.NewFacts()} }
+func newTail() tail { return tail{Facts: judge.NewFacts(), anew: map[scan.WaybillID]bool{}} }
 
 func (t *tail) knownLives() boltfile.Lives {
 	t.mu.RLock()
@@ -54,10 +61,15 @@ func (t *tail) lastNumber() uint64 {
 	return t.last
 }
 
-// publish shows what a group changed to everyone.
-func (t *tail) publish(changed judge.Facts, last uint64) {
+// publish shows what a group changed to everyone. anew could not be decrypted.
+func (t *tail) publish(changed judge.Facts, anew map[scan.WaybillID]bool, last uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for id := range anew {
+		if changed.Waybills[id] != nil {
+			t.anew[id] = true
+		}
+	}
 	maps.Copy(t.Waybills, changed.Waybills)
 	maps.Copy(t.Answers, changed.Answers)
 	maps.Copy(t.Bindings, changed.Bindings)
@@ -102,12 +114,40 @@ func (s *Store) state(r *boltpage.Finder, id scan.WaybillID) (*judge.State, erro
 	return st, nil
 }
 
-// mother reads the mother of a parcel; nil if it is none.
-func (s *Store) mother(r *boltpage.Finder, st *judge.State) (*judge.State, error) {
-	if st.MotherID() == "" {
-		return nil, nil
+// unopened reads a waybill as state does, but one whose data key is lost, of which it
+// tells, is one that nobody has heard of: it costs its waybill, and holds up no depot.
+func (s *Store) unopened(r *boltpage.Finder, id scan.WaybillID) (st *judge.State, lost bool, err error) {
+	if st, err = s.state(r, id); errors.Is(err, datakey.ErrKey) {
+		return nil, true, nil
 	}
-	return s.state(r, st.Mother)
+	return st, false, err
+}
+
+// withMother reads a waybill, and its mother; nil if it is no parcel.
+func (s *Store) withMother(r *boltpage.Finder, id scan.WaybillID) (st, mother *judge.State, err error) {
+	if st, _, err = s.unopened(r, id); err == nil && st.MotherID() != "" {
+		mother, _, err = s.unopened(r, st.Mother)
+	}
+	return st, mother, err
+}
+
+// asideKey is where the value is kept of a waybill that was begun anew.
+func asideKey(id, value []byte) []byte {
+	return binary.BigEndian.AppendUint32(append(bytes.Clone(id), 0), crc32.ChecksumIEEE(value))
+}
+
+// readAside takes note, at a start, of those that were.
+func (s *Store) readAside(tx *bbolt.Tx) error {
+	aside := tx.Bucket(bucketDamaged)
+	if aside == nil { // of an older format
+		return nil
+	}
+	return aside.ForEach(func(k, _ []byte) error {
+		if at := len(k) - 5; at > 0 && k[at] == 0 {
+			s.tail.anew[scan.WaybillID(k[:at])] = true
+		}
+		return nil
+	})
 }
 
 // answers reads what became of numbers. One that cannot be read is one that is not
@@ -165,8 +205,10 @@ func (s *Store) Lookup(ctx context.Context, id scan.WaybillID) (snapshot.Waybill
 	if mother := st.MotherID(); err == nil && mother != "" {
 		return s.Lookup(ctx, mother)
 	}
-	if err == nil && !st.HasData() && s.inHole(id) {
-		err = snapshot.ErrDamaged
+	if err == nil && !st.HasData() {
+		if _, anew := lookIn(&s.tail, s.tail.anew, id); anew || s.inHole(id) {
+			err = snapshot.ErrDamaged
+		}
 	}
 	if err != nil {
 		return snapshot.Waybill{}, false, fmt.Errorf("look up waybill: %w", err)
@@ -182,11 +224,7 @@ func (s *Store) Known(ctx context.Context, depot scan.DepotID, ids []scan.Waybil
 	out, err := steady(ctx, s, func(r *boltpage.Finder) ([]snapshot.Known, error) {
 		out := make([]snapshot.Known, 0, len(ids))
 		for _, id := range ids {
-			st, err := s.state(r, id)
-			if err != nil {
-				return nil, err
-			}
-			mother, err := s.mother(r, st)
+			st, mother, err := s.withMother(r, id)
 			if err != nil {
 				return nil, err
 			}
@@ -217,11 +255,7 @@ func (s *Store) Answers(ctx context.Context, depot scan.DepotID, asks []snapshot
 		kept := answers{s: s, r: r}
 		for i := range asks {
 			ask := &asks[i]
-			st, err := s.state(r, ask.Waybill)
-			if err != nil {
-				return nil, err
-			}
-			mother, err := s.mother(r, st)
+			st, mother, err := s.withMother(r, ask.Waybill)
 			if err != nil {
 				return nil, err
 			}
