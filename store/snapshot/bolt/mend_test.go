@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -450,6 +451,42 @@ func leafOf(t testing.TB, p *boltpage.File, id string) (leaf int64) {
 		t.Fatal(err)
 	}
 	return leaf
+}
+
+// TestLookupsEnd: where the disk answers none of as many reads as there may be, a lookup
+// ends with its context, of what is merged; of what is not it is answered.
+func TestLookupsEnd(t *testing.T) {
+	b := open(t, t.TempDir(), quiet)
+	send(t, b, 1, 1)
+	mergeNow(t, b)
+	send(t, b, 2, 2)
+	goOn, inside := make(chan struct{}), make(chan struct{})
+	var all sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	for range readers {
+		all.Go(func() {
+			_, _ = read(ctx, b, func(*boltpage.Finder) (int, error) {
+				inside <- struct{}{}
+				<-goOn
+				return 0, nil
+			})
+		})
+		<-inside
+	}
+	short, end := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer end()
+	if _, _, err := b.Lookup(short, "WAYBILL1"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("looked up: %v", err)
+	}
+	if nodes(t, b, 2) != 1 {
+		t.Error("what is in memory is not answered")
+	}
+	cancel()
+	close(goOn)
+	all.Wait()
+	if nodes(t, b, 1) != 1 {
+		t.Error("lookups do not go on")
+	}
 }
 
 // TestSlowRead: a read that the disk does not answer ends with its context.

@@ -72,6 +72,10 @@ func (s *Store) PutDocuments(ctx context.Context, names []string, docs [][]byte,
 	}
 	ctx, cancel := context.WithTimeout(ctx, documentLimit)
 	defer cancel()
+	if err := s.enter(ctx); err != nil {
+		return false, fmt.Errorf("write documents: %w", err)
+	}
+	defer s.leave()
 	_, err = s.pool.Exec(ctx, sqlPutDocuments, names, docs, was)
 	switch {
 	case overtaken(err):

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -142,3 +143,66 @@ func TestUntold(t *testing.T) {
 }
 
 var errRefused = fmt.Errorf("%w: %w", errUnfit, io.ErrUnexpectedEOF) // nothing that is away
+
+// TestLookupsPassBy: a lookup waits behind no depot, however many of them the database
+// keeps waiting, and ends in time where it is kept waiting itself.
+func TestLookupsPassBy(t *testing.T) {
+	o := database(t)
+	s := open(t, o)
+	merge(t, s, batch("hz-01", event(1, "YT0000001")))
+	s = open(t, o) // which has nothing of it in memory
+	stranger, err := pgx.Connect(t.Context(), o.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close(context.WithoutCancel(t.Context()))
+	tx, err := stranger.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `LOCK TABLE answer, document`); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var depots sync.WaitGroup
+	for i := range 8 * o.MaxConns {
+		depots.Go(func() {
+			switch i % 3 {
+			case 0:
+				_, _ = s.Answers(ctx, "hz-01", []snapshot.Ask{{Epoch: 1, Seq: 1, Waybill: "YT0000001"}})
+			case 1:
+				_, _, _ = s.Document(ctx, "a/1")
+			default:
+				_, _ = s.PutDocuments(ctx, []string{"a/1"}, [][]byte{{1}}, []int64{0})
+			}
+		})
+	}
+	for waiting := 0; waiting < o.MaxConns/2; { // for what the stranger has
+		if err := stranger.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted`).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	for range 5 {
+		if wb, ok, err := s.Lookup(t.Context(), "YT0000001"); err != nil || !ok || len(wb.Nodes) != 1 {
+			t.Errorf("beside them: %+v, %v, %v", wb, ok, err)
+		}
+	}
+	cancel()
+	depots.Wait()
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if tx, err = stranger.Begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `LOCK TABLE waybill`); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Lookup(t.Context(), "YT0000002"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("kept waiting itself: %v", err)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}

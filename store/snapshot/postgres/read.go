@@ -22,9 +22,33 @@ const (
 	depotLimit = 12 * time.Second
 )
 
-// within runs a read, again where a connection turned out to be dead: those of a
-// database that was restarted do.
+// within runs a read of somebody who is not WeChat: no more than half the connections are
+// taken by those, whatever the database keeps them waiting for, and the others wait here,
+// so that a lookup waits behind none of them.
 func within[T any](ctx context.Context, s *Store, limit time.Duration, read func(ctx context.Context) (T, error)) (v T, err error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if err := s.enter(ctx); err != nil {
+		return v, err
+	}
+	defer s.leave()
+	return again(ctx, s, limit, read)
+}
+
+func (s *Store) enter(ctx context.Context) error {
+	select {
+	case s.places <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *Store) leave() { <-s.places }
+
+// again runs a read, again where a connection turned out to be dead: those of a
+// database that was restarted do.
+func again[T any](ctx context.Context, s *Store, limit time.Duration, read func(ctx context.Context) (T, error)) (v T, err error) {
 	if err := s.usable(); err != nil {
 		return v, err
 	}
@@ -73,7 +97,7 @@ func (s *Store) lookup(ctx context.Context, id scan.WaybillID) (*judge.State, er
 	if snapshot.BadID(id) != "" {
 		return nil, s.usable()
 	}
-	st, err := within(ctx, s, readLimit, func(ctx context.Context) (*judge.State, error) {
+	st, err := again(ctx, s, readLimit, func(ctx context.Context) (*judge.State, error) {
 		began := s.o.Now()
 		var state []byte
 		var version int64

@@ -62,7 +62,8 @@ type Store struct {
 	masters     []masterkey.Key
 	holder      string // this process, in leases
 	cache       *cache
-	telling     wait.Rarely // lines about a database that is away
+	telling     wait.Rarely   // lines about a database that is away
+	places      chan struct{} // of those that are no lookups, see within
 
 	// life ends with ErrClosed as its cause.
 	life   context.Context
@@ -126,6 +127,7 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 		o: o, ring: datakey.New(), holder: rand.Text(), cache: newCache(o.Now), telling: wait.Rarely{Every: time.Minute},
 		heard: map[scan.DepotID]time.Time{}, anew: map[scan.WaybillID]bool{}, gone: map[uint32]time.Time{},
 	}
+	s.places = make(chan struct{}, max(1, o.MaxConns/2))
 	s.life, s.end = context.WithCancelCause(context.Background())
 	s.queue = queue.New(s.life, groupEvents)
 	if s.pool, err = pgxpool.NewWithConfig(ctx, conf); err != nil {
