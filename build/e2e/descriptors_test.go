@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -54,4 +56,23 @@ func TestNoDescriptors(t *testing.T) {
 		t.Errorf("%+v", st.Store)
 	}
 	site.CheckLogs()
+}
+
+// TestRootsAreReadAtTheStart: crypto/x509 reads the machine's certificates once, whatever
+// comes of it. That is done while descriptors are there, and not by the first https call.
+func TestRootsAreReadAtTheStart(t *testing.T) {
+	t.Parallel()
+	roots := filepath.Join(t.TempDir(), "roots.pem")
+	if err := unix.Mkfifo(roots, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	site := newSite(t, rig.Options{Binary: plainBinary, Embedded: true, Env: []string{"SSL_CERT_FILE=" + roots}})
+	site.StartAgent() // which calls nobody by https
+	rig.Await(t, "somebody reads the roots", func() (bool, string) {
+		w, err := os.OpenFile(roots, os.O_WRONLY|unix.O_NONBLOCK, 0)
+		if err != nil {
+			return false, err.Error()
+		}
+		return w.Close() == nil, ""
+	})
 }

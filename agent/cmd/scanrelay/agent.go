@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"os"
@@ -127,6 +128,9 @@ func listenAgent(cfg *configs.Agent, logger *slog.Logger) (ls agent.Listeners, e
 // serve runs a role as a service: systemd hears how it is doing, and a SIGHUP
 // reloads or does nothing.
 func (a *app) serve(ctx context.Context, logger *slog.Logger, ready <-chan struct{}, live func() error, run func(context.Context) error) error {
+	// The roots are read once, for good: by the first https call, which may find no
+	// descriptor, and then every one would fail until a restart.
+	go func() { _, _ = x509.SystemCertPool() }() // the call says what is wrong
 	defer serve.NewNotifier(a.Env, logger).Accompany(ctx, ready, live)()
 	defer a.hangups(func() {
 		if a.reload == nil {
