@@ -56,9 +56,15 @@ func New(depots []scan.DepotID, now func() time.Time) *Presence {
 // maxText bounds each text that a depot says of itself, in bytes.
 const maxText = 40
 
-// short is a copy, for a part of a long text keeps all of it in memory.
+// short is a copy, for a part of a long text keeps all of it in memory. A version or a
+// machine's kind is in ASCII: what is not may be anything, a name too.
 func short(text string) string {
-	return strings.Clone(strings.ToValidUTF8(text[:min(len(text), maxText)], ""))
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, strings.Clone(text[:min(len(text), maxText)]))
 }
 
 // Heard notes a depot's sync.

@@ -106,3 +106,16 @@ func TestAlarmsHaveABeginning(t *testing.T) {
 		t.Errorf("%d alarms", len(got))
 	}
 }
+
+// A version that is none tells nothing of anybody.
+func TestVersionsAreASCII(t *testing.T) {
+	p := presence.New([]scan.DepotID{"a"}, time.Now)
+	for text, want := range map[string]string{"v1.2.3-4-gabcdef linux/arm": "v1.2.3-4-gabcdef linux/arm", "李四\n\xff1": "????1"} {
+		if err := p.Heard(t.Context(), "a", &syncapi.Request{Agent: text, Epoch: "e"}); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := p.Members(t.Context()); err != nil || m["a"].Version != want {
+			t.Errorf("%q is kept as %q, want %q, %v", text, m["a"].Version, want, err)
+		}
+	}
+}
