@@ -137,6 +137,13 @@ func (m *maker) files(k kind, binary string) (list []file, err error) {
 		})
 		err = errors.Join(err, problem)
 	}
+	if k.role == "agent" {
+		guides, problem := filepath.Glob(filepath.Join(m.root, "agent", "README.*.md")) // in other languages
+		err = errors.Join(err, problem)
+		for _, at := range guides {
+			source("usr/share/scanrelay/"+filepath.Base(at), "agent", filepath.Base(at))
+		}
+	}
 	for name, args := range map[string][]string{
 		"scanrelay.1.gz": {"man"}, "completion.bash": {"completion", "bash"}, "completion.zsh": {"completion", "zsh"}, "completion.fish": {"completion", "fish"},
 	} {
