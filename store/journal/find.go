@@ -207,13 +207,8 @@ func (j *Journal) forgetRegisters() error {
 		kept[format.RegisterPath(s.Path)] = s.register != nil && s.register.Saved()
 	}
 	paths = slices.DeleteFunc(paths, func(p string) bool { return kept[p] })
-	if len(paths) == 0 {
-		return nil
-	}
-	for _, p := range paths {
-		if err := register.Remove(p); err != nil {
-			return err
-		}
+	if err := register.Remove(paths...); err != nil || len(paths) == 0 {
+		return err
 	}
 	return durable.SyncDir(j.dir)
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -193,16 +192,9 @@ func (j *Journal) forgetKeys() error {
 // findGone raises the alarm of segments that nobody has dropped or set aside, once of
 // each: they have a key, or are the newest by what the last process left.
 func (j *Journal) findGone() (gone []uint64, err error) {
-	newest := j.newest().number
-	for n := j.state.Dropped + 1; n <= max(newest, j.left.Newest); n++ {
-		if durable.Exists(filepath.Join(j.dir, format.Name(n))) || n < newest && j.keys.Cipher(n) == nil || n > newest && n < j.left.Newest {
-			continue
-		}
-		line, bad := repair.GoneSegment(j.dir, n, slices.Concat(j.state.Damage, j.damage), j.readOnly)
-		if err = errors.Join(err, bad); line != "" {
-			gone, j.damage = append(gone, n), append(j.damage, line)
-		}
-	}
+	keyed := func(n uint64) bool { return j.keys.Cipher(n) != nil }
+	gone, lines, err := repair.GoneSegments(j.dir, j.state.Dropped+1, j.newest().number, j.left.Newest, keyed, slices.Concat(j.state.Damage, j.damage), j.readOnly)
+	j.damage = append(j.damage, lines...)
 	j.lastAside = max(j.lastAside, j.left.Newest)
 	return gone, err
 }

@@ -164,10 +164,12 @@ func (r *file) close() {
 	}
 }
 
-// Remove removes the file of a segment that is gone, or is another now.
-func Remove(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove register: %w", err)
+// Remove removes the files of segments that are gone, or are others now.
+func Remove(paths ...string) error {
+	for _, path := range paths {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove register: %w", err)
+		}
 	}
 	return nil
 }

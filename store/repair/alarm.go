@@ -1,6 +1,7 @@
 package repair
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -60,10 +61,25 @@ func Gone(dir, file, what string) (line string, err error) {
 	return line, err
 }
 
-// GoneSegment does so with a segment's file, unless what was told explains that it is
-// not there: nothing of it could be read, or it was noted before. Who only reads notes
-// nothing.
-func GoneSegment(dir string, number uint64, told []string, reading bool) (line string, err error) {
+// GoneSegments does so with the segments from a number to the newest that have a key and
+// no file, and with the one that was the newest by what the last process left, if any.
+// Who only reads notes nothing.
+func GoneSegments(dir string, from, newest, left uint64, keyed func(number uint64) bool, told []string, reading bool) (gone []uint64, lines []string, err error) {
+	for n := from; n <= max(newest, left); n++ {
+		if durable.Exists(filepath.Join(dir, format.Name(n))) || n < newest && !keyed(n) || n > newest && n < left {
+			continue
+		}
+		line, bad := goneSegment(dir, n, slices.Concat(told, lines), reading)
+		if err = errors.Join(err, bad); line != "" {
+			gone, lines = append(gone, n), append(lines, line)
+		}
+	}
+	return gone, lines, err
+}
+
+// goneSegment does so with one, unless what was told explains that it is not there:
+// nothing of it could be read, or it was noted before.
+func goneSegment(dir string, number uint64, told []string, reading bool) (line string, err error) {
 	what, file := fmt.Sprintf("segment %d is gone", number), filepath.Join(dir, format.Name(number))
 	files, err := durable.Aside(dir, format.Name(number))
 	if err != nil {
