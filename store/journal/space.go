@@ -196,7 +196,7 @@ func (j *Journal) Spare(bytes int) int64 {
 	capacity, usual := j.capacity(), j.usualSize()
 	rest, spares, _ := j.room()
 	room := rest + spares - j.owed(&Batch{}, true) - format.MaxNotes - format.Growth(bytes)
-	left := capacity - j.bytes() - j.pledged() // for new segments
+	left := capacity - j.bytes() - j.checkpoint.Reserve() // for new segments; registers that come yet are little beside a share
 	watermark, worthwhile := j.live.Watermark(), j.worthwhile(true)
 	for _, s := range j.list() {
 		if s.last > watermark || s == j.newest() || s.open > 0 && !worthwhile {
