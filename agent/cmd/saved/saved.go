@@ -41,13 +41,16 @@ func Create(dir string) (*Folder, error) {
 		return nil, fmt.Errorf("make a folder for messages: %w", err)
 	}
 	n := 0
-	err := each(dir, func(Message) error { n++; return nil })
+	whole, err := each(dir, func(Message) error { n++; return nil })
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	f, err := os.OpenFile(filepath.Join(dir, IndexName), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("save messages: %w", err)
+	}
+	if err := f.Truncate(whole); err != nil {
+		return nil, errors.Join(fmt.Errorf("save messages: %w", err), f.Close())
 	}
 	return &Folder{dir, f, n}, nil
 }
@@ -81,6 +84,9 @@ func (f *Folder) Close() error { return f.index.Close() }
 // topic every file of the folder is a message on it, by name, and no index is needed.
 func Read(dir, topic string, fn func(m Message, payload []byte) error) error {
 	one := func(m Message) error {
+		if err := regular(filepath.Join(dir, m.File)); err != nil {
+			return err
+		}
 		payload, err := File(filepath.Join(dir, m.File))
 		if err != nil {
 			return err
@@ -91,7 +97,8 @@ func Read(dir, topic string, fn func(m Message, payload []byte) error) error {
 		if _, err := os.Stat(filepath.Join(dir, IndexName)); errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("read saved messages: %s has no %s, as listen --save writes it; --topic TOPIC tells on which topic its files come", dir, IndexName)
 		}
-		return each(dir, one)
+		_, err := each(dir, one)
+		return err
 	}
 	files, err := os.ReadDir(dir)
 	if err != nil {
@@ -107,31 +114,51 @@ func Read(dir, topic string, fn func(m Message, payload []byte) error) error {
 	return nil
 }
 
-// each calls fn for each line of a folder's index.
-func each(dir string, fn func(Message) error) error {
-	f, err := os.Open(filepath.Join(dir, IndexName))
+// regular tells that something is no file: from a pipe a read might wait for ever.
+func regular(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no file", path)
+	}
 	if err != nil {
 		return fmt.Errorf("read saved messages: %w", err)
 	}
+	return nil
+}
+
+// each calls fn for each line of a folder's index, and returns where the last whole one
+// ends: behind it a power cut may have left a piece.
+func each(dir string, fn func(Message) error) (whole int64, err error) {
+	path := filepath.Join(dir, IndexName)
+	if err := regular(path); err != nil {
+		return 0, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, fmt.Errorf("read saved messages: %w", err)
+	}
 	defer f.Close()
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<20) // a topic has 64 KiB at most
-	for n := 1; lines.Scan(); n++ {
+	lines := bufio.NewReaderSize(f, 1<<20) // a topic has 64 KiB at most
+	for n := 1; ; n++ {
+		line, err := lines.ReadSlice('\n')
+		switch {
+		case errors.Is(err, io.EOF):
+			return whole, nil
+		case err != nil:
+			return 0, fmt.Errorf("%s:%d: %w", path, n, err)
+		}
 		var m Message
-		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
-			return fmt.Errorf("%s:%d: %w", f.Name(), n, err)
+		if err := json.Unmarshal(line, &m); err != nil {
+			return 0, fmt.Errorf("%s:%d: %w", path, n, err)
 		}
 		if filepath.Base(m.File) != m.File || m.File == ".." || m.File == "." {
-			return fmt.Errorf("%s:%d: file %q is no file of this folder", f.Name(), n, m.File)
+			return 0, fmt.Errorf("%s:%d: file %q is no file of this folder", path, n, m.File)
 		}
 		if err := fn(m); err != nil {
-			return err
+			return 0, err
 		}
+		whole += int64(len(line))
 	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("%s: %w", f.Name(), err)
-	}
-	return nil
 }
 
 // File reads a file with one message.

@@ -1,10 +1,13 @@
 package saved_test
 
 import (
+	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,15 +26,21 @@ func TestRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, "000003.payload"), nil, 0o600); err != nil { // of a run that was killed
-			t.Fatal(err)
-		}
 		for _, m := range want[part[0]:part[1]] {
 			if err := f.Put(saved.Message{Topic: m.topic, ReceivedAt: at, Retained: true}, []byte(m.payload)); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		// As a power cut leaves it: a payload, and a piece of its line.
+		index, err := os.OpenFile(filepath.Join(dir, saved.IndexName), os.O_WRONLY|os.O_APPEND, 0)
+		if err == nil {
+			_, err = index.WriteString(`{"file":"00`)
+		}
+		err = errors.Join(err, index.Close(), os.WriteFile(filepath.Join(dir, fmt.Sprintf("%06d.payload", 3*part[1]/2)), nil, 0o600))
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -82,8 +91,8 @@ func TestOthersFiles(t *testing.T) {
 func TestBadFolders(t *testing.T) {
 	for index, want := range map[string]string{
 		`{"file":"../x","topic":"t"}`: "messages.jsonl:1: file \"../x\" is no file", `{"file":"/etc/passwd"}`: "is no file", `{"file":".."}`: "is no file", `{}`: "is no file",
-		"{\"file\":\"a\",\"topic\":\"t\"}\n{": "messages.jsonl:2", `{"file":"gone","topic":"t"}`: "no such file", "-": "--topic",
-		`{"file":"big"}`: "larger than 4 MiB", strings.Repeat("x", 2<<20): "too long",
+		"{\"file\":\"a\",\"topic\":\"t\"}\n{\n": "messages.jsonl:2", `{"file":"pipe"}`: "pipe is no file", `{"file":"sub"}`: "sub is no file", `{"file":"gone","topic":"t"}`: "no such file", "-": "--topic",
+		`{"file":"big"}`: "larger than 4 MiB", strings.Repeat("x", 2<<20): "buffer full",
 	} {
 		dir := t.TempDir()
 		write := func(name, text string) {
@@ -95,7 +104,10 @@ func TestBadFolders(t *testing.T) {
 		write("a", "x")
 		write("big", strings.Repeat("x", saved.MaxPayload+1))
 		if index != "-" {
-			write(saved.IndexName, index)
+			write(saved.IndexName, index+"\n")
+		}
+		if err := errors.Join(os.Mkdir(filepath.Join(dir, "sub"), 0o700), syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600)); err != nil {
+			t.Fatal(err)
 		}
 		err := saved.Read(dir, "", func(saved.Message, []byte) error { return nil })
 		if err == nil || !strings.Contains(err.Error(), want) {
