@@ -114,7 +114,9 @@ func (s *source) name() string {
 func (s *source) json() bool { return s.decoder == "json" || s.decoder == "xml" }
 
 // numberInTopic reports whether a message needs no payload.
-func (s *source) numberInTopic() bool { return s.rules[fieldWaybill].kind == ruleTopic && s.json() }
+func (s *source) numberInTopic() bool {
+	return s.rules[fieldWaybill].kind == ruleTopic && s.decoder != "sparkplug" && !s.splits
+}
 
 // compiler collects what is wrong with a configuration.
 type compiler struct {

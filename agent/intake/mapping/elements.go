@@ -120,10 +120,7 @@ func header(n decode.Node) bool {
 
 func (j *job) jsonElements() ([]element, *problem) {
 	text, err := decode.Strip(j.payload), error(nil)
-	switch {
-	case len(text) == 0: // the topic has the number
-		text = []byte("{}")
-	case j.src.decoder == "xml" && !j.info.part: // a part is kept as JSON
+	if j.src.decoder == "xml" && !j.info.part { // a part is kept as JSON
 		text, err = decode.XML(text)
 	}
 	var docs []decode.Doc

@@ -174,7 +174,11 @@ func (j *job) message() {
 		}
 		text = decode.Strip(j.payload)
 	}
-	elements, bad := j.elements()
+	var elements []element
+	var bad *problem
+	if len(text) > 0 {
+		elements, bad = j.elements()
+	}
 	switch {
 	case bad != nil && matchesAny(j.src.ignore, text):
 		j.ignore(nil, "the payload matches ignore")
@@ -188,8 +192,12 @@ func (j *job) message() {
 		return
 	}
 	if len(elements) == 0 && j.empty() {
-		j.ignore(nil, "there is no read in it")
-		return
+		if !j.src.numberInTopic() {
+			j.ignore(nil, "there is no read in it")
+			return
+		}
+		nothing := decode.NewObject(nil, nil)
+		elements = []element{{alone: true, node: &nothing}}
 	}
 	j.reads(elements)
 }

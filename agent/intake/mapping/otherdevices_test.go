@@ -126,23 +126,30 @@ func TestOtherDevices(t *testing.T) {
 
 // TestNumberInTheTopic: such a message needs no payload.
 func TestNumberInTheTopic(t *testing.T) {
-	m := canonical(t, func(c *mapping.Config) {
-		c.Sources = []mapping.Source{
-			{Topic: "read/+/+", Fields: map[string]string{"waybill_id": "topic[2]", "device_id": "topic[1]", "action_type": "=200001", "action_msg": "=x"}},
-			{Topic: "#", Fields: map[string]string{"waybill_id": "/code", "action_type": "=200001", "action_msg": "=x"}},
+	for decoder, payloads := range map[string][]string{
+		"json": {"", " \r\n", `{"at":1}`, "null", "[]", "7"}, "text": {"", "\r\n", "x", "null"}, "csv": {"", "1;2"}, "xml": {"", "\n", "<a/>"},
+	} {
+		m := canonical(t, func(c *mapping.Config) {
+			one := mapping.Source{Topic: "read/+/+", Decoder: decoder, Fields: map[string]string{"waybill_id": "topic[2]", "device_id": "topic[1]", "action_type": "=200001", "action_msg": "=x"}}
+			if decoder == "csv" {
+				one.Columns = []string{"a", "b"}
+			}
+			c.Sources = []mapping.Source{one, {Topic: "#", Fields: map[string]string{"waybill_id": "/code", "action_type": "=200001", "action_msg": "=x"}}}
+		})
+		for _, payload := range payloads {
+			b := m.Map("read/gun-7/YT6900634716900", []byte(payload), mapping.Info{})
+			if len(b.Events) != 1 || b.Events[0].Waybill != "YT6900634716900" || b.Events[0].DeviceID != "gun-7" {
+				t.Errorf("%s %q: %+v", decoder, payload, b)
+			}
+			for _, topic := range []string{"read/gun-7/NOREAD", "read/gun-7/alive"} {
+				if b := m.Map(topic, []byte(payload), mapping.Info{}); len(b.Events) > 0 {
+					t.Errorf("%q: %+v", topic, b.Events)
+				}
+			}
 		}
-	})
-	for payload, topics := range map[string][2]string{"": {"read/gun-7/YT6900634716900", "read/gun-7/alive"}, `{"at":1}`: {"read/gun-7/YT6900634716900", "read/gun-7/NOREAD"}} {
-		ev := one(t, m, topics[0], payload, mapping.Info{})
-		if ev.Waybill != "YT6900634716900" || ev.DeviceID != "gun-7" {
-			t.Errorf("%q: %+v", payload, ev)
+		if b := m.Map("other", nil, mapping.Info{}); b.Ignored != 1 {
+			t.Errorf("an empty payload elsewhere: %+v", b)
 		}
-		if b := m.Map(topics[1], []byte(payload), mapping.Info{}); len(b.Events) > 0 {
-			t.Errorf("%q: %+v", topics[1], b.Events)
-		}
-	}
-	if b := m.Map("other", nil, mapping.Info{}); b.Ignored != 1 {
-		t.Errorf("an empty payload elsewhere: %+v", b)
 	}
 }
 
