@@ -1,10 +1,13 @@
 package main
 
 import (
+	"log"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
+	"scanrelay/agent/scan"
 	"scanrelay/configs"
 	"scanrelay/store/durable"
 )
@@ -25,7 +28,19 @@ func (a *app) logger(c configs.Log) *slog.Logger {
 	durable.OnShortage(func(err error) {
 		logger.Error("no further file can be opened: what needs one waits", "error", err)
 	})
+	log.SetFlags(0)
+	log.SetOutput(librarian{logger})
 	return logger
+}
+
+// librarian takes what the standard library logs by itself, as net/http does of an answer
+// that nobody asked for. What it quotes others sent: of that nothing is shown.
+type librarian struct{ *slog.Logger }
+
+func (l librarian) Write(p []byte) (int, error) {
+	text, _, _ := strings.Cut(string(p), `"`)
+	l.Warn("told by a library", "error", scan.MaskPayload(strings.TrimSpace(text)))
+	return len(p), nil
 }
 
 // setLevel changes what the logger lets through.

@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"log"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -75,4 +77,18 @@ func TestLevelGoesBack(t *testing.T) {
 		time.Sleep(time.Hour)
 		want(slog.LevelWarn)
 	})
+}
+
+// TestLibrariesLogAsWeDo: what the standard library logs by itself is masked, and in our form.
+func TestLibrariesLogAsWeDo(t *testing.T) {
+	var out bytes.Buffer
+	a := newApp(cli.IO{Err: &out})
+	a.logger(configs.Log{Level: "info", Format: "json"})
+	defer func(flags int) { log.SetOutput(os.Stderr); log.SetFlags(flags) }(log.LstdFlags)
+	log.Printf("Unsolicited response received on idle HTTP channel starting with %q; err=%v", "李四 zhangsan 13800138000", nil)
+	a.stderr.Flush(time.Minute)
+	got := out.String()
+	if !strings.Contains(got, `"level":"WARN","msg":"told by a library"`) || !strings.Contains(got, "channel") || strings.Contains(got, "李") || strings.Contains(got, "zhang") || strings.Contains(got, "138") {
+		t.Error(got)
+	}
 }
