@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"scanrelay/agent/scan"
 	"scanrelay/configs/secret"
@@ -243,6 +246,48 @@ func TestMasterKey(t *testing.T) {
 	}
 }
 
+// stranger is somebody else's connection to the database.
+func stranger(t *testing.T, o Options) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), o.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
+// TestKeysThatTheDatabaseLost: a database that goes back to before a key was made, while a
+// process runs that encrypts with it, has that key from then on.
+func TestKeysThatTheDatabaseLost(t *testing.T) {
+	o := database(t)
+	s := open(t, o)
+	merge(t, s, batch("hz-01", event(1, "YT0000001")))
+	other := stranger(t, o)
+	for _, sql := range []string{
+		`DELETE FROM meta WHERE name LIKE 'key%' AND name <> '` + entryName(0) + `'`,
+		`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`, // as a promotion does
+	} {
+		if _, err := other.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for { // the ended connections give an error each
+		if _, err := s.Merge(t.Context(), batch("hz-01", event(2, "YT0000002"))); err == nil {
+			break
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, o)
+	for _, id := range []scan.WaybillID{"YT0000001", "YT0000002"} {
+		if w, ok, err := s.Lookup(t.Context(), id); err != nil || !ok || w.Nodes[0].ActionMsg != "快件到达" {
+			t.Errorf("%s: %+v, %v", id, w, err)
+		}
+	}
+}
+
 // TestUnknownKey: a row whose data key is gone is no damage: it is refused and told, and
 // stays as it is; with the key it is there.
 func TestUnknownKey(t *testing.T) {
@@ -257,10 +302,10 @@ func TestUnknownKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	number := s.ring.Entries()[1].Number
-	if err := s.pool.QueryRow(t.Context(), `UPDATE meta SET name = 'gone' WHERE name = $1 RETURNING value`, entryName(number)).Scan(&kept); err != nil {
+	if err := s.Close(); err != nil { // it would put the key back
 		t.Fatal(err)
 	}
-	if err := s.Close(); err != nil {
+	if err := stranger(t, o).QueryRow(t.Context(), `UPDATE meta SET name = 'gone' WHERE name = $1 RETURNING value`, entryName(number)).Scan(&kept); err != nil {
 		t.Fatal(err)
 	}
 	s = open(t, o)

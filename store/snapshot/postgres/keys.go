@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"scanrelay/store/snapshot/datakey"
 	"scanrelay/store/snapshot/values"
 )
@@ -72,6 +74,24 @@ func (s *Store) putKey(ctx context.Context, e datakey.Entry) error {
 	_, value := values.EncodeKey(e)
 	_, err := s.pool.Exec(ctx, sqlFirstMeta, entryName(e.Number), value)
 	return err
+}
+
+// putKeys puts the keys of this process, which go on to encrypt, into a database that it
+// is connected to anew: one that was put back to an earlier moment, or took over from
+// another, may lack them, and what is written under them would be lost with the process.
+func (s *Store) putKeys(ctx context.Context, conn *pgx.Conn) error {
+	if !s.ring.Ready() {
+		return nil // it starts
+	}
+	var b pgx.Batch
+	for _, e := range s.ring.Entries() {
+		_, value := values.EncodeKey(e)
+		b.Queue(sqlFirstMeta, entryName(e.Number), value)
+	}
+	if err := conn.SendBatch(ctx, &b).Close(); err != nil {
+		s.tell("the data keys could not be put into the database", err)
+	}
+	return nil
 }
 
 // loadKeys takes all keys that stand in the database.

@@ -130,6 +130,7 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 	s.places = make(chan struct{}, max(1, o.MaxConns/2))
 	s.life, s.end = context.WithCancelCause(context.Background())
 	s.queue = queue.New(s.life, groupEvents)
+	conf.AfterConnect = s.putKeys
 	if s.pool, err = pgxpool.NewWithConfig(ctx, conf); err != nil {
 		return nil, fmt.Errorf("read dsn: %w", err)
 	}
