@@ -5,6 +5,6 @@
 //   - a look changes nothing; what changes something needs a running agent, and says how
 //     much it was;
 //   - personal data is masked unless --reveal says otherwise;
-//   - a list takes the same memory however long it is, but for --limit's lines:
-//     TestNewestAreShown.
+//   - events and quarantine list take the same memory however much there is, but for
+//     --limit's lines, which are bounded: TestNewestAreShown, TestLimitIsBounded.
 package look

@@ -70,8 +70,11 @@ func (p *pick) from(now time.Time) (time.Time, error) {
 	return now.Add(-ago), nil
 }
 
+// tellEvery is how often a terminal is told how far a list came of which nothing is shown.
+const tellEvery = time.Second
+
 // through calls list with what takes each line, and shows those that are picked; how far
-// it came is told on a terminal, since little may be picked of much.
+// it came is told on a terminal while nothing is, since little may be picked of much.
 func (l *looker) through(list func(each func(json.RawMessage) error) error, show func(json.RawMessage) error) error {
 	from, err := l.pick.from(time.Now())
 	switch {
@@ -82,11 +85,18 @@ func (l *looker) through(list func(each func(json.RawMessage) error) error, show
 	}
 	waybill := scan.NormalizeWaybill(l.pick.waybill)
 	var newest []json.RawMessage
-	read, told := 0, time.Now()
+	read, told, standing := 0, time.Now(), false
+	wipe := func() {
+		if standing {
+			fmt.Fprint(l.Err, "\r\x1b[K")
+		}
+		told, standing = time.Now(), false
+	}
 	err = list(func(line json.RawMessage) error {
-		if read++; l.ErrTerminal && read%1000 == 0 && time.Since(told) > time.Second {
-			told = time.Now()
-			fmt.Fprintf(l.Err, "\r%d read ", read)
+		if read++; l.ErrTerminal && read%1000 == 0 && time.Since(told) > tellEvery {
+			wipe()
+			standing = true
+			fmt.Fprintf(l.Err, l.Say("%d read", "已读 %d"), read)
 		}
 		if waybill != "" || !from.IsZero() {
 			var e control.Event
@@ -98,6 +108,7 @@ func (l *looker) through(list func(each func(json.RawMessage) error) error, show
 			}
 		}
 		if l.pick.limit == 0 {
+			wipe()
 			return show(line)
 		}
 		if len(newest) == 2*l.pick.limit { // moved now and then, not at each line
@@ -106,6 +117,7 @@ func (l *looker) through(list func(each func(json.RawMessage) error) error, show
 		newest = append(newest, bytes.Clone(line))
 		return nil
 	})
+	wipe()
 	for _, line := range newest[max(0, len(newest)-l.pick.limit):] {
 		if err == nil {
 			err = show(line)

@@ -38,6 +38,17 @@ func TestNewestAreShown(t *testing.T) {
 	}
 }
 
+// TestLimitIsBounded: its lines are kept in memory.
+func TestLimitIsBounded(t *testing.T) {
+	for limit, ok := range map[int]bool{-1: false, maxPicked: true, maxPicked + 1: false} {
+		l := &looker{shared: &shared{}, pick: pick{limit: limit}}
+		err := l.through(func(func(json.RawMessage) error) error { return nil }, nil)
+		if (err == nil) != ok {
+			t.Errorf("%d: %v", limit, err)
+		}
+	}
+}
+
 func TestSince(t *testing.T) {
 	now := time.Date(2026, 11, 30, 8, 0, 0, 0, time.UTC)
 	for in, want := range map[string]string{

@@ -67,9 +67,13 @@ func (l *looker) status(ctx context.Context) error {
 // watch shows the status again and again. What is wrong now may be mended by the next time.
 func (l *looker) watch(ctx context.Context, every time.Duration) error {
 	screen := l.Out
+	defer func() { l.Out = screen }()
 	for {
 		var picture bytes.Buffer
 		l.Out = &picture
+		if l.Terminal && !l.json {
+			picture.WriteString("\x1b[H\x1b[J") // from the top of an empty screen
+		}
 		err := l.status(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -79,9 +83,6 @@ func (l *looker) watch(ctx context.Context, every time.Duration) error {
 			_ = l.JSON(map[string]string{"error": err.Error()}) // into memory
 		default:
 			fmt.Fprintln(&picture, err)
-		}
-		if l.Terminal && !l.json {
-			picture = *bytes.NewBufferString("\x1b[H\x1b[J" + picture.String()) // from the top of an empty screen
 		}
 		if _, err := screen.Write(picture.Bytes()); err != nil {
 			return err

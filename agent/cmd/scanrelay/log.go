@@ -13,7 +13,7 @@ import (
 )
 
 // logger makes a role's logger, writing to stderr: text on a terminal, JSON
-// elsewhere, unless the configuration says which.
+// elsewhere, unless the configuration says which. What libraries log goes there, too.
 func (a *app) logger(c configs.Log) *slog.Logger {
 	a.setLevel(c)
 	o := &slog.HandlerOptions{Level: &a.level, ReplaceAttr: readable}
@@ -29,15 +29,15 @@ func (a *app) logger(c configs.Log) *slog.Logger {
 		logger.Error("no further file can be opened: what needs one waits", "error", err)
 	})
 	log.SetFlags(0)
-	log.SetOutput(librarian{logger})
+	log.SetOutput(libraryLog{logger})
 	return logger
 }
 
-// librarian takes what the standard library logs by itself, as net/http does of an answer
+// libraryLog takes what the standard library logs by itself, as net/http does of an answer
 // that nobody asked for. What it quotes others sent: of that nothing is shown.
-type librarian struct{ *slog.Logger }
+type libraryLog struct{ *slog.Logger }
 
-func (l librarian) Write(p []byte) (int, error) {
+func (l libraryLog) Write(p []byte) (int, error) {
 	text, _, _ := strings.Cut(string(p), `"`)
 	l.Warn("told by a library", "error", scan.MaskPayload(strings.TrimSpace(text)))
 	return len(p), nil
