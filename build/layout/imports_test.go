@@ -238,7 +238,7 @@ var arrows = []row{
 		uses: []string{
 			"uplink/syncapi/health", "uplink/central/caller", "uplink/central/audit", "uplink/syncapi", "store/durable", "agent/scan", "configs/secret", "configs/serve", "configs/wait",
 		},
-		libraries: []string{metrics},
+		libraries: []string{metrics}, tests: []string{"uplink/central/internal/documents"},
 	},
 	{ // of the store of one process: only that one is copied here
 		pkg: "uplink/central/backup",
@@ -298,9 +298,10 @@ var arrows = []row{
 		libraries: []string{metrics},
 		tests: []string{
 			"uplink/syncapi/health",
-			"uplink/central/internal/account", "uplink/central/internal/centraltest", "store/snapshot/bolt", "wechat", "wechat/fake",
+			"uplink/central/internal/account", "uplink/central/internal/centraltest", "uplink/central/internal/documents", "store/snapshot/bolt", "wechat", "wechat/fake",
 		},
 	},
+	{pkg: "uplink/central/internal/documents"},
 	{pkg: "uplink/central/internal/account", uses: []string{"wechat", "configs/secret"}},
 	{
 		pkg: "uplink/central/internal/centraltest",

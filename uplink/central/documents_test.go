@@ -2,83 +2,22 @@ package central_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"maps"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"scanrelay/uplink/central"
 	"scanrelay/uplink/central/identity"
 	"scanrelay/uplink/central/internal/account"
 	"scanrelay/uplink/central/internal/centraltest"
+	"scanrelay/uplink/central/internal/documents"
 )
-
-// documents is the table that processes share, in memory.
-type documents struct {
-	mu       sync.Mutex
-	docs     map[string][]byte
-	versions map[string]int64
-	damage   []string
-}
-
-func (d *documents) NoteDamage(what string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !slices.Contains(d.damage, what) {
-		d.damage = append(d.damage, what)
-	}
-}
-
-func (d *documents) Document(_ context.Context, name string) ([]byte, int64, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.docs[name], d.versions[name], nil
-}
-
-func (d *documents) Documents(_ context.Context, prefix string, each func(string, []byte) error) error {
-	d.mu.Lock()
-	all := maps.Clone(d.docs)
-	d.mu.Unlock()
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		if !strings.HasPrefix(name, prefix) {
-			continue
-		}
-		if err := each(name, all[name]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (d *documents) PutDocuments(_ context.Context, names []string, docs [][]byte, was []int64) (bool, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for i, name := range names {
-		if d.versions[name] != was[i] {
-			return false, nil
-		}
-	}
-	for i, name := range names {
-		d.docs[name], d.versions[name] = docs[i], was[i]+1
-	}
-	return true, nil
-}
-
-// change changes a document behind everybody's back.
-func (d *documents) change(name string, fn func(doc []byte) []byte) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.docs[name] = fn(bytes.Clone(d.docs[name]))
-}
 
 // TestDamagedRegistration: a registration that cannot be read costs its depot alone,
 // which is let in by nothing, also where it had been revoked; it is told, and a reset
 // makes it anew. The centre starts all the same.
 func TestDamagedRegistration(t *testing.T) {
-	d := &documents{docs: map[string][]byte{}, versions: map[string]int64{}}
+	d := documents.New(nil)
 	shared, err := identity.OpenShared(t.Context(), d)
 	if err != nil {
 		t.Fatal(err)
@@ -96,8 +35,8 @@ func TestDamagedRegistration(t *testing.T) {
 		"nothing":   func([]byte) []byte { return []byte{} },
 		"the blank": func(doc []byte) []byte { doc[len(doc)-1] ^= 1; return doc },
 	} {
-		before := d.docs[hurtDoc]
-		d.change(hurtDoc, fn)
+		before := d.All()[hurtDoc]
+		d.Change(hurtDoc, fn)
 		if err := identity.CheckShared(t.Context(), d, func(told string) { what += ", told: " + told }); err != nil || !strings.Contains(what, "depot nb-08 (document "+hurtDoc) {
 			t.Errorf("checked: %s, %v", what, err)
 		}
@@ -118,27 +57,27 @@ func TestDamagedRegistration(t *testing.T) {
 		if _, code := hurt.session(); code != 401 {
 			t.Errorf("%s: a session for what cannot be read: %d", what, code)
 		}
-		d.change(hurtDoc, func([]byte) []byte { return before }) // restored
+		d.Change(hurtDoc, func([]byte) []byte { return before }) // restored
 		if code := g.syncs(lost); code != 200 {
 			t.Errorf("%s: restored: %d", what, code)
 		}
 	}
-	d.change(staticDoc, func(doc []byte) []byte { doc[5] ^= 1; return doc })
+	d.Change(staticDoc, func(doc []byte) []byte { doc[5] ^= 1; return doc })
 	if code := g.syncs(centraltest.TokenHZ); code != 403 {
 		t.Errorf("a static token of what was revoked and cannot be read: %d", code)
 	}
-	d.change(hurtDoc, func(doc []byte) []byte { return doc[1:] })
-	broken := d.docs[hurtDoc]
+	d.Change(hurtDoc, func(doc []byte) []byte { return doc[1:] })
+	broken := d.All()[hurtDoc]
 	if _, err := central.New(central.Options{Config: centraltest.Config(), Snapshot: g.Store, WeChat: account.Always("t"), Identities: shared}); err != nil {
 		t.Errorf("a start: %v", err)
 	}
-	if len(d.damage) != 2 {
-		t.Errorf("told: %q", d.damage)
+	if len(d.Damage()) != 2 {
+		t.Errorf("told: %q", d.Damage())
 	}
 	g.ask("POST", "/v1/depots", map[string]any{"id": "nb-08"}, 409)
 	token := g.invite("/v1/depots/nb-08/reset", nil)
 	kept := 0
-	for name, doc := range d.docs {
+	for name, doc := range d.All() {
 		if strings.HasPrefix(name, "broken/"+hurtDoc+"/") && bytes.Equal(doc, broken) {
 			kept++
 		}
@@ -162,14 +101,14 @@ func TestDamagedRegistration(t *testing.T) {
 // TestDocumentsOfOtherVersions: what a version before wrote is read, and it reads what
 // this one writes; join tokens and the key of sessions that cannot be read are made anew.
 func TestDocumentsOfOtherVersions(t *testing.T) {
-	d := &documents{docs: map[string][]byte{
+	d := documents.New(map[string][]byte{
 		"identity/secret": bytes.Repeat([]byte{7}, 32), "identity/depot/nb-07": []byte(`{"id":"nb-07","created":"2026-11-30T08:00:00Z"}`),
-	}, versions: map[string]int64{"identity/secret": 1, "identity/depot/nb-07": 3}}
+	})
 	shared, err := identity.OpenShared(t.Context(), d)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if secret, _ := shared.Secret(t.Context()); !bytes.Equal(secret, d.docs["identity/secret"]) || secret[0] != 7 {
+	if secret, _ := shared.Secret(t.Context()); !bytes.Equal(secret, d.All()["identity/secret"]) || secret[0] != 7 {
 		t.Error("the key of sessions is another")
 	}
 	g := newRegistry(t, t.TempDir(), func(o *central.Options) { o.Identities = shared })
@@ -178,19 +117,19 @@ func TestDocumentsOfOtherVersions(t *testing.T) {
 		t.Errorf("enrol: %d", code)
 	}
 	var r identity.Registration
-	if err := json.Unmarshal(d.docs["identity/depot/nb-07"], &r); err != nil || r.State() != "enrolled" {
+	if err := json.Unmarshal(d.All()["identity/depot/nb-07"], &r); err != nil || r.State() != "enrolled" {
 		t.Errorf("a version before reads %+v, %v", r, err)
 	}
 	join := map[string]any{"uses": 5, "ids": "hz-*"}
 	old := g.invite("/v1/join-tokens", join)
-	d.change("identity/tickets", func(doc []byte) []byte { return doc[1:] })
+	d.Change("identity/tickets", func(doc []byte) []byte { return doc[1:] })
 	if code := g.gateway("hz-08", "b").enrol(old, ""); code != 401 {
 		t.Errorf("with a token that cannot be read: %d", code)
 	}
 	if code := g.gateway("hz-08", "b").enrol(g.invite("/v1/join-tokens", join), ""); code != 200 {
 		t.Errorf("with one that was made since: %d", code)
 	}
-	d.change("identity/secret", func(doc []byte) []byte { doc[0]++; return doc })
+	d.Change("identity/secret", func(doc []byte) []byte { doc[0]++; return doc })
 	again, err := identity.OpenShared(t.Context(), d)
 	if err != nil {
 		t.Fatal(err)
@@ -198,7 +137,7 @@ func TestDocumentsOfOtherVersions(t *testing.T) {
 	if secret, _ := again.Secret(t.Context()); len(secret) != 32 || secret[1] == 7 && secret[2] == 7 {
 		t.Error("a damaged key of sessions is used")
 	}
-	if len(d.damage) != 2 || len(d.docs) != 6 {
-		t.Errorf("told: %q; %d documents", d.damage, len(d.docs))
+	if len(d.Damage()) != 2 || len(d.All()) != 6 {
+		t.Errorf("told: %q; %d documents", d.Damage(), len(d.All()))
 	}
 }

@@ -1,75 +1,22 @@
 package identity
 
 import (
-	"context"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 
 	"scanrelay/agent/scan"
+	"scanrelay/uplink/central/internal/documents"
 )
-
-// table is a Documents in memory.
-type table struct {
-	mu       sync.Mutex
-	docs     map[string][]byte
-	versions map[string]int64
-	damage   []string
-}
-
-func (d *table) NoteDamage(what string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.damage = append(d.damage, what)
-}
-
-func newTable() *table { return &table{docs: map[string][]byte{}, versions: map[string]int64{}} }
-
-func (d *table) Document(_ context.Context, name string) ([]byte, int64, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.docs[name], d.versions[name], nil
-}
-
-func (d *table) Documents(_ context.Context, prefix string, each func(string, []byte) error) error {
-	d.mu.Lock()
-	all := maps.Clone(d.docs)
-	d.mu.Unlock()
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		if strings.HasPrefix(name, prefix) {
-			if err := each(name, all[name]); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (d *table) PutDocuments(_ context.Context, names []string, docs [][]byte, was []int64) (bool, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for i, name := range names {
-		if d.versions[name] != was[i] {
-			return false, nil
-		}
-	}
-	for i, name := range names {
-		d.docs[name], d.versions[name] = docs[i], was[i]+1
-	}
-	return true, nil
-}
 
 // TestStores: both keep the same promise, also when several change one record.
 func TestStores(t *testing.T) {
-	documents := newTable()
-	shared, err := OpenShared(t.Context(), documents)
+	table := documents.New(nil)
+	shared, err := OpenShared(t.Context(), table)
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := OpenShared(t.Context(), documents)
+	second, err := OpenShared(t.Context(), table)
 	if err != nil || string(second.secret) != string(shared.secret) || len(shared.secret) != 32 {
 		t.Fatalf("two processes have not one secret: %v", err)
 	}
