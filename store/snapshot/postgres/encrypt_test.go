@@ -288,8 +288,44 @@ func TestKeysThatTheDatabaseLost(t *testing.T) {
 	}
 }
 
-// TestUnknownKey: a row whose data key is gone is no damage: it is refused and told, and
-// stays as it is; with the key it is there.
+// TestKeysComeWhenTheyCan: a connection to what can only be read yet, as before a
+// promotion, puts no key there; whoever writes by it later does so first.
+func TestKeysComeWhenTheyCan(t *testing.T) {
+	o := database(t)
+	s := open(t, o)
+	merge(t, s, batch("hz-01", event(1, "YT0000001")))
+	other := stranger(t, o)
+	run := func(sql string) {
+		t.Helper()
+		if _, err := other.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING ERRCODE = '25006'; END $$`)
+	run(`CREATE TRIGGER refuse BEFORE INSERT ON meta FOR EACH STATEMENT EXECUTE FUNCTION refuse()`)
+	run(`DELETE FROM meta WHERE name LIKE 'key%' AND name <> '` + entryName(0) + `'`)
+	run(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`)
+	for !s.keysDue.Load() { // it is read again, by new connections
+		_, _, _ = s.Lookup(t.Context(), "YT0000001")
+	}
+	if _, err := s.Merge(t.Context(), batch("hz-01", event(2, "YT0000002"))); err == nil {
+		t.Error("it was encrypted with a key that is nowhere else")
+	}
+	run(`DROP TRIGGER refuse ON meta`)
+	merge(t, s, batch("hz-01", event(2, "YT0000002")))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, o)
+	for _, id := range []scan.WaybillID{"YT0000001", "YT0000002"} {
+		if _, ok, err := s.Lookup(t.Context(), id); err != nil || !ok {
+			t.Errorf("%s: %v, %v", id, ok, err)
+		}
+	}
+}
+
+// TestUnknownKey: a row whose data key is gone is no damage: a lookup of it fails and is
+// told, and what comes for it begins anew; with the key it is there.
 func TestUnknownKey(t *testing.T) {
 	o := database(t)
 	var ahead atomic.Int64

@@ -83,15 +83,22 @@ func (s *Store) putKeys(ctx context.Context, conn *pgx.Conn) error {
 	if !s.ring.Ready() {
 		return nil // it starts
 	}
+	if err := s.putAll(ctx, conn); err != nil {
+		s.keysDue.Store(true) // as where it can only be read yet
+		s.tell("the data keys could not be put into the database: nothing is encrypted before they are", err)
+	}
+	return nil
+}
+
+func (s *Store) putAll(ctx context.Context, to interface {
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+}) error {
 	var b pgx.Batch
 	for _, e := range s.ring.Entries() {
 		_, value := values.EncodeKey(e)
 		b.Queue(sqlFirstMeta, entryName(e.Number), value)
 	}
-	if err := conn.SendBatch(ctx, &b).Close(); err != nil {
-		s.tell("the data keys could not be put into the database", err)
-	}
-	return nil
+	return to.SendBatch(ctx, &b).Close()
 }
 
 // loadKeys takes all keys that stand in the database.
@@ -122,9 +129,15 @@ func (s *Store) loadKeys(ctx context.Context) error {
 	return nil
 }
 
-// newKey sees to it that there is a data key of this month, before anything is
-// encrypted.
+// newKey sees to it that there is a data key of this month, and that the database has
+// those of this process, before anything is encrypted.
 func (s *Store) newKey(ctx context.Context) error {
+	if s.keysDue.CompareAndSwap(true, false) {
+		if err := s.putAll(ctx, s.pool); err != nil {
+			s.keysDue.Store(true)
+			return fmt.Errorf("put the data keys into the database: %w", err)
+		}
+	}
 	for {
 		e, due := s.ring.Next(s.o.Now())
 		if !due {

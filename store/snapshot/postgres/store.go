@@ -59,6 +59,7 @@ type Store struct {
 	damage      snapshot.Damage
 	phoneSecret []byte
 	ring        *datakey.Ring
+	keysDue     atomic.Bool // keys of the ring may be missing in the database
 	masters     []masterkey.Key
 	holder      string // this process, in leases
 	cache       *cache
