@@ -29,7 +29,7 @@ func Many() int { return Descriptors() / 2 }
 // three quarters of it, so that what else the process opens finds a descriptor, and
 // nobody takes all of them. Where there are too many the one makes way that has waited
 // longest for a request, of the address that has most of those; where none waits, the
-// new one.
+// new one. Of many some are looked at, taken by chance.
 type bound struct {
 	most   int
 	logger *slog.Logger
@@ -95,6 +95,10 @@ func (b *bound) drop(c net.Conn) {
 	}
 }
 
+// sample is how many connections are looked at for one that makes way: all of a fleet's
+// would hold up each new one for milliseconds.
+const sample = 256
+
 // makeWay closes a connection if there are too many. The caller holds mu.
 func (b *bound) makeWay(newest net.Conn) {
 	host := b.conns[newest].host
@@ -102,15 +106,18 @@ func (b *bound) makeWay(newest net.Conn) {
 	if !crowded && len(b.conns) <= b.most {
 		return
 	}
-	waiting := make(map[string]int)
-	for _, k := range b.conns {
-		if !k.since.IsZero() {
+	waiting, some := make(map[string]int), make([]net.Conn, 0, sample)
+	for c, k := range b.conns { // begins anywhere
+		if len(some) == sample {
+			break
+		}
+		if some = append(some, c); !k.since.IsZero() {
 			waiting[k.host]++
 		}
 	}
 	out := newest
-	for c, k := range b.conns {
-		o := b.conns[out]
+	for _, c := range some {
+		k, o := b.conns[c], b.conns[out]
 		switch {
 		case k.since.IsZero() || crowded && k.host != host:
 		case waiting[k.host] > waiting[o.host] || waiting[k.host] == waiting[o.host] && k.since.Before(o.since):
