@@ -54,3 +54,13 @@ func TestHealthNamesWhatIsWrong(t *testing.T) {
 		t.Errorf("%+v", h)
 	}
 }
+
+// TestShortLimit: what waits for a descriptor is not hung, but no longer than a restart
+// would help.
+func TestShortLimit(t *testing.T) {
+	for lasts, want := range map[time.Duration]bool{0: false, 1: true, shortLimit - 1: true, shortLimit: false} {
+		if excused(lasts) != want {
+			t.Errorf("%v: %v", lasts, !want)
+		}
+	}
+}

@@ -41,6 +41,14 @@ func (a *Agent) Status() control.Status {
 // The longest are calls of the centre and of WeChat, which have 30 s at most.
 const stuckAfter = time.Minute
 
+// shortLimit is how long loops may wait for a file descriptor: after it a restart may
+// help, which gives back what this process holds.
+const shortLimit = 10 * time.Minute
+
+// excused reports whether loops may stand still since no file could be opened for so long:
+// who holds the descriptors may give them back.
+func excused(lasts time.Duration) bool { return lasts > 0 && lasts < shortLimit }
+
 // pulses are those of the agent's loops.
 type pulses struct{ store, intake, mqtt, sync, push, calls, clock wait.Pulse }
 
@@ -69,8 +77,8 @@ func (a *Agent) Live() error {
 	if a.outbox.Err() != nil {
 		return fmt.Errorf("the store failed: %w", a.outbox.Err())
 	}
-	if _, short := durable.Shortages(); short {
-		return nil // a restart gives back no descriptor that others have
+	if _, lasts := durable.Shortages(); excused(lasts) {
+		return nil
 	}
 	return a.pulses.stuck()
 }

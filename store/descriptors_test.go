@@ -41,7 +41,7 @@ func TestNoDescriptors(t *testing.T) {
 	if err := <-told; !durable.NoDescriptor(err) {
 		t.Errorf("told: %v", err)
 	}
-	eventually(t, "the writer waits", func() bool { _, now := durable.Shortages(); return now })
+	eventually(t, "the writer waits", func() bool { _, lasts := durable.Shortages(); return lasts > 0 })
 	if waits, _ := durable.Shortages(); waits == before {
 		t.Error("no wait is counted")
 	}
@@ -49,7 +49,7 @@ func TestNoDescriptors(t *testing.T) {
 	if err := <-rolled; err != nil {
 		t.Fatal(err)
 	}
-	if _, now := durable.Shortages(); now {
+	if _, lasts := durable.Shortages(); lasts > 0 {
 		t.Error("it still waits")
 	}
 	closeChecked(t, o)
@@ -62,7 +62,7 @@ func TestNoDescriptors(t *testing.T) {
 		}
 		again <- o
 	}()
-	eventually(t, "the start waits", func() bool { _, now := durable.Shortages(); return now })
+	eventually(t, "the start waits", func() bool { _, lasts := durable.Shortages(); return lasts > 0 })
 	allow()
 	if o = <-again; o == nil {
 		return

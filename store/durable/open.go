@@ -16,15 +16,22 @@ import (
 var shortage struct {
 	waits   atomic.Uint64
 	waiting atomic.Int64
-	told    atomic.Int64 // unix seconds
+	since   atomic.Pointer[time.Time] // when the first of those that wait began
+	told    atomic.Int64              // unix seconds
 	tell    atomic.Pointer[func(err error)]
 }
 
 // OnShortage has tell called when a file waits for a descriptor, at most once a minute.
 func OnShortage(tell func(err error)) { shortage.tell.Store(&tell) }
 
-// Shortages is how many files had to wait for a descriptor, and whether one does now.
-func Shortages() (waits uint64, now bool) { return shortage.waits.Load(), shortage.waiting.Load() > 0 }
+// Shortages is how many files had to wait for a descriptor, and for how long by now some
+// do all the time; 0: none does.
+func Shortages() (waits uint64, lasts time.Duration) {
+	if since := shortage.since.Load(); since != nil && shortage.waiting.Load() > 0 {
+		lasts = max(1, time.Since(*since))
+	}
+	return shortage.waits.Load(), lasts
+}
 
 // NoDescriptor reports whether an error says that the process or the machine may open
 // no further file.
@@ -41,7 +48,10 @@ func Open(path string, flag int, mode fs.FileMode) (*os.File, error) {
 		return f, err
 	}
 	shortage.waits.Add(1)
-	shortage.waiting.Add(1)
+	if shortage.waiting.Add(1) == 1 {
+		now := time.Now()
+		shortage.since.Store(&now)
+	}
 	defer shortage.waiting.Add(-1)
 	for pause := 5 * time.Millisecond; NoDescriptor(err); pause = min(2*pause, 250*time.Millisecond) {
 		now, told := time.Now().Unix(), shortage.told.Load()
