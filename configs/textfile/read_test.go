@@ -35,9 +35,28 @@ func TestReadOfAPipe(t *testing.T) {
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if data, err := Read(pipe, 10); err != nil || len(data) > 0 {
+	if data, err := Read(pipe, 10); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("nobody wrote %q, %v", data, err)
 	}
+	patience = time.Minute
+	type result struct {
+		data []byte
+		err  error
+	}
+	late := make(chan result)
+	go func() {
+		data, err := Read(pipe, 10)
+		late <- result{data, err}
+	}()
+	if w, err := os.OpenFile(pipe, os.O_WRONLY, 0); err != nil { // waits for who reads
+		t.Fatal(err)
+	} else if _, err = w.WriteString("secret"); errors.Join(err, w.Close()) != nil {
+		t.Fatal(err)
+	}
+	if r := <-late; r.err != nil || string(r.data) != "secret" {
+		t.Errorf("written late: %q, %v", r.data, r.err)
+	}
+	patience = 100 * time.Millisecond
 	w, err := os.OpenFile(pipe, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
