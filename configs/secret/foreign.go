@@ -26,8 +26,8 @@ var knownWords = sync.OnceValue(func() map[string]bool {
 var (
 	foreignField = regexp.MustCompile(`\S+`)
 	foreignWord  = regexp.MustCompile(`[\pL\pM\pN_]+`)
-	// split is a phone number with blanks or dashes in it.
-	split = regexp.MustCompile(`[0-9](?:[ ()+/-]{0,2}[0-9]){6,}`)
+	// split is a phone number with blanks, dashes or commas in it.
+	split = regexp.MustCompile(`\p{Nd}(?:(?:[\pZ\p{Pd}()+/=]{0,2}|[,、，])\p{Nd}){6,}`)
 )
 
 // unknown stands for what is not shown.
@@ -70,9 +70,13 @@ func goesOn(before, after string) bool {
 }
 
 func isAddress(s string) bool {
-	_, addr := netip.ParseAddr(s)
-	_, port := netip.ParseAddrPort(strings.TrimSuffix(s, ":"))
-	return addr == nil || port == nil
+	addr, bad := netip.ParseAddr(s)
+	if bad != nil {
+		var port netip.AddrPort
+		port, bad = netip.ParseAddrPort(strings.TrimSuffix(s, ":"))
+		addr = port.Addr()
+	}
+	return bad == nil && addr.Zone() == "" // a zone may be any text
 }
 
 // dotted masks a number with dots in it that is no address.

@@ -18,6 +18,10 @@ func TestForeign(t *testing.T) {
 		"phone 138.0013.8000 or +86 138 0013 8000.":                "phone *** or +***.",
 		"waybill YT6900634716900 not found":                        "waybill *** not found",
 		"phone １３８００１３８０００ unknown":                                "phone *** unknown",
+		"phone 138,0013,8000 or 138、0013、8000 or 138—0013—8000":    "phone *** or *** or ***",
+		"phone 138\u00a00013\u00a08000 or １３８ ００１３ ８０００":           "phone *** or ***",
+		"dial fe80::1%李四 or [fe80::1%李四]:80":                       "dial …::1%… or […::1%…]:80",
+		"dial fe80::1 or 10.0.0.1":                                 "",
 		"{\"name\":\"zhang_san\",\"addr\":\"x\"}":                  "{\"name\":\"…\",\"…\":\"x\"}",
 		"": "",
 	} {
@@ -43,6 +47,7 @@ func TestForeignKeepsOurs(t *testing.T) {
 
 func FuzzForeign(f *testing.F) {
 	f.Add("李四 phone 13800138000, 138 0013 8000")
+	f.Add("fe80::1%李四")
 	f.Fuzz(func(t *testing.T, text string) {
 		got := Foreign(text)
 		for _, bad := range []string{"李", "13800138000", "zhang"} {
