@@ -87,7 +87,7 @@ func (x *Index) End(ended []event.Settlement, sent []event.Sent) {
 			m.remove(seq)
 			m.undead(seq)
 			if ended[i].Outcome == event.Dead {
-				m.dead[seq] = struct{}{}
+				m.die(seq)
 			}
 		}
 	})
@@ -220,8 +220,8 @@ func (x *Index) Finished() (below uint64) {
 		if first, ok := m.all.next(anyPending, 0); ok {
 			below = min(below, first)
 		}
-		for seq := range m.dead {
-			below = min(below, seq)
+		if len(m.dead) > 0 {
+			below = min(below, m.firstDead())
 		}
 	})
 	return below

@@ -22,7 +22,7 @@ func (x *Index) Load(f *event.Found) {
 			m.pend(seq)
 		}
 		for _, seq := range f.Dead {
-			m.dead[seq] = struct{}{}
+			m.die(seq)
 		}
 		for seq, at := range f.Retried {
 			if m.all.has(setPending, seq) {

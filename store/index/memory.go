@@ -17,20 +17,21 @@ import (
 // event.
 type memory struct {
 	entries
-	all      census
-	ready    census // last events of waybills of which the first may be leased
-	waybills map[uint64]waybill
-	leases   map[uint64]lease    // by number
-	claims   event.Lease         // the last one given
-	leasedOf map[uint64]uint64   // the leased event of a waybill
-	attempts map[uint64]attempt  // what more is known of some pending events
-	unsaved  []uint64            // of these, what is to be written
-	dead     map[uint64]struct{} // dead letters
-	claimed  map[uint64]struct{} // those that somebody is putting back or discarding
-	timers   timers
-	seed     maphash.Seed
-	now      time.Time // the moment of the running operation
-	expiry   time.Time // no lease runs out before; zero: none
+	all        census
+	ready      census // last events of waybills of which the first may be leased
+	waybills   map[uint64]waybill
+	leases     map[uint64]lease    // by number
+	claims     event.Lease         // the last one given
+	leasedOf   map[uint64]uint64   // the leased event of a waybill
+	attempts   map[uint64]attempt  // what more is known of some pending events
+	unsaved    []uint64            // of these, what is to be written
+	dead       map[uint64]struct{} // dead letters
+	lowestDead uint64              // of dead, unless it was taken out since
+	claimed    map[uint64]struct{} // those that somebody is putting back or discarding
+	timers     timers
+	seed       maphash.Seed
+	now        time.Time // the moment of the running operation
+	expiry     time.Time // no lease runs out before; zero: none
 	cooling
 	window
 	shares shares
@@ -81,6 +82,25 @@ func newMemory(windowSize int) *memory {
 // be chance of 1 in 2⁶⁴ for any pair, share a chain: they only wait for each
 // other.
 func (m *memory) hash(id scan.WaybillID) uint64 { return maphash.String(m.seed, string(id)) }
+
+// die takes a dead letter in.
+func (m *memory) die(seq uint64) {
+	if m.dead[seq] = struct{}{}; len(m.dead) == 1 || seq < m.lowestDead {
+		m.lowestDead = seq
+	}
+}
+
+// firstDead is the lowest dead letter, of which there is one. It is looked for only after
+// it was taken out.
+func (m *memory) firstDead() uint64 {
+	if _, there := m.dead[m.lowestDead]; !there {
+		m.lowestDead = 1<<64 - 1
+		for seq := range m.dead {
+			m.lowestDead = min(m.lowestDead, seq)
+		}
+	}
+	return m.lowestDead
+}
 
 // undead takes a dead letter out.
 func (m *memory) undead(seq uint64) {
