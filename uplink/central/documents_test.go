@@ -33,6 +33,7 @@ func TestDamagedRegistration(t *testing.T) {
 		"a letter":  func(doc []byte) []byte { return bytes.Replace(doc, []byte("north"), []byte("nortg"), 1) },
 		"cut off":   func(doc []byte) []byte { return doc[:len(doc)/2] },
 		"nothing":   func([]byte) []byte { return []byte{} },
+		"another":   func([]byte) []byte { return []byte(`{"id":5}`) },
 		"the blank": func(doc []byte) []byte { doc[len(doc)-1] ^= 1; return doc },
 	} {
 		before := d.All()[hurtDoc]

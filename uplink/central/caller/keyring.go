@@ -114,7 +114,7 @@ func (k *Keyring) Depot(r *http.Request) (id scan.DepotID, by By, status int, wh
 		case err != nil:
 			return "", by, http.StatusServiceUnavailable, "the centre cannot read its store now"
 		case barred:
-			return "", by, http.StatusForbidden, "this depot is revoked"
+			return "", by, http.StatusForbidden, "this depot is revoked, or its registration cannot be read here"
 		}
 	}
 	return id, by, http.StatusOK, ""

@@ -244,7 +244,7 @@ func CheckShared(ctx context.Context, documents Documents, tell func(what string
 			if !bytes.Equal(doc, summed(secretName, secret)) {
 				tell(brokenSecret)
 			}
-		case decode(name, doc, &json.RawMessage{}) != nil:
+		case strings.HasPrefix(name, sharedPrefix+depotKind) && decode(name, doc, &Registration{}) != nil, decode(name, doc, &json.RawMessage{}) != nil:
 			tell(brokenDocument(name))
 		}
 		return nil
