@@ -130,7 +130,7 @@ func listenAgent(cfg *configs.Agent, logger *slog.Logger) (ls agent.Listeners, e
 func (a *app) serve(ctx context.Context, logger *slog.Logger, ready <-chan struct{}, live func() error, run func(context.Context) error) error {
 	// The roots are read once, for good: by the first https call, which may find no
 	// descriptor, and then every one would fail until a restart.
-	go func() { _, _ = x509.SystemCertPool() }() // the call says what is wrong
+	_, _ = x509.SystemCertPool() // the call says what is wrong
 	defer serve.NewNotifier(a.Env, logger).Accompany(ctx, ready, live)()
 	defer a.hangups(func() {
 		if a.reload == nil {
