@@ -217,8 +217,8 @@ func TestSecretOfPhonesLost(t *testing.T) {
 	}
 }
 
-// TestUnknownKey: what cannot be decrypted, as a data key is gone, is no damage: it is
-// refused and told, nothing is mended or given up for it, and with the key it is there.
+// TestUnknownKey: what cannot be decrypted, as a data key is gone, is no damage: a lookup of
+// it fails and is told, what comes for it begins anew, and with the key it is there.
 func TestUnknownKey(t *testing.T) {
 	dir := t.TempDir()
 	now, move := movable(time.Date(2026, 3, 31, 0, 0, 0, 0, time.UTC))

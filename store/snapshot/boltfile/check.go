@@ -25,7 +25,7 @@ type Report struct {
 // CheckFolder reads everything in a folder that no centre uses, page by page and value
 // by value, and tells what is damaged. It changes nothing.
 func CheckFolder(dir string, tell func(what string)) (r Report, err error) {
-	lock, err := LockStore(dir)
+	lock, err := lockStore(dir)
 	if err != nil {
 		return r, err
 	}
@@ -62,8 +62,8 @@ var Missing = map[string]string{
 	LogName:      LogName + " is missing: what was not merged is lost; a start begins another, depots send theirs again, import waybill data again",
 }
 
-// LockStore takes a folder in which there is a store, or a file of one.
-func LockStore(dir string) (*durable.Lock, error) {
+// lockStore takes a folder in which there is a store, or a file of one.
+func lockStore(dir string) (*durable.Lock, error) {
 	log, err := Present(dir, LogName)
 	if err != nil {
 		return nil, err

@@ -20,7 +20,7 @@ import (
 
 // CopyFolder gives w the store in a folder that no centre uses. Nothing in it is changed.
 func CopyFolder(ctx context.Context, dir string, at time.Time, w archive.Store) error {
-	lock, err := LockStore(dir)
+	lock, err := lockStore(dir)
 	if err != nil {
 		return err
 	}
@@ -62,6 +62,7 @@ func CopyFolder(ctx context.Context, dir string, at time.Time, w archive.Store) 
 	return nil
 }
 
+// CopyFile gives a file of a store, as r has it, to an archive; goesOn ends it early.
 func CopyFile(name string, r *boltpage.Finder, w archive.Store, goesOn func() error) error {
 	var meta Fields
 	err := archive.CopyBucket(w, r, name, string(Meta), func(k, v []byte) error {

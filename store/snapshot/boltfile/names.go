@@ -23,7 +23,7 @@ var (
 	Answers  = []byte("answers") // of formats before 3
 	Depots   = []byte("depots")
 	Bindings = []byte("bindings")
-	Damaged  = []byte("damaged") // of 7b28d06
+	Damaged  = []byte("damaged") // what is set aside for want of its data key; of 7b28d06: what could not be read
 	Holes    = []byte("holes")
 	Aging    = []byte("aging")
 	Keys     = []byte("keys")
