@@ -67,7 +67,7 @@ func TestRootsAreReadAtTheStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	site := newSite(t, rig.Options{Binary: plainBinary, Embedded: true, Env: []string{"SSL_CERT_FILE=" + roots}})
-	site.StartAgent() // which calls nobody by https
+	site.Agent.Start() // which calls nobody by https
 	rig.Await(t, "somebody reads the roots", func() (bool, string) {
 		w, err := os.OpenFile(roots, os.O_WRONLY|unix.O_NONBLOCK, 0)
 		if err != nil {
@@ -75,4 +75,5 @@ func TestRootsAreReadAtTheStart(t *testing.T) {
 		}
 		return w.Close() == nil, ""
 	})
+	site.AwaitStatus("the agent runs", func(rig.Status) bool { return true })
 }
