@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"scanrelay/configs/wait"
 )
 
 // decoder puts a YAML tree into a struct. It goes on after a mistake and
@@ -158,7 +160,7 @@ var words = map[reflect.Type]struct {
 	name  string
 	parse func(string) (any, error)
 }{
-	reflect.TypeFor[time.Duration](): {"a duration as 30s", func(s string) (any, error) { return ParseDuration(s) }},
+	reflect.TypeFor[time.Duration](): {"a duration as 30s", func(s string) (any, error) { return wait.ParseDuration(s) }},
 	reflect.TypeFor[Size]():          {"a size as 64MiB", func(s string) (any, error) { return parseSize(s) }},
 	reflect.TypeFor[Quota]():         {"a rate as 10/m", func(s string) (any, error) { return parseQuota(s) }},
 	reflect.TypeFor[netip.Prefix]():  {"a text", func(s string) (any, error) { return parsePrefix(s) }},

@@ -65,7 +65,7 @@ var arrows = []row{
 		pkg: "configs",
 		uses: []string{
 			"agent/scan", "agent/intake/mapping", "agent/intake/user", // which know what is right
-			"wechat", "configs/nearest", "configs/secret", "configs/textfile", "configs/tlsfile",
+			"wechat", "configs/nearest", "configs/secret", "configs/textfile", "configs/tlsfile", "configs/wait",
 		},
 		libraries: []string{yaml}, tests: []string{"configs/tlsfile/tlstest"},
 	},
@@ -335,7 +335,7 @@ var arrows = []row{
 	{pkg: "agent/cmd/cli", uses: []string{"configs/nearest"}, libraries: []string{pflag, xTerm}},
 	{
 		pkg:  "agent/cmd/look",
-		uses: []string{"agent/cmd/cli", "agent/control", "agent/scan", "configs", "store", "uplink/syncapi/health"},
+		uses: []string{"agent/cmd/cli", "agent/control", "agent/scan", "configs", "configs/wait", "store", "uplink/syncapi/health"},
 	},
 	{pkg: "agent/cmd/saved"},
 	{

@@ -204,6 +204,15 @@ func TestEnrolment(t *testing.T) {
 			t.Errorf("the audit log has no %v", want)
 		}
 	}
+	all := len(g.ask("GET", "/v1/audit", nil, 200)["entries"].([]any))
+	for since, want := range map[string]int{"1h": 0, "1d12h": 0, "7d": all, "-72h": all, "4102444800": 0, "2020-01-01T00:00:00Z": all} {
+		if got := len(g.ask("GET", "/v1/audit?since="+since, nil, 200)["entries"].([]any)); (got > 0) != (want > 0) {
+			t.Errorf("since %s: %d entries of %d", since, got, all)
+		}
+	}
+	for _, since := range []string{"soon", "1w", "99999999999d"} {
+		g.ask("GET", "/v1/audit?since="+since, nil, 400)
+	}
 	late := g.gateway("nb-09", "d")
 	token = g.invite("/v1/depots", map[string]any{"id": "nb-09"})
 	g.pass(25 * time.Hour)

@@ -13,7 +13,7 @@ import (
 	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/control"
 	"scanrelay/agent/scan"
-	"scanrelay/configs"
+	"scanrelay/configs/wait"
 )
 
 func (s *shared) eventsCommand() *cli.Command {
@@ -63,7 +63,7 @@ func (p *pick) from(now time.Time) (time.Time, error) {
 	if at, err := time.Parse(time.RFC3339, p.since); err == nil {
 		return at, nil
 	}
-	ago, err := configs.ParseDuration(p.since)
+	ago, err := wait.ParseDuration(p.since)
 	if err != nil || ago <= 0 {
 		return time.Time{}, cli.Usagef("--since must be how long ago, as 2h or 7d, or a time as 2026-11-30T08:00:00+08:00, not %q", p.since)
 	}

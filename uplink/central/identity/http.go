@@ -9,11 +9,11 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"scanrelay/agent/scan"
 	"scanrelay/configs/serve"
+	"scanrelay/configs/wait"
 	"scanrelay/uplink/central/audit"
 	"scanrelay/uplink/central/caller"
 	"scanrelay/uplink/syncapi"
@@ -287,10 +287,7 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	if days, err := strconv.Atoi(strings.TrimSuffix(text, "d")); err == nil && strings.HasSuffix(text, "d") {
-		return now.AddDate(0, 0, -days), nil
-	}
-	if d, err := time.ParseDuration(text); err == nil {
+	if d, err := wait.ParseDuration(text); err == nil {
 		return now.Add(-d.Abs()), nil
 	}
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
