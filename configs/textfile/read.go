@@ -30,7 +30,7 @@ func Read(path string, most int64) ([]byte, error) {
 		data, err = io.ReadAll(io.LimitReader(f, most+1))
 	}
 	if err == nil && int64(len(data)) > most {
-		err = fmt.Errorf("is larger than %d bytes", most)
+		err = &os.PathError{Op: "read", Path: path, Err: fmt.Errorf("it is larger than %d bytes", most)}
 	}
 	return data, err
 }

@@ -1,9 +1,11 @@
 package tlsfile_test
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,5 +85,30 @@ func TestWhatIsWrongWithTheFilesIsToldAtOnce(t *testing.T) {
 	}
 	if conf, err := (tlsfile.Server{}).Config(tls.NoClientCert); conf != nil || err != nil {
 		t.Errorf("without a certificate: %v, %v", conf, err)
+	}
+}
+
+// TestFilesOfCertificatesAreBounded: one up to the bound is read whole, a larger one is
+// refused with its size, whatever it begins with.
+func TestFilesOfCertificatesAreBounded(t *testing.T) {
+	a := tlstest.NewAuthority(t)
+	cert, key := a.Issue("server", "")
+	pem, err := os.ReadFile(cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const most = 1 << 20
+	for size, fits := range map[int]bool{most: true, most + 1: false} {
+		filled := bytes.Repeat([]byte{'\n'}, size-len(pem))
+		if err := os.WriteFile(cert, append(filled, pem...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, errPair := tlsfile.Pair(cert, key)
+		_, errCA := tlsfile.Client{CAFile: cert}.Config()
+		for _, err := range []error{errPair, errCA} {
+			if (err == nil) != fits || err != nil && !strings.Contains(err.Error(), cert) {
+				t.Errorf("%d bytes: %v", size, err)
+			}
+		}
 	}
 }
