@@ -2,7 +2,6 @@ package bolt
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"go.etcd.io/bbolt"
@@ -10,7 +9,6 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
 	"scanrelay/store/snapshot/boltfile"
-	"scanrelay/store/snapshot/datakey"
 	"scanrelay/store/snapshot/judge"
 	"scanrelay/store/snapshot/values"
 )
@@ -65,12 +63,8 @@ func (s *Store) adopt(g *judge.Group, r *boltpage.Finder, k, v []byte) error {
 	if err != nil {
 		return fmt.Errorf("record %d: %w", binary.BigEndian.Uint64(k), err)
 	}
-	for _, id := range []scan.WaybillID{rec.Waybill, rec.Mother} {
-		if _, read := g.Facts.Waybills[id]; !read && id != "" {
-			if g.Facts.Waybills[id], err = s.mergedState(r, id); err != nil && !errors.Is(err, datakey.ErrKey) {
-				return err
-			}
-		}
+	if err := s.facts(g, r, rec, map[scan.WaybillID]bool{}); err != nil {
+		return err
 	}
 	if b, ok := s.binding(r, rec.Phone); ok && rec.Kind == judge.RecordBinding {
 		g.Facts.Bindings[rec.Phone] = b

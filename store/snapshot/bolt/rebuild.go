@@ -117,16 +117,8 @@ func (s *Store) replay(log *bbolt.Tx, merged *boltpage.Finder, start uint64, hol
 		if next = n + 1; err != nil {
 			continue
 		}
-		for _, id := range []scan.WaybillID{r.Waybill, r.Mother} {
-			if _, read := g.Facts.Waybills[id]; !read && id != "" {
-				g.Facts.Waybills[id], err = s.mergedState(merged, id)
-				if errors.Is(err, datakey.ErrKey) { // it was begun anew
-					lost[id], err = true, nil
-				}
-				if err != nil {
-					return err
-				}
-			}
+		if err := s.facts(g, merged, r, lost); err != nil {
+			return err
 		}
 		if r.Kind == judge.RecordAgain {
 			s.again.Store(n)
@@ -134,5 +126,22 @@ func (s *Store) replay(log *bbolt.Tx, merged *boltpage.Finder, start uint64, hol
 		g.Apply(r, n)
 	}
 	s.tail.publish(g.Changed, lost, next-1)
+	return nil
+}
+
+// facts gives a group what waybills.db has of a record's waybills, unless it has that.
+// lost gets those that can be read no more: they were begun anew.
+func (s *Store) facts(g *judge.Group, merged *boltpage.Finder, r *judge.Record, lost map[scan.WaybillID]bool) (err error) {
+	for _, id := range []scan.WaybillID{r.Waybill, r.Mother} {
+		if _, read := g.Facts.Waybills[id]; read || id == "" {
+			continue
+		}
+		if g.Facts.Waybills[id], err = s.mergedState(merged, id); errors.Is(err, datakey.ErrKey) {
+			lost[id], err = true, nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
