@@ -78,11 +78,11 @@ func (p *Presence) Heard(_ context.Context, id scan.DepotID, req *syncapi.Reques
 	if req.Health != nil {
 		h := req.Health.Bounded()
 		alarms := h.Alarms
-		h.Clock, h.WeChat, h.Alarms = short(h.Clock), short(h.WeChat), nil
+		h.Alarms = nil
 		m.Health = &h
 		was := p.members[id].Alarms
 		for _, kind := range alarms {
-			a := Alarm{short(kind), m.Last}
+			a := Alarm{kind, m.Last}
 			if i := slices.IndexFunc(was, func(b Alarm) bool { return b.Kind == a.Kind }); i >= 0 {
 				a.Since = was[i].Since
 			}
