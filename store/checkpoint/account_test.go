@@ -280,3 +280,28 @@ func TestReadingStops(t *testing.T) {
 		t.Errorf("after: %v", err)
 	}
 }
+
+// An account that would take more than it may is not kept: what was kept before stays,
+// and the next start reads more.
+func TestKeptAccountIsBounded(t *testing.T) {
+	k := newKeeper(t, "a")
+	small := k.New()
+	small.changed = true
+	k.Keep(small)
+	size, _ := k.Bytes()
+	large := history(k, rand.New(rand.NewPCG(3, 3)))
+	need := int64(len(large.encode(k.MAC(signing))))
+	for _, c := range []struct{ most, want int64 }{{need - 1, size}, {need, need}} {
+		k.Max = c.most
+		if reserve := k.Reserve(); reserve != c.most-size {
+			t.Errorf("%d bytes are reserved, want %d", reserve, c.most-size)
+		}
+		k.Keep(large)
+		if got, _ := k.Bytes(); got != c.want {
+			t.Errorf("with at most %d bytes %d are kept, want %d", c.most, got, c.want)
+		}
+	}
+	if k.Reserve() != 0 {
+		t.Error("more is reserved than may be kept")
+	}
+}

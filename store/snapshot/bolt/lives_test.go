@@ -126,3 +126,21 @@ func TestApart(t *testing.T) {
 		closed(t, b)
 	}
 }
+
+// The newest runs of a store are kept, and of a bounded number of them what each wrote.
+func TestLivesAreBounded(t *testing.T) {
+	const bound = 100
+	var l boltfile.Lives
+	for first := range uint64(3 * bound) {
+		before := l
+		if l = l.Begin(first, int64(first)); len(l) > bound || l.Of(first).First != first {
+			t.Fatalf("of %d runs %d are kept, the last %+v", first+1, len(l), l.Of(first))
+		}
+		if first > 0 && l.Apart(before, first-1) || len(before) > 0 && l.Newer(before)[len(l)-1] != l[len(l)-1] {
+			t.Fatalf("with %d runs it is apart from itself before", first+1)
+		}
+	}
+	if len(l) != bound || l.Of(2*bound-1) != (boltfile.Life{}) || l.Of(2*bound).First != 2*bound {
+		t.Errorf("%d are kept, the first %+v", len(l), l[0])
+	}
+}

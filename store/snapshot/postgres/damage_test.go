@@ -214,3 +214,25 @@ func TestCheck(t *testing.T) {
 		t.Errorf("%s", all)
 	}
 }
+
+// TestTimesAreBounded: an answer may be of the year 3000, and of no later one.
+func TestTimesAreBounded(t *testing.T) {
+	s := open(t, database(t))
+	importData(t, s, "YT0000001")
+	b := batch("hz-01", event(1, "YT0000001"))
+	merge(t, s, b)
+	for _, c := range []struct {
+		at   int64
+		told int
+	}{{maxTime, 0}, {maxTime + 1, 1}} {
+		if _, err := s.pool.Exec(t.Context(), `UPDATE answer SET at = $1`, c.at); err != nil {
+			t.Fatal(err)
+		}
+		if m := merge(t, s, b); m.Answers[0].Result != snapshot.Taken {
+			t.Errorf("sent again: %+v", m)
+		}
+		if st, err := s.Stats(t.Context()); err != nil || strings.Count(strings.Join(st.Damage, "\n"), "what became of number 1 ") != c.told {
+			t.Errorf("with an answer at %d: %q, %v", c.at, st.Damage, err)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"testing"
@@ -78,5 +79,36 @@ func TestStores(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// contested is a table in which another process is faster that often.
+type contested struct {
+	*documents.Table
+	lose, tries int
+}
+
+func (c *contested) PutDocuments(ctx context.Context, names []string, docs [][]byte, was []int64) (bool, error) {
+	if c.tries++; c.tries <= c.lose {
+		return false, nil
+	}
+	return c.Table.PutDocuments(ctx, names, docs, was)
+}
+
+// A change that others are always faster than is given up after a bounded number of
+// tries, with an error; one try before that it is made.
+func TestContestIsBounded(t *testing.T) {
+	table := &contested{Table: documents.New(nil)}
+	s, err := OpenShared(t.Context(), table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const bound = 20
+	for lose, made := range map[int]bool{bound - 1: true, bound: false} {
+		table.lose, table.tries = lose, 0
+		err := s.Update(t.Context(), func(t Tx) error { return t.PutDepot(&Registration{ID: "a"}) })
+		if (err == nil) != made || table.tries != bound {
+			t.Errorf("with others faster %d times: %d tries, %v", lose, table.tries, err)
+		}
 	}
 }

@@ -119,3 +119,34 @@ func TestVersionsAreASCII(t *testing.T) {
 		}
 	}
 }
+
+// A depot that takes a new epoch again and again is remembered with a bounded number of
+// them: who is forgotten makes nobody wait, and the newest is known.
+func TestEpochsAreBounded(t *testing.T) {
+	var f presence.Finished
+	const bound = 16
+	for epoch := uint64(1); epoch <= 10*bound; epoch++ {
+		f.Heard("a", epoch, 5)
+		if !f.Has("a", epoch, 4) {
+			t.Fatalf("the newest epoch, %d, is not known", epoch)
+		}
+		if known := known(&f, epoch); epoch <= bound && known != int(epoch) || known > bound {
+			t.Fatalf("%d of %d epochs are known", known, epoch)
+		}
+	}
+	before := known(&f, 10*bound)
+	f.Heard("a", 10*bound, 9)
+	if f.Has("a", 10*bound, 9) || !f.Has("a", 10*bound, 8) || known(&f, 10*bound) != before {
+		t.Error("one that is known takes room anew")
+	}
+}
+
+// known is how many epochs up to one are known of depot a.
+func known(f *presence.Finished, upTo uint64) (n int) {
+	for epoch := uint64(1); epoch <= upTo; epoch++ {
+		if f.Has("a", epoch, 0) {
+			n++
+		}
+	}
+	return n
+}
