@@ -43,7 +43,7 @@ func (n *Notifier) Accompany(ctx context.Context, ready <-chan struct{}, live fu
 	side.Go(func() {
 		select {
 		case <-ready:
-			n.tell("READY=1")
+			n.Tell("READY=1")
 			n.watch(watch, live)
 		case <-watch.Done():
 		}
@@ -51,7 +51,7 @@ func (n *Notifier) Accompany(ctx context.Context, ready <-chan struct{}, live fu
 	side.Go(func() {
 		select {
 		case <-ctx.Done():
-			n.tell("STOPPING=1")
+			n.Tell("STOPPING=1")
 		case <-watch.Done():
 		}
 	})
@@ -61,8 +61,8 @@ func (n *Notifier) Accompany(ctx context.Context, ready <-chan struct{}, live fu
 // tellFor is how long systemd may take to take a state.
 const tellFor = time.Second
 
-// tell sends one state, as READY=1.
-func (n *Notifier) tell(state string) {
+// Tell sends one state, as READY=1.
+func (n *Notifier) Tell(state string) {
 	if n.socket == "" {
 		return
 	}
@@ -97,7 +97,7 @@ func (n *Notifier) watch(ctx context.Context, live func() error) {
 				n.logger.Error("watchdog withheld", "error", err)
 				continue
 			}
-			n.tell("WATCHDOG=1")
+			n.Tell("WATCHDOG=1")
 		}
 	}
 }

@@ -71,7 +71,7 @@ func TestSystemdThatTakesNothing(t *testing.T) {
 	for err == nil { // until its queue is full
 		_, err = conn.Write([]byte("x"))
 	}
-	n.tell("STOPPING=1") // would wait for ever
+	n.Tell("STOPPING=1") // would wait for ever
 }
 
 // A hung agent must be restarted: systemd must not be told that it is alive.
@@ -87,7 +87,7 @@ func TestWatchdogIsWithheld(t *testing.T) {
 		}
 		return errors.New("hung")
 	})
-	n.tell("END")
+	n.Tell("END")
 	if got := read(); got != "END" {
 		t.Errorf("systemd was told %q while the agent hung", got)
 	}

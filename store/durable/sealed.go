@@ -21,6 +21,7 @@ const Unreadable = ".unreadable"
 type Sealed struct {
 	Path, Title string
 	Version     int
+	Mode        fs.FileMode // whatever the umask; 0: 0600
 }
 
 // Write replaces the file's content by v.
@@ -29,7 +30,14 @@ func (s Sealed) Write(v any) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", s.Title, err)
 	}
-	return Create(s.Path, append(fmt.Appendf(nil, "%s %d %08x\n", s.Title, s.Version, checksum(body)), body...))
+	content := append(fmt.Appendf(nil, "%s %d %08x\n", s.Title, s.Version, checksum(body)), body...)
+	return Build(s.Path, func(temp string) error {
+		err := WriteFile(temp, content)
+		if err == nil && s.Mode != 0 {
+			err = os.Chmod(temp, s.Mode)
+		}
+		return err
+	})
 }
 
 // Read fills v with the content, of this version or an older one. A file that is not
@@ -51,6 +59,11 @@ func (s Sealed) Peek(v any) error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", s.Title, err)
 	}
+	return s.Decode(content, v)
+}
+
+// Decode fills v with what is the file's content.
+func (s Sealed) Decode(content []byte, v any) error {
 	head, body, _ := bytes.Cut(content, []byte("\n"))
 	rest, ok := strings.CutPrefix(string(head), s.Title+" ")
 	var has int
