@@ -314,6 +314,10 @@ var arrows = []row{
 		pkg: "agent/identity", uses: []string{"agent/scan", "store/durable", "uplink/syncapi", "configs/secret", "configs/wait"},
 		tests: []string{"uplink/central/caller", "uplink/central/identity", metrics}, // its other side
 	},
+	// Versions of the agent: what is written down, what starts, root's part.
+	{pkg: "agent/update/record", uses: []string{"store/durable"}},
+	{pkg: "agent/update/launch", uses: []string{"agent/update/record", "store/durable"}, libraries: []string{xSys}},
+	{pkg: "agent/update/install", uses: []string{"agent/update/record", "agent/update/launch", "store/durable"}, libraries: []string{xSys}},
 	{
 		pkg: "agent",
 		uses: []string{

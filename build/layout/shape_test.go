@@ -122,7 +122,7 @@ func TestOneKeyForAnError(t *testing.T) {
 // durable.ReadFile: a disk that is busy for a moment must not look like one that has
 // lost it.
 func TestStateIsReadWithPatience(t *testing.T) {
-	keepers := []string{"store", "agent/identity", "uplink/central/identity", "uplink/central/audit", "agent/intake/broker"}
+	keepers := []string{"store", "agent/identity", "agent/update", "uplink/central/identity", "uplink/central/audit", "agent/intake/broker"}
 	for _, f := range readTree(t) {
 		keeps := slices.ContainsFunc(keepers, func(k string) bool { return f.pkg == k || strings.HasPrefix(f.pkg, k+"/") })
 		if f.test || !keeps || strings.HasSuffix(f.pkg, "test") {
