@@ -51,11 +51,3 @@ func parseHop(s string) (netip.Addr, bool) {
 	}
 	return netip.Addr{}, false
 }
-
-// LimitKey is what an address is limited by: a home has a whole /64.
-func LimitKey(at netip.Addr) string {
-	if p, err := at.Prefix(64); err == nil && at.Is6() {
-		return p.String()
-	}
-	return at.String()
-}

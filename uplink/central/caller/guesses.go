@@ -16,7 +16,6 @@ import (
 const (
 	adminGuesses = 10
 	depotGuesses = 120
-	maxGuessers  = 100_000 // addresses that are remembered
 	// allGuesses is how many all addresses may send together, at once and a minute.
 	allGuesses = 3000
 )
@@ -26,8 +25,7 @@ type Guesses struct {
 	kind    string
 	o       *Options
 	proxies func() Proxies
-	each    *limit.Keyed
-	all     *limit.Keyed
+	bound   *limit.Guesses
 	told    wait.Rarely
 	counter *metrics.Counter
 }
@@ -35,8 +33,7 @@ type Guesses struct {
 func (k *Keyring) newGuesses(kind string, most int) *Guesses {
 	return &Guesses{
 		kind: kind, o: &k.o, proxies: k.Proxies, told: wait.Rarely{Every: time.Minute},
-		each:    limit.New(float64(most)/60, most, maxGuessers),
-		all:     limit.New(float64(allGuesses)/60, allGuesses, 1),
+		bound:   limit.NewGuesses(most, allGuesses),
 		counter: k.o.Metrics.GetOrCreateCounter(`scanrelay_central_wrong_credentials_total{kind="` + kind + `"}`),
 	}
 }
@@ -46,7 +43,7 @@ func (k *Keyring) Guesses(kind string) *Guesses { return k.newGuesses(kind, depo
 
 // shut reports whether the client has sent so many that none of its is looked at.
 func (g *Guesses) shut(r *http.Request) bool {
-	full := g.each.Of(LimitKey(g.proxies().Client(r))).TokensAt(g.o.Now()) < 1
+	full := g.bound.Shut(g.proxies().Client(r), g.o.Now())
 	if full {
 		g.tell(r, true)
 	}
@@ -55,7 +52,7 @@ func (g *Guesses) shut(r *http.Request) bool {
 
 // TooMany reports whether a wrong one is one too many: of its client, or of all.
 func (g *Guesses) TooMany(r *http.Request) bool {
-	full := g.each.Of(LimitKey(g.proxies().Client(r))).TokensAt(g.o.Now()) < 1 || g.all.Of("").TokensAt(g.o.Now()) < 1
+	full := g.bound.TooMany(g.proxies().Client(r), g.o.Now())
 	if full {
 		g.tell(r, true)
 	}
@@ -64,8 +61,7 @@ func (g *Guesses) TooMany(r *http.Request) bool {
 
 // Wrong notes a wrong one.
 func (g *Guesses) Wrong(r *http.Request) {
-	g.each.Allow(LimitKey(g.proxies().Client(r)), g.o.Now())
-	g.all.Allow("", g.o.Now())
+	g.bound.Wrong(g.proxies().Client(r), g.o.Now())
 	g.tell(r, false)
 }
 

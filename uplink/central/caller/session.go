@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"scanrelay/configs/secret"
+	"scanrelay/configs/serve"
 )
 
 const (
@@ -35,7 +36,7 @@ func (k *Keyring) SignIn(w http.ResponseWriter, r *http.Request, token secret.Te
 	if known := k.now.Load().names[o.Name]; status == http.StatusOK && known != nil {
 		name := base64.RawURLEncoding.EncodeToString([]byte(o.Name))
 		text := strconv.FormatInt(k.o.Now().Add(sessionLife).Unix(), 10) + "." + name + "." + rand.Text()
-		setSession(w, text+"."+k.sign(known, "session", text), int(sessionLife/time.Second), https)
+		serve.SetSession(w, sessionCookie, text+"."+k.sign(known, "session", text), sessionLife, https)
 	}
 	return o, status
 }
@@ -46,15 +47,8 @@ func (k *Keyring) SignOut(w http.ResponseWriter, r *http.Request, formToken stri
 	if !ok || !hmac.Equal([]byte(own), []byte(formToken)) {
 		return false
 	}
-	setSession(w, "", -1, https)
+	serve.SetSession(w, sessionCookie, "", -1, https)
 	return true
-}
-
-// setSession: no script reads the cookie, and no other site's page sends it.
-func setSession(w http.ResponseWriter, value string, age int, https bool) {
-	http.SetCookie(w, &http.Cookie{
-		Name: sessionCookie, Value: value, Path: "/", MaxAge: age, HttpOnly: true, Secure: https, SameSite: http.SameSiteStrictMode,
-	})
 }
 
 // FormToken is what a form of the signed-in browser must carry; ok is false

@@ -109,7 +109,7 @@ func (l *Landing) count(code string) {
 func (l *Landing) limited(w http.ResponseWriter, r *http.Request, id scan.WaybillID, phone string) bool {
 	now := l.Now()
 	terms := l.Terms()
-	ok, wait := terms.PerAddress.Allow(caller.LimitKey(l.Proxies().Client(r)), now)
+	ok, wait := terms.PerAddress.Allow(limit.AddressKey(l.Proxies().Client(r)), now)
 	if ok {
 		ok, wait = terms.PerWaybill.Allow(string(id), now)
 	}
