@@ -188,6 +188,7 @@ func (a *Agent) controlOptions() control.Options {
 	return control.Options{
 		Outbox: a.outbox, Status: a.Status, Live: a.Live, Ready: a.TakesScans,
 		Metrics: a.WriteMetrics, Hosts: a.hosts(), Logger: a.log, Listen: a.listen(), Replay: a.replay, LogLevel: a.opts.LogLevel, Log: a.opts.Log,
+		Password: a.cfg.HTTP.Password,
 	}
 }
 

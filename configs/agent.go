@@ -150,9 +150,11 @@ type OutboxStore struct {
 	MaxSize Size          `yaml:"max_size"`
 }
 
-// HTTP is the read-only listener for health, metrics and the status page.
+// HTTP is the listener for health, metrics and the depot page.
 type HTTP struct {
-	Listen string `yaml:"listen"` // "": off
+	Listen   string         `yaml:"listen"` // "": off
+	TLS      tlsfile.Server `yaml:"tls"`
+	Password secret.Text    `yaml:"password"` // "": it only reads, and only for this machine
 }
 
 // Log is how the process logs.

@@ -42,10 +42,25 @@ func (c *checker) agent(a *Agent) {
 	c.notify(a.Notify)
 	c.atLeast("store.retain", a.Store.Retain, 0)
 	c.size("store.max_size", a.Store.MaxSize, 4*MiB) // as the store has it
-	if a.HTTP.Listen != "" {
-		c.listen("http.listen", a.HTTP.Listen)
-	}
+	c.http(a.HTTP)
 	c.log(a.Log)
+}
+
+func (c *checker) http(h HTTP) {
+	c.token("http.password", h.Password)
+	c.serverTLS("http.tls", h.TLS)
+	if h.Listen == "" {
+		return
+	}
+	c.listen("http.listen", h.Listen)
+	host, _, err := net.SplitHostPort(h.Listen)
+	switch {
+	case err != nil || secret.ThisMachine(host):
+	case h.Password == "":
+		c.warn("http.listen", "%s is not this machine alone, and without http.password others get /healthz and /readyz only: give one, made with `openssl rand -hex 12`, or listen on 127.0.0.1", h.Listen)
+	case !h.TLS.Enabled():
+		c.inClear("http.listen", h.Listen)
+	}
 }
 
 // depotID reports whether there is an id; it may be a wrong one.

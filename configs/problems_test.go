@@ -111,6 +111,10 @@ c.yaml:7: sources[3].separator: is no regular expression`},
 		`c.yaml:5: stations.gate.action_type: 1 is none of WeChat's action types
 c.yaml:6: stations.gate.action_msg: is no template: unknown field ".Depot.City"; the nearest known one is ".Depot.ID"
 c.yaml:7: stations.door.action_msg: is no template: `},
+	{"the depot page", base + "http: {listen: '0.0.0.0:9108', tls: {client_ca_file: /none}}\n", `c.yaml:3: http.listen: warning: 0.0.0.0:9108 is not this machine alone, and without http.password others get /healthz and /readyz only
+c.yaml:3: http.tls.client_ca_file: cannot be read`},
+	{"a depot page in clear", base + "http: {listen: ':9108', password: short}\n", `c.yaml:3: http.listen: warning: :9108 is not this machine alone and there is no TLS
+c.yaml:3: http.password: warning: has 5 characters only and can be guessed`},
 	{"alias of nothing", base + "http: *x\n", "c.yaml:3: http: is an alias of nothing"},
 	{"certificates", base + "mqtt: {broker: 'ssl://h', tls: {ca_file: /none, cert_file: /none}}\n",
 		`c.yaml:3: mqtt.tls.ca_file: cannot be read: open /none: no such file or directory

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"scanrelay/configs/secret"
 	"scanrelay/configs/serve"
 	"scanrelay/store"
 )
@@ -36,8 +37,10 @@ type Options struct {
 	Metrics func(io.Writer)
 	// Hosts are the names under which the TCP side is called, beside
 	// addresses and localhost.
-	Hosts  []string
-	Logger *slog.Logger
+	Hosts []string
+	// Password opens the TCP side to other machines, and lets people act by its page.
+	Password secret.Text
+	Logger   *slog.Logger
 }
 
 // maxBody bounds a request of the local API.

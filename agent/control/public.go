@@ -2,39 +2,45 @@ package control
 
 import (
 	"bytes"
-	_ "embed"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"strings"
 
+	"scanrelay/agent/control/door"
+	"scanrelay/agent/control/web"
 	"scanrelay/configs/serve"
 )
 
-//go:embed page.html
-var page []byte
-
-// Public returns the handler for TCP: it only reads, and answers only to hosts
-// it has.
+// Public returns the handler for TCP: it answers only to hosts it has, and beside bare
+// health only to whom the door lets in.
 func Public(o Options) http.Handler {
+	d := door.New(door.Options{Password: o.Password, Logger: o.Logger})
+	l := &local{o}
 	mux := http.NewServeMux()
+	look := func(pattern string, h http.HandlerFunc) { mux.HandleFunc(pattern, d.Look(h, door.Shut)) }
 	mux.HandleFunc("GET /healthz", probe(o.Live))
 	mux.HandleFunc("GET /readyz", probe(o.Ready))
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /metrics", d.LookBasic(func(w http.ResponseWriter, _ *http.Request) {
 		var b bytes.Buffer
 		o.Metrics(&b)
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 		_, _ = w.Write(b.Bytes()) // if the reader is gone, nobody is left to tell
-	})
-	mux.HandleFunc("GET /api/status", func(w http.ResponseWriter, _ *http.Request) { serve.JSON(w, http.StatusOK, o.Status()) })
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		w.Header().Set("Content-Security-Policy",
-			"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'")
-		w.Header().Set("Referrer-Policy", "no-referrer")
-		_, _ = w.Write(page)
-	})
+	}))
+	mux.HandleFunc("POST /signin", d.SignIn(func(w http.ResponseWriter, _ *http.Request, status int) { web.Door(w, status) }))
+	mux.HandleFunc("POST /signout", d.SignOut)
+	mux.HandleFunc("GET /{$}", d.Look(func(w http.ResponseWriter, r *http.Request) {
+		token, _ := d.Session(r)
+		web.Serve(w, token)
+	}, func(w http.ResponseWriter, _ *http.Request) { web.Door(w, http.StatusOK) }))
+	for _, name := range []string{"page.css", "page.js"} {
+		look("GET /"+name, web.Asset)
+	}
+	look("GET /api/status", func(w http.ResponseWriter, _ *http.Request) { serve.JSON(w, http.StatusOK, o.Status()) })
+	mux.HandleFunc("POST /api/deadletters/retry", d.Act(l.retry))
+	mux.HandleFunc("POST /api/deadletters/discard", d.Act(l.discard))
+	mux.HandleFunc("POST /api/quarantine/replay", d.Act(l.replay))
 	return hosts(o.Hosts, secured(mux))
 }
 

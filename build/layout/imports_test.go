@@ -199,7 +199,13 @@ var arrows = []row{
 		libraries: []string{paho}, tests: []string{intaketest, "agent/intake/source", mochi},
 	},
 	{pkg: intaketest, uses: []string{"agent/intake/mapping", "agent/intake/sparkplug", "agent/scan"}, libraries: []string{paho}},
-	{pkg: "agent/control", uses: []string{"store", "uplink/syncapi/health", "agent/scan", "configs", "configs/serve"}, libraries: []string{metrics}},
+	{pkg: "agent/control/door", uses: []string{"configs/limit", "configs/secret", "configs/serve", "configs/wait"}},
+	{pkg: "agent/control/web"}, // what a browser is sent
+	{
+		pkg:       "agent/control",
+		uses:      []string{"agent/control/door", "agent/control/web", "store", "uplink/syncapi/health", "agent/scan", "configs", "configs/secret", "configs/serve"},
+		libraries: []string{metrics},
+	},
 
 	{pkg: "uplink/syncapi/health"},
 	{pkg: "uplink/syncapi", uses: []string{"uplink/syncapi/health", "agent/scan", "configs/secret", "configs/tlsfile", "configs/wait"}, tests: []string{"configs/tlsfile/tlstest"}},

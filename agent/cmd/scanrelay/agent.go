@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"runtime/debug"
 
@@ -108,7 +110,7 @@ func listenAgent(cfg *configs.Agent, logger *slog.Logger) (ls agent.Listeners, e
 		return ls, err
 	}
 	if cfg.HTTP.Listen != "" {
-		if ls.HTTP, err = listen("http.listen", cfg.HTTP.Listen); err != nil {
+		if ls.HTTP, err = listenHTTP(cfg.HTTP); err != nil {
 			return ls, err
 		}
 	}
@@ -123,6 +125,20 @@ func listenAgent(cfg *configs.Agent, logger *slog.Logger) (ls agent.Listeners, e
 		ls.MQTT = append(ls.MQTT, ln)
 	}
 	return ls, nil
+}
+
+// listenHTTP opens the depot page's listener.
+func listenHTTP(h configs.HTTP) (net.Listener, error) {
+	conf, err := h.TLS.Config(tls.RequireAndVerifyClientCert)
+	if err != nil {
+		return nil, fmt.Errorf("http.tls: %w", err)
+	}
+	ln, err := listen("http.listen", h.Listen)
+	if err == nil && conf != nil {
+		conf.NextProtos = []string{"http/1.1"}
+		ln = tls.NewListener(ln, conf)
+	}
+	return ln, err
 }
 
 // serve runs a role as a service: systemd hears how it is doing, and a SIGHUP

@@ -1,72 +1,6 @@
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>scanrelay</title>
-<link rel="icon" href="data:,">
-<style>
-:root { color-scheme: light dark; --bg: #f6f7f9; --card: #fff; --ink: #1b2330; --soft: #667085; --line: #e3e7ee;
-  --ok: #0a7d43; --warn: #a15c00; --bad: #b3261e; --accent: #07884b; }
-@media (prefers-color-scheme: dark) { :root { --bg: #12161c; --card: #1b212a; --ink: #e8ecf2; --soft: #9aa5b5; --line: #2b333f;
-  --ok: #4cc38a; --warn: #e2a54a; --bad: #f2857c; --accent: #3fbf82; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--bg); color: var(--ink);
-  font: 15px/1.5 system-ui, "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", sans-serif; }
-main { max-width: 1040px; margin: 0 auto; padding: 20px 16px 40px; }
-header { display: flex; align-items: baseline; gap: 12px; flex-wrap: wrap; margin-bottom: 16px; }
-h1 { font-size: 22px; margin: 0; }
-header .sub { color: var(--soft); flex: 1; min-width: 12em; }
-button { font: inherit; color: var(--ink); background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 2px 12px; cursor: pointer; }
-#alarm { display: none; border: 1px solid var(--bad); color: var(--bad); background: var(--card); border-radius: 10px; padding: 10px 14px; margin-bottom: 14px; }
-.grid { display: grid; gap: 12px; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); margin-bottom: 12px; }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 14px 16px; min-width: 0; }
-.card h2 { margin: 0 0 6px; font-size: 13px; font-weight: 600; color: var(--soft); }
-.state { font-size: 17px; font-weight: 600; overflow-wrap: anywhere; }
-.state::before { content: ""; display: inline-block; width: 9px; height: 9px; border-radius: 50%; background: var(--soft); margin-right: 8px; }
-.ok::before { background: var(--ok); } .warn::before { background: var(--warn); } .bad::before { background: var(--bad); }
-.note { color: var(--soft); font-size: 13px; overflow-wrap: anywhere; min-height: 1.5em; }
-.flow { display: grid; grid-template-columns: repeat(4, 1fr); gap: 0; }
-.flow > div { padding: 4px 14px; border-left: 1px solid var(--line); min-width: 0; }
-.flow > div:first-child { border-left: 0; padding-left: 0; }
-.big { font-size: 28px; font-weight: 650; font-variant-numeric: tabular-nums; line-height: 1.25; }
-.flow .note { min-height: 0; }
-dl { margin: 0; display: grid; grid-template-columns: 1fr auto; gap: 4px 12px; }
-dt { color: var(--soft); } dd { margin: 0; text-align: right; font-variant-numeric: tabular-nums; }
-.attention { color: var(--bad); font-weight: 650; }
-.bar { height: 8px; border-radius: 4px; background: var(--line); overflow: hidden; margin: 8px 0 6px; }
-.bar i { display: block; height: 100%; width: 0; background: var(--accent); }
-@media (max-width: 620px) { .flow { grid-template-columns: 1fr 1fr; row-gap: 12px; } .flow > div:nth-child(odd) { border-left: 0; padding-left: 0; } }
-</style>
-</head>
-<body>
-<main>
-  <header><h1>scanrelay <span id="depot"></span></h1><span class="sub" id="sub"></span><button id="lang" type="button"></button></header>
-  <div id="alarm" role="alert"></div>
-  <section class="grid" aria-live="polite">
-    <div class="card"><h2 data-t="scanners"></h2><div class="state" id="mqtt">–</div><div class="note" id="mqttNote"></div></div>
-    <div class="card"><h2 data-t="central"></h2><div class="state" id="central">–</div><div class="note" id="centralNote"></div></div>
-    <div class="card"><h2 data-t="wechat"></h2><div class="state" id="wechat">–</div><div class="note" id="wechatNote"></div></div>
-    <div class="card"><h2 data-t="clock"></h2><div class="state" id="clock">–</div><div class="note" id="clockNote"></div></div>
-  </section>
-  <section class="card" style="margin-bottom:12px">
-    <div class="flow">
-      <div><div class="note" data-t="received"></div><div class="big" id="received">–</div><div class="note" id="receivedNote"></div></div>
-      <div><div class="note" data-t="unsynced"></div><div class="big" id="unsynced">–</div><div class="note" id="unsyncedNote"></div></div>
-      <div><div class="note" data-t="to_push"></div><div class="big" id="to_push">–</div><div class="note" id="pushNote"></div></div>
-      <div><div class="note" data-t="pushed"></div><div class="big" id="pushed">–</div><div class="note" id="pushedNote"></div></div>
-    </div>
-  </section>
-  <section class="grid">
-    <div class="card"><h2 data-t="outcomes"></h2><dl id="outcomes"></dl></div>
-    <div class="card"><h2 data-t="intake"></h2><dl id="intake"></dl></div>
-    <div class="card"><h2 data-t="store"></h2><div class="state" id="store">–</div><div class="bar"><i id="used"></i></div><div class="note" id="storeNote"></div></div>
-  </section>
-</main>
-<script>
 "use strict";
 const words = {
-  en: { other: "中文", scanners: "Scanners", central: "Centre", wechat: "WeChat", clock: "Clock", received: "Received, on disk",
+  en: { other: "中文", signOut: "sign out", scanners: "Scanners", central: "Centre", wechat: "WeChat", clock: "Clock", received: "Received, on disk",
     unsynced: "Waiting for the centre", to_push: "Waiting for WeChat", pushed: "Pushed", outcomes: "How events ended", intake: "Intake", store: "Store",
     connected: "connected", away: "not connected", ready: "may send", qos0: "messages at risk (QoS 0)", qos0Lost: "of them lost", ok: "ok", throttled: "throttled", blocked: "blocked", no_token: "no token", unreachable: "unreachable",
     unknown: "unknown", clockWaits: "events wait until the clock can be believed", lastSync: "last sync", never: "never synced", safe: "what is here is safe on disk",
@@ -74,7 +8,7 @@ const words = {
     duplicate: "duplicates", ignored: "ignored", rejected: "rejected", full: "full", room: "has room", onDisk: "on disk", inUse: "in use",
     awaiting: "await waybill data", oldest: "the oldest waits", lost: "The agent does not answer. It may be restarting; this page goes on trying.",
     fullAlarm: "The store is full: scans are not acknowledged until there is room.", damaged: "Damage was found and set aside: ", day: "d", hour: "h", min: "min", sec: "s" },
-  zh: { other: "English", scanners: "扫描设备", central: "中心", wechat: "微信", clock: "时钟", received: "已收，已落盘",
+  zh: { other: "English", signOut: "退出", scanners: "扫描设备", central: "中心", wechat: "微信", clock: "时钟", received: "已收，已落盘",
     unsynced: "待同步到中心", to_push: "待推送到微信", pushed: "已推送", outcomes: "事件结局", intake: "接收", store: "存储",
     connected: "已连接", away: "未连接", ready: "可以发送", qos0: "条消息有丢失风险(QoS 0)", qos0Lost: "条已丢失", ok: "正常", throttled: "限流中", blocked: "被阻止", no_token: "无令牌", unreachable: "无法访问",
     unknown: "未知", clockWaits: "时钟可信之前事件先等待", lastSync: "上次同步", never: "尚未同步", safe: "已收到的都安全落盘",
@@ -84,6 +18,7 @@ const words = {
     fullAlarm: "存储已满：腾出空间之前不再确认扫描。", damaged: "发现损坏并已隔离：", day: "天", hour: "小时", min: "分", sec: "秒" },
 };
 let lang = localStorage.getItem("lang") || ((navigator.language || "").startsWith("zh") ? "zh" : "en"), last = null;
+const token = document.querySelector("meta[name=form-token]").content; // "": nobody signs in here
 const $ = id => document.getElementById(id), w = key => words[lang][key] || key;
 const num = n => Number(n).toLocaleString(lang === "zh" ? "zh-CN" : "en");
 function age(s) {
@@ -130,13 +65,12 @@ function show(s) {
 async function poll() {
   try {
     const r = await fetch("api/status", { cache: "no-store" });
+    if (r.status === 401) location.reload(); // signed out
     if (!r.ok) throw new Error(r.status);
     last = await r.json(); show(last);
   } catch (e) { alarm(w("lost")); }
   setTimeout(poll, document.hidden ? 10000 : 1500);
 }
 $("lang").onclick = () => { lang = lang === "en" ? "zh" : "en"; localStorage.setItem("lang", lang); show(last); };
+if (token) { $("out").hidden = false; $("out").elements.form_token.value = token; }
 show(null); poll();
-</script>
-</body>
-</html>
