@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -56,6 +57,51 @@ func TestNoDescriptors(t *testing.T) {
 		t.Errorf("%+v", st.Store)
 	}
 	site.CheckLogs()
+}
+
+// TestAStopWithoutDescriptors: a stop ends while a file of the store waits for one, and
+// what was acknowledged is there after it. A command says why it cannot look.
+func TestAStopWithoutDescriptors(t *testing.T) {
+	t.Parallel()
+	site := rig.NewSite(t, rig.Options{Binary: plainBinary, Embedded: true, Agent: "store: {max_size: 8MiB}\n"})
+	site.StartAgent()
+	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + site.Broker).SetClientID("line").SetAutoReconnect(false))
+	if token := c.Connect(); !token.WaitTimeout(rig.Limit) || token.Error() != nil {
+		t.Fatal(token.Error())
+	}
+	defer c.Disconnect(0)
+	limitFiles(t, site.Agent.PID(), 0)
+	const scans = 3000 // of which no segment of this store holds all
+	tokens := make([]mqtt.Token, 0, scans)
+	for i := range scans {
+		body := fmt.Sprintf(`{"waybill_id":"YT%013d","action_type":200001,"action_msg":"%s"}`, i, strings.Repeat("x", 300))
+		tokens = append(tokens, c.Publish("scans/g", 1, false, body))
+	}
+	rig.Await(t, "the agent says that it waits", func() (bool, string) {
+		log := site.Agent.Log()
+		return strings.Contains(log, "no further file can be opened"), log[max(0, len(log)-300):]
+	})
+	site.Agent.Signal(unix.SIGTERM)
+	if code := site.Agent.ExitCode(); code != 1 {
+		t.Errorf("exit code %d of a stop that was cut short", code)
+	}
+	acked := uint64(0)
+	for _, token := range tokens {
+		if token.WaitTimeout(0) && token.Error() == nil {
+			acked++
+		}
+	}
+	site.StartAgent()
+	st := site.AwaitStatus("the start", func(rig.Status) bool { return true })
+	if acked == 0 || st.Intake.Received < acked {
+		t.Errorf("%d were acknowledged, %d are there", acked, st.Intake.Received)
+	}
+	site.CheckLogs()
+	site.Agent.Stop()
+	few := exec.Command("sh", "-c", `ulimit -n 9 && exec "$0" store check -c "$1"`, plainBinary, site.AgentFile)
+	if out, err := few.CombinedOutput(); err == nil || !strings.Contains(string(out), "too many open files") {
+		t.Errorf("store check with few descriptors: %v\n%s", err, out)
+	}
 }
 
 // TestRootsAreReadAtTheStart: crypto/x509 reads the machine's certificates once, whatever

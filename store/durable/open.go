@@ -21,7 +21,8 @@ var shortage struct {
 	tell    atomic.Pointer[func(err error)]
 }
 
-// OnShortage has tell called when a file waits for a descriptor, at most once a minute.
+// OnShortage is for a process that runs until it is stopped: its files wait for a
+// descriptor as long as it takes, and tell is called, at most once a minute.
 func OnShortage(tell func(err error)) { shortage.tell.Store(&tell) }
 
 // Shortages is how many files had to wait for a descriptor, and for how long by now some
@@ -39,9 +40,13 @@ func NoDescriptor(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
+// commandWaits is how long a command waits for a descriptor; a test shortens it.
+var commandWaits = patience
+
 // Open is os.OpenFile, which waits where no descriptor is to be had: nothing is wrong
 // with the file then, and nothing of ours with the disk. What is begun goes on, as
-// after a read that takes long, once somebody has given one back.
+// after a read that takes long, once somebody has given one back. A command, for which
+// somebody waits, gives up as it does with a disk that cannot read.
 func Open(path string, flag int, mode fs.FileMode) (*os.File, error) {
 	f, err := os.OpenFile(path, flag, mode)
 	if !NoDescriptor(err) {
@@ -53,9 +58,13 @@ func Open(path string, flag int, mode fs.FileMode) (*os.File, error) {
 		shortage.since.Store(&now)
 	}
 	defer shortage.waiting.Add(-1)
+	began := time.Now()
 	for pause := 5 * time.Millisecond; NoDescriptor(err); pause = min(2*pause, 250*time.Millisecond) {
-		now, told := time.Now().Unix(), shortage.told.Load()
-		if tell := shortage.tell.Load(); tell != nil && now-told >= 60 && shortage.told.CompareAndSwap(told, now) {
+		tell, now, told := shortage.tell.Load(), time.Now(), shortage.told.Load()
+		if tell == nil && now.Sub(began) >= commandWaits {
+			break
+		}
+		if tell != nil && now.Unix()-told >= 60 && shortage.told.CompareAndSwap(told, now.Unix()) {
 			(*tell)(err)
 		}
 		time.Sleep(pause)
