@@ -305,6 +305,8 @@ func (s *session) put(files []file) error {
 		if err != nil {
 			return fmt.Errorf("write %s: %w", f.path, err)
 		}
+	}
+	for _, f := range files { // who reads this may leave, which ends the program
 		fmt.Fprintf(s.Out, say(s.lang, "wrote   %s\n", "已写入  %s\n"), f.path)
 	}
 	return nil

@@ -38,6 +38,37 @@ func freeAddress(t *testing.T) string {
 	return ln.Addr().String()
 }
 
+// reader is of what init prints, and looks at the folder when it is told of a file.
+type reader struct {
+	bytes.Buffer
+	dir   string
+	there []int
+}
+
+func (r *reader) Write(p []byte) (int, error) {
+	if strings.HasPrefix(string(p), "wrote") {
+		all, err := os.ReadDir(r.dir)
+		if err != nil {
+			return 0, err
+		}
+		r.there = append(r.there, len(all))
+	}
+	return r.Buffer.Write(p)
+}
+
+// TestNothingHalfDone: who reads what init prints may leave, as head does, and that ends
+// the program: before a file is told of all are written.
+func TestNothingHalfDone(t *testing.T) {
+	out := &reader{dir: t.TempDir()}
+	root := &cli.Command{Use: "scanrelay"}
+	root.Add(Command(cli.IO{In: strings.NewReader(""), Out: out, Err: &out.Buffer}))
+	code := cli.IO{Err: &out.Buffer}.Run(t.Context(), root, []string{"init", "agent", "-c", filepath.Join(out.dir, "agent.yaml"), "--depot-id", "hz-01", "--centre", centre(t),
+		"--enrol-token", "sre-abcdefghijklmnopqrstuvwxyz", "--mqtt-listen", freeAddress(t), "--data-dir", filepath.Join(t.TempDir(), "data")})
+	if n := len(out.there); code != 0 || n < 2 || out.there[0] != n || out.there[n-1] != n {
+		t.Errorf("exit code %d; of %d files these were there: %v\n%s", code, n, out.there, out.String())
+	}
+}
+
 // initialize runs the command as a person does, who types what typed has; with none
 // nobody is at a terminal.
 func initialize(t *testing.T, typed string, env []string, args ...string) (code int, out, stderr string) {
