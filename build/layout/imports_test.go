@@ -36,6 +36,7 @@ const (
 	script  = "github.com/rogpeppe/go-internal"
 	browser = "github.com/chromedp"
 	pgx     = "github.com/jackc/pgx/v5"
+	goTUF   = "github.com/theupdateframework/go-tuf/v2" // of the publisher, and in tests what verifies beside us
 )
 
 // intaketest is what the tests of intake's rooms share.
@@ -316,6 +317,7 @@ var arrows = []row{
 		},
 	},
 
+	{pkg: "agent/update/trust", uses: []string{"configs/wait", "store/durable"}, tests: []string{goTUF}},
 	{
 		pkg: "agent/identity", uses: []string{"agent/scan", "store/durable", "uplink/syncapi", "configs/secret", "configs/wait"},
 		tests: []string{"uplink/central/caller", "uplink/central/identity", metrics}, // its other side
@@ -473,7 +475,7 @@ func TestGatewayBuild(t *testing.T) {
 	for _, name := range linked {
 		for _, banned := range []string{
 			"uplink/central", "store/snapshot", "wechat/callback", "wechat/fake", "agent/demo", "build",
-			"github.com/jackc/pgx",
+			"github.com/jackc/pgx", "agent/update/release", goTUF,
 		} {
 			if name == banned || strings.HasPrefix(name, banned+"/") {
 				t.Errorf("the gateway build links %s", name)
