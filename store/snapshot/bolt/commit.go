@@ -121,7 +121,7 @@ func (s *Store) commit(group []*queue.Request, again bool) error {
 	if again {
 		s.again.Store(first)
 	}
-	s.tail.publish(g.Changed, l.lost, first+uint64(len(g.Records))-1)
+	s.tail.publish(g.Changed, first+uint64(len(g.Records))-1)
 	if s.tail.lastNumber()-s.merged.Load() >= s.o.MergeRecords {
 		wait.Signal(s.merge)
 	}
@@ -132,7 +132,6 @@ func (s *Store) commit(group []*queue.Request, again bool) error {
 type loaded struct {
 	facts judge.Facts
 	bad   map[scan.WaybillID]error // what cannot be read
-	lost  map[scan.WaybillID]bool  // whose data key is
 }
 
 // damaged tells that a call cannot be judged before something is mended.
@@ -157,7 +156,7 @@ func (s *Store) load(group []*queue.Request) (*loaded, error) {
 	keys := judge.Needed(calls)
 	return steady(context.Background(), s, func(r *boltpage.Finder) (*loaded, error) {
 		f := judge.NewFacts()
-		l := &loaded{facts: f, bad: map[scan.WaybillID]error{}, lost: map[scan.WaybillID]bool{}}
+		l := &loaded{facts: f, bad: map[scan.WaybillID]error{}}
 		for _, id := range keys.Waybills {
 			mother := l.read(s, r, id).MotherID()
 			if l.read(s, r, mother); l.bad[mother] != nil {
@@ -186,12 +185,9 @@ func (s *Store) load(group []*queue.Request) (*loaded, error) {
 func (l *loaded) read(s *Store, r *boltpage.Finder, id scan.WaybillID) *judge.State {
 	st, read := l.facts.Waybills[id]
 	if !read && id != "" {
-		var lost bool
 		var err error
-		if st, lost, err = s.unopened(r, id); err != nil {
+		if st, err = s.unopened(r, id); err != nil {
 			l.bad[id] = err
-		} else if lost {
-			l.lost[id] = true
 		}
 		l.facts.Waybills[id] = st
 	}

@@ -23,6 +23,7 @@ import (
 	"scanrelay/store/snapshot"
 	"scanrelay/store/snapshot/boltfile"
 	"scanrelay/store/snapshot/datakey"
+	"scanrelay/store/snapshot/judge"
 )
 
 func hexKey() string { return hex.EncodeToString(masterkey.Random().Reveal()[:]) }
@@ -325,28 +326,92 @@ func TestUnknownKey(t *testing.T) {
 	if _, err := b.Import(t.Context(), []snapshot.Import{{Waybill: "WAYBILL2", Data: scan.Waybill{CreateTime: 1}}}); err != nil || nodes(t, b, 2) != 1 {
 		t.Errorf("imported again: %v", err)
 	}
+	for _, past := range []bool{false, true} {
+		if past {
+			b.horizon = judge.Horizon{At: now().Add(time.Hour).Unix()}
+		}
+		forgetAll(t, b, 24*time.Hour)
+		if kept := value(b, bucketDamaged, "WAYBILL2\x00"); (len(kept) > 0) == past {
+			t.Errorf("kept %v, the waybill is past its time %v", len(kept) > 0, past)
+		}
+	}
+	if _, ok, err := b.Lookup(t.Context(), "WAYBILL2"); ok || err != nil {
+		t.Errorf("a forgotten one, looked up: %v, %v", ok, err)
+	}
 	closed(t, b)
 }
 
-// TestUnknownKeyInLog: a record that is not merged and cannot be decrypted is not passed
-// over: no start goes on without it.
+// TestUnknownKeyInLog: a record that is not merged and cannot be decrypted costs its
+// waybill until it comes again, is told, and stays in a log that is kept; the rest goes on.
 func TestUnknownKeyInLog(t *testing.T) {
 	dir := t.TempDir()
 	now, move := movable(time.Date(2026, 3, 31, 0, 0, 0, 0, time.UTC))
 	o := quiet
 	o.Now = now
 	b := open(t, dir, o)
+	imported := func(id scan.WaybillID) {
+		t.Helper()
+		if _, err := b.Import(t.Context(), []snapshot.Import{{Waybill: id, Data: scan.Waybill{CreateTime: now().Unix(), Receiver: scan.Party{Name: "李四"}}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	send(t, b, 1, 3)
+	imported("WAYBILL1")
+	imported("WAYBILL2")
 	move(48 * time.Hour)
 	send(t, b, 4, 6)
+	imported("WAYBILL4")
+	if _, err := b.Import(t.Context(), []snapshot.Import{{Waybill: "WAYBILL1", Data: scan.Waybill{CreateTime: now().Unix(), Receiver: scan.Party{Name: "王五"}}}}); err != nil {
+		t.Fatal(err)
+	}
 	number := b.ring.Entries()[2].Number
 	closed(t, b)
 	edit(t, dir, logName, func(tx *bbolt.Tx) error { return tx.Bucket(bucketKeys).Delete(datakey.EntryKey(number)) })
-	before := folder(t, dir)
-	if _, err := Open(dir, o); !errors.Is(err, datakey.ErrKey) || !strings.Contains(err.Error(), fmt.Sprint("data key ", number)) {
-		t.Errorf("%v", err)
+	log, err := os.ReadFile(filepath.Join(dir, logName))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(before, folder(t, dir)) {
-		t.Error("something was changed")
+	told := []string{"5 records of the log cannot be decrypted", fmt.Sprint("data key ", number), "WAYBILL1 WAYBILL4 WAYBILL5 WAYBILL6"}
+	states := func(when string) {
+		t.Helper()
+		for id, want := range map[scan.WaybillID]bool{"WAYBILL1": false, "WAYBILL2": true, "WAYBILL3": true, "WAYBILL4": false, "WAYBILL5": false} {
+			if _, ok, err := b.Lookup(t.Context(), id); ok && err == nil != want || !want && !errors.Is(err, snapshot.ErrDamaged) {
+				t.Errorf("%s, %s: %v, %v", when, id, ok, err)
+			}
+		}
 	}
+	for range 2 { // nothing is written before a merge
+		b = open(t, dir, o)
+		for _, word := range told {
+			damageSays(t, b, word)
+		}
+		states("after a start")
+		closed(t, b)
+	}
+	b = open(t, dir, o)
+	mergeNow(t, b)
+	states("merged")
+	if m := send(t, b, 4, 6); m.Have != 6 || m.Answers[0].Result != snapshot.Taken {
+		t.Errorf("sent again: %+v", m)
+	}
+	imported("WAYBILL1")
+	imported("WAYBILL4")
+	for seq := range uint64(6) {
+		if w, _, err := b.tailAndFile(t, scan.WaybillID(fmt.Sprint("WAYBILL", seq+1))); err != nil || len(w.Nodes) != 1 {
+			t.Errorf("WAYBILL%d: %+v, %v", seq+1, w, err)
+		}
+	}
+	for end := time.Now().Add(time.Minute); !durable.Exists(filepath.Join(dir, logName+".damaged")) && time.Now().Before(end); {
+		time.Sleep(time.Millisecond) // the committer does it behind the merge
+	}
+	closed(t, b)
+	aside, err := os.ReadFile(filepath.Join(dir, logName+".damaged"))
+	if err != nil || len(aside) < len(log) {
+		t.Errorf("the log is not kept: %v", err)
+	}
+	b = open(t, dir, o)
+	if d := stats(t, b).Damage; len(d) > 0 {
+		t.Errorf("after the next start: %q", d)
+	}
+	closed(t, b)
 }

@@ -34,7 +34,7 @@ type round struct {
 
 // stages are what a round goes through, one after the other.
 var stages = []func(s *Store, r *boltpage.Finder, before int64, from []byte) (swept, error){
-	(*Store).agedWaybills, (*Store).agedBindings, (*Store).agedAnswers,
+	(*Store).agedWaybills, (*Store).agedBindings, (*Store).agedAnswers, (*Store).agedAside,
 }
 
 // swept is what one call found.
@@ -339,6 +339,30 @@ func (s *Store) agedAnswers(r *boltpage.Finder, before int64, from []byte) (got 
 	if more {
 		got.next = from
 	}
+	return got, err
+}
+
+// agedAside finds what was kept of waybills that began anew and are forgotten now.
+func (s *Store) agedAside(r *boltpage.Finder, _ int64, from []byte) (got swept, err error) {
+	keys := 0
+	r.Scan(string(bucketDamaged), from, func(k, _ []byte) bool {
+		if keys++; keys > sweepKeys {
+			got.next = bytes.Clone(k)
+			return false
+		}
+		id := asideOf(k)
+		if id == "" {
+			return true
+		}
+		var st *judge.State
+		if st, _, err = s.peek(r, id); err == nil && st == nil {
+			got.dead = append(got.dead, write{bucket: bucketDamaged, key: bytes.Clone(k)})
+		}
+		return err == nil
+	}, func(h *boltpage.Hole) bool {
+		err = h
+		return false
+	})
 	return got, err
 }
 

@@ -1,14 +1,16 @@
 package bolt
 
 import (
+	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"go.etcd.io/bbolt"
 
-	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
 	"scanrelay/store/snapshot/boltfile"
+	"scanrelay/store/snapshot/datakey"
 	"scanrelay/store/snapshot/judge"
 	"scanrelay/store/snapshot/values"
 )
@@ -28,13 +30,20 @@ func (s *Store) join(lives boltfile.Lives, last uint64) (start uint64, hole bool
 	jump := max(merged, last) + logJump
 	g := judge.NewGroup(judge.NewFacts(), s.phoneSecret, jump+1)
 	g.Facts.Depots = s.tail.Depots
+	var why error
+	unopened := 0
 	_, err := readFile(s.file, func(r *boltpage.Finder) (none struct{}, _ error) {
 		return none, s.log.db.View(func(log *bbolt.Tx) error {
 			return log.Bucket(bucketLog).ForEach(func(k, v []byte) error {
 				if n := binary.BigEndian.Uint64(k); n <= merged && s.tail.lives.Of(n) == lives.Of(n) {
 					return nil // waybills.db has it
 				}
-				return s.adopt(g, r, k, v)
+				err := s.adopt(g, r, k, v)
+				if errors.Is(err, datakey.ErrKey) { // it stays in the log that is kept, and depots send theirs again
+					unopened, why = unopened+1, cmp.Or(why, err)
+					return nil
+				}
+				return err
 			})
 		})
 	})
@@ -54,6 +63,9 @@ func (s *Store) join(lives boltfile.Lives, last uint64) (start uint64, hole bool
 		return 0, false, err
 	}
 	s.damaged("%s and %s are of two copies of one store that went on apart: they were put together, depots send again from the start; the log is kept as %s", waybillsName, logName, kept)
+	if unopened > 0 {
+		s.damaged("%d records of that log could not be decrypted: %v", unopened, why)
+	}
 	return jump + 1, false, s.setMerged(jump, false)
 }
 
@@ -63,7 +75,7 @@ func (s *Store) adopt(g *judge.Group, r *boltpage.Finder, k, v []byte) error {
 	if err != nil {
 		return fmt.Errorf("record %d: %w", binary.BigEndian.Uint64(k), err)
 	}
-	if err := s.facts(g, r, rec, map[scan.WaybillID]bool{}); err != nil {
+	if err := s.facts(g, r, rec); err != nil {
 		return err
 	}
 	if b, ok := s.binding(r, rec.Phone); ok && rec.Kind == judge.RecordBinding {

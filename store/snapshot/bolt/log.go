@@ -148,7 +148,7 @@ func (s *Store) mendLog() error {
 // trimLog makes a big log anew of what is not merged.
 func (s *Store) trimLog() {
 	size, err := s.log.pages.Size()
-	if err == nil && (size > s.o.LogSize || s.logClear.Load()) && !s.spoiled && !s.readOnly.Load() {
+	if err == nil && (size > s.o.LogSize || s.logClear.Load() || s.keepLog) && !s.spoiled && !s.readOnly.Load() {
 		if err = s.copyLog(); s.spoil(err) {
 			err = nil
 		}
@@ -189,7 +189,11 @@ func (s *Store) copyLog() error {
 	if err != nil {
 		return err
 	}
-	_, err = s.swapLog(merged, kept, false)
+	aside, err := s.swapLog(merged, kept, s.keepLog)
+	if err == nil && s.keepLog {
+		s.keepLog = false
+		s.damaged("%s with what could not be decrypted is kept as %s", logName, aside)
+	}
 	return err
 }
 

@@ -11,7 +11,6 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"scanrelay/agent/scan"
 	"scanrelay/configs/wait"
 	"scanrelay/store/boltpage"
 	"scanrelay/store/snapshot"
@@ -111,7 +110,6 @@ func (s *Store) tell(rarely *wait.Rarely, what string, err error) {
 // copied is the tail at one moment. What it points to is immutable.
 type copied struct {
 	judge.Facts
-	anew  map[scan.WaybillID]bool
 	last  uint64
 	lives boltfile.Lives
 }
@@ -119,7 +117,7 @@ type copied struct {
 func (t *tail) copy() *copied {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return &copied{last: t.last, lives: t.lives, anew: maps.Clone(t.anew), Facts: judge.Facts{
+	return &copied{last: t.last, lives: t.lives, Facts: judge.Facts{
 		Waybills: maps.Clone(t.Waybills), Answers: maps.Clone(t.Answers),
 		Bindings: maps.Clone(t.Bindings), Depots: maps.Clone(t.Depots),
 	}}
@@ -173,7 +171,7 @@ func (c *copied) writes(keys *datakey.Ring, merged uint64) func(yield func(write
 		for _, id := range slices.SortedFunc(maps.Keys(c.Waybills), cmp.Compare) {
 			key, st := []byte(id), c.Waybills[id]
 			entry := aged(ageOfWaybill, st.Changed, key)
-			if !yield(write{bucket: bucketWaybills, key: key, value: values.EncodeState(keys, key, st), entry: &entry, anew: c.anew[id]}) {
+			if !yield(write{bucket: bucketWaybills, key: key, value: values.EncodeState(keys, key, st), entry: &entry, anew: st.Anew}) {
 				return
 			}
 		}

@@ -100,7 +100,7 @@ func (s *Store) readWaybills(tx *bbolt.Tx) error {
 	s.indexed, s.unindexed = len(meta.Get(metaIndexed)) > 0, nil
 	s.older.Store(tx.Bucket(bucketAnswers) != nil)
 	s.isClear = s.clearing.Resume(meta)
-	if err := errors.Join(s.readHoles(tx), s.readAside(tx)); err != nil {
+	if err := s.readHoles(tx); err != nil {
 		return err
 	}
 	return tx.Bucket(bucketDepots).ForEach(func(k, v []byte) error {

@@ -1,9 +1,12 @@
 package bolt
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"go.etcd.io/bbolt"
 
@@ -99,7 +102,8 @@ func second[T any](_ T, err error) error { return err }
 func (s *Store) replay(log *bbolt.Tx, merged *boltpage.Finder, start uint64, hole bool) error {
 	g := judge.NewGroup(judge.NewFacts(), s.phoneSecret, start)
 	g.Facts.Depots, g.Frozen = s.tail.Depots, hole
-	next, lost := start, map[scan.WaybillID]bool{}
+	next, unopened := start, []string{}
+	var why error
 	c := log.Bucket(bucketLog).Cursor()
 	for k, v := c.Seek(number(start)); k != nil; k, v = c.Next() {
 		if len(k) != 8 {
@@ -107,8 +111,10 @@ func (s *Store) replay(log *bbolt.Tx, merged *boltpage.Finder, start uint64, hol
 		}
 		n := binary.BigEndian.Uint64(k)
 		r, err := values.DecodeRecord(s.ring, k, v)
-		if errors.Is(err, datakey.ErrKey) { // nothing of it is lost: it must not be passed over
-			return fmt.Errorf("record %d: %w", n, err)
+		lost := errors.Is(err, datakey.ErrKey)
+		if lost {
+			unopened, why = append(unopened, ""), cmp.Or(why, err)
+			r, err = values.PeekRecord(k, v)
 		}
 		if err != nil || n != next {
 			s.damaged("log record %d is unreadable: depots send again what came after it", next)
@@ -117,27 +123,39 @@ func (s *Store) replay(log *bbolt.Tx, merged *boltpage.Finder, start uint64, hol
 		if next = n + 1; err != nil {
 			continue
 		}
-		if err := s.facts(g, merged, r, lost); err != nil {
+		if err := s.facts(g, merged, r); err != nil {
 			return err
 		}
 		if r.Kind == judge.RecordAgain {
 			s.again.Store(n)
 		}
-		g.Apply(r, n)
+		if lost {
+			unopened[len(unopened)-1] = string(r.Waybill)
+			g.Lose(r, n)
+		} else {
+			g.Apply(r, n)
+		}
 	}
-	s.tail.publish(g.Changed, lost, next-1)
+	if n := len(unopened); n > 0 {
+		slices.Sort(unopened)
+		unopened = slices.Compact(unopened)
+		s.keepLog = true // with the key it can be read
+		s.damaged("%d records of the log cannot be decrypted (%v): depots send again what came since; import data again of their waybills, among which are %s; the log is kept beside the next one",
+			n, why, strings.Join(unopened[:min(len(unopened), 20)], " "))
+	}
+	s.tail.publish(g.Changed, next-1)
 	return nil
 }
 
 // facts gives a group what waybills.db has of a record's waybills, unless it has that.
-// lost gets those that can be read no more: they were begun anew.
-func (s *Store) facts(g *judge.Group, merged *boltpage.Finder, r *judge.Record, lost map[scan.WaybillID]bool) (err error) {
+// Those that can be read no more begin anew.
+func (s *Store) facts(g *judge.Group, merged *boltpage.Finder, r *judge.Record) (err error) {
 	for _, id := range []scan.WaybillID{r.Waybill, r.Mother} {
 		if _, read := g.Facts.Waybills[id]; read || id == "" {
 			continue
 		}
 		if g.Facts.Waybills[id], err = s.mergedState(merged, id); errors.Is(err, datakey.ErrKey) {
-			lost[id], err = true, nil
+			g.Facts.Waybills[id], err = &judge.State{Anew: true}, nil
 		}
 		if err != nil {
 			return err

@@ -84,6 +84,7 @@ type Store struct {
 	log         *file                                   // log.db; the committer's once the store is open
 	logUpdate   func(fn func(tx *bbolt.Tx) error) error // the log's update; tests let it fail
 	spoiled     bool                                    // log.db is damaged, and is to be made anew
+	keepLog     bool                                    // it has what cannot be decrypted: it is made anew, and kept; the committer's once the store is open
 
 	tail   tail
 	merged atomic.Uint64 // highest number in waybills.db

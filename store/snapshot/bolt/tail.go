@@ -12,8 +12,6 @@ import (
 	"slices"
 	"sync"
 
-	"go.etcd.io/bbolt"
-
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
 	"scanrelay/store/snapshot"
@@ -29,12 +27,11 @@ import (
 type tail struct {
 	mu sync.RWMutex
 	judge.Facts
-	anew  map[scan.WaybillID]bool // begun anew, see unopened; what waybills.db had of them is kept aside
-	last  uint64                  // highest number published
-	lives boltfile.Lives          // who wrote the records; never changed, but another takes its place
+	last  uint64         // highest number published
+	lives boltfile.Lives // who wrote the records; never changed, but another takes its place
 }
 
-func newTail() tail { return tail{Facts: judge.NewFacts(), anew: map[scan.WaybillID]bool{}} }
+func newTail() tail { return tail{Facts: judge.NewFacts()} }
 
 func (t *tail) knownLives() boltfile.Lives {
 	t.mu.RLock()
@@ -61,15 +58,10 @@ func (t *tail) lastNumber() uint64 {
 	return t.last
 }
 
-// publish shows what a group changed to everyone. anew could not be decrypted.
-func (t *tail) publish(changed judge.Facts, anew map[scan.WaybillID]bool, last uint64) {
+// publish shows what a group changed to everyone.
+func (t *tail) publish(changed judge.Facts, last uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for id := range anew {
-		if changed.Waybills[id] != nil {
-			t.anew[id] = true
-		}
-	}
 	maps.Copy(t.Waybills, changed.Waybills)
 	maps.Copy(t.Answers, changed.Answers)
 	maps.Copy(t.Bindings, changed.Bindings)
@@ -115,18 +107,19 @@ func (s *Store) state(r *boltpage.Finder, id scan.WaybillID) (*judge.State, erro
 }
 
 // unopened reads a waybill as state does, but one whose data key is lost, of which it
-// tells, is one that nobody has heard of: it costs its waybill, and holds up no depot.
-func (s *Store) unopened(r *boltpage.Finder, id scan.WaybillID) (st *judge.State, lost bool, err error) {
-	if st, err = s.state(r, id); errors.Is(err, datakey.ErrKey) {
-		return nil, true, nil
+// tells, begins anew: it costs its waybill, and holds up no depot.
+func (s *Store) unopened(r *boltpage.Finder, id scan.WaybillID) (*judge.State, error) {
+	st, err := s.state(r, id)
+	if errors.Is(err, datakey.ErrKey) {
+		return &judge.State{Anew: true}, nil
 	}
-	return st, false, err
+	return st, err
 }
 
 // withMother reads a waybill, and its mother; nil if it is no parcel.
 func (s *Store) withMother(r *boltpage.Finder, id scan.WaybillID) (st, mother *judge.State, err error) {
-	if st, _, err = s.unopened(r, id); err == nil && st.MotherID() != "" {
-		mother, _, err = s.unopened(r, st.Mother)
+	if st, err = s.unopened(r, id); err == nil && st.MotherID() != "" {
+		mother, err = s.unopened(r, st.Mother)
 	}
 	return st, mother, err
 }
@@ -136,18 +129,12 @@ func asideKey(id, value []byte) []byte {
 	return binary.BigEndian.AppendUint32(append(bytes.Clone(id), 0), crc32.ChecksumIEEE(value))
 }
 
-// readAside takes note, at a start, of those that were.
-func (s *Store) readAside(tx *bbolt.Tx) error {
-	aside := tx.Bucket(bucketDamaged)
-	if aside == nil { // of an older format
-		return nil
+// asideOf is whose value an asideKey keeps; "": it is none, but of commit 7b28d06.
+func asideOf(key []byte) scan.WaybillID {
+	if at := len(key) - 5; at > 0 && key[at] == 0 {
+		return scan.WaybillID(key[:at])
 	}
-	return aside.ForEach(func(k, _ []byte) error {
-		if at := len(k) - 5; at > 0 && k[at] == 0 {
-			s.tail.anew[scan.WaybillID(k[:at])] = true
-		}
-		return nil
-	})
+	return ""
 }
 
 // answers reads what became of numbers. One that cannot be read is one that is not
@@ -205,10 +192,8 @@ func (s *Store) Lookup(ctx context.Context, id scan.WaybillID) (snapshot.Waybill
 	if mother := st.MotherID(); err == nil && mother != "" {
 		return s.Lookup(ctx, mother)
 	}
-	if err == nil && !st.HasData() {
-		if _, anew := lookIn(&s.tail, s.tail.anew, id); anew || s.inHole(id) {
-			err = snapshot.ErrDamaged
-		}
+	if err == nil && !st.HasData() && (st.LostData() || s.inHole(id)) {
+		err = snapshot.ErrDamaged
 	}
 	if err != nil {
 		return snapshot.Waybill{}, false, fmt.Errorf("look up waybill: %w", err)

@@ -152,6 +152,20 @@ func (g *Group) Apply(r *Record, number uint64) (gap Span, found bool) {
 	return gap, found
 }
 
+// Lose is Apply of a record of which nobody can read what is personal: its waybill is one
+// that something was lost of. Have must stay, as its depot is to send it again.
+func (g *Group) Lose(r *Record, number uint64) {
+	g.Frozen = true
+	if r.Waybill == "" {
+		return
+	}
+	g.apply(r.Waybill, number, func(st *State) {
+		if st.Anew, st.Changed = true, r.At; r.Kind == RecordData { // an older one may be wrong
+			st.Data, st.Imported = nil, false
+		}
+	})
+}
+
 // apply changes a waybill's state by the record with that number, once.
 func (g *Group) apply(id scan.WaybillID, number uint64, change func(*State)) {
 	if st := g.state(id); st == nil || st.Applied < number {

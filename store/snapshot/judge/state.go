@@ -34,7 +34,13 @@ type State struct {
 	Children int    // how many parcels have this as their mother
 	Changed  int64  // unix seconds
 	Applied  uint64 // number of the last record in it
+	// Anew: it began anew, as what was known before cannot be read any more. Until there
+	// is data nobody may be told that there is none.
+	Anew bool
 }
+
+// LostData reports whether there may be data that cannot be read.
+func (s *State) LostData() bool { return s != nil && s.Data == nil && s.Anew }
 
 // clone returns a state that may be changed: the nodes are never written in
 // place, and the capacity is cut so that an append copies them.
@@ -150,7 +156,7 @@ func (s *State) takeNode(n Node, now int64) {
 
 // becomeParcel makes the number a parcel's; its nodes were moved. s is a clone.
 func (s *State) becomeParcel(mother scan.WaybillID, now int64) {
-	*s = State{Mother: mother, Changed: now}
+	*s = State{Mother: mother, Changed: now, Anew: s.Anew}
 }
 
 // View returns the state as callers see it.

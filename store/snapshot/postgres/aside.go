@@ -1,9 +1,7 @@
 package postgres
 
 import (
-	"context"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -11,8 +9,9 @@ import (
 )
 
 // A row of a waybill that is damaged, or whose data key is lost, costs what it held, and holds up no depot: whoever writes
-// something new for the waybill keeps the row as a document, in the same transaction.
-// Until its data is known again nobody may be told that there is none.
+// something new for the waybill keeps the row as a document, in the same transaction, until
+// the waybill is forgotten. The new row says that it began anew: until its data is known
+// again no process may tell that there is none.
 
 // asidePrefix, the waybill and the version of the row that takes its place are the name
 // of such a document: a table that is put back has the damaged row and its version again.
@@ -32,24 +31,8 @@ func (w *writes) putAside(b *pgx.Batch) {
 	}
 }
 
-// begunAnew notes that a waybill was.
-func (s *Store) begunAnew(id scan.WaybillID) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.anew[id] = true
-}
-
-func (s *Store) wasBegunAnew(id scan.WaybillID) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.anew[id]
-}
-
-// readAside takes note, at a start, of those that all processes have begun anew.
-func (s *Store) readAside(ctx context.Context) error {
-	return s.Documents(ctx, asidePrefix, func(name string, _ []byte) error {
-		name = strings.TrimPrefix(name, asidePrefix)
-		s.begunAnew(scan.WaybillID(name[:max(0, strings.LastIndexByte(name, '/'))]))
-		return nil
-	})
+// forgetAside deletes what was kept of a waybill whose row, which took its place, is gone.
+func forgetAside(b *pgx.Batch, id scan.WaybillID) {
+	prefix := asidePrefix + string(id) + "/"
+	b.Queue(sqlForgetAside, string(id), prefix, prefix+"\U0010ffff")
 }

@@ -179,9 +179,6 @@ func (s *Store) once(ctx context.Context, group []*queue.Request) error {
 	}
 	for id, st := range g.Changed.Waybills {
 		s.cache.put(id, entry{state: st, version: w.version})
-		if l.broken[id] != nil {
-			s.begunAnew(id)
-		}
 	}
 	return nil
 }

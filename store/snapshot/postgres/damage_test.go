@@ -236,3 +236,31 @@ func TestTimesAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// TestForgetWhatBeganAnew: what was kept of a damaged row goes with the waybill that took
+// its place, and no sooner.
+func TestForgetWhatBeganAnew(t *testing.T) {
+	h := newHistory(t)
+	h.scans([]string{"YT0000001", "YT00000012"})
+	h.run(`UPDATE waybill SET state = set_byte(state, 2, 255 - get_byte(state, 2))`)
+	h.scans([]string{"YT0000001"})
+	h.now = h.now.Add(20 * time.Hour)
+	h.scans([]string{"YT00000012"})
+	kept := func() (n int) {
+		t.Helper()
+		if err := h.pool.QueryRow(t.Context(), `SELECT count(*) FROM document`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for i, want := range []int{2, 1} {
+		if n := kept(); n != want {
+			t.Errorf("%d are kept after %d rounds, want %d", n, i, want)
+		}
+		h.now = h.now.Add(11 * time.Hour)
+		h.scans([]string{"OTHER01"})
+		for range 21 { // the horizon moves an hour at a time
+			h.round(20 * time.Hour)
+		}
+	}
+}

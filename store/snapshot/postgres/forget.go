@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/snapshot"
@@ -156,11 +157,19 @@ func (s *Store) forgetWaybills(ctx context.Context, before int64) (f snapshot.Fo
 		}
 	}
 	if len(old) > 0 {
-		tag, err := s.pool.Exec(ctx, sqlForgetWaybills, old, versions)
-		if err != nil {
+		var b pgx.Batch
+		b.Queue(sqlForgetWaybills, old, versions).Exec(func(tag pgconn.CommandTag) error {
+			f.Waybills = int(tag.RowsAffected())
+			return nil
+		})
+		for _, id := range old {
+			if id := scan.WaybillID(id); l.Waybills[id].Anew {
+				forgetAside(&b, id)
+			}
+		}
+		if err := send(ctx, s.pool, &b); err != nil {
 			return f, false, err
 		}
-		f.Waybills = int(tag.RowsAffected())
 	}
 	return f, len(aged) < sweepWaybills, nil
 }

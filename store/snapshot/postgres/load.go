@@ -43,7 +43,7 @@ type querier interface {
 // load reads what keys ask for, in one round trip, or two where there are parcels.
 // A depot is read before its answers and waybills: whoever merges for it in between
 // changes the version that this group will write on. A waybill whose row is damaged, or
-// encrypted with a key that is gone, is one that nobody has heard of; any other that cannot be read is an error.
+// encrypted with a key that is gone, begins anew; any other that cannot be read is an error.
 func (s *Store) load(ctx context.Context, q querier, keys judge.Keys) (*loaded, error) {
 	l := s.newLoaded()
 	var b pgx.Batch
@@ -167,7 +167,7 @@ func (l *loaded) scanWaybills(rows pgx.Rows) error {
 		id := scan.WaybillID(id)
 		if st, err := l.s.decodeState(id, state, l.peek); err != nil {
 			if l.bad[id] = err; broken(id, state) || l.s.unopened(err) {
-				l.broken[id] = state
+				l.broken[id], l.Waybills[id] = state, &judge.State{Anew: true}
 			}
 		} else {
 			l.Waybills[id] = st

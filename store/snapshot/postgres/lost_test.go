@@ -95,7 +95,7 @@ func TestLostAnswer(t *testing.T) {
 // begins anew with what comes, and nobody is told that it has no data until it has.
 func TestDamagedRow(t *testing.T) {
 	o := database(t)
-	s := open(t, o)
+	s, running := open(t, o), open(t, o)
 	importData(t, s, "YT0000001")
 	merge(t, s, batch("hz-01", event(1, "YT0000001"), event(2, "YT0000002")))
 	if _, err := s.pool.Exec(t.Context(), `UPDATE waybill SET state = set_byte(state, 20, 255 - get_byte(state, 20)) WHERE waybill_id = 'YT0000001'`); err != nil {
@@ -125,9 +125,10 @@ func TestDamagedRow(t *testing.T) {
 	if m.Have != 4 || m.Answers[0].Result != snapshot.Taken || m.Answers[0].HasData || m.Answers[1].Result != snapshot.Taken {
 		t.Errorf("%+v", m)
 	}
-	damaged(s)
 	other := open(t, o)
-	damaged(other)
+	for _, s := range []*Store{s, running, other} {
+		damaged(s)
+	}
 	if err := s.pool.QueryRow(t.Context(), `SELECT doc FROM document WHERE name LIKE 'damaged/YT0000001/%'`).Scan(&kept); err != nil || !bytes.Equal(kept, row) {
 		t.Errorf("the row is not kept: %v", err)
 	}

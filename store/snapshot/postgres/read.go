@@ -81,7 +81,7 @@ func (s *Store) Lookup(ctx context.Context, id scan.WaybillID) (snapshot.Waybill
 		id = mother
 		st, err = s.lookup(ctx, id)
 	}
-	if err == nil && !st.HasData() && s.wasBegunAnew(id) {
+	if err == nil && st.LostData() {
 		err = snapshot.ErrDamaged
 	}
 	switch {

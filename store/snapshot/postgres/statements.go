@@ -62,6 +62,8 @@ const (
 	sqlForgetWaybills = `DELETE FROM waybill USING unnest($1::text[], $2::bigint[]) AS old (waybill_id, version)
 WHERE waybill.waybill_id = old.waybill_id AND waybill.version = old.version`
 
+	sqlForgetAside = `DELETE FROM document WHERE name >= $2 AND name < $3 AND NOT EXISTS (SELECT FROM waybill WHERE waybill_id = $1)`
+
 	sqlKeepWaybills = `UPDATE waybill SET due = young.due FROM unnest($1::text[], $2::int[]) AS young (waybill_id, due)
 WHERE waybill.waybill_id = young.waybill_id`
 

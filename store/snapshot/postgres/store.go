@@ -81,9 +81,8 @@ type Store struct {
 	closeOnce sync.Once
 	missing   atomic.Pointer[judge.Period]
 	mu        sync.Mutex
-	anew      map[scan.WaybillID]bool // whose rows were damaged; guarded by mu
-	gone      map[uint32]time.Time    // data keys that are in no row, and since when; guarded by mu
-	held      string                  // guarded by mu: see snapshot.Stats
+	gone      map[uint32]time.Time // data keys that are in no row, and since when; guarded by mu
+	held      string               // guarded by mu: see snapshot.Stats
 	sizesMu   sync.Mutex
 	sizes     sizes // guarded by sizesMu
 }
@@ -126,7 +125,7 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{
 		o: o, ring: datakey.New(), holder: rand.Text(), cache: newCache(o.Now), telling: wait.Rarely{Every: time.Minute},
-		heard: map[scan.DepotID]time.Time{}, anew: map[scan.WaybillID]bool{}, gone: map[uint32]time.Time{},
+		heard: map[scan.DepotID]time.Time{}, gone: map[uint32]time.Time{},
 	}
 	s.places = make(chan struct{}, max(1, o.MaxConns/2))
 	s.life, s.end = context.WithCancelCause(context.Background())
@@ -198,7 +197,7 @@ func (s *Store) begin(ctx context.Context) error {
 	}
 	s.clear = true // else who forgets first finds that there are none
 	s.wasRestored(lostIn(meta).Missing)
-	return s.readAside(ctx)
+	return nil
 }
 
 // meta reads what belongs to all.

@@ -22,6 +22,7 @@ const (
 const (
 	flagData     = 1
 	flagImported = 2
+	flagAnew     = 4
 
 	flagMuted = 1
 	flagLate  = 2
@@ -37,6 +38,9 @@ func EncodeState(keys *datakey.Ring, key []byte, s *judge.State) []byte {
 	}
 	if s.Imported {
 		flags |= flagImported
+	}
+	if s.Anew {
+		flags |= flagAnew
 	}
 	e.byte(flags)
 	e.int(s.Since)
@@ -84,7 +88,7 @@ func decodeState(key, b []byte, keys *datakey.Ring) (*judge.State, error) {
 		return nil, ErrDamaged
 	}
 	flags := d.byte()
-	s := &judge.State{Imported: flags&flagImported != 0, Since: d.int(), Changed: d.int(), Applied: d.uint()}
+	s := &judge.State{Imported: flags&flagImported != 0, Anew: flags&flagAnew != 0, Since: d.int(), Changed: d.int(), Applied: d.uint()}
 	if flags&flagData != 0 {
 		w := d.waybill(p)
 		s.Data = &w
@@ -176,6 +180,9 @@ func personal(kind judge.RecordKind) bool {
 func DecodeRecord(keys *datakey.Ring, key, b []byte) (*judge.Record, error) {
 	return decodeRecord(key, b, keys)
 }
+
+// PeekRecord is DecodeRecord without what is personal, for which it needs no key.
+func PeekRecord(key, b []byte) (*judge.Record, error) { return decodeRecord(key, b, nil) }
 
 func decodeRecord(key, b []byte, keys *datakey.Ring) (*judge.Record, error) {
 	body, err := Unseal(key, b)
