@@ -276,6 +276,7 @@ func (c *Central) Run(ctx context.Context) error {
 	loops.Go(func() { c.quotas.Run(ctx) })
 	loops.Go(func() { c.presence.Watch(ctx, c.o.Logger) })
 	loops.Go(func() { c.forgetLoop(ctx) })
+	loops.Go(func() { c.ids.Watch(ctx) })
 	loops.Go(func() { c.o.Backup.Run(ctx) })
 	err := c.o.Snapshot.Wait(ctx)
 	cancel()

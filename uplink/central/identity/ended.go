@@ -34,6 +34,26 @@ type Ended struct {
 
 	mu   sync.Mutex // held while the file is written
 	live int64      // bytes of what the file came to when it was written anew; guarded by mu
+
+	knows  sync.Mutex
+	words  map[scan.DepotID]word // guarded by knows
+	newest end                   // what ended last; guarded by knows
+}
+
+// word is what is known of a depot. A slice that was given away is not changed.
+type word struct {
+	last end   // that tells of Revoked
+	keys []end // that ended, the last maxPast+1
+}
+
+func (w word) revoked() bool { return w.last.Revoked != nil && *w.last.Revoked }
+
+func (w word) key(fingerprint string) (l end, ok bool) {
+	i := slices.IndexFunc(w.keys, func(l end) bool { return l.Key == fingerprint })
+	if i < 0 {
+		return l, false
+	}
+	return w.keys[i], true
 }
 
 // end is a line of the file, with its checksum. The last one of a depot that tells of
@@ -53,7 +73,9 @@ const (
 )
 
 // OpenEnded is the file in dir.
-func OpenEnded(dir string) *Ended { return &Ended{path: filepath.Join(dir, EndedName)} }
+func OpenEnded(dir string) *Ended {
+	return &Ended{path: filepath.Join(dir, EndedName), words: map[scan.DepotID]word{}}
+}
 
 // add writes lines, and those that could not be written before or wait with it. They
 // are on disk when it returns nil.
@@ -61,6 +83,7 @@ func (e *Ended) add(lines ...end) error {
 	if e == nil {
 		return nil
 	}
+	e.learn(lines)
 	e.queue.Lock()
 	e.unwritten = append(e.unwritten, lines...)
 	e.queue.Unlock()
@@ -85,6 +108,55 @@ func (e *Ended) add(lines ...end) error {
 	e.unwritten = slices.Delete(e.unwritten, 0, len(all)-min(left, maxUnwritten))
 	e.queue.Unlock()
 	return err
+}
+
+// load takes note of what the file has, and returns how many of its lines are no whole ones.
+func (e *Ended) load() (damaged int, err error) {
+	last, keys, damaged, err := e.read()
+	if e == nil || err != nil {
+		return 0, err
+	}
+	e.learn(slices.SortedFunc(maps.Values(keys), byTime))
+	e.learn(slices.SortedFunc(maps.Values(last), byTime))
+	return damaged, nil
+}
+
+func byTime(x, y end) int { return cmp.Or(x.Time.Compare(y.Time), cmp.Compare(x.Key, y.Key)) }
+
+// learn takes note of what is in the file, or is to be, in the order in which it ended.
+func (e *Ended) learn(lines []end) {
+	e.knows.Lock()
+	defer e.knows.Unlock()
+	for _, l := range lines {
+		w := e.words[l.Depot]
+		if l.Revoked != nil {
+			w.last = l
+		}
+		if _, known := w.key(l.Key); l.Key != "" && !known {
+			w.keys = append(slices.Clone(w.keys[max(0, len(w.keys)-maxPast):]), l)
+		}
+		e.words[l.Depot] = w
+		if (l.Key != "" || *l.Revoked) && !l.Time.Before(e.newest.Time) {
+			e.newest = l
+		}
+	}
+}
+
+// known is what is known of each depot.
+func (e *Ended) known() map[scan.DepotID]word {
+	if e == nil {
+		return nil
+	}
+	e.knows.Lock()
+	defer e.knows.Unlock()
+	return maps.Clone(e.words)
+}
+
+// latest is the depot of which something ended last, and what is known of it.
+func (e *Ended) latest() (scan.DepotID, word) {
+	e.knows.Lock()
+	defer e.knows.Unlock()
+	return e.newest.Depot, e.words[e.newest.Depot]
 }
 
 // write adds lines to the file and returns its size. A line begins anew whatever a
@@ -134,7 +206,7 @@ func (e *Ended) compact() error {
 	}
 	var lines []end
 	for _, id := range slices.Sorted(maps.Keys(of)) {
-		all := slices.SortedFunc(slices.Values(of[id]), func(a, b end) int { return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Key, b.Key)) })
+		all := slices.SortedFunc(slices.Values(of[id]), byTime)
 		isKey := func(l end) bool { return l.Key != "" }
 		for i := range all {
 			if !isKey(all[i]) || i >= len(all)-maxPast-1 {
@@ -225,71 +297,74 @@ func (s *Service) remember(lines []end) {
 	}
 }
 
-// enforce ends in the store what has ended, and notes beside it what only the store
-// knows. It tells which depots it changed.
-func (s *Service) enforce(ctx context.Context) (changed []scan.DepotID, err error) {
-	last, keys, damaged, err := s.o.Ended.read()
-	if err != nil {
-		return nil, err
-	}
-	if damaged > 0 {
-		s.o.Logger.Error("lines cannot be read of what was revoked: after a power cut nothing is missing, "+
-			"else look whether a depot is let in that must not be", "file", EndedName, "lines", damaged)
-	}
-	err = s.o.Store.Update(ctx, func(t Tx) error {
-		changed = nil
-		ids := map[scan.DepotID]bool{}
-		if err := t.Depots(func(r *Registration) error { ids[r.ID] = s.enforceOne(r, last[r.ID], keys); return nil }); err != nil {
-			return err
-		}
-		for id, l := range last {
-			_, known := ids[id]
-			ids[id] = ids[id] || *l.Revoked && !known
-		}
-		for id, wrong := range ids {
-			if !wrong {
-				continue
-			}
-			r, err := t.Depot(id) // as it is when it is put
-			if err != nil {
-				return err
-			}
-			if r == nil {
-				r = &Registration{ID: id, Created: last[id].Time}
-			}
-			if !s.enforceOne(r, last[id], keys) {
-				continue
-			}
-			changed = append(changed, id)
-			if err := t.PutDepot(r); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return changed, s.noteUnknown(ctx, last, keys)
-}
+// enforceChunk is how many depots one change ends.
+const enforceChunk = 100
 
-// noteUnknown notes what ended in the store and no line tells.
-func (s *Service) noteUnknown(ctx context.Context, last map[scan.DepotID]end, keys map[string]end) error {
+// enforce ends in the store what has ended, and notes beside it what only the store
+// knows, as another process ended it. It tells which depots it changed.
+func (s *Service) enforce(ctx context.Context) (changed []scan.DepotID, err error) {
+	words := s.o.Ended.known()
+	var wrong []scan.DepotID
 	var lines []end
+	there := map[scan.DepotID]bool{}
 	all, err := s.Registrations(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for _, r := range all {
-		for _, p := range r.Past {
-			if _, ok := keys[p.Fingerprint]; !ok {
-				lines = append(lines, end{Time: p.Until, Depot: r.ID, Key: p.Fingerprint})
-			}
+		there[r.ID] = true
+		lines = append(lines, unknown(r, words[r.ID])...)
+		if s.enforceOne(r, words[r.ID]) {
+			wrong = append(wrong, r.ID)
 		}
-		word := last[r.ID]
-		if !r.Revoked.IsZero() && (word.Revoked == nil || !*word.Revoked && r.Revoked.After(word.Time)) {
-			lines = append(lines, ofRevoked(r))
+	}
+	for id, w := range words {
+		if w.revoked() && !there[id] {
+			wrong = append(wrong, id)
 		}
 	}
 	s.remember(lines)
-	return err
+	for some := range slices.Chunk(wrong, enforceChunk) {
+		var done []scan.DepotID
+		err := s.o.Store.Update(ctx, func(t Tx) error {
+			done = nil
+			for _, id := range some {
+				r, err := t.Depot(id) // as it is when it is put
+				if err != nil {
+					return err
+				}
+				if r == nil {
+					r = &Registration{ID: id, Created: words[id].last.Time}
+				}
+				if !s.enforceOne(r, words[id]) {
+					continue
+				}
+				done = append(done, id)
+				if err := t.PutDepot(r); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return changed, err
+		}
+		changed = append(changed, done...)
+	}
+	return changed, nil
+}
+
+// unknown is what ended in the store and no line tells.
+func unknown(r *Registration, w word) (lines []end) {
+	for _, p := range r.Past {
+		if _, ok := w.key(p.Fingerprint); !ok {
+			lines = append(lines, end{Time: p.Until, Depot: r.ID, Key: p.Fingerprint})
+		}
+	}
+	if !r.Revoked.IsZero() && !w.revoked() && (w.last.Revoked == nil || r.Revoked.After(w.last.Time)) {
+		lines = append(lines, ofRevoked(r))
+	}
+	return lines
 }
 
 func ofRevoked(r *Registration) end {
@@ -324,19 +399,19 @@ func (s *Service) tellKeyless(ctx context.Context) error {
 
 // enforceOne leaves what was enrolled after it had ended: perhaps at another process,
 // whose file is another one.
-func (s *Service) enforceOne(r *Registration, last end, keys map[string]end) (changed bool) {
+func (s *Service) enforceOne(r *Registration, w word) (changed bool) {
 	if r.damaged { // it is let in by nothing, and may be put back
 		return false
 	}
-	if last.Revoked != nil && *last.Revoked && r.Revoked.IsZero() && !r.Enrolled.After(last.Time) {
-		r.revoke(last.Time, last.Reason)
+	if w.revoked() && r.Revoked.IsZero() && !r.Enrolled.After(w.last.Time) {
+		r.revoke(w.last.Time, w.last.Reason)
 		changed = true
 	}
 	for _, key := range []*[]byte{&r.Key, &r.Next} {
 		if len(*key) == 0 {
 			continue
 		}
-		if l, ok := keys[syncapi.Fingerprint(*key)]; ok && !r.Enrolled.After(l.Time) {
+		if l, ok := w.key(syncapi.Fingerprint(*key)); ok && !r.Enrolled.After(l.Time) {
 			r.past(*key, l.Time, endedSince)
 			*key, r.By, r.Session = nil, "", ""
 			changed = true

@@ -52,8 +52,8 @@ func TestEnded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &Service{o: Options{Store: j, Ended: e, Logger: slog.New(slog.NewTextHandler(log, nil))}}
-		if _, err := s.enforce(t.Context()); err != nil {
+		s := &Service{o: Options{Store: j, Ended: OpenEnded(dir), Logger: slog.New(slog.NewTextHandler(log, nil))}}
+		if err := s.begin(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		list, err := s.Registrations(t.Context())

@@ -49,7 +49,7 @@ type Service struct {
 	lists  chan struct{} // places of answers that are long
 
 	sessions, clones, renewals *metrics.Counter
-	failed                     wait.Rarely // lines about calls that the store did not take
+	failed, unwatched          wait.Rarely // lines about calls that the store did not take, and what Watch could not look at
 }
 
 // New makes a Service; what has ended is ended in the store first.
@@ -59,18 +59,14 @@ func New(ctx context.Context, o Options, config func() Config) (*Service, error)
 		sessions: o.Metrics.GetOrCreateCounter("scanrelay_central_sessions_total"),
 		clones:   o.Metrics.GetOrCreateCounter("scanrelay_central_cloned_identities_total"),
 		renewals: o.Metrics.GetOrCreateCounter("scanrelay_central_key_renewals_total"),
-		failed:   wait.Rarely{Every: time.Minute},
+		failed:   wait.Rarely{Every: time.Minute}, unwatched: wait.Rarely{Every: time.Minute},
 	}
 	var err error
 	if s.secret, err = o.Store.Secret(ctx); err != nil {
 		return nil, fmt.Errorf("read the key of sessions: %w", err)
 	}
-	changed, err := s.enforce(ctx)
-	if err != nil {
+	if err := s.begin(ctx); err != nil {
 		return nil, fmt.Errorf("end what was revoked: %w", err)
-	}
-	for _, id := range changed {
-		s.note(Actor{Who: "the centre"}, "depot.revoke", id, audit.OK, "the store knew nothing of it: it came back from a backup")
 	}
 	return s, s.tellKeyless(ctx)
 }
