@@ -206,6 +206,24 @@ func (c *Central) serveBackup(w http.ResponseWriter, r *http.Request) {
 
 // ownAlarms are those of no depot.
 func (c *Central) ownAlarms() (list []identity.Alarm) {
+	st, err := c.o.Snapshot.Stats(context.Background()) // which ends by itself
+	if err != nil {
+		st.Blocked = err.Error()
+	}
+	if st.Blocked != "" {
+		list = append(list, identity.Alarm{
+			Kind: "store_blocked", What: "Nothing can be written, depots wait: " + st.Blocked,
+			Do: "Mend what it says; it goes on by itself then.",
+		})
+	}
+	for _, what := range st.Damage {
+		list = append(list, identity.Alarm{
+			Kind: "store_damaged", What: what, Do: "Do what it says; store/snapshot/README.md has each case. The alarm stands until the centre is started again.",
+		})
+	}
+	if st.Held != "" {
+		list = append(list, identity.Alarm{Kind: "forgetting_held", What: "Nothing is forgotten: " + st.Held, Do: "Set the clock right; if it is right, do nothing: it goes on by itself."})
+	}
 	if why, since := c.o.Backup.Trouble(); why != "" {
 		list = append(list, identity.Alarm{
 			Kind: "backup_failed", Since: since.UTC().Truncate(time.Second), What: "There is no new copy of the centre's state: " + why,

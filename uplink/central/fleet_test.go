@@ -235,3 +235,21 @@ func TestManyAskForAllDepots(t *testing.T) {
 		})
 	}
 }
+
+// ailing is a store with something wrong.
+type ailing struct{ snapshot.Store }
+
+func (ailing) Stats(context.Context) (snapshot.Stats, error) {
+	return snapshot.Stats{Damage: []string{"a row is unreadable", "another is"}, Blocked: "synchronous_commit is off", Held: "the time has jumped"}, nil
+}
+
+// TestAlarmsOfTheStore: what is wrong with the store stands among the alarms.
+func TestAlarmsOfTheStore(t *testing.T) {
+	b := centraltest.New(t, func(o *central.Options) { o.Snapshot = ailing{o.Snapshot} })
+	code, out := b.Admin("GET", "/v1/alarms", "")
+	for _, want := range []string{"store_damaged", "a row is unreadable", "another is", "store_blocked", "synchronous_commit is off", "forgetting_held", "the time has jumped"} {
+		if code != 200 || !strings.Contains(out, want) {
+			t.Errorf("%d, no %q in %s", code, want, out)
+		}
+	}
+}
