@@ -24,7 +24,8 @@ func (a *app) centralCheckCommand() *cli.Command {
 		Long: "Verify every page and checksum of the store of a centre that does not run.\n" +
 			"Nothing is changed: what is damaged is mended when the centre starts. With\n" +
 			"PostgreSQL verify the sums of all rows that have one, also while centres run; its\n" +
-			"own pg_amcheck looks at pages. Exit code 1 if anything is wrong.",
+			"own pg_amcheck looks at pages. What is encrypted under a data key that is missing is\n" +
+			"told, too. Exit code 1 if anything is wrong.",
 		Args: cli.NoArgs,
 		Run: func(ctx context.Context, _ []string) error {
 			cfg, problems := configs.LoadCentral(config, a.Env)

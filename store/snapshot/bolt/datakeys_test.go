@@ -251,7 +251,16 @@ func TestUnknownKey(t *testing.T) {
 			})
 		}
 	}
+	checked := func(want string) {
+		t.Helper()
+		var told []string
+		if _, err := boltfile.CheckFolder(dir, func(what string) { told = append(told, what) }); err != nil || (want == "") != (len(told) == 0) || !strings.Contains(strings.Join(told, ""), want) {
+			t.Errorf("a check tells %q, %v; want %q", told, err, want)
+		}
+	}
+	checked("")
 	set(nil)
+	checked(fmt.Sprintf("6 values are encrypted under data key %d, which is not in the store", binary.BigEndian.Uint32(key)))
 	b = open(t, dir, o)
 	inspected(t, b)
 	if _, _, err := b.Lookup(t.Context(), "WAYBILL2"); !errors.Is(err, datakey.ErrKey) || errors.Is(err, snapshot.ErrDamaged) {

@@ -11,6 +11,7 @@ import (
 	"scanrelay/store/boltpage"
 	"scanrelay/store/durable"
 	"scanrelay/store/snapshot"
+	"scanrelay/store/snapshot/values"
 )
 
 // Report is what a check found of what is sound.
@@ -18,8 +19,9 @@ type Report struct {
 	Waybills, Records int
 	Aside             []string // files that were mended, as they were before
 
-	last  uint64            // number of the last record in the log
-	metas map[string]Fields // of each file
+	last     uint64            // number of the last record in the log
+	metas    map[string]Fields // of each file
+	unopened values.Unopened
 }
 
 // CheckFolder reads everything in a folder that no centre uses, page by page and value
@@ -32,7 +34,11 @@ func CheckFolder(dir string, tell func(what string)) (r Report, err error) {
 	if lock != nil {
 		defer lock.Release()
 	}
-	r.metas = map[string]Fields{}
+	found, err := ReadKeys(dir)
+	if err != nil {
+		return r, err
+	}
+	r.metas, r.unopened.Has = map[string]Fields{}, found.has
 	for _, name := range []string{WaybillsName, LogName} {
 		if there, err := Present(dir, name); err != nil {
 			return r, err
@@ -44,6 +50,7 @@ func CheckFolder(dir string, tell func(what string)) (r Report, err error) {
 			return r, fmt.Errorf("read %s: %w", name, err)
 		}
 	}
+	r.unopened.Tell(tell)
 	log, waybills := r.metas[LogName], r.metas[WaybillsName]
 	last := max(r.last, log.Number(MetaTruncated))
 	if decodeLives(log.Get(metaLives)).Apart(decodeLives(waybills.Get(metaLives)), min(last, waybills.Number(MetaMerged))) {
@@ -91,7 +98,8 @@ func (r *Report) check(dir, name string, tell func(what string)) error {
 	if r.metas[name], err = ReadMeta(f); err != nil {
 		delete(r.metas, name) // the survey tells of it
 	}
-	holes, err := Survey(f, name, func(bucket string, k, _ []byte) error {
+	holes, err := Survey(f, name, func(bucket string, k, v []byte) error {
+		r.unopened.Add(bucket, v)
 		switch bucket {
 		case string(Waybills):
 			r.Waybills++

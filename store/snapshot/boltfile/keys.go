@@ -68,6 +68,10 @@ func (found *FoundKeys) take(k, v []byte) bool {
 	return err == nil
 }
 
+func (found *FoundKeys) has(number uint32) bool {
+	return slices.ContainsFunc(found.entries, func(e datakey.Entry) bool { return e.Number == number })
+}
+
 // strays takes those that stand on pages which nothing leads to any more.
 func (found *FoundKeys) strays(f *boltpage.File) {
 	f.Strays(func(bucket bool, key, value []byte) {

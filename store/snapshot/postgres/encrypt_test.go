@@ -345,6 +345,13 @@ func TestUnknownKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = open(t, o)
+	if _, err := s.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if st, err := s.Stats(t.Context()); err != nil || len(st.Damage) != 1 || !strings.HasPrefix(st.Damage[0], fmt.Sprintf("2 values are encrypted under data key %d,", number)) {
+		t.Errorf("a check tells %q, %v", st.Damage, err)
+	}
+	s = open(t, o)
 	_, _, err := s.Lookup(t.Context(), "YT0000001")
 	if !errors.Is(err, datakey.ErrKey) || errors.Is(err, snapshot.ErrDamaged) {
 		t.Errorf("looked up: %v", err)

@@ -26,6 +26,7 @@ type loaded struct {
 	bad      map[scan.WaybillID]error
 	broken   map[scan.WaybillID][]byte // rows that are not what was written, or that nobody can decrypt
 	peek     bool                      // without what is personal
+	unopened *values.Unopened          // counts rows whose data key is missing; nil: nobody asks
 }
 
 func (s *Store) newLoaded() *loaded {
@@ -44,12 +45,15 @@ type querier interface {
 // A depot is read before its answers and waybills: whoever merges for it in between
 // changes the version that this group will write on. A waybill whose row is damaged, or
 // encrypted with a key that is gone, begins anew; any other that cannot be read is an error.
-func (s *Store) load(ctx context.Context, q querier, keys judge.Keys) (*loaded, error) {
+func (s *Store) load(ctx context.Context, q querier, keys judge.Keys, more ...func(b *pgx.Batch)) (*loaded, error) {
 	l := s.newLoaded()
 	var b pgx.Batch
 	l.askDepots(&b, keys.Depots)
 	l.askWaybills(&b, keys.Waybills)
 	l.askAnswers(&b, keys.Numbers)
+	for _, ask := range more {
+		ask(&b)
+	}
 	if err := send(ctx, q, &b); err != nil {
 		return nil, err
 	}
@@ -170,7 +174,9 @@ func (l *loaded) scanWaybills(rows pgx.Rows) error {
 				l.broken[id], l.Waybills[id] = state, &judge.State{Anew: true}
 			}
 		} else {
-			l.Waybills[id] = st
+			if l.Waybills[id] = st; l.unopened != nil {
+				l.unopened.Add("waybills", state)
+			}
 			st.Applied = l.note(rowOf(id), st.Applied)
 		}
 		l.waybills[id] = version

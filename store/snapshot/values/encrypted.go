@@ -2,6 +2,10 @@ package values
 
 import (
 	"bytes"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
 
 	"scanrelay/store/snapshot/datakey"
 	"scanrelay/store/snapshot/judge"
@@ -58,6 +62,55 @@ func decrypt(keys *datakey.Ring, bucket string, key, body []byte, clear, plain *
 	}
 	*plain = newDec(b)
 	return nil
+}
+
+// KeyNumber is the number of the data key under which a part of such a value is encrypted,
+// whose sum is right; 0: none is.
+func KeyNumber(bucket string, v []byte) uint32 {
+	if len(v) < 5 || (bucket != "waybills" || v[0] != stateForm) && (bucket != "log" || v[0]&encrypted == 0) {
+		return 0
+	}
+	head := dec{b: v[1 : len(v)-4]}
+	size := head.uint()
+	if head.bad || size < datakey.Overhead || size > uint64(len(head.b)) {
+		return 0
+	}
+	return binary.BigEndian.Uint32(head.b[len(head.b)-int(size):])
+}
+
+// Unopened counts values whose data key is in no store.
+type Unopened struct {
+	Has    func(number uint32) bool
+	counts map[uint32]int // by number; 0: of more numbers than are told apart
+}
+
+// maxUnopened bounds how many missing keys are told apart.
+const maxUnopened = 50
+
+// Add looks at a value.
+func (u *Unopened) Add(bucket string, v []byte) {
+	number := KeyNumber(bucket, v)
+	if number == 0 || u.Has(number) {
+		return
+	}
+	if u.counts == nil {
+		u.counts = map[uint32]int{}
+	}
+	if _, known := u.counts[number]; !known && len(u.counts) >= maxUnopened {
+		number = 0
+	}
+	u.counts[number]++
+}
+
+// Tell tells of each missing key what it costs.
+func (u *Unopened) Tell(tell func(what string)) {
+	for _, number := range slices.Sorted(maps.Keys(u.counts)) {
+		key := fmt.Sprintf("data key %d, which is", number)
+		if number == 0 {
+			key = "other data keys, which are"
+		}
+		tell(fmt.Sprintf("%d values are encrypted under %s not in the store: nobody can read them; put back a backup that has it, or let what comes for their waybills begin anew and import their data again", u.counts[number], key))
+	}
 }
 
 // InClear tells that a value of a bucket is of a form that has in clear what is
