@@ -77,7 +77,7 @@ func TestAway(t *testing.T) {
 	s, server, pass := ofItsOwn(t)
 	importData(t, s, "READ123")
 	importData(t, s, "OLDER12")
-	merge(t, s, batch("hz-01", event(1, "READ123")))
+	merge(t, s, batch("hz-01", event(1, "READ123"), event(2, "SCAN123")))
 	lookup := func(what string, id scan.WaybillID, want bool) {
 		t.Helper()
 		wb, ok, err := s.Lookup(t.Context(), id)
@@ -88,16 +88,18 @@ func TestAway(t *testing.T) {
 	for round := range 2 {
 		pass(time.Minute)
 		lookup("before", "READ123", true)
+		lookup("before", "SCAN123", true)
 		if err := []func() error{server.Kill, server.Stop}[round](); err != nil {
 			t.Fatal(err)
 		}
 		pass(cacheServes)
 		lookup("away for 5 s", "READ123", true)
 		lookup("away for 5 s", "OLDER12", false)
-		if _, err := s.Merge(t.Context(), batch("hz-01", event(uint64(round+2), "READ123"))); err == nil {
+		lookup("that there is no data may have changed meanwhile", "SCAN123", false)
+		if _, err := s.Merge(t.Context(), batch("hz-01", event(uint64(round+3), "READ123"))); err == nil {
 			t.Error("an event was taken")
 		}
-		if _, err := s.Merge(t.Context(), snapshot.Batch{Depot: "hz-01", Epoch: 1, NextSeq: 3}); err == nil {
+		if _, err := s.Merge(t.Context(), snapshot.Batch{Depot: "hz-01", Epoch: 1, NextSeq: 4}); err == nil {
 			t.Error("an empty sync was answered")
 		}
 		if err := s.Health(t.Context()); err != nil {
@@ -114,7 +116,7 @@ func TestAway(t *testing.T) {
 		lookup("back", "READ123", true)
 		lookup("back", "OLDER12", true)
 	}
-	if m := merge(t, s, batch("hz-01", event(2, "READ123"))); m.Have != 2 {
+	if m := merge(t, s, batch("hz-01", event(3, "READ123"))); m.Have != 3 {
 		t.Errorf("merged %+v", m)
 	}
 }

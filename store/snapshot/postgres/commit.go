@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -62,7 +63,7 @@ func (s *Store) commitLoop() {
 // call is tried alone, so that one that cannot be taken harms no other.
 func (s *Store) commit(group []*queue.Request) {
 	err := s.tryGroup(group)
-	if err != nil && len(group) > 1 && !away(err) && !overtaken(err) {
+	if err != nil && len(group) > 1 && !away(err) && !overtaken(err) && !errors.Is(err, errHeld) {
 		for _, r := range group {
 			one := []*queue.Request{r}
 			s.settle(one, s.tryGroup(one))
@@ -124,6 +125,8 @@ func (s *Store) tryGroup(group []*queue.Request) error {
 			return nil
 		case s.usable() != nil:
 			return s.usable()
+		case errors.Is(err, errHeld):
+			return err
 		case (overtaken(err) || s.missedKey(ctx, err)) && ctx.Err() == nil:
 		case away(err) && time.Since(began) < patience:
 			s.dead(err)
@@ -139,7 +142,7 @@ func (s *Store) once(ctx context.Context, group []*queue.Request) error {
 	if err := s.newKey(ctx); err != nil {
 		return err
 	}
-	conn, err := s.pool.Acquire(ctx)
+	conn, err := s.acquire(ctx)
 	if err != nil {
 		return err
 	}
@@ -148,7 +151,13 @@ func (s *Store) once(ctx context.Context, group []*queue.Request) error {
 	for i, r := range group {
 		calls[i] = &r.Call
 	}
-	l, err := s.load(ctx, conn.Conn(), judge.Needed(calls))
+	var commits string
+	l, err := s.load(ctx, conn.Conn(), judge.Needed(calls), func(b *pgx.Batch) {
+		b.Queue(sqlCommits).QueryRow(func(row pgx.Row) error { return row.Scan(&commits) })
+	})
+	if err == nil {
+		err = s.durable(commits)
+	}
 	if err == nil {
 		var b pgx.Batch
 		l.askBindings(&b, judge.Phones(calls, l.Facts, s.phoneSecret))

@@ -264,3 +264,30 @@ func TestForgetWhatBeganAnew(t *testing.T) {
 		}
 	}
 }
+
+// TestDueFarAhead: a row whose hour is damaged is forgotten all the same, later than it
+// would have been by as long as that was not seen.
+func TestDueFarAhead(t *testing.T) {
+	h := newHistory(t)
+	h.scans([]string{"YT0000001"})
+	b := batch("hz-01", event(2, "YT0000001"))
+	b.Bindings = []snapshot.Observation{{Waybill: "YT0000001", Exist: true, At: h.now}}
+	b.Events[0].ActionTime = h.now.Unix()
+	merge(t, h.Store, b)
+	h.seq = 2
+	for _, table := range []string{"waybill", "answer", "binding"} {
+		h.run(`UPDATE ` + table + ` SET due = 2147483647`)
+	}
+	h.round(20 * time.Hour)
+	for range 3 {
+		h.now = h.now.Add(11 * time.Hour)
+		h.scans([]string{"OTHER01"})
+		for range 21 { // the horizon moves an hour at a time
+			h.round(20 * time.Hour)
+		}
+	}
+	var left string
+	if err := h.pool.QueryRow(t.Context(), `SELECT concat((SELECT count(*) FROM waybill WHERE waybill_id LIKE 'YT%'), (SELECT count(*) FROM answer WHERE seq <= 2), (SELECT count(*) FROM binding))`).Scan(&left); err != nil || left != "000" {
+		t.Errorf("left of each: %s, %v", left, err)
+	}
+}

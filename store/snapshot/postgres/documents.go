@@ -64,6 +64,23 @@ func (s *Store) Documents(ctx context.Context, prefix string, each func(name str
 // documentLimit is how long a change of documents may take.
 const documentLimit = 5 * time.Second
 
+func (s *Store) putDocuments(ctx context.Context, names []string, docs [][]byte, was []int64) error {
+	conn, err := s.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	var commits string
+	if err := conn.QueryRow(ctx, sqlCommits).Scan(&commits); err != nil {
+		return err
+	}
+	if err := s.durable(commits); err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, sqlPutDocuments, names, docs, was)
+	return err
+}
+
 // PutDocuments writes all of them or, where one has another version than was read,
 // none: done is false then. The slices belong together.
 func (s *Store) PutDocuments(ctx context.Context, names []string, docs [][]byte, was []int64) (done bool, err error) {
@@ -76,8 +93,7 @@ func (s *Store) PutDocuments(ctx context.Context, names []string, docs [][]byte,
 		return false, fmt.Errorf("write documents: %w", err)
 	}
 	defer s.leave()
-	_, err = s.pool.Exec(ctx, sqlPutDocuments, names, docs, was)
-	switch {
+	switch err = s.putDocuments(ctx, names, docs, was); {
 	case overtaken(err):
 		return false, nil
 	case err != nil:

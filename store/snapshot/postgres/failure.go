@@ -72,5 +72,6 @@ func away(err error) bool {
 func (s *Store) dead(err error) {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		s.pool.Reset()
+		s.lookups.Reset()
 	}
 }

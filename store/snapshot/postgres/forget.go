@@ -60,7 +60,7 @@ func (s *Store) forget(ctx context.Context, keep snapshot.Retention) (f snapshot
 	tag, err := s.pool.Exec(ctx, sqlLease, leaseForget, s.holder)
 	if err != nil || tag.RowsAffected() == 0 {
 		s.round = round{}
-		s.hold("")
+		s.holdUp("")
 		return snapshot.Forgotten{Done: true}, err
 	}
 	if s.clear {
@@ -84,8 +84,8 @@ func (s *Store) forget(ctx context.Context, keep snapshot.Retention) (f snapshot
 	return f, nil
 }
 
-// hold notes why nothing is forgotten.
-func (s *Store) hold(why string) {
+// holdUp notes why nothing is forgotten.
+func (s *Store) holdUp(why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if why != "" && s.held == "" {
@@ -108,17 +108,38 @@ func (s *Store) moveHorizon(ctx context.Context, keep snapshot.Retention) (befor
 	if !keep.WeChat.IsZero() {
 		e.WeChat = keep.WeChat.Unix()
 	}
+	if err := s.dueAgain(ctx, max(e.Clock, e.Depots, e.WeChat)); err != nil {
+		return 0, fmt.Errorf("look at what is never due: %w", err)
+	}
 	was := values.DecodeHorizon([]byte(metaHorizon), meta[metaHorizon])
 	h, held := was.Next(e, keep.Keep)
 	if err := s.forgetLost(ctx, meta, h.At); err != nil {
 		return 0, err
 	}
-	if s.hold(held); h == was {
+	if s.holdUp(held); h == was {
 		return h.At, nil
 	}
 	_, err = s.pool.Exec(ctx, sqlPutMeta, metaHorizon, values.EncodeHorizon([]byte(metaHorizon), h))
 	return h.At, err
 }
+
+// dueAgain finds, some in each round, rows whose hour lies so far ahead that nobody can
+// have written it: nothing else would look at them again. They are due as if they were new.
+func (s *Store) dueAgain(ctx context.Context, now int64) error {
+	for _, sql := range []string{sqlDueWaybills, sqlDueBindings, sqlDueAnswers} {
+		tag, err := s.pool.Exec(ctx, sql, hourOf(now), hourOf(now)+dueAhead, sweepRows)
+		if err != nil {
+			return err
+		}
+		if n := tag.RowsAffected(); n > 0 {
+			s.o.Logger.Warn("rows had an hour far ahead to be looked at again, which is put right", "rows", n)
+		}
+	}
+	return nil
+}
+
+// dueAhead is how many hours ahead a process may write, whose clock is.
+const dueAhead = 48
 
 // forgetWaybills looks at those whose hour has come: what changed since gets another
 // hour, the rest goes, unless somebody changes it just now. What cannot be read, or

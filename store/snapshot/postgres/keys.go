@@ -77,17 +77,12 @@ func (s *Store) putKey(ctx context.Context, e datakey.Entry) error {
 }
 
 // putKeys puts the keys of this process, which go on to encrypt, into a database that it
-// is connected to anew: one that was put back to an earlier moment, or took over from
-// another, may lack them, and what is written under them would be lost with the process.
-func (s *Store) putKeys(ctx context.Context, conn *pgx.Conn) error {
-	if !s.ring.Ready() {
-		return nil // it starts
-	}
+// is connected to anew: what is written under one that is missing would be lost with the process.
+func (s *Store) putKeys(ctx context.Context, conn *pgx.Conn) {
 	if err := s.putAll(ctx, conn); err != nil {
 		s.keysDue.Store(true) // as where it can only be read yet
 		s.tell("the data keys could not be put into the database: nothing is encrypted before they are", err)
 	}
-	return nil
 }
 
 func (s *Store) putAll(ctx context.Context, to interface {

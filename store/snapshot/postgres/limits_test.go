@@ -147,7 +147,14 @@ var errRefused = fmt.Errorf("%w: %w", errUnfit, io.ErrUnexpectedEOF) // nothing 
 // TestLookupsPassBy: a lookup waits behind no depot, however many of them the database
 // keeps waiting, and ends in time where it is kept waiting itself.
 func TestLookupsPassBy(t *testing.T) {
+	for _, conns := range []int{2, 4} {
+		t.Run(fmt.Sprint(conns, " connections"), func(t *testing.T) { lookupsPassBy(t, conns) })
+	}
+}
+
+func lookupsPassBy(t *testing.T, conns int) {
 	o := database(t)
+	o.MaxConns = conns
 	s := open(t, o)
 	merge(t, s, batch("hz-01", event(1, "YT0000001")))
 	s = open(t, o) // which has nothing of it in memory
@@ -167,8 +174,10 @@ func TestLookupsPassBy(t *testing.T) {
 	var depots sync.WaitGroup
 	for i := range 8 * o.MaxConns {
 		depots.Go(func() {
-			switch i % 3 {
+			switch i % 4 {
 			case 0:
+				_, _ = s.Merge(ctx, batch("hz-01", event(2, "YT0000001")))
+			case 3:
 				_, _ = s.Answers(ctx, "hz-01", []snapshot.Ask{{Epoch: 1, Seq: 1, Waybill: "YT0000001"}})
 			case 1:
 				_, _, _ = s.Document(ctx, "a/1")
@@ -177,7 +186,7 @@ func TestLookupsPassBy(t *testing.T) {
 			}
 		})
 	}
-	for waiting := 0; waiting < o.MaxConns/2; { // for what the stranger has
+	for waiting := 0; waiting < cap(s.places); { // for what the stranger has
 		if err := stranger.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted`).Scan(&waiting); err != nil {
 			t.Fatal(err)
 		}

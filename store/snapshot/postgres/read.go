@@ -22,9 +22,9 @@ const (
 	depotLimit = 12 * time.Second
 )
 
-// within runs a read of somebody who is not WeChat: no more than half the connections are
-// taken by those, whatever the database keeps them waiting for, and the others wait here,
-// so that a lookup waits behind none of them.
+// within runs a read of somebody who is not WeChat. Lookups have connections of their own;
+// of the others one is left to who writes, whatever the database keeps those waiting for
+// that read.
 func within[T any](ctx context.Context, s *Store, limit time.Duration, read func(ctx context.Context) (T, error)) (v T, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -101,7 +101,7 @@ func (s *Store) lookup(ctx context.Context, id scan.WaybillID) (*judge.State, er
 		began := s.o.Now()
 		var state []byte
 		var version int64
-		switch err := s.pool.QueryRow(ctx, sqlLookup, string(id)).Scan(&state, &version); {
+		switch err := s.lookups.QueryRow(ctx, sqlLookup, string(id)).Scan(&state, &version); {
 		case errors.Is(err, pgx.ErrNoRows):
 			return nil, nil
 		case err != nil:
@@ -114,7 +114,8 @@ func (s *Store) lookup(ctx context.Context, id scan.WaybillID) (*judge.State, er
 		return st, err
 	})
 	if away(err) && ctx.Err() == nil && s.usable() == nil {
-		if kept := s.cache.get(id); kept != nil {
+		// That there is no data may have changed: another process imports.
+		if kept := s.cache.get(id); kept.HasData() || kept.MotherID() != "" {
 			return kept, nil
 		}
 	}

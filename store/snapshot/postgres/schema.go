@@ -53,7 +53,7 @@ func Migrate(ctx context.Context, o Options, told func(string)) (taken int, err 
 	if err != nil {
 		return 0, err
 	}
-	defer s.pool.Close()
+	defer s.disconnect()
 	return s.migrate(ctx, told)
 }
 
@@ -63,14 +63,18 @@ func Behind(ctx context.Context, o Options) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer s.pool.Close()
+	defer s.disconnect()
 	at, err := s.version(ctx)
 	return len(steps) - at, err
 }
 
 // version is the step that the database is at; an error where it is a newer one.
-func (s *Store) version(ctx context.Context) (at int, err error) {
-	err = s.pool.QueryRow(ctx, sqlVersion).Scan(&at)
+func (s *Store) version(ctx context.Context) (at int, err error) { return versionOf(ctx, s.pool) }
+
+func versionOf(ctx context.Context, q interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}) (at int, err error) {
+	err = q.QueryRow(ctx, sqlVersion).Scan(&at)
 	switch {
 	case codeOf(err) == undefinedTable:
 		return 0, nil

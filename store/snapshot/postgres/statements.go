@@ -67,9 +67,16 @@ WHERE waybill.waybill_id = old.waybill_id AND waybill.version = old.version`
 	sqlKeepWaybills = `UPDATE waybill SET due = young.due FROM unnest($1::text[], $2::int[]) AS young (waybill_id, due)
 WHERE waybill.waybill_id = young.waybill_id`
 
+	// A due that nobody can have written.
+	sqlDueWaybills = `UPDATE waybill SET due = $1 WHERE waybill_id IN (SELECT waybill_id FROM waybill WHERE due > $2 LIMIT $3)`
+	sqlDueBindings = `UPDATE binding SET due = $1 WHERE phone IN (SELECT phone FROM binding WHERE due > $2 LIMIT $3)`
+	sqlDueAnswers  = `UPDATE answer SET due = $1 WHERE (depot, epoch, seq) IN (SELECT depot, epoch, seq FROM answer WHERE due > $2 LIMIT $3)`
+
 	sqlForgetBindings = `DELETE FROM binding WHERE phone IN (SELECT phone FROM binding WHERE due < $1 ORDER BY due LIMIT $2) AND due < $1`
 
 	sqlForgetAnswers = `DELETE FROM answer WHERE (depot, epoch, seq) IN (SELECT depot, epoch, seq FROM answer WHERE due < $1 ORDER BY due LIMIT $2)`
+
+	sqlCommits = `SHOW synchronous_commit`
 
 	sqlMeta = `SELECT name, value FROM meta`
 

@@ -55,11 +55,13 @@ func (o *Options) defaults() {
 type Store struct {
 	o           Options
 	pool        *pgxpool.Pool
+	lookups     *pgxpool.Pool // of nobody but WeChat
 	id          string
 	damage      snapshot.Damage
 	phoneSecret []byte
 	ring        *datakey.Ring
 	keysDue     atomic.Bool // keys of the ring may be missing in the database
+	otherSchema atomic.Bool // it may be another than this one's
 	masters     []masterkey.Key
 	holder      string // this process, in leases
 	cache       *cache
@@ -83,6 +85,7 @@ type Store struct {
 	mu        sync.Mutex
 	gone      map[uint32]time.Time // data keys that are in no row, and since when; guarded by mu
 	held      string               // guarded by mu: see snapshot.Stats
+	blocked   string               // guarded by mu: see snapshot.Stats
 	sizesMu   sync.Mutex
 	sizes     sizes // guarded by sizesMu
 }
@@ -98,7 +101,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	if err := s.await(ctx, s.begin); err != nil {
-		s.pool.Close()
+		s.disconnect()
 		return nil, err
 	}
 	s.loops.Go(s.commitLoop)
@@ -112,7 +115,7 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read dsn: %w", err)
 	}
-	conf.MaxConns = int32(o.MaxConns)
+	conf.MaxConns = int32(o.MaxConns - o.MaxConns/2)
 	conf.ConnConfig.RuntimeParams["application_name"] = "scanrelay"
 	if conf.ConnConfig.ConnectTimeout == 0 {
 		conf.ConnConfig.ConnectTimeout = dialLimit
@@ -127,15 +130,21 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 		o: o, ring: datakey.New(), holder: rand.Text(), cache: newCache(o.Now), telling: wait.Rarely{Every: time.Minute},
 		heard: map[scan.DepotID]time.Time{}, gone: map[uint32]time.Time{},
 	}
-	s.places = make(chan struct{}, max(1, o.MaxConns/2))
+	s.places = make(chan struct{}, max(1, conf.MaxConns-1))
 	s.life, s.end = context.WithCancelCause(context.Background())
 	s.queue = queue.New(s.life, groupEvents)
-	conf.AfterConnect = s.putKeys
+	conf.AfterConnect = s.connected
 	if s.pool, err = pgxpool.NewWithConfig(ctx, conf); err != nil {
 		return nil, fmt.Errorf("read dsn: %w", err)
 	}
-	if err := s.await(ctx, s.pool.Ping); err != nil {
+	conf = conf.Copy()
+	conf.MaxConns = int32(o.MaxConns / 2)
+	if s.lookups, err = pgxpool.NewWithConfig(ctx, conf); err != nil {
 		s.pool.Close()
+		return nil, fmt.Errorf("read dsn: %w", err)
+	}
+	if err := s.await(ctx, s.pool.Ping); err != nil {
+		s.disconnect()
 		return nil, fmt.Errorf("connect to the database: %w", err)
 	}
 	return s, nil
@@ -172,18 +181,18 @@ func (s *Store) begin(ctx context.Context) error {
 	case err != nil:
 		return err
 	case at < len(steps) && !s.o.Migrate:
-		return fmt.Errorf("%w: it has schema %d, this scanrelay needs %d: run scanrelay central migrate, or set store.migrate", errUnfit, at, len(steps))
+		return fmt.Errorf("%w: %w", errUnfit, behind(at))
 	case at < len(steps):
 		if _, err := s.migrate(ctx, func(step string) { s.o.Logger.Info(step) }); err != nil {
 			return err
 		}
 	}
 	var commits string
-	if err := s.pool.QueryRow(ctx, "SHOW synchronous_commit").Scan(&commits); err != nil {
+	if err := s.pool.QueryRow(ctx, sqlCommits).Scan(&commits); err != nil {
 		return fmt.Errorf("read synchronous_commit: %w", err)
 	}
-	if commits == "off" {
-		return fmt.Errorf("%w: synchronous_commit is off: what a depot is answered could be lost; set it on for this role or database", errUnfit)
+	if commits == commitsOff {
+		return fmt.Errorf("%w: %w", errUnfit, errCommits)
 	}
 	meta, err := s.meta(ctx)
 	if err != nil {
@@ -254,7 +263,7 @@ func (s *Store) Stats(ctx context.Context) (snapshot.Stats, error) {
 	size := s.size(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := snapshot.Stats{Waybills: uint64(size.waybills), FileBytes: size.bytes, Damage: s.damage.List(), Held: s.held}
+	st := snapshot.Stats{Waybills: uint64(size.waybills), FileBytes: size.bytes, Damage: s.damage.List(), Held: s.held, Blocked: s.blocked}
 	if m := s.missing.Load(); m != nil {
 		st.Missing = time.Duration(m.To-m.From) * time.Second
 	}
@@ -300,7 +309,12 @@ func (s *Store) Close() error {
 		if err != nil && !away(err) && !strings.Contains(err.Error(), "closed pool") {
 			s.o.Logger.Warn("leave the lease of forgetting", "error", err)
 		}
-		s.pool.Close()
+		s.disconnect()
 	})
 	return nil
+}
+
+func (s *Store) disconnect() {
+	s.lookups.Close()
+	s.pool.Close()
 }
