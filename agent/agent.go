@@ -66,6 +66,7 @@ type Options struct {
 	Listeners Listeners
 	Listen    func() (Listeners, error)
 	Clock     *clock.Clock // nil: the machine's
+	Update    *Update      // nil: launch did not start this process
 	Hooks     Hooks
 	// Abort, once closed, ends a stop at once.
 	Abort <-chan struct{}

@@ -44,6 +44,9 @@ func (a *Agent) start() *serve.Group {
 	listen("http", a.opts.Listeners.HTTP, control.Public)
 	parts.Start("clock", a.watchClock)
 	parts.Start("births", a.keepBirths)
+	if a.opts.Update != nil {
+		parts.Start("update", a.keepUpdates().Run)
+	}
 	parts.Start("relays", a.uplink.Run)
 	parts.Start("intake", a.intake.Run)
 	return parts

@@ -1,6 +1,7 @@
 package install
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -70,10 +71,10 @@ func (i *Installer) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	if mended, err := i.Root.Link(rec, i.PackagedFolder); err != nil {
+	if mended, err := i.Root.Link(i.runs(rec), i.PackagedFolder); err != nil {
 		return err
 	} else if mended {
-		i.Log.Info("current leads to the committed version", "version", rec.Committed.Version)
+		i.Log.Info("current leads to another version", "version", cmp.Or(i.runs(rec).Version, i.Packaged))
 	}
 	if known {
 		return i.clean(rec)
@@ -146,6 +147,14 @@ func (i *Installer) do(ctx context.Context, own *folder, rec record.Record, req 
 	return rec, fmt.Errorf("no such request: %.20q", req.Op)
 }
 
+// runs is the committed version, unless the package is newer.
+func (i *Installer) runs(rec record.Record) record.Release {
+	if record.Newer(i.Packaged, rec.Committed.Version) {
+		return record.Release{}
+	}
+	return rec.Committed
+}
+
 // commit has the candidate run from now on.
 func (i *Installer) commit(rec record.Record, r record.Release) (record.Record, error) {
 	switch {
@@ -154,10 +163,7 @@ func (i *Installer) commit(rec record.Record, r record.Release) (record.Record, 
 	case r.IsPackaged() || rec.Candidate != r:
 		return rec, fmt.Errorf("commit %s: the candidate is %q", r.Version, rec.Candidate.Version)
 	}
-	rec.Previous = rec.Committed
-	if record.Newer(i.Packaged, rec.Committed.Version) {
-		rec.Previous = record.Release{}
-	}
+	rec.Previous = i.runs(rec)
 	rec.Committed, rec.Candidate = r, record.Release{}
 	return rec, nil
 }
@@ -228,10 +234,7 @@ func (i *Installer) admit(rec record.Record, is, copied record.Release) error {
 	if err := is.Check(); err != nil {
 		return err
 	}
-	runs := rec.Committed.Version
-	if rec.Committed.IsPackaged() || record.Newer(i.Packaged, runs) {
-		runs = i.Packaged
-	}
+	runs := cmp.Or(i.runs(rec).Version, i.Packaged)
 	switch {
 	case is.SHA256 != copied.SHA256 || is.Length != copied.Length:
 		return fmt.Errorf("%s: the copy is not what was verified", is.Version)

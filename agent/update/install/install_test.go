@@ -244,6 +244,9 @@ func TestPackageIsNewer(t *testing.T) {
 	g := newGateway(t)
 	g.must("1.0.0")
 	g.Packaged = "1.1.0"
+	if why := g.run(); why != "" || g.Root.Linked() != "/usr/lib/scanrelay" {
+		t.Errorf("%s, current leads to %s", why, g.Root.Linked())
+	}
 	g.must("1.2.0")
 	if rec := g.record(); !rec.Previous.IsPackaged() || rec.Committed != rel("1.2.0") {
 		t.Errorf("%+v", rec)

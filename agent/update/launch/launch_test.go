@@ -65,7 +65,7 @@ func (g *gateway) install(version string) record.Release {
 
 func (g *gateway) write(rec record.Record) {
 	g.t.Helper()
-	_, err := g.Root.Link(rec, record.PackagedFolder)
+	_, err := g.Root.Link(rec.Committed, record.PackagedFolder)
 	if err := errors.Join(g.Root.Write(rec), err); err != nil {
 		g.t.Fatal(err)
 	}

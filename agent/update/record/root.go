@@ -94,10 +94,10 @@ func (d Root) Installed(version string) (r Release, err error) {
 // WriteRelease writes down what lies in a folder that is to be a version's.
 func (d Root) WriteRelease(folder string, r Release) error { return d.release(folder).Write(r) }
 
-// Link has `current` lead to what is committed. It tells whether it did before.
-func (d Root) Link(r Record, packagedFolder string) (mended bool, err error) {
-	path, to := filepath.Join(string(d), current), r.Committed.Version
-	if r.Committed.IsPackaged() {
+// Link has `current` lead to a version. It tells whether it did not before.
+func (d Root) Link(r Release, packagedFolder string) (mended bool, err error) {
+	path, to := filepath.Join(string(d), current), r.Version
+	if r.IsPackaged() {
 		to = packagedFolder
 	}
 	if is, err := os.Readlink(path); err == nil && is == to {
