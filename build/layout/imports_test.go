@@ -326,9 +326,11 @@ var arrows = []row{
 	{pkg: "agent/update/record", uses: []string{"store/durable"}},
 	{pkg: "agent/update/launch", uses: []string{"agent/update/record", "store/durable"}, libraries: []string{xSys}},
 	{pkg: "agent/update/install", uses: []string{"agent/update/record", "agent/update/launch", "store/durable"}, libraries: []string{xSys}},
+	{pkg: "agent/update/trial", uses: []string{"agent/update/record", "agent/update/launch", "agent/update/install"}},
 	{
 		pkg: "agent",
 		uses: []string{
+			"agent/update/launch", "agent/update/record", "agent/update/trial",
 			"agent/scan", "agent/clock", "agent/identity", "agent/control", "store", "store/durable",
 			"agent/intake", "agent/intake/broker", "agent/intake/source", "agent/intake/link", "agent/intake/mapping", "agent/intake/user", "agent/intake/sparkplug",
 			"uplink", "uplink/syncapi", "uplink/syncapi/health", "wechat", "configs", "configs/exposition", "configs/limit", "configs/serve", "configs/wait",
@@ -366,6 +368,14 @@ var arrows = []row{
 			"agent", "agent/cmd/cli", "agent/clock", "agent/control", "agent/intake/link", "configs", "configs/tlsfile", "store/durable", "uplink/syncapi",
 		},
 		libraries: []string{xSys}, tests: []string{"store"},
+	},
+	{
+		pkg: "agent/cmd/update",
+		uses: []string{
+			"agent/cmd/cli", "agent/clock", "agent/update/install", "agent/update/launch", "agent/update/record", "agent/update/trust",
+			"configs/serve", "configs/textfile", "store/durable",
+		},
+		libraries: []string{pflag},
 	},
 	{
 		pkg: "agent/cmd/scanrelay", uses: []string{all}, libraries: []string{metrics},

@@ -11,7 +11,7 @@ import (
 // store/durable, which waits where the process has no descriptor left: an error there
 // would end the outbox, or let a file pass for damaged or gone.
 func TestFilesWaitForDescriptors(t *testing.T) {
-	rooms := []string{"store", "uplink/central", "agent/identity", "agent/update"}
+	rooms := []string{"store", "uplink/central", "agent/identity", "agent/update/record", "agent/update/launch", "agent/update/install"}
 	opens := []string{"os.Open", "os.OpenFile", "os.Create", "os.ReadDir", "os.WriteFile", "filepath.Glob", "filepath.WalkDir"}
 	for _, f := range readTree(t) {
 		in := slices.ContainsFunc(rooms, func(room string) bool { return f.pkg == room || strings.HasPrefix(f.pkg, room+"/") })

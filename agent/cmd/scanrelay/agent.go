@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -12,6 +13,8 @@ import (
 
 	"scanrelay/agent"
 	"scanrelay/agent/cmd/cli"
+	"scanrelay/agent/update/launch"
+	"scanrelay/agent/update/trial"
 	"scanrelay/configs"
 	"scanrelay/configs/serve"
 	"scanrelay/store/durable"
@@ -26,13 +29,20 @@ func (a *app) agentCommand() *cli.Command {
 		Run: func(ctx context.Context, _ []string) error {
 			a.standAlone()
 			a.stderr.Keep(keptLines)
+			launched, err := launch.FromEnv(a.Env)
+			if err != nil {
+				return err
+			}
 			cfg, problems := configs.LoadAgent(config, a.Env)
 			if err := a.problems(problems); err != nil {
+				if launched != nil { // a mistake in the configuration is not this version's
+					err = errors.Join(err, trial.Excuse(launched))
+				}
 				return err
 			}
 			logger := a.logger(cfg.Log)
 			warn(logger, problems)
-			return a.runAgent(ctx, config, cfg, logger)
+			return a.runAgent(ctx, config, cfg, launched, logger)
 		},
 	}
 	cmd.Flags().StringVarP(&config, "config", "c", defaultConfig, "the configuration `FILE`")
@@ -55,14 +65,20 @@ func collectAt(percent int) {
 	}
 }
 
-func (a *app) runAgent(ctx context.Context, file string, cfg *configs.Agent, logger *slog.Logger) error {
+func (a *app) runAgent(ctx context.Context, file string, cfg *configs.Agent, launched *launch.Launched, logger *slog.Logger) error {
 	collectAt(collectEarly)
+	ctx, restart := context.WithCancel(ctx)
+	defer restart()
+	var update *agent.Update
+	if launched != nil {
+		update = &agent.Update{Launched: *launched, Restart: restart, Tell: serve.NewNotifier(a.Env, logger).Tell}
+	}
 	if err := ownedByUs(cfg.DataDir, os.Geteuid()); err != nil {
 		return err
 	}
 	b := thisBuild()
 	ag, err := agent.New(cfg, agent.Options{
-		Version: b.Version, Built: b.built(), Logger: logger, LogDropped: a.stderr.Dropped, LogLevel: a.level.hold, Log: a.stderr.Recent, Abort: a.abort,
+		Version: b.Version, Built: b.built(), Logger: logger, LogDropped: a.stderr.Dropped, LogLevel: a.level.hold, Log: a.stderr.Recent, Abort: a.abort, Update: update,
 		Listen: func() (agent.Listeners, error) { return listenAgent(cfg, logger) },
 	})
 	if err != nil {

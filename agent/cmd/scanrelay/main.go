@@ -14,6 +14,7 @@ import (
 	"scanrelay/agent/cmd/doctor"
 	"scanrelay/agent/cmd/look"
 	"scanrelay/agent/cmd/setup"
+	"scanrelay/agent/cmd/update"
 	"scanrelay/configs/serve"
 )
 
@@ -108,8 +109,9 @@ func (a *app) root() *cli.Command {
 	root.Add(a.agentCommand(), a.checkCommand(), a.listenCommand(), a.enrolCommand(),
 		setup.Command(a.IO), doctor.Command(a.IO, defaultConfig, thisBuild().Version), bundle.Command(a.IO, defaultConfig, thisBuild().Version), a.versionCommand(), a.HelpCommand(root))
 	root.Add(look.Commands(a.IO, defaultConfig, thisBuild().Version)...)
-	root.Add(a.fullCommands()...)
 	b := thisBuild()
+	root.Add(update.Commands(a.IO, defaultConfig, b.Version, b.built())...)
+	root.Add(a.fullCommands()...)
 	root.Add(a.CompletionCommand(root), a.ManCommand(root, b.Version, b.built()))
 	return root
 }

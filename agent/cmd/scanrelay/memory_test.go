@@ -21,7 +21,7 @@ func TestGarbage(t *testing.T) {
 	}
 	dir, log, a := filepath.Join(file, "data"), slog.New(slog.DiscardHandler), new(app)
 	run := map[string]func() error{
-		"agent":   func() error { return a.runAgent(t.Context(), "", &configs.Agent{DataDir: dir}, log) },
+		"agent":   func() error { return a.runAgent(t.Context(), "", &configs.Agent{DataDir: dir}, nil, log) },
 		"central": func() error { return a.runCentral(t.Context(), "", &configs.Central{DataDir: dir}, log) },
 	}
 	const own = 77
