@@ -8,7 +8,7 @@
 //   - what is installed is the copy that was verified, byte for byte, and it is never
 //     older than what runs, nor barred: TestRefused;
 //   - a power cut at any moment leaves a gateway that starts a good version, and the
-//     request done once;
+//     request done once: TestPowerCut;
 //   - whatever was asked is answered in the record, with the reason of a refusal, and
 //     the request is gone: TestRefused;
 //   - what is committed, was committed before, or is to be tried is never removed.
