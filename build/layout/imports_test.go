@@ -365,7 +365,7 @@ var arrows = []row{
 	{
 		pkg: "agent/cmd/doctor", // looks as the agent will
 		uses: []string{
-			"agent", "agent/cmd/cli", "agent/clock", "agent/control", "agent/intake/link", "configs", "configs/tlsfile", "store/durable", "uplink/syncapi",
+			"agent", "agent/cmd/cli", "agent/cmd/update", "agent/clock", "agent/control", "agent/intake/link", "agent/update/record", "configs", "configs/tlsfile", "store/durable", "uplink/syncapi",
 		},
 		libraries: []string{xSys}, tests: []string{"store"},
 	},
@@ -387,7 +387,8 @@ var arrows = []row{
 	{pkg: "build/size"},
 	{pkg: "build/monitoring", tests: []string{"configs/exposition"}},
 	{pkg: "build/rig", uses: []string{"wechat/fake"}, libraries: []string{paho, xSys, xTime}}, // knows the program from outside
-	{pkg: "build/e2e", tests: []string{"build/rig", "wechat/fake", "store/snapshot/postgres/pgtest", browser, paho, pahoV5, xSys}},
+	// A gateway's versions are put there as root's part does, which nothing outside can.
+	{pkg: "build/e2e", tests: []string{"agent/update/record", "build/rig", "wechat/fake", "store/snapshot/postgres/pgtest", browser, paho, pahoV5, xSys}},
 	{
 		pkg:       "build/bench",
 		uses:      []string{"build/rig", "store", "store/snapshot", "store/snapshot/bolt", "wechat/callback", "wechat/fake", "agent/scan"},
