@@ -326,7 +326,7 @@ var arrows = []row{
 	{pkg: "agent/update/record", uses: []string{"store/durable"}},
 	{pkg: "agent/update/launch", uses: []string{"agent/update/record", "store/durable"}, libraries: []string{xSys}},
 	{pkg: "agent/update/install", uses: []string{"agent/update/record", "agent/update/launch", "store/durable"}, libraries: []string{xSys}},
-	{pkg: "agent/update/trial", uses: []string{"agent/update/record", "agent/update/launch", "agent/update/install"}},
+	{pkg: "agent/update/trial", uses: []string{"agent/update/record", "agent/update/launch"}, tests: []string{"agent/update/install"}},
 	{
 		pkg: "agent",
 		uses: []string{
@@ -365,7 +365,7 @@ var arrows = []row{
 	{
 		pkg: "agent/cmd/doctor", // looks as the agent will
 		uses: []string{
-			"agent", "agent/cmd/cli", "agent/cmd/update", "agent/clock", "agent/control", "agent/intake/link", "agent/update/record", "configs", "configs/tlsfile", "store/durable", "uplink/syncapi",
+			"agent", "agent/cmd/cli", "agent/clock", "agent/control", "agent/intake/link", "configs", "configs/tlsfile", "store/durable", "uplink/syncapi",
 		},
 		libraries: []string{xSys}, tests: []string{"store"},
 	},

@@ -136,7 +136,7 @@ func (m *maker) backCommand() *cli.Command {
 			if from.IsPackaged() {
 				return errors.New("go back: the packaged version runs, there is none before it")
 			}
-			id, err := install.Ask(own, record.OpBack, from)
+			id, err := own.Ask(record.OpBack, from)
 			if err == nil {
 				err = await(ctx, root, id)
 			}

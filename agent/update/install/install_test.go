@@ -92,7 +92,7 @@ func (g *gateway) stage(metadata any, body string) string {
 
 func (g *gateway) ask(op string, r record.Release) string {
 	g.t.Helper()
-	if _, err := Ask(g.Own, op, r); err != nil {
+	if _, err := g.Own.Ask(op, r); err != nil {
 		g.t.Fatal(err)
 	}
 	return g.run()
@@ -310,7 +310,8 @@ func TestHostileFolder(t *testing.T) {
 		"the request is empty":   {func(o, _ string) error { return os.Truncate(o+"/request", 0) }, ""},
 		"the request is NULs":    {func(o, _ string) error { return os.WriteFile(o+"/request", make([]byte, 300), 0o600) }, ""},
 		"another request meanwhile": {func(o, _ string) error {
-			return record.Own(o).Ask(record.Request{ID: strings.Repeat("x", 200), Op: "commit", Release: record.Release{Version: "../.."}})
+			_, err := record.Own(o).Ask("commit", record.Release{Version: "../.."})
+			return err
 		}, "the candidate is"},
 	} {
 		g := newGateway(t)

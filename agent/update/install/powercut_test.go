@@ -70,7 +70,7 @@ func powerRun(dir string) error {
 		return err
 	}
 	ask := func(op, version string) error {
-		_, err := Ask(i.Own, op, rel(version))
+		_, err := i.Own.Ask(op, rel(version))
 		return errors.Join(err, root())
 	}
 	commit := func(version string) error {

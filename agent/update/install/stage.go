@@ -2,7 +2,6 @@ package install
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -39,7 +38,7 @@ func Stage(own record.Own, metadata []byte, fill func(path string) error) (id st
 	if err != nil {
 		return "", fmt.Errorf("stage: %w", err)
 	}
-	return Ask(own, record.OpInstall, record.Release{})
+	return own.Ask(record.OpInstall, record.Release{})
 }
 
 // put makes a file that the group can read.
@@ -57,18 +56,6 @@ func gone(path string) error {
 		return err
 	}
 	return nil
-}
-
-// Ask asks root for something and returns the request's id.
-func Ask(own record.Own, op string, r record.Release) (id string, err error) {
-	if err := own.Make(); err != nil {
-		return "", fmt.Errorf("ask for %s: %w", op, err)
-	}
-	id = rand.Text()
-	if err := own.Ask(record.Request{ID: id, Op: op, Release: r}); err != nil {
-		return "", fmt.Errorf("ask for %s: %w", op, err)
-	}
-	return id, nil
 }
 
 // Await waits until root has answered a request, and returns why it was refused.

@@ -135,6 +135,9 @@ func TestSpoilt(t *testing.T) {
 		if got := g.start(); got != c.want {
 			t.Errorf("%s: it starts %s, want %s", name, got, c.want)
 		}
+		if asks := g.Own.Asked(); asks != strings.Contains(name, "link") && !strings.Contains(name, "missing") && !strings.Contains(name, "the record") {
+			t.Errorf("%s: root is asked to mend the link: %v", name, asks)
+		}
 		st, _ := g.Own.State() // where it could be written
 		if c.want != "1.1.0" && !strings.Contains(name, "record") && name != "all versions are missing" && !strings.Contains(st.Problem, "1.") {
 			t.Errorf("%s: the state says nothing of it: %+v", name, st)

@@ -1,7 +1,9 @@
 package record
 
 import (
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -125,8 +127,18 @@ type Request struct {
 // RequestFile is its name.
 const RequestFile = "request"
 
-// Ask puts a request where root looks for it, instead of one that it has not taken.
-func (d Own) Ask(r Request) error { return d.sealed(RequestFile).Write(r) }
+// Ask puts a request where root looks for it, instead of one that it has not taken, and
+// returns its id.
+func (d Own) Ask(op string, r Release) (id string, err error) {
+	id = rand.Text()
+	if err = d.Make(); err == nil {
+		err = d.sealed(RequestFile).Write(Request{ID: id, Op: op, Release: r})
+	}
+	if err != nil {
+		return "", fmt.Errorf("ask root for %s: %w", op, err)
+	}
+	return id, nil
+}
 
 // Asked reports whether root has not yet taken a request.
 func (d Own) Asked() bool { return durable.Exists(filepath.Join(string(d), RequestFile)) }

@@ -67,9 +67,9 @@ func TestEachFileMayBeSpoilt(t *testing.T) {
 	rec := record.Record{Committed: r, Previous: release("1.2.2"), Candidate: release("1.3.0"), Barred: []string{"x"}, Trust: []byte("t")}
 	st := record.State{Trial: &record.Trial{Release: r, Tries: 2}, Ends: []record.Moment{{Boot: "b", At: 1}}}
 	until := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
+	id, askErr := own.Ask(record.OpCommit, r)
 	_, linkErr := root.Link(rec.Committed, record.PackagedFolder)
-	err := errors.Join(root.WriteRelease(r.Version, r), root.Write(rec), own.SetState(st), own.Hold(until),
-		own.Ask(record.Request{ID: "i", Op: record.OpCommit, Release: r}), linkErr)
+	err := errors.Join(root.WriteRelease(r.Version, r), root.Write(rec), own.SetState(st), own.Hold(until), askErr, linkErr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestEachFileMayBeSpoilt(t *testing.T) {
 		{filepath.Join(folder, "release"), readRelease, r, record.Release{}},
 		{filepath.Join(string(own), "state"), readState, st, record.State{}},
 		{filepath.Join(string(own), "hold"), readHold, until, time.Time{}},
-		{filepath.Join(string(own), "request"), readRequest, record.Request{ID: "i", Op: record.OpCommit, Release: r}, record.Request{}},
+		{filepath.Join(string(own), "request"), readRequest, record.Request{ID: id, Op: record.OpCommit, Release: r}, record.Request{}},
 	} {
 		if got, err := c.read(); err != nil || !reflect.DeepEqual(got, c.whole) {
 			t.Errorf("%s is %+v, %v", c.path, got, err)

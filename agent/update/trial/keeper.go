@@ -7,7 +7,6 @@ import (
 	"reflect"
 	"time"
 
-	"scanrelay/agent/update/install"
 	"scanrelay/agent/update/launch"
 	"scanrelay/agent/update/record"
 )
@@ -173,7 +172,7 @@ func (k *Keeper) ask(s Step, now record.Moment) {
 		}
 	}
 	k.asked = &now
-	if _, err := install.Ask(k.c.Launched.Own, s.Ask, s.About); err != nil {
+	if _, err := k.c.Launched.Own.Ask(s.Ask, s.About); err != nil {
 		k.c.Log.Error("root cannot be asked", "error", err)
 	}
 }

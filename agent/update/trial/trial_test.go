@@ -211,7 +211,7 @@ func newMachine(t *testing.T) *machine {
 	m := &machine{t: t, root: record.Root(filepath.Join(dir, "versions")), own: record.Own(filepath.Join(dir, "update")), sick: map[string]bool{}}
 	m.stage(now.Version)
 	m.serve()
-	if _, err := install.Ask(m.own, record.OpCommit, now); err != nil {
+	if _, err := m.own.Ask(record.OpCommit, now); err != nil {
 		t.Fatal(err)
 	}
 	m.serve()
