@@ -19,24 +19,25 @@ type row struct {
 }
 
 const (
-	bbolt   = "go.etcd.io/bbolt"
-	paho    = "github.com/eclipse/paho.mqtt.golang"
-	pahoV5  = "github.com/eclipse/paho.golang" // a device of another make
-	backoff = "github.com/cenkalti/backoff/v4"
-	mochi   = "github.com/mochi-mqtt/server/v2"
-	gorilla = "github.com/gorilla/websocket" // which paho brings along
-	yaml    = "github.com/goccy/go-yaml"
-	pflag   = "github.com/spf13/pflag"
-	metrics = "github.com/VictoriaMetrics/metrics"
-	xTime   = "golang.org/x/time"
-	xSync   = "golang.org/x/sync"
-	xTerm   = "golang.org/x/term"
-	xSys    = "golang.org/x/sys"
-	xText   = "golang.org/x/text"
-	script  = "github.com/rogpeppe/go-internal"
-	browser = "github.com/chromedp"
-	pgx     = "github.com/jackc/pgx/v5"
-	goTUF   = "github.com/theupdateframework/go-tuf/v2" // of the publisher, and in tests what verifies beside us
+	bbolt      = "go.etcd.io/bbolt"
+	paho       = "github.com/eclipse/paho.mqtt.golang"
+	pahoV5     = "github.com/eclipse/paho.golang" // a device of another make
+	backoff    = "github.com/cenkalti/backoff/v4"
+	mochi      = "github.com/mochi-mqtt/server/v2"
+	gorilla    = "github.com/gorilla/websocket" // which paho brings along
+	yaml       = "github.com/goccy/go-yaml"
+	pflag      = "github.com/spf13/pflag"
+	metrics    = "github.com/VictoriaMetrics/metrics"
+	xTime      = "golang.org/x/time"
+	xSync      = "golang.org/x/sync"
+	xTerm      = "golang.org/x/term"
+	xSys       = "golang.org/x/sys"
+	xText      = "golang.org/x/text"
+	script     = "github.com/rogpeppe/go-internal"
+	browser    = "github.com/chromedp"
+	pgx        = "github.com/jackc/pgx/v5"
+	secureKeys = "github.com/secure-systems-lab/go-securesystemslib" // which go-tuf brings along
+	goTUF      = "github.com/theupdateframework/go-tuf/v2"           // of the publisher, and in tests what verifies beside us
 )
 
 // intaketest is what the tests of intake's rooms share.
@@ -317,6 +318,11 @@ var arrows = []row{
 		},
 	},
 
+	{
+		pkg: "agent/update/release", uses: []string{"agent/update/trust", "configs/secret", "configs/textfile", "store/durable"},
+		libraries: []string{goTUF, secureKeys},
+	},
+	{pkg: "agent/cmd/release", uses: []string{"agent/cmd/cli", "agent/update/release", "agent/update/trust", "configs/secret", "configs/textfile", "store/durable"}},
 	{pkg: "agent/update/trust", uses: []string{"configs/wait", "store/durable"}, tests: []string{goTUF}},
 	{
 		pkg: "agent/identity", uses: []string{"agent/scan", "store/durable", "uplink/syncapi", "configs/secret", "configs/wait"},
