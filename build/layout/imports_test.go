@@ -353,15 +353,16 @@ var arrows = []row{
 		libraries: []string{paho, xSync}, tests: []string{browser},
 	},
 	{pkg: "agent/cmd/cli", uses: []string{"configs/nearest"}, libraries: []string{pflag, xTerm}},
+	{pkg: "agent/cmd/chinese", uses: []string{"agent/cmd/cli", "configs"}},
 	{
 		pkg:  "agent/cmd/look",
-		uses: []string{"agent/cmd/cli", "agent/control", "agent/scan", "configs", "configs/wait", "store", "uplink/syncapi/health"},
+		uses: []string{"agent/cmd/chinese", "agent/cmd/cli", "agent/control", "agent/scan", "configs", "configs/wait", "store", "uplink/syncapi/health"},
 	},
 	{pkg: "agent/cmd/saved"},
 	{
 		pkg: "agent/cmd/setup", // tries what was answered as the agent will use it
 		uses: []string{
-			"agent", "agent/cmd/cli", "agent/intake/mapping", "agent/intake/probe", "agent/scan", "configs", "store/durable", "uplink/syncapi",
+			"agent", "agent/cmd/chinese", "agent/cmd/cli", "agent/intake/mapping", "agent/intake/probe", "agent/scan", "configs", "store/durable", "uplink/syncapi",
 		},
 	},
 	{

@@ -57,18 +57,18 @@ func (l *looker) listDead(ctx context.Context, v control.View) error {
 	if err != nil {
 		return err
 	}
-	t := deadTable(nodes)
+	t := l.deadTable(nodes)
 	if len(nodes) == 0 && l.Terminal {
-		_, err := fmt.Fprintln(l.Out, "no dead letters")
+		_, err := fmt.Fprintln(l.Out, l.Say("no dead letters", "没有死信"))
 		return err
 	}
 	return t.Print(l.IO)
 }
 
 // deadTable is nodeTable with the waybill in the place of the state.
-func deadTable(nodes []control.Node) *cli.Table {
-	t := nodeTable(nodes)
-	t.Head[3] = "WAYBILL"
+func (l *looker) deadTable(nodes []control.Node) *cli.Table {
+	t := l.nodeTable(nodes)
+	t.Head[3] = l.Say("WAYBILL", "运单")
 	for i := range nodes {
 		t.Rows[i][3] = nodes[i].WaybillID
 	}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"scanrelay/agent/cmd/chinese"
 	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/control"
 	"scanrelay/agent/scan"
@@ -132,7 +133,7 @@ func (l *looker) listEvents(ctx context.Context, state string) error {
 		l.note(v)
 		out := bufio.NewWriter(l.Out)
 		if l.Terminal && !l.json {
-			if err := l.columns(out, eventHead(state), eventWidths); err != nil {
+			if err := l.columns(out, l.eventHead(state), eventWidths); err != nil {
 				return err
 			}
 		}
@@ -144,11 +145,13 @@ func (l *looker) listEvents(ctx context.Context, state string) error {
 
 var eventWidths = []int{26, 24, 16, 16, 11, 20, 5, 0}
 
-func eventHead(state string) []string {
+func (l *looker) eventHead(state string) []string {
 	if state == control.StateRejected {
-		return []string{"ID", "RECEIVED", "STATE", "TOPIC", "WHY", "PAYLOAD"}
+		return []string{"ID", l.Say("RECEIVED", "收到"), l.Say("STATE", "状态"), l.Say("TOPIC", "主题"), l.Say("WHY", "原因"), l.Say("PAYLOAD", "报文")}
 	}
-	return []string{"ID", "RECEIVED", "STATE", "WAYBILL", "ACTION_TYPE", "ACTION_TIME", "TRIES", "LAST ERROR"}
+	return []string{
+		"ID", l.Say("RECEIVED", "收到"), l.Say("STATE", "状态"), l.Say("WAYBILL", "运单"), "ACTION_TYPE", "ACTION_TIME", l.Say("TRIES", "次数"), l.Say("LAST ERROR", "原因"),
+	}
 }
 
 // eventLine prints one event: as it came with --json, else in fixed columns, so
@@ -164,9 +167,9 @@ func (l *looker) eventLine(out *bufio.Writer, state string, line json.RawMessage
 	}
 	cols := []string{r.ID, r.ReceivedAt.String(), r.State}
 	if state == control.StateRejected {
-		cols = append(cols, r.Topic, r.LastError, strconv.Quote(string(r.Payload)))
+		cols = append(cols, r.Topic, chinese.Reason(l.IO, r.LastError), strconv.Quote(string(r.Payload)))
 	} else {
-		cols = append(cols, r.WaybillID, strconv.Itoa(r.ActionType), cli.Moment(r.ActionTime), strconv.Itoa(r.Attempts), cli.Dash(r.LastError))
+		cols = append(cols, r.WaybillID, strconv.Itoa(r.ActionType), cli.Moment(r.ActionTime), strconv.Itoa(r.Attempts), cli.Dash(chinese.Reason(l.IO, r.LastError)))
 	}
 	return l.columns(out, cols, eventWidths)
 }

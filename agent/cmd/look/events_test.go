@@ -1,11 +1,17 @@
 package look
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	"scanrelay/agent/cmd/cli"
+	"scanrelay/agent/control"
 )
 
 // TestNewestAreShown: of many lines the newest that are asked for, in their order.
@@ -58,6 +64,33 @@ func TestSince(t *testing.T) {
 		at, err := (&pick{since: in}).from(now)
 		if got := at.Format(time.RFC3339); err == nil && got != want || (err != nil) != (want == "") {
 			t.Errorf("%q: %s, %v", in, got, err)
+		}
+	}
+}
+
+// TestChineseReasons: what was not understood and what could not be pushed have their
+// reasons in the language of who looks; JSON stays as it is.
+func TestChineseReasons(t *testing.T) {
+	const reason = "pathnotify: WeChat refuses a parameter (errcode 40097): x"
+	line := json.RawMessage(`{"id":"q1","state":"rejected","topic":"scans/g","payload":"e30=","last_error":"element 2: not JSON: if the device sends bare text, source 0 (scans/#) needs decoder text"}`)
+	for lang, want := range map[string][2]string{
+		"en": {"element 2: not JSON: if the device sends bare text, source 0 (scans/#) needs decoder text", reason},
+		"zh": {"第 2 个元素:不是 JSON:若设备发的是纯文本,来源 0(scans/#) 要用 decoder text", "pathnotify:微信不接受某个参数(errcode 40097):x"},
+	} {
+		var out bytes.Buffer
+		l := &looker{shared: &shared{IO: cli.IO{Out: &out, Env: []string{"LC_ALL=" + lang}}}}
+		w := bufio.NewWriter(&out)
+		if err := errors.Join(l.eventLine(w, control.StateRejected, line), w.Flush(), l.nodeTable([]control.Node{{Event: control.Event{LastError: reason}}}).Print(l.IO),
+			l.deadTable([]control.Node{{Event: control.Event{LastError: reason, WaybillID: "YT1"}}}).Print(l.IO)); err != nil {
+			t.Fatal(err)
+		}
+		if got := out.String(); !strings.Contains(got, want[0]) || strings.Count(got, want[1]) != 2 {
+			t.Errorf("%s: %s", lang, got)
+		}
+		l.json = true
+		out.Reset()
+		if err := errors.Join(l.eventLine(w, control.StateRejected, line), w.Flush()); err != nil || out.String() != string(line)+"\n" {
+			t.Errorf("%s: JSON: %s, %v", lang, out.String(), err)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"scanrelay/agent/cmd/chinese"
 	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/control"
 	"scanrelay/configs"
@@ -52,7 +53,7 @@ func (l *looker) agentOf() (*configs.Agent, error) {
 	cfg, problems := configs.LoadAgent(l.config, l.Env)
 	for _, p := range problems.Errors() {
 		if p.Key == "" || p.Key == "data_dir" || strings.HasPrefix(p.Key, "data_dir.") {
-			return nil, errors.New(p.String())
+			return nil, errors.New(chinese.Problem(l.IO, p))
 		}
 	}
 	return cfg, nil
@@ -90,6 +91,6 @@ func (l *looker) dial(ctx context.Context, do func(*control.Client) error) error
 // note tells on stderr, when a person reads, that no agent runs.
 func (l *looker) note(v control.View) {
 	if !v.Running() && !l.json {
-		fmt.Fprintln(l.Err, "(the agent is not running; this is what its store holds)")
+		fmt.Fprintln(l.Err, l.Say("(the agent is not running; this is what its store holds)", "(代理没有运行;以下是它的存储里的内容)"))
 	}
 }

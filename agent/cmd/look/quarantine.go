@@ -55,7 +55,7 @@ func (s *shared) quarantineReplay() *cli.Command {
 				case l.json:
 					return l.JSON(r)
 				}
-				_, err = fmt.Fprintf(l.Out, "%d entries: %d left the quarantine, %d remain; %d events stored, %d duplicate, %d ignored\n",
+				_, err = fmt.Fprintf(l.Out, l.Say("%d entries: %d left the quarantine, %d remain; %d events stored, %d duplicate, %d ignored\n", "%d 条:%d 条离开隔离区,%d 条仍在;存入 %d 个事件,重复 %d,忽略 %d\n"),
 					r.Entries, r.Left, r.Remaining, r.Events, r.Duplicate, r.Ignored)
 				return err
 			})

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"scanrelay/agent/cmd/chinese"
 	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/control"
 	"scanrelay/uplink/syncapi/health"
@@ -107,7 +108,7 @@ func (l *looker) printStatus(s control.Status, running, embedded bool) error {
 	t.Add(l.Say("depot", "网点"), string(s.Depot))
 	if running {
 		t.Add(l.Say("agent", "代理"), fmt.Sprintf(l.Say("running for %s, version %s", "已运行 %s,版本 %s"), age(int64(s.UptimeSeconds)), s.Version))
-		t.Add(l.Say("scanners", "扫描设备"), cli.Because(l.scanners(s.MQTT, embedded), s.MQTT.Problem))
+		t.Add(l.Say("scanners", "扫描设备"), cli.Because(l.scanners(s.MQTT, embedded), chinese.Reason(l.IO, s.MQTT.Problem)))
 		if s.MQTT.QoS0 > 0 {
 			t.Add(l.Say("at risk", "有风险"), fmt.Sprintf(l.Say("%d messages came with QoS 0, %d of them were lost for want of room", "%d 条报文用 QoS 0 发来,其中 %d 条因没有空间丢失"), s.MQTT.QoS0, s.MQTT.Lost))
 		}
@@ -115,8 +116,8 @@ func (l *looker) printStatus(s control.Status, running, embedded bool) error {
 		if !s.Central.LastSync.IsZero() {
 			last = s.Central.LastSync.Local().Format("2006-01-02 15:04:05 -07:00")
 		}
-		t.Add(l.Say("centre", "中心"), cli.Because(cli.Word(s.Central.Connected, l.Say("connected", "已连接"), l.Say("NOT CONNECTED", "未连接"))+l.Say(", last sync ", ",上次同步 ")+last, s.Central.Problem))
-		t.Add(l.Say("WeChat", "微信"), cli.Because(l.weChat(s.WeChat.State), s.WeChat.Reason))
+		t.Add(l.Say("centre", "中心"), cli.Because(cli.Word(s.Central.Connected, l.Say("connected", "已连接"), l.Say("NOT CONNECTED", "未连接"))+l.Say(", last sync ", ",上次同步 ")+last, chinese.Reason(l.IO, s.Central.Problem)))
+		t.Add(l.Say("WeChat", "微信"), cli.Because(l.weChat(s.WeChat.State), chinese.Reason(l.IO, s.WeChat.Reason)))
 		t.Add(l.Say("clock", "时钟"), cli.Word(s.Clock == control.ClockOK, l.Say("ok", "正常"), l.Say("UNKNOWN: events wait until it can be believed", "未知:得到确认以前事件等待")))
 	} else {
 		t.Add(l.Say("agent", "代理"), l.Say("NOT RUNNING; this is what its store holds", "没有运行;以下是它的存储里的内容"))
@@ -148,7 +149,7 @@ func (l *looker) printStatus(s control.Status, running, embedded bool) error {
 		t.Add(l.Say("not reserved", "未预留"), fmt.Sprintf(l.Say("%s that outcomes need: this file system cannot keep it from other programs", "结果记录需要的 %s:这个文件系统不能为它保留"), cli.Size(n)))
 	}
 	if s.Store.Damaged != "" {
-		t.Add(l.Say("DAMAGE", "损坏"), s.Store.Damaged)
+		t.Add(l.Say("DAMAGE", "损坏"), chinese.Reason(l.IO, s.Store.Damaged))
 	}
 	return t.Print(l.IO)
 }

@@ -84,10 +84,12 @@ func TestChineseStatus(t *testing.T) {
 	var s control.Status
 	s.MQTT.QoS0, s.MQTT.Clients, s.MQTT.Connected, s.Intake.Forgotten, s.Outcome.Dead, s.Store.Crowded, s.Store.NoRoom = 1, 1, true, 1, 1, true, 1
 	s.Store.UnreservedBytes, s.Store.Damaged, s.WeChat.State = 1, "1", "no_token"
+	s.WeChat.Reason = "pathnotify: the account is frozen: look into WeChat's console (errcode 50007)"
+	s.MQTT.Problem = "mqtt broker tcp://127.0.0.1:1883: there is no room for further scans"
 	s.SetAlarms(true)
 	for _, running := range []bool{true, false} {
 		got := shown(t, s, running, cli.IO{Env: []string{"LC_ALL=zh_CN"}})
-		for _, name := range []string{"scanrelay", "quarantine", "deadletter", "store check", "list", "QoS", "no_room", "no_token"} {
+		for _, name := range []string{"pathnotify", "errcode", "tcp://", "MQTT", "scanrelay", "quarantine", "deadletter", "store check", "list", "QoS", "no_room", "no_token"} {
 			got = strings.ReplaceAll(got, name, "")
 		}
 		if i := strings.IndexFunc(got, func(r rune) bool { return r >= 'a' && r <= 'z' && !strings.ContainsRune("sMiKB", r) }); i >= 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"scanrelay/agent/cmd/chinese"
 	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/control"
 	"scanrelay/agent/scan"
@@ -29,7 +30,7 @@ func (s *shared) traceCommand() *cli.Command {
 				case l.json:
 					return l.JSON(t)
 				}
-				return nodeTable(t.Nodes).Print(l.IO)
+				return l.nodeTable(t.Nodes).Print(l.IO)
 			})
 		},
 	}
@@ -37,15 +38,17 @@ func (s *shared) traceCommand() *cli.Command {
 	return cmd
 }
 
-func nodeTable(nodes []control.Node) *cli.Table {
-	t := &cli.Table{Head: []string{"ID", "WHEN", "WHAT", "STATE", "TRIES", "ERRCODE", "TEXT", "LAST ERROR", "RID"}}
+func (l *looker) nodeTable(nodes []control.Node) *cli.Table {
+	t := &cli.Table{Head: []string{
+		"ID", l.Say("WHEN", "时间"), l.Say("WHAT", "动作"), l.Say("STATE", "状态"), l.Say("TRIES", "次数"), "ERRCODE", l.Say("TEXT", "文案"), l.Say("LAST ERROR", "原因"), "RID",
+	}}
 	for _, n := range nodes {
 		code := "-"
 		if n.ErrCode != 0 {
 			code = strconv.Itoa(n.ErrCode)
 		}
-		t.Add(n.ID, cli.Moment(n.ActionTime), strconv.Itoa(n.ActionType)+" "+scan.ActionType(n.ActionType).English(),
-			n.State, strconv.Itoa(n.Attempts), code, n.ActionMsg, cli.Dash(n.LastError), cli.Dash(n.RID))
+		t.Add(n.ID, cli.Moment(n.ActionTime), strconv.Itoa(n.ActionType)+" "+l.Say(scan.ActionType(n.ActionType).English(), scan.ActionType(n.ActionType).Chinese()),
+			n.State, strconv.Itoa(n.Attempts), code, n.ActionMsg, cli.Dash(chinese.Reason(l.IO, n.LastError)), cli.Dash(n.RID))
 	}
 	return t
 }

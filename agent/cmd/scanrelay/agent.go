@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 
 	"scanrelay/agent"
+	"scanrelay/agent/cmd/chinese"
 	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/update/launch"
 	"scanrelay/agent/update/trial"
@@ -180,7 +181,7 @@ func (a *app) problems(ps configs.Problems) error {
 		return nil
 	}
 	for _, p := range ps {
-		fmt.Fprintln(a.Err, p)
+		fmt.Fprintln(a.Err, chinese.Problem(a.IO, p))
 	}
 	return cli.ErrShown
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"scanrelay/agent"
+	"scanrelay/agent/cmd/chinese"
 	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/cmd/saved"
 	"scanrelay/agent/intake/link"
@@ -135,22 +136,22 @@ func (c *checker) finish(role configs.Role, problems configs.Problems) error {
 		return c.report(problems)
 	}
 	for _, p := range problems {
-		fmt.Fprintln(c.Out, p)
+		fmt.Fprintln(c.Out, chinese.Problem(c.IO, p))
 	}
-	_, err := fmt.Fprintf(c.Out, "%s: ok (%s)\n", c.config, role)
+	_, err := fmt.Fprintf(c.Out, c.Say("%s: ok (%s)\n", "%s:正常(%s)\n"), c.config, role)
 	return err
 }
 
 // report prints the problems; how many they are goes to stderr.
 func (c *checker) report(problems configs.Problems) error {
 	for _, p := range problems {
-		fmt.Fprintln(c.Out, p)
+		fmt.Fprintln(c.Out, chinese.Problem(c.IO, p))
 	}
 	n := len(problems.Errors())
 	if n == 1 {
-		return fmt.Errorf("%s has 1 error", c.config)
+		return fmt.Errorf(c.Say("%s has 1 error", "%s 有 1 处错误"), c.config)
 	}
-	return fmt.Errorf("%s has %d errors", c.config, n)
+	return fmt.Errorf(c.Say("%s has %d errors", "%s 有 %d 处错误"), c.config, n)
 }
 
 // explain shows what a payload becomes. It fails when something in it could not
@@ -167,7 +168,7 @@ func (c *checker) explain(m *mapping.Mapper) error {
 		err = c.explainText(e)
 	}
 	if err == nil && len(e.Batch.Rejects) > 0 {
-		return fmt.Errorf("%d of it would be rejected", len(e.Batch.Rejects))
+		return fmt.Errorf(c.Say("%d of it would be rejected", "其中 %d 条会被拒绝"), len(e.Batch.Rejects))
 	}
 	return err
 }
@@ -213,7 +214,7 @@ func (c *checker) explainAll(m *mapping.Mapper) error {
 		return err
 	})
 	if err == nil && !c.json {
-		_, err = fmt.Fprintf(c.Out, "%d messages: %d events, %d rejected, %d ignored; %d on topics of no source\n", messages, events, rejected, ignored, untaken)
+		_, err = fmt.Fprintf(c.Out, c.Say("%d messages: %d events, %d rejected, %d ignored; %d on topics of no source\n", "%d 条报文:%d 个事件,%d 条拒绝,%d 条忽略;%d 条的主题不属于任何来源\n"), messages, events, rejected, ignored, untaken)
 	}
 	switch {
 	case err != nil:
@@ -221,7 +222,7 @@ func (c *checker) explainAll(m *mapping.Mapper) error {
 	case messages == 0:
 		return fmt.Errorf("%s holds no message", c.payload)
 	case rejected > 0:
-		return fmt.Errorf("%d of it would be rejected", rejected)
+		return fmt.Errorf(c.Say("%d of it would be rejected", "其中 %d 条会被拒绝"), rejected)
 	}
 	return nil
 }
@@ -245,37 +246,43 @@ func (c *checker) helpFields() error {
 
 func (c *checker) explainText(e *mapping.Explanation) error {
 	if e.Source < 0 {
-		_, err := fmt.Fprintf(c.Out, "topic %s: no source matches; the message is acknowledged, not stored, and counted as ignored\n", cli.Visible(e.Topic))
+		_, err := fmt.Fprintf(c.Out, c.Say("topic %s: no source matches; the message is acknowledged, not stored, and counted as ignored\n", "主题 %s:没有来源匹配;报文会被确认,不保存,计为忽略\n"), cli.Visible(e.Topic))
 		return err
 	}
-	fmt.Fprintf(c.Out, "topic %s: sources[%d] (%s, decoder %s)\n", cli.Visible(e.Topic), e.Source, e.Filter, e.Decoder)
+	fmt.Fprintf(c.Out, c.Say("topic %s: sources[%d] (%s, decoder %s)\n", "主题 %s:sources[%d](%s,解码器 %s)\n"), cli.Visible(e.Topic), e.Source, e.Filter, e.Decoder)
 	for _, r := range e.Reads {
 		if err := c.read1(r); err != nil {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(c.Out, "%d events, %d rejected, %d ignored\n", len(e.Batch.Events), len(e.Batch.Rejects), e.Batch.Ignored)
+	_, err := fmt.Fprintf(c.Out, c.Say("%d events, %d rejected, %d ignored\n", "%d 个事件,%d 条拒绝,%d 条忽略\n"), len(e.Batch.Events), len(e.Batch.Rejects), e.Batch.Ignored)
 	return err
 }
 
+// outcomes are what a read can become, in Chinese.
+var outcomes = map[string]string{"event": "事件", "ignored": "忽略", "rejected": "拒绝"}
+
 // read1 shows one read: where each field came from and what became of it.
 func (c *checker) read1(r mapping.ReadExplanation) error {
-	name := "message"
+	name := c.Say("message", "报文")
 	if r.Index >= 0 {
-		name = "read " + strconv.Itoa(r.Index)
+		name = c.Say("read ", "扫描 ") + strconv.Itoa(r.Index)
 	}
 	outcome := r.Outcome
+	if word := outcomes[outcome]; word != "" {
+		outcome = c.Say(outcome, word)
+	}
 	if r.Reason != "" {
-		outcome += ": " + r.Reason
+		outcome += ": " + chinese.Reason(c.IO, r.Reason)
 	}
 	fmt.Fprintf(c.Out, "%s: %s\n", name, cli.Visible(outcome))
-	t := &cli.Table{Head: []string{"  FIELD", "VALUE", "FROM", "SENT"}}
+	t := &cli.Table{Head: []string{c.Say("  FIELD", "  字段"), c.Say("VALUE", "值"), c.Say("FROM", "来自"), c.Say("SENT", "原文")}}
 	for _, f := range r.Fields {
 		t.Add("  "+f.Field, f.Value, cli.Dash(f.From), cli.Dash(f.Sent))
 	}
 	if ev := r.Event; ev != nil {
-		t.Add("  = event_id", ev.EventID, cli.Word(ev.Marks.Has(scan.MarkDerivedID), "derived", "sent"), "-")
-		t.Add("  = action_time", cli.Moment(ev.ActionTime), cli.Word(ev.Marks.Has(scan.MarkClock), "time of arrival", "sent"), "-")
+		t.Add("  = event_id", ev.EventID, cli.Word(ev.Marks.Has(scan.MarkDerivedID), c.Say("derived", "推算"), c.Say("sent", "设备所发")), "-")
+		t.Add("  = action_time", cli.Moment(ev.ActionTime), cli.Word(ev.Marks.Has(scan.MarkClock), c.Say("time of arrival", "到达时间"), c.Say("sent", "设备所发")), "-")
 	}
 	if len(t.Rows) == 0 {
 		return nil

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"unicode"
 
+	reasons "scanrelay/agent/cmd/chinese"
 	"scanrelay/agent/cmd/cli"
 	"scanrelay/configs"
 	"scanrelay/store/durable"
@@ -136,7 +137,7 @@ func (s *session) run(ctx context.Context, force bool) error {
 	d := s.write(s.answers)
 	if problems := s.check(s.config, d.whole()); problems.Failed() {
 		for _, p := range problems.Errors() {
-			fmt.Fprintln(s.Err, p)
+			fmt.Fprintln(s.Err, reasons.Problem(s.IO, p))
 		}
 		return errors.New("nothing was written: with these answers the configuration is wrong")
 	}
