@@ -76,10 +76,10 @@ reproducible() {
 units() {
   local dir out
   dir=$(mktemp -d) || return 1
-  for unit in build/packaging/*.service; do
+  for unit in build/packaging/*.service build/packaging/*.path; do
     sed 's|^ExecStart=[^ ]* |ExecStart=/bin/true |' "$unit" >"$dir/${unit##*/}"
   done
-  out=$(systemd-analyze verify --man=no "$dir"/*.service 2>&1)
+  out=$(systemd-analyze verify --man=no "$dir"/* 2>&1)
   rm -rf "$dir"
   [ -z "$out" ] || { echo "$out"; return 1; }
 }

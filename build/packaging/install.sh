@@ -17,7 +17,12 @@ elif ! getent passwd USER >/dev/null; then
 	useradd --system --user-group --home-dir /var/lib/USER --no-create-home --shell /usr/sbin/nologin USER
 fi
 mkdir -p /etc/scanrelay
-ln -sf /usr/lib/LIB/scanrelay /usr/bin/scanrelay
+if [ ROLE = agent ] && [ ! -e BINARY ]; then # no update has come yet
+	mkdir -p "$(dirname "$(dirname BINARY)")"
+	chmod 755 "$(dirname "$(dirname BINARY)")"
+	ln -sfn /usr/lib/LIB "$(dirname BINARY)"
+fi
+ln -sf BINARY /usr/bin/scanrelay
 for link in share/man/man1/scanrelay.1.gz=scanrelay.1.gz share/bash-completion/completions/scanrelay=completion.bash \
 	share/zsh/vendor-completions/_scanrelay=completion.zsh share/fish/vendor_completions.d/scanrelay.fish=completion.fish; do
 	mkdir -p "/usr/$(dirname "${link%%=*}")"
@@ -25,7 +30,10 @@ for link in share/man/man1/scanrelay.1.gz=scanrelay.1.gz share/bash-completion/c
 done
 if [ -d /run/systemd/system ]; then
 	systemctl daemon-reload
-	systemctl enable NAME.service
+	systemctl enable UNITS
+	if [ ROLE = agent ]; then
+		systemctl start scanrelay-install.path scanrelay-install.service
+	fi
 	[ ! -e /etc/scanrelay/ROLE.yaml ] || systemctl restart NAME.service
 fi
 [ -e /etc/scanrelay/ROLE.yaml ] || echo "NAME: not started yet, as there is no /etc/scanrelay/ROLE.yaml: run 'scanrelay init ROLE'"

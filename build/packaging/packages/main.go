@@ -32,6 +32,8 @@ type kind struct {
 	name, role, user, lib string
 	priority              string // as the alternative of /usr/bin/scanrelay
 	about                 string
+	bin                   string   // what /usr/bin/scanrelay is
+	units                 string   // besides the service: what starts and stops with it
 	secrets               string   // files that init writes
 	examples              []string // of configs, for /usr/share/scanrelay
 	binaries              map[string]string
@@ -43,6 +45,7 @@ var kinds = []kind{{
 Takes scan events from scanners over MQTT, keeps them on disk before it
 acknowledges them, syncs them to the carrier's centre and pushes them to the
 receivers' WeChat. It goes on taking scans for days without the network.`,
+	bin: "/var/lib/scanrelay-versions/current/scanrelay", units: "scanrelay-install.path",
 	secrets: "enrol-token depot-token scanner.password", examples: []string{"agent.example.yaml", "mosquitto.conf", "sources"},
 	binaries: map[string]string{"armhf": "gateway-linux-armv6", "arm64": "gateway-linux-arm64", "amd64": "gateway-linux-amd64", "riscv64": "gateway-linux-riscv64"},
 }, {
@@ -50,6 +53,7 @@ receivers' WeChat. It goes on taking scans for days without the network.`,
 	about: `scans of parcels from depots to WeChat: the carrier's centre
 Takes the events of all depots into its snapshot, answers WeChat's reverse
 lookup from it, and gives the depots what a push needs. It has the fleet page.`,
+	bin:     "/usr/lib/scanrelay-central/scanrelay",
 	secrets: "appsecret callback-token encoding-aes-key admin-token database-dsn", examples: []string{"central.example.yaml", "wechat-faults.example.yaml"},
 	binaries: map[string]string{"amd64": "linux-amd64", "arm64": "linux-arm64"},
 }}
@@ -125,6 +129,11 @@ func (m *maker) files(k kind, binary string) (list []file, err error) {
 	program, problem := os.ReadFile(binary)
 	add("usr/lib/"+k.lib+"/scanrelay", 0o755, program, problem)
 	source("usr/lib/systemd/system/"+k.name+".service", "build", "packaging", k.name+".service")
+	if k.role == "agent" {
+		for _, unit := range []string{"scanrelay-install.service", "scanrelay-install.path"} {
+			source("usr/lib/systemd/system/"+unit, "build", "packaging", unit)
+		}
+	}
 	source("usr/lib/sysusers.d/"+k.name+".conf", "build", "packaging", k.name+".sysusers")
 	for _, example := range k.examples {
 		problem := filepath.WalkDir(filepath.Join(m.root, "configs", example), func(at string, d fs.DirEntry, err error) error {
@@ -250,7 +259,7 @@ func (m *maker) script(k kind, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := strings.NewReplacer("NAME", k.name, "USER", k.user, "ROLE", k.role, "LIB", k.lib, "PRIORITY", k.priority, "SECRETS", k.secrets)
+	r := strings.NewReplacer("NAME", k.name, "USER", k.user, "ROLE", k.role, "LIB", k.lib, "PRIORITY", k.priority, "SECRETS", k.secrets, "BINARY", k.bin, "UNITS", strings.TrimSpace(k.name+".service "+k.units))
 	return []byte(r.Replace(string(text))), nil
 }
 
