@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/control"
+	"scanrelay/agent/update/record"
 	"scanrelay/configs"
 )
 
@@ -50,7 +52,7 @@ func Command(world cli.IO, file, version string) *cli.Command {
 	cmd := &cli.Command{
 		Use:   "doctor",
 		Short: "Look at all that an agent needs, and say what to do",
-		Long:  "Look at configuration, clock, disk, store, broker, centre and WeChat, whether an\nagent runs or not: each ok, warn or fail, with what to do. It fails if one of them does.",
+		Long:  "Look at configuration, clock, disk, store, broker, centre, WeChat and updates, whether\nan agent runs or not: each ok, warn or fail, with what to do. It fails if one of them does.",
 		Args:  cli.NoArgs,
 		Run:   func(ctx context.Context, _ []string) error { return e.run(ctx) },
 	}
@@ -85,6 +87,9 @@ func (e *examination) run(ctx context.Context) error {
 		e.look("broker", func() finding { return e.broker(ctx) })
 		e.look("centre", func() finding { return e.centre(ctx) })
 		e.look("wechat", func() finding { return e.wechat(ctx) })
+		e.look("update", func() finding {
+			return e.update(record.Root(record.RootFolder), record.Own(filepath.Join(e.cfg.DataDir, "update")))
+		})
 	}
 	failed := slices.ContainsFunc(e.found, func(f finding) bool { return f.Grade == fail })
 	if e.json {

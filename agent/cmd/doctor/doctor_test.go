@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"scanrelay/agent/cmd/cli"
+	"scanrelay/agent/update/record"
 	"scanrelay/store"
 	"scanrelay/uplink/syncapi"
 )
@@ -107,7 +108,7 @@ func TestHealthy(t *testing.T) {
 		t.Fatalf("exit code %d:\n%s", code, text)
 	}
 	found[i].Grade = "?" // the kernel of this machine may know the time or not
-	if got, want := grades(found), "configuration ok\nagent warn\nclock ?\ndisk ok\nstore ok\nbroker ok\ncentre ok\nwechat ok\n"; got != want {
+	if got, want := grades(found), "configuration ok\nagent warn\nclock ?\ndisk ok\nstore ok\nbroker ok\ncentre ok\nwechat ok\nupdate ok\n"; got != want {
 		t.Errorf("it found\n%swant\n%s%s", got, want, text)
 	}
 	if _, _, zh := examine(t, yaml, "LANG=zh_CN.UTF-8"); !strings.Contains(zh, "未运行") || !strings.Contains(zh, "处理:") {
@@ -124,7 +125,7 @@ func TestNobodyAnswers(t *testing.T) {
 	}
 	defer mute.Close()
 	code, found, text := examine(t, gateway(t, "http://"+mute.Addr().String(), "http://a.name.that.is.not.invalid"))
-	if got := grades(found); code != 1 || !strings.Contains(got, "centre fail\nwechat fail\n") {
+	if got := grades(found); code != 1 || !strings.Contains(got, "centre fail\nwechat fail\nupdate ok\n") {
 		t.Errorf("exit code %d, it found\n%s%s", code, got, text)
 	}
 	for _, f := range found {
@@ -167,5 +168,27 @@ func TestWear(t *testing.T) {
 		if got, _ := lifeUsed(text); got != want {
 			t.Errorf("%q is %d %%, want %d", text, got, want)
 		}
+	}
+}
+
+// TestUpdate: what came of the last update, and what keeps a version from running.
+func TestUpdate(t *testing.T) {
+	root, own := record.Root(t.TempDir()), record.Own(t.TempDir())
+	e := &examination{version: "1.0.0"}
+	if f := e.update(root, own); f.Grade != ok || f.Text != "version 1.0.0, idle" {
+		t.Errorf("before the first: %+v", f)
+	}
+	st := record.State{Verdict: &record.Verdict{Release: record.Release{Version: "1.1.0"}, Result: record.Bad, Reason: "not subscribed"}}
+	if err := own.SetState(st); err != nil {
+		t.Fatal(err)
+	}
+	if f := e.update(root, own); f.Grade != warn || f.Advice == "" || f.Text != "version 1.0.0, rolled_back; 1.1.0 bad: not subscribed" {
+		t.Errorf("after a bad one: %+v", f)
+	}
+	if err := os.WriteFile(filepath.Join(string(root), "record"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if f := e.update(root, own); f.Grade != warn || !strings.Contains(f.Text, "the record of the versions cannot be read") {
+		t.Errorf("with a record that is spoilt: %+v", f)
 	}
 }

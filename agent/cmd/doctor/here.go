@@ -15,7 +15,9 @@ import (
 
 	"scanrelay/agent/clock"
 	"scanrelay/agent/cmd/cli"
+	"scanrelay/agent/cmd/update"
 	"scanrelay/agent/control"
+	"scanrelay/agent/update/record"
 	"scanrelay/configs"
 	"scanrelay/store/durable"
 )
@@ -249,6 +251,23 @@ func (e *examination) store(ctx context.Context) finding {
 		f.Grade, f.Advice = fail, e.Say("it is full, and scans are not taken: make room, or reach the centre", "存储已满,不再接收:请清理磁盘或连上中心")
 	case s.Outcome.Dead > 0:
 		f.Grade, f.Advice = warn, "scanrelay deadletter list"
+	}
+	return f
+}
+
+// update says how the versions of this gateway stand.
+func (e *examination) update(root record.Root, own record.Own) finding {
+	s := update.Look(root, own, e.version, time.Now())
+	f := finding{Grade: ok, Text: e.Say(fmt.Sprintf("version %s, %s", s.Version, s.State), fmt.Sprintf("版本 %s,%s", s.Version, s.State))}
+	if v := s.Verdict; v != nil {
+		f.Text += "; " + cli.Because(v.Version+" "+v.Result, v.Reason)
+	}
+	switch {
+	case len(s.Problems) > 0:
+		f.Grade, f.Text = warn, f.Text+"; "+strings.Join(s.Problems, "; ")
+		f.Advice = e.Say("another version runs in its place: install a newer release, or the package anew", "已改用其他版本运行:请安装新版本或重新安装软件包")
+	case s.State == "rolled_back":
+		f.Grade, f.Advice = warn, e.Say("nothing: the version before runs; tell who made the release", "无需处理:已恢复到上一版本,请告知发布人员")
 	}
 	return f
 }

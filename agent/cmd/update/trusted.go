@@ -36,19 +36,18 @@ const program = "scanrelay"
 
 // verifier is root's: it says by a bundle's metadata what a file is.
 type verifier struct {
-	m    *maker
-	root record.Root
+	m     *maker
+	root  record.Root
+	first string
 }
 
-func (m *maker) verifier(root record.Root) install.Verifier { return verifier{m, root} }
-
 // trustState is what is known of releases; the first root where nothing is.
-func (m *maker) trustState(state []byte) (s trust.State, err error) {
+func (m *maker) trustState(state []byte, file string) (s trust.State, err error) {
 	if len(state) > 0 {
 		err = json.Unmarshal(state, &s)
 	} else {
 		var first []byte
-		if first, err = textfile.Read(m.roots, maxRoot); err != nil {
+		if first, err = textfile.Read(file, maxRoot); err != nil {
 			return s, fmt.Errorf("nobody's releases are trusted here: %w", err)
 		}
 		s, err = trust.NewState(first, m.built)
@@ -71,7 +70,7 @@ func machine() (os, arch, goarm string) {
 
 // Verify is install.Verifier's. Metadata is a bundle without its programs.
 func (v verifier) Verify(ctx context.Context, file string, metadata, state []byte) (is record.Release, next []byte, err error) {
-	known, err := v.m.trustState(state)
+	known, err := v.m.trustState(state, v.first)
 	if err != nil {
 		return is, nil, err
 	}
@@ -142,6 +141,7 @@ func (m *maker) applyCommand() *cli.Command {
 		Run:  func(ctx context.Context, args []string) error { return m.apply(ctx, p, args[0]) },
 	}
 	p.flags(cmd.Flags(), m.Env)
+	p.trusts(cmd.Flags())
 	return cmd
 }
 
@@ -151,7 +151,7 @@ func (m *maker) apply(ctx context.Context, p places, file string) error {
 	if err != nil {
 		return fmt.Errorf("read the record of the versions: %w", err)
 	}
-	known, err := m.trustState(rec.Trust)
+	known, err := m.trustState(rec.Trust, p.first)
 	if err != nil {
 		return err
 	}
@@ -231,7 +231,7 @@ func (m *maker) resetClockCommand() *cli.Command {
 			if err != nil {
 				return fmt.Errorf("read the record of the versions: %w", err)
 			}
-			known, err := m.trustState(rec.Trust)
+			known, err := m.trustState(rec.Trust, p.first)
 			if err != nil {
 				return err
 			}
@@ -247,5 +247,6 @@ func (m *maker) resetClockCommand() *cli.Command {
 		},
 	}
 	p.flags(cmd.Flags(), m.Env)
+	p.trusts(cmd.Flags())
 	return cmd
 }

@@ -27,20 +27,22 @@ type maker struct {
 	config  string    // where an agent's configuration lies
 	version string    // this program's
 	built   time.Time // when
-	roots   string    // where the first keys lie that are trusted
 }
 
 // Commands returns launch and update; config is the agent's configuration, version and
 // built are this program's.
 func Commands(world cli.IO, config, version string, built time.Time) []*cli.Command {
-	m := &maker{world, config, version, built, firstRoot}
+	m := &maker{world, config, version, built}
 	group := &cli.Command{Use: "update", Short: "See, apply, hold and take back updates of the agent"}
 	group.Add(m.statusCommand(), m.applyCommand(), m.backCommand(), m.holdCommand(), m.releaseCommand(), m.resetClockCommand(), m.installCommand())
 	return []*cli.Command{m.launchCommand(), group}
 }
 
 // places are where versions and the agent's folder of updates lie.
-type places struct{ root, own string }
+type places struct {
+	root, own string
+	first     string // root of trust
+}
 
 func (p *places) flags(f *pflag.FlagSet, env []string) {
 	own := record.OwnFolder
@@ -51,6 +53,11 @@ func (p *places) flags(f *pflag.FlagSet, env []string) {
 	}
 	f.StringVar(&p.root, "versions", record.RootFolder, "the `FOLDER` of the versions, which is root's")
 	f.StringVar(&p.own, "state", own, "the agent's `FOLDER` of updates")
+}
+
+// trusts is the flag of commands that verify.
+func (p *places) trusts(f *pflag.FlagSet) {
+	f.StringVar(&p.first, "root", firstRoot, "the `FILE` with the first keys that are trusted")
 }
 
 func (m *maker) logger() *slog.Logger { return slog.New(slog.NewTextHandler(m.Err, nil)) }
@@ -97,12 +104,13 @@ func (m *maker) installCommand() *cli.Command {
 		Run: func(ctx context.Context, _ []string) error {
 			i := &install.Installer{
 				Root: record.Root(p.root), Own: record.Own(p.own), Packaged: m.version, PackagedFolder: record.PackagedFolder,
-				Verifier: m.verifier(record.Root(p.root)), Log: m.logger(),
+				Verifier: verifier{m, record.Root(p.root), p.first}, Log: m.logger(),
 			}
 			return i.Run(ctx)
 		},
 	}
 	p.flags(cmd.Flags(), m.Env)
+	p.trusts(cmd.Flags())
 	return cmd
 }
 

@@ -172,18 +172,19 @@ func TestApply(t *testing.T) {
 	if err := os.WriteFile(file, []byte("no bundle"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code, out := g.run("update", "apply", file); code != 1 || !strings.Contains(out, "nobody's releases are trusted here") || g.own.Asked() {
+	none := filepath.Join(t.TempDir(), "none")
+	if code, out := g.run("update", "apply", file, "--root", none); code != 1 || !strings.Contains(out, "nobody's releases are trusted here") || g.own.Asked() {
 		t.Error(code, out)
 	}
 	if _, err := install.Stage(g.own, []byte("no metadata"), func(path string) error { return os.WriteFile(path, []byte("x"), 0o600) }); err != nil {
 		t.Fatal(err)
 	}
-	code, out := g.run("update", "install")
+	code, out := g.run("update", "install", "--root", none)
 	rec, err := g.root.Read()
 	if code != 0 || err != nil || !strings.Contains(rec.Answer.Reason, "nobody's releases are trusted here") || !rec.Candidate.IsPackaged() {
 		t.Errorf("%d, %s, %+v, %v", code, out, rec, err)
 	}
-	if code, out := g.run("update", "reset-clock"); code != 1 || !strings.Contains(out, "nobody's releases are trusted here") {
+	if code, out := g.run("update", "reset-clock", "--root", none); code != 1 || !strings.Contains(out, "nobody's releases are trusted here") {
 		t.Error(code, out)
 	}
 }

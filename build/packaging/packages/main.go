@@ -34,7 +34,7 @@ type kind struct {
 	about                 string
 	bin                   string   // what /usr/bin/scanrelay is
 	units                 string   // besides the service: what starts and stops with it
-	secrets               string   // files that init writes
+	secrets               string   // files that init or a person writes
 	examples              []string // of configs, for /usr/share/scanrelay
 	binaries              map[string]string
 }
@@ -46,7 +46,7 @@ Takes scan events from scanners over MQTT, keeps them on disk before it
 acknowledges them, syncs them to the carrier's centre and pushes them to the
 receivers' WeChat. It goes on taking scans for days without the network.`,
 	bin: "/var/lib/scanrelay-versions/current/scanrelay", units: "scanrelay-install.path",
-	secrets: "enrol-token depot-token scanner.password", examples: []string{"agent.example.yaml", "mosquitto.conf", "sources"},
+	secrets: "enrol-token depot-token scanner.password update-root.json", examples: []string{"agent.example.yaml", "mosquitto.conf", "sources"},
 	binaries: map[string]string{"armhf": "gateway-linux-armv6", "arm64": "gateway-linux-arm64", "amd64": "gateway-linux-amd64", "riscv64": "gateway-linux-riscv64"},
 }, {
 	name: "scanrelay-central", role: "central", user: "scanrelay-central", lib: "scanrelay-central", priority: "20",
