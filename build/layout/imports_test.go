@@ -382,7 +382,7 @@ var arrows = []row{
 			"agent/cmd/cli", "agent/clock", "agent/update/install", "agent/update/launch", "agent/update/record", "agent/update/trust",
 			"configs/serve", "configs/textfile", "store/durable",
 		},
-		libraries: []string{pflag},
+		libraries: []string{pflag}, tests: []string{"agent/update/release"}, // who publishes what is checked
 	},
 	{
 		pkg: "agent/cmd/scanrelay", uses: []string{all}, libraries: []string{metrics},

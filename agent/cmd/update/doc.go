@@ -6,7 +6,8 @@
 //   - every look works whether an agent runs or not, and changes nothing: TestStatus;
 //   - nothing is installed but by root's part, by which a person has no shorter way than
 //     an agent: TestApply;
-//   - what cannot be read is said, with what counts in its place: TestStatus.
+//   - what cannot be read is said, with what counts in its place: TestStatus;
+//   - "update check" says of any repository what a gateway would: TestCheck.
 //
 // It decides nothing: packages launch, install and trial do.
 package update

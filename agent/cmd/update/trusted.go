@@ -165,7 +165,7 @@ func (m *maker) apply(ctx context.Context, p places, file string) error {
 		return err
 	}
 	goos, goarch, goarm := machine()
-	target, err := verified.Choose(program, goos, goarch, goarm, m.runs(rec), "")
+	target, err := bundle.Limit(verified).Choose(program, goos, goarch, goarm, m.runs(rec), "")
 	if err != nil {
 		return err
 	}

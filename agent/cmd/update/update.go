@@ -34,7 +34,7 @@ type maker struct {
 func Commands(world cli.IO, config, version string, built time.Time) []*cli.Command {
 	m := &maker{world, config, version, built}
 	group := &cli.Command{Use: "update", Short: "See, apply, hold and take back updates of the agent"}
-	group.Add(m.statusCommand(), m.applyCommand(), m.backCommand(), m.holdCommand(), m.releaseCommand(), m.resetClockCommand(), m.installCommand())
+	group.Add(m.statusCommand(), m.checkCommand(), m.applyCommand(), m.backCommand(), m.holdCommand(), m.releaseCommand(), m.resetClockCommand(), m.installCommand())
 	return []*cli.Command{m.launchCommand(), group}
 }
 

@@ -280,6 +280,13 @@ func TestBundle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if left := b.Limit(v).Targets; len(left) != 2 {
+		t.Errorf("in the bundle are %v", left)
+	}
+	stick := &Bundle{files: map[string]*io.SectionReader{target.Stored(): b.files[target.Stored()]}}
+	if left := stick.Limit(v).Targets; len(left) != 1 || left[0].SHA256 != target.SHA256 || len(v.Targets) != 2 {
+		t.Errorf("in the bundle are %v", left)
+	}
 	to := filepath.Join(t.TempDir(), "file")
 	put(t, to, []byte("prog"))
 	if err := Fetch(t.Context(), b, target, to, Options{}); err != nil {

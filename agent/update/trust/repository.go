@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -147,6 +148,13 @@ func (b *Bundle) Open(_ context.Context, name string, from int64) (io.ReadCloser
 		return nil, fmt.Errorf("open %s in the bundle: %w", name, fs.ErrNotExist)
 	}
 	return io.NopCloser(io.NewSectionReader(f, from, max(f.Size()-from, 0))), nil
+}
+
+// Limit leaves of what was verified what is in the bundle: the newest of the repository
+// may well not be.
+func (b *Bundle) Limit(v Verified) Verified {
+	v.Targets = slices.DeleteFunc(slices.Clone(v.Targets), func(t Target) bool { return b.files[t.Stored()] == nil })
+	return v
 }
 
 // Close closes the file.
