@@ -56,7 +56,10 @@ func New(settings ...string) (s *Server, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	if err := s.giveAway(); err != nil {
+	if err := s.findUser(); err != nil {
+		return nil, err
+	}
+	if err := s.GiveAway(s.dir); err != nil {
 		return nil, err
 	}
 	if err := s.command("initdb", "-D", s.data(), "-U", role, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"); err != nil {
@@ -70,7 +73,7 @@ func New(settings ...string) (s *Server, err error) {
 // Standby makes an instance that follows this one, and whose word this one waits for
 // before it says that anything is committed.
 func (s *Server) Standby() (b *Server, err error) {
-	b = &Server{bin: s.bin, settings: s.settings}
+	b = &Server{bin: s.bin, settings: s.settings, as: s.as}
 	if b.dir, err = os.MkdirTemp("", "scanrelay-pg-"); err != nil {
 		return nil, err
 	}
@@ -79,7 +82,7 @@ func (s *Server) Standby() (b *Server, err error) {
 			err = errors.Join(err, b.Close())
 		}
 	}()
-	if err := b.giveAway(); err != nil {
+	if err := b.GiveAway(b.dir); err != nil {
 		return nil, err
 	}
 	if err := b.command("pg_basebackup", "-D", b.data(), "-d", s.DSN("postgres"), "-R", "-X", "stream", "-c", "fast", "--no-sync"); err != nil {
@@ -114,9 +117,8 @@ func (s *Server) command(name string, args ...string) error {
 	return nil
 }
 
-// giveAway gives the folder to a user of the system: PostgreSQL refuses to run as
-// root.
-func (s *Server) giveAway() error {
+// findUser finds a user of the system: PostgreSQL refuses to run as root.
+func (s *Server) findUser() error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
@@ -132,7 +134,15 @@ func (s *Server) giveAway() error {
 		return err
 	}
 	s.as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-	return errors.Join(os.Chown(s.dir, int(uid), int(gid)), os.Chmod(s.dir, 0o755)) // others use the socket
+	return nil
+}
+
+// GiveAway gives a folder to the user who runs the instance.
+func (s *Server) GiveAway(dir string) error {
+	if s.as == nil {
+		return nil
+	}
+	return errors.Join(os.Chown(dir, int(s.as.Uid), int(s.as.Gid)), os.Chmod(dir, 0o755)) // others use the socket
 }
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
