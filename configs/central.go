@@ -124,12 +124,14 @@ func defaultCentral() *Central {
 func (c *Central) NeedRestart(was *Central) (keys []string) {
 	account, before := c.WeChat, was.WeChat
 	account.Rate, before.Rate = 0, 0
+	store, stored := c.Store, was.Store
+	store.Key, stored.Key = "", ""
 	for _, k := range []struct {
 		key       string
 		was, next any
 	}{
 		{"listen", was.Listen, c.Listen}, {"ops_listen", was.OpsListen, c.OpsListen}, {"tls", was.TLS, c.TLS},
-		{"data_dir", was.DataDir, c.DataDir}, {"store", was.Store, c.Store}, {"wechat", before, account},
+		{"data_dir", was.DataDir, c.DataDir}, {"store", stored, store}, {"wechat", before, account},
 		{"backup", was.Backup, c.Backup},
 		{"log.format", was.Log.Format, c.Log.Format},
 	} {

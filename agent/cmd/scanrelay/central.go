@@ -18,6 +18,7 @@ import (
 
 	"scanrelay/agent/cmd/cli"
 	"scanrelay/configs"
+	"scanrelay/configs/secret"
 	"scanrelay/configs/serve"
 	"scanrelay/store/snapshot"
 	"scanrelay/uplink/central"
@@ -86,7 +87,8 @@ func (a *app) runCentral(ctx context.Context, file string, cfg *configs.Central,
 	if err != nil {
 		return err
 	}
-	a.reload = func() { a.reloadCentral(ctx, c, file, cfg, logger) }
+	key := cfg.Store.Key
+	a.reload = func() { key = a.reloadCentral(ctx, c, snap, file, cfg, key, logger) }
 	ready := make(chan struct{})
 	close(ready)
 	logger.Info("central runs", "listen", ls.http.Addr().String(), "version", thisBuild().Version, "data_dir", cfg.DataDir)
@@ -202,26 +204,33 @@ func (i *identities) Close() error { return errors.Join(i.close(), i.audit.Close
 func centralSocket(dataDir string) string { return filepath.Join(dataDir, "central.sock") }
 
 // reloadCentral puts a changed configuration in use, as far as that goes without a
-// restart. One with errors changes nothing.
-func (a *app) reloadCentral(ctx context.Context, c *central.Central, file string, was *configs.Central, logger *slog.Logger) {
+// restart. One with errors changes nothing. key is store.key that is in use; it returns the
+// one that is then.
+func (a *app) reloadCentral(ctx context.Context, c *central.Central, snap snapshot.Store, file string, was *configs.Central, key secret.Text, logger *slog.Logger) secret.Text {
 	const kept = "configuration not reloaded: the one before stays in use"
 	cfg, problems := configs.LoadCentral(file, a.Env)
 	if problems.Failed() {
 		for _, p := range problems.Errors() {
 			logger.Error(kept, "problem", p.String())
 		}
-		return
+		return key
 	}
 	warn(logger, problems)
-	if err := c.Reload(ctx, centralConfig(cfg)); err != nil {
+	keyed := snap.(interface{ UseKey(secret.Text) error }) // both stores have it
+	if err := keyed.UseKey(cfg.Store.Key); err != nil {
 		logger.Error(kept, "problem", err)
-		return
+		return key
+	}
+	if err := c.Reload(ctx, centralConfig(cfg)); err != nil {
+		logger.Error(kept, "problem", errors.Join(err, keyed.UseKey(key)))
+		return key
 	}
 	a.setLevel(cfg.Log)
 	logger.Info("configuration reloaded", "file", file, "depots", len(cfg.Depots), "operators", len(cfg.Operators))
 	if keys := cfg.NeedRestart(was); len(keys) > 0 {
 		logger.Warn("some changes need a restart and are not in use", "keys", keys)
 	}
+	return cfg.Store.Key
 }
 
 // centralConfig converts the configuration to the centre's own.

@@ -7,6 +7,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"scanrelay/configs/secret"
 	"scanrelay/store/boltpage"
 	"scanrelay/store/snapshot/boltfile"
 	"scanrelay/store/snapshot/datakey"
@@ -40,6 +41,18 @@ func (s *Store) openKeys() error {
 		}
 	}
 	return nil
+}
+
+// UseKey takes other master keys while the store is in use, see Options.Key. They must open
+// all data keys: else nothing is changed.
+func (s *Store) UseKey(key secret.Text) error {
+	s.keysMu.Lock()
+	defer s.keysMu.Unlock()
+	masters, err := datakey.Masters(key, s.dir, false)
+	if err = s.ring.Use(s.ring.Entries(), masters, err); err == nil {
+		s.o.Key = key
+	}
+	return err
 }
 
 // ready makes the keys that a store lacks, all of them where a format before had none,

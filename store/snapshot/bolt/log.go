@@ -18,8 +18,7 @@ import (
 	"scanrelay/store/snapshot/values"
 )
 
-// The log only grows: nothing in it is deleted, so its list of free pages stays
-// short. Once it is big it is made anew of what is not merged.
+// The log only grows, so its list of free pages stays short. Once it is big it is made anew of what is not merged.
 
 // useLog puts another log in the place of the open one, which it returns.
 func (s *Store) useLog(next *file) (old *file) {
@@ -125,8 +124,7 @@ func (s *Store) spoil(err error) bool {
 	return true
 }
 
-// mendLog makes a spoiled log anew. All that it held is in the tail, so it waits
-// until the merger has carried that into waybills.db: then nothing of it is needed.
+// mendLog makes a spoiled log anew, once the merger has carried all that it held from the tail into waybills.db.
 func (s *Store) mendLog() error {
 	if !s.spoiled {
 		return nil

@@ -23,8 +23,7 @@ import (
 
 func isDamage(err error) bool { return errors.Is(err, durable.ErrDamaged) }
 
-// mendPause is how long after a mending failed, for want of room mostly, the next
-// one is tried.
+// mendPause is how long after a mending failed, for want of room mostly, the next one is tried.
 const mendPause = time.Minute
 
 // inspect looks at all of waybills.db and mends it if anything is wrong, and

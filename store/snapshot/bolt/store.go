@@ -27,16 +27,13 @@ import (
 
 // Options of a [Store]. The zero value has sound defaults.
 type Options struct {
-	// MergeEvery is how often the log is looked at for what is worth a merge; 10 s.
-	// After sixty times all is.
+	// MergeEvery is how often the log is looked at for what is worth a merge, after sixty times all is; 10 s.
 	MergeEvery time.Duration
 	// MergeRecords starts a merge earlier; 50,000.
 	MergeRecords uint64
-	// MaxTail is how many records may wait for the merger before batches
-	// wait too; 200,000. It bounds memory.
+	// MaxTail is how many records may wait for the merger before batches wait too, which bounds memory; 200,000.
 	MaxTail uint64
-	// LogSize is how big the log grows before it is made anew of what is not
-	// merged; 64 MiB.
+	// LogSize is how big the log grows before it is made anew of what is not merged; 64 MiB.
 	LogSize int64
 	Key     secret.Text      // master keys: 64 hex digits each, the first to wrap with; "": see datakey.Masters
 	Logger  *slog.Logger     // nil: logs nothing
@@ -193,8 +190,7 @@ func Open(dir string, o Options) (_ *Store, err error) {
 // usable is nil until the store has failed or was closed.
 func (s *Store) usable() error { return context.Cause(s.life) }
 
-// fail ends the store for good: after a failed sync nothing it holds can be
-// trusted.
+// fail ends the store for good: after a failed sync nothing it holds can be trusted.
 func (s *Store) fail(err error) error {
 	s.end(fmt.Errorf("%w: %w", snapshot.ErrFailed, err))
 	return s.usable()

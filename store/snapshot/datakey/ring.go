@@ -91,6 +91,19 @@ func (r *Ring) Load(masters []masterkey.Key, entries []Entry) error {
 	return nil
 }
 
+// Use takes other master keys, which must open these entries of the store: else, or where
+// err is why there are none, it is an error, and the ring is as it was. The first is the one
+// to wrap with from now on.
+func (r *Ring) Use(entries []Entry, masters []masterkey.Key, err error) error {
+	if err == nil {
+		err = r.Load(masters, entries)
+	}
+	if err != nil {
+		return fmt.Errorf("use other master keys: %w", err)
+	}
+	return nil
+}
+
 // take adds a wrapped key.
 func (s *state) take(masters []masterkey.Key, e Entry) error {
 	if !e.Sound() {

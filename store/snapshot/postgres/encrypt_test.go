@@ -396,3 +396,36 @@ func TestUnknownKey(t *testing.T) {
 		t.Errorf("with the key: %+v, %v", w, err)
 	}
 }
+
+// TestUseKey: another master key is taken up by a process that runs, if it opens what is
+// stored; what is made from then on is wrapped under it.
+func TestUseKey(t *testing.T) {
+	o := database(t)
+	var ahead atomic.Int64
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	s := open(t, o)
+	merge(t, s, batch("hz-01", event(1, "YT0000001")))
+	next := secret.Text(strings.Repeat("5", 64))
+	if err := s.UseKey(next); !errors.Is(err, datakey.ErrKey) {
+		t.Errorf("one that opens nothing: %v", err)
+	}
+	merge(t, s, batch("hz-01", event(2, "YT0000001")))
+	if err := s.UseKey(next + "\n" + testKey); err != nil {
+		t.Fatal(err)
+	}
+	ahead.Store(int64(40 * 24 * time.Hour))
+	merge(t, s, batch("hz-01", event(3, "YT0000002")))
+	for _, key := range []secret.Text{testKey, next} {
+		o.Key = key
+		if _, err := Open(t.Context(), o); !errors.Is(err, datakey.ErrKey) {
+			t.Errorf("with one of them alone: %v", err)
+		}
+	}
+	o.Key = testKey + "\n" + next
+	s = open(t, o)
+	for id, n := range map[scan.WaybillID]int{"YT0000001": 2, "YT0000002": 1} {
+		if w, _, err := s.Lookup(t.Context(), id); err != nil || len(w.Nodes) != n {
+			t.Errorf("%s: %+v, %v", id, w, err)
+		}
+	}
+}

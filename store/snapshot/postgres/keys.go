@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"scanrelay/configs/secret"
 	"scanrelay/store/snapshot/datakey"
 	"scanrelay/store/snapshot/values"
 )
@@ -26,7 +27,7 @@ func (s *Store) openKeys(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUnfit, err)
 	}
-	s.masters = masters
+	s.masters, s.key = masters, s.o.Key // nobody else is there yet
 	meta, err := s.meta(ctx)
 	if err != nil {
 		return err
@@ -46,6 +47,27 @@ func (s *Store) openKeys(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// UseKey takes other master keys while the store is in use, see Options.Key. They must open
+// all data keys: else nothing is changed.
+func (s *Store) UseKey(key secret.Text) error {
+	s.keysMu.Lock()
+	defer s.keysMu.Unlock()
+	if key == s.key {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(s.life, readLimit)
+	defer cancel()
+	masters, err := datakey.Masters(key, "", false)
+	var entries []datakey.Entry
+	if err == nil { // as they are wrapped there by now
+		entries, err = s.readKeys(ctx)
+	}
+	if err = s.ring.Use(entries, masters, err); err == nil {
+		s.masters, s.key = masters, key
+	}
+	return err
 }
 
 // makeKeys puts keys in a database that has none; secret is what phones are filed under,
@@ -98,11 +120,23 @@ func (s *Store) putAll(ctx context.Context, to interface {
 
 // loadKeys takes all keys that stand in the database.
 func (s *Store) loadKeys(ctx context.Context) error {
-	meta, err := s.meta(ctx)
+	entries, err := s.readKeys(ctx)
 	if err != nil {
 		return err
 	}
-	var entries []datakey.Entry
+	s.keysMu.Lock()
+	defer s.keysMu.Unlock()
+	if err := s.ring.Load(s.masters, entries); err != nil {
+		return fmt.Errorf("%w: %w", errUnfit, err)
+	}
+	return nil
+}
+
+func (s *Store) readKeys(ctx context.Context) (entries []datakey.Entry, err error) {
+	meta, err := s.meta(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for name, value := range meta {
 		text, ok := strings.CutPrefix(name, metaKeys)
 		if !ok {
@@ -110,18 +144,15 @@ func (s *Store) loadKeys(ctx context.Context) error {
 		}
 		var number uint32
 		if _, err := fmt.Sscan(text, &number); err != nil {
-			return fmt.Errorf("%w: the table meta has a row %q", errUnfit, name)
+			return nil, fmt.Errorf("%w: the table meta has a row %q", errUnfit, name)
 		}
 		e, err := values.DecodeKey(datakey.EntryKey(number), value)
 		if err != nil {
-			return fmt.Errorf("%w: key %d in the table meta is damaged: restore it from a backup of this database", errUnfit, number)
+			return nil, fmt.Errorf("%w: key %d in the table meta is damaged: restore it from a backup of this database", errUnfit, number)
 		}
 		entries = append(entries, e)
 	}
-	if err := s.ring.Load(s.masters, entries); err != nil {
-		return fmt.Errorf("%w: %w", errUnfit, err)
-	}
-	return nil
+	return entries, nil
 }
 
 // newKey sees to it that there is a data key of this month, and that the database has

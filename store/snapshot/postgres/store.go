@@ -60,10 +60,12 @@ type Store struct {
 	damage      snapshot.Damage
 	phoneSecret []byte
 	ring        *datakey.Ring
-	keysDue     atomic.Bool // keys of the ring may be missing in the database
-	otherSchema atomic.Bool // it may be another than this one's
-	masters     []masterkey.Key
-	holder      string // this process, in leases
+	keysDue     atomic.Bool     // keys of the ring may be missing in the database
+	otherSchema atomic.Bool     // it may be another than this one's
+	keysMu      sync.Mutex      // of who changes the ring's master keys
+	masters     []masterkey.Key // guarded by keysMu
+	key         secret.Text     // of which they are; guarded by keysMu
+	holder      string          // this process, in leases
 	cache       *cache
 	telling     wait.Rarely   // lines about a database that is away
 	places      chan struct{} // of those that are no lookups, see within
