@@ -153,7 +153,7 @@ var arrows = []row{
 	},
 	{ // what the files of bbolt are, page by page
 		pkg:       "store/snapshot/boltfile",
-		uses:      []string{"store/snapshot", "store/snapshot/judge", "store/snapshot/datakey", "store/snapshot/values", "store/snapshot/archive", "store/boltpage", "store/durable", "agent/scan", "configs/secret"},
+		uses:      []string{"store/snapshot", "store/snapshot/judge", "store/snapshot/datakey", "store/snapshot/values", "store/snapshot/archive", "store/boltpage", "store/durable", "store/masterkey", "agent/scan", "configs/secret"},
 		libraries: []string{bbolt},
 	},
 	{

@@ -5,6 +5,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -38,6 +39,12 @@ func Random() Key {
 
 // Reveal returns the bits themselves.
 func (k Key) Reveal() *[32]byte { return k.reveal() }
+
+// Fingerprint names the key, and tells nothing of it.
+func (k Key) Fingerprint() string {
+	sum := sha256.Sum256(append([]byte("scanrelay master key\x00"), k.reveal()[:]...))
+	return hex.EncodeToString(sum[:8])
+}
 
 // Format prints nothing of the key, whatever the verb.
 func (Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "key") } // into fmt's buffer

@@ -46,7 +46,7 @@ func (a *app) centralCommand() *cli.Command {
 			return a.runCentral(ctx, config, cfg, logger)
 		},
 	}
-	cmd.Add(a.centralCheckCommand(), a.centralMigrateCommand(), a.centralBackupCommand(), a.centralRestoreCommand(), a.auditCommand())
+	cmd.Add(a.centralCheckCommand(), a.centralMigrateCommand(), a.centralBackupCommand(), a.centralRestoreCommand(), a.centralRekeyCommand(), a.auditCommand())
 	cmd.Flags().StringVarP(&config, "config", "c", "/etc/scanrelay/central.yaml", "the configuration `FILE`")
 	return cmd
 }

@@ -424,3 +424,60 @@ func TestUnknownKeyInLog(t *testing.T) {
 	}
 	closed(t, b)
 }
+
+// TestRekey: data keys are put under another master key, in both files, however often that
+// is cut short in between; the one before opens nothing any more.
+func TestRekey(t *testing.T) {
+	dir := t.TempDir()
+	old, next := hexKey(), hexKey()
+	o := quiet
+	o.Key = secret.Text(old)
+	b := open(t, dir, o)
+	send(t, b, 1, 3)
+	mergeNow(t, b)
+	send(t, b, 4, 5)
+	masters := masterkey.Parse([]byte(next + "\n" + old))
+	if _, err := boltfile.Rekey(dir, masters); !errors.Is(err, snapshot.ErrInUse) {
+		t.Errorf("while it runs: %v", err)
+	}
+	closed(t, b)
+	before := folder(t, dir)
+	if _, err := boltfile.Rekey(dir, masters[:1]); !errors.Is(err, datakey.ErrKey) {
+		t.Errorf("without the old key: %v", err)
+	}
+	if !reflect.DeepEqual(before, folder(t, dir)) {
+		t.Error("what was refused changed something")
+	}
+	log, err := os.ReadFile(filepath.Join(dir, logName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []int{4, 2, 0} { // the secret of phones and a data key in each
+		if n, err := boltfile.Rekey(dir, masters); n != want || err != nil {
+			t.Errorf("round %d: %d were wrapped, %v", i, n, err)
+		}
+		if i > 0 {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(dir, logName), log, 0o600); err != nil { // as where it was killed
+			t.Fatal(err)
+		}
+		o.Key = secret.Text(next + "\n" + old)
+		b = open(t, dir, o)
+		if nodes(t, b, 2) != 1 || nodes(t, b, 5) != 1 {
+			t.Error("in between it cannot be read")
+		}
+		closed(t, b)
+	}
+	o.Key = secret.Text(old)
+	if _, err := Open(dir, o); !errors.Is(err, datakey.ErrKey) {
+		t.Errorf("with the old key: %v", err)
+	}
+	o.Key = secret.Text(next)
+	b = open(t, dir, o)
+	if nodes(t, b, 2) != 1 || nodes(t, b, 5) != 1 || len(stats(t, b).Damage) > 0 {
+		t.Errorf("with the new key: %v", stats(t, b).Damage)
+	}
+	send(t, b, 6, 6)
+	closed(t, b)
+}

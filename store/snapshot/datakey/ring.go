@@ -109,16 +109,42 @@ func (s *state) take(masters []masterkey.Key, e Entry) error {
 	if !e.Sound() {
 		return fmt.Errorf("%w: key %d of the store has no form that is known", ErrKey, e.Number)
 	}
+	plain, err := e.open(masters)
+	if err == nil {
+		s.add(e, plain)
+	}
+	return err
+}
+
+// open gives the key that an entry wraps.
+func (e Entry) open(masters []masterkey.Key) ([]byte, error) {
 	for _, m := range masters {
 		plain, err := open(cipherOf(m), e.Wrapped[entryHead:], e.bound())
-		if err != nil || e.Number != secretNumber && len(plain) != keySize {
+		if err == nil && (e.Number == secretNumber || len(plain) == keySize) {
+			return plain, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: key %d of the store was wrapped under none of the %d master keys given: give that one too, as a line of store.key_file, as systemd credential %s or, for bbolt, as %s in data_dir",
+		ErrKey, e.Number, len(masters), Credential, FileName)
+}
+
+// Rewrap gives those entries anew that the first of the masters does not open, wrapped under
+// it; the others must open them.
+func Rewrap(masters []masterkey.Key, entries []Entry) (anew []Entry, err error) {
+	for _, e := range entries {
+		if !e.Sound() {
+			return nil, fmt.Errorf("%w: key %d of the store has no form that is known", ErrKey, e.Number)
+		}
+		if _, err := e.open(masters[:1]); err == nil {
 			continue
 		}
-		s.add(e, plain)
-		return nil
+		plain, err := e.open(masters)
+		if err != nil {
+			return nil, err
+		}
+		anew = append(anew, wrap(masters[0], e.Number, int32(binary.BigEndian.Uint32(e.Wrapped[1:])), plain))
 	}
-	return fmt.Errorf("%w: key %d of the store was wrapped under none of the %d master keys given: give that one too, as a line of store.key_file, as systemd credential %s or, for bbolt, as %s in data_dir",
-		ErrKey, e.Number, len(masters), Credential, FileName)
+	return anew, nil
 }
 
 // add takes a key and its wrapped form.

@@ -16,6 +16,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/configs/secret"
+	"scanrelay/store/masterkey"
 	"scanrelay/store/snapshot"
 	"scanrelay/store/snapshot/datakey"
 	"scanrelay/store/snapshot/values"
@@ -427,5 +428,62 @@ func TestUseKey(t *testing.T) {
 		if w, _, err := s.Lookup(t.Context(), id); err != nil || len(w.Nodes) != n {
 			t.Errorf("%s: %+v, %v", id, w, err)
 		}
+	}
+}
+
+// TestRekey: the data keys are put under another master key while processes run, all of
+// which must know it; then the one before opens nothing any more.
+func TestRekey(t *testing.T) {
+	o := database(t)
+	var ahead atomic.Int64
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	one, two := open(t, o), open(t, o)
+	merge(t, one, batch("hz-01", event(1, "YT0000001")))
+	next := secret.Text(strings.Repeat("5", 64))
+	both := next + "\n" + testKey
+	masters := masterkey.Parse([]byte(both.Reveal()))
+	rekey := func(who ...*Store) error {
+		t.Helper()
+		for _, s := range who {
+			if err := s.UseKey(both); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := Rekey(t.Context(), o, masters)
+		return err
+	}
+	for _, who := range [][]*Store{nil, {one}} {
+		if err := rekey(who...); err == nil || !strings.Contains(err.Error(), fmt.Sprint(2-len(who), " processes")) {
+			t.Errorf("%d of them know it: %v", len(who), err)
+		}
+	}
+	if err := rekey(two); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := Rekey(t.Context(), o, masters); n != 0 || err != nil {
+		t.Errorf("again: %d, %v", n, err)
+	}
+	ahead.Store(int64(40 * 24 * time.Hour))
+	merge(t, one, batch("hz-01", event(2, "YT0000002"))) // goes on, in a new month
+	if err := two.UseKey(next); err != nil {
+		t.Errorf("the old one is given up: %v", err)
+	}
+	if _, err := Open(t.Context(), o); !errors.Is(err, datakey.ErrKey) {
+		t.Errorf("a start with the old key: %v", err)
+	}
+	o.Key = next
+	for _, s := range []*Store{two, open(t, o)} {
+		for _, id := range []scan.WaybillID{"YT0000001", "YT0000002"} {
+			if w, _, err := s.Lookup(t.Context(), id); err != nil || len(w.Nodes) != 1 {
+				t.Errorf("%s: %+v, %v", id, w, err)
+			}
+		}
+	}
+	if err := one.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var left int
+	if err := two.pool.QueryRow(t.Context(), `SELECT count(*) FROM lease WHERE name LIKE 'process/%' AND holder = $1`, one.holder).Scan(&left); err != nil || left != 0 {
+		t.Errorf("who has ended is still there: %d, %v", left, err)
 	}
 }

@@ -52,13 +52,20 @@ func (s *Store) openKeys(ctx context.Context) error {
 // UseKey takes other master keys while the store is in use, see Options.Key. They must open
 // all data keys: else nothing is changed.
 func (s *Store) UseKey(key secret.Text) error {
+	ctx, cancel := context.WithTimeout(s.life, readLimit)
+	defer cancel()
+	if known, err := s.useKey(ctx, key); known || err != nil {
+		return err
+	}
+	return s.present(ctx)
+}
+
+func (s *Store) useKey(ctx context.Context, key secret.Text) (known bool, err error) {
 	s.keysMu.Lock()
 	defer s.keysMu.Unlock()
 	if key == s.key {
-		return nil
+		return true, nil
 	}
-	ctx, cancel := context.WithTimeout(s.life, readLimit)
-	defer cancel()
 	masters, err := datakey.Masters(key, "", false)
 	var entries []datakey.Entry
 	if err == nil { // as they are wrapped there by now
@@ -67,7 +74,7 @@ func (s *Store) UseKey(key secret.Text) error {
 	if err = s.ring.Use(entries, masters, err); err == nil {
 		s.masters, s.key = masters, key
 	}
-	return err
+	return false, err
 }
 
 // makeKeys puts keys in a database that has none; secret is what phones are filed under,

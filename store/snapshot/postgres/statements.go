@@ -90,6 +90,10 @@ WHERE waybill.waybill_id = young.waybill_id`
 ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, ends = excluded.ends WHERE lease.holder = excluded.holder OR lease.ends < now()
 OR lease.ends > now() + interval '10 minutes'`
 
+	sqlLeaveOthers = `DELETE FROM lease WHERE holder = $1 AND starts_with(name, $2) AND name <> $3`
+
+	sqlProcesses = `SELECT name FROM lease WHERE starts_with(name, $1) AND ends > now()`
+
 	sqlLeave = `DELETE FROM lease WHERE holder = $1`
 
 	// Estimates: counting would read all of it.

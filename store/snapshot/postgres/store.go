@@ -107,6 +107,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	s.loops.Go(s.commitLoop)
+	s.loops.Go(s.presentLoop)
 	return s, nil
 }
 
@@ -208,7 +209,7 @@ func (s *Store) begin(ctx context.Context) error {
 	}
 	s.clear = true // else who forgets first finds that there are none
 	s.wasRestored(lostIn(meta).Missing)
-	return nil
+	return s.present(ctx)
 }
 
 // meta reads what belongs to all.
