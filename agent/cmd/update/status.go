@@ -117,7 +117,7 @@ func (m *maker) statusCommand() *cli.Command {
 			return m.print(s)
 		},
 	}
-	p.flags(cmd.Flags(), m.Env)
+	p.flags(cmd.Flags())
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }

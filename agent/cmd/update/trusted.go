@@ -140,7 +140,7 @@ func (m *maker) applyCommand() *cli.Command {
 		Args: cli.Exactly(1, "one BUNDLE"),
 		Run:  func(ctx context.Context, args []string) error { return m.apply(ctx, p, args[0]) },
 	}
-	p.flags(cmd.Flags(), m.Env)
+	p.flags(cmd.Flags())
 	p.trusts(cmd.Flags())
 	return cmd
 }
@@ -246,7 +246,7 @@ func (m *maker) resetClockCommand() *cli.Command {
 			return err
 		},
 	}
-	p.flags(cmd.Flags(), m.Env)
+	p.flags(cmd.Flags())
 	p.trusts(cmd.Flags())
 	return cmd
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -44,15 +42,9 @@ type places struct {
 	first     string // root of trust
 }
 
-func (p *places) flags(f *pflag.FlagSet, env []string) {
-	own := record.OwnFolder
-	for _, entry := range env {
-		if dir, ok := strings.CutPrefix(entry, "STATE_DIRECTORY="); ok && dir != "" && !strings.Contains(dir, ":") {
-			own = filepath.Join(dir, "update") // systemd says so
-		}
-	}
+func (p *places) flags(f *pflag.FlagSet) {
 	f.StringVar(&p.root, "versions", record.RootFolder, "the `FOLDER` of the versions, which is root's")
-	f.StringVar(&p.own, "state", own, "the agent's `FOLDER` of updates")
+	f.StringVar(&p.own, "state", record.OwnFolder, "the agent's `FOLDER` of updates")
 }
 
 // trusts is the flag of commands that verify.
@@ -89,7 +81,7 @@ func (m *maker) launchCommand() *cli.Command {
 			return l.Run([]string{"agent", "-c", config}, m.Env)
 		},
 	}
-	p.flags(cmd.Flags(), m.Env)
+	p.flags(cmd.Flags())
 	cmd.Flags().StringVarP(&config, "config", "c", m.config, "the agent's configuration `FILE`")
 	return cmd
 }
@@ -106,13 +98,23 @@ func (m *maker) installCommand() *cli.Command {
 				Root: record.Root(p.root), Own: record.Own(p.own), Packaged: m.version, PackagedFolder: record.PackagedFolder,
 				Verifier: verifier{m, record.Root(p.root), p.first}, Log: m.logger(),
 			}
-			return i.Run(ctx)
+			err := i.Run(ctx)
+			if err != nil { // the request is still there, for which systemd starts this again
+				select {
+				case <-ctx.Done():
+				case <-time.After(retryIn):
+				}
+			}
+			return err
 		},
 	}
-	p.flags(cmd.Flags(), m.Env)
+	p.flags(cmd.Flags())
 	p.trusts(cmd.Flags())
 	return cmd
 }
+
+// retryIn is how long root's part waits after it could not do what is asked for.
+var retryIn = 10 * time.Second
 
 // answerWithin is how long root's part may take.
 const answerWithin = 2 * time.Minute
@@ -155,7 +157,7 @@ func (m *maker) backCommand() *cli.Command {
 			return err
 		},
 	}
-	p.flags(cmd.Flags(), m.Env)
+	p.flags(cmd.Flags())
 	return cmd
 }
 
@@ -181,7 +183,7 @@ func (m *maker) holdCommand() *cli.Command {
 			if hold <= 0 || hold > maxHold {
 				return cli.Usagef("--for must be at most %v", maxHold)
 			}
-			until := time.Now().Add(hold).Round(time.Second)
+			until := time.Now().Add(hold).Truncate(time.Second)
 			own := record.Own(p.own)
 			if err := errors.Join(own.Make(), own.Hold(until)); err != nil {
 				return fmt.Errorf("hold: %w", err)
@@ -190,7 +192,7 @@ func (m *maker) holdCommand() *cli.Command {
 			return err
 		},
 	}
-	p.flags(cmd.Flags(), m.Env)
+	p.flags(cmd.Flags())
 	cmd.Flags().DurationVar(&hold, "for", 8*time.Hour, "for how `LONG`")
 	return cmd
 }
@@ -212,6 +214,6 @@ func (m *maker) releaseCommand() *cli.Command {
 			return nil
 		},
 	}
-	p.flags(cmd.Flags(), m.Env)
+	p.flags(cmd.Flags())
 	return cmd
 }

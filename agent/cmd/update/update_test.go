@@ -31,7 +31,7 @@ func newGateway(t *testing.T) *gateway {
 func (g *gateway) run(args ...string) (code int, out string) {
 	g.t.Helper()
 	var b bytes.Buffer
-	world := cli.IO{Out: &b, Err: &b, Env: []string{"LANG=C"}}
+	world := cli.IO{Out: &b, Err: &b, Env: []string{"LANG=C", "STATE_DIRECTORY=/of/the/unit"}}
 	root := &cli.Command{Use: "scanrelay"}
 	root.Add(Commands(world, "/nowhere", "0.9.0", time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC))...)
 	code = world.Run(context.Background(), root, append(args, "--versions", string(g.root), "--state", string(g.own)))
@@ -186,5 +186,35 @@ func TestApply(t *testing.T) {
 	}
 	if code, out := g.run("update", "reset-clock", "--root", none); code != 1 || !strings.Contains(out, "nobody's releases are trusted here") {
 		t.Error(code, out)
+	}
+}
+
+// TestPlaces: root's unit and the agent's look at the same folders, though systemd gives
+// each a folder of its own.
+func TestPlaces(t *testing.T) {
+	m := &maker{IO: cli.IO{Env: []string{"STATE_DIRECTORY=" + record.RootFolder}}}
+	for _, cmd := range []*cli.Command{m.launchCommand(), m.installCommand(), m.statusCommand(), m.applyCommand()} {
+		f := cmd.Flags()
+		if own, root := f.Lookup("state").DefValue, f.Lookup("versions").DefValue; own != record.OwnFolder || root != record.RootFolder {
+			t.Errorf("%s looks at %s and %s", cmd.Use, own, root)
+		}
+	}
+	unit, err := os.ReadFile("../../../build/packaging/scanrelay-install.path")
+	if err != nil || !strings.Contains(string(unit), "PathExists="+record.OwnFolder+"/"+record.RequestFile+"\n") {
+		t.Errorf("the path unit looks elsewhere: %v", err)
+	}
+}
+
+// TestInstallFails: what cannot be done is not tried again at once.
+func TestInstallFails(t *testing.T) {
+	retryIn = time.Second
+	defer func() { retryIn = 10 * time.Second }()
+	g := newGateway(t)
+	if err := os.Symlink(t.TempDir(), string(g.own)); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if code, out := g.run("update", "install"); code != 1 || time.Since(began) < retryIn {
+		t.Errorf("%d after %v: %s", code, time.Since(began), out)
 	}
 }
