@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -374,5 +375,20 @@ func TestRecordIsLost(t *testing.T) {
 	}
 	if got := g.there(); !slices.Equal(got, []string{"1.0.0", "1.1.0", "1.2.0", "current", "record"}) {
 		t.Errorf("there is %v", got)
+	}
+}
+
+// TestBarredIsBounded: the oldest makes way.
+func TestBarredIsBounded(t *testing.T) {
+	var rec record.Record
+	var err error
+	for n := range maxBarred + 10 {
+		rec.Candidate = release("1.0.0", fmt.Sprint(n))
+		if rec, err = back(rec, rec.Candidate, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(rec.Barred); n != maxBarred || rec.Barred[0] != release("", "10").SHA256 || rec.Barred[n-1] != release("", fmt.Sprint(maxBarred+9)).SHA256 {
+		t.Errorf("%d are barred, from %s on", n, rec.Barred[0])
 	}
 }
