@@ -176,6 +176,9 @@ func (m *maker) apply(ctx context.Context, p places, file string) error {
 	if err != nil {
 		return fmt.Errorf("read bundle: %w", err)
 	}
+	if err := p.asOwner(); err != nil { // all that only root may read has been opened
+		return err
+	}
 	id, err := install.Stage(own, metadata, func(path string) error {
 		return trust.Fetch(ctx, bundle, target, path, trust.Options{})
 	})

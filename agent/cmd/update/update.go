@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -50,6 +53,27 @@ func (p *places) flags(f *pflag.FlagSet) {
 // trusts is the flag of commands that verify.
 func (p *places) trusts(f *pflag.FlagSet) {
 	f.StringVar(&p.first, "root", firstRoot, "the `FILE` with the first keys that are trusted")
+}
+
+// asOwner has a command that root gives go on as the user whose the agent's folder is:
+// what root wrote there the agent could not replace, and a link of that user's would lead
+// root astray.
+func (p *places) asOwner() error {
+	info, err := os.Lstat(filepath.Dir(p.own))
+	if os.Geteuid() != 0 || errors.Is(err, fs.ErrNotExist) { // else no agent has run yet
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || st.Uid == 0 {
+		return nil
+	}
+	if err := errors.Join(syscall.Setgroups(nil), syscall.Setgid(int(st.Gid)), syscall.Setuid(int(st.Uid))); err != nil {
+		return fmt.Errorf("go on as the owner of %s: %w", filepath.Dir(p.own), err)
+	}
+	return nil
 }
 
 func (m *maker) logger() *slog.Logger { return slog.New(slog.NewTextHandler(m.Err, nil)) }
@@ -146,6 +170,9 @@ func (m *maker) backCommand() *cli.Command {
 			if from.IsPackaged() {
 				return errors.New("go back: the packaged version runs, there is none before it")
 			}
+			if err := p.asOwner(); err != nil {
+				return err
+			}
 			id, err := own.Ask(record.OpBack, from)
 			if err == nil {
 				err = await(ctx, root, id)
@@ -185,6 +212,9 @@ func (m *maker) holdCommand() *cli.Command {
 			}
 			until := time.Now().Add(hold).Truncate(time.Second)
 			own := record.Own(p.own)
+			if err := p.asOwner(); err != nil {
+				return err
+			}
 			if err := errors.Join(own.Make(), own.Hold(until)); err != nil {
 				return fmt.Errorf("hold: %w", err)
 			}
@@ -207,6 +237,9 @@ func (m *maker) releaseCommand() *cli.Command {
 			own := record.Own(p.own)
 			if !durable.Exists(p.own) {
 				return nil // nothing can be held
+			}
+			if err := p.asOwner(); err != nil {
+				return err
 			}
 			if err := own.Hold(time.Time{}); err != nil {
 				return fmt.Errorf("release: %w", err)
