@@ -92,7 +92,7 @@ func stateOf(rec record.Record, st record.State, own record.Own, held bool) stri
 		return "held"
 	case durable.Exists(filepath.Join(string(own), record.StagedFolder, record.Target+durable.TempSuffix)):
 		return "downloading"
-	case own.Asked() || !rec.Candidate.IsPackaged() && st.Trial == nil && !slices.Contains(rec.Barred, rec.Candidate.SHA256) && (v == nil || v.Release != rec.Candidate):
+	case (own.Asked() || !rec.Candidate.IsPackaged()) && st.Trial == nil && !slices.Contains(rec.Barred, rec.Candidate.SHA256) && (v == nil || v.Release != rec.Candidate):
 		return "staged"
 	case v != nil && v.Result != record.Good:
 		return "rolled_back"

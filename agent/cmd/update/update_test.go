@@ -104,6 +104,13 @@ func TestStatus(t *testing.T) {
 			t.Errorf("%s: %d, %s", c.name, code, text)
 		}
 	}
+	// Root is still asked to bar what went wrong.
+	if _, err := g.own.Ask(record.OpBar, rec.Candidate); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(g.root.Write(rec), g.own.SetState(record.State{Verdict: testing(record.Bad)})); err != nil || g.status().State != "rolled_back" {
+		t.Errorf("%+v, %v", g.status(), err)
+	}
 	for _, file := range []string{string(g.own) + "/state", string(g.own) + "/hold", string(g.root) + "/record", string(g.root) + "/1.1.0/release"} {
 		was, err := os.ReadFile(file)
 		if err := errors.Join(err, os.WriteFile(file, make([]byte, 64), 0o600)); err != nil {
