@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"scanrelay/agent"
+	"scanrelay/agent/cmd/chinese"
 	"scanrelay/agent/intake/link"
 	"scanrelay/configs/tlsfile"
 	"scanrelay/uplink/syncapi"
@@ -118,7 +119,7 @@ func (e *examination) centre(ctx context.Context) finding {
 		fmt.Sprintf("%s 有应答,对方时钟快 %v", r.address, off))}
 	switch {
 	case e.status != nil && !e.status.Central.Connected:
-		f.Grade, f.Text = fail, f.Text+"; "+e.status.Central.Problem
+		f.Grade, f.Text = fail, f.Text+"; "+chinese.Reason(e.IO, e.status.Central.Problem)
 		f.Advice = e.Say("the centre answers, but not this agent: look at what it says above; a credential is mended by scanrelay enrol", "中心有应答,但拒绝本 agent:见上;凭据问题用 scanrelay enrol 处理")
 	case !r.date.IsZero() && off.Abs() > clockOff+r.half:
 		f.Grade, f.Advice = warn, e.Say("one of the two clocks is wrong: let NTP run here and there", "双方时钟不一致:请两边启用 NTP")
@@ -135,7 +136,7 @@ func (e *examination) wechat(ctx context.Context) finding {
 	}
 	f := finding{Grade: ok, Text: e.Say(r.address+" answers", r.address+" 有应答")}
 	if s := e.status; s != nil && s.WeChat.State != "ok" {
-		f.Grade, f.Text = warn, f.Text+"; "+s.WeChat.State+": "+s.WeChat.Reason
+		f.Grade, f.Text = warn, f.Text+"; "+s.WeChat.State+": "+chinese.Reason(e.IO, s.WeChat.Reason)
 		f.Advice = map[string]string{
 			"no_token":    e.Say("the centre has given no token yet: look at the centre above, and at its fleet page", "中心尚未给出令牌:请看上面的中心状态及其管理页"),
 			"blocked":     e.Say("WeChat refuses the account or this address: the backend team must look (IP allow list, quota, account)", "微信拒绝该账号或本机地址:请后台团队检查(IP 白名单、额度、账号)"),
@@ -156,9 +157,9 @@ func (e *examination) broker(ctx context.Context) finding {
 		}
 		switch {
 		case !s.MQTT.Connected:
-			f = finding{Grade: fail, Text: s.MQTT.Problem, Advice: e.Say("look at mqtt.broker, user and password; scanrelay check --broker tries it", "请检查 mqtt.broker、用户名和密码;scanrelay check --broker 可测试")}
+			f = finding{Grade: fail, Text: chinese.Reason(e.IO, s.MQTT.Problem), Advice: e.Say("look at mqtt.broker, user and password; scanrelay check --broker tries it", "请检查 mqtt.broker、用户名和密码;scanrelay check --broker 可测试")}
 		case s.MQTT.Problem != "":
-			f.Grade, f.Text = warn, s.MQTT.Problem
+			f.Grade, f.Text = warn, chinese.Reason(e.IO, s.MQTT.Problem)
 		}
 		return f
 	}

@@ -155,6 +155,17 @@ func TestWrongConfiguration(t *testing.T) {
 	}
 }
 
+func TestChineseFindings(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "agent.yaml")
+	if err := os.WriteFile(file, []byte("depot: {id: hz-01}\nmqtt: {brokr: x}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := &examination{IO: cli.IO{Env: []string{"LANG=zh_CN.UTF-8"}}, file: file}
+	if f := e.configuration(); !strings.Contains(f.Advice, `mqtt.brokr: 没有这个 key:"brokr"`) {
+		t.Errorf("%+v", f)
+	}
+}
+
 func TestWear(t *testing.T) {
 	if n, ok := perDay("1 2 3 4 5 6 2048 8 9 10 11", "86400.00 1.0"); !ok || n != 1<<20 {
 		t.Errorf("a MiB in a day is %d a day, %v", n, ok)

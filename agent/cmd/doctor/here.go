@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"scanrelay/agent/clock"
+	"scanrelay/agent/cmd/chinese"
 	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/cmd/update"
 	"scanrelay/agent/control"
@@ -28,9 +29,9 @@ func (e *examination) configuration() finding {
 	var errs, warnings []string
 	for _, p := range problems {
 		if p.Warning {
-			warnings = append(warnings, p.String())
+			warnings = append(warnings, chinese.Problem(e.IO, p))
 		} else {
-			errs = append(errs, p.String())
+			errs = append(errs, chinese.Problem(e.IO, p))
 		}
 	}
 	switch {
