@@ -19,7 +19,7 @@ import (
 // folders are those whose texts reach people as reasons.
 var folders = []string{
 	"configs", "configs/nearest", "configs/textfile", "configs/tlsfile", "configs/wait", "agent/scan", "agent/intake/decode", "agent/intake/mapping",
-	"agent/intake/sparkplug", "agent/intake/topic", "agent/intake/user", "uplink/policy", "uplink/valve", "wechat", "uplink/sync", "uplink/syncapi", "agent/intake/link", "agent/intake/source",
+	"agent/intake/sparkplug", "agent/intake/topic", "agent/intake/user", "uplink", "uplink/policy", "uplink/valve", "wechat", "uplink/sync", "uplink/syncapi", "agent/intake/link", "agent/intake/source",
 }
 
 // speakers are the functions whose first text is such a format.
