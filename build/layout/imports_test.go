@@ -372,7 +372,7 @@ var arrows = []row{
 	{
 		pkg: "agent/cmd/doctor", // looks as the agent will
 		uses: []string{
-			"agent", "agent/cmd/cli", "agent/cmd/update", "agent/clock", "agent/control", "agent/intake/link", "agent/update/record", "configs", "configs/tlsfile", "store/durable", "uplink/syncapi",
+			"agent", "agent/cmd/chinese", "agent/cmd/cli", "agent/cmd/update", "agent/clock", "agent/control", "agent/intake/link", "agent/update/record", "configs", "configs/tlsfile", "store/durable", "uplink/syncapi",
 		},
 		libraries: []string{xSys}, tests: []string{"store"},
 	},
