@@ -138,12 +138,12 @@ func (s *Store) sweep(ctx context.Context) (swept, error) {
 				}
 			}
 			for _, w := range got.dead {
-				if err := tx.Bucket(w.bucket).Delete(w.key); err != nil {
+				if err := boltfile.Delete(tx, w.bucket, w.key); err != nil {
 					return err
 				}
 			}
 			for _, w := range got.put {
-				if err := tx.Bucket(w.bucket).Put(w.key, w.value); err != nil {
+				if err := boltfile.Put(tx, w.bucket, w.key, w.value); err != nil {
 					return err
 				}
 			}

@@ -41,6 +41,9 @@ func (s *Store) inspect() (found bool, err error) {
 		return false, fmt.Errorf("inspect waybills: %w", err)
 	}
 	holes, err := boltfile.Survey(f, waybillsName, nil)
+	if err == nil && len(holes) == 0 {
+		err = s.countStates(f)
+	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return false, fmt.Errorf("inspect waybills: %w", err)
 	}
@@ -62,6 +65,17 @@ func (s *Store) inspect() (found bool, err error) {
 	return true, s.unmended
 }
 
+// countStates finds what all waybills come to where an older release did not; the next
+// transaction notes it.
+func (s *Store) countStates(f *boltpage.File) error {
+	m, err := boltfile.ReadMeta(f)
+	if err == nil && m.Get(boltfile.MetaStates) == nil {
+		states := boltfile.States(f)
+		s.states = &states
+	}
+	return err
+}
+
 // swap puts a mended waybills.db in the place of the damaged one, which is kept.
 // Reads go on meanwhile.
 func (s *Store) swap() error {
@@ -76,7 +90,7 @@ func (s *Store) swap() error {
 	s.loops.Go(func() { _ = old.close() }) // nothing in it is needed any more
 	err = next.db.View(func(tx *bbolt.Tx) error {
 		s.count.Store(boltfile.GetNumber(tx.Bucket(bucketMeta), metaCount))
-		s.indexed, s.unindexed, s.round = false, nil, round{}
+		s.indexed, s.unindexed, s.round, s.states = false, nil, round{}, nil
 		s.isClear = s.clearing.Resume(tx.Bucket(bucketMeta))
 		return s.readHoles(tx)
 	})
@@ -135,7 +149,14 @@ type mender struct {
 
 func (m *mender) fill(f *boltpage.File) (err error) {
 	all := append(boltfile.Buckets(m.name), bucketMeta)
-	if err := m.db.Update(func(tx *bbolt.Tx) error { return boltpage.MakeBuckets(tx, all...) }); err != nil {
+	err = m.db.Update(func(tx *bbolt.Tx) error {
+		err := boltpage.MakeBuckets(tx, all...)
+		if err == nil && m.name == waybillsName {
+			err = boltfile.PutNumber(tx.Bucket(bucketMeta), boltfile.MetaStates, 0)
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	m.holes, err = boltfile.Survey(f, m.name, func(bucket string, k, v []byte) error {
@@ -184,7 +205,7 @@ func (m *mender) flush() error {
 				return err
 			}
 			b.FillPercent = 0.9
-			if err := b.Put(w.key, w.value); err != nil {
+			if err := boltfile.Put(tx, w.bucket, w.key, w.value); err != nil {
 				return err
 			}
 		}
@@ -258,7 +279,7 @@ func (m *mender) keepNewest(tx *bbolt.Tx, found []write) error {
 		if old == nil && bytes.Equal(w.bucket, bucketWaybills) {
 			m.count++
 		}
-		if err := b.Put(w.key, w.value); err != nil {
+		if err := boltfile.Put(tx, w.bucket, w.key, w.value); err != nil {
 			return err
 		}
 	}
@@ -282,7 +303,9 @@ func (m *mender) finish(tx *bbolt.Tx) error {
 	meta := tx.Bucket(bucketMeta)
 	var errs []error
 	for _, p := range m.meta {
-		errs = append(errs, meta.Put(p.Key, p.Value))
+		if !bytes.Equal(p.Key, boltfile.MetaStates) { // its own is kept
+			errs = append(errs, meta.Put(p.Key, p.Value))
+		}
 	}
 	errs = append(errs, boltfile.PutNumber(meta, metaFormat, format), meta.Delete(boltfile.MetaPhoneKey), boltfile.PutKeys(tx, m.ring))
 	if m.name == logName {

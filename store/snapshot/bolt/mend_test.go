@@ -9,9 +9,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"go.etcd.io/bbolt"
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/boltpage"
@@ -188,6 +191,47 @@ func TestEveryPage(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestPageOfBefore takes waybills out as a disk does that left a page as it was before:
+// nothing is wrong with any page, or with what the file says of itself.
+func TestPageOfBefore(t *testing.T) {
+	const all = 100
+	dir := filled(t, all)
+	edit(t, dir, waybillsName, func(tx *bbolt.Tx) error {
+		for seq := uint64(20); seq < 30; seq++ {
+			if err := tx.Bucket(bucketWaybills).Delete([]byte(event(seq).Waybill)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	told := ""
+	if _, err := boltfile.CheckFolder(dir, func(what string) { told += what }); err != nil || !strings.Contains(told, "as it was before") {
+		t.Errorf("a check tells %q, %v", told, err)
+	}
+	b := open(t, dir, quiet)
+	inspected(t, b)
+	damageSays(t, b, "as it was before")
+	mends(t, b, dir, all)
+}
+
+// TestStatesOfOlder: a file that was written without the sum of all waybills gets it.
+func TestStatesOfOlder(t *testing.T) {
+	dir := filled(t, 100)
+	edit(t, dir, waybillsName, func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Delete(boltfile.MetaStates) })
+	b := open(t, dir, quiet)
+	inspected(t, b)
+	mergeNow(t, b)
+	closed(t, b)
+	if _, err := boltfile.CheckFolder(dir, func(what string) { t.Error(what) }); err != nil {
+		t.Error(err)
+	}
+	edit(t, dir, waybillsName, func(tx *bbolt.Tx) error { return tx.Bucket(bucketWaybills).Delete([]byte(event(20).Waybill)) })
+	b = open(t, dir, quiet)
+	inspected(t, b)
+	damageSays(t, b, "as it was before")
+	mends(t, b, dir, 100)
 }
 
 func mends(t *testing.T, b *Store, dir string, all uint64) {

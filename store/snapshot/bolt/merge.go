@@ -277,7 +277,7 @@ func (s *Store) put(chunk []write, end *copied) error {
 	count := s.count.Load() + added
 	err = s.update(func(tx *bbolt.Tx) error {
 		for _, w := range chunk {
-			if err := tx.Bucket(w.bucket).Put(w.key, w.value); err != nil {
+			if err := boltfile.Put(tx, w.bucket, w.key, w.value); err != nil {
 				return err
 			}
 		}

@@ -80,7 +80,7 @@ func (s *Store) createWaybills() error {
 			return err
 		}
 		meta := tx.Bucket(bucketMeta)
-		return errors.Join(boltfile.PutNumber(meta, metaFormat, format), boltfile.PutNumber(meta, metaMerged, 0), boltfile.PutNumber(meta, metaCount, 0),
+		return errors.Join(boltfile.PutNumber(meta, metaFormat, format), boltfile.PutNumber(meta, metaMerged, 0), boltfile.PutNumber(meta, metaCount, 0), boltfile.PutNumber(meta, boltfile.MetaStates, 0),
 			meta.Put(metaStoreID, newID()), meta.Put(metaIndexed, []byte{1}), meta.Put(metaEncrypted, []byte{1}), boltfile.PutKeys(tx, s.ring))
 	})
 }

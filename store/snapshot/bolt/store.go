@@ -115,6 +115,7 @@ type Store struct {
 	round   round         // guarded by mergeMu
 	waited  int           // ticks since a merge was worth it; guarded by mergeMu
 	horizon judge.Horizon // guarded by mergeMu
+	states  *uint64       // what an older release did not count of waybills.db; guarded by mergeMu
 	// The last mending, guarded by mergeMu.
 	tried    time.Time
 	unmended error

@@ -327,7 +327,18 @@ func (s *Store) update(fn func(tx *bbolt.Tx) error) error {
 	if err := s.reopenWaybills(); err != nil {
 		return err
 	}
-	return s.updateFile(s.file, waybillsName, s.file.update, fn)
+	err := s.updateFile(s.file, waybillsName, s.file.update, func(tx *bbolt.Tx) error {
+		if s.states != nil {
+			if err := boltfile.PutNumber(tx.Bucket(bucketMeta), boltfile.MetaStates, *s.states); err != nil {
+				return err
+			}
+		}
+		return fn(tx)
+	})
+	if err == nil {
+		s.states = nil
+	}
+	return err
 }
 
 // writeFailed returns what a failed write of waybills.db means: where it may

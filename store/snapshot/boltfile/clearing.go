@@ -59,7 +59,7 @@ func (c *Clearing) Encrypt(ctx context.Context) error {
 	}
 	err = c.Update(func(tx *bbolt.Tx) error {
 		for _, w := range found {
-			if err := tx.Bucket(w.bucket).Put(w.key, w.value); err != nil {
+			if err := Put(tx, w.bucket, w.key, w.value); err != nil {
 				return err
 			}
 		}

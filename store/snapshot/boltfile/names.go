@@ -37,6 +37,7 @@ var (
 	MetaMerged    = []byte("merged")
 	MetaTruncated = []byte("truncated")
 	MetaSum       = []byte("sum")
+	MetaStates    = []byte("states")    // what the sums of all waybills come to
 	MetaClear     = []byte("clear")     // all before it is encrypted
 	MetaEncrypted = []byte("encrypted") // all is, and nothing in clear is left
 )

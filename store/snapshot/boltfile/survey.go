@@ -1,6 +1,7 @@
 package boltfile
 
 import (
+	"errors"
 	"fmt"
 
 	"scanrelay/store/boltpage"
@@ -18,17 +19,25 @@ func Survey(f *boltpage.File, name string, each func(bucket string, key, value [
 			used[i] = true
 		}
 	}
+	var states uint64
 	for _, b := range append(Buckets(name), Answers) {
 		bucket := string(b)
-		holes = append(holes, r.Sound(bucket, values.Check(bucket), func(k, v []byte) bool {
+		found := r.Sound(bucket, values.Check(bucket), func(k, v []byte) bool {
+			if bucket == string(Waybills) {
+				states += sumOf(v)
+			}
 			if each != nil {
 				err = each(bucket, k, v)
 			}
 			return err == nil
-		})...)
+		})
 		if err != nil {
 			return nil, err
 		}
+		if m, bad := ReadMeta(f); bucket == string(Waybills) && bad == nil && m.Sound() && len(found) == 0 && m.Get(MetaStates) != nil && m.Number(MetaStates) != states {
+			found = append(found, &boltpage.Hole{Bucket: bucket, Err: errors.New("a page is as it was before: the disk did not write what it said to have written")})
+		}
+		holes = append(holes, found...)
 	}
 	return append(holes, unsound(f, used)...), nil
 }
