@@ -3,7 +3,6 @@ package bolt
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"maps"
 
@@ -204,60 +203,14 @@ func blocksOfOld(r *boltpage.Finder) (got swept, err error) {
 	return got, err
 }
 
-// The index of ages: kind, hour of the last change, key. An entry is made with
-// what it stands for, and moved when its hour has come and it is found younger; so
-// what does not change costs nothing, and nothing young is ever looked at.
-const (
-	ageOfWaybill = 'w'
-	ageOfBinding = 'b'
-)
-
-const hour = 3600
-
-func ageKey(kind byte, at int64, key []byte) []byte {
-	k := binary.BigEndian.AppendUint32([]byte{kind}, uint32(max(at, 0)/hour))
-	return append(k, key...)
-}
-
 // aged is the entry of what stands under a key.
 func aged(kind byte, at int64, key []byte) write {
-	k := ageKey(kind, at, key)
+	k := boltfile.AgeKey(kind, at, key)
 	return write{bucket: bucketAging, key: k, value: values.Seal(k, nil)}
 }
 
-// old gives the entries of a kind that are older than before, from a key on, up to
-// sweepKeys of them, and returns where to go on.
-func old(r *boltpage.Finder, kind byte, before int64, from []byte, each func(entry, key []byte) error) (next []byte, err error) {
-	end := ageKey(kind, before, nil)
-	i := 0
-	r.Scan(string(bucketAging), later(from, []byte{kind}), func(k, v []byte) bool {
-		if bytes.Compare(k, end) >= 0 {
-			return false
-		}
-		if i++; i > sweepKeys {
-			next = bytes.Clone(k)
-			return false
-		}
-		if _, err = values.Unseal(k, v); err == nil {
-			err = each(bytes.Clone(k), bytes.Clone(k[len(end):]))
-		}
-		return err == nil
-	}, func(h *boltpage.Hole) bool {
-		err = h
-		return false
-	})
-	return next, err
-}
-
-func later(a, b []byte) []byte {
-	if bytes.Compare(a, b) > 0 {
-		return a
-	}
-	return b
-}
-
 func (s *Store) agedWaybills(r *boltpage.Finder, before int64, from []byte) (got swept, err error) {
-	got.next, err = old(r, ageOfWaybill, before, from, func(entry, key []byte) error {
+	got.next, err = boltfile.Older(r, boltfile.AgeOfWaybill, before, from, sweepKeys, func(entry, key []byte) error {
 		got.dead = append(got.dead, write{bucket: bucketAging, key: entry})
 		st, inTail, err := s.peek(r, scan.WaybillID(key))
 		if st == nil || err != nil {
@@ -268,7 +221,7 @@ func (s *Store) agedWaybills(r *boltpage.Finder, before int64, from []byte) (got
 			return err
 		}
 		if last := max(st.LastSign(), mother.LastSign()); inTail || last >= before {
-			got.put = append(got.put, aged(ageOfWaybill, max(last, before), key))
+			got.put = append(got.put, aged(boltfile.AgeOfWaybill, max(last, before), key))
 			return nil
 		}
 		got.dead = append(got.dead, write{bucket: bucketWaybills, key: key})
@@ -287,7 +240,7 @@ func (s *Store) peek(r *boltpage.Finder, id scan.WaybillID) (st *judge.State, in
 }
 
 func (s *Store) agedBindings(r *boltpage.Finder, before int64, from []byte) (got swept, err error) {
-	got.next, err = old(r, ageOfBinding, before, from, func(entry, key []byte) error {
+	got.next, err = boltfile.Older(r, boltfile.AgeOfBinding, before, from, sweepKeys, func(entry, key []byte) error {
 		got.dead = append(got.dead, write{bucket: bucketAging, key: entry})
 		v, err := r.Get(string(bucketBindings), key)
 		if v == nil || err != nil {
@@ -298,7 +251,7 @@ func (s *Store) agedBindings(r *boltpage.Finder, before int64, from []byte) (got
 		case err != nil:
 			return err
 		case b.At >= before:
-			got.put = append(got.put, aged(ageOfBinding, b.At, key))
+			got.put = append(got.put, aged(boltfile.AgeOfBinding, b.At, key))
 		default:
 			got.dead = append(got.dead, write{bucket: bucketBindings, key: key})
 			got.bindings++
@@ -374,11 +327,11 @@ func behindRun(key []byte) []byte {
 
 // index makes entries for what a file of commit 7b28d06, or one made anew, holds.
 func index(r *boltpage.Finder, from []byte) (got swept, err error) {
-	bucket, kind := bucketWaybills, byte(ageOfWaybill)
+	bucket, kind := bucketWaybills, byte(boltfile.AgeOfWaybill)
 	if len(from) > 0 {
 		kind, from = from[0], from[1:]
 	}
-	if kind == ageOfBinding {
+	if kind == boltfile.AgeOfBinding {
 		bucket = bucketBindings
 	}
 	i := 0
@@ -388,7 +341,7 @@ func index(r *boltpage.Finder, from []byte) (got swept, err error) {
 			return false
 		}
 		var at int64
-		if kind == ageOfBinding {
+		if kind == boltfile.AgeOfBinding {
 			var b judge.Binding
 			b, err = values.DecodeBinding(k, v)
 			at = b.At
@@ -403,8 +356,8 @@ func index(r *boltpage.Finder, from []byte) (got swept, err error) {
 		err = h
 		return false
 	})
-	if got.next == nil && kind == ageOfWaybill {
-		got.next = []byte{ageOfBinding}
+	if got.next == nil && kind == boltfile.AgeOfWaybill {
+		got.next = []byte{boltfile.AgeOfBinding}
 	}
 	return got, err
 }

@@ -170,7 +170,7 @@ func (c *copied) writes(keys *datakey.Ring, merged uint64) func(yield func(write
 	return func(yield func(write) bool) {
 		for _, id := range slices.SortedFunc(maps.Keys(c.Waybills), cmp.Compare) {
 			key, st := []byte(id), c.Waybills[id]
-			entry := aged(ageOfWaybill, st.Changed, key)
+			entry := aged(boltfile.AgeOfWaybill, st.Changed, key)
 			if !yield(write{bucket: bucketWaybills, key: key, value: values.EncodeState(keys, key, st), entry: &entry, anew: st.Anew}) {
 				return
 			}
@@ -191,7 +191,7 @@ func (c *copied) writes(keys *datakey.Ring, merged uint64) func(yield func(write
 		}
 		for _, p := range slices.SortedFunc(maps.Keys(c.Bindings), comparePhones) {
 			b := c.Bindings[p]
-			entry := aged(ageOfBinding, b.At, p[:])
+			entry := aged(boltfile.AgeOfBinding, b.At, p[:])
 			if !yield(write{bucket: bucketBindings, key: p[:], value: values.EncodeBinding(p[:], b), entry: &entry}) {
 				return
 			}
