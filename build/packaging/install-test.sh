@@ -14,7 +14,7 @@ $sudo debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,mosquitt
   { tail -n 20 "$root.log"; exit 1; }
 rm -f "$root.log"
 arch=$(dpkg --print-architecture)
-$sudo cp build/dist/scanrelay-{agent,central}_*_"$arch".deb build/dist/scanrelay-agent_*_"$arch".tar.gz "$root/srv/"
+$sudo cp build/dist/scanrelay-{agent,central}_*_"$arch".deb build/dist/scanrelay-agent_*_"$arch".tar.gz store/testdata/7b28d06/{clean.tar.gz,agent.yaml} "$root/srv/"
 $sudo tee "$root/srv/try.sh" >/dev/null <<'TRY'
 #!/bin/bash
 # Runs within, as a service once all others have started.
@@ -59,6 +59,24 @@ until is scanrelay-agent active && stored 2; do sleep 1; done
 systemd-analyze security --no-pager --threshold=15 scanrelay-agent >security
 systemd-analyze security --no-pager --threshold=16 scanrelay-central >security
 
+# A full disk refuses scans and ends nothing; with room again it takes them.
+systemctl stop scanrelay-agent
+mount -t tmpfs -o size=24m,mode=0750,uid=scanrelay,gid=scanrelay none /var/lib/scanrelay
+systemctl start scanrelay-agent
+head -c 100000000 /dev/zero >/var/lib/scanrelay/other 2>said || true
+seq -f '{"waybill_id":"YT%013.0f","action_type":200001,"action_msg":"'"$(printf 'x%.0s' {1..900})"'"}' 20000 >scans
+mosquitto_pub -h 127.0.0.1 -u scanner -P "$(cat /etc/scanrelay/scanner.password)" -q 1 -t scans/x -l <scans &
+until scanrelay status --json | grep -q '"full":true'; do sleep 1; done
+is scanrelay-agent active
+rm /var/lib/scanrelay/other
+until [ "$(scanrelay status --json | sed 's/.*"received":\([0-9]*\).*/\1/')" -gt 1000 ]; do sleep 1; done
+kill %1
+[ "$(systemctl show -p NRestarts --value scanrelay-agent)" = 1 ] # the kill of before
+systemctl stop scanrelay-agent
+umount /var/lib/scanrelay
+systemctl start scanrelay-agent
+stored 2
+
 # A removal stops it, a purge takes what init wrote, and what was stored stays.
 dpkg -r scanrelay-agent
 is scanrelay-agent inactive
@@ -86,6 +104,19 @@ is scanrelay-agent active
 [ "$(pid)" != "$before" ]
 stored 1
 [ -e /usr/share/man/man1/scanrelay.1.gz ]
+
+# What release 7b28d06 stored, and how it was configured, goes on.
+systemctl stop scanrelay-agent
+rm -r /var/lib/scanrelay/*
+tar xzf clean.tar.gz -C /var/lib/scanrelay
+chown -R scanrelay:scanrelay /var/lib/scanrelay
+install -m 640 -g scanrelay agent.yaml /etc/scanrelay/agent.yaml
+dpkg -i scanrelay-agent_*.deb
+systemctl start scanrelay-agent
+stored 246
+mosquitto_pub -h 127.0.0.1 -q 1 -t scans/x -m '{"waybill_id":"YT6900634716904","action_type":200001,"action_msg":"x"}'
+stored 247
+scanrelay store check
 echo ok >result
 TRY
 $sudo chmod +x "$root/srv/try.sh"
