@@ -49,13 +49,27 @@ foreign() {
 # whole runs more tests at once than there are cores: they mostly wait. The binaries
 # are what is tested; the rig and the simulated WeChat around them are raced as
 # packages of their own.
-whole() { CGO_ENABLED=0 go test -vet=off -count=1 -parallel 4 -timeout $hangs ./build/e2e; }
+whole() { CGO_ENABLED=0 go test -vet=off -count=1 -parallel 4 -timeout $hangs -skip '^TestGateways$' ./build/e2e; }
 
 # packaged makes the packages of all machines and has lintian look at them.
 packaged() {
   rm -f build/dist/*.deb
   make -s packages VERSION=0.0.1 COMMIT=same DATE=2026-01-01T00:00:00Z &&
     lintian --allow-root --fail-on error,warning --suppress-tags unreleased-changes build/dist/*.deb
+}
+
+# gateways runs the programs of the packages as the gateways' processors do, end to end.
+gateways() {
+  local dir machine ok
+  dir=$(mktemp -d) || return 1
+  for machine in armhf arm64; do
+    dpkg-deb --fsys-tarfile build/dist/scanrelay-agent_*_$machine.deb | tar xO ./usr/lib/scanrelay/scanrelay >"$dir/$machine" &&
+      chmod +x "$dir/$machine" || return 1
+  done
+  CGO_ENABLED=0 GATEWAYS=$dir go test -vet=off -count=1 -timeout $hangs -run '^TestGateways$' ./build/e2e
+  ok=$?
+  rm -rf "$dir"
+  return $ok
 }
 
 # reproducible makes the packages in another folder, too, and compares the bytes.
@@ -94,6 +108,7 @@ stage staticcheck "staticcheck, both builds" checked
 stage units "systemd takes the units" units
 stage packages "linux armv6 armv7 arm64 amd64 riscv64, packed; lintian" packaged
 stage install "packages in a Debian of their own: installed, upgraded, purged" build/packaging/install-test.sh
+stage gateways "programs of the packages under emulation, end to end" gateways
 stage same "the same bytes from another folder" reproducible
 stage size "the gateway binary stays under its limits" make -s size && cat "$logs/size.log"
 wait $e2e

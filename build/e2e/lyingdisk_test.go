@@ -141,7 +141,6 @@ func TestAgentDiskLies(t *testing.T) {
 		if lost := s.rounds*len(s.parcels) - len(ended); code != 0 || lost > 0 && !strings.Contains(out, "DAMAGE") {
 			t.Errorf("%d acknowledged scans are lost, and status says (exit code %d):\n%s", lost, code, out)
 		}
-		s.CheckLogs()
 	})
 }
 

@@ -73,7 +73,6 @@ func TestKilledAtARollOver(t *testing.T) {
 	if out, said, code := site.Run("store", "check", "-c", site.AgentFile); code != 0 {
 		t.Errorf("after %d kills: %s%s", kills, out, said)
 	}
-	site.CheckLogs()
 }
 
 // files lists the agent's files of a pattern, by name.

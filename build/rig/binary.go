@@ -13,13 +13,16 @@ import (
 // Build builds scanrelay from the module around the working directory into dir
 // and returns the path. "race" builds it with the race detector: a race makes the
 // process print it and exit with 66. "clock" builds one whose wall clock is off by
-// what Options say; "" builds it as it is delivered.
+// what Options say, "arm" and "arm64" what gateways with such processors get; ""
+// builds it as it is delivered.
 func Build(dir, how string) (string, error) {
 	path := filepath.Join(dir, "scanrelay"+how)
-	args, cgo := []string{"build", "-buildvcs=false", "-o", path}, "CGO_ENABLED=0"
+	args, env := []string{"build", "-buildvcs=false", "-o", path}, []string{"CGO_ENABLED=0"}
 	switch how {
 	case "race":
-		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
+		args, env = append(args, "-race"), []string{"CGO_ENABLED=1"}
+	case "arm", "arm64":
+		args, env = append(args, "-tags", "gateway"), append(env, "GOARCH="+how, "GOARM=6")
 	case "clock":
 		overlay, err := clockOverlay(dir)
 		if err != nil {
@@ -28,7 +31,7 @@ func Build(dir, how string) (string, error) {
 		args = append(args, "-overlay", overlay)
 	}
 	cmd := exec.Command("go", append(args, "scanrelay/agent/cmd/scanrelay")...)
-	cmd.Env = append(os.Environ(), cgo)
+	cmd.Env = append(os.Environ(), env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build scanrelay: %w\n%s", err, out)
 	}

@@ -24,7 +24,10 @@ const (
 
 // Options of a site.
 type Options struct {
-	Binary   string
+	Binary string
+	// Gateway is the program of the agent, and what runs it, where that is another
+	// than Binary: that of a gateway under an emulator.
+	Gateway  []string
 	Embedded bool // the agent is the broker; otherwise a mosquitto stands beside
 	WeChat   fake.Options
 	// Agent is YAML that is added to the agent's configuration, Notify what stands
@@ -74,6 +77,7 @@ func NewSite(t T, o Options) *Site {
 		AgentHTTP: FreeAddr(t), CentralHTTP: FreeAddr(t), AgentData: cmp.Or(o.AgentData, t.TempDir()), CentralData: cmp.Or(o.CentralData, t.TempDir()),
 		http: &http.Client{Timeout: Limit},
 	}
+	t.Cleanup(s.checkLeaks) // once the roles have ended, whose ends are registered later
 	s.WeChat.SetCallback("http://" + s.CentralHTTP + "/wechat/callback")
 	broker := "embedded"
 	if o.Embedded {
@@ -86,8 +90,12 @@ func NewSite(t T, o Options) *Site {
 	dir := t.TempDir()
 	s.CentralFile = s.write(filepath.Join(dir, "central.yaml"), s.centralYAML(s.CentralData, o))
 	s.AgentFile = s.write(filepath.Join(dir, "agent.yaml"), s.agentYAML(broker, o))
+	gateway := slices.Clip(o.Gateway)
+	if len(gateway) == 0 {
+		gateway = []string{o.Binary}
+	}
 	s.Central = NewRole(t, "central", []string{o.Binary, "central", "-c", s.CentralFile}, o.Env...)
-	s.Agent = NewRole(t, "agent", []string{o.Binary, "agent", "-c", s.AgentFile}, o.Env...)
+	s.Agent = NewRole(t, "agent", append(gateway, "agent", "-c", s.AgentFile), o.Env...)
 	if o.CentralClock != "" {
 		s.Central.env = append(slices.Clip(o.Env), clockFile+"="+o.CentralClock)
 	}
