@@ -15,6 +15,28 @@ $sudo debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,mosquitt
 rm -f "$root.log"
 arch=$(dpkg --print-architecture)
 $sudo cp build/dist/scanrelay-{agent,central}_*_"$arch".deb build/dist/scanrelay-agent_*_"$arch".tar.gz store/testdata/7b28d06/{clean.tar.gz,agent.yaml} "$root/srv/"
+
+# Two releases, as who publishes makes them: one that is good, and one that ends at once.
+release=$(mktemp -d)
+trap '$sudo rm -rf --one-file-system "$root" "$release"' EXIT
+make -s "cross/gateway/$arch" VERSION=0.0.2 COMMIT=same DATE=2026-01-02T00:00:00Z DIST="$release"
+mkdir "$release/good" "$release/bad"
+mv "$release/scanrelay-gateway-linux-$arch" "$release/good/scanrelay"
+cp /bin/false "$release/bad/scanrelay"
+publish="build/dist/scanrelay-linux-$arch release"
+echo of-the-test >"$release/phrase"
+$publish init "$release/repo" --passphrase-file "$release/phrase"
+sign() {
+  $publish sign "$release/repo" --passphrase-file "$release/phrase" \
+    --key "$release/repo/keys/targets.key" --key "$release/repo/keys/snapshot.key" --key "$release/repo/keys/timestamp.key"
+}
+$publish add "$release/repo" --version 0.0.2 "$release/good/scanrelay"
+sign
+$publish bundle "$release/repo" --version 0.0.2 --os-arch "linux/$arch" --to "$release/good.bundle"
+$publish add "$release/repo" --version 0.0.3 "$release/bad/scanrelay"
+sign
+$publish bundle "$release/repo" --version 0.0.3 --os-arch "linux/$arch" --to "$release/bad.bundle"
+$sudo cp "$release"/*.bundle "$release/repo/root.json" "$root/srv/"
 $sudo tee "$root/srv/try.sh" >/dev/null <<'TRY'
 #!/bin/bash
 # Runs within, as a service once all others have started.
@@ -23,7 +45,8 @@ trap 'systemctl poweroff' EXIT
 cd /srv
 is() { [ "$(systemctl is-active "$1" || true)" = "$2" ]; } # SERVICE STATE
 pid() { systemctl show -p MainPID --value scanrelay-agent; }
-stored() { scanrelay status --json | grep -q "\"received\":$1,"; }
+received() { scanrelay status --json | sed 's/.*"received":\([0-9]*\).*/\1/'; }
+stored() { [ "$(received)" = "$1" ]; }
 
 # Nothing starts before there is a configuration; init writes one that check takes.
 dpkg -i scanrelay-agent_*.deb | tee said
@@ -57,25 +80,58 @@ scan 2
 systemctl kill -s KILL scanrelay-agent
 until is scanrelay-agent active && stored 2; do sleep 1; done
 systemd-analyze security --no-pager --threshold=15 scanrelay-agent >security
+systemd-analyze security --no-pager --threshold=8 scanrelay-install >security
 systemd-analyze security --no-pager --threshold=16 scanrelay-central >security
 
-# A full disk refuses scans and ends nothing; with room again it takes them.
+# A full disk holds scans back and ends nothing; with room again they are taken.
 systemctl stop scanrelay-agent
 mount -t tmpfs -o size=24m,mode=0750,uid=scanrelay,gid=scanrelay none /var/lib/scanrelay
 systemctl start scanrelay-agent
 head -c 100000000 /dev/zero >/var/lib/scanrelay/other 2>said || true
 seq -f '{"waybill_id":"YT%013.0f","action_type":200001,"action_msg":"'"$(printf 'x%.0s' {1..900})"'"}' 20000 >scans
 mosquitto_pub -h 127.0.0.1 -u scanner -P "$(cat /etc/scanrelay/scanner.password)" -q 1 -t scans/x -l <scans &
-until scanrelay status --json | grep -q '"full":true'; do sleep 1; done
+until scanrelay status | grep -q 'held back'; do sleep 1; done
+kill %1 || true # it may have been told to come again
 is scanrelay-agent active
+before=$(received)
+[ "$before" -gt 2 ]
 rm /var/lib/scanrelay/other
-until [ "$(scanrelay status --json | sed 's/.*"received":\([0-9]*\).*/\1/')" -gt 1000 ]; do sleep 1; done
-kill %1
-[ "$(systemctl show -p NRestarts --value scanrelay-agent)" = 1 ] # the kill of before
+scan 9
+[ "$(received)" -gt "$before" ]
+[ "$(systemctl show -p NRestarts --value scanrelay-agent)" = 0 ]
 systemctl stop scanrelay-agent
 umount /var/lib/scanrelay
 systemctl start scanrelay-agent
 stored 2
+
+# A release comes on a USB stick: nobody's is taken, then it is tried, committed and runs
+# on; one that ends at once is gone back from; a person goes back to the package.
+update() { scanrelay update status --json | tee update; grep -q "\"version\":\"$1\".*\"state\":\"$2\"" update; } # VERSION STATE
+printf 'depots:\n  - {id: hz-01, token: a-long-static-token}\n' >>/etc/scanrelay/central.yaml
+systemctl restart scanrelay-central
+[ "$(readlink /var/lib/scanrelay-versions/current)" = /usr/lib/scanrelay ]
+if scanrelay update apply good.bundle; then false; fi
+cp root.json /etc/scanrelay/update-root.json
+scanrelay update apply good.bundle
+[ "$(stat -c %U /var/lib/scanrelay/update/staged)" = scanrelay ] # not root's, who staged it
+until update 0.0.2 committed; do sleep 1; done
+[ "$(readlink /var/lib/scanrelay-versions/current)" = 0.0.2 ]
+scan 3
+stored 3
+scanrelay update apply bad.bundle
+until update 0.0.2 rolled_back && grep -q '"barred":1' update; do sleep 1; done
+scan 4
+stored 4
+systemctl kill -s KILL scanrelay-agent
+until is scanrelay-agent active && stored 4; do sleep 1; done
+update 0.0.2 rolled_back
+before=$(pid)
+dpkg -i scanrelay-agent_*.deb # an older package changes nothing
+until is scanrelay-agent active && update 0.0.2 rolled_back && stored 4; do sleep 1; done
+[ "$(pid)" != "$before" ]
+scanrelay update back
+until update 0.0.1 rolled_back && stored 4; do sleep 1; done
+[ "$(readlink /var/lib/scanrelay-versions/current)" = /usr/lib/scanrelay ]
 
 # A removal stops it, a purge takes what init wrote, and what was stored stays.
 dpkg -r scanrelay-agent
@@ -87,7 +143,7 @@ grep -q "rm -r /var/lib/scanrelay" said
 [ -e /var/lib/scanrelay/outbox.key ] && [ -e /etc/scanrelay/admin-token ]
 scanrelay version
 dpkg -P scanrelay-central
-[ ! -e /usr/bin/scanrelay ] && [ ! -e /etc/scanrelay ] && [ -d /var/lib/scanrelay-central ]
+[ ! -e /usr/bin/scanrelay ] && [ ! -e /etc/scanrelay ] && [ ! -e /var/lib/scanrelay-versions ] && [ -d /var/lib/scanrelay-central ]
 
 # The archive does the same without dpkg, and once more over a service that runs.
 tar xzf scanrelay-agent_*.tar.gz
