@@ -63,5 +63,4 @@ func TestNobodyReadsWhatACommandPrints(t *testing.T) {
 		}
 	}
 	site.AwaitStatus("the agent goes on", func(rig.Status) bool { return true })
-	site.CheckLogs()
 }
