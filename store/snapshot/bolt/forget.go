@@ -137,7 +137,7 @@ func (s *Store) sweep(ctx context.Context) (swept, error) {
 				}
 			}
 			for _, w := range got.dead {
-				if err := boltfile.Delete(tx, w.bucket, w.key); err != nil {
+				if err := boltfile.Put(tx, w.bucket, w.key, nil); err != nil {
 					return err
 				}
 			}

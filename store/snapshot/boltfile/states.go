@@ -13,22 +13,17 @@ import (
 // with waybills as they were then, or without some. No look at it alone can tell; so
 // meta has what the sums of all waybills' values come to.
 
-// Put puts a value, and keeps count of what the waybills come to.
+// Put puts a value, or with nil deletes one, and keeps count of what the waybills come
+// to.
 func Put(tx *bbolt.Tx, bucket, key, value []byte) error {
 	b := tx.Bucket(bucket)
 	if err := count(tx, bucket, sumOf(value)-sumOf(b.Get(key))); err != nil {
 		return err
 	}
-	return b.Put(key, value)
-}
-
-// Delete is Put of no value.
-func Delete(tx *bbolt.Tx, bucket, key []byte) error {
-	b := tx.Bucket(bucket)
-	if err := count(tx, bucket, -sumOf(b.Get(key))); err != nil {
-		return err
+	if value == nil {
+		return b.Delete(key)
 	}
-	return b.Delete(key)
+	return b.Put(key, value)
 }
 
 func count(tx *bbolt.Tx, bucket []byte, more uint64) error {
