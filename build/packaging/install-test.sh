@@ -172,6 +172,7 @@ systemctl start scanrelay-agent
 stored 246
 mosquitto_pub -h 127.0.0.1 -q 1 -t scans/x -m '{"waybill_id":"YT6900634716904","action_type":200001,"action_msg":"x"}'
 stored 247
+systemctl stop scanrelay-agent
 scanrelay store check
 echo ok >result
 TRY
