@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -192,6 +193,9 @@ func packed(b []byte) []byte {
 	return out.Bytes()
 }
 
+// apache is a text that Debian has, so that its packages point at it.
+var apache = regexp.MustCompile(`(?s)Apache License\s+Version 2\.0, January 2004.*?END OF TERMS AND CONDITIONS`)
+
 // debian makes a .deb. What a release is not yet comes before it in Debian's order.
 func (m *maker) debian(k kind, arch string, installed []file, name string) error {
 	temp, err := os.MkdirTemp("", "scanrelay-package-")
@@ -201,6 +205,9 @@ func (m *maker) debian(k kind, arch string, installed []file, name string) error
 	defer os.RemoveAll(temp)
 	var contents files.Contents
 	for _, f := range installed {
+		if path.Base(f.path) == "copyright" {
+			f.body = apache.ReplaceAll(f.body, []byte("The Apache License, Version 2.0, of /usr/share/common-licenses/Apache-2.0"))
+		}
 		at := filepath.Join(temp, filepath.FromSlash(f.path))
 		if err := errors.Join(os.MkdirAll(filepath.Dir(at), 0o755), os.WriteFile(at, f.body, f.mode)); err != nil {
 			return err
