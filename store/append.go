@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -89,7 +90,8 @@ func (a *appendOp) stage(g *group) error {
 	if a.batch.err != nil {
 		return a.batch.err
 	}
-	if err := g.c.sharing(&a.batch.Batch); err != nil {
+	if err := cmp.Or(refusedBefore(&a.batch.Batch), g.c.sharing(&a.batch.Batch)); err != nil {
+		a.batch.refuse()
 		return err
 	}
 	for i := range a.events {
@@ -108,6 +110,22 @@ func (a *appendOp) stage(g *group) error {
 	if a.last {
 		g.count(a.batch.Repeated, a.batch.Ignored)
 		g.rejects = append(g.rejects, a.batch.Rejects...)
+	}
+	return nil
+}
+
+// refuse has what the same sender gave behind it refused, too: what is stored out of
+// order is late at the centre, and nobody hears of it.
+func (b *appendBatch) refuse() {
+	if b.Refused != nil {
+		b.Refused.Store(true)
+	}
+}
+
+// refusedBefore tells whether something that the sender gave before was refused.
+func refusedBefore(b *scan.Batch) error {
+	if b.Refused != nil && b.Refused.Load() {
+		return ErrFull
 	}
 	return nil
 }
@@ -153,6 +171,9 @@ func (a *appendOp) finish(err error) {
 	b := a.batch
 	if err != nil && b.err == nil {
 		b.err = err
+	}
+	if errors.Is(err, ErrFull) { // before the next commit
+		b.refuse()
 	}
 	switch {
 	case !a.last:

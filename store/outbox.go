@@ -36,7 +36,7 @@ func newOutbox(dir string, opts Options, lock *durable.Lock) *Outbox {
 // that the batch was not taken and done is not called: ErrFull (wait for Room; an
 // ErrShare: its client has its share, try again later), ErrClosed or ErrFailed.
 func (o *Outbox) Submit(b scan.Batch, done func(scan.Stored, error)) error {
-	if err := cmp.Or(o.accepting(), o.sharing(&b)); err != nil {
+	if err := cmp.Or(o.accepting(), refusedBefore(&b), o.sharing(&b)); err != nil {
 		return err
 	}
 	ops := o.newAppend(b, done)

@@ -1,6 +1,9 @@
 package scan
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Batch is what one MQTT message came to; it is committed whole.
 type Batch struct {
@@ -19,6 +22,11 @@ type Batch struct {
 	// is short and it has its share.
 	Client uint16
 	Shared bool
+	// Refused keeps what one sender gives in order; nil: there is none. The outbox sets it
+	// with the first batch that it refuses after it took it, and then takes none with it. The
+	// sender clears it once all that it gave is answered, and begins again with the
+	// first that was refused.
+	Refused *atomic.Bool
 }
 
 // NoWaybill is the code of a message in which no waybill number was found. It may be

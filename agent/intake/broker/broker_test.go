@@ -370,6 +370,38 @@ func (gone) acknowledge([]ack) error   { return errGone }
 func (gone) hangUp(packet.Code, error) {}
 func (gone) crowded()                  {}
 
+// What was given behind a publish that the outbox refused is refused, too, and given again
+// behind it: a node that comes after its waybill's next is late, and never pushed.
+func TestBrokerKeepsTheOrderOfWhatIsRefused(t *testing.T) {
+	j := intaketest.NewOutbox(t, 5*time.Millisecond) // some wait for a commit while others come
+	var refusals atomic.Int32
+	j.Fail = func(b scan.Batch) error {
+		if n := refusals.Load(); n < 5 && len(j.Stored()) >= int(20*n) {
+			refusals.Add(1)
+			b.Refused.Store(true)
+			return intaketest.ErrFull
+		}
+		return nil
+	}
+	_, addr := startBroker(t, Config{}, j)
+	c := intaketest.Connect(t, addr, "scanner-1")
+	var want []string
+	var tokens []mqtt.Token
+	for i := range 200 {
+		w := fmt.Sprintf("YT%08d", i)
+		want = append(want, w)
+		tokens = append(tokens, c.Publish("scans/gate", 1, false, intaketest.Payload(w)))
+	}
+	for _, token := range tokens {
+		if !token.WaitTimeout(intaketest.Patience) || token.Error() != nil {
+			t.Fatalf("publish: %v", token.Error())
+		}
+	}
+	if got := j.Waybills(); !slices.Equal(got, want) || refusals.Load() != 5 {
+		t.Errorf("stored, with %d refusals, in the order\n%v", refusals.Load(), got)
+	}
+}
+
 // What is held goes on as soon as there is room, so that a fast device does not
 // run into a bound meanwhile.
 func TestBrokerGoesOnWhenThereIsRoom(t *testing.T) {

@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"scanrelay/agent/intake/packet"
@@ -54,6 +55,8 @@ type queue struct {
 	entries []*entry       // guarded by mu
 	from    int            // no entry before it waits; guarded by mu
 	waiting int            // entries that wait for the outbox to take them; guarded by mu
+	open    int            // entries that the outbox has; guarded by mu
+	refused atomic.Bool    // see scan.Batch
 	bytes   int64          // cost of what is not committed; guarded by mu
 	since   time.Time      // since when nothing could be committed; zero: it can; guarded by mu
 	pause   time.Time      // not before then is anything submitted; guarded by mu
@@ -185,6 +188,7 @@ func (q *queue) fits(e *entry, dup bool) (bool, error) {
 func (q *queue) hold(e *entry) {
 	e.state = entryWaiting
 	q.waiting++
+	q.open--
 	q.from = 0
 	q.pause = time.Now().Add(retryFullEvery)
 	if q.since.IsZero() {
@@ -203,6 +207,7 @@ func (q *queue) committed(e *entry, err error) {
 		return
 	}
 	e.state, e.batch = entryDone, scan.Batch{}
+	q.open--
 	q.bytes -= e.cost
 	if q.since = (time.Time{}); q.waiting > 0 && !q.pause.IsZero() {
 		q.since = time.Now() // the others are still held

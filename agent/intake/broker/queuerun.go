@@ -94,9 +94,10 @@ func (q *queue) give() {
 		if e, more = q.next(); e == nil {
 			return
 		}
+		e.batch.Refused = &q.refused
 		err := q.b.pipe.Submit(e.topic, e.batch, func(_ scan.Stored, err error) { q.committed(e, err) })
 		if err != nil {
-			q.refused(e, err)
+			q.notTaken(e, err)
 		} else {
 			q.throttle(false)
 		}
@@ -126,17 +127,24 @@ func (q *queue) next() (e *entry, more bool) {
 	if q.waiting == 0 || !q.pause.IsZero() && (time.Now().Before(q.pause) || q.b.pipe.Full()) {
 		return nil, false
 	}
+	if q.refused.Load() {
+		if q.open > 0 { // what is answered last wakes run
+			return nil, false
+		}
+		q.refused.Store(false)
+	}
 	for q.entries[q.from].state != entryWaiting {
 		q.from++
 	}
 	e = q.entries[q.from]
 	e.state, q.pause = entryOpen, time.Time{}
 	q.waiting--
+	q.open++
 	return e, q.waiting > 0
 }
 
-// refused holds an entry that the outbox did not take. The caller holds giving.
-func (q *queue) refused(e *entry, err error) {
+// notTaken holds an entry that the outbox did not take. The caller holds giving.
+func (q *queue) notTaken(e *entry, err error) {
 	share := errors.Is(err, event.ErrShare)
 	if q.throttle(share); share {
 		q.out.crowded()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
@@ -40,8 +41,10 @@ type session struct {
 
 	wake  chan struct{} // something in queue was committed
 	moved chan struct{} // something was acknowledged, or nothing will be any more
-	ended chan struct{} // closed when cause is set
-	acked sync.WaitGroup
+	// refused is for good: the session ends, and the broker hands all of it again.
+	refused atomic.Bool
+	ended   chan struct{} // closed when cause is set
+	acked   sync.WaitGroup
 }
 
 // pending is a message that is not acknowledged yet.
@@ -70,7 +73,7 @@ func (ss *session) handle(msg mqtt.Message, size int64) {
 	}
 	m := intake.Message{Topic: msg.Topic(), Payload: msg.Payload(), DUP: msg.Duplicate(), Retained: msg.Retained(), Size: size}
 	batch := s.pipe.Take(m)
-	batch.Client = senderOf(msg.Topic(), batch)
+	batch.Client, batch.Refused = senderOf(msg.Topic(), batch), &ss.refused
 	rejected := s.retained.take(m, &batch)
 	bytes := intake.Cost(msg.Topic(), msg.Payload(), batch)
 	if s.waiting.Add(bytes) > s.cfg.MaxPending {

@@ -67,6 +67,8 @@ func (o *Outbox) Submit(b scan.Batch, done func(scan.Stored, error)) error {
 	return nil
 }
 
+func refused(b scan.Batch) bool { return b.Refused != nil && b.Refused.Load() }
+
 // Room implements intake.Outbox.
 func (o *Outbox) Room() <-chan struct{} {
 	o.mu.Lock()
@@ -106,7 +108,9 @@ func (o *Outbox) commit() {
 		}
 		for _, s := range group {
 			var err error
-			if o.Fail != nil {
+			if refused(s.Batch) {
+				err = ErrFull
+			} else if o.Fail != nil {
 				err = o.Fail(s.Batch)
 			}
 			if err == nil {
