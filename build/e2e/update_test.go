@@ -363,6 +363,10 @@ func TestGoodCandidate(t *testing.T) {
 		t.Errorf("%d, %s", code, out)
 	}
 	g.takes("1.2.0")
+	rig.Await(t, "it to know that", func() (bool, string) {
+		st, err := g.own.State()
+		return err == nil && st.Trial == nil, fmt.Sprintf("%+v, %v", st, err)
+	})
 	g.halt()
 	if st, err := g.own.State(); err != nil || st.Running != nil || st.Trial != nil {
 		t.Errorf("after a stop: %+v, %v", st, err)
