@@ -43,7 +43,7 @@ func TestASessionForgottenWhileTheAgentIsDown(t *testing.T) {
 		{"after it", nil, "other", []string{here}, here, false, 1, "has forgotten this agent's session"},
 		{"a newer file", write("scanrelay mqtt broker sessions 2 00000000\n"), "other", []string{here}, here, true, 0, "written by a newer scanrelay"},
 		{"one that was there before the file", nil, "other", []string{here}, here, false, 1, "has forgotten this agent's session"},
-		{"a file that cannot be written", func() error { return os.Mkdir(file+durable.TempSuffix, 0o700) }, "third", []string{here}, here, false, 0, "cannot be written"},
+		{"a file that cannot be written", func() error { return os.MkdirAll(filepath.Join(file+durable.TempSuffix, "something"), 0o700) }, "third", []string{here}, here, false, 0, "cannot be written"},
 	} {
 		if c.before != nil {
 			if err := c.before(); err != nil {
