@@ -64,7 +64,9 @@ func away(err error) bool {
 			return true
 		}
 	}
-	return false
+	// A server whose disk is full may say no more of itself to a new connection.
+	var connecting *pgconn.ConnectError
+	return code == "XX000" && errors.As(err, &connecting)
 }
 
 // dead gives up all connections where one was found to be: the others were to the

