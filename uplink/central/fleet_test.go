@@ -175,6 +175,9 @@ func (s slowList) Depots(context.Context) ([]snapshot.Depot, error) {
 	return []snapshot.Depot{{ID: "nb-07"}}, nil
 }
 
+// Stats has nothing to be alarmed at.
+func (slowList) Stats(context.Context) (snapshot.Stats, error) { return snapshot.Stats{}, nil }
+
 // slowReader takes long to read an answer.
 type slowReader struct {
 	*httptest.ResponseRecorder
