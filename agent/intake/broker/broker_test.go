@@ -375,10 +375,9 @@ func (gone) crowded()                  {}
 func TestBrokerKeepsTheOrderOfWhatIsRefused(t *testing.T) {
 	j := intaketest.NewOutbox(t, 5*time.Millisecond) // some wait for a commit while others come
 	var refusals atomic.Int32
-	j.Fail = func(b scan.Batch) error {
+	j.Fail = func(scan.Batch) error {
 		if n := refusals.Load(); n < 5 && len(j.Stored()) >= int(20*n) {
 			refusals.Add(1)
-			b.Refused.Store(true)
 			return intaketest.ErrFull
 		}
 		return nil

@@ -147,6 +147,31 @@ func TestSourceFailedCommitComesAgain(t *testing.T) {
 	}
 }
 
+// What came behind a message that the outbox refused is refused, too: the broker hands
+// all of it again, in order.
+func TestSourceKeepsTheOrderOfWhatIsRefused(t *testing.T) {
+	mq := intaketest.StartMosquitto(t)
+	j := intaketest.NewOutbox(t, 5*time.Millisecond) // some wait for a commit while others come
+	var refusals atomic.Int32
+	j.Fail = func(scan.Batch) error {
+		if n := refusals.Load(); n < 3 && len(j.Stored()) >= int(20*n) {
+			refusals.Add(1)
+			return intaketest.ErrFull
+		}
+		return nil
+	}
+	s, _ := startSource(t, Config{Config: brokers(mq.Addr())}, intaketest.Mapper(t, mapping.Config{}), j)
+	intaketest.Eventually(t, "connected", func() bool { return s.Status().Connected })
+	c := intaketest.Connect(t, mq.Addr(), "scanner")
+	for i := range 200 {
+		c.Publish("scans/g", 1, false, intaketest.Payload(fmt.Sprintf("YT%08d", i)))
+	}
+	intaketest.Eventually(t, "all stored", func() bool { return len(intaketest.Unique(j.Waybills())) == 200 })
+	if got := intaketest.Unique(j.Waybills()); !slices.IsSorted(got) || refusals.Load() != 3 {
+		t.Errorf("with %d refusals in the order\n%v", refusals.Load(), got)
+	}
+}
+
 func TestSourceSurvivesBrokerRestart(t *testing.T) {
 	mq := intaketest.StartMosquitto(t)
 	j := intaketest.NewOutbox(t, 0)

@@ -111,7 +111,9 @@ func (o *Outbox) commit() {
 			if refused(s.Batch) {
 				err = ErrFull
 			} else if o.Fail != nil {
-				err = o.Fail(s.Batch)
+				if err = o.Fail(s.Batch); errors.Is(err, ErrFull) && s.Batch.Refused != nil {
+					s.Batch.Refused.Store(true)
+				}
 			}
 			if err == nil {
 				o.mu.Lock()
