@@ -343,6 +343,19 @@ func TestHostileFolder(t *testing.T) {
 	}
 }
 
+// TestRoom: a version is copied only where two and a half times its size is free.
+func TestRoom(t *testing.T) {
+	g := newGateway(t)
+	size := int64(len(program("1.0.0")))
+	for free, want := range map[int64]string{size*5/2 - 1: "bytes are free", size * 5 / 2: ""} {
+		g.Free = func(string) int64 { return free }
+		g.stage(rel("1.0.0"), program("1.0.0"))
+		if why := g.run(); (want == "") != (why == "") || !strings.Contains(why, want) {
+			t.Errorf("with %d bytes for %d: %q", free, size, why)
+		}
+	}
+}
+
 // TestStageAgain: what is half staged when another version comes is gone, and a request
 // that root has not taken does not meet it.
 func TestStageAgain(t *testing.T) {
