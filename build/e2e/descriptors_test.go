@@ -23,21 +23,23 @@ func limitFiles(t *testing.T, pid int, most uint64) {
 	}
 }
 
-// TestNoDescriptors: an agent that can open no further file, in the middle of the work,
-// waits for one, says so, and goes on where it was.
-func TestNoDescriptors(t *testing.T) {
-	t.Parallel()
+// starvedScans are more than a segment of a small store holds.
+const starvedScans = 3000
+
+// starved is an agent that can open no further file, which it has said, with scans on
+// their way to it.
+func starved(t *testing.T, reconnects bool) (*rig.Site, []mqtt.Token) {
+	t.Helper()
 	site := rig.NewSite(t, rig.Options{Binary: plainBinary, Embedded: true, Agent: "store: {max_size: 8MiB}\n"})
 	site.StartAgent()
-	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + site.Broker).SetClientID("line").SetAutoReconnect(true))
+	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + site.Broker).SetClientID("line").SetAutoReconnect(reconnects))
 	if token := c.Connect(); !token.WaitTimeout(rig.Limit) || token.Error() != nil {
 		t.Fatal(token.Error())
 	}
-	defer c.Disconnect(0)
+	t.Cleanup(func() { c.Disconnect(0) })
 	limitFiles(t, site.Agent.PID(), 0)
-	const scans = 3000 // of which no segment of this store holds all
-	tokens := make([]mqtt.Token, 0, scans)
-	for i := range scans {
+	tokens := make([]mqtt.Token, 0, starvedScans)
+	for i := range starvedScans {
 		body := fmt.Sprintf(`{"waybill_id":"YT%013d","action_type":200001,"action_msg":"%s"}`, i, strings.Repeat("x", 300))
 		tokens = append(tokens, c.Publish("scans/g", 1, false, body))
 	}
@@ -45,6 +47,14 @@ func TestNoDescriptors(t *testing.T) {
 		log := site.Agent.Log()
 		return strings.Contains(log, "no further file can be opened"), log[max(0, len(log)-300):]
 	})
+	return site, tokens
+}
+
+// TestNoDescriptors: an agent that can open no further file, in the middle of the work,
+// waits for one, says so, and goes on where it was.
+func TestNoDescriptors(t *testing.T) {
+	t.Parallel()
+	site, tokens := starved(t, true)
 	time.Sleep(100 * time.Millisecond) // it does not matter for how long
 	limitFiles(t, site.Agent.PID(), 4096)
 	for _, token := range tokens {
@@ -52,7 +62,7 @@ func TestNoDescriptors(t *testing.T) {
 			t.Fatal(token.Error())
 		}
 	}
-	st := site.AwaitStatus("all stored", func(st rig.Status) bool { return st.Intake.Received == scans })
+	st := site.AwaitStatus("all stored", func(st rig.Status) bool { return st.Intake.Received == starvedScans })
 	if st.Store.Full {
 		t.Errorf("%+v", st.Store)
 	}
@@ -62,24 +72,7 @@ func TestNoDescriptors(t *testing.T) {
 // what was acknowledged is there after it. A command says why it cannot look.
 func TestAStopWithoutDescriptors(t *testing.T) {
 	t.Parallel()
-	site := rig.NewSite(t, rig.Options{Binary: plainBinary, Embedded: true, Agent: "store: {max_size: 8MiB}\n"})
-	site.StartAgent()
-	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + site.Broker).SetClientID("line").SetAutoReconnect(false))
-	if token := c.Connect(); !token.WaitTimeout(rig.Limit) || token.Error() != nil {
-		t.Fatal(token.Error())
-	}
-	defer c.Disconnect(0)
-	limitFiles(t, site.Agent.PID(), 0)
-	const scans = 3000 // of which no segment of this store holds all
-	tokens := make([]mqtt.Token, 0, scans)
-	for i := range scans {
-		body := fmt.Sprintf(`{"waybill_id":"YT%013d","action_type":200001,"action_msg":"%s"}`, i, strings.Repeat("x", 300))
-		tokens = append(tokens, c.Publish("scans/g", 1, false, body))
-	}
-	rig.Await(t, "the agent says that it waits", func() (bool, string) {
-		log := site.Agent.Log()
-		return strings.Contains(log, "no further file can be opened"), log[max(0, len(log)-300):]
-	})
+	site, tokens := starved(t, false)
 	site.Agent.Signal(unix.SIGTERM)
 	if code := site.Agent.ExitCode(); code != 1 {
 		t.Errorf("exit code %d of a stop that was cut short", code)
