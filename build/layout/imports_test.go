@@ -210,7 +210,8 @@ var arrows = []row{
 	},
 
 	{pkg: "uplink/syncapi/health"},
-	{pkg: "uplink/syncapi", uses: []string{"uplink/syncapi/health", "agent/scan", "configs/secret", "configs/tlsfile", "configs/wait"}, tests: []string{"configs/tlsfile/tlstest"}},
+	{pkg: "uplink/syncapi/directive"},
+	{pkg: "uplink/syncapi", uses: []string{"uplink/syncapi/health", "uplink/syncapi/directive", "agent/scan", "configs/secret", "configs/tlsfile", "configs/wait"}, tests: []string{"configs/tlsfile/tlstest"}},
 	{pkg: "uplink/wire", uses: []string{"wechat", "agent/scan"}},
 	{pkg: "uplink/policy", uses: []string{"store/event", "wechat", "uplink/syncapi", "agent/scan", "configs/wait"}},
 	{

@@ -2,6 +2,7 @@ package syncapi
 
 import (
 	"scanrelay/agent/scan"
+	"scanrelay/uplink/syncapi/directive"
 	"scanrelay/uplink/syncapi/health"
 )
 
@@ -39,8 +40,10 @@ type Request struct {
 	// fleet's rate out by need.
 	Backlog int64 `json:"backlog"`
 	// OSArch is what the agent runs on, as linux/arm.
-	OSArch string         `json:"os_arch,omitempty"`
-	Health *health.Report `json:"health,omitempty"`
+	OSArch string                 `json:"os_arch,omitempty"`
+	Health *health.Report         `json:"health,omitempty"`
+	Update *directive.UpdateState `json:"update,omitempty"`
+	Config *directive.ConfigState `json:"config,omitempty"`
 }
 
 // Event is one scan event on the wire; times are unix seconds.
@@ -120,6 +123,8 @@ type Response struct {
 	Token    *Token           `json:"token,omitempty"`
 	Rate     float64          `json:"rate"` // this depot's share, pathnotify calls a second
 	WeChat   WeChatView       `json:"wechat"`
+
+	Directives *directive.Directives `json:"directives,omitempty"`
 }
 
 // Result is the centre's answer to one event.
@@ -184,4 +189,6 @@ type WeChatView struct {
 // Failure is the body of every answer that is no 200.
 type Failure struct {
 	Error string `json:"error"`
+
+	Directives *directive.Directives `json:"directives,omitempty"` // of a 409
 }
