@@ -43,21 +43,26 @@ type CentralStore struct {
 
 // WeChatAccount is the carrier's account at WeChat.
 type WeChatAccount struct {
-	BaseURL  string      `yaml:"base_url"`
-	Rate     float64     `yaml:"rate"` // pathnotify calls a second for the fleet
-	AppID    string      `yaml:"appid"`
-	Secret   secret.Text `yaml:"secret"`
-	Callback Callback    `yaml:"callback"`
+	BaseURL string      `yaml:"base_url"`
+	Rate    float64     `yaml:"rate"` // pathnotify calls a second for the fleet
+	AppID   string      `yaml:"appid"`
+	Secret  secret.Text `yaml:"secret"`
+	// SecretOld counts where WeChat refuses Secret, while it is changed.
+	SecretOld secret.Text `yaml:"secret_old"`
+	Callback  Callback    `yaml:"callback"`
 }
 
 // Callback is how WeChat's reverse lookups are taken.
 type Callback struct {
-	Path           string        `yaml:"path"`
-	Token          secret.Text   `yaml:"token"`
-	EncodingAESKey secret.Text   `yaml:"encoding_aes_key"`
-	Mode           string        `yaml:"mode"`
-	SwapNames      bool          `yaml:"swap_names"`
-	MaxSkew        time.Duration `yaml:"max_skew"` // 0: unchecked
+	Path           string      `yaml:"path"`
+	Token          secret.Text `yaml:"token"`
+	EncodingAESKey secret.Text `yaml:"encoding_aes_key"`
+	// TokenOld and EncodingAESKeyOld count, too, while they are changed.
+	TokenOld          secret.Text   `yaml:"token_old"`
+	EncodingAESKeyOld secret.Text   `yaml:"encoding_aes_key_old"`
+	Mode              string        `yaml:"mode"`
+	SwapNames         bool          `yaml:"swap_names"`
+	MaxSkew           time.Duration `yaml:"max_skew"` // 0: unchecked
 }
 
 // DepotCredential lets one depot sync.
@@ -123,7 +128,10 @@ func defaultCentral() *Central {
 // that a running centre takes up.
 func (c *Central) NeedRestart(was *Central) (keys []string) {
 	account, before := c.WeChat, was.WeChat
-	account.Rate, before.Rate = 0, 0
+	for _, a := range []*WeChatAccount{&account, &before} {
+		a.Rate, a.Secret, a.SecretOld = 0, "", ""
+		a.Callback.Token, a.Callback.TokenOld, a.Callback.EncodingAESKey, a.Callback.EncodingAESKeyOld = "", "", "", ""
+	}
 	store, stored := c.Store, was.Store
 	store.Key, stored.Key = "", ""
 	for _, k := range []struct {

@@ -150,6 +150,7 @@ func (c *checker) account(w WeChatAccount) {
 		c.bad("wechat.appid", "must not hold blanks")
 	}
 	c.required("wechat.secret", w.Secret.Reveal())
+	c.old("wechat.secret", w.Secret, w.SecretOld)
 	c.callback(w.Callback)
 }
 
@@ -171,7 +172,26 @@ func (c *checker) callback(b Callback) {
 	if b.Mode != "plain" || b.EncodingAESKey != "" {
 		c.aesKey(key+".encoding_aes_key", b.EncodingAESKey)
 	}
+	if b.TokenOld != "" {
+		c.callbackToken(key+".token_old", b.TokenOld)
+	}
+	c.old(key+".token", b.Token, b.TokenOld)
+	if b.EncodingAESKeyOld != "" {
+		c.aesKey(key+".encoding_aes_key_old", b.EncodingAESKeyOld)
+	}
+	c.old(key+".encoding_aes_key", b.EncodingAESKey, b.EncodingAESKeyOld)
 	c.atLeast(key+".max_skew", b.MaxSkew, 0)
+}
+
+// old tells of a secret that counts beside the one that takes its place.
+func (c *checker) old(key string, next, old secret.Text) {
+	switch {
+	case old == "":
+	case old == next:
+		c.warn(key+"_old", "is the same as %s: put the new one there, and the one before here", key)
+	default:
+		c.warn(key+"_old", "counts beside %s: take it away once WeChat's console shows the new one", key)
+	}
 }
 
 // callbackToken checks the Token of WeChat's console.

@@ -194,6 +194,12 @@ c.yaml:8: backup.keep: must lie between 1 and 1000`},
 			`c.yaml:7: store.key: key 1 is not 64 hex digits
 c.yaml:7: store.key: key 2 is not 64 hex digits
 c.yaml:7: store.key: key 4 is the same as key 3`},
+		{"old ones", strings.NewReplacer("secret: s\n", "secret: s\n  secret_old: s\n", "ABCDEFG", "ABCDEFG, encoding_aes_key_old: abc, token_old: a b").Replace(centralBase),
+			`c.yaml:4: wechat.secret_old: warning: is the same as wechat.secret
+c.yaml:5: wechat.callback.encoding_aes_key_old: has 3 characters
+c.yaml:5: wechat.callback.encoding_aes_key_old: warning: counts beside wechat.callback.encoding_aes_key
+c.yaml:5: wechat.callback.token_old: holds a blank
+c.yaml:5: wechat.callback.token_old: warning: counts beside wechat.callback.token: take it away once`},
 		{"bbolt has none", centralBase + "store: {dsn: host=x}\n", "c.yaml:7: store.dsn: is for postgres"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package central
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -36,6 +37,7 @@ type Central struct {
 	live    atomic.Pointer[Config] // what can change while the centre runs is read here
 	terms   atomic.Pointer[lookup.Terms]
 	ids     *identity.Service
+	wechat  *callback.Handler // nil: WeChat calls nobody here
 
 	tokens   Tokens
 	shares   Shares
@@ -73,7 +75,7 @@ func New(o Options) (*Central, error) {
 			Credentials: conf.credentials(), Proxies: conf.TrustedProxies, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
 		}),
 		tokens: tokens.New(tokens.Options{
-			Source: o.WeChat, AppID: conf.AppID, Secret: conf.Secret, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
+			Source: o.WeChat, AppID: conf.AppID, Secrets: conf.secrets(), Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
 		}),
 		shares: shares.New(conf.Rate, o.Now), waiting: waiting.New(o.Now), presence: presence.New(depots, o.Now), roster: roster{busy: make(chan struct{}, 1)},
 		slots: newSlots(), refused: wait.Rarely{Every: time.Minute}, failed: wait.Rarely{Every: time.Minute}, lines: limit.New(1, 60, maxBuckets),
@@ -151,15 +153,12 @@ func (c *Central) routes() (outside, ops http.Handler, err error) {
 	own.Handle("GET /depots/{id}", pages)
 	own.HandleFunc("POST /signin", pages.SignIn)
 	own.HandleFunc("POST /signout", pages.SignOut)
-	if cb := conf.Callback; cb.Token != "" {
-		h, err := callback.NewHandler(callback.Config{
-			Token: cb.Token, EncodingAESKey: cb.EncodingAESKey, AppID: conf.AppID, Mode: cb.Mode, SwapNames: cb.SwapNames,
-			MaxSkew: cb.MaxSkew, Now: c.now, Logger: o.Logger, Observe: c.meters.callback,
-		}, lookup.Reverse(o.Snapshot))
-		if err != nil {
+	if cb := conf.callback(); cb.Token != "" {
+		cb.Now, cb.Logger, cb.Observe = c.now, o.Logger, c.meters.callback
+		if c.wechat, err = callback.NewHandler(cb, lookup.Reverse(o.Snapshot)); err != nil {
 			return nil, nil, err
 		}
-		all = h.At(cb.Path, mux)
+		all = c.wechat.At(conf.Callback.Path, mux)
 	}
 	// Whatever a browser would send along by itself, no other site's page may
 	// make it change anything here.
@@ -233,8 +232,8 @@ func (c *Central) ownAlarms() (list []identity.Alarm) {
 	return list
 }
 
-// Reload puts in use what can change while the centre runs: all but AppID, Secret,
-// Callback and OpsApart. After an error nothing has changed.
+// Reload puts in use what can change while the centre runs: all but AppID, OpsApart and,
+// of Callback, Path, Mode, SwapNames and MaxSkew. After an error nothing has changed.
 func (c *Central) Reload(ctx context.Context, next Config) error {
 	o := c.o
 	o.Config = next
@@ -242,10 +241,20 @@ func (c *Central) Reload(ctx context.Context, next Config) error {
 	if err := o.problems(); err != nil {
 		return fmt.Errorf("configure central: %w", err)
 	}
-	was := c.live.Load()
+	was, useKeys := c.live.Load(), func() {}
+	if c.wechat != nil {
+		var err error
+		if useKeys, err = c.wechat.Prepare(o.Config.callback()); err != nil {
+			return err
+		}
+	}
 	if err := c.shares.Ask(ctx, o.Config.Rate); err != nil {
 		return fmt.Errorf("change the rate: %w", err)
 	}
+	if err := c.tokens.Change(ctx, o.Config.secrets()); err != nil {
+		return errors.Join(fmt.Errorf("change the secret: %w", err), c.shares.Ask(ctx, was.Rate))
+	}
+	useKeys()
 	terms := o.Config.terms()
 	if was.PerWaybill == o.Config.PerWaybill && was.PerAddress == o.Config.PerAddress { // who has guessed has
 		terms.PerWaybill, terms.PerAddress = c.terms.Load().PerWaybill, c.terms.Load().PerAddress

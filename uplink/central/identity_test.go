@@ -24,6 +24,7 @@ import (
 	"scanrelay/uplink/central/identity"
 	"scanrelay/uplink/central/internal/centraltest"
 	"scanrelay/uplink/syncapi"
+	"scanrelay/wechat/callback"
 )
 
 // registry is a centre whose clock stands where the test puts it, with files that
@@ -738,6 +739,38 @@ func TestReloadOfTheRest(t *testing.T) {
 	}
 	if code, _ := page(); code != 200 {
 		t.Errorf("the new limit: %d", code)
+	}
+}
+
+// TestReloadOfSecrets: what WeChat knows changes by a reload, and one that cannot be used
+// changes nothing.
+func TestReloadOfSecrets(t *testing.T) {
+	g := newRegistry(t, t.TempDir(), nil)
+	checks := func(token secret.Text) int {
+		stamp := fmt.Sprint(time.Now().Unix())
+		code, _ := g.Call("GET", "/wechat/callback?signature="+callback.Sign(token.Reveal(), stamp, "7")+"&timestamp="+stamp+"&nonce=7&echostr=1", "")
+		return code
+	}
+	now := centraltest.Config().Callback.Token
+	next := centraltest.Config()
+	next.Callback.Token, next.Callback.TokenOld = "nextToken", now
+	broken := next
+	broken.Callback.Token, broken.Rate = "", 7
+	if err := g.Reload(t.Context(), broken); err == nil || checks("nextToken") != 403 || g.Metric("scanrelay_central_rate") == "7" {
+		t.Errorf("one with a mistake: %v", err)
+	}
+	if err := g.Reload(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	if checks("nextToken") != 200 || checks(now) != 200 {
+		t.Error("while it is changed both count")
+	}
+	next.Callback.TokenOld = ""
+	if err := g.Reload(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	if checks("nextToken") != 200 || checks(now) != 403 {
+		t.Error("the old one counts for ever")
 	}
 }
 

@@ -57,7 +57,8 @@ type WeChat interface {
 type Config struct {
 	AppID          string
 	Secret         secret.Text
-	Rate           float64 // pathnotify calls a second for the whole fleet
+	SecretOld      secret.Text // tried where WeChat refuses Secret, while it is changed; "": none
+	Rate           float64     // pathnotify calls a second for the whole fleet
 	Callback       Callback
 	Depots         []Depot
 	Operators      []caller.Operator
@@ -78,9 +79,11 @@ type Callback struct {
 	Path           string // "": /wechat/callback
 	Token          secret.Text
 	EncodingAESKey secret.Text
-	Mode           callback.Mode
-	SwapNames      bool
-	MaxSkew        time.Duration // 0: unchecked
+	// TokenOld and EncodingAESKeyOld count, too, while they are changed; "": none.
+	TokenOld, EncodingAESKeyOld secret.Text
+	Mode                        callback.Mode
+	SwapNames                   bool
+	MaxSkew                     time.Duration // 0: unchecked
 }
 
 // Depot is a depot's static credential. Without a token it needs a certificate.
@@ -149,6 +152,18 @@ func (o *Options) defaults() {
 
 func (c *Config) credentials() caller.Credentials {
 	return caller.Credentials{Depots: c.Depots, Operators: c.Operators, Admin: c.AdminToken}
+}
+
+func (c *Config) secrets() tokens.Secrets {
+	return tokens.Secrets{Secret: c.Secret, Old: c.SecretOld}
+}
+
+func (c *Config) callback() callback.Config {
+	cb := c.Callback
+	return callback.Config{
+		Token: cb.Token, TokenOld: cb.TokenOld, EncodingAESKey: cb.EncodingAESKey, EncodingAESKeyOld: cb.EncodingAESKeyOld,
+		AppID: c.AppID, Mode: cb.Mode, SwapNames: cb.SwapNames, MaxSkew: cb.MaxSkew,
+	}
 }
 
 func (c *Config) terms() *lookup.Terms {

@@ -24,6 +24,8 @@ type Tokens interface {
 	// none), nil if there is none that may be used.
 	Give(ctx context.Context, bad string) (*syncapi.Token, syncapi.WeChatView, error)
 	Current(ctx context.Context) (secret.Text, syncapi.WeChatView, error)
+	// Change puts other secrets of the account in use.
+	Change(ctx context.Context, next tokens.Secrets) error
 	Run(ctx context.Context)
 }
 

@@ -31,8 +31,11 @@ func (m Mode) encrypted() bool { return m != Plain }
 type Config struct {
 	Token          secret.Text
 	EncodingAESKey secret.Text // 43 characters; not used in plain mode
-	AppID          string      // not used in plain mode
-	Mode           Mode
+	// TokenOld and EncodingAESKeyOld count beside them, while they are changed in
+	// WeChat's console; "": none does. An answer is under what its question was under.
+	TokenOld, EncodingAESKeyOld secret.Text
+	AppID                       string // not used in plain mode
+	Mode                        Mode
 	// SwapNames replies with ToUserName and FromUserName exchanged, as
 	// WeChat's table says; else they stay as they came, as its sample shows.
 	SwapNames bool

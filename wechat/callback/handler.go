@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"scanrelay/configs/wait"
@@ -15,11 +16,12 @@ import (
 // Handler is WeChat's callback URL.
 type Handler struct {
 	c       Config
-	crypt   *Crypt // nil in plain mode
+	keys    atomic.Pointer[[]keys]
 	lookup  Lookup
 	slots   chan struct{} // one in it per lookup under way
 	refused wait.Rarely   // lines about refusals: a log on flash must not fill up
 	strayed wait.Rarely   // lines about calls to other paths
+	aged    wait.Rarely   // lines about calls under old secrets
 }
 
 // NewHandler makes the callback. Its error names all that is wrong with c.
@@ -31,12 +33,15 @@ func NewHandler(c Config, lookup Lookup) (*Handler, error) {
 	if lookup == nil {
 		return nil, errors.New("configure callback: lookup is missing")
 	}
-	h := &Handler{c: c, lookup: lookup, slots: make(chan struct{}, c.MaxInFlight), refused: wait.Rarely{Every: time.Second}, strayed: wait.Rarely{Every: time.Second}}
-	if c.Mode.encrypted() {
-		if h.crypt, err = NewCrypt(c.Token, c.EncodingAESKey, c.AppID); err != nil {
-			return nil, fmt.Errorf("configure callback: %w", err)
-		}
+	h := &Handler{
+		c: c, lookup: lookup, slots: make(chan struct{}, c.MaxInFlight), refused: wait.Rarely{Every: time.Second},
+		strayed: wait.Rarely{Every: time.Second}, aged: wait.Rarely{Every: agedEvery},
 	}
+	use, err := h.Prepare(c)
+	if err != nil {
+		return nil, err
+	}
+	use()
 	return h, nil
 }
 
@@ -118,7 +123,10 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) response {
 func (h *Handler) checkURL(r *http.Request) (response, error) {
 	p, err := h.authentic(r)
 	if err == nil {
-		err = h.checkSignature(p)
+		var k *keys
+		if k, err = h.checkSignature(p); err == nil {
+			h.found(k)
+		}
 	}
 	if err == nil && p.Get("echostr") == "" {
 		err = errors.New("echostr is missing")
@@ -143,7 +151,7 @@ func (h *Handler) message(w http.ResponseWriter, r *http.Request) (response, err
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyLimit))
 	p, err := h.authentic(r)
 	if err == nil && !h.c.Mode.encrypted() {
-		err = h.checkSignature(p) // nothing of a stranger's body is read
+		_, err = h.checkSignature(p) // nothing of a stranger's body is read
 	}
 	if err != nil {
 		return response{}, err
@@ -152,20 +160,20 @@ func (h *Handler) message(w http.ResponseWriter, r *http.Request) (response, err
 	if err != nil {
 		return response{}, err
 	}
-	m, f, err := h.open(p, body)
+	m, f, k, err := h.open(p, body)
 	if err != nil {
 		return response{}, err
 	}
 	if !m.isQuery() {
 		return text(KindEvent, "success"), nil
 	}
-	return h.query(r, m, f, p.Get("nonce")), nil
+	return h.query(r, m, f, p.Get("nonce"), k.crypt), nil
 }
 
-// query answers a reverse lookup in the format it came in.
-func (h *Handler) query(r *http.Request, m message, f format, nonce string) response {
+// query answers a reverse lookup in the format, and under the keys, that it came in.
+func (h *Handler) query(r *http.Request, m message, f format, nonce string, crypt *Crypt) response {
 	a, asked := h.ask(r.Context(), m)
-	body, err := h.encode(h.newReply(m, a), f, nonce)
+	body, err := h.encode(h.newReply(m, a), f, nonce, crypt)
 	if err != nil {
 		h.c.Logger.Error("callback: answer WeChat", "error", err)
 		return empty(KindFailed, http.StatusInternalServerError)

@@ -40,7 +40,7 @@ func (h *Handler) astray(query, to, at string) {
 		return
 	}
 	line := "callback: a call that WeChat signed came to another path; enter the callback's in WeChat's console, or mend the proxy"
-	if h.checkSignature(p) != nil {
+	if _, err := h.checkSignature(p); err != nil {
 		line = "callback: a call that is signed, but not with our token, came to another path than the callback's"
 	}
 	h.c.Logger.Warn(line, "path", to[:min(len(to), maxShownPath)], "callback_path", at, "not_logged_before", more)

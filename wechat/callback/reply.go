@@ -75,7 +75,7 @@ func NewestFirst(path []wechat.Node) []wechat.Node {
 }
 
 // encode writes a reply in form f, encrypted where the mode asks for it.
-func (h *Handler) encode(r reply, f format, nonce string) ([]byte, error) {
+func (h *Handler) encode(r reply, f format, nonce string, crypt *Crypt) ([]byte, error) {
 	body, err := r.encode(f)
 	if err != nil || !h.c.Mode.encrypted() {
 		return body, err
@@ -84,7 +84,7 @@ func (h *Handler) encode(r reply, f format, nonce string) ([]byte, error) {
 	if _, err := io.ReadFull(h.c.Rand, random[:]); err != nil {
 		return nil, fmt.Errorf("read random bytes: %w", err)
 	}
-	return wrap(h.crypt, random, body, h.c.Now().Unix(), nonce).encode(f)
+	return wrap(crypt, random, body, h.c.Now().Unix(), nonce).encode(f)
 }
 
 // wrap encrypts and signs a reply.

@@ -43,7 +43,7 @@ func TestReplyJSON(t *testing.T) {
 		{"no nodes", Answer{CreateTime: 5}, `{"ToUserName":"o1","FromUserName":"gh_1","CreateTime":1714037060,"MsgType":"event","Event":"WAYBILL_notify_query","ResultCode":0,"ResultMsg":"OK","WaybillCreateTime":5,"Path":[]}`},
 		{"wrong phone, and a lookup that tells too much", Answer{Code: CodeWrongPhone, CreateTime: 5, Path: TwoNodes.Path}, `{"ToUserName":"o1","FromUserName":"gh_1","CreateTime":1714037060,"MsgType":"event","Event":"WAYBILL_notify_query","ResultCode":2,"ResultMsg":"phone does not belong to this waybill","WaybillCreateTime":0,"Path":[]}`},
 	} {
-		got, err := h.encode(h.newReply(asked, k.answer), formatJSON, "")
+		got, err := h.encode(h.newReply(asked, k.answer), formatJSON, "", nil)
 		if err != nil || string(got) != k.want {
 			t.Errorf("%s: %v\n got %s\nwant %s", k.name, err, got, k.want)
 		}
@@ -63,7 +63,7 @@ func TestReplyXML(t *testing.T) {
 			`<Path><ActionTime>1714000100</ActionTime><ActionType>100001</ActionType><ActionMsg><![CDATA[已收件 <&>]]></ActionMsg><PickupCourierName><![CDATA[王五]]></PickupCourierName><PickupCourierPhone><![CDATA[13800138002]]></PickupCourierPhone></Path></xml>`},
 		{"try again", Answer{Code: CodeTryAgain, CreateTime: 9}, head + `<ResultCode>3</ResultCode><ResultMsg><![CDATA[try again later]]></ResultMsg><WaybillCreateTime>0</WaybillCreateTime></xml>`},
 	} {
-		got, err := h.encode(h.newReply(asked, k.answer), formatXML, "")
+		got, err := h.encode(h.newReply(asked, k.answer), formatXML, "", nil)
 		if err != nil || string(got) != k.want {
 			t.Errorf("%s: %v\n got %s\nwant %s", k.name, err, got, k.want)
 		}
@@ -128,8 +128,8 @@ func TestOfficialEnvelope(t *testing.T) {
 // answers are alike.
 func TestNoRandomNoReply(t *testing.T) {
 	h := plainHandler(t, Config{Rand: strings.NewReader("too short")})
-	h.c.Mode, h.crypt = Secure, officialCrypt(t)
-	_, err := h.encode(reply{}, formatJSON, "1")
+	h.c.Mode = Secure
+	_, err := h.encode(reply{}, formatJSON, "1", officialCrypt(t))
 	if err == nil || !strings.Contains(err.Error(), io.ErrUnexpectedEOF.Error()) {
 		t.Errorf("encode = %v, want an error", err)
 	}

@@ -43,35 +43,55 @@ func (h *Handler) checkTime(p url.Values) error {
 var errSignature = errors.New("signature is wrong")
 
 // checkSignature is the URL check's and plain mode's.
-func (h *Handler) checkSignature(p url.Values) error {
-	if !sameSignature(p.Get("signature"), Sign(h.c.Token.Reveal(), p.Get("timestamp"), p.Get("nonce"))) {
-		return errSignature
+func (h *Handler) checkSignature(p url.Values) (*keys, error) {
+	all := *h.keys.Load()
+	for i := range all {
+		if sameSignature(p.Get("signature"), Sign(all[i].token.Reveal(), p.Get("timestamp"), p.Get("nonce"))) {
+			return &all[i], nil
+		}
 	}
-	return nil
+	return nil, errSignature
 }
 
 // open checks a message against the configured mode and returns what is inside
-// it, with the format that the reply must have.
-func (h *Handler) open(p url.Values, body []byte) (message, format, error) {
+// it, with the format and the keys that the reply must have.
+func (h *Handler) open(p url.Values, body []byte) (message, format, *keys, error) {
 	outer, form, err := decode(body)
 	if err != nil {
-		return nil, "", err
+		return nil, "", nil, err
 	}
 	if err := h.checkForm(p, outer); err != nil {
-		return nil, "", err
+		return nil, "", nil, err
 	}
-	if !h.c.Mode.encrypted() {
-		return outer, form, nil // its signature was checked before the body was read
+	if !h.c.Mode.encrypted() { // signed, as was checked before the body was read
+		k, err := h.checkSignature(p)
+		if err != nil { // under a token that has gone meanwhile
+			return nil, "", nil, err
+		}
+		return outer, form, h.found(k), nil
 	}
-	if !sameSignature(p.Get("msg_signature"), h.crypt.Sign(p.Get("timestamp"), p.Get("nonce"), outer["Encrypt"])) {
-		return nil, "", errSignature
-	}
-	clear, err := h.crypt.Decrypt(outer["Encrypt"])
+	clear, k, err := h.decrypt(p, outer["Encrypt"])
 	if err != nil {
-		return nil, "", err
+		return nil, "", nil, err
 	}
 	inner, _, err := decode(clear)
-	return inner, form, err
+	return inner, form, k, err
+}
+
+// decrypt opens a signed text with the first keys that do. The signature comes before
+// the key: that is what keeps a padding oracle away.
+func (h *Handler) decrypt(p url.Values, text string) (clear []byte, k *keys, err error) {
+	all, err := *h.keys.Load(), errSignature
+	for i := range all {
+		k = &all[i]
+		if !sameSignature(p.Get("msg_signature"), k.crypt.Sign(p.Get("timestamp"), p.Get("nonce"), text)) {
+			continue
+		}
+		if clear, err = k.crypt.Decrypt(text); err == nil {
+			return clear, h.found(k), nil
+		}
+	}
+	return nil, nil, err
 }
 
 // checkForm refuses what has not the form of the configured mode: taking clear

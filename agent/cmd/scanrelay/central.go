@@ -237,9 +237,9 @@ func (a *app) reloadCentral(ctx context.Context, c *central.Central, snap snapsh
 func centralConfig(c *configs.Central) central.Config {
 	cb := c.WeChat.Callback
 	out := central.Config{
-		AppID: c.WeChat.AppID, Secret: c.WeChat.Secret, Rate: c.WeChat.Rate,
+		AppID: c.WeChat.AppID, Secret: c.WeChat.Secret, SecretOld: c.WeChat.SecretOld, Rate: c.WeChat.Rate,
 		Callback: central.Callback{
-			Path: cb.Path, Token: cb.Token, EncodingAESKey: cb.EncodingAESKey,
+			Path: cb.Path, Token: cb.Token, EncodingAESKey: cb.EncodingAESKey, TokenOld: cb.TokenOld, EncodingAESKeyOld: cb.EncodingAESKeyOld,
 			Mode: callback.Mode(cb.Mode), SwapNames: cb.SwapNames, MaxSkew: cb.MaxSkew,
 		},
 		AdminToken: c.AdminToken, Origins: c.Origins, EnrolValid: c.Identity.EnrolValid, Session: c.Identity.Session, PerWaybill: central.Limit(c.JSONP.PerWaybill),

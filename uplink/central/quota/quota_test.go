@@ -32,7 +32,7 @@ func run(t *testing.T, s *account.Script, rate float64, test func(b *bench)) str
 	var log bytes.Buffer
 	synctest.Test(t, func(t *testing.T) {
 		logger, set := slog.New(slog.NewTextHandler(&log, nil)), metrics.NewSet()
-		tok := tokens.New(tokens.Options{Source: s, AppID: "wx1", Secret: "s", Now: time.Now, Logger: logger, Metrics: set})
+		tok := tokens.New(tokens.Options{Source: s, AppID: "wx1", Secrets: tokens.Secrets{Secret: "s"}, Now: time.Now, Logger: logger, Metrics: set})
 		b := &bench{shares: shares.New(rate, time.Now)}
 		b.quotas = New(Options{Source: s, Tokens: tok, Shares: b.shares, Now: time.Now, Logger: logger, Metrics: set})
 		ctx, cancel := context.WithCancel(t.Context())

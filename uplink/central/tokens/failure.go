@@ -14,6 +14,9 @@ import (
 // again and again can freeze the secret, and unfreezes nothing.
 var secretCodes = map[int]bool{40013: true, 40125: true, 41002: true, 41004: true, 40243: true, 50004: true, 50007: true}
 
+// wrongSecret mean that it is another AppSecret: the old one may still be the one.
+var wrongSecret = map[int]bool{40001: true, 40125: true}
+
 // dailyPause is how long a used-up daily quota is left alone; 500,000 token
 // calls a day are never needed, so this is someone else's doing.
 const dailyPause = 10 * time.Minute
@@ -23,7 +26,7 @@ const dailyPause = 10 * time.Minute
 func (t *Tokens) failedLocked(err error) {
 	e := wechat.AsError(wechat.APIStableToken, err)
 	t.count(cmp.Or(e.Label(), "network"))
-	t.trouble.reason = explain(e)
+	t.trouble.reason, t.trouble.secret = explain(e), secretCodes[e.Code] || wrongSecret[e.Code]
 	switch class := e.Class(); {
 	case class == wechat.Blocked && secretCodes[e.Code]:
 		t.trouble.state = syncapi.StateBlocked

@@ -45,11 +45,15 @@ type Source interface {
 type Options struct {
 	Source  Source
 	AppID   string
-	Secret  secret.Text
+	Secrets Secrets
 	Now     func() time.Time
 	Logger  *slog.Logger
 	Metrics *metrics.Set
 }
+
+// Secrets are the account's AppSecret, and the one before it: while it is changed in
+// WeChat's console, the old one is tried where WeChat refuses the new one.
+type Secrets struct{ Secret, Old secret.Text }
 
 // Tokens are kept in the memory of one process. Make them with New, and Run them.
 type Tokens struct {
@@ -58,6 +62,7 @@ type Tokens struct {
 	kick chan struct{} // capacity 1: a depot complained
 
 	mu       sync.Mutex // guards what follows
+	secrets  Secrets
 	token    granted
 	refusals int // by WeChat, to the centre, running: of tokens that nobody succeeded with
 	trouble  trouble
@@ -81,6 +86,7 @@ type granted struct {
 type trouble struct {
 	state  string // "": none
 	reason string
+	secret bool          // it may be the AppSecret
 	wait   time.Duration // the last pause
 	next   time.Time     // no request before
 }
@@ -97,7 +103,7 @@ func New(o Options) *Tokens {
 	t := &Tokens{
 		o: o, told: wait.Rarely{Every: time.Minute}, bad: o.Metrics.GetOrCreateCounter("scanrelay_central_bad_tokens_total"),
 		kick: make(chan struct{}, 1), done: make(chan struct{}),
-		trouble: trouble{state: syncapi.StateNoToken, reason: "no access token fetched yet"},
+		secrets: o.Secrets, trouble: trouble{state: syncapi.StateNoToken, reason: "no access token fetched yet"},
 	}
 	if !t.account() {
 		t.trouble.reason = "wechat.appid or wechat.secret is not configured"
@@ -115,7 +121,23 @@ func New(o Options) *Tokens {
 	return t
 }
 
-func (t *Tokens) account() bool { return t.o.AppID != "" && t.o.Secret != "" }
+func (t *Tokens) account() bool { return t.o.AppID != "" && t.o.Secrets.Secret != "" }
+
+// Change puts other secrets in use. A token that is good stays; where there is none, as
+// WeChat refused the secret, it is asked at once.
+func (t *Tokens) Change(_ context.Context, next Secrets) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if next == t.secrets {
+		return nil
+	}
+	t.secrets = next
+	if t.trouble.secret {
+		t.trouble.next = time.Time{}
+		wait.Signal(t.kick)
+	}
+	return nil
+}
 
 // Run keeps the token fresh until ctx ends.
 func (t *Tokens) Run(ctx context.Context) {
@@ -332,7 +354,17 @@ func (t *Tokens) viewLocked() syncapi.WeChatView {
 // fetch asks WeChat once, in normal mode: force_refresh would kill the token
 // under everyone's hands. It reports whether WeChat gave the same text again.
 func (t *Tokens) fetch(ctx context.Context) (same bool) {
-	got, err := t.o.Source.StableToken(ctx, t.o.AppID, t.o.Secret, false)
+	t.mu.Lock()
+	secrets := t.secrets
+	t.mu.Unlock()
+	got, err := t.o.Source.StableToken(ctx, t.o.AppID, secrets.Secret, false)
+	if secrets.Old != "" && secrets.Old != secrets.Secret && err != nil && wrongSecret[wechat.AsError(wechat.APIStableToken, err).Code] {
+		refused := err
+		if got, err = t.o.Source.StableToken(ctx, t.o.AppID, secrets.Old, false); err == nil {
+			t.count(wechat.AsError(wechat.APIStableToken, refused).Label())
+			t.o.Logger.Warn("WeChat refuses wechat.secret and takes wechat.secret_old", "error", refused)
+		}
+	}
 	if ctx.Err() != nil {
 		return false
 	}

@@ -33,7 +33,7 @@ func run(t *testing.T, s *account.Script, test func(b *bench)) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		b := &bench{t: t, bad: map[scan.DepotID]string{}, Tokens: New(Options{
-			Source: s, AppID: "wx1234567890abcdef", Secret: "app-secret-text", Now: time.Now,
+			Source: s, AppID: "wx1234567890abcdef", Secrets: Secrets{Secret: "app-secret-text"}, Now: time.Now,
 			Logger: slog.New(slog.NewTextHandler(&log, nil)), Metrics: metrics.NewSet(),
 		})}
 		ctx, cancel := context.WithCancel(t.Context())

@@ -13,6 +13,7 @@ import (
 // Script is a WeChat that answers as it is told.
 type Script struct {
 	Answer   func(call int) (wechat.AccessToken, error)
+	Wrong    secret.Text                             // an AppSecret that is refused, whatever Answer says
 	OfQuotas func(path string) (wechat.Quota, error) // nil: not granted
 
 	mu                           sync.Mutex
@@ -20,7 +21,7 @@ type Script struct {
 	hold                         chan struct{} // if set, a call waits for it
 }
 
-func (s *Script) StableToken(ctx context.Context, _ string, _ secret.Text, force bool) (wechat.AccessToken, error) {
+func (s *Script) StableToken(ctx context.Context, _ string, text secret.Text, force bool) (wechat.AccessToken, error) {
 	s.mu.Lock()
 	s.calls++
 	n := s.calls
@@ -40,6 +41,9 @@ func (s *Script) StableToken(ctx context.Context, _ string, _ secret.Text, force
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.running--
+	if s.Wrong != "" && text == s.Wrong {
+		return wechat.AccessToken{}, &wechat.Error{API: wechat.APIStableToken, Code: 40125, Msg: "invalid appsecret"}
+	}
 	return s.Answer(n)
 }
 
