@@ -16,6 +16,7 @@ import (
 
 	"scanrelay/agent/clock"
 	"scanrelay/agent/control"
+	"scanrelay/agent/control/mapdevice"
 	"scanrelay/agent/identity"
 	"scanrelay/agent/intake"
 	"scanrelay/agent/intake/sparkplug"
@@ -68,6 +69,8 @@ type Options struct {
 	Clock     *clock.Clock // nil: the machine's
 	Update    *Update      // nil: launch did not start this process
 	Hooks     Hooks
+	// Sources is where the depot page saves mappings; nil: nowhere.
+	Sources mapdevice.Files
 	// Abort, once closed, ends a stop at once.
 	Abort <-chan struct{}
 }
@@ -83,6 +86,7 @@ type Agent struct {
 	uplink  *uplink.Uplink
 	pipe    *intake.Pipe
 	intake  intakePart
+	desk    *mapdevice.Desk // nil: nobody maps devices by the page
 	births  *sparkplug.Births
 	metrics *metrics.Set
 	started time.Time
@@ -141,6 +145,11 @@ func New(cfg *configs.Agent, o Options) (_ *Agent, err error) {
 	if a.intake, err = newIntake(a); err != nil {
 		return nil, err
 	}
+	if cfg.HTTP.Password != "" && o.Sources != nil {
+		a.desk = mapdevice.New(mapdevice.Options{
+			Files: o.Sources, Listen: a.pipe.Listen, Mapper: a.pipe.Mapper(), Clock: a.clock, Quarantine: a.outbox.Quarantine,
+		})
+	}
 	return a, nil
 }
 
@@ -189,7 +198,7 @@ func (a *Agent) controlOptions() control.Options {
 	return control.Options{
 		Outbox: a.outbox, Status: a.Status, Live: a.Live, Ready: a.TakesScans,
 		Metrics: a.WriteMetrics, Hosts: a.hosts(), Logger: a.log, Listen: a.listen(), Replay: a.replay, LogLevel: a.opts.LogLevel, Log: a.opts.Log,
-		Password: a.cfg.HTTP.Password,
+		Password: a.cfg.HTTP.Password, Desk: a.desk,
 	}
 }
 

@@ -42,6 +42,9 @@ func (a *Agent) start() *serve.Group {
 	}
 	listen("control socket", a.opts.Listeners.Control, control.Local)
 	listen("http", a.opts.Listeners.HTTP, control.Public)
+	if a.desk != nil {
+		parts.Start("device desk", a.desk.Run)
+	}
 	parts.Start("clock", a.watchClock)
 	parts.Start("births", a.keepBirths)
 	if a.opts.Update != nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"scanrelay/agent/intake/mapping"
 	"scanrelay/configs/textfile"
 )
 
@@ -25,6 +26,32 @@ func ReadAgent(name string, data []byte, environ []string) (*Agent, Problems) {
 	return readAgent(name, data, environ, func(*checker, string) {})
 }
 
+// Draft is an agent's configuration as it would be with a file of data_dir's sources.d in
+// another form.
+type Draft struct {
+	Agent    *Agent
+	Own      []mapping.Source // of that file
+	Problems Problems
+}
+
+// DraftAgent is LoadAgent with a text in the place of the file that name has in data_dir's
+// sources.d, be it there or not.
+func DraftAgent(path string, environ []string, name string, text []byte) (d Draft) {
+	data, problems := readAll(path)
+	if problems != nil {
+		return Draft{Agent: DefaultAgent(), Problems: problems}
+	}
+	d.Agent, d.Problems = readAgentWith(path, data, environ, &draftFile{name + ".yaml", text, &d.Own}, func(*checker, string) {})
+	return d
+}
+
+// draftFile stands for a file of data_dir's sources.d; own gets its sources.
+type draftFile struct {
+	name string
+	text []byte
+	own  *[]mapping.Source
+}
+
 // CheckAgent is LoadAgent, and tries data_dir as a start does.
 func CheckAgent(path string, environ []string) (*Agent, Problems) {
 	data, problems := readAll(path)
@@ -35,10 +62,14 @@ func CheckAgent(path string, environ []string) (*Agent, Problems) {
 }
 
 func readAgent(name string, data []byte, environ []string, dir func(*checker, string)) (*Agent, Problems) {
+	return readAgentWith(name, data, environ, nil, dir)
+}
+
+func readAgentWith(name string, data []byte, environ []string, draft *draftFile, dir func(*checker, string)) (*Agent, Problems) {
 	a := DefaultAgent()
 	problems := load(name, data, environ, a, func(c *checker) {
 		a.WaybillPatternSet = c.given("waybill_pattern")
-		c.further(a)
+		c.further(a, draft)
 		c.agent(a)
 		dir(c, a.DataDir)
 		a.Complete()

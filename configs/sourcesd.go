@@ -34,14 +34,25 @@ type further struct {
 
 // further adds the sources and stations of both folders, in the order of the files'
 // names, after those of the configuration itself: the first that matches takes a
-// message.
-func (c *checker) further(a *Agent) {
+// message. draft may stand for a file of data_dir.
+//
+// An administrator who gives sources says all that is taken; what pages and the centre
+// write adds to it. So the default source stays, as the last, where only they gave some.
+func (c *checker) further(a *Agent, draft *draftFile) {
 	own := c.given("sources")
-	for _, dir := range []string{filepath.Join(filepath.Dir(c.file), SourcesDir), filepath.Join(a.DataDir, SourcesDir)} {
-		for _, file := range c.sourceFiles(dir) {
-			f, d := c.readFurther(file)
+	read := func(dir string, draft *draftFile) {
+		for _, file := range c.sourceFiles(dir, draft) {
+			var text []byte
+			isDraft := draft != nil && filepath.Base(file) == draft.name
+			if isDraft {
+				text = draft.text
+			}
+			f, d := c.readFurther(file, text, isDraft)
 			if f == nil {
 				continue
+			}
+			if isDraft {
+				*draft.own = f.Sources
 			}
 			if !own && len(f.Sources) > 0 { // then the default is not meant
 				own, a.Sources = true, nil
@@ -49,23 +60,40 @@ func (c *checker) further(a *Agent) {
 			c.join(a, f, d)
 		}
 	}
+	read(filepath.Join(filepath.Dir(c.file), SourcesDir), nil)
+	alone := !own
+	read(filepath.Join(a.DataDir, SourcesDir), draft)
+	if alone && own {
+		for _, s := range mapping.DefaultSources() {
+			if !slices.ContainsFunc(a.Sources, func(o mapping.Source) bool { return o.Topic == s.Topic || o.Topic == "#" }) {
+				a.Sources = append(a.Sources, s)
+			}
+		}
+	}
 }
 
 // sourceFiles lists the files of a folder that are to be read.
-func (c *checker) sourceFiles(dir string) (files []string) {
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-		return nil // what is wrong with data_dir is said of data_dir
+func (c *checker) sourceFiles(dir string, draft *draftFile) (files []string) {
+	var names []string
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) { // what is wrong with data_dir is said of data_dir
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			c.fail(place{file: dir}, "sources", "cannot be read: %s", why(err))
+			return nil
+		}
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
 	}
-	entries, err := os.ReadDir(dir) // sorted by name
-	if err != nil {
-		c.fail(place{file: dir}, "sources", "cannot be read: %s", why(err))
-		return nil
+	if draft != nil && !slices.Contains(names, draft.name) {
+		names = append(names, draft.name)
 	}
-	for _, e := range entries {
-		file := filepath.Join(dir, e.Name())
+	slices.Sort(names)
+	for _, name := range names {
+		file := filepath.Join(dir, name)
 		switch {
-		case strings.HasPrefix(e.Name(), "."): // an editor's
-		case !strings.HasSuffix(e.Name(), ".yaml"):
+		case strings.HasPrefix(name, "."): // an editor's
+		case !strings.HasSuffix(name, ".yaml"):
 			c.found = append(c.found, Problem{File: file, Key: "sources", Text: "is not read: its name must end in .yaml", Warning: true})
 		case len(files) == maxSourceFiles:
 			c.fail(place{file: dir}, "sources", "has more than %d files", maxSourceFiles)
@@ -77,19 +105,21 @@ func (c *checker) sourceFiles(dir string) (files []string) {
 	return files
 }
 
-// readFurther reads a file; nil if there is no going on.
-func (c *checker) readFurther(file string) (*further, *decoder) {
-	info, err := os.Stat(file)
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("is no regular file") // to read a pipe may take for ever
-	}
-	var data []byte
-	if err == nil {
-		data, err = textfile.Read(file, maxFile)
-	}
-	if err != nil {
-		c.fail(place{file: file}, "sources", "cannot be read: %s", why(err))
-		return nil, nil
+// readFurther reads a file, of which a draft has the text already; nil if there is no
+// going on.
+func (c *checker) readFurther(file string, data []byte, isDraft bool) (*further, *decoder) {
+	if !isDraft {
+		info, err := os.Stat(file)
+		if err == nil && !info.Mode().IsRegular() {
+			err = errors.New("is no regular file") // to read a pipe may take for ever
+		}
+		if err == nil {
+			data, err = textfile.Read(file, maxFile)
+		}
+		if err != nil {
+			c.fail(place{file: file}, "sources", "cannot be read: %s", why(err))
+			return nil, nil
+		}
 	}
 	d := newDecoder(file)
 	f := &further{}

@@ -78,6 +78,67 @@ func TestSourcesD(t *testing.T) {
 	}
 }
 
+// TestPagesAddToTheDefault: where only pages gave sources, what was taken before still is,
+// unless they took it over.
+func TestPagesAddToTheDefault(t *testing.T) {
+	for page, want := range map[string]string{"own/1": "[own/1 scans/#]", "scans/gate-1": "[scans/gate-1 scans/#]", "scans/#": "[scans/#]", "'#'": "[#]"} {
+		dir := folder(t, map[string]string{"data/sources.d/page.yaml": "sources: [{topic: " + page + "}]\n"})
+		file := filepath.Join(dir, "agent.yaml")
+		if err := os.WriteFile(file, []byte(gatewayYAML(dir, "")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		a, problems := LoadAgent(file, nil)
+		var topics []string
+		for _, s := range a.Sources {
+			topics = append(topics, s.Topic)
+		}
+		if got := fmt.Sprint(topics); got != want || len(problems) > 0 {
+			t.Errorf("%s: the sources are %s, want %s; %s", page, got, want, problems)
+		}
+	}
+}
+
+// TestDraft: a draft is read as if it stood in data_dir's folder, be that there or not, in
+// the place of a file of its name, and what it shadows or is shadowed by is named.
+func TestDraft(t *testing.T) {
+	dir := folder(t, map[string]string{"agent.yaml": ""})
+	file := filepath.Join(dir, "agent.yaml")
+	if err := os.WriteFile(file, []byte(gatewayYAML(dir, "sources: [{topic: own/#}]\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check := func(text, topics, problem string) {
+		t.Helper()
+		d := DraftAgent(file, nil, "m", []byte(text))
+		var got []string
+		for _, s := range d.Agent.Sources {
+			got = append(got, s.Topic)
+		}
+		if fmt.Sprint(got) != topics || !strings.Contains(d.Problems.String(), problem) || problem == "" && len(d.Problems) > 0 {
+			t.Errorf("%s: %v %s", text, got, d.Problems)
+		}
+	}
+	check("sources: [{topic: a}]", "[own/# a]", "")
+	check("sources: [{topic: own/a}]", "[own/# own/a]", "m.yaml:1: sources[0].topic: warning: is never reached: the source of own/# comes first")
+	check("sources: [{topc: a}]", "[own/# ]", `m.yaml:1: sources[0].topc: unknown key "topc"`)
+	check("mqtt: {}", "[own/#]", "m.yaml:1: mqtt: ")
+	if err := os.MkdirAll(filepath.Join(dir, "data", "sources.d"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"m.yaml": "sources: [{topic: before}]", "z.yaml": "sources: [{topic: z/1}]"} {
+		if err := os.WriteFile(filepath.Join(dir, "data", "sources.d", name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("sources: [{topic: a}]", "[own/# a z/1]", "")
+	check("sources: [{topic: z/#}]", "[own/# z/# z/1]", "z.yaml:1: sources[0].topic: warning: is never reached: the source of z/# comes first")
+	if d := DraftAgent(file, nil, "m", []byte("sources: [{topic: a}, {topic: b}]")); len(d.Own) != 2 {
+		t.Errorf("its own sources are %v", d.Own)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "data", "sources.d", "m.yaml")); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestSourcesDProblems: what is wrong with a file is said of that file, in its words.
 func TestSourcesDProblems(t *testing.T) {
 	many := map[string]string{}

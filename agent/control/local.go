@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"scanrelay/agent/control/mapdevice"
 	"scanrelay/configs/secret"
 	"scanrelay/configs/serve"
 	"scanrelay/store"
@@ -40,6 +41,7 @@ type Options struct {
 	Hosts []string
 	// Password opens the TCP side to other machines, and lets people act by its page.
 	Password secret.Text
+	Desk     *mapdevice.Desk // for mapping devices; nil: not here
 	Logger   *slog.Logger
 }
 

@@ -34,13 +34,24 @@ func Public(o Options) http.Handler {
 		token, _ := d.Session(r)
 		web.Serve(w, token)
 	}, func(w http.ResponseWriter, _ *http.Request) { web.Door(w, http.StatusOK) }))
-	for _, name := range []string{"page.css", "page.js"} {
+	for _, name := range []string{"page.css", "page.js", "map.js"} {
 		look("GET /"+name, web.Asset)
 	}
 	look("GET /api/status", func(w http.ResponseWriter, _ *http.Request) { serve.JSON(w, http.StatusOK, o.Status()) })
 	mux.HandleFunc("POST /api/deadletters/retry", d.Act(l.retry))
 	mux.HandleFunc("POST /api/deadletters/discard", d.Act(l.discard))
 	mux.HandleFunc("POST /api/quarantine/replay", d.Act(l.replay))
+	if o.Desk != nil {
+		for call, h := range o.Desk.Calls() {
+			method, name, _ := strings.Cut(call, " ")
+			if method == http.MethodGet {
+				h = d.Look(h, door.Shut)
+			} else {
+				h = d.Act(h)
+			}
+			mux.HandleFunc(method+" /api/map/"+name, h)
+		}
+	}
 	return hosts(o.Hosts, secured(mux))
 }
 

@@ -140,3 +140,10 @@ func (b *browser) until(condition string) {
 		return ok && err == nil, fmt.Sprint(err)
 	})
 }
+
+// is asks whether a condition holds now.
+func (b *browser) is(condition string) bool {
+	b.t.Helper()
+	ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](condition))
+	return ok && err == nil
+}

@@ -204,8 +204,16 @@ var arrows = []row{
 	{pkg: "agent/control/door", uses: []string{"configs/limit", "configs/secret", "configs/serve", "configs/wait"}},
 	{pkg: "agent/control/web"}, // what a browser is sent
 	{
+		pkg: "agent/control/mapdevice",
+		uses: []string{
+			"agent/intake", "agent/intake/mapping", "agent/intake/decode", "agent/intake/sparkplug", "agent/intake/topic", "agent/scan", "store",
+			"configs", // which reads a mapping as a start does
+			"configs/serve", "configs/wait",
+		},
+	},
+	{
 		pkg:       "agent/control",
-		uses:      []string{"agent/control/door", "agent/control/web", "store", "uplink/syncapi/health", "agent/scan", "configs", "configs/secret", "configs/serve"},
+		uses:      []string{"agent/control/door", "agent/control/mapdevice", "agent/control/web", "store", "uplink/syncapi/health", "agent/scan", "configs", "configs/secret", "configs/serve"},
 		libraries: []string{metrics},
 	},
 
@@ -338,7 +346,7 @@ var arrows = []row{
 		pkg: "agent",
 		uses: []string{
 			"agent/update/launch", "agent/update/record", "agent/update/trial",
-			"agent/scan", "agent/clock", "agent/identity", "agent/control", "store", "store/durable",
+			"agent/scan", "agent/clock", "agent/identity", "agent/control", "agent/control/mapdevice", "store", "store/durable",
 			"agent/intake", "agent/intake/broker", "agent/intake/source", "agent/intake/link", "agent/intake/mapping", "agent/intake/user", "agent/intake/sparkplug",
 			"uplink", "uplink/syncapi", "uplink/syncapi/health", "wechat", "configs", "configs/exposition", "configs/limit", "configs/serve", "configs/wait",
 		},

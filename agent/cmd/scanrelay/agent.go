@@ -78,13 +78,15 @@ func (a *app) runAgent(ctx context.Context, file string, cfg *configs.Agent, lau
 		return err
 	}
 	b := thisBuild()
+	files := &sourceFiles{app: a, file: file, dataDir: cfg.DataDir, logger: logger}
 	ag, err := agent.New(cfg, agent.Options{
-		Version: b.Version, Built: b.built(), Logger: logger, LogDropped: a.stderr.Dropped, LogLevel: a.level.hold, Log: a.stderr.Recent, Abort: a.abort, Update: update,
+		Version: b.Version, Built: b.built(), Logger: logger, LogDropped: a.stderr.Dropped, LogLevel: a.level.hold, Log: a.stderr.Recent, Abort: a.abort, Update: update, Sources: files,
 		Listen: func() (agent.Listeners, error) { return listenAgent(cfg, logger) },
 	})
 	if err != nil {
 		return err
 	}
+	files.agent = ag
 	a.reload = func() { a.reloadAgent(ag, file, logger) }
 	return a.serve(ctx, logger, ag.Ready(), ag.Live, ag.Run)
 }
@@ -93,6 +95,8 @@ func (a *app) runAgent(ctx context.Context, file string, cfg *configs.Agent, lau
 // restart. One with errors changes nothing.
 func (a *app) reloadAgent(ag *agent.Agent, file string, logger *slog.Logger) {
 	const kept = "configuration not reloaded: the one before stays in use"
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
 	cfg, problems := configs.LoadAgent(file, a.Env)
 	if problems.Failed() {
 		for _, p := range problems.Errors() {
@@ -100,17 +104,24 @@ func (a *app) reloadAgent(ag *agent.Agent, file string, logger *slog.Logger) {
 		}
 		return
 	}
-	warn(logger, problems)
+	if err := a.apply(ag, file, cfg, problems, logger); err != nil {
+		logger.Error(kept, "problem", err)
+	}
+}
+
+// apply puts a configuration in use that is right.
+func (a *app) apply(ag *agent.Agent, file string, cfg *configs.Agent, problems configs.Problems, logger *slog.Logger) error {
 	restart, err := ag.Reload(cfg)
 	if err != nil {
-		logger.Error(kept, "problem", err)
-		return
+		return err
 	}
+	warn(logger, problems)
 	a.setLevel(cfg.Log)
 	logger.Info("configuration reloaded", "file", file, "sources", len(cfg.Sources), "stations", len(cfg.Stations))
 	if len(restart) > 0 {
 		logger.Warn("some changes need a restart and are not in use", "keys", restart)
 	}
+	return nil
 }
 
 // listenAgent opens what an agent serves on, all or none.

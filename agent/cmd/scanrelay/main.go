@@ -28,7 +28,10 @@ type app struct {
 	stderr *serve.Log      // beneath Err
 	level  verbosity       // of the logger
 	reload func()          // what SIGHUP does; nil: nothing
-	hup    chan os.Signal  // the SIGHUP that came last
+	// reloading is held from reading a configuration until it is in use: of two the
+	// later one stays.
+	reloading sync.Mutex
+	hup       chan os.Signal // the SIGHUP that came last
 }
 
 func newApp(world cli.IO) *app {

@@ -1,6 +1,6 @@
 "use strict";
 const words = {
-  en: { other: "中文", signOut: "sign out", scanners: "Scanners", central: "Centre", wechat: "WeChat", clock: "Clock", received: "Received, on disk",
+  en: { tabNow: "Now", tabMap: "Map a device", other: "中文", signOut: "sign out", scanners: "Scanners", central: "Centre", wechat: "WeChat", clock: "Clock", received: "Received, on disk",
     unsynced: "Waiting for the centre", to_push: "Waiting for WeChat", pushed: "Pushed", outcomes: "How events ended", intake: "Intake", store: "Store",
     connected: "connected", away: "not connected", ready: "may send", qos0: "messages at risk (QoS 0)", qos0Lost: "of them lost", ok: "ok", throttled: "throttled", blocked: "blocked", no_token: "no token", unreachable: "unreachable",
     unknown: "unknown", clockWaits: "events wait until the clock can be believed", lastSync: "last sync", never: "never synced", safe: "what is here is safe on disk",
@@ -8,7 +8,7 @@ const words = {
     duplicate: "duplicates", ignored: "ignored", rejected: "rejected", full: "full", room: "has room", onDisk: "on disk", inUse: "in use",
     awaiting: "await waybill data", oldest: "the oldest waits", lost: "The agent does not answer. It may be restarting; this page goes on trying.",
     fullAlarm: "The store is full: scans are not acknowledged until there is room.", damaged: "Damage was found and set aside: ", day: "d", hour: "h", min: "min", sec: "s" },
-  zh: { other: "English", signOut: "退出", scanners: "扫描设备", central: "中心", wechat: "微信", clock: "时钟", received: "已收，已落盘",
+  zh: { tabNow: "现在", tabMap: "接入设备", other: "English", signOut: "退出", scanners: "扫描设备", central: "中心", wechat: "微信", clock: "时钟", received: "已收，已落盘",
     unsynced: "待同步到中心", to_push: "待推送到微信", pushed: "已推送", outcomes: "事件结局", intake: "接收", store: "存储",
     connected: "已连接", away: "未连接", ready: "可以发送", qos0: "条消息有丢失风险(QoS 0)", qos0Lost: "条已丢失", ok: "正常", throttled: "限流中", blocked: "被阻止", no_token: "无令牌", unreachable: "无法访问",
     unknown: "未知", clockWaits: "时钟可信之前事件先等待", lastSync: "上次同步", never: "尚未同步", safe: "已收到的都安全落盘",
@@ -71,6 +71,38 @@ async function poll() {
   } catch (e) { alarm(w("lost")); }
   setTimeout(poll, document.hidden ? 10000 : 1500);
 }
-$("lang").onclick = () => { lang = lang === "en" ? "zh" : "en"; localStorage.setItem("lang", lang); show(last); };
+$("lang").onclick = () => { lang = lang === "en" ? "zh" : "en"; localStorage.setItem("lang", lang); show(last); Object.values(tabs).forEach(t => t.word && t.word()); };
+// call asks the agent; what acts carries the page's token. It returns the last line of
+// the answer, or throws what went wrong.
+async function call(path, body) {
+  const r = await fetch("api/" + path, body === undefined ? { cache: "no-store" } : { method: "POST", body: JSON.stringify(body), headers: { "X-Form-Token": token } });
+  if (r.status === 401) location.reload(); // signed out
+  const lines = (await r.text()).trim().split("\n"), answer = JSON.parse(lines[lines.length - 1] || "null");
+  if (!r.ok || answer && answer.error) throw new Error(answer && answer.error || r.status);
+  return answer;
+}
+// make is an element with attributes and what is in it.
+function make(tag, attrs, ...inside) {
+  const e = document.createElement(tag);
+  for (const [k, v] of Object.entries(attrs || {})) if (k in e && k !== "list") e[k] = v; else if (v !== undefined) e.setAttribute(k, v);
+  e.append(...inside.filter(x => x !== undefined && x !== null));
+  return e;
+}
+const tabs = { now: {} }; // by name: show(), and word() after a change of the language
+let open = "";
+function openTab(name) {
+  if (!tabs[name]) name = "now";
+  open = name;
+  document.querySelectorAll("[data-tab]").forEach(b => { b.setAttribute("aria-selected", b.dataset.tab === name); b.tabIndex = b.dataset.tab === name ? 0 : -1; });
+  document.querySelectorAll("[role=tabpanel]").forEach(p => { p.hidden = p.id !== "tab-" + name; });
+  if (tabs[name].show) tabs[name].show();
+}
+$("tabs").onclick = e => { if (e.target.dataset.tab) location.hash = e.target.dataset.tab; };
+$("tabs").onkeydown = e => {
+  const all = [...document.querySelectorAll("[data-tab]")], step = { ArrowRight: 1, ArrowLeft: -1 }[e.key];
+  if (step) { const to = all[(all.indexOf(document.activeElement) + step + all.length) % all.length]; to.focus(); location.hash = to.dataset.tab; }
+};
+addEventListener("hashchange", () => openTab(location.hash.slice(1)));
+addEventListener("load", () => openTab(location.hash.slice(1)));
 if (token) { $("out").hidden = false; $("out").elements.form_token.value = token; }
 show(null); poll();
