@@ -16,6 +16,7 @@ import (
 
 	"scanrelay/agent/clock"
 	"scanrelay/agent/control"
+	"scanrelay/agent/control/lately"
 	"scanrelay/agent/control/mapdevice"
 	"scanrelay/agent/identity"
 	"scanrelay/agent/intake"
@@ -23,6 +24,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/configs"
 	"scanrelay/store"
+	"scanrelay/store/durable"
 	"scanrelay/uplink"
 )
 
@@ -86,6 +88,7 @@ type Agent struct {
 	uplink  *uplink.Uplink
 	pipe    *intake.Pipe
 	intake  intakePart
+	lately  *lately.Lately
 	desk    *mapdevice.Desk // nil: nobody maps devices by the page
 	births  *sparkplug.Births
 	metrics *metrics.Set
@@ -129,6 +132,7 @@ func New(cfg *configs.Agent, o Options) (_ *Agent, err error) {
 			err = errors.Join(err, a.Close())
 		}
 	}()
+	a.lately = lately.New(a.outbox.Counts())
 	if o.Listen != nil {
 		if a.opts.Listeners, err = o.Listen(); err != nil {
 			return nil, err
@@ -199,6 +203,7 @@ func (a *Agent) controlOptions() control.Options {
 		Outbox: a.outbox, Status: a.Status, Live: a.Live, Ready: a.TakesScans,
 		Metrics: a.WriteMetrics, Hosts: a.hosts(), Logger: a.log, Listen: a.listen(), Replay: a.replay, LogLevel: a.opts.LogLevel, Log: a.opts.Log,
 		Password: a.cfg.HTTP.Password, Desk: a.desk,
+		Lately: a.lately, Wear: func() (int64, int) { return durable.Wear(a.cfg.DataDir) },
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"scanrelay/agent/intake/mapping"
 	"scanrelay/agent/intake/source"
 	"scanrelay/agent/intake/user"
+	"scanrelay/agent/scan"
 	"scanrelay/configs"
 	"scanrelay/configs/limit"
 	"scanrelay/configs/serve"
@@ -64,7 +65,7 @@ func newIntake(a *Agent) (intakePart, error) {
 		return nil, fmt.Errorf("configure intake: %w", err)
 	}
 	a.births = a.loadBirths()
-	outbox := &meteredOutbox{outbox: a.outbox, set: a.metrics, onStored: a.opts.Hooks.OnStored, unmapped: limit.NewLog(a.log, tellAgain, maxUnmapped)}
+	outbox := &meteredOutbox{outbox: a.outbox, set: a.metrics, onStored: a.onStored, unmapped: limit.NewLog(a.log, tellAgain, maxUnmapped)}
 	a.pipe = intake.New(mapping.New(rules, a.clock, a.births), outbox, a.cfg.DedupeWindow)
 	a.pipe.Pulse = &a.pulses.intake
 	if !a.cfg.MQTT.IsEmbedded() {
@@ -142,8 +143,22 @@ func newUplink(a *Agent) (*uplink.Uplink, error) {
 		Client: client, Outbox: a.outbox, WeChat: we, Clock: a.clock, Notify: notify(a.cfg.Notify),
 		Version: a.opts.Version, Health: a.health, Logger: a.log, Metrics: a.metrics,
 		SyncPulse: &a.pulses.sync, PushPulse: &a.pulses.push, CallPulse: &a.pulses.calls,
-		Hooks: uplink.Hooks{OnSynced: a.opts.Hooks.OnSynced, OnOutcome: a.opts.Hooks.OnOutcome},
+		Hooks: uplink.Hooks{OnSynced: a.opts.Hooks.OnSynced, OnOutcome: a.onOutcome},
 	}), nil
+}
+
+func (a *Agent) onStored(b scan.Batch, s scan.Stored) {
+	a.lately.Stored(b, s)
+	if hook := a.opts.Hooks.OnStored; hook != nil {
+		hook(b, s)
+	}
+}
+
+func (a *Agent) onOutcome(r store.Record) {
+	a.lately.Ended(r)
+	if hook := a.opts.Hooks.OnOutcome; hook != nil {
+		hook(r)
+	}
 }
 
 func notify(n configs.Notify) uplink.Notify {

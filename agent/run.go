@@ -45,6 +45,7 @@ func (a *Agent) start() *serve.Group {
 	if a.desk != nil {
 		parts.Start("device desk", a.desk.Run)
 	}
+	parts.Start("lately", func(ctx context.Context) error { return a.lately.Run(ctx, a.outbox.Counts) })
 	parts.Start("clock", a.watchClock)
 	parts.Start("births", a.keepBirths)
 	if a.opts.Update != nil {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"scanrelay/agent/control/lately"
 	"scanrelay/agent/control/mapdevice"
 	"scanrelay/configs/secret"
 	"scanrelay/configs/serve"
@@ -42,7 +43,11 @@ type Options struct {
 	// Password opens the TCP side to other machines, and lets people act by its page.
 	Password secret.Text
 	Desk     *mapdevice.Desk // for mapping devices; nil: not here
-	Logger   *slog.Logger
+	Lately   *lately.Lately  // what happened lately; nil: nobody remembers
+	// Wear tells the bytes a day that the medium is given, and how much of its life is
+	// used, in per cent; nil: nobody knows.
+	Wear   func() (perDay int64, lifeUsed int)
+	Logger *slog.Logger
 }
 
 // maxBody bounds a request of the local API.
@@ -51,7 +56,7 @@ const maxBody = 4 << 20
 // Local returns the handler for the unix socket. Its paths are between this
 // package's Client and Local alone, and may change with any version.
 func Local(o Options) http.Handler {
-	l := &local{o}
+	l := &local{Options: o}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { serve.JSON(w, http.StatusOK, o.Status()) })
 	mux.HandleFunc("GET /v1/events", l.events)
@@ -66,7 +71,10 @@ func Local(o Options) http.Handler {
 	return mux
 }
 
-type local struct{ Options }
+type local struct {
+	Options
+	masked bool // whoever asks: nothing is revealed
+}
 
 // change is the body of a retry or a discard; changed its answer.
 type change struct {
@@ -92,19 +100,19 @@ func (l *local) events(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	l.stream(w, false, func(line func(any) error) error {
-		return events(r.Context(), l.Outbox, state, reveal(r), line)
+		return events(r.Context(), l.Outbox, state, l.reveal(r), line)
 	})
 }
 
 func (l *local) deadLetters(w http.ResponseWriter, r *http.Request) {
 	l.stream(w, false, func(line func(any) error) error {
-		return deadLetters(r.Context(), l.Outbox, reveal(r), line)
+		return deadLetters(r.Context(), l.Outbox, l.reveal(r), line)
 	})
 }
 
 func (l *local) trace(w http.ResponseWriter, r *http.Request) {
 	l.stream(w, false, func(line func(any) error) error {
-		t, err := trace(r.Context(), l.Outbox, r.FormValue("waybill"), reveal(r))
+		t, err := trace(r.Context(), l.Outbox, r.FormValue("waybill"), l.reveal(r))
 		if err != nil {
 			return err
 		}
@@ -201,7 +209,7 @@ func (l *local) change(w http.ResponseWriter, r *http.Request, do func(change, [
 	})
 }
 
-func reveal(r *http.Request) bool { return r.FormValue("reveal") == "1" }
+func (l *local) reveal(r *http.Request) bool { return !l.masked && r.FormValue("reveal") == "1" }
 
 // keepAlive is how often a stream that has nothing to say sends an empty line, and
 // readerPatience how long its reader may not read.

@@ -10,14 +10,13 @@ import (
 
 	"scanrelay/agent/control/door"
 	"scanrelay/agent/control/web"
-	"scanrelay/configs/serve"
 )
 
 // Public returns the handler for TCP: it answers only to hosts it has, and beside bare
 // health only to whom the door lets in.
 func Public(o Options) http.Handler {
 	d := door.New(door.Options{Password: o.Password, Logger: o.Logger})
-	l := &local{o}
+	l := &local{Options: o, masked: true}
 	mux := http.NewServeMux()
 	look := func(pattern string, h http.HandlerFunc) { mux.HandleFunc(pattern, d.Look(h, door.Shut)) }
 	mux.HandleFunc("GET /healthz", probe(o.Live))
@@ -34,13 +33,10 @@ func Public(o Options) http.Handler {
 		token, _ := d.Session(r)
 		web.Serve(w, token)
 	}, func(w http.ResponseWriter, _ *http.Request) { web.Door(w, http.StatusOK) }))
-	for _, name := range []string{"page.css", "page.js", "map.js"} {
+	for _, name := range []string{"page.css", "page.js", "now.js", "lists.js", "map.js"} {
 		look("GET /"+name, web.Asset)
 	}
-	look("GET /api/status", func(w http.ResponseWriter, _ *http.Request) { serve.JSON(w, http.StatusOK, o.Status()) })
-	mux.HandleFunc("POST /api/deadletters/retry", d.Act(l.retry))
-	mux.HandleFunc("POST /api/deadletters/discard", d.Act(l.discard))
-	mux.HandleFunc("POST /api/quarantine/replay", d.Act(l.replay))
+	l.pageAPI(mux, d)
 	if o.Desk != nil {
 		for call, h := range o.Desk.Calls() {
 			method, name, _ := strings.Cut(call, " ")

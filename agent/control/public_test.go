@@ -2,14 +2,19 @@ package control
 
 import (
 	"bytes"
+	"context"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"scanrelay/agent/control/lately"
+	"scanrelay/agent/scan"
 	"scanrelay/store"
 )
 
@@ -61,10 +66,11 @@ func TestPublicOnlyReads(t *testing.T) {
 // sign-in, from this machine too.
 func TestPublicBehindTheDoor(t *testing.T) {
 	o := options(sample())
-	o.Password = "a-password-of-the-page"
+	o.Password, o.Lately = "a-password-of-the-page", lately.New(store.Counts{})
 	h := Public(o)
 	for path, want := range map[string]int{
 		"/healthz": 200, "/readyz": 503, "/": 200, "/metrics": 401, "/page.js": 401, "/page.css": 401, "/api/status": 401,
+		"/api/trace?waybill=YT1234567890123": 401, "/api/deadletters": 401, "/api/quarantine": 401, "/api/scans": 401, "/api/history": 401, "/api/words": 401,
 	} {
 		w := get(h, "127.0.0.1:9108", path)
 		if w.Code != want || strings.Contains(w.Body.String(), "hz-01") || path == "/" && !strings.Contains(w.Body.String(), `name="password"`) {
@@ -144,4 +150,78 @@ func TestMetricsNames(t *testing.T) {
 			t.Errorf("%s does not start with scanrelay_", line)
 		}
 	}
+}
+
+// TestPageShowsMasked: what the page lists is masked, whatever is asked for.
+func TestPageShowsMasked(t *testing.T) {
+	o := options(sample())
+	o.Lately = lately.New(store.Counts{})
+	o.Lately.Stored(scan.Batch{Events: []scan.Event{{Waybill: "YT1234567890123", ActionMsg: "派件中,电话13800138000"}}}, scan.Stored{})
+	o.Wear = func() (int64, int) { return 1 << 30, 20 }
+	h := Public(o)
+	for path, want := range map[string]string{
+		"/api/trace?waybill=yt1234567890123&reveal=1": `"action_msg":"***,**138******00"`,
+		"/api/trace?waybill=YT0":                      `{"error":"no event of this waybill is stored here"}`,
+		"/api/deadletters?reveal=1":                   `"last_error":"refused for ** 138******00"`,
+		"/api/quarantine?reveal=1":                    `"text":"tel 138******00"`,
+		"/api/scans":                                  `"waybill_id":"YT1234567890123"`,
+		"/api/history":                                `"written_per_day":1073741824,"life_used":20`,
+		"/api/words":                                  `收不到扫描`,
+	} {
+		w := get(h, "127.0.0.1:9108", path)
+		if w.Code != 200 || !strings.Contains(w.Body.String(), want) || strings.Contains(w.Body.String(), "13800138000") || strings.Contains(w.Body.String(), "李四") {
+			t.Errorf("GET %s: %d %s, want %s", path, w.Code, w.Body, want)
+		}
+	}
+}
+
+// TestPageListsAreBounded: of many dead letters the first are shown, of the quarantine the
+// newest, and that there are more.
+func TestPageListsAreBounded(t *testing.T) {
+	s := sample()
+	for range shownDead {
+		s.records = append(s.records, s.records[1])
+	}
+	for i := range shownRejected + 5 {
+		q := s.quarantined[0]
+		q.Seq, q.Payload = uint64(100+i), bytes.Repeat([]byte("x"), shownPayload+1)
+		s.quarantined = append(s.quarantined, q)
+	}
+	h := Public(options(s))
+	for path, most := range map[string]int{"/api/deadletters": shownDead, "/api/quarantine": shownRejected} {
+		var list listed[rejectedText]
+		if err := json.Unmarshal(get(h, "localhost", path).Body.Bytes(), &list); err != nil || len(list.List) != most || !list.More {
+			t.Errorf("GET %s: %d, more %v, %v", path, len(list.List), list.More, err)
+		} else if path == "/api/quarantine" && (list.List[0].ID != "rejected-204" || len(list.List[0].Text) != shownPayload) {
+			t.Errorf("the newest is %s with %d bytes", list.List[0].ID, len(list.List[0].Text))
+		}
+	}
+}
+
+// TestLooksThroughTheStoreAreFew: a page that asks without end leaves the store to intake.
+func TestLooksThroughTheStoreAreFew(t *testing.T) {
+	s := &slow{stored: sample(), begun: make(chan struct{}), goOn: make(chan struct{})}
+	h := Public(options(s))
+	var all sync.WaitGroup
+	for range maxLooks {
+		all.Go(func() { get(h, "localhost", "/api/deadletters") })
+		<-s.begun
+	}
+	if w := get(h, "localhost", "/api/trace?waybill=YT1"); w.Code != http.StatusTooManyRequests {
+		t.Errorf("one look more: %d", w.Code)
+	}
+	close(s.goOn)
+	all.Wait()
+}
+
+// slow is a store whose scans wait.
+type slow struct {
+	*stored
+	begun, goOn chan struct{}
+}
+
+func (s *slow) Scan(ctx context.Context, f store.Filter, fn func(store.Record) error) error {
+	s.begun <- struct{}{}
+	<-s.goOn
+	return s.stored.Scan(ctx, f, fn)
 }

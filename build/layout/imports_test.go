@@ -203,6 +203,7 @@ var arrows = []row{
 	{pkg: intaketest, uses: []string{"agent/intake/mapping", "agent/intake/sparkplug", "agent/scan"}, libraries: []string{paho}},
 	{pkg: "agent/control/door", uses: []string{"configs/limit", "configs/secret", "configs/serve", "configs/wait"}},
 	{pkg: "agent/control/web"}, // what a browser is sent
+	{pkg: "agent/control/lately", uses: []string{"agent/scan", "store"}},
 	{
 		pkg: "agent/control/mapdevice",
 		uses: []string{
@@ -213,7 +214,7 @@ var arrows = []row{
 	},
 	{
 		pkg:       "agent/control",
-		uses:      []string{"agent/control/door", "agent/control/mapdevice", "agent/control/web", "store", "uplink/syncapi/health", "agent/scan", "configs", "configs/secret", "configs/serve"},
+		uses:      []string{"agent/control/door", "agent/control/lately", "agent/control/mapdevice", "agent/control/web", "store", "uplink/syncapi/health", "agent/scan", "configs", "configs/secret", "configs/serve"},
 		libraries: []string{metrics},
 	},
 
@@ -346,7 +347,7 @@ var arrows = []row{
 		pkg: "agent",
 		uses: []string{
 			"agent/update/launch", "agent/update/record", "agent/update/trial",
-			"agent/scan", "agent/clock", "agent/identity", "agent/control", "agent/control/mapdevice", "store", "store/durable",
+			"agent/scan", "agent/clock", "agent/identity", "agent/control", "agent/control/lately", "agent/control/mapdevice", "store", "store/durable",
 			"agent/intake", "agent/intake/broker", "agent/intake/source", "agent/intake/link", "agent/intake/mapping", "agent/intake/user", "agent/intake/sparkplug",
 			"uplink", "uplink/syncapi", "uplink/syncapi/health", "wechat", "configs", "configs/exposition", "configs/limit", "configs/serve", "configs/wait",
 		},

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -181,53 +179,14 @@ func (e *examination) syncs(dir string) (slowest time.Duration, err error) {
 // wearOf tells what is written to the medium of a folder a day since the boot and,
 // of an eMMC, how much of its life is used; worn: it is near its end.
 func wearOf(dir string) (text string, worn bool) {
-	var st unix.Stat_t
-	if unix.Stat(dir, &st) != nil {
-		return "", false
-	}
-	block := fmt.Sprintf("/sys/dev/block/%d:%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)))
-	stat, _ := os.ReadFile(filepath.Join(block, "stat"))
-	up, _ := os.ReadFile("/proc/uptime")
-	if written, ok := perDay(string(stat), string(up)); ok {
+	written, used := durable.Wear(dir)
+	if written > 0 {
 		text = cli.Size(written) + "/d"
 	}
-	for _, place := range []string{"device", "../device"} { // of a whole medium, of a partition
-		life, err := os.ReadFile(filepath.Join(block, place, "life_time"))
-		if err != nil {
-			continue
-		}
-		if used, ok := lifeUsed(string(life)); ok {
-			return strings.TrimPrefix(fmt.Sprintf("%s, eMMC ≤ %d %%", text, used), ", "), used >= 90
-		}
+	if used > 0 {
+		text = strings.TrimPrefix(fmt.Sprintf("%s, eMMC ≤ %d %%", text, used), ", ")
 	}
-	return text, false
-}
-
-// perDay reads how many bytes a day a block device was given since the boot
-// (Documentation/block/stat.rst of Linux: the seventh number counts 512 bytes).
-func perDay(stat, uptime string) (int64, bool) {
-	fields, up := strings.Fields(stat), strings.Fields(uptime)
-	if len(fields) < 7 || len(up) == 0 {
-		return 0, false
-	}
-	sectors, err := strconv.ParseInt(fields[6], 10, 64)
-	seconds, err2 := strconv.ParseFloat(up[0], 64)
-	if err != nil || err2 != nil || !(seconds >= 60) {
-		return 0, false
-	}
-	return int64(float64(sectors) * 512 / seconds * 86400), true
-}
-
-// lifeUsed reads an eMMC's word on itself, in per cent, of the worse of its two
-// kinds of memory: 0x01 is up to 10, 0x0b more than 100 (JEDEC 84-B51).
-func lifeUsed(text string) (percent int, ok bool) {
-	for f := range strings.FieldsSeq(text) {
-		n, err := strconv.ParseUint(f, 0, 8)
-		if err == nil && n > 0 {
-			percent, ok = max(percent, int(n)*10), true
-		}
-	}
-	return percent, ok
+	return text, used >= 90
 }
 
 // store says what the running agent, or the files, tell of it.

@@ -111,7 +111,10 @@ func readableText(b []byte) string {
 	}
 	var out []rune
 	for _, r := range string(decode.Strip(b)) {
-		if r == utf8.RuneError || r < ' ' && r != '\t' {
+		switch {
+		case r == '\n' || r == '\r' || r == '\t':
+			r = ' '
+		case r == utf8.RuneError || r < ' ':
 			r = '·'
 		}
 		if out = append(out, r); len(out) > 2000 {

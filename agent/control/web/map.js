@@ -7,7 +7,7 @@ Object.assign(words.en, {
   mapNone: "The quarantine is empty.", mapTake: "take it", topic: "Topic", message: "Message", mapClick: "2. Say what is what: choose a role, click the value", readAs: "read as",
   mapping: "3. The mapping", action: "What happened", says: "What the receiver reads", timeFormat: "Form of the time, if it is not understood", aim: "take off AIM prefixes such as ]C1",
   name: "Name", yaml: "As written into sources.d", save: "Save and use it", replayNow: "Put the quarantine through it", becomes: "What the last messages become",
-  waybill_id: "waybill", action_time: "time", action_type: "action", station: "station", device_id: "device", any: "any level", event: "scan", rejected: "not understood", unmapped: "nobody takes it", large: "too large to show",
+  action_msg: "text", waybill_id: "waybill", action_time: "time", action_type: "action", station: "station", device_id: "device", any: "any level", event: "scan", rejected: "not understood", unmapped: "nobody takes it", large: "too large to show",
   isSaved: "Saved and in use: ", notSaved: "Not saved, nothing was changed.", waits: (e, u) => e ? u + " of " + e + " in quarantine would be understood." : "", replayed: r => r.events + " scans stored, " + r.remaining + " still not understood.",
   otherTakes: "another source takes it: ", shadow: "has no effect as it stands", wordIs: "The device's word for the action:", cut: "… more is not shown", failed: "It cannot be read so.", choose: "(choose)",
   needWaybill: "Click the waybill number first.", events: n => n + " scan" + (n === 1 ? "" : "s"),
@@ -18,7 +18,7 @@ Object.assign(words.zh, {
   mapNone: "隔离区是空的。", mapTake: "使用", topic: "主题", message: "报文", mapClick: "2. 指明含义：先选角色，再点数值", readAs: "按此格式读取",
   mapping: "3. 映射", action: "发生了什么", says: "收件人看到的文字", timeFormat: "时间格式（认不出时填写）", aim: "去掉 AIM 前缀，如 ]C1",
   name: "名称", yaml: "写入 sources.d 的内容", save: "保存并启用", replayNow: "让隔离区重新通过", becomes: "最近的报文会变成什么",
-  waybill_id: "运单号", action_time: "时间", action_type: "动作", station: "站点", device_id: "设备", any: "任意层", event: "扫描", rejected: "无法识别", unmapped: "没有来源接收", large: "太大，不显示",
+  action_msg: "文字", waybill_id: "运单号", action_time: "时间", action_type: "动作", station: "站点", device_id: "设备", any: "任意层", event: "扫描", rejected: "无法识别", unmapped: "没有来源接收", large: "太大，不显示",
   isSaved: "已保存并启用：", notSaved: "未保存，什么都没有改变。", waits: (e, u) => e ? "隔离区 " + e + " 条中有 " + u + " 条可以识别。" : "", replayed: r => "存入 " + r.events + " 条扫描，仍有 " + r.remaining + " 条无法识别。",
   otherTakes: "被另一来源接收：", shadow: "当前不起作用", wordIs: "设备表示动作的词：", cut: "……更多内容未显示", failed: "不能按此格式读取。", choose: "（选择）",
   needWaybill: "请先点运单号。", events: n => n + " 条扫描",
@@ -115,6 +115,9 @@ function choose(pick) {
     m.picks[m.role] = pick;
   }
   if (m.role === "action_type") askWords();
+  // What most devices send comes next by itself.
+  const next = { waybill_id: "action_time", action_time: "action_type" }[m.role];
+  if (m.picks[m.role] && next && !m.picks[next]) { m.role = next; drawRoles(); }
   drawShape(); write();
 }
 async function askWords() {

@@ -1,6 +1,6 @@
 "use strict";
 const words = {
-  en: { tabNow: "Now", tabMap: "Map a device", other: "中文", signOut: "sign out", scanners: "Scanners", central: "Centre", wechat: "WeChat", clock: "Clock", received: "Received, on disk",
+  en: { tabNow: "Now", tabMap: "Map a device", tabWay: "Waybill", tabScans: "Last scans", tabDead: "Dead letters", tabRejected: "Quarantine", other: "中文", signOut: "sign out", scanners: "Scanners", central: "Centre", wechat: "WeChat", clock: "Clock", received: "Received, on disk",
     unsynced: "Waiting for the centre", to_push: "Waiting for WeChat", pushed: "Pushed", outcomes: "How events ended", intake: "Intake", store: "Store",
     connected: "connected", away: "not connected", ready: "may send", qos0: "messages at risk (QoS 0)", qos0Lost: "of them lost", ok: "ok", throttled: "throttled", blocked: "blocked", no_token: "no token", unreachable: "unreachable",
     unknown: "unknown", clockWaits: "events wait until the clock can be believed", lastSync: "last sync", never: "never synced", safe: "what is here is safe on disk",
@@ -8,7 +8,7 @@ const words = {
     duplicate: "duplicates", ignored: "ignored", rejected: "rejected", full: "full", room: "has room", onDisk: "on disk", inUse: "in use",
     awaiting: "await waybill data", oldest: "the oldest waits", lost: "The agent does not answer. It may be restarting; this page goes on trying.",
     fullAlarm: "The store is full: scans are not acknowledged until there is room.", damaged: "Damage was found and set aside: ", day: "d", hour: "h", min: "min", sec: "s" },
-  zh: { tabNow: "现在", tabMap: "接入设备", other: "English", signOut: "退出", scanners: "扫描设备", central: "中心", wechat: "微信", clock: "时钟", received: "已收，已落盘",
+  zh: { tabNow: "现在", tabMap: "接入设备", tabWay: "运单", tabScans: "最近扫描", tabDead: "死信", tabRejected: "隔离区", other: "English", signOut: "退出", scanners: "扫描设备", central: "中心", wechat: "微信", clock: "时钟", received: "已收，已落盘",
     unsynced: "待同步到中心", to_push: "待推送到微信", pushed: "已推送", outcomes: "事件结局", intake: "接收", store: "存储",
     connected: "已连接", away: "未连接", ready: "可以发送", qos0: "条消息有丢失风险(QoS 0)", qos0Lost: "条已丢失", ok: "正常", throttled: "限流中", blocked: "被阻止", no_token: "无令牌", unreachable: "无法访问",
     unknown: "未知", clockWaits: "时钟可信之前事件先等待", lastSync: "上次同步", never: "尚未同步", safe: "已收到的都安全落盘",
@@ -60,7 +60,8 @@ function show(s) {
   list("intake", [["received", s.intake.received], ["duplicate", s.intake.duplicate], ["ignored", s.intake.ignored], ["rejected", s.intake.rejected, true]]);
   state("store", s.store.full ? "bad" : "ok", w(s.store.full ? "full" : "room"), w("onDisk") + " " + bytes(s.store.file_bytes) + ", " + w("inUse") + " " + bytes(s.store.live_bytes));
   $("used").style.width = (s.store.file_bytes > 0 ? Math.min(100, 100 * s.store.live_bytes / s.store.file_bytes) : 0) + "%";
-  alarm(s.store.full ? w("fullAlarm") : s.store.damaged ? w("damaged") + s.store.damaged : "");
+  alarm("");
+  if (tabs.now.alarms) tabs.now.alarms(s);
 }
 async function poll() {
   try {
