@@ -71,6 +71,9 @@ type Options struct {
 	Clock     *clock.Clock // nil: the machine's
 	Update    *Update      // nil: launch did not start this process
 	Hooks     Hooks
+	// Chinese says in Chinese what is given as a reason, for the depot page; nil: it stays
+	// English.
+	Chinese func(english string) string
 	// Sources is where the depot page saves mappings; nil: nowhere.
 	Sources mapdevice.Files
 	// Abort, once closed, ends a stop at once.
@@ -203,7 +206,7 @@ func (a *Agent) controlOptions() control.Options {
 		Outbox: a.outbox, Status: a.Status, Live: a.Live, Ready: a.TakesScans,
 		Metrics: a.WriteMetrics, Hosts: a.hosts(), Logger: a.log, Listen: a.listen(), Replay: a.replay, LogLevel: a.opts.LogLevel, Log: a.opts.Log,
 		Password: a.cfg.HTTP.Password, Desk: a.desk,
-		Lately: a.lately, Wear: func() (int64, int) { return durable.Wear(a.cfg.DataDir) },
+		Chinese: a.opts.Chinese, Lately: a.lately, Wear: func() (int64, int) { return durable.Wear(a.cfg.DataDir) },
 	}
 }
 

@@ -46,8 +46,10 @@ type Options struct {
 	Lately   *lately.Lately  // what happened lately; nil: nobody remembers
 	// Wear tells the bytes a day that the medium is given, and how much of its life is
 	// used, in per cent; nil: nobody knows.
-	Wear   func() (perDay int64, lifeUsed int)
-	Logger *slog.Logger
+	Wear func() (perDay int64, lifeUsed int)
+	// Chinese says in Chinese what the agent gives as a reason; nil: it stays English.
+	Chinese func(english string) string
+	Logger  *slog.Logger
 }
 
 // maxBody bounds a request of the local API.

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 
@@ -26,6 +27,7 @@ func (l *local) pageAPI(mux *http.ServeMux, d *door.Door) {
 	look := func(path string, h http.HandlerFunc) { mux.HandleFunc("GET /api/"+path, d.Look(h, door.Shut)) }
 	look("status", func(w http.ResponseWriter, _ *http.Request) { serve.JSON(w, http.StatusOK, l.Status()) })
 	look("words", func(w http.ResponseWriter, _ *http.Request) { serve.JSON(w, http.StatusOK, health.Words) })
+	mux.HandleFunc("POST /api/chinese", d.Look(l.chinese, door.Shut))
 	if l.Lately != nil {
 		look("scans", func(w http.ResponseWriter, _ *http.Request) { serve.JSON(w, http.StatusOK, l.Lately.Scans()) })
 		look("history", l.history)
@@ -46,6 +48,29 @@ func (l *local) pageAPI(mux *http.ServeMux, d *door.Door) {
 	mux.HandleFunc("POST /api/deadletters/retry", d.Act(l.retry))
 	mux.HandleFunc("POST /api/deadletters/discard", d.Act(l.discard))
 	mux.HandleFunc("POST /api/quarantine/replay", d.Act(l.replay))
+}
+
+// Bounds of what is asked for in Chinese at once.
+const (
+	maxTexts     = 100
+	maxTextsBody = 256 << 10
+)
+
+// chinese says reasons, as the agent gives them, in Chinese.
+func (l *local) chinese(w http.ResponseWriter, r *http.Request) {
+	var asked struct {
+		Texts []string `json:"texts"`
+	}
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxTextsBody)).Decode(&asked); err != nil || len(asked.Texts) > maxTexts {
+		serve.Fail(w, http.StatusBadRequest, "these are too many texts, or none")
+		return
+	}
+	for i, text := range asked.Texts {
+		if l.Chinese != nil {
+			asked.Texts[i] = l.Chinese(text)
+		}
+	}
+	serve.JSON(w, http.StatusOK, asked.Texts)
 }
 
 // history is what happened, and what it costs the medium.

@@ -225,3 +225,28 @@ func (s *slow) Scan(ctx context.Context, f store.Filter, fn func(store.Record) e
 	<-s.goOn
 	return s.stored.Scan(ctx, f, fn)
 }
+
+// TestReasonsInChinese: the page asks for many at once, within bounds.
+func TestReasonsInChinese(t *testing.T) {
+	o := options(sample())
+	o.Chinese = func(s string) string { return "中:" + s }
+	ask := func(body string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodPost, "http://localhost/api/chinese", strings.NewReader(body))
+		r.RemoteAddr = "127.0.0.1:1"
+		w := httptest.NewRecorder()
+		Public(o).ServeHTTP(w, r)
+		return w
+	}
+	if w := ask(`{"texts":["a","b"]}`); w.Body.String() != `["中:a","中:b"]`+"\n" {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	for _, body := range []string{"", `{"texts":[` + strings.Repeat(`"",`, maxTexts) + `""]}`, `{"texts":["` + strings.Repeat("x", maxTextsBody) + `"]}`} {
+		if w := ask(body); w.Code != 400 {
+			t.Errorf("%.40s: %d", body, w.Code)
+		}
+	}
+	o.Chinese = nil
+	if w := ask(`{"texts":["a"]}`); w.Body.String() != `["a"]`+"\n" {
+		t.Errorf("without a dictionary: %s", w.Body)
+	}
+}

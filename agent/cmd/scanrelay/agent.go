@@ -80,7 +80,7 @@ func (a *app) runAgent(ctx context.Context, file string, cfg *configs.Agent, lau
 	b := thisBuild()
 	files := &sourceFiles{app: a, file: file, dataDir: cfg.DataDir, logger: logger}
 	ag, err := agent.New(cfg, agent.Options{
-		Version: b.Version, Built: b.built(), Logger: logger, LogDropped: a.stderr.Dropped, LogLevel: a.level.hold, Log: a.stderr.Recent, Abort: a.abort, Update: update, Sources: files,
+		Version: b.Version, Built: b.built(), Logger: logger, LogDropped: a.stderr.Dropped, LogLevel: a.level.hold, Log: a.stderr.Recent, Abort: a.abort, Update: update, Sources: files, Chinese: chinese.Of,
 		Listen: func() (agent.Listeners, error) { return listenAgent(cfg, logger) },
 	})
 	if err != nil {

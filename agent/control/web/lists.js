@@ -20,13 +20,16 @@ const moment = t => t ? new Date(typeof t === "number" ? t * 1000 : t).toLocaleS
 const cell = (text, kind) => make("td", { className: kind || "" }, text);
 const table = (heads, rows) => rows.length ? make("table", { className: "rows" }, make("thead", {}, make("tr", {}, ...heads.map(h => make("th", { scope: "col" }, w(h))))), make("tbody", {}, ...rows.map(r => make("tr", {}, ...r)))) : make("p", { className: "note" }, w("none"));
 
+let way = null;
+function drawWay() {
+  if (!way) return;
+  $("way").replaceChildren(table(["hTime", "hReceived", "hAction", "hState", "hTries", "hWhy", "hMsg"], way.nodes.map(n => [cell(moment(n.action_time)), cell(moment(n.received_at)), cell(n.action_type), cell(stateWord(n.state), stateKind(n.state)), cell(n.attempts), cell((n.errcode ? n.errcode + " " : "") + reason(n.last_error), "wide"), cell(n.action_msg, "wide")])));
+}
 $("find").onsubmit = async e => {
   e.preventDefault();
+  way = null;
   $("way").replaceChildren(make("p", { className: "note" }, w("seeking")));
-  try {
-    const t = await call("trace?waybill=" + encodeURIComponent(e.target.elements.waybill.value.trim()));
-    $("way").replaceChildren(table(["hTime", "hReceived", "hAction", "hState", "hTries", "hWhy", "hMsg"], t.nodes.map(n => [cell(moment(n.action_time)), cell(moment(n.received_at)), cell(n.action_type), cell(stateWord(n.state), stateKind(n.state)), cell(n.attempts), cell((n.errcode ? n.errcode + " " : "") + n.last_error, "wide"), cell(n.action_msg, "wide")])));
-  } catch (x) { $("way").replaceChildren(make("p", { className: "care" }, /no event of this waybill/.test(x.message) ? w("notFound") : x.message)); }
+  try { way = await call("trace?waybill=" + encodeURIComponent(e.target.elements.waybill.value.trim())); drawWay(); } catch (x) { $("way").replaceChildren(make("p", { className: "care" }, /no event of this waybill/.test(x.message) ? w("notFound") : x.message)); }
 };
 function goTo(waybill) { location.hash = "way"; $("find").elements.waybill.value = waybill; $("find").requestSubmit(); }
 const link = waybill => make("td", {}, make("button", { type: "button", onclick: () => goTo(waybill) }, waybill));
@@ -40,7 +43,7 @@ function drawScans() {
   $("scans").replaceChildren(table(["hReceived", "waybill", "hAction", "hDevice", "hState"], scans.map(s => [cell(moment(s.received_at)), link(s.waybill_id), cell(s.action_type), cell(s.device_id), cell(stateWord(s.state), stateKind(s.state))])));
 }
 setInterval(loadScans, 1500);
-tabs.way = { show() { $("find").elements.waybill.focus(); } };
+tabs.way = { show() { $("find").elements.waybill.focus(); }, word: drawWay, said: drawWay };
 tabs.scans = { show() { drawScans(); loadScans(); }, word: drawScans };
 
 // worklist is a list with a box before each entry, and what is done with those chosen.
@@ -64,13 +67,13 @@ function worklist(name, path, heads, row) {
   list.all = f => { if ($(name + "Said").textContent === w("again")) f(); else $(name + "Said").textContent = w("again"); };
   return list;
 }
-const dead = worklist("dead", "deadletters", ["waybill", "hAction", "hReceived", "hTries", "hWhy"], n => [link(n.waybill_id), cell(n.action_type), cell(moment(n.received_at)), cell(n.attempts), cell((n.errcode ? n.errcode + " " : "") + n.last_error, "wide")]);
+const dead = worklist("dead", "deadletters", ["waybill", "hAction", "hReceived", "hTries", "hWhy"], n => [link(n.waybill_id), cell(n.action_type), cell(moment(n.received_at)), cell(n.attempts), cell((n.errcode ? n.errcode + " " : "") + reason(n.last_error), "wide")]);
 const counted = c => w("done")(c.count);
 $("retry").onclick = () => dead.some(ids => dead.act("deadletters/retry", { ids }, counted));
 $("retryAll").onclick = () => dead.all(() => dead.act("deadletters/retry", { all: true }, counted));
 $("discard").onclick = () => dead.some(ids => { if ($("why").value.trim()) dead.act("deadletters/discard", { ids, reason: $("why").value.trim() }, counted); else { $("deadSaid").textContent = w("whyNeeded"); $("why").focus(); } });
-const rejected = worklist("rejected", "quarantine", ["hReceived", "hTopic", "hWhy", "hText"], r => [cell(moment(r.received_at)), cell(r.topic), cell(r.last_error, "wide"), make("td", { className: "wide" }, make("code", {}, r.text))]);
+const rejected = worklist("rejected", "quarantine", ["hReceived", "hTopic", "hWhy", "hText"], r => [cell(moment(r.received_at)), cell(r.topic), cell(reason(r.last_error), "wide"), make("td", { className: "wide" }, make("code", {}, r.text))]);
 $("replaySome").onclick = () => rejected.some(ids => rejected.act("quarantine/replay", { ids }, w("replayedSome")));
 $("replayAll").onclick = () => rejected.all(() => rejected.act("quarantine/replay", { all: true }, w("replayedSome")));
-tabs.dead = { show: dead.load, word: dead.draw };
-tabs.rejected = { show: rejected.load, word: rejected.draw };
+tabs.dead = { show: dead.load, word: dead.draw, said: dead.draw };
+tabs.rejected = { show: rejected.load, word: rejected.draw, said: rejected.draw };

@@ -138,6 +138,7 @@ function write() {
 }
 // later tries what is written, once nothing more is; until then nothing is said of it.
 function later() {
+  m.outcome = null;
   clearTimeout(m.timer); m.timer = setTimeout(attempt, 250); m.round++;
   $("save").disabled = true; $("saved").textContent = ""; $("replay").hidden = true;
 }
@@ -148,13 +149,18 @@ async function attempt() {
     const o = await call("map/try", { name: $("name").value, yaml: $("yaml").value });
     if (round !== m.round) return; // a newer one is asked
     $("save").disabled = o.failed;
-    showProblems(o.problems);
-    $("waiting").textContent = w("waits")(o.quarantine.entries, o.quarantine.understood);
-    $("tried").replaceChildren(...o.tried.map(drawTried));
+    m.outcome = o; drawOutcome();
   } catch (e) { if (round === m.round) { $("save").disabled = true; showProblems([{ key: "", text: e.message }]); } }
 }
+function drawOutcome() {
+  const o = m.outcome;
+  if (!o) return;
+  showProblems(o.problems);
+  $("waiting").textContent = w("waits")(o.quarantine.entries, o.quarantine.understood);
+  $("tried").replaceChildren(...o.tried.map(drawTried));
+}
 function showProblems(list) {
-  $("problems").replaceChildren(...list.map(p => make("li", { className: p.warning ? "care" : "fault" }, [p.file, p.line || null, p.key].filter(Boolean).join(":") + " " + p.text)));
+  $("problems").replaceChildren(...list.map(p => make("li", { className: p.warning ? "care" : "fault" }, [p.file, p.line || null, p.key].filter(Boolean).join(":") + " " + reason(p.text))));
 }
 const shownFields = ["waybill_id", "action_type", "action_time", "station", "device_id", "action_msg"];
 function drawTried(t) {
@@ -162,10 +168,10 @@ function drawTried(t) {
   if (!t.own) box.append(make("p", { className: "care" }, w("otherTakes") + t.filter));
   for (const r of t.reads) {
     const kind = r.outcome === "event" ? "good" : r.outcome === "ignored" ? "note" : "fault";
-    box.append(make("div", { className: kind }, make("span", { className: "badge" }, w(r.outcome)), " " + r.reason));
+    box.append(make("div", { className: kind }, make("span", { className: "badge" }, w(r.outcome)), " " + reason(r.reason)));
     if (r.outcome !== "event") continue;
     const rows = r.fields.filter(f => shownFields.includes(f.field)).sort((a, b) => shownFields.indexOf(a.field) - shownFields.indexOf(b.field));
-    box.append(make("table", { className: "facts" }, make("tbody", {}, ...rows.map(f => make("tr", {}, make("th", { scope: "row" }, w(f.field)), make("td", { className: "mono" }, valueOf(f)), make("td", { className: "note" }, f.from))))));
+    box.append(make("table", { className: "facts" }, make("tbody", {}, ...rows.map(f => make("tr", {}, make("th", { scope: "row" }, w(f.field)), make("td", { className: "mono" }, valueOf(f)), make("td", { className: "note" }, reason(f.from)))))));
   }
   if (t.more) box.append(make("p", { className: "note" }, "+ " + t.more));
   return box;
@@ -266,6 +272,7 @@ $("replay").onclick = async () => {
   try { $("saved").textContent = w("replayed")(await call("quarantine/replay", { all: true })); } catch (e) { $("saved").textContent = e.message; }
 };
 tabs.map = {
+  said: drawOutcome,
   show() { $("mapClosed").hidden = !!token; $("mapOpen").hidden = !token; refresh(); },
   word() { if (m.codes.length) { const v = $("code").value; $("code").replaceChildren(...codeOptions()); $("code").value = v; } drawList(); if (m.shape) { drawRoles(); drawShape(); drawValues(); later(); } },
 };

@@ -15,7 +15,7 @@ tabs.now.alarms = s => {
   $("alarms").replaceChildren(...list.map(kind => {
     const x = alarmWords && alarmWords[lang][kind] || { What: kind, Do: "" };
     const detail = { store_damaged: s.store.damaged, wechat_blocked: s.wechat.reason, mqtt_down: s.mqtt.problem }[kind];
-    return make("li", {}, make("b", { className: "fault" }, x.What), detail ? " (" + detail + ")" : null, x.Do ? make("div", {}, w("todo") + ": " + x.Do) : null);
+    return make("li", {}, make("b", { className: "fault" }, x.What), detail ? " (" + reason(detail) + ")" : null, x.Do ? make("div", {}, w("todo") + ": " + x.Do) : null);
   }));
 };
 const svg = (tag, attrs, ...inside) => {
@@ -26,7 +26,7 @@ const svg = (tag, attrs, ...inside) => {
 // chart draws series of numbers over each other; the newest is at the right.
 function chart(title, series, text) {
   const long = span === "minutes" ? 60 : 96, W = 320, H = 90, most = Math.max(1e-9, ...series.flatMap(s => s.list));
-  const x = (i, n) => W * (long - n + i + (n === long ? 0.5 : 0)) / long, lines = series.map(s => svg("polyline", { class: s.kind, points: s.list.map((v, i) => x(i, s.list.length).toFixed(1) + "," + (H - H * v / most).toFixed(1)).join(" ") }));
+  const x = (i, n) => W * (long - n + i) / long, lines = series.map(s => svg("polyline", { class: s.kind, points: [...s.list.map((v, i) => [x(i, s.list.length), v]), [W, s.list[s.list.length - 1]]].map(([at, v]) => at.toFixed(1) + "," + (H - H * v / most).toFixed(1)).join(" ") }));
   const last = series.map(s => s.name + " " + text(s.list[s.list.length - 1])).join(", ");
   return make("figure", {}, make("figcaption", {}, title + ": ", make("b", {}, last)),
     svg("svg", { viewBox: "0 -14 " + W + " " + (H + 30), role: "img", "aria-label": title + ": " + last, preserveAspectRatio: "none" },

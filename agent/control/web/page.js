@@ -45,10 +45,10 @@ function show(s) {
   document.title = s.depot + " · scanrelay"; $("depot").textContent = s.depot;
   $("sub").textContent = s.version + " · " + w("running") + " " + age(s.uptime_seconds);
   state("mqtt", s.mqtt.connected ? "ok" : "bad", !s.mqtt.connected ? w("away") : s.mqtt.clients ? num(s.mqtt.clients) + " " + w("connected") : w("ready"),
-    s.mqtt.problem || (s.mqtt.qos0 ? num(s.mqtt.qos0) + " " + w("qos0") + (s.mqtt.lost ? ", " + num(s.mqtt.lost) + " " + w("qos0Lost") : "") : ""));
+    reason(s.mqtt.problem) || (s.mqtt.qos0 ? num(s.mqtt.qos0) + " " + w("qos0") + (s.mqtt.lost ? ", " + num(s.mqtt.lost) + " " + w("qos0Lost") : "") : ""));
   state("central", s.central.connected ? "ok" : "warn", w(s.central.connected ? "connected" : "away"),
-    s.central.last_sync ? w("lastSync") + " " + new Date(s.central.last_sync).toLocaleString(lang === "zh" ? "zh-CN" : "en-GB") : w("never"));
-  state("wechat", s.wechat.state === "ok" ? "ok" : s.wechat.state === "blocked" ? "bad" : "warn", w(s.wechat.state), s.wechat.reason);
+    (s.central.problem ? reason(s.central.problem) + "; " : "") + (s.central.last_sync ? w("lastSync") + " " + new Date(s.central.last_sync).toLocaleString(lang === "zh" ? "zh-CN" : "en-GB") : w("never")));
+  state("wechat", s.wechat.state === "ok" ? "ok" : s.wechat.state === "blocked" ? "bad" : "warn", w(s.wechat.state), reason(s.wechat.reason));
   state("clock", s.clock === "ok" ? "ok" : "warn", w(s.clock), s.clock === "ok" ? "" : w("clockWaits"));
   for (const id of ["unsynced", "to_push"]) $(id).textContent = num(s.pending[id]);
   $("received").textContent = num(s.intake.received); $("pushed").textContent = num(s.outcome.pushed);
@@ -81,6 +81,25 @@ async function call(path, body) {
   const lines = (await r.text()).trim().split("\n"), answer = JSON.parse(lines[lines.length - 1] || "null");
   if (!r.ok || answer && answer.error) throw new Error(answer && answer.error || r.status);
   return answer;
+}
+// reason is what the agent gives as one, in the reader's language: Chinese is asked for,
+// and drawn once it is there.
+const chinese = new Map(), unasked = new Set();
+let asking = 0;
+function reason(text) {
+  if (lang !== "zh" || !text) return text;
+  if (chinese.has(text)) return chinese.get(text);
+  unasked.add(text);
+  if (!asking) asking = setTimeout(askChinese, 50);
+  return text;
+}
+async function askChinese() {
+  const list = [...unasked].slice(0, 100);
+  unasked.clear(); asking = 0;
+  if (chinese.size > 2000) chinese.clear();
+  try { (await call("chinese", { texts: list })).forEach((zh, i) => chinese.set(list[i], zh)); } catch (e) { return; }
+  show(last);
+  if (tabs[open] && tabs[open].said) tabs[open].said();
 }
 // make is an element with attributes and what is in it.
 function make(tag, attrs, ...inside) {
