@@ -118,7 +118,6 @@ func TestDepotPage(t *testing.T) {
 		b.until(`document.querySelectorAll("#charts svg").length === 3 || void loadHistory()`)
 	}
 	b.fits("depot-now-dark")
-	site.CheckLogs()
 }
 
 // scheme makes the browser prefer dark colours, or light ones.

@@ -169,5 +169,4 @@ func TestMapDevices(t *testing.T) {
 	understood()
 	b.until(`document.getElementById("yaml").value.includes("decoder: xml") && document.querySelector("#tried .badge").textContent === "扫描"`)
 	b.fits("depot-map-zh")
-	site.CheckLogs()
 }
