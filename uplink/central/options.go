@@ -18,6 +18,7 @@ import (
 	"scanrelay/uplink/central/audit"
 	"scanrelay/uplink/central/backup"
 	"scanrelay/uplink/central/caller"
+	"scanrelay/uplink/central/documents"
 	"scanrelay/uplink/central/identity"
 	"scanrelay/uplink/central/lookup"
 	"scanrelay/uplink/central/quota"
@@ -42,6 +43,7 @@ type Options struct {
 	LogDropped func() uint64
 	// Identities keeps the depots that are added at run time; nil: in memory.
 	Identities identity.Store
+	Documents  documents.Table // what other rooms keep beside; nil: in memory
 	Ended      *identity.Ended // nil: nothing is remembered beside that store
 	Audit      *audit.Log      // nil: nothing is kept
 	Backup     *backup.Keeper  // nil: the store is backed up by its own means
@@ -120,8 +122,12 @@ func (o *Options) defaults() {
 	if o.LogDropped == nil {
 		o.LogDropped = func() uint64 { return 0 }
 	}
+	memory, _ := identity.OpenJournal("", o.Logger) // memory never fails
 	if o.Identities == nil {
-		o.Identities, _ = identity.OpenJournal("", o.Logger) // memory never fails
+		o.Identities = memory
+	}
+	if o.Documents == nil {
+		o.Documents = memory
 	}
 	if o.Metrics == nil {
 		o.Metrics = metrics.NewSet()

@@ -24,6 +24,7 @@ import (
 	"scanrelay/uplink/central"
 	"scanrelay/uplink/central/audit"
 	"scanrelay/uplink/central/caller"
+	"scanrelay/uplink/central/documents"
 	"scanrelay/uplink/central/identity"
 	"scanrelay/wechat"
 	"scanrelay/wechat/callback"
@@ -164,7 +165,7 @@ func (a *app) newCentral(cfg *configs.Central, snap snapshot.Store, parts *ident
 	return central.New(central.Options{
 		Config: centralConfig(cfg), Snapshot: snap, WeChat: we, Version: thisBuild().Version, Logger: logger,
 		WeChatTime: we.Time,
-		LogDropped: a.stderr.Dropped, Identities: parts.store, Ended: parts.ended, Audit: parts.audit,
+		LogDropped: a.stderr.Dropped, Identities: parts.store, Documents: parts.table, Ended: parts.ended, Audit: parts.audit,
 		Backup: copies, Metrics: set,
 	})
 }
@@ -173,6 +174,7 @@ func (a *app) newCentral(cfg *configs.Central, snap snapshot.Store, parts *ident
 // log.
 type identities struct {
 	store identity.Store
+	table documents.Table // of what other rooms keep
 	ended *identity.Ended
 	audit *audit.Log
 	close func() error
@@ -183,12 +185,13 @@ type identities struct {
 func openIdentities(ctx context.Context, cfg *configs.Central, snap snapshot.Store, logger *slog.Logger) (*identities, error) {
 	parts := &identities{ended: identity.OpenEnded(cfg.DataDir), close: func() error { return nil }}
 	var err error
-	if documents, ok := snap.(identity.Documents); ok {
-		parts.store, err = identity.OpenShared(ctx, documents)
+	if table, ok := snap.(documents.Table); ok {
+		parts.table = table
+		parts.store, err = identity.OpenShared(ctx, table)
 	} else {
 		var journal *identity.Journal
 		if journal, err = identity.OpenJournal(cfg.DataDir, logger); err == nil {
-			parts.store, parts.close = journal, journal.Close
+			parts.store, parts.table, parts.close = journal, journal, journal.Close
 		}
 	}
 	if err != nil {

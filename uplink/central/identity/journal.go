@@ -499,14 +499,20 @@ const (
 	ticketsName = "tickets"
 )
 
-func (t *tx) get(name string, into any) (ok bool, err error) {
+// doc is a record as it is by now; nil: there is none.
+func (t *tx) doc(name string) json.RawMessage {
 	doc, ok := t.put[name]
 	for _, under := range []map[string]json.RawMessage{t.before, t.j.records} {
 		if !ok {
 			doc, ok = under[name]
 		}
 	}
-	if !ok {
+	return doc
+}
+
+func (t *tx) get(name string, into any) (ok bool, err error) {
+	doc := t.doc(name)
+	if doc == nil {
 		return false, nil
 	}
 	if err := json.Unmarshal(doc, into); err != nil {

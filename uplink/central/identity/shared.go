@@ -7,33 +7,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"maps"
 	"slices"
 	"strings"
 
 	"scanrelay/agent/scan"
-	"scanrelay/store/durable"
+	"scanrelay/uplink/central/documents"
 )
-
-// Documents is a table of named documents that all processes of a centre share; the
-// store of a snapshot in a database has one.
-type Documents interface {
-	// Document returns one and its version; nil and 0: there is none.
-	Document(ctx context.Context, name string) (doc []byte, version int64, err error)
-	// Documents calls each for those whose names begin so, in their order.
-	Documents(ctx context.Context, prefix string, each func(name string, doc []byte) error) error
-	// PutDocuments writes all or, where one has another version than was, none.
-	PutDocuments(ctx context.Context, names []string, docs [][]byte, was []int64) (done bool, err error)
-	// NoteDamage tells of something that is found broken.
-	NoteDamage(what string)
-}
 
 // Shared is the Store of several processes. It keeps nothing itself: what one of them
 // has put, all see at once.
 type Shared struct {
-	documents Documents
-	secret    []byte
+	table  documents.Table
+	secret []byte
 }
 
 // The names of its documents. What was damaged is kept under brokenPrefix, its name and
@@ -47,30 +33,30 @@ const (
 
 // OpenShared makes the secret, where none of the processes has, or where it cannot be
 // read: then depots make new sessions.
-func OpenShared(ctx context.Context, documents Documents) (*Shared, error) {
-	s := &Shared{documents: documents}
+func OpenShared(ctx context.Context, table documents.Table) (*Shared, error) {
+	s := &Shared{table: table}
 	for {
-		doc, version, err := documents.Document(ctx, secretName)
+		doc, version, err := table.Document(ctx, secretName)
 		if err != nil {
 			return nil, err
 		}
-		sum, sumVersion, err := documents.Document(ctx, secretSum) // beside it: a version before takes all of it for the secret
+		sum, sumVersion, err := table.Document(ctx, secretSum) // beside it: a version before takes all of it for the secret
 		if err != nil {
 			return nil, err
 		}
-		fits := len(doc) == secretSize && (sum == nil || bytes.Equal(sum, summed(secretName, doc)))
+		fits := len(doc) == secretSize && (sum == nil || bytes.Equal(sum, documents.Seal(secretName, doc)))
 		if fits && sum != nil {
 			s.secret = doc
 			return s, nil
 		}
 		if doc != nil && !fits {
-			documents.NoteDamage(brokenSecret)
+			table.NoteDamage(brokenSecret)
 		}
 		if !fits {
 			doc = make([]byte, secretSize)
 			rand.Read(doc) // never fails
 		}
-		if _, err := documents.PutDocuments(ctx, []string{secretName, secretSum}, [][]byte{doc, summed(secretName, doc)}, []int64{version, sumVersion}); err != nil {
+		if _, err := table.PutDocuments(ctx, []string{secretName, secretSum}, [][]byte{doc, documents.Seal(secretName, doc)}, []int64{version, sumVersion}); err != nil {
 			return nil, err
 		}
 	}
@@ -78,37 +64,12 @@ func OpenShared(ctx context.Context, documents Documents) (*Shared, error) {
 
 const secretSize = 32
 
-// A document ends in a sum, of its name and the text before, that is written in blanks:
-// JSON takes them for nothing, so that a version before reads it too.
-const sumBits = 32
-
-func summed(name string, text []byte) []byte {
-	sum := crc32.Update(crc32.Checksum([]byte(name), castagnoli), castagnoli, text)
-	out := bytes.Clone(text)
-	for i := range sumBits {
-		out = append(out, " \t"[sum>>i&1])
-	}
-	return out
-}
-
-// decode reads a document. Those of a version before have no sum.
-func decode(name string, doc []byte, into any) error {
-	text := doc[:max(0, len(doc)-sumBits)]
-	if ends := doc[len(text):]; len(ends) == sumBits && len(bytes.Trim(ends, " \t")) == 0 && !bytes.Equal(doc, summed(name, text)) {
-		return durable.ErrDamaged
-	}
-	if err := json.Unmarshal(doc, into); err != nil { // whose words may quote it
-		return durable.ErrDamaged
-	}
-	return nil
-}
-
 // Secret implements Store.
 func (s *Shared) Secret(context.Context) ([]byte, error) { return s.secret, nil }
 
 // View implements Store.
 func (s *Shared) View(ctx context.Context, fn func(Tx) error) error {
-	return fn(&sharedTx{ctx: ctx, documents: s.documents})
+	return fn(&sharedTx{ctx: ctx, table: s.table})
 }
 
 // maxTries bounds how often a change is made again since another process was faster.
@@ -118,7 +79,7 @@ const maxTries = 20
 // else all is done again.
 func (s *Shared) Update(ctx context.Context, fn func(Tx) error) error {
 	for range maxTries {
-		t := &sharedTx{ctx: ctx, documents: s.documents, read: map[string]int64{}, put: map[string][]byte{}, broken: map[string][]byte{}}
+		t := &sharedTx{ctx: ctx, table: s.table, read: map[string]int64{}, put: map[string][]byte{}, broken: map[string][]byte{}}
 		if err := fn(t); err != nil || len(t.put) == 0 {
 			return err
 		}
@@ -136,7 +97,7 @@ func (s *Shared) Update(ctx context.Context, fn func(Tx) error) error {
 				names, docs, was = append(names, aside), append(docs, broken), append(was, 0)
 			}
 		}
-		if done, err := s.documents.PutDocuments(ctx, names, docs, was); done || err != nil {
+		if done, err := s.table.PutDocuments(ctx, names, docs, was); done || err != nil {
 			return err
 		}
 	}
@@ -145,17 +106,17 @@ func (s *Shared) Update(ctx context.Context, fn func(Tx) error) error {
 
 // sharedTx implements Tx.
 type sharedTx struct {
-	ctx       context.Context
-	documents Documents
-	read      map[string]int64  // versions; nil: reading only
-	put       map[string][]byte // nil: reading only
-	broken    map[string][]byte // what was read of damaged ones; nil: reading only
+	ctx    context.Context
+	table  documents.Table
+	read   map[string]int64  // versions; nil: reading only
+	put    map[string][]byte // nil: reading only
+	broken map[string][]byte // what was read of damaged ones; nil: reading only
 }
 
 // get reads a document. One that is damaged is told of, and kept aside if another is
 // put in its place.
 func (t *sharedTx) get(name string, into any) (ok, damaged bool, err error) {
-	doc, version, err := t.documents.Document(t.ctx, name)
+	doc, version, err := t.table.Document(t.ctx, name)
 	if err != nil {
 		return false, false, err
 	}
@@ -165,11 +126,11 @@ func (t *sharedTx) get(name string, into any) (ok, damaged bool, err error) {
 	if doc == nil {
 		return false, false, nil
 	}
-	if decode(name, doc, into) != nil {
+	if documents.Open(name, doc, into) != nil {
 		if t.broken != nil {
 			t.broken[name] = doc
 		}
-		t.documents.NoteDamage(brokenDocument(name))
+		t.table.NoteDamage(brokenDocument(name))
 		return true, true, nil
 	}
 	return true, false, nil
@@ -188,7 +149,7 @@ func (t *sharedTx) set(name string, v any) error {
 		return errors.New("identity: put while only reading")
 	}
 	doc, err := json.Marshal(v)
-	t.put[name] = summed(name, doc)
+	t.put[name] = documents.Seal(name, doc)
 	return err
 }
 
@@ -221,10 +182,10 @@ func (t *sharedTx) PutTickets(all map[string]Ticket) error {
 }
 
 func (t *sharedTx) Depots(each func(*Registration) error) error {
-	return t.documents.Documents(t.ctx, sharedPrefix+depotKind, func(name string, doc []byte) error {
+	return t.table.Documents(t.ctx, sharedPrefix+depotKind, func(name string, doc []byte) error {
 		var r Registration
-		if decode(name, doc, &r) != nil {
-			t.documents.NoteDamage(brokenDocument(name))
+		if documents.Open(name, doc, &r) != nil {
+			t.table.NoteDamage(brokenDocument(name))
 			return each(unreadable(scan.DepotID(strings.TrimPrefix(name, sharedPrefix+depotKind))))
 		}
 		return each(&r)
@@ -232,19 +193,19 @@ func (t *sharedTx) Depots(each func(*Registration) error) error {
 }
 
 // CheckShared reads all documents, and tells which are damaged.
-func CheckShared(ctx context.Context, documents Documents, tell func(what string)) error {
+func CheckShared(ctx context.Context, table documents.Table, tell func(what string)) error {
 	var secret []byte
-	return documents.Documents(ctx, sharedPrefix, func(name string, doc []byte) error {
+	return table.Documents(ctx, sharedPrefix, func(name string, doc []byte) error {
 		switch {
 		case name == secretName:
 			if secret = doc; len(doc) != secretSize {
 				tell(brokenSecret)
 			}
 		case name == secretSum:
-			if !bytes.Equal(doc, summed(secretName, secret)) {
+			if !bytes.Equal(doc, documents.Seal(secretName, secret)) {
 				tell(brokenSecret)
 			}
-		case strings.HasPrefix(name, sharedPrefix+depotKind) && decode(name, doc, &Registration{}) != nil, decode(name, doc, &json.RawMessage{}) != nil:
+		case strings.HasPrefix(name, sharedPrefix+depotKind) && documents.Open(name, doc, &Registration{}) != nil, documents.Open(name, doc, &json.RawMessage{}) != nil:
 			tell(brokenDocument(name))
 		}
 		return nil
