@@ -88,6 +88,7 @@ type Agent struct {
 	clock   *clock.Clock
 	outbox  *store.Outbox
 	keys    *identity.Keys
+	orders  *orders
 	uplink  *uplink.Uplink
 	pipe    *intake.Pipe
 	intake  intakePart
@@ -146,6 +147,7 @@ func New(cfg *configs.Agent, o Options) (_ *Agent, err error) {
 	} else if err != nil {
 		a.log.Error("the depot's identity cannot be used as it should; scans are taken all the same", "error", err)
 	}
+	a.orders = newOrders(a.outbox, a.log)
 	if a.uplink, err = newUplink(a); err != nil {
 		return nil, err
 	}

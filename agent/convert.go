@@ -141,7 +141,7 @@ func newUplink(a *Agent) (*uplink.Uplink, error) {
 	}
 	return uplink.New(uplink.Config{
 		Client: client, Outbox: a.outbox, WeChat: we, Clock: a.clock, Notify: notify(a.cfg.Notify),
-		Version: a.opts.Version, Health: a.health, Logger: a.log, Metrics: a.metrics,
+		Version: a.opts.Version, Health: a.health, Orders: a.orders, Logger: a.log, Metrics: a.metrics,
 		SyncPulse: &a.pulses.sync, PushPulse: &a.pulses.push, CallPulse: &a.pulses.calls,
 		Hooks: uplink.Hooks{OnSynced: a.opts.Hooks.OnSynced, OnOutcome: a.onOutcome},
 	}), nil

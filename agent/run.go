@@ -51,6 +51,7 @@ func (a *Agent) start() *serve.Group {
 	if a.opts.Update != nil {
 		parts.Start("update", a.keepUpdates().Run)
 	}
+	parts.Start("orders", a.orders.run)
 	parts.Start("relays", a.uplink.Run)
 	parts.Start("intake", a.intake.Run)
 	return parts

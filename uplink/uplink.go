@@ -57,6 +57,7 @@ type Config struct {
 	Version string // scanrelay's, told to the centre
 	// Health tells the centre how the agent does; nil: nothing is told.
 	Health  func() *health.Report
+	Orders  sync.Orders // what operators at the centre want done; nil: it is not taken
 	Logger  *slog.Logger
 	Metrics *metrics.Set
 	Hooks   Hooks
@@ -84,7 +85,7 @@ func New(c Config) *Uplink {
 	}
 	return &Uplink{
 		sync: sync.New(sync.Config{
-			Parts: parts, Centre: c.Client, Outbox: c.Outbox, Valve: v, Version: c.Version, Health: c.Health, Rate: n.Rate,
+			Parts: parts, Centre: c.Client, Outbox: c.Outbox, Valve: v, Version: c.Version, Health: c.Health, Orders: c.Orders, Rate: n.Rate,
 			Spread: max(0, cmp.Or(c.StartSpread, 2*time.Second)), OnSynced: c.Hooks.OnSynced, Pulse: c.SyncPulse,
 		}),
 		push: push.New(push.Config{

@@ -220,7 +220,8 @@ var arrows = []row{
 
 	{pkg: "uplink/syncapi/health"},
 	{pkg: "uplink/syncapi/directive"},
-	{pkg: "uplink/syncapi", uses: []string{"uplink/syncapi/health", "uplink/syncapi/directive", "agent/scan", "configs/secret", "configs/tlsfile", "configs/wait"}, tests: []string{"configs/tlsfile/tlstest"}},
+	{pkg: "uplink/syncapi/order", uses: []string{"configs/secret"}},
+	{pkg: "uplink/syncapi", uses: []string{"uplink/syncapi/health", "uplink/syncapi/directive", "uplink/syncapi/order", "agent/scan", "configs/secret", "configs/tlsfile", "configs/wait"}, tests: []string{"configs/tlsfile/tlstest"}},
 	{pkg: "uplink/wire", uses: []string{"wechat", "agent/scan"}},
 	{pkg: "uplink/policy", uses: []string{"store/event", "wechat", "uplink/syncapi", "agent/scan", "configs/wait"}},
 	{
@@ -230,7 +231,7 @@ var arrows = []row{
 	{pkg: "uplink/shared", uses: []string{"store/event", "uplink/policy", "uplink/syncapi", "agent/scan", "configs/wait"}, libraries: []string{metrics}},
 	{ // knows nothing of WeChat; of the valve only what it declares itself
 		pkg:       "uplink/sync",
-		uses:      []string{"uplink/syncapi/health", "store/event", "uplink/policy", "uplink/shared", "uplink/syncapi", "agent/scan", "configs/wait"},
+		uses:      []string{"uplink/syncapi/health", "uplink/syncapi/order", "store/event", "uplink/policy", "uplink/shared", "uplink/syncapi", "agent/scan", "configs/wait"},
 		libraries: []string{metrics, backoff},
 	},
 	{
@@ -250,11 +251,17 @@ var arrows = []row{
 		},
 	},
 	// The centre: what its processes would share, who calls, and each call.
+	{pkg: "uplink/central/documents", uses: []string{"store/durable"}, tests: []string{"uplink/central/identity", "uplink/central/internal/documents"}},
+	{
+		pkg:   "uplink/central/orders",
+		uses:  []string{"uplink/central/audit", "uplink/central/caller", "uplink/central/documents", "uplink/syncapi/order", "store/durable", "agent/scan", "configs/serve", "configs/wait"},
+		tests: []string{"uplink/central/internal/documents"},
+	},
 	{pkg: "uplink/central/audit", uses: []string{"agent/scan", "store/durable"}},
 	{
 		pkg: "uplink/central/identity",
 		uses: []string{
-			"uplink/syncapi/health", "uplink/central/caller", "uplink/central/audit", "uplink/syncapi", "store/durable", "agent/scan", "configs/secret", "configs/serve", "configs/wait",
+			"uplink/syncapi/health", "uplink/central/caller", "uplink/central/audit", "uplink/central/documents", "uplink/central/orders", "uplink/syncapi", "store/durable", "agent/scan", "configs/secret", "configs/serve", "configs/wait",
 		},
 		libraries: []string{metrics}, tests: []string{"uplink/central/internal/documents"},
 	},
@@ -310,7 +317,7 @@ var arrows = []row{
 		pkg: "uplink/central",
 		uses: []string{
 			"uplink/central/caller", "uplink/central/tokens", "uplink/central/quota", "uplink/central/shares",
-			"uplink/central/audit", "uplink/central/backup", "uplink/central/identity", "uplink/central/waiting", "uplink/central/presence", "uplink/central/lookup", "uplink/central/waybills", "uplink/central/page", "uplink/central/fleet",
+			"uplink/central/audit", "uplink/central/backup", "uplink/central/identity", "uplink/central/waiting", "uplink/central/presence", "uplink/central/lookup", "uplink/central/waybills", "uplink/central/page", "uplink/central/fleet", "uplink/central/documents", "uplink/central/orders", "uplink/syncapi/order",
 			"store/snapshot", "store/durable", "wechat/callback", "uplink/syncapi", "agent/scan", "configs/secret", "configs/limit", "configs/exposition", "configs/serve", "configs/wait",
 		},
 		libraries: []string{metrics},
@@ -349,7 +356,7 @@ var arrows = []row{
 			"agent/update/launch", "agent/update/record", "agent/update/trial",
 			"agent/scan", "agent/clock", "agent/identity", "agent/control", "agent/control/lately", "agent/control/mapdevice", "store", "store/durable",
 			"agent/intake", "agent/intake/broker", "agent/intake/source", "agent/intake/link", "agent/intake/mapping", "agent/intake/user", "agent/intake/sparkplug",
-			"uplink", "uplink/syncapi", "uplink/syncapi/health", "wechat", "configs", "configs/exposition", "configs/limit", "configs/serve", "configs/wait",
+			"uplink", "uplink/syncapi", "uplink/syncapi/order", "uplink/syncapi/health", "wechat", "configs", "configs/exposition", "configs/limit", "configs/serve", "configs/wait",
 		},
 		libraries: []string{metrics},
 		tests:     []string{paho}, // devices that publish

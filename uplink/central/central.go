@@ -18,6 +18,7 @@ import (
 	"scanrelay/uplink/central/caller"
 	"scanrelay/uplink/central/identity"
 	"scanrelay/uplink/central/lookup"
+	"scanrelay/uplink/central/orders"
 	"scanrelay/uplink/central/page"
 	"scanrelay/uplink/central/presence"
 	"scanrelay/uplink/central/quota"
@@ -37,6 +38,7 @@ type Central struct {
 	live    atomic.Pointer[Config] // what can change while the centre runs is read here
 	terms   atomic.Pointer[lookup.Terms]
 	ids     *identity.Service
+	orders  *orders.Orders
 	wechat  *callback.Handler // nil: WeChat calls nobody here
 
 	tokens   Tokens
@@ -80,6 +82,8 @@ func New(o Options) (*Central, error) {
 		shares: shares.New(conf.Rate, o.Now), waiting: waiting.New(o.Now), presence: presence.New(depots, o.Now), roster: roster{busy: make(chan struct{}, 1)},
 		slots: newSlots(), refused: wait.Rarely{Every: time.Minute}, failed: wait.Rarely{Every: time.Minute}, lines: limit.New(1, 60, maxBuckets),
 	}
+	_, alone := o.Documents.(*identity.Journal)
+	c.orders = orders.New(orders.Options{Table: o.Documents, Alone: alone, Audit: o.Audit, Now: o.Now, Logger: o.Logger})
 	c.quotas = quota.New(quota.Options{
 		Source: o.WeChat, Tokens: c.tokens, Shares: c.shares, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
 	})
@@ -133,6 +137,10 @@ func (c *Central) routes() (outside, ops http.Handler, err error) {
 	mux.HandleFunc("POST /v1/waybills", c.keys.Need(caller.Importer, carrier.Import))
 	c.ids.Gateways(mux)
 	c.ids.Operators(own, contacts{c}, c.ownAlarms)
+	own.HandleFunc("POST /v1/depots/{id}/deadletters", c.keys.Need(caller.Actor, c.orders.DeadLetters(c.keys, func(r *http.Request, id scan.DepotID) (bool, error) {
+		d, err := c.depot(r.Context(), id)
+		return d != nil, err
+	})))
 	own.HandleFunc("POST /v1/backup", c.keys.Need(caller.Admin, c.serveBackup))
 	masked, revealed := c.keys.Look(caller.Viewer, carrier.View), c.keys.Look(caller.Actor, c.revealed(carrier.View))
 	own.HandleFunc("GET /v1/waybills/{id}", func(w http.ResponseWriter, r *http.Request) {
@@ -304,6 +312,7 @@ func (c *Central) Run(ctx context.Context) error {
 	loops.Go(func() { c.presence.Watch(ctx, c.o.Logger) })
 	loops.Go(func() { c.forgetLoop(ctx) })
 	loops.Go(func() { c.ids.Watch(ctx) })
+	loops.Go(func() { c.orders.Run(ctx) })
 	loops.Go(func() { c.o.Backup.Run(ctx) })
 	err := c.o.Snapshot.Wait(ctx)
 	cancel()

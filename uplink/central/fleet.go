@@ -173,7 +173,9 @@ func (c contacts) One(ctx context.Context, id scan.DepotID) (identity.Contact, b
 	if err != nil || d == nil {
 		return identity.Contact{}, false, err
 	}
-	return contact(d), true, nil
+	all := contact(d)
+	all.Orders, err = c.orders.All(ctx, id)
+	return all, true, err
 }
 
 func contact(d *fleet.Depot) identity.Contact {

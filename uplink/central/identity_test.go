@@ -658,7 +658,7 @@ func TestEachCallHasItsRole(t *testing.T) {
 		{"GET", "/v1/depots", "viewer operator admin"}, {"GET", "/v1/depots/hz-01", "viewer operator admin"},
 		{"GET", "/v1/alarms", "viewer operator admin"}, {"GET", "/v1/audit", "admin"},
 		{"POST", "/v1/depots", "admin"}, {"POST", "/v1/depots/none/revoke", "admin"}, {"POST", "/v1/depots/none/reset", "admin"},
-		{"POST", "/v1/join-tokens", "admin"},
+		{"POST", "/v1/join-tokens", "admin"}, {"POST", "/v1/depots/none/deadletters", "operator admin"},
 	} {
 		for role, token := range tokens {
 			code, _ := g.Call(c.method, c.path, "", "Authorization", "Bearer "+token)

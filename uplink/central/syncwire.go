@@ -13,6 +13,7 @@ import (
 
 	"scanrelay/configs/serve"
 	"scanrelay/uplink/syncapi"
+	"scanrelay/uplink/syncapi/order"
 )
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
@@ -71,6 +72,7 @@ func checkSync(req *syncapi.Request) error {
 	}{
 		{"events", len(req.Events), syncapi.MaxEvents}, {"ask", len(req.Ask), syncapi.MaxAsk},
 		{"waiting", len(req.Waiting), syncapi.MaxWaiting}, {"bindings", len(req.Bindings), syncapi.MaxBindings},
+		{"done", len(req.Done), order.MaxOpen},
 		// Each brings waybill data into the answer.
 		{"events and ask together", len(req.Events) + len(req.Ask), syncapi.MaxEvents},
 	} {

@@ -14,6 +14,7 @@ import (
 	"scanrelay/uplink/shared"
 	"scanrelay/uplink/syncapi"
 	"scanrelay/uplink/syncapi/health"
+	"scanrelay/uplink/syncapi/order"
 )
 
 const (
@@ -77,6 +78,14 @@ type Valve interface {
 	Accepted() (generation string, age time.Duration)
 }
 
+// Orders are what operators at the centre want done here. Neither method waits.
+type Orders interface {
+	// Take hears all that are open.
+	Take(list []order.Order)
+	// Done are those of them that are done.
+	Done() []order.Done
+}
+
 // Config is what the relay is made of.
 type Config struct {
 	shared.Parts
@@ -85,6 +94,7 @@ type Config struct {
 	Valve    Valve
 	Version  string                // scanrelay's, told to the centre
 	Health   func() *health.Report // told to the centre; nil: nothing is
+	Orders   Orders                // nil: none are taken
 	Rate     float64               // notify.rate; 0: the centre's share alone
 	Spread   time.Duration         // bounds the random wait before the first call
 	OnSynced func([]event.Record)
@@ -195,6 +205,9 @@ func (s *Relay) contact(resp *syncapi.Response, took time.Duration) {
 	s.status.Store(&st)
 	s.Valve.Offer(resp.Token)
 	s.Valve.SetRate(lesser(resp.Rate, s.Rate))
+	if s.Orders != nil {
+		s.Orders.Take(resp.Orders)
+	}
 	if s.storeID != "" && s.storeID != resp.StoreID {
 		s.Log.Warn("central has another store than before")
 		s.Answers.Clear()

@@ -71,6 +71,9 @@ func (s *Relay) header(epoch uint64, c event.Counts) syncapi.Request {
 	if s.Health != nil {
 		req.Health = s.Health()
 	}
+	if s.Orders != nil {
+		req.Done = s.Orders.Done()
+	}
 	if generation, age := s.Valve.Accepted(); generation != "" {
 		req.Accepted = &syncapi.Accepted{Generation: generation, Age: int64(age.Seconds())}
 	}

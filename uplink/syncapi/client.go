@@ -15,6 +15,7 @@ import (
 	"scanrelay/configs/secret"
 	"scanrelay/configs/tlsfile"
 	"scanrelay/configs/wait"
+	"scanrelay/uplink/syncapi/order"
 )
 
 // Limits of one call.
@@ -241,6 +242,7 @@ func decodeResponse(body []byte) (*Response, error) {
 		return nil, errors.New("sync answer has a store_id, process or token longer than any: is central.url right?")
 	}
 	r.WeChat.State, r.WeChat.Reason = clean(r.WeChat.State, ""), clean(r.WeChat.Reason, "")
+	r.Orders = order.Bounded(r.Orders)
 	for i := range r.Answers {
 		r.Answers[i].Reason = clean(r.Answers[i].Reason, "")
 	}

@@ -4,6 +4,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/uplink/syncapi/directive"
 	"scanrelay/uplink/syncapi/health"
+	"scanrelay/uplink/syncapi/order"
 )
 
 // Version is the version of the sync API that this code speaks; the path and
@@ -39,6 +40,8 @@ type Request struct {
 	// Backlog is how many events wait for a push: the centre shares the
 	// fleet's rate out by need.
 	Backlog int64 `json:"backlog"`
+	// Done says what became of the orders of the last answer that are done.
+	Done []order.Done `json:"done,omitempty"`
 	// OSArch is what the agent runs on, as linux/arm.
 	OSArch string                 `json:"os_arch,omitempty"`
 	Health *health.Report         `json:"health,omitempty"`
@@ -123,6 +126,7 @@ type Response struct {
 	Token    *Token           `json:"token,omitempty"`
 	Rate     float64          `json:"rate"` // this depot's share, pathnotify calls a second
 	WeChat   WeChatView       `json:"wechat"`
+	Orders   []order.Order    `json:"orders,omitempty"`
 
 	Directives *directive.Directives `json:"directives,omitempty"`
 }

@@ -16,6 +16,7 @@ import (
 	"scanrelay/configs/wait"
 	"scanrelay/uplink/central/audit"
 	"scanrelay/uplink/central/caller"
+	"scanrelay/uplink/central/orders"
 	"scanrelay/uplink/syncapi"
 	"scanrelay/uplink/syncapi/health"
 )
@@ -313,6 +314,7 @@ type Contact struct {
 	Away    bool
 	Health  *health.Report // nil: it said nothing
 	Alarms  []Alarm
+	Orders  []orders.Given // asked of one depot alone
 }
 
 // View is a depot as GET /v1/depots shows it.
@@ -339,6 +341,7 @@ type View struct {
 	Outcome *health.Outcome `json:"outcome"`
 	Clock   string          `json:"clock"`
 	Store   *health.Store   `json:"store"`
+	Orders  []orders.Given  `json:"orders,omitempty"` // what operators want done there; of one depot alone
 }
 
 func (s *Service) view(ctx context.Context, heard Heard, id scan.DepotID) (any, error) {
@@ -370,7 +373,7 @@ func (s *Service) show(r *Registration, c Contact) View {
 	v := View{
 		ID: r.ID, Name: r.Name, Site: r.Site, Labels: r.Labels, State: r.State(), Enrolled: at(r.Enrolled), Revoked: at(r.Revoked),
 		Reason: r.Reason, Past: r.Past, Version: c.Version, OSArch: c.OSArch, LastContact: at(c.At), Connected: !c.At.IsZero() && !c.Away,
-		Alarms: some(append(s.AlarmsOf(r), c.Alarms...)),
+		Alarms: some(append(s.AlarmsOf(r), c.Alarms...)), Orders: c.Orders,
 	}
 	if h := c.Health; h != nil {
 		v.Lag, v.Pending, v.Outcome, v.Clock, v.Store = &h.Pending.OldestSeconds, &h.Pending, &h.Outcome, h.Clock, &h.Store
