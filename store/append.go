@@ -80,7 +80,7 @@ func (a *appendOp) weight() int  { return a.bytes }
 func (a *appendOp) patience() patience {
 	b := a.batch
 	if len(b.Events) > 0 || len(b.Rejects) == 0 || slices.ContainsFunc(b.Rejects, func(r scan.Reject) bool { return r.Code != scan.NoWaybill }) {
-		return urgent
+		return intake
 	}
 	return idle
 }

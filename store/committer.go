@@ -20,8 +20,9 @@ const (
 	// companyWait is how long a commit waits for producers that were answered by
 	// the one before. A lone scan waits for nobody.
 	companyWait = 3 * time.Millisecond
-	// batchDelay is how long outcomes wait that nothing waits for.
-	batchDelay = 25 * time.Millisecond
+	// batchDelay is how long outcomes wait that nothing waits for: at a scan a second
+	// each finds the next one to share a commit with.
+	batchDelay = time.Second
 	// idleDelay is how long messages wait in which no waybill number was found: a
 	// depot's heartbeats shall not be a commit each.
 	idleDelay = 900 * time.Millisecond
@@ -55,6 +56,7 @@ type committer struct {
 	room   *roomGate    // whether intake may submit
 	spare  atomic.Int64 // how much more can be taken in, about
 
+	pace       pace      // at which scans come
 	nextRoom   time.Time // when to look for room again
 	nextRetire time.Time // when to look for segments past retain
 	toldFull   time.Time // when the log said last that it is full
@@ -140,12 +142,12 @@ func (c *committer) run() {
 		idle := c.housekeep()
 		if c.queue.len() > 0 {
 			if !stopping {
-				c.queue.await(c.opts.idleDelay, c.stop, c.queue.hasCompany)
-				c.queue.await(c.opts.batchDelay, c.stop, c.queue.hasUrgent)
-				c.queue.await(companyWait, c.stop, func() bool { return last <= 1 || c.queue.len() >= last })
+				c.awaitCompany(last)
 			}
+			scans := c.queue.scans()
 			ops := c.queue.take(c.groupLimit())
 			last = len(ops)
+			c.pace.count(scans-c.queue.scans(), time.Now())
 			c.commit(ops)
 			c.opts.Pulse.End()
 			c.opts.Pulse.Begin()
@@ -168,6 +170,54 @@ func (c *committer) run() {
 		}
 		c.opts.Pulse.Begin()
 		timer.Stop()
+	}
+}
+
+// awaitCompany lets what waits have others to share its commit with. last is how many
+// ops there were in the one before.
+func (c *committer) awaitCompany(last int) {
+	begin := time.Now()
+	c.await(begin.Add(c.opts.idleDelay), c.queue.hasCompany)
+	// Without room no scan comes.
+	c.await(begin.Add(c.opts.batchDelay), func() bool { return !c.queue.allPatient() || !c.room.open() })
+	if !c.linger() {
+		c.await(time.Now().Add(companyWait), func() bool { return last <= 1 || c.queue.len() >= last })
+	}
+}
+
+// linger waits for more scans where that is worth it, and reports whether it did.
+func (c *committer) linger() bool {
+	begin := time.Now()
+	if c.queue.hasUrgent() || c.queue.scans() == 0 || !c.pace.worthwhile(begin) {
+		return false
+	}
+	c.await(begin.Add(lingerAlone), c.queue.hasUrgent)
+	before := c.queue.scans()
+	c.await(begin.Add(linger), c.queue.hasUrgent)
+	if !c.queue.hasUrgent() {
+		c.pace.lingered(c.queue.scans() > before)
+	}
+	return true
+}
+
+// await waits until enough is there, and at the latest until a moment or a stop.
+// Meanwhile it does what others ask for.
+func (c *committer) await(until time.Time, enough func() bool) {
+	if enough() {
+		return
+	}
+	end := time.NewTimer(time.Until(until))
+	defer end.Stop()
+	for c.Err() == nil && !enough() {
+		select {
+		case <-c.queue.wake:
+		case task := <-c.o.journal.Tasks():
+			c.do(task)
+		case <-end.C:
+			return
+		case <-c.stop:
+			return
+		}
 	}
 }
 

@@ -2,7 +2,6 @@ package store
 
 import (
 	"sync"
-	"time"
 
 	"scanrelay/configs/wait"
 )
@@ -29,8 +28,10 @@ type patience uint8
 
 const (
 	urgent  patience = iota // somebody waits for it
-	patient                 // nobody does: batchDelay
+	intake                  // a scanner does: see pace
+	patient                 // nobody does: batchDelay, unless outcomes are in a hurry
 	idle                    // idleDelay: what is not worth a commit of its own
+	kinds                   // of patience
 )
 
 // queueBytes bounds what waits for the committer: intake is told to wait above
@@ -42,8 +43,8 @@ type queue struct {
 	mu     sync.Mutex
 	ops    []op
 	bytes  int
-	urgent int // ops that are
-	idle   int // ops that are
+	count  [kinds]int // of the ops, by their patience
+	hurry  bool       // what is patient is urgent
 	closed bool
 	wake   chan struct{} // cap 1
 	onRoom func()        // called when bytes fell below the bound
@@ -59,19 +60,10 @@ func (q *queue) push(ops ...op) error {
 	q.ops = append(q.ops, ops...)
 	for _, o := range ops {
 		q.bytes += o.weight()
-		q.count(o, 1)
+		q.count[o.patience()]++
 	}
 	wait.Signal(q.wake)
 	return nil
-}
-
-func (q *queue) count(o op, n int) {
-	switch o.patience() {
-	case urgent:
-		q.urgent += n
-	case idle:
-		q.idle += n
-	}
 }
 
 // take removes the next ops: as many as weigh no more than limit, at least one.
@@ -84,7 +76,7 @@ func (q *queue) take(limit int) []op {
 	}
 	ops := q.ops[:n:n]
 	for _, o := range ops {
-		q.count(o, -1)
+		q.count[o.patience()]--
 	}
 	if q.ops = q.ops[n:]; len(q.ops) == 0 {
 		q.ops = nil
@@ -99,28 +91,35 @@ func (q *queue) take(limit int) []op {
 	return ops
 }
 
-// await waits until enough is there, for limit at most.
-func (q *queue) await(limit time.Duration, stop <-chan struct{}, enough func() bool) {
-	if enough() {
-		return
-	}
-	end := time.NewTimer(limit)
-	defer end.Stop()
-	for !enough() {
-		select {
-		case <-q.wake:
-		case <-end.C:
-			return
-		case <-stop:
-			return
-		}
+// setHurry says whether what is patient is urgent from now on.
+func (q *queue) setHurry(on bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.hurry = on; on && q.count[patient] > 0 {
+		wait.Signal(q.wake)
 	}
 }
 
+// hasUrgent reports whether somebody waits for more than the next commit of scans.
 func (q *queue) hasUrgent() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.urgent > 0
+	return q.count[urgent] > 0 || q.hurry && q.count[patient] > 0 || q.bytes >= groupBytes
+}
+
+// allPatient reports whether nobody waits for an outcome that waits, nor anything else
+// for its commit.
+func (q *queue) allPatient() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return !q.hurry && q.count[patient] > 0 && q.count[patient]+q.count[idle] == len(q.ops) && q.bytes < groupBytes
+}
+
+// scans is how many ops of intake wait.
+func (q *queue) scans() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.count[intake]
 }
 
 // hasCompany reports whether there is something to commit beside what is idle, or so
@@ -128,7 +127,7 @@ func (q *queue) hasUrgent() bool {
 func (q *queue) hasCompany() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.idle < len(q.ops) || q.bytes >= groupBytes
+	return q.count[idle] < len(q.ops) || q.bytes >= groupBytes
 }
 
 func (q *queue) len() int {

@@ -64,7 +64,7 @@ func (r *Reader) open(dir string, open func(string, journal.Options) (*journal.J
 
 // Counts returns the outbox as its last process left it.
 func (r *Reader) Counts() Counts {
-	c := r.View.Counts()
+	c := r.measure(r.counts())
 	if r.unread != "" {
 		c.Damaged = strings.TrimPrefix(c.Damaged+"; "+r.unread, "; ")
 	}

@@ -127,6 +127,10 @@ func (o *Outbox) settlement(s []Settlement) (op *changeOp, missing []uint64) {
 	return op, missing
 }
 
+// Hurry says whether outcomes are in a hurry from now on, also those that said they
+// are not: something waits for a place that one of them holds.
+func (o *Outbox) Hurry(on bool) { o.queue.setHurry(on) }
+
 // endings makes a change that ends events.
 func (o *Outbox) endings(s []Settlement) *changeOp {
 	now := o.opts.Now()

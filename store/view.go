@@ -103,9 +103,6 @@ func (v *View) Quarantine(ctx context.Context, fn func(Quarantined) error) error
 	return nil
 }
 
-// Counts returns the outbox as its last process left it.
-func (v *View) Counts() Counts { return v.measure(v.counts()) }
-
 func (v *View) counts() Counts {
 	q, x := v.quarantine.Counts(), v.index.Counts()
 	st, totals := v.journal.State(), v.journal.Totals()

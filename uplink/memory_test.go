@@ -23,6 +23,8 @@ type memory struct {
 	arrived   chan struct{}
 	pushable  chan struct{}
 	settleGap time.Duration // how long a commit takes
+	patient   bool          // outcomes wait for a hurry, where they may
+	hurried   chan struct{} // closed: they are in one
 	failNext  error         // what the next Settle returns
 	problems  []string
 	epochs    []string // why new ones were taken
@@ -37,7 +39,29 @@ type memRecord struct {
 }
 
 func newMemory() *memory {
-	return &memory{epoch: 0xe1, arrived: make(chan struct{}, 1), pushable: make(chan struct{}, 1)}
+	return &memory{epoch: 0xe1, arrived: make(chan struct{}, 1), pushable: make(chan struct{}, 1), hurried: make(chan struct{})}
+}
+
+func (m *memory) Hurry(on bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	select {
+	case <-m.hurried:
+		if !on {
+			m.hurried = make(chan struct{})
+		}
+	default:
+		if on {
+			close(m.hurried)
+		}
+	}
+}
+
+// hurry is closed once outcomes are in a hurry.
+func (m *memory) hurry() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.hurried
 }
 
 // poke makes sure that a channel of capacity 1 has something to receive.
@@ -232,6 +256,13 @@ func (m *memory) Due() (next time.Time, ok bool) {
 func (m *memory) leasedLocked(seq uint64) bool { return m.recs[seq-1].leased.After(time.Now()) }
 
 func (m *memory) Settle(ctx context.Context, s []store.Settlement) error {
+	if m.patient && s[0].NoHurry {
+		select {
+		case <-m.hurry():
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	if m.settleGap > 0 && !wait.Sleep(ctx, m.settleGap) {
 		return ctx.Err()
 	}

@@ -88,6 +88,29 @@ func TestSlotIsHeldUntilSettled(t *testing.T) {
 	})
 }
 
+// Outcomes may wait for company as long as no record waits for the place that a
+// worker holds meanwhile, and no stop.
+func TestOutcomesHurryForAPlace(t *testing.T) {
+	inBubble(t, uplink.Notify{Concurrency: 2}, func(r *rig) {
+		r.out.patient = true
+		pushed := func(when string, want int) {
+			t.Helper()
+			if c := r.out.Counts(); c.State[store.Pushed] != uint64(want) {
+				t.Errorf("%s %d outcomes are there, want %d", when, c.State[store.Pushed], want)
+			}
+		}
+		r.out.add(event("W0", 0), event("W1", 0))
+		r.start()
+		r.sleep(10 * time.Second)
+		pushed("while nothing waits", 0)
+		r.out.add(event("W2", 0))
+		r.sleep(time.Second)
+		pushed("when a third came", 2)
+		r.stop()
+		pushed("after a stop", 3)
+	})
+}
+
 func TestGateSettlesWithoutCall(t *testing.T) {
 	inBubble(t, uplink.Notify{Actions: []scan.ActionType{200001}}, func(r *rig) {
 		muted := event("A", 48*time.Hour) // muted comes before expired

@@ -116,9 +116,9 @@ type Settlement struct {
 	Last    Reply
 	// Attempts is how many calls were made for it, all in all.
 	Attempts int
-	// NoHurry: nothing waits for the place that this one holds, so its commit
-	// may wait a little for a scan to share it with. A commit costs the flash as
-	// much for one record as for forty.
+	// NoHurry: nobody waits for it, so its commit may wait for a scan to share it
+	// with, unless Hurry says otherwise. A commit costs the flash as much for one
+	// record as for forty.
 	NoHurry bool
 }
 

@@ -71,8 +71,8 @@ func (x *Index) Due() (next time.Time, ok bool) {
 }
 
 // BeginSettling marks leased events as on their way to their outcomes: time no
-// longer ends their leases. It returns those whose lease holds, and the numbers
-// of the others.
+// longer ends their leases. It returns those whose lease holds, those in a hurry
+// whose waybill has another event pending, and the numbers of the others.
 func (x *Index) BeginSettling(s []event.Settlement) (held []event.Settlement, missing []uint64) {
 	x.timed(func(m *memory) {
 		for _, one := range s {
@@ -83,6 +83,7 @@ func (x *Index) BeginSettling(s []event.Settlement) (held []event.Settlement, mi
 			l := m.leases[one.Seq]
 			l.settling = true
 			m.leases[one.Seq] = l
+			one.NoHurry = one.NoHurry && m.nextOf(one.Seq) == 0
 			held = append(held, one)
 		}
 	})

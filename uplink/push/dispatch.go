@@ -53,7 +53,7 @@ func (d *dispatcher) run(ctx context.Context) (err error) {
 		} else if err := d.refill(window); err != nil {
 			return err
 		}
-		d.crowded.Store(len(d.ready) > 0)
+		d.Outbox.Hurry(len(d.ready) > 0 && d.occupied(window))
 		alarm.Reset(d.sleepFor(window, until))
 		out, first := d.next(window)
 		resolved := false
@@ -93,6 +93,11 @@ func (d *dispatcher) next(window int) (chan<- item, item) {
 		return nil, item{}
 	}
 	return d.work, d.ready[0]
+}
+
+// occupied reports whether all workers have something that may.
+func (d *dispatcher) occupied(window int) bool {
+	return d.busy >= d.Concurrency || window > 0 && d.busy >= window
 }
 
 // sleepFor is when to look again although nothing happens.

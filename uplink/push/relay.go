@@ -3,7 +3,6 @@ package push
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -48,6 +47,9 @@ type Settler interface {
 	// Settle commits outcomes; at return they are durable. ErrNotLeased: some
 	// were not leased any more, the others are settled.
 	Settle(ctx context.Context, s []event.Settlement) error
+	// Hurry says whether outcomes are in a hurry, also those without any by
+	// themselves, from now on.
+	Hurry(on bool)
 	// Release gives leases back, each due at its At.
 	Release(r ...event.Retry) error
 	// Park gives leases back to wait for waybill data.
@@ -96,7 +98,6 @@ type Relay struct {
 	Config
 	meters  *meters
 	queries singleflight.Group // userqueries by phone
-	crowded atomic.Bool        // records wait for a worker
 
 	taking  context.Context // ends when no new call may begin
 	calling context.Context // ends when calls are abandoned
@@ -134,6 +135,7 @@ func (p *Relay) Run(ctx context.Context) error {
 	d := dispatcher{Relay: p, asking: make(map[uint64]item), mayLease: true}
 	err := d.run(taking)
 	stop()
+	p.Outbox.Hurry(true) // nobody waits for the workers but the stop
 	close(p.work)
 	d.giveBack()
 	workers.Wait()

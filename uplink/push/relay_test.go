@@ -72,6 +72,7 @@ func (full) Lease(int, time.Duration) ([]event.Record, error) {
 }
 func (full) Waiting(int, uint64) ([]event.Record, error) { return nil, nil }
 func (full) WakeEvents(...uint64)                        {}
+func (full) Hurry(bool)                                  {}
 func (full) Pushable() <-chan struct{}                   { return nil }
 func (full) Due() (time.Time, bool)                      { return time.Time{}, false }
 func (full) Release(...event.Retry) error                { return nil }

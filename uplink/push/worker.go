@@ -136,11 +136,11 @@ func (p *Relay) finish(it *item, d policy.Decision) {
 	back := again(it.rec, p.Clock.Now().Add(d.Delay))
 	switch d.Next {
 	case policy.Settle:
-		// While no other record waits for the worker, the commit may wait for
-		// company.
+		// While no other record waits for the worker (see Hurry), the commit may
+		// wait for company.
 		p.end(policy.Ending{Record: it.rec, Settlement: event.Settlement{
 			Seq: it.rec.ID.Seq, Lease: it.rec.Lease, Outcome: d.Outcome, Last: d.Reply, Attempts: it.attempts(),
-			NoHurry: !p.crowded.Load(),
+			NoHurry: true,
 		}})
 		return
 	case policy.Retry:
