@@ -16,7 +16,7 @@ const AnswerLife = 60 * time.Second
 // Bounds of what is kept in memory; of the least recently used the centre is
 // asked again.
 const (
-	maxKnown      = 4096     // waybills, about one kilobyte each
+	maxKnown      = 16384    // waybills, 300 bytes each: 5 MiB, or twice that
 	maxTaken      = 2 * 4096 // events answered
 	maxMismatched = 4096     // events whose mismatches are counted
 )
@@ -35,20 +35,20 @@ const (
 // sequence numbers.
 type Answers struct {
 	mu         sync.Mutex
-	known      *recent[scan.WaybillID, *known]
+	known      *recent[scan.WaybillID, known]
 	taken      *recent[uint64, time.Time] // when an event was answered taken
 	mismatched *recent[uint64, int]       // how often WeChat disagreed about one
 }
 
 type known struct {
-	data     scan.Waybill
+	data     packed
 	resynced bool // all its nodes were acknowledged anew since the last mismatch
 }
 
 // NewAnswers makes one that knows nothing.
 func NewAnswers() *Answers {
 	return &Answers{
-		known: newRecent[scan.WaybillID, *known](maxKnown), taken: newRecent[uint64, time.Time](maxTaken),
+		known: newRecent[scan.WaybillID, known](maxKnown), taken: newRecent[uint64, time.Time](maxTaken),
 		mismatched: newRecent[uint64, int](maxMismatched),
 	}
 }
@@ -57,11 +57,9 @@ func NewAnswers() *Answers {
 func (a *Answers) Tell(id scan.WaybillID, data scan.Waybill) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if k, ok := a.known.get(id); ok {
-		k.data = data
-		return
-	}
-	a.known.put(id, &known{data: data})
+	k, _ := a.known.get(id)
+	k.data = pack(&data)
+	a.known.put(id, k)
 }
 
 // Taken keeps that the centre answered an event with taken just now. It reports
@@ -80,6 +78,7 @@ func (a *Answers) Resynced(id scan.WaybillID) {
 	defer a.mu.Unlock()
 	if k, ok := a.known.get(id); ok {
 		k.resynced = true
+		a.known.put(id, k)
 	}
 }
 
@@ -92,7 +91,7 @@ func (a *Answers) About(r event.Record) (scan.Waybill, Advice) {
 		return scan.Waybill{}, Resync
 	}
 	if at, taken := a.taken.get(r.ID.Seq); ok && taken && time.Since(at) < AnswerLife {
-		return k.data, Push
+		return k.data.unpack(), Push
 	}
 	return scan.Waybill{}, Ask
 }
@@ -111,6 +110,7 @@ func (a *Answers) Mismatched(id scan.WaybillID, seq uint64) {
 	defer a.mu.Unlock()
 	if k, ok := a.known.get(id); ok {
 		k.resynced = false
+		a.known.put(id, k)
 	}
 	n, _ := a.mismatched.get(seq)
 	a.mismatched.put(seq, n+1)
