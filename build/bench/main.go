@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -19,7 +20,7 @@ func main() {
 	events := flag.Int("events", 100_000, "scans of the intake measurements")
 	pushes := flag.Int("pushes", 20_000, "scans of the push measurement")
 	waybills := flag.Int("waybills", 1_000_000, "waybills that the centre knows in the lookup measurement")
-	only := flag.String("only", "", "measure only these, with commas between: disk, idle, intake, one, push, latency, quota, lookups, devices, puback, outbox")
+	only := flag.String("only", "", "measure only these, with commas between: disk, idle, intake, one, push, latency, wear, quota, lookups, devices, puback, outbox")
 	stored := flag.Int("stored", 1_000_000, "events in the outbox at the end of its measurement, up to 10,000,000")
 	open := flag.String("open-store", "", "internal: open the store in this `folder` and say what it took")
 	steady := flag.Duration("steady", 20*time.Second, "length of the latency measurement")
@@ -47,6 +48,7 @@ type bench struct {
 	only           string
 	steady         time.Duration
 	stored         int
+	lock           sync.Mutex // of measurements that run at the same time
 	figures        []figure
 }
 
@@ -74,7 +76,7 @@ func (b *bench) run() (code int) {
 		measure func()
 	}{
 		{"disk", b.disk}, {"idle", b.idle}, {"intake", b.intake}, {"one", b.oneConnection}, {"push", b.push},
-		{"latency", b.latency}, {"quota", b.quota}, {"lookups", b.lookups}, {"devices", b.devicesIntake}, {"puback", b.acknowledgement}, {"outbox", b.outbox},
+		{"latency", b.latency}, {"wear", b.wear}, {"quota", b.quota}, {"lookups", b.lookups}, {"devices", b.devicesIntake}, {"puback", b.acknowledgement}, {"outbox", b.outbox},
 	} {
 		if (b.only == "" || slices.Contains(strings.Split(b.only, ","), m.name)) && !b.part(m.measure) {
 			code = 1
