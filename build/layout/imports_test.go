@@ -36,6 +36,7 @@ const (
 	script     = "github.com/rogpeppe/go-internal"
 	browser    = "github.com/chromedp"
 	pgx        = "github.com/jackc/pgx/v5"
+	compress   = "github.com/klauspost/compress"                     // its zstd takes a program as dictionary
 	secureKeys = "github.com/secure-systems-lab/go-securesystemslib" // which go-tuf brings along
 	goTUF      = "github.com/theupdateframework/go-tuf/v2"           // of the publisher, and in tests what verifies beside us
 )
@@ -337,10 +338,10 @@ var arrows = []row{
 
 	{
 		pkg: "agent/update/release", uses: []string{"agent/update/trust", "configs/secret", "configs/textfile", "store/durable"},
-		libraries: []string{goTUF, secureKeys},
+		libraries: []string{goTUF, secureKeys, compress},
 	},
 	{pkg: "agent/cmd/release", uses: []string{"agent/cmd/cli", "agent/update/release", "agent/update/trust", "configs/secret", "configs/textfile", "store/durable"}},
-	{pkg: "agent/update/trust", uses: []string{"configs/wait", "store/durable"}, tests: []string{goTUF}},
+	{pkg: "agent/update/trust", uses: []string{"configs/wait", "store/durable"}, libraries: []string{compress}, tests: []string{goTUF}},
 	{
 		pkg: "agent/identity", uses: []string{"agent/scan", "store/durable", "uplink/syncapi", "configs/secret", "configs/wait"},
 		tests: []string{"uplink/central/caller", "uplink/central/identity", metrics}, // its other side

@@ -137,6 +137,7 @@ func (m *maker) addCommand() *cli.Command {
 	f.StringVar(&rel.Version, "version", "", "the `VERSION`, as 1.2.0")
 	f.StringVar(&rel.Name, "name", "scanrelay", "the program's `NAME`")
 	f.StringVar(&rel.MinFrom, "min-from", "", "the oldest `VERSION` from which one may go straight to this one")
+	f.StringArrayVar(&rel.From, "from", nil, "make deltas from this `VERSION` that is there; several times")
 	f.StringVar(&rel.GOARM, "goarm", "", "for which ARM `6` or 7, where the program does not say")
 	f.StringVar(&store, "store", "", "which formats of the store it reads, as `1-2`")
 	f.StringVar(&protocol, "protocol", "", "which versions of the protocol with the centre it speaks, as `1-2`")

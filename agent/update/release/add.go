@@ -1,11 +1,13 @@
 package release
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"scanrelay/agent/update/trust"
@@ -20,6 +22,7 @@ type Release struct {
 	GOARM    string // where the programs do not say
 	Store    *trust.Range
 	Protocol *trust.Range
+	From     []string // versions from which deltas are made
 }
 
 // Added is a file that Add put into the repository.
@@ -57,6 +60,13 @@ func (r Repository) Add(rel Release, files []string) (list []Added, err error) {
 				return err
 			}
 			list = append(list, Added{Path: path, Length: int64(len(contents[path]))})
+			for _, version := range rel.From {
+				added, err := r.putDelta(targets, customs[path], version, contents[path])
+				if err != nil {
+					return err
+				}
+				list = append(list, added)
+			}
 		}
 		return nil
 	})
@@ -77,6 +87,53 @@ func (r Repository) put(targets map[string]*metadata.TargetFiles, c trust.Custom
 	}
 	targets[c.Path()] = file
 	return r.write(r.path(trust.Stored(c.Path(), hexSum(content))), content)
+}
+
+// putDelta adds the way to a program from the one of an older version.
+func (r Repository) putDelta(targets map[string]*metadata.TargetFiles, c trust.Custom, from string, content []byte) (a Added, err error) {
+	old := c
+	old.Version = from
+	is := targets[old.Path()]
+	if is == nil {
+		return a, fmt.Errorf("make delta: there is no %s to start from", old.Path())
+	}
+	base, err := r.stored(trust.Target{
+		Name: old.Name, Version: from, OS: c.OS, Arch: c.Arch, GOARM: c.GOARM, Length: is.Length, SHA256: hex.EncodeToString(is.Hashes["sha256"]),
+	})
+	if err != nil {
+		return a, err
+	}
+	delta, err := deltaOf(base, content)
+	if err != nil {
+		return a, fmt.Errorf("make delta from %s: %w", old.Path(), err)
+	}
+	c.MinFrom, c.Store, c.Protocol = "", nil, nil
+	c.Delta = &trust.Source{From: from, SHA256: hexSum(base)}
+	if err := c.Valid(); err != nil {
+		return a, fmt.Errorf("make delta: %w", err)
+	}
+	if there := targets[c.Path()]; there != nil && there.Length <= int64(len(delta)) {
+		return Added{Path: c.Path(), Length: there.Length}, nil // made before, by another compressor maybe
+	}
+	delete(targets, c.Path())
+	return Added{Path: c.Path(), Length: int64(len(delta))}, r.put(targets, c, delta)
+}
+
+// deltaOf compresses a program with another one as its dictionary.
+func deltaOf(base, content []byte) ([]byte, error) {
+	if len(base) > trust.MaxProgram || len(content) > trust.MaxProgram {
+		return nil, fmt.Errorf("programs of %d and %d bytes are too large: gateways hold both in memory", len(base), len(content))
+	}
+	window := 1 << 20
+	for window < len(base)+len(content) {
+		window *= 2
+	}
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderDictRaw(trust.DictionaryID, base), zstd.WithWindowSize(window),
+		zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return nil, err
+	}
+	return z.EncodeAll(content, nil), z.Close()
 }
 
 // stageTargets stages the targets, changed if there is a change, and what was signed of

@@ -511,6 +511,46 @@ func TestBundle(t *testing.T) {
 	}
 }
 
+// TestDelta: what add makes of two versions a gateway can use.
+func TestDelta(t *testing.T) {
+	r, keys := newRepository(t)
+	body := strings.Repeat("the same in both, ", 5000)
+	old, next := arm64("one"+body), arm64("two"+body)
+	rel := Release{Name: "scanrelay", Version: "1.1.0", From: []string{"1.0.0"}}
+	if _, err := r.Add(rel, []string{file(t, "b", next)}); err == nil || !strings.Contains(err.Error(), "there is no scanrelay/1.0.0/linux-arm64") {
+		t.Error(err)
+	}
+	mustAdd(t, r, "1.0.0", file(t, "a", old))
+	for range 2 { // once more is nothing wrong
+		list, err := r.Add(rel, []string{file(t, "b", next)})
+		if err != nil || len(list) != 2 || list[1].Path != "scanrelay/1.1.0/linux-arm64.from-1.0.0" || list[1].Length > 1000 {
+			t.Fatal(list, err)
+		}
+	}
+	r.mustSign(t, keys, "targets", "snapshot", "timestamp")
+	v, err := r.Verify(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, err := v.Choose("scanrelay", "linux", "arm64", "", "1.0.0", "")
+	if err != nil || len(target.Deltas) != 1 {
+		t.Fatal(target, err)
+	}
+	if err := os.Remove(r.path(target.Stored())); err != nil { // only the delta is left
+		t.Fatal(err)
+	}
+	to := filepath.Join(t.TempDir(), "program")
+	if err := trust.Fetch(t.Context(), trust.Dir(r.Dir), target, to, trust.Options{Base: file(t, "a", old)}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(to); err != nil || !bytes.Equal(got, next) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if _, err := deltaOf(make([]byte, trust.MaxProgram+1), next); err == nil {
+		t.Error("a program that is too large")
+	}
+}
+
 // TestKeys: a key opens with its passphrase alone, and shows nothing of it.
 func TestKeys(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "k.key")

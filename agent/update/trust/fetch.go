@@ -21,6 +21,7 @@ type Options struct {
 	MaxRate  int64              // bytes a second; 0: as fast as it comes
 	Deadline time.Duration      // for all of it; 0: six hours
 	Free     func(string) int64 // what a folder's disk has left; nil: as the system says
+	Base     string             // the program that is here, for deltas; "": none
 }
 
 const fetchDeadline = 6 * time.Hour
@@ -31,12 +32,16 @@ func roomFor(length int64) int64 { return length/2*5 + length%2*3 }
 
 // Fetch brings a target's file to a path. It goes on where an earlier try ended, and
 // leaves what it has for the next one when it fails. When it returns nil, the file
-// is the target's, to the last bit, and on disk.
+// is the target's, to the last bit, and on disk. A delta from o.Base is taken where there
+// is one.
 func Fetch(ctx context.Context, from Repository, t Target, to string, o Options) error {
-	return fetch(ctx, from, t.Stored(), t.Length, t.SHA256, to, o)
+	if done, err := viaDelta(ctx, from, t, to, o); done || err != nil {
+		return err
+	}
+	return fetch(ctx, from, t.Stored(), t.Length, t.SHA256, to, roomFor(t.Length), o)
 }
 
-func fetch(ctx context.Context, from Repository, name string, length int64, sum, to string, o Options) error {
+func fetch(ctx context.Context, from Repository, name string, length int64, sum, to string, room int64, o Options) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, cmp.Or(o.Deadline, fetchDeadline), errDeadline)
 	defer cancel()
 	free := o.Free
@@ -49,8 +54,8 @@ func fetch(ctx context.Context, from Repository, name string, length int64, sum,
 	}
 	d := download{file: f, name: name, length: length, sum: sum, flow: flow{most: o.MaxRate}}
 	if err = d.resume(); err == nil {
-		if has := free(filepath.Dir(to)) + d.has; has < roomFor(length) {
-			err = fmt.Errorf("fetch %s: %d bytes are free, %d are needed", name, has, roomFor(length))
+		if has := free(filepath.Dir(to)) + d.has; has < room {
+			err = fmt.Errorf("fetch %s: %d bytes are free, %d are needed", name, has, room)
 		}
 	}
 	resumed := d.has > 0
@@ -110,6 +115,11 @@ func (d *download) run(ctx context.Context, from Repository) error {
 		return errors.Join(refuse("get %s: its SHA-256 is not the one that was signed for", d.name), d.restart())
 	}
 	return nil
+}
+
+func sumOf(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
 }
 
 // Check holds that the file at a path is the target's.

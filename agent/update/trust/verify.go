@@ -2,8 +2,6 @@ package trust
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -188,7 +186,7 @@ func (u *update) named(name string, want file, most int64, into role) ([]byte, e
 	if err != nil {
 		return nil, err
 	}
-	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != want.Hashes["sha256"] || int64(len(data)) != want.Length {
+	if sumOf(data) != want.Hashes["sha256"] || int64(len(data)) != want.Length {
 		return nil, refuse("%s version %d: mixed: it is not the file that was signed for", name, want.Version)
 	}
 	e, err := read(name, data, into)
