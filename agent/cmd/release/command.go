@@ -303,19 +303,27 @@ func (m *maker) bundleCommand() *cli.Command {
 
 func (m *maker) keyCommand() *cli.Command {
 	var pass string
+	var online bool
 	cmd := &cli.Command{
 		Use:   "key FILE",
 		Short: "Make a key where it will be kept; its public half goes into FILE.pub",
-		Args:  cli.Exactly(1, "FILE"),
+		Long: "Make a key where it will be kept; its public half goes into FILE.pub. With --online\n" +
+			"it has no passphrase: for the centre's updates.timestamp_key_file alone.",
+		Args: cli.Exactly(1, "FILE"),
 		Run: func(_ context.Context, args []string) error {
-			if pass == "" {
-				return cli.Usagef("key needs --passphrase-file FILE")
+			if online == (pass != "") {
+				return cli.Usagef("key needs --passphrase-file FILE, or --online")
 			}
 			phrase, err := passphrase(pass)
 			if err != nil {
 				return err
 			}
-			k, err := release.NewKey(args[0], phrase)
+			var k *release.Key
+			if online {
+				k, err = release.NewOnlineKey(args[0])
+			} else {
+				k, err = release.NewKey(args[0], phrase)
+			}
 			if err == nil {
 				err = k.WritePublic(args[0] + ".pub")
 			}
@@ -327,6 +335,7 @@ func (m *maker) keyCommand() *cli.Command {
 		},
 	}
 	cmd.Flags().StringVar(&pass, "passphrase-file", "", "the `FILE` with its passphrase")
+	cmd.Flags().BoolVar(&online, "online", false, "without a passphrase: for a centre, which signs timestamps by itself")
 	return cmd
 }
 

@@ -28,6 +28,7 @@ type Key struct {
 type keyFile struct {
 	Public  *metadata.Key   `json:"public"`
 	Private json.RawMessage `json:"private,omitempty"` // hex of the seed, encrypted
+	Seed    string          `json:"seed,omitempty"`    // in clear, of a key that a centre signs with by itself
 }
 
 // maxKey bounds the file of a key.
@@ -38,22 +39,38 @@ func NewKey(path string, passphrase secret.Text) (*Key, error) {
 	if passphrase == "" {
 		return nil, errors.New("make key: its passphrase is empty")
 	}
+	return makeKey(path, func(k *Key, f *keyFile) (err error) {
+		f.Private, err = encrypted.Marshal(hex.EncodeToString(k.seed), []byte(passphrase.Reveal()))
+		return err
+	})
+}
+
+// NewOnlineKey makes a key without a passphrase, for a centre that signs timestamps by
+// itself: whoever reads the file has it.
+func NewOnlineKey(path string) (*Key, error) {
+	return makeKey(path, func(k *Key, f *keyFile) error {
+		f.Seed = hex.EncodeToString(k.seed)
+		return nil
+	})
+}
+
+func makeKey(path string, private func(*Key, *keyFile) error) (*Key, error) {
 	if durable.Exists(path) {
 		return nil, fmt.Errorf("make key: %s is there already", path)
 	}
-	public, private, err := ed25519.GenerateKey(rand.Reader)
+	public, secret, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("make key: %w", err)
 	}
-	k, err := newKey(public, private.Seed())
+	k, err := newKey(public, secret.Seed())
 	if err != nil {
 		return nil, err
 	}
-	hidden, err := encrypted.Marshal(hex.EncodeToString(k.seed), []byte(passphrase.Reveal()))
-	if err != nil {
+	f := keyFile{Public: k.public}
+	if err := private(k, &f); err != nil {
 		return nil, fmt.Errorf("encrypt key: %w", err)
 	}
-	text, err := json.MarshalIndent(keyFile{Public: k.public, Private: hidden}, "", " ")
+	text, err := json.MarshalIndent(f, "", " ")
 	if err != nil {
 		return nil, fmt.Errorf("encode key: %w", err)
 	}
@@ -87,11 +104,13 @@ func LoadKey(path string, passphrase secret.Text) (*Key, error) {
 		return nil, fmt.Errorf("read key: %s has no Ed25519 key", path)
 	}
 	var seed []byte
+	hidden := f.Seed
 	if passphrase != "" && len(f.Private) > 0 {
-		var hidden string
 		if err := encrypted.Unmarshal(f.Private, &hidden, []byte(passphrase.Reveal())); err != nil {
 			return nil, fmt.Errorf("read key: %s does not open with this passphrase", path)
 		}
+	}
+	if hidden != "" {
 		if seed, err = hex.DecodeString(hidden); err != nil || len(seed) != ed25519.SeedSize {
 			return nil, fmt.Errorf("read key: %s has no private half", path)
 		}
@@ -113,6 +132,9 @@ func (k *Key) WritePublic(path string) error {
 	}
 	return os.Chmod(path, 0o644) // everyone may know it
 }
+
+// Private reports whether the key can sign.
+func (k *Key) Private() bool { return k.seed != nil }
 
 func (k *Key) sign(body []byte) (signature, error) {
 	if k.seed == nil {

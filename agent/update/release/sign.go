@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
@@ -212,7 +213,7 @@ func (r Repository) follow(role string, root *metadata.RootType) (staged bool, e
 	if !stale && refers(data, content) {
 		return false, nil
 	}
-	return true, r.stage(role, timestamp(r, version+1, names.head().Version, content))
+	return true, r.stage(role, timestamp(r, after(version, r.now()), names.head().Version, content))
 }
 
 func timestamp(r Repository, version, snapshot int64, content []byte) metadata.TimestampType {
@@ -221,6 +222,10 @@ func timestamp(r Repository, version, snapshot int64, content []byte) metadata.T
 	t.Signed.Meta = map[string]*metadata.MetaFiles{"snapshot.json": about(snapshot, content)}
 	return t.Signed
 }
+
+// after is a timestamp's version above one, the seconds of now if they are: a centre signs
+// timestamps as well, and of two the later has to win, wherever it was signed.
+func after(version int64, now time.Time) int64 { return max(version+1, now.Unix()) }
 
 // refers reports whether metadata names a file by its hash.
 func refers(data, content []byte) bool { return bytes.Contains(data, []byte(hexSum(content))) }
@@ -265,6 +270,6 @@ func (r Repository) renew(role string, last *envelope) error {
 	if err != nil {
 		return fmt.Errorf("renew timestamp: %w", err)
 	}
-	m.Signed.Version, m.Signed.Expires = version, r.expiry(role)
+	m.Signed.Version, m.Signed.Expires = after(version-1, r.now()), r.expiry(role)
 	return r.stage(role, m.Signed)
 }

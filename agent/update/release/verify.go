@@ -3,6 +3,7 @@ package release
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
@@ -74,22 +75,20 @@ func (r Repository) secondOpinion(first []byte) (*trustedmetadata.TrustedMetadat
 	return m, err
 }
 
-// Renewed is the timestamp signed anew, for a centre that serves the repository and has
-// that key alone. It never names another snapshot than the one that is there.
-func (r Repository) Renewed(k *Key) ([]byte, error) {
-	last, err := r.published(trust.Timestamp, 0)
+// Resign is a timestamp signed anew by a centre that serves the repository and has that
+// key alone: it names the same snapshot, with a version above its own and above the
+// given one. Whoever verified it says so.
+func Resign(timestamp []byte, k *Key, above int64, now time.Time, holds time.Duration) (text []byte, version int64, err error) {
+	m, err := metadata.Timestamp().FromBytes(timestamp)
 	if err != nil {
-		return nil, err
+		return nil, 0, fmt.Errorf("sign timestamp anew: %w", err)
 	}
-	m, err := metadata.Timestamp().FromBytes(last.bytes())
-	if err != nil {
-		return nil, fmt.Errorf("renew timestamp: %w", err)
-	}
-	m.Signed.Version, m.Signed.Expires = m.Signed.Version+1, r.expiry(trust.Timestamp)
+	version = after(max(m.Signed.Version, above), now)
+	m.Signed.Version, m.Signed.Expires = version, now.Add(holds).UTC().Truncate(time.Second)
 	e, err := newEnvelope(m.Signed)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	_, err = e.add(k)
-	return e.bytes(), err
+	return e.bytes(), version, err
 }
