@@ -25,6 +25,7 @@ type Central struct {
 	Origins        []string          `yaml:"origins"` // by which depots reach the centre
 	Identity       DepotIdentity     `yaml:"identity"`
 	Backup         Backup            `yaml:"backup"`
+	Updates        Updates           `yaml:"updates"`
 	Cells          []Cell            `yaml:"cells"`
 	JSONP          JSONP             `yaml:"jsonp"`
 	TrustedProxies []netip.Prefix    `yaml:"trusted_proxies"`
@@ -93,6 +94,12 @@ type Backup struct {
 	Keep  int           `yaml:"keep"` // of them, the newest
 }
 
+// Updates is the repository of releases that the centre serves to gateways.
+type Updates struct {
+	Dir              string `yaml:"dir"`
+	TimestampKeyFile string `yaml:"timestamp_key_file"` // "": the publisher signs the timestamp
+}
+
 // Cell is a link on WeChat's landing page.
 type Cell struct {
 	Key  string `yaml:"key"`
@@ -140,7 +147,7 @@ func (c *Central) NeedRestart(was *Central) (keys []string) {
 	}{
 		{"listen", was.Listen, c.Listen}, {"ops_listen", was.OpsListen, c.OpsListen}, {"tls", was.TLS, c.TLS},
 		{"data_dir", was.DataDir, c.DataDir}, {"store", stored, store}, {"wechat", before, account},
-		{"backup", was.Backup, c.Backup},
+		{"backup", was.Backup, c.Backup}, {"updates", was.Updates, c.Updates},
 		{"log.format", was.Log.Format, c.Log.Format},
 	} {
 		if !reflect.DeepEqual(k.was, k.next) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -44,6 +45,7 @@ func (c *checker) central(a *Central) {
 	c.atLeast("identity.enrol_valid", a.Identity.EnrolValid, time.Minute)
 	c.atLeast("identity.session", a.Identity.Session, time.Minute)
 	c.backup(a)
+	c.updates(a.Updates)
 	c.cells(a.Cells)
 	c.atLeast("retain", a.Retain, time.Hour)
 	c.log(a.Log)
@@ -101,6 +103,32 @@ func (c *checker) backup(a *Central) {
 	}
 	if b.Every != 0 {
 		c.atLeast("backup.every", b.Every, time.Minute)
+	}
+}
+
+// updates checks that there is something to serve.
+func (c *checker) updates(u Updates) {
+	if u.Dir == "" {
+		if u.TimestampKeyFile != "" {
+			c.bad("updates.dir", "is required with updates.timestamp_key_file: the folder of the repository")
+		}
+		return
+	}
+	if info, err := os.Stat(u.Dir); err != nil || !info.IsDir() {
+		c.bad("updates.dir", "%s is no folder: scanrelay release init makes one", u.Dir)
+	}
+	if u.TimestampKeyFile == "" {
+		c.warn("updates.timestamp_key_file", "is empty: the publisher has to sign the timestamp every month, else gateways take nothing new")
+		return
+	}
+	if f, err := os.Open(u.TimestampKeyFile); err != nil {
+		c.bad("updates.timestamp_key_file", "%s cannot be read: %s", u.TimestampKeyFile, why(err))
+	} else {
+		_ = f.Close() // it was only read
+		c.exposed("updates.timestamp_key_file", u.TimestampKeyFile)
+	}
+	if inside, err := filepath.Rel(u.Dir, u.TimestampKeyFile); err == nil && filepath.IsLocal(inside) {
+		c.bad("updates.timestamp_key_file", "lies in updates.dir, which is copied and served: keep the key elsewhere")
 	}
 }
 

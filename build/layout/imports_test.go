@@ -258,6 +258,13 @@ var arrows = []row{
 		uses:  []string{"uplink/central/audit", "uplink/central/caller", "uplink/central/documents", "uplink/syncapi/order", "store/durable", "agent/scan", "configs/serve", "configs/wait"},
 		tests: []string{"uplink/central/internal/documents"},
 	},
+	{
+		pkg: "uplink/central/updates",
+		uses: []string{
+			"uplink/central/caller", "uplink/central/documents", "uplink/syncapi/directive", "agent/update/release", "agent/update/trust", "agent/scan", "configs/serve", "configs/wait",
+		},
+		tests: []string{"uplink/central/internal/documents", "configs/secret"},
+	},
 	{pkg: "uplink/central/audit", uses: []string{"agent/scan", "store/durable"}},
 	{
 		pkg: "uplink/central/identity",
@@ -318,7 +325,7 @@ var arrows = []row{
 		pkg: "uplink/central",
 		uses: []string{
 			"uplink/central/caller", "uplink/central/tokens", "uplink/central/quota", "uplink/central/shares",
-			"uplink/central/audit", "uplink/central/backup", "uplink/central/identity", "uplink/central/waiting", "uplink/central/presence", "uplink/central/lookup", "uplink/central/waybills", "uplink/central/page", "uplink/central/fleet", "uplink/central/documents", "uplink/central/orders", "uplink/syncapi/order",
+			"uplink/central/audit", "uplink/central/backup", "uplink/central/identity", "uplink/central/waiting", "uplink/central/presence", "uplink/central/lookup", "uplink/central/waybills", "uplink/central/page", "uplink/central/fleet", "uplink/central/documents", "uplink/central/orders", "uplink/syncapi/order", "uplink/central/updates", "uplink/syncapi/directive",
 			"store/snapshot", "store/durable", "wechat/callback", "uplink/syncapi", "agent/scan", "configs/secret", "configs/limit", "configs/exposition", "configs/serve", "configs/wait",
 		},
 		libraries: []string{metrics},

@@ -24,9 +24,11 @@ import (
 	"scanrelay/uplink/central/quota"
 	"scanrelay/uplink/central/shares"
 	"scanrelay/uplink/central/tokens"
+	"scanrelay/uplink/central/updates"
 	"scanrelay/uplink/central/waiting"
 	"scanrelay/uplink/central/waybills"
 	"scanrelay/uplink/syncapi"
+	"scanrelay/uplink/syncapi/directive"
 	"scanrelay/wechat/callback"
 )
 
@@ -40,6 +42,7 @@ type Central struct {
 	ids     *identity.Service
 	orders  *orders.Orders
 	wechat  *callback.Handler // nil: WeChat calls nobody here
+	updates *updates.Service  // nil: there is no repository
 
 	tokens   Tokens
 	shares   Shares
@@ -97,6 +100,14 @@ func New(o Options) (*Central, error) {
 		return nil, fmt.Errorf("open the depots' identities: %w", err)
 	}
 	c.keys.Know(c.ids, c.ids.Key("browsers"))
+	if conf.Updates.Dir != "" {
+		c.updates, err = updates.New(updates.Options{
+			Dir: conf.Updates.Dir, KeyFile: conf.Updates.TimestampKeyFile, Table: o.Documents, Depot: c.keys.Depot, Now: o.Now, Logger: o.Logger,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("configure central: %w", err)
+		}
+	}
 	c.meters = newMeters(c)
 	if c.handler, c.ops, err = c.routes(); err != nil {
 		return nil, fmt.Errorf("configure central: %w", err)
@@ -135,6 +146,9 @@ func (c *Central) routes() (outside, ops http.Handler, err error) {
 	var all http.Handler = mux
 	mux.HandleFunc("POST "+syncapi.Path, c.serveSync)
 	mux.HandleFunc("POST /v1/waybills", c.keys.Need(caller.Importer, carrier.Import))
+	if c.updates != nil {
+		mux.Handle("GET "+directive.UpdatesPath, c.updates)
+	}
 	c.ids.Gateways(mux)
 	c.ids.Operators(own, contacts{c}, c.ownAlarms)
 	own.HandleFunc("POST /v1/depots/{id}/deadletters", c.keys.Need(caller.Actor, c.orders.DeadLetters(c.keys, func(r *http.Request, id scan.DepotID) (bool, error) {
@@ -240,8 +254,8 @@ func (c *Central) ownAlarms() (list []identity.Alarm) {
 	return list
 }
 
-// Reload puts in use what can change while the centre runs: all but AppID, OpsApart and,
-// of Callback, Path, Mode, SwapNames and MaxSkew. After an error nothing has changed.
+// Reload puts in use what can change while the centre runs: all but AppID, Updates, OpsApart
+// and, of Callback, Path, Mode, SwapNames and MaxSkew. After an error nothing has changed.
 func (c *Central) Reload(ctx context.Context, next Config) error {
 	o := c.o
 	o.Config = next

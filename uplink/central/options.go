@@ -72,8 +72,15 @@ type Config struct {
 	PerWaybill     Limit // of JSONP; the zero value: 10 and 60 a minute
 	PerAddress     Limit
 	TrustedProxies []netip.Prefix
+	Updates        Updates
 	OpsApart       bool          // operators have a listener of their own
 	Retain         time.Duration // 0: 720 h
+}
+
+// Updates is the repository of releases, none if Dir is "".
+type Updates struct {
+	Dir              string
+	TimestampKeyFile string // "": the publisher signs the timestamp
 }
 
 // Callback is how WeChat calls us. Without a Token there is no callback.

@@ -247,7 +247,7 @@ func centralConfig(c *configs.Central) central.Config {
 		},
 		AdminToken: c.AdminToken, Origins: c.Origins, EnrolValid: c.Identity.EnrolValid, Session: c.Identity.Session, PerWaybill: central.Limit(c.JSONP.PerWaybill),
 		PerAddress: central.Limit(c.JSONP.PerAddress), Retain: c.Retain, TrustedProxies: c.TrustedProxies,
-		OpsApart: c.OpsListen != "",
+		OpsApart: c.OpsListen != "", Updates: central.Updates(c.Updates),
 	}
 	for _, d := range c.Depots {
 		out.Depots = append(out.Depots, central.Depot(d))
