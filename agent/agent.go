@@ -21,6 +21,7 @@ import (
 	"scanrelay/agent/identity"
 	"scanrelay/agent/intake"
 	"scanrelay/agent/intake/sparkplug"
+	"scanrelay/agent/quiet"
 	"scanrelay/agent/scan"
 	"scanrelay/configs"
 	"scanrelay/store"
@@ -93,6 +94,7 @@ type Agent struct {
 	pipe    *intake.Pipe
 	intake  intakePart
 	lately  *lately.Lately
+	quiet   *quiet.Watch
 	desk    *mapdevice.Desk // nil: nobody maps devices by the page
 	births  *sparkplug.Births
 	metrics *metrics.Set
@@ -137,6 +139,8 @@ func New(cfg *configs.Agent, o Options) (_ *Agent, err error) {
 		}
 	}()
 	a.lately = lately.New(a.outbox.Counts())
+	a.quiet = quiet.New(cfg.DataDir, a.log, func() uint64 { return a.outbox.Counts().Received },
+		func() (time.Time, bool) { return a.clock.Now(), a.clock.Believable() })
 	if o.Listen != nil {
 		if a.opts.Listeners, err = o.Listen(); err != nil {
 			return nil, err

@@ -27,6 +27,7 @@ func TestHealthNamesWhatIsWrong(t *testing.T) {
 		health.AlarmStoreDamaged:  func(s *control.Status) { s.Store.Damaged = "one page" },
 		health.AlarmDeadLetters:   func(s *control.Status) { s.Store.Crowded = true },
 		health.AlarmClientsHeld:   func(s *control.Status) { s.MQTT.Throttled = 2 },
+		health.AlarmQuiet:         func(s *control.Status) { s.QuietSince.Time = time.Unix(1_800_000_000, 0) },
 	} {
 		s := well()
 		change(&s)

@@ -46,6 +46,7 @@ func (a *Agent) start() *serve.Group {
 		parts.Start("device desk", a.desk.Run)
 	}
 	parts.Start("lately", func(ctx context.Context) error { return a.lately.Run(ctx, a.outbox.Counts) })
+	parts.Start("quiet", a.quiet.Run)
 	parts.Start("clock", a.watchClock)
 	parts.Start("births", a.keepBirths)
 	if a.opts.Update != nil {

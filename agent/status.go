@@ -33,6 +33,7 @@ func (a *Agent) Status() control.Status {
 	}
 	s.SetCounts(a.outbox.Counts(), a.clock.Now())
 	s.Store.MaxBytes = int64(a.cfg.Store.MaxSize)
+	s.QuietSince.Time = a.quiet.Since()
 	s.SetAlarms(true)
 	return s
 }

@@ -44,6 +44,8 @@ type Status struct {
 		// Damaged tells what an earlier start could not read.
 		Damaged string `json:"damaged,omitempty"`
 	} `json:"store"`
+	// QuietSince is since when no scan came in, where that is longer than usual.
+	QuietSince Stamp `json:"quiet_since,omitzero"`
 	// Alarms are the kinds of package health of what is wrong.
 	Alarms []string `json:"alarms,omitempty"`
 }
@@ -63,6 +65,7 @@ func (s *Status) SetAlarms(running bool) {
 		{health.AlarmStoreDamaged, s.Store.Damaged != ""},
 		{health.AlarmDeadLetters, s.Store.Crowded},
 		{health.AlarmClientsHeld, s.MQTT.Throttled > 0},
+		{health.AlarmQuiet, !s.QuietSince.IsZero()},
 	} {
 		if a.is {
 			s.Alarms = append(s.Alarms, a.kind)

@@ -354,6 +354,7 @@ var arrows = []row{
 		tests: []string{"uplink/central/caller", "uplink/central/identity", metrics}, // its other side
 	},
 	// Versions of the agent: what is written down, what starts, root's part.
+	{pkg: "agent/quiet", uses: []string{"store/durable"}},
 	{pkg: "agent/update/record", uses: []string{"store/durable"}},
 	{pkg: "agent/update/launch", uses: []string{"agent/update/record", "store/durable"}, libraries: []string{xSys}},
 	{pkg: "agent/update/install", uses: []string{"agent/update/record", "agent/update/launch", "store/durable"}, libraries: []string{xSys}},
@@ -362,7 +363,7 @@ var arrows = []row{
 		pkg: "agent",
 		uses: []string{
 			"agent/update/launch", "agent/update/record", "agent/update/trial",
-			"agent/scan", "agent/clock", "agent/identity", "agent/control", "agent/control/lately", "agent/control/mapdevice", "store", "store/durable",
+			"agent/scan", "agent/clock", "agent/identity", "agent/quiet", "agent/control", "agent/control/lately", "agent/control/mapdevice", "store", "store/durable",
 			"agent/intake", "agent/intake/broker", "agent/intake/source", "agent/intake/link", "agent/intake/mapping", "agent/intake/user", "agent/intake/sparkplug",
 			"uplink", "uplink/syncapi", "uplink/syncapi/order", "uplink/syncapi/health", "wechat", "configs", "configs/exposition", "configs/limit", "configs/serve", "configs/wait",
 		},

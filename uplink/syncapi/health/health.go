@@ -56,6 +56,7 @@ const (
 	AlarmClientsHeld   = "clients_throttled"    // clients that have their share of the room
 	AlarmClockUnknown  = "clock_unknown"        // nothing is synced nor pushed
 	AlarmWeChatBlocked = "wechat_blocked"       // refuses calls, or cannot be reached
+	AlarmQuiet         = "quiet"                // no scans for longer than usual
 )
 
 // Bounds of what is taken from a depot; what is beyond is cut.

@@ -14,6 +14,7 @@ var Words = map[string]map[string]Word{
 		AlarmStoreDamaged:  {"a start could not read all of its store", "scanrelay store check names what is lost; replace the card"},
 		AlarmDeadLetters:   {"dead letters take over 15 % of its store", "scanrelay deadletter list, then retry or discard them"},
 		AlarmClientsHeld:   {"scanners have their share of the room and are held back", "look why nothing is sent, or what that scanner sends"},
+		AlarmQuiet:         {"no scan came in for longer than is usual at this hour", "look whether its scanners have power and network; scanrelay listen shows what arrives"},
 	},
 	"zh": {
 		AlarmMQTTDown:      {"MQTT 服务连不上或没有监听:收不到扫描", "在网关上看 scanrelay status 和日志里的原因"},
@@ -23,6 +24,7 @@ var Words = map[string]map[string]Word{
 		AlarmStoreDamaged:  {"有一次启动没能读出全部存储", "scanrelay store check 会列出丢失的内容;请更换存储卡"},
 		AlarmDeadLetters:   {"死信占用存储超过 15 %", "用 scanrelay deadletter list 查看,然后重试或丢弃"},
 		AlarmClientsHeld:   {"有扫描设备用完了它的存储份额,被暂缓", "查明为什么发不出去,或该设备发了什么"},
+		AlarmQuiet:         {"在平时有扫描的时段,比平时更久没有收到扫描", "检查扫描设备的电源和网络;用 scanrelay listen 看有没有报文到达"},
 	},
 }
 
