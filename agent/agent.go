@@ -91,6 +91,7 @@ type Agent struct {
 	keys    *identity.Keys
 	orders  *orders
 	uplink  *uplink.Uplink
+	fleet   *fleet
 	pipe    *intake.Pipe
 	intake  intakePart
 	lately  *lately.Lately

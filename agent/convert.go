@@ -133,6 +133,7 @@ func newUplink(a *Agent) (*uplink.Uplink, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.fleet = newFleet(a, client)
 	we, err := wechat.NewClient(wechat.Options{
 		BaseURL: a.cfg.WeChat.BaseURL, FallbackURL: a.cfg.WeChat.FallbackURL, Logger: a.log,
 	})
@@ -141,7 +142,7 @@ func newUplink(a *Agent) (*uplink.Uplink, error) {
 	}
 	return uplink.New(uplink.Config{
 		Client: client, Outbox: a.outbox, WeChat: we, Clock: a.clock, Notify: notify(a.cfg.Notify),
-		Version: a.opts.Version, Health: a.health, Orders: a.orders, Logger: a.log, Metrics: a.metrics,
+		Version: a.opts.Version, Health: a.health, Orders: a.orders, Fleet: a.fleet, Logger: a.log, Metrics: a.metrics,
 		SyncPulse: &a.pulses.sync, PushPulse: &a.pulses.push, CallPulse: &a.pulses.calls,
 		Hooks: uplink.Hooks{OnSynced: a.opts.Hooks.OnSynced, OnOutcome: a.onOutcome},
 	}), nil

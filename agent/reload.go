@@ -49,7 +49,7 @@ func needRestart(was, next configs.Agent) (keys []string) {
 		{"depot.id", was.Depot.ID, next.Depot.ID}, {"data_dir", was.DataDir, next.DataDir},
 		{"mqtt", was.MQTT, next.MQTT}, {"quarantine", was.Quarantine, next.Quarantine},
 		{"central", was.Central, next.Central}, {"identity", was.Identity, next.Identity}, {"wechat", was.WeChat, next.WeChat},
-		{"notify", was.Notify, next.Notify}, {"store", was.Store, next.Store},
+		{"notify", was.Notify, next.Notify}, {"store", was.Store, next.Store}, {"update", was.Update, next.Update},
 		{"http", was.HTTP, next.HTTP}, {"log.format", was.Log.Format, next.Log.Format},
 	} {
 		if !reflect.DeepEqual(c.was, c.next) {

@@ -51,6 +51,7 @@ func (a *Agent) start() *serve.Group {
 	parts.Start("births", a.keepBirths)
 	if a.opts.Update != nil {
 		parts.Start("update", a.keepUpdates().Run)
+		parts.Start("download", a.fleet.follower.Run)
 	}
 	parts.Start("orders", a.orders.run)
 	parts.Start("relays", a.uplink.Run)

@@ -10,6 +10,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/configs/secret"
 	"scanrelay/configs/tlsfile"
+	"scanrelay/configs/wait"
 	"scanrelay/wechat"
 )
 
@@ -31,6 +32,7 @@ type Agent struct {
 	WeChat            WeChatLink                 `yaml:"wechat"`
 	Notify            Notify                     `yaml:"notify"`
 	Store             OutboxStore                `yaml:"store"`
+	Update            Update                     `yaml:"update"`
 	HTTP              HTTP                       `yaml:"http"`
 	Log               Log                        `yaml:"log"`
 }
@@ -150,6 +152,13 @@ type OutboxStore struct {
 	MaxSize Size          `yaml:"max_size"`
 }
 
+// Update is what the centre may do with the agent's version.
+type Update struct {
+	Auto    bool        `yaml:"auto"`     // what it wants is brought and tried
+	Window  wait.Window `yaml:"window"`   // in which it is tried
+	MaxRate Size        `yaml:"max_rate"` // a second; 0: as fast as it comes
+}
+
 // HTTP is the listener for health, metrics and the depot page.
 type HTTP struct {
 	Listen   string         `yaml:"listen"` // "": off
@@ -183,9 +192,10 @@ func DefaultAgent() *Agent {
 			Concurrency: 8, FreshFor: 30 * time.Minute, MaxAge: 24 * time.Hour,
 			BindingTTL: BindingTTL{Bound: 24 * time.Hour, Unbound: time.Hour},
 		},
-		Store: OutboxStore{Retain: 168 * time.Hour, MaxSize: 2 * GiB},
-		HTTP:  HTTP{Listen: "127.0.0.1:9108"},
-		Log:   Log{Level: "info", Format: "auto"},
+		Store:  OutboxStore{Retain: 168 * time.Hour, MaxSize: 2 * GiB},
+		Update: Update{Auto: true, MaxRate: 256 * KiB},
+		HTTP:   HTTP{Listen: "127.0.0.1:9108"},
+		Log:    Log{Level: "info", Format: "auto"},
 	}
 }
 

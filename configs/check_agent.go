@@ -42,6 +42,9 @@ func (c *checker) agent(a *Agent) {
 	c.notify(a.Notify)
 	c.atLeast("store.retain", a.Store.Retain, 0)
 	c.size("store.max_size", a.Store.MaxSize, 4*MiB) // as the store has it
+	if a.Update.MaxRate != 0 {
+		c.size("update.max_rate", a.Update.MaxRate, KiB)
+	}
 	c.http(a.HTTP)
 	c.log(a.Log)
 }

@@ -162,6 +162,7 @@ var words = map[reflect.Type]struct {
 }{
 	reflect.TypeFor[time.Duration](): {"a duration as 30s", func(s string) (any, error) { return wait.ParseDuration(s) }},
 	reflect.TypeFor[Size]():          {"a size as 64MiB", func(s string) (any, error) { return parseSize(s) }},
+	reflect.TypeFor[wait.Window]():   {"a part of the day as 01:00-05:00", func(s string) (any, error) { return wait.ParseWindow(s) }},
 	reflect.TypeFor[Quota]():         {"a rate as 10/m", func(s string) (any, error) { return parseQuota(s) }},
 	reflect.TypeFor[netip.Prefix]():  {"a text", func(s string) (any, error) { return parsePrefix(s) }},
 }

@@ -47,7 +47,7 @@ type Outbox interface {
 	push.Outbox
 }
 
-// Config is what the relays are made of. All is needed but the hooks.
+// Config is what the relays are made of. All is needed but the hooks and Fleet.
 type Config struct {
 	Client  sync.Centre
 	Outbox  Outbox
@@ -58,6 +58,7 @@ type Config struct {
 	// Health tells the centre how the agent does; nil: nothing is told.
 	Health  func() *health.Report
 	Orders  sync.Orders // what operators at the centre want done; nil: it is not taken
+	Fleet   sync.Fleet  // nil: the centre wants nothing of this agent
 	Logger  *slog.Logger
 	Metrics *metrics.Set
 	Hooks   Hooks
@@ -85,7 +86,7 @@ func New(c Config) *Uplink {
 	}
 	return &Uplink{
 		sync: sync.New(sync.Config{
-			Parts: parts, Centre: c.Client, Outbox: c.Outbox, Valve: v, Version: c.Version, Health: c.Health, Orders: c.Orders, Rate: n.Rate,
+			Parts: parts, Centre: c.Client, Outbox: c.Outbox, Valve: v, Version: c.Version, Health: c.Health, Orders: c.Orders, Fleet: c.Fleet, Rate: n.Rate,
 			Spread: max(0, cmp.Or(c.StartSpread, 2*time.Second)), OnSynced: c.Hooks.OnSynced, Pulse: c.SyncPulse,
 		}),
 		push: push.New(push.Config{

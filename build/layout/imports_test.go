@@ -232,7 +232,7 @@ var arrows = []row{
 	{pkg: "uplink/shared", uses: []string{"store/event", "uplink/policy", "uplink/syncapi", "agent/scan", "configs/wait"}, libraries: []string{metrics}},
 	{ // knows nothing of WeChat; of the valve only what it declares itself
 		pkg:       "uplink/sync",
-		uses:      []string{"uplink/syncapi/health", "uplink/syncapi/order", "store/event", "uplink/policy", "uplink/shared", "uplink/syncapi", "agent/scan", "configs/wait"},
+		uses:      []string{"uplink/syncapi/health", "uplink/syncapi/directive", "uplink/syncapi/order", "store/event", "uplink/policy", "uplink/shared", "uplink/syncapi", "agent/scan", "configs/wait"},
 		libraries: []string{metrics, backoff},
 	},
 	{
@@ -358,14 +358,22 @@ var arrows = []row{
 	{pkg: "agent/update/record", uses: []string{"store/durable"}},
 	{pkg: "agent/update/launch", uses: []string{"agent/update/record", "store/durable"}, libraries: []string{xSys}},
 	{pkg: "agent/update/install", uses: []string{"agent/update/record", "agent/update/launch", "store/durable"}, libraries: []string{xSys}},
+	{
+		pkg: "agent/update/follow",
+		uses: []string{
+			"agent/update/install", "agent/update/launch", "agent/update/record", "agent/update/trust",
+			"configs/textfile", "configs/wait", "store/durable", "uplink/syncapi/directive",
+		},
+		libraries: []string{backoff}, tests: []string{"agent/update/release", "agent/update/trial"},
+	},
 	{pkg: "agent/update/trial", uses: []string{"agent/update/record", "agent/update/launch"}, tests: []string{"agent/update/install"}},
 	{
 		pkg: "agent",
 		uses: []string{
-			"agent/update/launch", "agent/update/record", "agent/update/trial",
+			"agent/update/follow", "agent/update/launch", "agent/update/record", "agent/update/trial", "agent/update/trust",
 			"agent/scan", "agent/clock", "agent/identity", "agent/quiet", "agent/control", "agent/control/lately", "agent/control/mapdevice", "store", "store/durable",
 			"agent/intake", "agent/intake/broker", "agent/intake/source", "agent/intake/link", "agent/intake/mapping", "agent/intake/user", "agent/intake/sparkplug",
-			"uplink", "uplink/syncapi", "uplink/syncapi/order", "uplink/syncapi/health", "wechat", "configs", "configs/exposition", "configs/limit", "configs/serve", "configs/wait",
+			"uplink", "uplink/syncapi", "uplink/syncapi/directive", "uplink/syncapi/order", "uplink/syncapi/health", "wechat", "configs", "configs/exposition", "configs/limit", "configs/serve", "configs/wait",
 		},
 		libraries: []string{metrics},
 		tests:     []string{paho}, // devices that publish
@@ -398,14 +406,14 @@ var arrows = []row{
 	{
 		pkg: "agent/cmd/doctor", // looks as the agent will
 		uses: []string{
-			"agent", "agent/cmd/chinese", "agent/cmd/cli", "agent/cmd/update", "agent/clock", "agent/control", "agent/intake/link", "agent/update/record", "configs", "configs/tlsfile", "store/durable", "uplink/syncapi",
+			"agent", "agent/cmd/chinese", "agent/cmd/cli", "agent/clock", "agent/control", "agent/intake/link", "agent/update/follow", "agent/update/record", "configs", "configs/tlsfile", "store/durable", "uplink/syncapi",
 		},
 		libraries: []string{xSys}, tests: []string{"store"},
 	},
 	{
 		pkg: "agent/cmd/update",
 		uses: []string{
-			"agent/cmd/cli", "agent/clock", "agent/update/install", "agent/update/launch", "agent/update/record", "agent/update/trust",
+			"agent/cmd/cli", "agent/clock", "agent/update/follow", "agent/update/install", "agent/update/launch", "agent/update/record", "agent/update/trust",
 			"configs/serve", "configs/textfile", "store/durable",
 		},
 		libraries: []string{pflag}, tests: []string{"agent/update/release"}, // who publishes what is checked

@@ -25,6 +25,7 @@ func newMeters(set *metrics.Set, lag func() time.Duration) *meters {
 	for _, result := range []string{"ok", "refused", "unauthorized", "failed"} {
 		m.calls[result] = set.GetOrCreateCounter(`scanrelay_sync_requests_total{result="` + result + `"}`)
 	}
+	set.UnregisterMetric("scanrelay_sync_lag_seconds") // of a relay before
 	set.GetOrCreateGauge("scanrelay_sync_lag_seconds", func() float64 { return lag().Seconds() })
 	return m
 }

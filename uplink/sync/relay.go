@@ -13,6 +13,7 @@ import (
 	"scanrelay/store/event"
 	"scanrelay/uplink/shared"
 	"scanrelay/uplink/syncapi"
+	"scanrelay/uplink/syncapi/directive"
 	"scanrelay/uplink/syncapi/health"
 	"scanrelay/uplink/syncapi/order"
 )
@@ -86,6 +87,16 @@ type Orders interface {
 	Done() []order.Done
 }
 
+// Fleet is the agent's part in what the centre wants of it beside taking its events. Its
+// methods must not block.
+type Fleet interface {
+	// Tell adds what is said of versions and configuration.
+	Tell(*syncapi.Request)
+	// Heard takes what an answer wants, which may be nil, and the centre's time, zero
+	// where it gave none.
+	Heard(*directive.Directives, time.Time)
+}
+
 // Config is what the relay is made of.
 type Config struct {
 	shared.Parts
@@ -95,6 +106,7 @@ type Config struct {
 	Version  string                // scanrelay's, told to the centre
 	Health   func() *health.Report // told to the centre; nil: nothing is
 	Orders   Orders                // nil: none are taken
+	Fleet    Fleet                 // nil: the centre wants nothing of this agent
 	Rate     float64               // notify.rate; 0: the centre's share alone
 	Spread   time.Duration         // bounds the random wait before the first call
 	OnSynced func([]event.Record)
@@ -113,6 +125,7 @@ type Relay struct {
 	buried       buried
 	pace         *backoff.ExponentialBackOff // of calls that fail
 	storeID      string                      // of the centre's last answer
+	soon         bool                        // the centre wants another sync
 	moves        int                         // corrections of the numbering since it was settled
 	moved        time.Time                   // when the last one was made
 	unsettled    *backoff.ExponentialBackOff // of corrections above maxMoves
@@ -181,10 +194,25 @@ func (s *Relay) call(ctx context.Context, req *syncapi.Request) (*syncapi.Respon
 		s.meters.count(e, took)
 	}
 	if e != nil {
+		if e.Directives != nil {
+			s.heard(e.Directives, time.Time{})
+		}
 		return nil, e
 	}
 	s.contact(resp, took)
+	s.heard(resp.Directives, time.Unix(resp.Time, 0))
 	return resp, nil
+}
+
+// heard notes that the centre answered, and passes on what it wants.
+func (s *Relay) heard(d *directive.Directives, at time.Time) {
+	st := *s.status.Load()
+	st.Contact = s.Clock.Now()
+	s.status.Store(&st)
+	s.soon = d != nil && d.SyncNow
+	if s.Fleet != nil {
+		s.Fleet.Heard(d, at)
+	}
 }
 
 // asError is err as an *syncapi.Error; nil for nil.
@@ -252,7 +280,7 @@ func (s *Relay) failed(err error) time.Duration {
 // idle interval.
 func (s *Relay) wait(ctx context.Context) {
 	d := idleSync
-	if s.declarations.pending() {
+	if s.declarations.pending() || s.soon {
 		d = soonSync
 	}
 	idle := time.NewTimer(d)
@@ -275,6 +303,7 @@ type Status struct {
 	Connected bool
 	Reason    string             // why not connected; "" before the first try
 	LastSync  time.Time          // zero: never
+	Contact   time.Time          // last answer, if only one that says what is wanted; zero: never
 	WeChat    syncapi.WeChatView // as the centre sees it
 	Lag       time.Duration      // age of the oldest unsynced event
 }

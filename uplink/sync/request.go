@@ -74,6 +74,9 @@ func (s *Relay) header(epoch uint64, c event.Counts) syncapi.Request {
 	if s.Orders != nil {
 		req.Done = s.Orders.Done()
 	}
+	if s.Fleet != nil {
+		s.Fleet.Tell(&req)
+	}
 	if generation, age := s.Valve.Accepted(); generation != "" {
 		req.Accepted = &syncapi.Accepted{Generation: generation, Age: int64(age.Seconds())}
 	}

@@ -15,6 +15,7 @@ import (
 	"scanrelay/configs/secret"
 	"scanrelay/configs/tlsfile"
 	"scanrelay/configs/wait"
+	"scanrelay/uplink/syncapi/directive"
 	"scanrelay/uplink/syncapi/order"
 )
 
@@ -33,7 +34,7 @@ const (
 	// maxRetryAfter bounds what a header can make an agent wait.
 	maxRetryAfter = time.Hour
 	// maxFailure bounds what is read of an answer that is no 200.
-	maxFailure = 4 << 10
+	maxFailure = 4<<10 + directive.MaxBytes
 )
 
 // Options of a Client.
@@ -215,6 +216,9 @@ func failure(resp *http.Response, token secret.Text, ours ...string) *Error {
 	var f Failure
 	if err == nil && json.Unmarshal(body, &f) == nil {
 		e.Message = clean(f.Error, token, ours...)
+		if resp.StatusCode == http.StatusConflict {
+			e.Directives = f.Directives.Bounded()
+		}
 	}
 	return e
 }
@@ -241,6 +245,7 @@ func decodeResponse(body []byte) (*Response, error) {
 	if len(r.StoreID) > maxName || len(r.Process) > maxName || r.Token != nil && len(r.Token.Value)+len(r.Token.Generation) > maxToken {
 		return nil, errors.New("sync answer has a store_id, process or token longer than any: is central.url right?")
 	}
+	r.Directives = r.Directives.Bounded()
 	r.WeChat.State, r.WeChat.Reason = clean(r.WeChat.State, ""), clean(r.WeChat.Reason, "")
 	r.Orders = order.Bounded(r.Orders)
 	for i := range r.Answers {

@@ -19,7 +19,9 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/secret"
 	"scanrelay/configs/tlsfile"
+	"scanrelay/uplink/syncapi/directive"
 )
 
 const testToken = "s3cret-depot-token"
@@ -314,5 +316,97 @@ func TestQuotedAnswersAreMasked(t *testing.T) {
 	_, err = c.Sync(t.Context(), &Request{})
 	if err == nil || !strings.Contains(err.Error(), "malformed") || strings.Contains(err.Error(), "李") || strings.Contains(err.Error(), "zhang") || strings.Contains(err.Error(), "138") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestDirectives: what the centre wants comes with an answer, and with a 409 alone of
+// what is no answer; nothing that is larger than it may be.
+func TestDirectives(t *testing.T) {
+	status, wants := 200, ""
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(status)
+		if status == 200 {
+			io.WriteString(w, strings.TrimSuffix(answerOK, "}")+wants+"}")
+			return
+		}
+		io.WriteString(w, `{"error":"no version in common"`+wants+"}")
+	})
+	const update = `,"directives":{"update":{"version":"1.2.3","rollout":"r"},"hold":true}`
+	for _, x := range []struct {
+		status int
+		wants  string
+		comes  bool
+	}{{200, update, true}, {409, update, true}, {200, "", false}, {409, "", false}, {503, update, false}, {401, update, false},
+		{200, strings.Replace(update, "1.2.3", strings.Repeat("1", directive.MaxBytes), 1), false},
+		{409, strings.Replace(update, "1.2.3", strings.Repeat("1", directive.MaxBytes), 1), false}} {
+		status, wants = x.status, x.wants
+		var d *directive.Directives
+		if resp, err := c.Sync(t.Context(), &Request{}); err == nil {
+			d = resp.Directives
+		} else if e := asError(err); e.Status != status {
+			t.Fatal(err)
+		} else {
+			d = e.Directives
+		}
+		if comes := d != nil && d.Update != nil && d.Update.Version == "1.2.3" && d.Hold; comes != x.comes {
+			t.Errorf("%d, %.60s: %+v", x.status, x.wants, d)
+		}
+	}
+}
+
+// renewed gives another token once one was refused.
+type renewed struct{ refused int }
+
+func (r *renewed) Token(context.Context) (secret.Text, error) {
+	return secret.Text(fmt.Sprint("token-", r.refused)), nil
+}
+func (r *renewed) Refused(secret.Text) bool { r.refused++; return true }
+
+// TestFiles: the credential is shown below the centre's address, with another where it is
+// refused, and does not follow a redirect.
+func TestFiles(t *testing.T) {
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("somebody else is asked, with %q", r.Header.Get("Authorization"))
+	}))
+	defer elsewhere.Close()
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		switch token := r.Header.Get("Authorization"); {
+		case token != "Bearer token-1":
+			w.WriteHeader(http.StatusUnauthorized)
+		case r.URL.Path == "/base/v1/updates/away":
+			http.Redirect(w, r, elsewhere.URL, http.StatusFound)
+		default:
+			fmt.Fprint(w, r.URL.Path, " ", r.Header.Get("Range"))
+		}
+	})
+	c.Use(&renewed{})
+	address, client := c.Files(directive.UpdatesPath)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address+"timestamp.json", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Range", "bytes=7-")
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "/base/v1/updates/timestamp.json bytes=7-" || req.Header.Get("Authorization") != "" {
+		t.Errorf("%s, %v", body, err)
+	}
+	away, err := client.Get(address + "away")
+	if err != nil || away.StatusCode != http.StatusFound {
+		t.Errorf("a redirect: %+v, %v", away, err)
+	}
+	if err == nil {
+		_ = away.Body.Close()
+	}
+	c.Use(&renewed{refused: 7})
+	resp, err = client.Get(address)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("none is good: %+v, %v", resp, err)
+	}
+	if err == nil {
+		_ = resp.Body.Close()
 	}
 }

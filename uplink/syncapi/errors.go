@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"scanrelay/configs/secret"
+	"scanrelay/uplink/syncapi/directive"
 )
 
 // Error is why a call failed. It never holds the credential, nor anything of
@@ -21,6 +22,9 @@ type Error struct {
 	Message    string // what the centre said
 	RetryAfter time.Duration
 	Err        error // what went wrong on the way; nil if the centre refused
+	// Directives are what the centre wants of a gateway with which it has no version of
+	// the sync API in common.
+	Directives *directive.Directives
 }
 
 func (e *Error) Error() string {

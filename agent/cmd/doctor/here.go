@@ -14,8 +14,8 @@ import (
 	"scanrelay/agent/clock"
 	"scanrelay/agent/cmd/chinese"
 	"scanrelay/agent/cmd/cli"
-	"scanrelay/agent/cmd/update"
 	"scanrelay/agent/control"
+	"scanrelay/agent/update/follow"
 	"scanrelay/agent/update/record"
 	"scanrelay/configs"
 	"scanrelay/store/durable"
@@ -217,7 +217,7 @@ func (e *examination) store(ctx context.Context) finding {
 
 // update says how the versions of this gateway stand.
 func (e *examination) update(root record.Root, own record.Own) finding {
-	s := update.Look(root, own, e.version, time.Now())
+	s := follow.Look(root, own, e.version, time.Now())
 	f := finding{Grade: ok, Text: e.Say(fmt.Sprintf("version %s, %s", s.Version, s.State), fmt.Sprintf("版本 %s,%s", s.Version, s.State))}
 	if v := s.Verdict; v != nil {
 		f.Text += "; " + cli.Because(v.Version+" "+v.Result, v.Reason)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"scanrelay/agent/cmd/cli"
+	"scanrelay/agent/update/follow"
 	"scanrelay/agent/update/trust"
 	"scanrelay/configs/textfile"
 	"scanrelay/store/durable"
@@ -118,7 +119,7 @@ func (c *checker) known() (s trust.State, err error) {
 			fmt.Fprintf(c.Err, "scanrelay: what was seen before cannot be read, so an older repository would not be noticed: %v\n", err)
 		}
 	}
-	first, err := textfile.Read(c.root, maxRoot)
+	first, err := textfile.Read(c.root, follow.MaxRoot)
 	if err != nil {
 		return s, fmt.Errorf("read root: %w", err)
 	}
@@ -133,7 +134,7 @@ func (c *checker) machines(v trust.Verified) (list []string) {
 	for _, t := range v.Targets {
 		list = append(list, t.Machine())
 	}
-	os, arch, goarm := machine()
+	os, arch, goarm := follow.Machine()
 	this := strings.TrimSuffix(os+"/"+arch+"/"+goarm, "/")
 	for _, m := range list {
 		if strings.HasPrefix(m, os+"/"+arch) {
@@ -148,7 +149,7 @@ func (c *checker) machines(v trust.Verified) (list []string) {
 func (c *checker) next(ctx context.Context, from trust.Repository, v trust.Verified, machine string) error {
 	os, rest, _ := strings.Cut(machine, "/")
 	arch, goarm, _ := strings.Cut(rest, "/")
-	t, err := v.Choose(program, os, arch, goarm, c.current, c.want)
+	t, err := v.Choose(follow.Program, os, arch, goarm, c.current, c.want)
 	if errors.Is(err, trust.ErrNothing) {
 		_, err = fmt.Fprintf(c.Out, "%s: %v\n", machine, err)
 		return err
@@ -169,6 +170,6 @@ func (c *checker) bring(ctx context.Context, from trust.Repository, t trust.Targ
 	if err != nil {
 		return fmt.Errorf("make a folder to check in: %w", err)
 	}
-	err = trust.Fetch(ctx, from, t, filepath.Join(dir, program), trust.Options{})
+	err = trust.Fetch(ctx, from, t, filepath.Join(dir, follow.Program), trust.Options{})
 	return errors.Join(err, os.RemoveAll(dir))
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"scanrelay/agent/cmd/cli"
+	"scanrelay/agent/update/follow"
 	"scanrelay/agent/update/release"
 )
 
@@ -54,7 +55,7 @@ func (p *publisher) publish(version, minFrom string) {
 	file := filepath.Join(p.t.TempDir(), "program")
 	err := os.WriteFile(file, b.Bytes(), 0o600)
 	if err == nil {
-		_, err = p.Add(release.Release{Name: program, Version: version, MinFrom: minFrom}, []string{file})
+		_, err = p.Add(release.Release{Name: follow.Program, Version: version, MinFrom: minFrom}, []string{file})
 	}
 	for _, k := range p.keys {
 		if err == nil {
@@ -85,7 +86,7 @@ func TestCheck(t *testing.T) {
 	p.publish("1.5.0", "")
 	dir, root, state := p.Dir, filepath.Join(p.Dir, "root.json"), filepath.Join(t.TempDir(), "state")
 	stick := filepath.Join(t.TempDir(), "stick")
-	if _, err := p.Bundle(t.Context(), program, "1.0.0", "linux/arm64", stick); err != nil {
+	if _, err := p.Bundle(t.Context(), follow.Program, "1.0.0", "linux/arm64", stick); err != nil {
 		t.Fatal(err)
 	}
 	old := t.TempDir()

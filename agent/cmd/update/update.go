@@ -15,6 +15,7 @@ import (
 
 	"scanrelay/agent/clock"
 	"scanrelay/agent/cmd/cli"
+	"scanrelay/agent/update/follow"
 	"scanrelay/agent/update/install"
 	"scanrelay/agent/update/launch"
 	"scanrelay/agent/update/record"
@@ -120,7 +121,7 @@ func (m *maker) installCommand() *cli.Command {
 		Run: func(ctx context.Context, _ []string) error {
 			i := &install.Installer{
 				Root: record.Root(p.root), Own: record.Own(p.own), Packaged: m.version, PackagedFolder: record.PackagedFolder,
-				Verifier: verifier{m, record.Root(p.root), p.first}, Log: m.logger(),
+				Verifier: follow.Verifier{Root: record.Root(p.root), First: p.first, Packaged: m.version, Built: m.built, Log: m.logger()}, Log: m.logger(),
 			}
 			err := i.Run(ctx)
 			if err != nil { // the request is still there, for which systemd starts this again

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"scanrelay/agent/cmd/cli"
+	"scanrelay/agent/update/follow"
 	"scanrelay/agent/update/install"
 	"scanrelay/agent/update/record"
 )
@@ -38,7 +39,7 @@ func (g *gateway) run(args ...string) (code int, out string) {
 	return code, b.String()
 }
 
-func (g *gateway) status() (s Status) {
+func (g *gateway) status() (s follow.Status) {
 	g.t.Helper()
 	code, out := g.run("update", "status", "--json")
 	if err := json.Unmarshal([]byte(out), &s); err != nil || code != 0 {
@@ -183,7 +184,7 @@ func TestApply(t *testing.T) {
 	if code, out := g.run("update", "apply", file, "--root", none); code != 1 || !strings.Contains(out, "nobody's releases are trusted here") || g.own.Asked() {
 		t.Error(code, out)
 	}
-	if _, err := install.Stage(g.own, []byte("no metadata"), func(path string) error { return os.WriteFile(path, []byte("x"), 0o600) }); err != nil {
+	if _, err := install.Stage(g.own, []byte("no metadata"), time.Time{}, func(path string) error { return os.WriteFile(path, []byte("x"), 0o600) }); err != nil {
 		t.Fatal(err)
 	}
 	code, out := g.run("update", "install", "--root", none)

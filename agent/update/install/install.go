@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"scanrelay/agent/update/launch"
 	"scanrelay/agent/update/record"
@@ -34,9 +35,10 @@ const maxBarred = 256
 const incoming = "incoming"
 
 // Verifier says what a file is, by metadata that is trusted. state is what is known of
-// earlier metadata; next is to be known from now on.
+// earlier metadata; next is to be known from now on. seen is the newest time of the
+// centre's that the agent knows of.
 type Verifier interface {
-	Verify(ctx context.Context, file string, metadata, state []byte) (is record.Release, next []byte, err error)
+	Verify(ctx context.Context, file string, metadata, state []byte, seen time.Time) (is record.Release, next []byte, err error)
 }
 
 // Installer is root's part. All but Free is needed.
@@ -137,7 +139,7 @@ func (i *Installer) empty(own *folder) {
 func (i *Installer) do(ctx context.Context, own *folder, rec record.Record, req record.Request) (record.Record, error) {
 	switch req.Op {
 	case record.OpInstall:
-		return i.install(ctx, own, rec)
+		return i.install(ctx, own, rec, req.Seen)
 	case record.OpCommit:
 		return i.commit(rec, req.Release)
 	case record.OpBack, record.OpBar:
@@ -191,7 +193,7 @@ func back(rec record.Record, r record.Release, bar bool) (record.Record, error) 
 // install takes what was staged, in the order in which a power cut does no harm: the
 // folder is whole before it has the version's name, and has it before the record says
 // so.
-func (i *Installer) install(ctx context.Context, own *folder, rec record.Record) (record.Record, error) {
+func (i *Installer) install(ctx context.Context, own *folder, rec record.Record, seen time.Time) (record.Record, error) {
 	if launch.NoExec(string(i.Root)) {
 		return rec, fmt.Errorf("install: the file system of %s is mounted noexec: no version there could run", i.Root)
 	}
@@ -213,7 +215,7 @@ func (i *Installer) install(ctx context.Context, own *folder, rec record.Record)
 	if err != nil {
 		return rec, fmt.Errorf("install: %w", err)
 	}
-	is, state, err := i.Verifier.Verify(ctx, program, metadata, rec.Trust)
+	is, state, err := i.Verifier.Verify(ctx, program, metadata, rec.Trust, seen)
 	if err == nil {
 		err = i.admit(rec, is, copied)
 	}

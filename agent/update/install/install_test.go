@@ -16,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"scanrelay/agent/update/record"
 	"scanrelay/store/durable"
@@ -24,7 +25,7 @@ import (
 // plain believes metadata that is a release as JSON, as if it were signed.
 type plain struct{}
 
-func (plain) Verify(_ context.Context, file string, metadata, state []byte) (is record.Release, next []byte, err error) {
+func (plain) Verify(_ context.Context, file string, metadata, state []byte, _ time.Time) (is record.Release, next []byte, err error) {
 	if err := json.Unmarshal(metadata, &is); err != nil {
 		return is, nil, errors.New("metadata without a signature")
 	}
@@ -84,7 +85,7 @@ func (g *gateway) record() record.Record {
 func (g *gateway) stage(metadata any, body string) string {
 	g.t.Helper()
 	m, err := json.Marshal(metadata)
-	id, err2 := Stage(g.Own, m, func(path string) error { return os.WriteFile(path, []byte(body), 0o600) })
+	id, err2 := Stage(g.Own, m, time.Time{}, func(path string) error { return os.WriteFile(path, []byte(body), 0o600) })
 	if err := errors.Join(err, err2); err != nil {
 		g.t.Fatal(err)
 	}
@@ -361,7 +362,7 @@ func TestRoom(t *testing.T) {
 func TestStageAgain(t *testing.T) {
 	g := newGateway(t)
 	g.stage(rel("1.0.0"), program("1.0.0"))
-	if _, err := Stage(g.Own, nil, func(string) error { return errors.New("the line fell") }); err == nil || g.Own.Asked() {
+	if _, err := Stage(g.Own, nil, time.Time{}, func(string) error { return errors.New("the line fell") }); err == nil || g.Own.Asked() {
 		t.Errorf("%v, asked: %v", err, g.Own.Asked())
 	}
 	g.stage(rel("1.1.0"), program("1.1.0"))

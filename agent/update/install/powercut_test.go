@@ -56,7 +56,7 @@ func powerRun(dir string) error {
 	root := func() error { return i.Run(context.Background()) }
 	stage := func(version string) error {
 		metadata := fmt.Appendf(nil, `{"version":%q,"sha256":%q,"length":%d}`, version, rel(version).SHA256, rel(version).Length)
-		_, err := Stage(i.Own, metadata, func(path string) error { return os.WriteFile(path, []byte(program(version)), 0o600) })
+		_, err := Stage(i.Own, metadata, time.Time{}, func(path string) error { return os.WriteFile(path, []byte(program(version)), 0o600) })
 		return errors.Join(err, root())
 	}
 	try := func(version string, tries int) error {

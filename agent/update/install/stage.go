@@ -14,9 +14,10 @@ import (
 )
 
 // Stage puts a version where root looks for it, and asks root to install it: fill
-// writes the program to a file, metadata is why it may be trusted. What was staged
-// before is gone. It returns the request's id.
-func Stage(own record.Own, metadata []byte, fill func(path string) error) (id string, err error) {
+// writes the program to a file, metadata is why it may be trusted, seen the newest time
+// that the authenticated centre gave, zero where none did. What was staged before is
+// gone. It returns the request's id.
+func Stage(own record.Own, metadata []byte, seen time.Time, fill func(path string) error) (id string, err error) {
 	dir := filepath.Join(string(own), record.StagedFolder)
 	if err := own.Make(); err != nil {
 		return "", fmt.Errorf("stage: %w", err)
@@ -38,7 +39,7 @@ func Stage(own record.Own, metadata []byte, fill func(path string) error) (id st
 	if err != nil {
 		return "", fmt.Errorf("stage: %w", err)
 	}
-	return own.Ask(record.OpInstall, record.Release{})
+	return own.Send(record.Request{Op: record.OpInstall, Seen: seen})
 }
 
 // put makes a file that the group can read.

@@ -10,6 +10,8 @@
 //	/var/lib/scanrelay/update/           the agent's, and its group's
 //	    state                            a trial with its tries, unplanned ends, the last verdict
 //	    hold                             until when nothing is taken
+//	    wanted                           what the centre wants, and how far that is
+//	    download-…                       of it, as far as it came
 //	    staged/target, staged/metadata   what root is asked to install, and why it may
 //	    request                          what root is asked for; it takes it away
 //
@@ -20,5 +22,6 @@
 //   - release: that version is not run, nor taken for installed;
 //   - state: no trial is on, no unplanned end is known; the committed version runs;
 //   - hold: nothing is held, and status says so;
+//   - wanted: the centre says it again; what it asked for before is tried as if by hand;
 //   - request: it is refused, and taken away.
 package record

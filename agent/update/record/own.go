@@ -108,6 +108,35 @@ func (d Own) State() (s State, err error) {
 // SetState replaces it, durably.
 func (d Own) SetState(s State) error { return d.sealed("state").Write(s) }
 
+// Wanted is what the centre wants to run, and how far the agent is with it.
+type Wanted struct {
+	Version  string    `json:"version"`
+	Rollout  string    `json:"rollout,omitempty"`
+	Step     Release   `json:"step"`               // what comes next on the way, once that is known
+	Bringing bool      `json:"bringing,omitempty"` // Step
+	Asked    string    `json:"asked,omitempty"`    // id of the request to install Step
+	Waits    string    `json:"waits,omitempty"`    // what the trial of Step waits for
+	Held     bool      `json:"held,omitempty"`     // the centre lets no trial begin
+	Problem  string    `json:"problem,omitempty"`
+	Again    time.Time `json:"again,omitzero"` // when it is looked for again, for people
+}
+
+// Wanted returns it; nothing where the file is spoilt, which err says.
+func (d Own) Wanted() (w Wanted, err error) {
+	if err = d.sealed("wanted").Peek(&w); err == nil || errors.Is(err, fs.ErrNotExist) {
+		return w, nil
+	}
+	return Wanted{}, err
+}
+
+// SetWanted replaces it, durably.
+func (d Own) SetWanted(w Wanted) error {
+	if err := d.Make(); err != nil {
+		return err
+	}
+	return d.sealed("wanted").Write(w)
+}
+
 // Ops are what root can be asked for.
 const (
 	OpInstall = "install" // what is staged
@@ -122,6 +151,9 @@ type Request struct {
 	ID      string  `json:"id"`
 	Op      string  `json:"op"`
 	Release Release `json:"release"` // that is committed, gone back from or barred
+	// Seen is the newest time that the authenticated centre gave: what had expired by then
+	// is not installed.
+	Seen time.Time `json:"seen,omitzero"`
 }
 
 // RequestFile is its name.
@@ -130,14 +162,19 @@ const RequestFile = "request"
 // Ask puts a request where root looks for it, instead of one that it has not taken, and
 // returns its id.
 func (d Own) Ask(op string, r Release) (id string, err error) {
-	id = rand.Text()
+	return d.Send(Request{Op: op, Release: r})
+}
+
+// Send is Ask of a whole request but its id.
+func (d Own) Send(r Request) (id string, err error) {
+	r.ID = rand.Text()
 	if err = d.Make(); err == nil {
-		err = d.sealed(RequestFile).Write(Request{ID: id, Op: op, Release: r})
+		err = d.sealed(RequestFile).Write(r)
 	}
 	if err != nil {
-		return "", fmt.Errorf("ask root for %s: %w", op, err)
+		return "", fmt.Errorf("ask root for %s: %w", r.Op, err)
 	}
-	return id, nil
+	return r.ID, nil
 }
 
 // Asked reports whether root has not yet taken a request.

@@ -68,8 +68,9 @@ func TestEachFileMayBeSpoilt(t *testing.T) {
 	st := record.State{Trial: &record.Trial{Release: r, Tries: 2}, Ends: []record.Moment{{Boot: "b", At: 1}}}
 	until := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
 	id, askErr := own.Ask(record.OpCommit, r)
+	want := record.Wanted{Version: "1.4.0", Rollout: "r", Step: release("1.3.0"), Asked: id, Again: until}
 	_, linkErr := root.Link(rec.Committed, record.PackagedFolder)
-	err := errors.Join(root.WriteRelease(r.Version, r), root.Write(rec), own.SetState(st), own.Hold(until), askErr, linkErr)
+	err := errors.Join(root.WriteRelease(r.Version, r), root.Write(rec), own.SetState(st), own.Hold(until), own.SetWanted(want), askErr, linkErr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,6 +81,7 @@ func TestEachFileMayBeSpoilt(t *testing.T) {
 	readRelease := func() (any, error) { return root.Installed(r.Version) }
 	readState := func() (any, error) { return own.State() }
 	readHold := func() (any, error) { return own.Held() }
+	readWanted := func() (any, error) { return own.Wanted() }
 	readRequest := func() (any, error) {
 		content, err := os.ReadFile(filepath.Join(string(own), record.RequestFile))
 		if err != nil {
@@ -96,6 +98,7 @@ func TestEachFileMayBeSpoilt(t *testing.T) {
 		{filepath.Join(folder, "release"), readRelease, r, record.Release{}},
 		{filepath.Join(string(own), "state"), readState, st, record.State{}},
 		{filepath.Join(string(own), "hold"), readHold, until, time.Time{}},
+		{filepath.Join(string(own), "wanted"), readWanted, want, record.Wanted{}},
 		{filepath.Join(string(own), "request"), readRequest, record.Request{ID: id, Op: record.OpCommit, Release: r}, record.Request{}},
 	} {
 		if got, err := c.read(); err != nil || !reflect.DeepEqual(got, c.whole) {

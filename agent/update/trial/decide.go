@@ -27,7 +27,8 @@ type Facts struct {
 	Now     record.Moment
 	Healthy error         // why scans are not taken, or a loop stands still
 	Synced  bool          // since this process began
-	Contact time.Duration // since the latest sync, if it synced
+	Reached bool          // the centre answered, if only to say what is wanted
+	Contact time.Duration // since it last did
 	Quiet   bool          // no scan came in for a while
 	Held    bool
 	Waiting time.Duration // for a quiet moment
@@ -140,7 +141,7 @@ func idle(run record.Run, first record.Release, st record.State, f Facts) Step {
 		return Step{State: st, Restart: true}
 	}
 	c := f.Record.Candidate
-	ready := again && !c.IsPackaged() && !f.Held && f.Healthy == nil && f.Synced && f.Contact < contactWithin &&
+	ready := again && !c.IsPackaged() && !f.Held && f.Healthy == nil && f.Reached && f.Contact < contactWithin &&
 		!slices.Contains(f.Record.Barred, c.SHA256)
 	if !ready || !f.Quiet && f.Waiting < quietWithin {
 		return Step{State: st, Ready: ready}

@@ -20,15 +20,18 @@ const (
 	quietTime = 5 * time.Second
 )
 
-// Config is what a Keeper is made of. All is needed.
+// Config is what a Keeper is made of. All is needed but Holds.
 type Config struct {
 	Launched launch.Launched
 	Now      func() record.Moment
 	Wall     func() time.Time // for people
 	Healthy  func() error
 	LastSync func() time.Time // of this process; zero: never
-	Received func() uint64    // how many scans were taken
-	Restart  func()           // ends the process as a stop does
+	Contact  func() time.Time // when the centre last answered, if only to say what is wanted; zero: never
+	// Holds reports whether a candidate may not be tried now.
+	Holds    func(candidate record.Release) bool
+	Received func() uint64 // how many scans were taken
+	Restart  func()        // ends the process as a stop does
 	Tell     func(state string)
 	Log      *slog.Logger
 }
@@ -39,7 +42,7 @@ type Keeper struct {
 	state record.State
 	first record.Release
 
-	lastSync time.Time
+	answered time.Time
 	contact  record.Moment
 	received uint64
 	quiet    record.Moment // since when no scan has come
@@ -123,10 +126,10 @@ func since(from *record.Moment, is bool, now record.Moment) *record.Moment {
 
 func (k *Keeper) facts() Facts {
 	f := Facts{Now: k.c.Now(), Healthy: k.c.Healthy()}
-	if at := k.c.LastSync(); !at.Equal(k.lastSync) {
-		k.lastSync, k.contact = at, f.Now
+	if at := k.c.Contact(); !at.Equal(k.answered) {
+		k.answered, k.contact = at, f.Now
 	}
-	f.Synced = !k.lastSync.IsZero()
+	f.Reached, f.Synced = !k.answered.IsZero(), !k.c.LastSync().IsZero()
 	f.Contact, _ = f.Now.Since(k.contact)
 	if n := k.c.Received(); n != k.received {
 		k.received, k.quiet = n, f.Now
@@ -137,8 +140,8 @@ func (k *Keeper) facts() Facts {
 		f.Waiting, _ = f.Now.Since(*k.ready)
 	}
 	until, _ := k.c.Launched.Own.Held() // one that cannot be read holds nothing, as status says
-	f.Held = k.c.Wall().Before(until)
 	f.Record, _ = k.c.Launched.Root.Read()
+	f.Held = k.c.Wall().Before(until) || k.c.Holds != nil && k.c.Holds(f.Record.Candidate)
 	return f
 }
 

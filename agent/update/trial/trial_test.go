@@ -142,7 +142,7 @@ func TestVerdict(t *testing.T) {
 
 func TestBegins(t *testing.T) {
 	rec := record.Record{Committed: now, Candidate: next}
-	good := Facts{Now: moment(0), Synced: true, Contact: 59 * time.Second, Quiet: true, Record: rec}
+	good := Facts{Now: moment(0), Synced: true, Reached: true, Contact: 59 * time.Second, Quiet: true, Record: rec}
 	inconclusive := func(ago time.Duration) *record.Verdict {
 		return &record.Verdict{Release: next, Result: record.Inconclusive, When: moment(-ago)}
 	}
@@ -154,7 +154,8 @@ func TestBegins(t *testing.T) {
 	}{
 		{"all is well", func(f *Facts) {}, nil, true},
 		{"somebody holds", func(f *Facts) { f.Held = true }, nil, false},
-		{"no contact", func(f *Facts) { f.Synced = false }, nil, false},
+		{"no contact", func(f *Facts) { f.Reached = false }, nil, false},
+		{"the centre only says what it wants", func(f *Facts) { f.Synced = false }, nil, true},
 		{"none for a minute", func(f *Facts) { f.Contact = time.Minute }, nil, false},
 		{"a shift is on", func(f *Facts) { f.Quiet, f.Waiting = false, 59*time.Second }, nil, false},
 		{"for a minute", func(f *Facts) { f.Quiet, f.Waiting = false, time.Minute }, nil, true},
@@ -190,7 +191,7 @@ func TestBegins(t *testing.T) {
 // plain believes metadata that is a release as JSON.
 type plain struct{}
 
-func (plain) Verify(_ context.Context, _ string, metadata, _ []byte) (is record.Release, state []byte, err error) {
+func (plain) Verify(_ context.Context, _ string, metadata, _ []byte, _ time.Time) (is record.Release, state []byte, err error) {
 	return is, nil, json.Unmarshal(metadata, &is)
 }
 
@@ -221,7 +222,7 @@ func newMachine(t *testing.T) *machine {
 func (m *machine) stage(version string) string {
 	m.t.Helper()
 	metadata, err := json.Marshal(rel(version))
-	id, err2 := install.Stage(m.own, metadata, func(path string) error { return os.WriteFile(path, []byte(version), 0o600) })
+	id, err2 := install.Stage(m.own, metadata, time.Time{}, func(path string) error { return os.WriteFile(path, []byte(version), 0o600) })
 	if err := errors.Join(err, err2); err != nil {
 		m.t.Fatal(err)
 	}
@@ -269,6 +270,12 @@ func (m *machine) live(most time.Duration) (version string, err error) {
 	defer cancel()
 	version = m.launched.Release.Version
 	from := time.Now()
+	lastSync := func() time.Time {
+		if m.offline || time.Since(from) < 3*time.Second {
+			return time.Time{}
+		}
+		return time.Now().Truncate(5 * time.Second)
+	}
 	k := New(Config{
 		Launched: m.launched, Now: m.now, Wall: time.Now,
 		Healthy: func() error {
@@ -277,12 +284,7 @@ func (m *machine) live(most time.Duration) (version string, err error) {
 			}
 			return nil
 		},
-		LastSync: func() time.Time {
-			if m.offline || time.Since(from) < 3*time.Second {
-				return time.Time{}
-			}
-			return time.Now().Truncate(5 * time.Second)
-		},
+		LastSync: lastSync, Contact: lastSync,
 		Received: func() uint64 { return 0 }, Restart: cancel, Tell: func(s string) { m.told = append(m.told, s) }, Log: slog.New(slog.DiscardHandler),
 	})
 	served := make(chan struct{})
