@@ -4,7 +4,7 @@
 # need beside them (build/setup-tests.sh) or says what is missing.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo quick test soak setup cross packages size bench fuzz clean
+.PHONY: help build demo quick test soak setup cross packages size bench bench-peers fuzz clean
 
 # What the binary says about itself comes from the commit and not from the
 # clock or the folder, so that the same commit gives the same bytes anywhere.
@@ -92,6 +92,9 @@ size: ## what the gateway binary weighs, plain and under xz -9; fails above eith
 bench: build ## how fast and how light it is here; make bench BENCH_ARGS="-events 50000"
 	@go run ./build/bench -binary $(BIN) $(BENCH_ARGS)
 	@cd build/bench/crypt && go run .
+
+bench-peers: build ## MQTT to POST beside programs that others take for it, which lie in DIR: make bench-peers DIR=/opt/peers
+	@go run ./build/bench -binary $(BIN) -only sink -peers '$(DIR)' $(BENCH_ARGS)
 
 fuzz: ## every fuzz target for a minute each; make fuzz FUZZTIME=10s
 	@build/fuzz.sh

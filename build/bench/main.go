@@ -20,8 +20,9 @@ func main() {
 	events := flag.Int("events", 100_000, "scans of the intake measurements")
 	pushes := flag.Int("pushes", 20_000, "scans of the push measurement")
 	waybills := flag.Int("waybills", 1_000_000, "waybills that the centre knows in the lookup measurement")
-	only := flag.String("only", "", "measure only these, with commas between: disk, idle, intake, one, push, latency, wear, quota, lookups, devices, puback, outbox")
+	only := flag.String("only", "", "measure only these, with commas between: disk, idle, intake, one, push, latency, wear, sink, quota, lookups, devices, puback, outbox")
 	stored := flag.Int("stored", 1_000_000, "events in the outbox at the end of its measurement, up to 10,000,000")
+	peers := flag.String("peers", "", "measure sink beside the peers' programs in this `folder`, too")
 	open := flag.String("open-store", "", "internal: open the store in this `folder` and say what it took")
 	steady := flag.Duration("steady", 20*time.Second, "length of the latency measurement")
 	flag.Parse()
@@ -33,7 +34,7 @@ func main() {
 		return
 	}
 	ctx, end := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	b := &bench{harness: &harness{ctx: ctx}, binary: *binary, events: *events, pushes: *pushes, waybills: *waybills, only: *only, steady: *steady, stored: *stored}
+	b := &bench{harness: &harness{ctx: ctx}, binary: *binary, events: *events, pushes: *pushes, waybills: *waybills, only: *only, steady: *steady, stored: *stored, peers: *peers}
 	code := b.run()
 	end()
 	os.Exit(code)
@@ -48,6 +49,7 @@ type bench struct {
 	only           string
 	steady         time.Duration
 	stored         int
+	peers          string
 	lock           sync.Mutex // of measurements that run at the same time
 	figures        []figure
 }
@@ -76,7 +78,7 @@ func (b *bench) run() (code int) {
 		measure func()
 	}{
 		{"disk", b.disk}, {"idle", b.idle}, {"intake", b.intake}, {"one", b.oneConnection}, {"push", b.push},
-		{"latency", b.latency}, {"wear", b.wear}, {"quota", b.quota}, {"lookups", b.lookups}, {"devices", b.devicesIntake}, {"puback", b.acknowledgement}, {"outbox", b.outbox},
+		{"latency", b.latency}, {"wear", b.wear}, {"sink", b.sink}, {"quota", b.quota}, {"lookups", b.lookups}, {"devices", b.devicesIntake}, {"puback", b.acknowledgement}, {"outbox", b.outbox},
 	} {
 		if (b.only == "" || slices.Contains(strings.Split(b.only, ","), m.name)) && !b.part(m.measure) {
 			code = 1
@@ -87,7 +89,8 @@ func (b *bench) run() (code int) {
 }
 
 func (b *bench) report() {
-	fmt.Printf("\n%s\n\n", machine())
+	load, _, _ := strings.Cut(read("/proc/loadavg"), " ")
+	fmt.Printf("\n%s, load %s at the end\n\n", machine(), load)
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(w, "what\tmeasured\ttarget")
 	fmt.Fprintln(w, "----\t--------\t------")

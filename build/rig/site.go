@@ -30,6 +30,8 @@ type Options struct {
 	Gateway  []string
 	Embedded bool // the agent is the broker; otherwise a mosquitto stands beside
 	WeChat   fake.Options
+	// WeChatURL is where something else is that answers in the fake WeChat's place.
+	WeChatURL string
 	// Agent is YAML that is added to the agent's configuration, Notify what stands
 	// between the braces of its notify.
 	Agent, Notify string
@@ -136,7 +138,7 @@ depots:
   - {id: sh-02, token: %s}
 admin_token: %s
 log: {level: debug, format: json}
-`, s.CentralHTTP, data, store, s.WeChat.URL(), fake.DefaultAppID, fake.DefaultSecret, fake.DefaultToken,
+`, s.CentralHTTP, data, store, cmp.Or(o.WeChatURL, s.WeChat.URL()), fake.DefaultAppID, fake.DefaultSecret, fake.DefaultToken,
 		fake.DefaultAESKey, cmp.Or(o.WeChat.Mode, fake.Secure), Depot, DepotToken, OtherToken, AdminToken)
 }
 
@@ -152,7 +154,7 @@ http: {listen: %s}
 log: {level: debug, format: json}
 notify: {%s}
 %s
-`, Depot, s.AgentData, broker, s.Broker, s.CentralHTTP, DepotToken, s.WeChat.URL(), s.AgentHTTP, o.Notify, o.Agent)
+`, Depot, s.AgentData, broker, s.Broker, s.CentralHTTP, DepotToken, cmp.Or(o.WeChatURL, s.WeChat.URL()), s.AgentHTTP, o.Notify, o.Agent)
 }
 
 // Start starts everything and waits until it is ready.
