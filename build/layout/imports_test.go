@@ -265,11 +265,18 @@ var arrows = []row{
 		},
 		tests: []string{"uplink/central/internal/documents", "configs/secret"},
 	},
+	{ // pure but for its documents
+		pkg: "uplink/central/rollout",
+		uses: []string{
+			"uplink/central/audit", "uplink/central/caller", "uplink/central/documents", "uplink/syncapi/directive", "agent/update/trust", "agent/scan", "configs/serve", "configs/wait",
+		},
+		tests: []string{"uplink/central/internal/documents"},
+	},
 	{pkg: "uplink/central/audit", uses: []string{"agent/scan", "store/durable"}},
 	{
 		pkg: "uplink/central/identity",
 		uses: []string{
-			"uplink/syncapi/health", "uplink/central/caller", "uplink/central/audit", "uplink/central/documents", "uplink/central/orders", "uplink/syncapi", "store/durable", "agent/scan", "configs/secret", "configs/serve", "configs/wait",
+			"uplink/syncapi/health", "uplink/syncapi/directive", "uplink/central/caller", "uplink/central/audit", "uplink/central/documents", "uplink/central/orders", "uplink/syncapi", "store/durable", "agent/scan", "configs/secret", "configs/serve", "configs/wait",
 		},
 		libraries: []string{metrics}, tests: []string{"uplink/central/internal/documents"},
 	},
@@ -297,7 +304,7 @@ var arrows = []row{
 	},
 	{pkg: "uplink/central/shares", uses: []string{"agent/scan"}},
 	{pkg: "uplink/central/waiting", uses: []string{"store/snapshot", "agent/scan"}},
-	{pkg: "uplink/central/presence", uses: []string{"uplink/syncapi", "uplink/syncapi/health", "agent/scan", "configs/wait"}},
+	{pkg: "uplink/central/presence", uses: []string{"uplink/syncapi", "uplink/syncapi/directive", "uplink/syncapi/health", "agent/scan", "configs/wait"}},
 	{
 		pkg: "uplink/central/fleet", uses: []string{"uplink/central/presence", "uplink/syncapi/health", "store/snapshot", "agent/scan"},
 	},
@@ -325,13 +332,13 @@ var arrows = []row{
 		pkg: "uplink/central",
 		uses: []string{
 			"uplink/central/caller", "uplink/central/tokens", "uplink/central/quota", "uplink/central/shares",
-			"uplink/central/audit", "uplink/central/backup", "uplink/central/identity", "uplink/central/waiting", "uplink/central/presence", "uplink/central/lookup", "uplink/central/waybills", "uplink/central/page", "uplink/central/fleet", "uplink/central/documents", "uplink/central/orders", "uplink/syncapi/order", "uplink/central/updates", "uplink/syncapi/directive",
+			"uplink/central/audit", "uplink/central/backup", "uplink/central/identity", "uplink/central/waiting", "uplink/central/presence", "uplink/central/lookup", "uplink/central/waybills", "uplink/central/page", "uplink/central/fleet", "uplink/central/documents", "uplink/central/orders", "uplink/syncapi/order", "uplink/central/updates", "uplink/central/rollout", "uplink/syncapi/directive",
 			"store/snapshot", "store/durable", "wechat/callback", "uplink/syncapi", "agent/scan", "configs/secret", "configs/limit", "configs/exposition", "configs/serve", "configs/wait",
 		},
 		libraries: []string{metrics},
 		tests: []string{
 			"uplink/syncapi/health",
-			"uplink/central/internal/account", "uplink/central/internal/centraltest", "uplink/central/internal/documents", "store/snapshot/bolt", "wechat", "wechat/fake",
+			"agent/update/release", "uplink/central/internal/account", "uplink/central/internal/centraltest", "uplink/central/internal/documents", "store/snapshot/bolt", "wechat", "wechat/fake",
 		},
 	},
 	{pkg: "uplink/central/internal/documents"},

@@ -186,7 +186,7 @@ func FuzzSync(f *testing.F) {
 	b := centraltest.New(f, nil)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		code, out := b.In(t).Call("POST", "/v1/sync", string(body), "Authorization", "Bearer "+centraltest.TokenHZ)
-		if code != 200 && code != 400 && code != 413 && code != 501 || !json.Valid([]byte(out)) {
+		if code != 200 && code != 400 && code != 413 && code != 409 || !json.Valid([]byte(out)) {
 			t.Fatalf("%d %s", code, out)
 		}
 	})
@@ -206,7 +206,7 @@ func TestGuessesBesideDepots(t *testing.T) {
 	for i := range 200 {
 		as(fmt.Sprint("guess-", i))
 	}
-	for token, want := range map[string]int{long: 501, long + "x": 429, centraltest.TokenHZ: 429} { // 501: let in, with an empty body
+	for token, want := range map[string]int{long: 409, long + "x": 429, centraltest.TokenHZ: 429} { // 409: let in, with an empty body
 		if code := as(token); code != want {
 			t.Errorf("the token of %d characters: %d, want %d", len(token), code, want)
 		}

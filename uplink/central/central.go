@@ -22,6 +22,7 @@ import (
 	"scanrelay/uplink/central/page"
 	"scanrelay/uplink/central/presence"
 	"scanrelay/uplink/central/quota"
+	"scanrelay/uplink/central/rollout"
 	"scanrelay/uplink/central/shares"
 	"scanrelay/uplink/central/tokens"
 	"scanrelay/uplink/central/updates"
@@ -34,15 +35,16 @@ import (
 
 // Central is the centre. Make it with New, serve Handler, and Run it.
 type Central struct {
-	o       Options
-	started time.Time
-	keys    *caller.Keyring
-	live    atomic.Pointer[Config] // what can change while the centre runs is read here
-	terms   atomic.Pointer[lookup.Terms]
-	ids     *identity.Service
-	orders  *orders.Orders
-	wechat  *callback.Handler // nil: WeChat calls nobody here
-	updates *updates.Service  // nil: there is no repository
+	o        Options
+	started  time.Time
+	keys     *caller.Keyring
+	live     atomic.Pointer[Config] // what can change while the centre runs is read here
+	terms    atomic.Pointer[lookup.Terms]
+	ids      *identity.Service
+	orders   *orders.Orders
+	wechat   *callback.Handler // nil: WeChat calls nobody here
+	updates  *updates.Service  // nil: there is no repository
+	rollouts *rollout.Service
 
 	tokens   Tokens
 	shares   Shares
@@ -108,6 +110,14 @@ func New(o Options) (*Central, error) {
 			return nil, fmt.Errorf("configure central: %w", err)
 		}
 	}
+	going := rollout.Options{Table: o.Documents, Alone: alone, Audit: o.Audit, Fleet: c.members, Now: o.Now, Logger: o.Logger}
+	if c.updates != nil {
+		going.Releases = c.updates.Releases
+	}
+	c.rollouts = rollout.New(going)
+	if err := c.rollouts.Load(context.Background()); err != nil {
+		return nil, fmt.Errorf("read the rollout: %w", err)
+	}
 	c.meters = newMeters(c)
 	if c.handler, c.ops, err = c.routes(); err != nil {
 		return nil, fmt.Errorf("configure central: %w", err)
@@ -151,6 +161,7 @@ func (c *Central) routes() (outside, ops http.Handler, err error) {
 	}
 	c.ids.Gateways(mux)
 	c.ids.Operators(own, contacts{c}, c.ownAlarms)
+	c.rollouts.Operators(own, c.keys)
 	own.HandleFunc("POST /v1/depots/{id}/deadletters", c.keys.Need(caller.Actor, c.orders.DeadLetters(c.keys, func(r *http.Request, id scan.DepotID) (bool, error) {
 		d, err := c.depot(r.Context(), id)
 		return d != nil, err
@@ -327,6 +338,7 @@ func (c *Central) Run(ctx context.Context) error {
 	loops.Go(func() { c.forgetLoop(ctx) })
 	loops.Go(func() { c.ids.Watch(ctx) })
 	loops.Go(func() { c.orders.Run(ctx) })
+	loops.Go(func() { c.rollouts.Run(ctx) })
 	loops.Go(func() { c.o.Backup.Run(ctx) })
 	err := c.o.Snapshot.Wait(ctx)
 	cancel()

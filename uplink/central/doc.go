@@ -11,6 +11,8 @@
 //	audit      who did what
 //	backup     copies of the store, and how one is put back
 //	fleet      how depots do, and what is wrong with them
+//	updates    the repository of releases
+//	rollout    which gateway runs which release, and when
 //	waybills   the carrier's imports, and a look at one waybill
 //	lookup     WeChat's reverse lookup and landing page
 //	page       the fleet page

@@ -179,7 +179,7 @@ func (c contacts) One(ctx context.Context, id scan.DepotID) (identity.Contact, b
 }
 
 func contact(d *fleet.Depot) identity.Contact {
-	contact := identity.Contact{At: d.Last, Version: d.Version, OSArch: d.OSArch, Away: d.Away, Health: d.Health}
+	contact := identity.Contact{At: d.Last, Version: d.Version, OSArch: d.OSArch, Away: d.Away, Health: d.Health, Update: d.Update, Config: d.Config}
 	for _, a := range d.Wrong {
 		// All were never heard for a moment when a centre starts; identity itself
 		// tells of its own.

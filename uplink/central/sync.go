@@ -9,6 +9,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/configs/serve"
 	"scanrelay/uplink/syncapi"
+	"scanrelay/uplink/syncapi/directive"
 )
 
 // serveSync is POST /v1/sync.
@@ -40,7 +41,7 @@ func (c *Central) serveSync(w http.ResponseWriter, r *http.Request) {
 		if refusal.status == http.StatusServiceUnavailable {
 			w.Header().Set("Retry-After", "5")
 		}
-		serve.Fail(w, refusal.status, refusal.why)
+		serve.JSON(w, refusal.status, syncapi.Failure{Error: refusal.why, Directives: refusal.directives})
 	case r.Context().Err() != nil:
 		c.meters.sync(499, start) // the depot went away; nobody reads an answer
 	default:
@@ -55,14 +56,15 @@ func (c *Central) serveSync(w http.ResponseWriter, r *http.Request) {
 
 // refusal is an error that the depot is told.
 type refusal struct {
-	status int
-	why    string
+	status     int
+	why        string
+	directives *directive.Directives // beside a 409
 }
 
 func (e *refusal) Error() string { return e.why }
 
 func refuse(status int, format string, args ...any) error {
-	return &refusal{status, fmt.Sprintf(format, args...)}
+	return &refusal{status: status, why: fmt.Sprintf(format, args...)}
 }
 
 func (c *Central) sync(w http.ResponseWriter, r *http.Request, depot scan.DepotID) (*syncapi.Response, error) {
@@ -86,6 +88,10 @@ func (c *Central) sync(w http.ResponseWriter, r *http.Request, depot scan.DepotI
 	}
 	defer release()
 	req, err := decodeSync(body)
+	var refused *refusal
+	if errors.As(err, &refused) && refused.status == http.StatusConflict {
+		refused.directives = c.direct(r.Context(), depot, req)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"scanrelay/configs/serve"
 	"scanrelay/uplink/syncapi"
+	"scanrelay/uplink/syncapi/directive"
 	"scanrelay/uplink/syncapi/order"
 )
 
@@ -32,16 +33,24 @@ func errTooLarge() error {
 	return refuse(http.StatusRequestEntityTooLarge, "the body has more than %d bytes", syncapi.MaxBodyBytes)
 }
 
-// decodeSync reads and checks a request. What it says never quotes the body.
+// stranger is what a request of whichever version says: a depot that speaks another one
+// can be brought up to date.
+type stranger struct {
+	V      int
+	Agent  string
+	Update *directive.UpdateState
+}
+
+// decodeSync reads and checks a request; with a 409 it returns what could be read. What it says never quotes the body.
 func decodeSync(body []byte) (*syncapi.Request, error) {
 	var req syncapi.Request
 	err := unmarshalSync(body, &req)
-	version := struct{ V int }{req.V}
+	version := stranger{V: req.V, Agent: req.Agent, Update: req.Update}
 	if err != nil && json.Unmarshal(body, &version) != nil { // another version's fields may have other types and bounds
 		return nil, err
 	}
 	if version.V != syncapi.Version {
-		return nil, refuse(http.StatusNotImplemented, "this centre speaks version %d of the sync API, the depot version %d: update the older of them",
+		return &syncapi.Request{Agent: version.Agent, Update: version.Update}, refuse(http.StatusConflict, "this centre speaks version %d of the sync API, the depot version %d: update the older of them",
 			syncapi.Version, version.V)
 	}
 	if err == nil {

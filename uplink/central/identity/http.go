@@ -18,6 +18,7 @@ import (
 	"scanrelay/uplink/central/caller"
 	"scanrelay/uplink/central/orders"
 	"scanrelay/uplink/syncapi"
+	"scanrelay/uplink/syncapi/directive"
 	"scanrelay/uplink/syncapi/health"
 )
 
@@ -314,6 +315,8 @@ type Contact struct {
 	Away    bool
 	Health  *health.Report // nil: it said nothing
 	Alarms  []Alarm
+	Update  *directive.UpdateState
+	Config  *directive.ConfigState
 	Orders  []orders.Given // asked of one depot alone
 }
 
@@ -336,12 +339,14 @@ type View struct {
 	Connected   bool              `json:"connected"`
 	Alarms      []Alarm           `json:"alarms"`
 	// What its last sync said of itself; null where it said nothing.
-	Lag     *int64          `json:"lag_seconds"` // age of the oldest event that waits
-	Pending *health.Pending `json:"pending"`
-	Outcome *health.Outcome `json:"outcome"`
-	Clock   string          `json:"clock"`
-	Store   *health.Store   `json:"store"`
-	Orders  []orders.Given  `json:"orders,omitempty"` // what operators want done there; of one depot alone
+	Lag     *int64                 `json:"lag_seconds"` // age of the oldest event that waits
+	Pending *health.Pending        `json:"pending"`
+	Outcome *health.Outcome        `json:"outcome"`
+	Clock   string                 `json:"clock"`
+	Store   *health.Store          `json:"store"`
+	Update  *directive.UpdateState `json:"update"`
+	Config  *directive.ConfigState `json:"config,omitempty"`
+	Orders  []orders.Given         `json:"orders,omitempty"` // what operators want done there; of one depot alone
 }
 
 func (s *Service) view(ctx context.Context, heard Heard, id scan.DepotID) (any, error) {
@@ -373,7 +378,7 @@ func (s *Service) show(r *Registration, c Contact) View {
 	v := View{
 		ID: r.ID, Name: r.Name, Site: r.Site, Labels: r.Labels, State: r.State(), Enrolled: at(r.Enrolled), Revoked: at(r.Revoked),
 		Reason: r.Reason, Past: r.Past, Version: c.Version, OSArch: c.OSArch, LastContact: at(c.At), Connected: !c.At.IsZero() && !c.Away,
-		Alarms: some(append(s.AlarmsOf(r), c.Alarms...)), Orders: c.Orders,
+		Alarms: some(append(s.AlarmsOf(r), c.Alarms...)), Orders: c.Orders, Update: c.Update, Config: c.Config,
 	}
 	if h := c.Health; h != nil {
 		v.Lag, v.Pending, v.Outcome, v.Clock, v.Store = &h.Pending.OldestSeconds, &h.Pending, &h.Outcome, h.Clock, &h.Store

@@ -13,6 +13,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/configs/wait"
 	"scanrelay/uplink/syncapi"
+	"scanrelay/uplink/syncapi/directive"
 	"scanrelay/uplink/syncapi/health"
 )
 
@@ -28,6 +29,8 @@ type Member struct {
 	Away    bool
 	Health  *health.Report // nil: it said nothing; its alarms are below
 	Alarms  []Alarm
+	Update  *directive.UpdateState // nil: it said nothing
+	Config  *directive.ConfigState
 }
 
 // Alarm is one that the depot raises, and since when.
@@ -74,6 +77,14 @@ func (p *Presence) Heard(_ context.Context, id scan.DepotID, req *syncapi.Reques
 	m := Member{Last: p.now(), Version: short(req.Agent), OSArch: short(req.OSArch), Epoch: req.Epoch}
 	if was := p.members[id]; req.Health == nil && was.Version == m.Version { // as where a new key is proven
 		m.OSArch, m.Health, m.Alarms = was.OSArch, was.Health, was.Alarms
+	}
+	if req.Update != nil {
+		u := req.Update.Bounded()
+		m.Update = &u
+	}
+	if req.Config != nil {
+		s := req.Config.Bounded()
+		m.Config = &s
 	}
 	if req.Health != nil {
 		h := req.Health.Bounded()

@@ -1,6 +1,9 @@
 package directive
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"strings"
+)
 
 // Where the centre serves what directives name, to depots alone. Like enrolment they
 // stand outside the versions of the sync API: a gateway from the shelf can be brought up
@@ -62,6 +65,31 @@ type UpdateState struct {
 	Since   int64  `json:"since,omitempty"` // unix seconds: of State
 	// Restarts are the unplanned ends of Version since it was committed here.
 	Restarts int `json:"restarts,omitempty"`
+}
+
+// Bounded is the state with each text cut, and in ASCII: what is not may be anything, a
+// name too. It is a copy: a part of a long text would keep all of it in memory.
+func (u UpdateState) Bounded() UpdateState {
+	for _, text := range []*string{&u.Version, &u.Digest, &u.State, &u.Target, &u.Verdict, &u.Reason} {
+		*text = plain(*text)
+	}
+	u.Restarts = max(0, min(u.Restarts, 1_000_000))
+	return u
+}
+
+// Bounded is the same of a configuration.
+func (s ConfigState) Bounded() ConfigState {
+	s.Name, s.State, s.Reason = plain(s.Name), plain(s.State), plain(s.Reason)
+	return s
+}
+
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, strings.Clone(text[:min(len(text), MaxText)]))
 }
 
 // ConfigState is what became of the newest remote configuration that a gateway tried.
