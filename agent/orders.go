@@ -5,15 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 
+	"scanrelay/agent/scan"
 	"scanrelay/configs/wait"
 	"scanrelay/store"
+	"scanrelay/uplink/syncapi"
 	"scanrelay/uplink/syncapi/order"
 )
 
-// orders does what operators at the centre want done with dead letters. The sync relay
+// orders does what operators at the centre want done with dead letters, and tells what
+// became of scans that they ask about. The sync relay
 // brings what is open; each is done once, and told until the centre lists it no more.
 type orders struct {
 	outbox deadLetters
@@ -23,6 +27,8 @@ type orders struct {
 	mu     sync.Mutex // guards what follows
 	listed []order.Order
 	done   []order.Done // the newest last
+	look   []scan.WaybillID
+	looked map[scan.WaybillID][]order.Looked // of those alone that look has
 }
 
 // deadLetters are an outbox'; *store.Outbox has them.
@@ -37,29 +43,32 @@ type deadLetters interface {
 const maxRemembered = 4 * order.MaxOpen
 
 func newOrders(outbox deadLetters, log *slog.Logger) *orders {
-	return &orders{outbox: outbox, log: log, kick: make(chan struct{}, 1)}
+	return &orders{outbox: outbox, log: log, kick: make(chan struct{}, 1), looked: map[scan.WaybillID][]order.Looked{}}
 }
 
 // Take implements sync.Orders.
-func (o *orders) Take(list []order.Order) {
+func (o *orders) Take(resp *syncapi.Response) {
 	o.mu.Lock()
-	o.listed = list
-	o.mu.Unlock()
-	if len(list) > 0 {
+	defer o.mu.Unlock()
+	o.listed, o.look = resp.Orders, resp.Look
+	maps.DeleteFunc(o.looked, func(id scan.WaybillID, _ []order.Looked) bool { return !slices.Contains(o.look, id) })
+	if len(o.listed)+len(o.look) > 0 {
 		wait.Signal(o.kick)
 	}
 }
 
-// Done implements sync.Orders.
-func (o *orders) Done() (done []order.Done) {
+// Tell implements sync.Orders.
+func (o *orders) Tell(req *syncapi.Request) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, l := range o.listed {
 		if i := o.find(l.ID); i >= 0 {
-			done = append(done, o.done[i])
+			req.Done = append(req.Done, o.done[i])
 		}
 	}
-	return done
+	for _, id := range o.look {
+		req.Looked = append(req.Looked, o.looked[id]...)
+	}
 }
 
 // find is where an order stands among those that are done; mu is held.
@@ -79,9 +88,39 @@ func (o *orders) next() (order.Order, bool) {
 	return order.Order{}, false
 }
 
-// run does orders, one at a time, until ctx ends.
+// see looks at what the centre asks about.
+func (o *orders) see(ctx context.Context) {
+	o.mu.Lock()
+	look := slices.DeleteFunc(slices.Clone(o.look), func(id scan.WaybillID) bool { return o.looked[id] != nil })
+	o.mu.Unlock()
+	for _, id := range look {
+		told := []order.Looked{{Waybill: id}}
+		err := o.outbox.Scan(ctx, store.Filter{Waybill: id}, func(r store.Record) error {
+			f := order.Fate{EventID: r.Event.EventID, Outcome: r.State.String(), Attempts: r.Attempts, ErrCode: r.Last.ErrCode}
+			if !r.FinishedAt.IsZero() {
+				f.Time = r.FinishedAt.Unix()
+			}
+			told = append(told, order.Looked{Waybill: id, Fate: f})
+			return nil
+		})
+		if err != nil {
+			continue // it is asked again, or ends
+		}
+		if len(told) > 1 {
+			told = told[max(1, len(told)-order.MaxFates):]
+		}
+		o.mu.Lock()
+		if slices.Contains(o.look, id) {
+			o.looked[id] = told
+		}
+		o.mu.Unlock()
+	}
+}
+
+// run does orders, one at a time, and looks, until ctx ends.
 func (o *orders) run(ctx context.Context) error {
 	for {
+		o.see(ctx)
 		next, ok := o.next()
 		if !ok {
 			select {

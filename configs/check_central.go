@@ -183,7 +183,7 @@ func (c *checker) account(w WeChatAccount) {
 }
 
 // reserved are the paths that the centre has for other things.
-var reserved = []string{"/", "/v1", "/jsonp", "/healthz", "/readyz", "/metrics", "/signin", "/signout"}
+var reserved = []string{"/", "/v1", "/jsonp", "/healthz", "/readyz", "/metrics", "/signin", "/signout", "/depots", "/waybills", "/audit"}
 
 func (c *checker) callback(b Callback) {
 	const key = "wechat.callback"

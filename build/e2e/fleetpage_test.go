@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -34,6 +35,22 @@ func TestFleetPage(t *testing.T) {
 	b.until(`document.activeElement.name === "q" && document.activeElement.value === "sh"`)
 	b.until(`document.querySelector("#live time").textContent !== document.querySelector("#live time").dateTime`)
 
+	parcels := rig.Traffic(rig.Chance(1, "fleet page"), "YT", 40)
+	parcels = slices.DeleteFunc(parcels, func(p *rig.Parcel) bool { return !p.Bound || p.WithScan })[:1]
+	site.Import(parcels)
+	publish(t, site.Scanner("gate-1"), rig.Scans(parcels, 1, "gate-1"))
+	b.open(centre + "/waybills?lang=en&id=" + parcels[0].ID)
+	b.until(`document.body.textContent.includes("answered")`)                                     // WeChat's lookup
+	b.until(`[...document.querySelectorAll("#live td")].some(td => td.textContent === "pushed")`) // as the depot says
+	b.fits("waybill")
+	b.open(centre + "/waybills?lang=zh&reveal=1&id=" + parcels[0].ID)
+	b.until(`document.body.textContent.includes("已记入审计日志")`)
+	b.open(centre + "/audit?lang=zh")
+	b.until(`document.body.textContent.includes("waybill.reveal")`)
+	b.fits("audit")
+
+	b.open(centre + "/?lang=en&q=" + rig.Depot)
+	b.until(state + `?.className === "ok"`)
 	site.Agent.Kill()
 	b.until(state + `.className === "fault"`) // the page finds it by itself
 	b.until(`document.querySelector("#live td.why").textContent.includes("no sync for half a minute")`)

@@ -221,7 +221,7 @@ var arrows = []row{
 
 	{pkg: "uplink/syncapi/health"},
 	{pkg: "uplink/syncapi/directive"},
-	{pkg: "uplink/syncapi/order", uses: []string{"configs/secret"}},
+	{pkg: "uplink/syncapi/order", uses: []string{"agent/scan", "configs/secret"}},
 	{pkg: "uplink/syncapi", uses: []string{"uplink/syncapi/health", "uplink/syncapi/directive", "uplink/syncapi/order", "agent/scan", "configs/secret", "configs/tlsfile", "configs/wait"}, tests: []string{"configs/tlsfile/tlstest"}},
 	{pkg: "uplink/wire", uses: []string{"wechat", "agent/scan"}},
 	{pkg: "uplink/policy", uses: []string{"store/event", "wechat", "uplink/syncapi", "agent/scan", "configs/wait"}},
@@ -232,7 +232,7 @@ var arrows = []row{
 	{pkg: "uplink/shared", uses: []string{"store/event", "uplink/policy", "uplink/syncapi", "agent/scan", "configs/wait"}, libraries: []string{metrics}},
 	{ // knows nothing of WeChat; of the valve only what it declares itself
 		pkg:       "uplink/sync",
-		uses:      []string{"uplink/syncapi/health", "uplink/syncapi/directive", "uplink/syncapi/order", "store/event", "uplink/policy", "uplink/shared", "uplink/syncapi", "agent/scan", "configs/wait"},
+		uses:      []string{"uplink/syncapi/health", "uplink/syncapi/directive", "store/event", "uplink/policy", "uplink/shared", "uplink/syncapi", "agent/scan", "configs/wait"},
 		libraries: []string{metrics, backoff},
 	},
 	{
@@ -270,6 +270,11 @@ var arrows = []row{
 		uses: []string{
 			"uplink/central/audit", "uplink/central/caller", "uplink/central/documents", "uplink/syncapi/directive", "agent/update/trust", "agent/scan", "configs/serve", "configs/wait",
 		},
+		tests: []string{"uplink/central/internal/documents"},
+	},
+	{
+		pkg:   "uplink/central/looks",
+		uses:  []string{"uplink/central/documents", "uplink/syncapi/order", "store/durable", "agent/scan", "configs/limit", "configs/wait"},
 		tests: []string{"uplink/central/internal/documents"},
 	},
 	{pkg: "uplink/central/audit", uses: []string{"agent/scan", "store/durable"}},
@@ -316,14 +321,14 @@ var arrows = []row{
 	},
 	{
 		pkg:       "uplink/central/waybills",
-		uses:      []string{"uplink/syncapi", "store/snapshot", "agent/scan", "configs/serve", "configs/textfile"},
+		uses:      []string{"uplink/central/looks", "uplink/syncapi", "store/snapshot", "agent/scan", "configs/serve", "configs/textfile"},
 		libraries: []string{metrics},
 		tests:     []string{"uplink/central/internal/centraltest"},
 	},
 	{
 		pkg: "uplink/central/page",
 		uses: []string{
-			"uplink/central/caller", "uplink/central/fleet", "uplink/central/quota", "uplink/central/waiting", "uplink/syncapi", "store/snapshot",
+			"uplink/central/audit", "uplink/central/waybills", "configs/wait", "uplink/central/caller", "uplink/central/fleet", "uplink/central/quota", "uplink/central/waiting", "uplink/syncapi", "store/snapshot",
 			"agent/scan", "configs/secret",
 		},
 		tests: []string{"uplink/central/internal/centraltest", "uplink/syncapi/health"},
@@ -332,7 +337,7 @@ var arrows = []row{
 		pkg: "uplink/central",
 		uses: []string{
 			"uplink/central/caller", "uplink/central/tokens", "uplink/central/quota", "uplink/central/shares",
-			"uplink/central/audit", "uplink/central/backup", "uplink/central/identity", "uplink/central/waiting", "uplink/central/presence", "uplink/central/lookup", "uplink/central/waybills", "uplink/central/page", "uplink/central/fleet", "uplink/central/documents", "uplink/central/orders", "uplink/syncapi/order", "uplink/central/updates", "uplink/central/rollout", "uplink/syncapi/directive",
+			"uplink/central/audit", "uplink/central/backup", "uplink/central/identity", "uplink/central/waiting", "uplink/central/presence", "uplink/central/lookup", "uplink/central/waybills", "uplink/central/page", "uplink/central/fleet", "uplink/central/documents", "uplink/central/looks", "uplink/central/orders", "uplink/syncapi/order", "uplink/central/updates", "uplink/central/rollout", "uplink/syncapi/directive",
 			"store/snapshot", "store/durable", "wechat/callback", "uplink/syncapi", "agent/scan", "configs/secret", "configs/limit", "configs/exposition", "configs/serve", "configs/wait",
 		},
 		libraries: []string{metrics},

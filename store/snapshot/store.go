@@ -192,6 +192,8 @@ type Waybill struct {
 	Imported bool          // Data came from the carrier, not with a scan
 	Nodes    []scan.PathNode
 	Changed  time.Time
+	// Life is where the present life of a reused number begins; zero in the first.
+	Life time.Time
 }
 
 // Known is what a push needs to know about a waybill.

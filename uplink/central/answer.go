@@ -32,7 +32,8 @@ func (c *Central) answerSync(ctx context.Context, depot scan.DepotID, req *synca
 		func() error { waitFor(ctx, checked, reportWait); return nil },
 		func() (err error) { resp.Token, resp.WeChat, err = c.tokens.Give(ctx, req.BadToken); return },
 		func() error { return c.orders.Heard(ctx, depot, req.Done) },
-		func() error { resp.Orders = c.orders.Of(depot); return nil },
+		func() error { return c.looks.Heard(ctx, depot, req.Looked) },
+		func() error { resp.Orders, resp.Look = c.orders.Of(depot), c.looks.Of(depot); return nil },
 		func() error { resp.Directives = c.direct(ctx, depot, req); return nil },
 		func() (err error) { resp.Rate, err = c.shares.Share(ctx, depot, req.Backlog); return },
 	} {

@@ -17,6 +17,7 @@ import (
 	"scanrelay/uplink/central/audit"
 	"scanrelay/uplink/central/caller"
 	"scanrelay/uplink/central/identity"
+	"scanrelay/uplink/central/looks"
 	"scanrelay/uplink/central/lookup"
 	"scanrelay/uplink/central/orders"
 	"scanrelay/uplink/central/page"
@@ -42,6 +43,8 @@ type Central struct {
 	terms    atomic.Pointer[lookup.Terms]
 	ids      *identity.Service
 	orders   *orders.Orders
+	looks    *looks.Looks
+	lookups  looks.Lookups
 	wechat   *callback.Handler // nil: WeChat calls nobody here
 	updates  *updates.Service  // nil: there is no repository
 	rollouts *rollout.Service
@@ -89,6 +92,7 @@ func New(o Options) (*Central, error) {
 	}
 	_, alone := o.Documents.(*identity.Journal)
 	c.orders = orders.New(orders.Options{Table: o.Documents, Alone: alone, Audit: o.Audit, Now: o.Now, Logger: o.Logger})
+	c.looks = looks.New(looks.Options{Table: o.Documents, Alone: alone, Now: o.Now, Logger: o.Logger})
 	c.quotas = quota.New(quota.Options{
 		Source: o.WeChat, Tokens: c.tokens, Shares: c.shares, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
 	})
@@ -137,11 +141,11 @@ func (c *Central) Ops() http.Handler { return c.ops }
 func (c *Central) routes() (outside, ops http.Handler, err error) {
 	o, conf := &c.o, &c.o.Config
 	carrier := waybills.New(waybills.Options{
-		Store: prompt{o.Snapshot}, Waiting: c.waiting, Now: c.now, Logger: o.Logger, Metrics: o.Metrics,
+		Store: prompt{o.Snapshot}, Waiting: c.waiting, Looks: c.looks, Lookups: &c.lookups, Retain: func() time.Duration { return c.live.Load().Retain }, Now: c.now, Logger: o.Logger, Metrics: o.Metrics,
 	})
 	pages, err := page.New(page.Options{
 		Keys: c.keys, Version: o.Version, Started: c.started, Now: o.Now, Logger: o.Logger, Snapshot: o.Snapshot,
-		Tokens: c.tokens, Shares: c.shares, Waiting: c.waiting, Depots: c.depots, Depot: c.depot, Quotas: c.quotas, Backup: o.Backup.Trouble,
+		Tokens: c.tokens, Shares: c.shares, Waiting: c.waiting, Depots: c.depots, Depot: c.depot, Waybill: carrier.Look, Reveal: c.noteReveal, Audit: o.Audit, Quotas: c.quotas, Backup: o.Backup.Trouble,
 		Events: func(r syncapi.Result) uint64 { return c.meters.events(r).Get() },
 	})
 	if err != nil {
@@ -184,11 +188,13 @@ func (c *Central) routes() (outside, ops http.Handler, err error) {
 	own.HandleFunc("GET /metrics", metrics)
 	own.Handle("GET /{$}", pages)
 	own.Handle("GET /depots/{id}", pages)
+	own.Handle("GET /waybills", pages)
+	own.Handle("GET /audit", pages)
 	own.HandleFunc("POST /signin", pages.SignIn)
 	own.HandleFunc("POST /signout", pages.SignOut)
 	if cb := conf.callback(); cb.Token != "" {
 		cb.Now, cb.Logger, cb.Observe = c.now, o.Logger, c.meters.callback
-		if c.wechat, err = callback.NewHandler(cb, lookup.Reverse(o.Snapshot)); err != nil {
+		if c.wechat, err = callback.NewHandler(cb, c.noted(lookup.Reverse(o.Snapshot))); err != nil {
 			return nil, nil, err
 		}
 		all = c.wechat.At(conf.Callback.Path, mux)
@@ -206,17 +212,38 @@ func (c *Central) routes() (outside, ops http.Handler, err error) {
 // revealed notes who is shown the personal data of which waybill.
 func (c *Central) revealed(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		from := c.keys.Proxies().Client(r)
-		err := c.o.Audit.Add(audit.Entry{
-			Who: caller.Of(r.Context()).Name, From: from.String(), Action: "waybill.reveal", Result: audit.OK, Detail: r.PathValue("id"),
-		})
-		if err != nil {
-			c.o.Logger.Error("write the audit log", "error", err)
+		if err := c.noteReveal(r, caller.Of(r.Context()).Name, r.PathValue("id")); err != nil {
 			serve.Fail(w, http.StatusServiceUnavailable, "what is shown in clear must be noted, and the audit log cannot be written now")
 			return
 		}
 		next(w, r)
 	}
+}
+
+// noteReveal notes who is shown the personal data of a waybill.
+func (c *Central) noteReveal(r *http.Request, who, number string) error {
+	e := audit.Entry{Who: who, Action: "waybill.reveal", Result: audit.OK, Detail: number}
+	if from := c.keys.Proxies().Client(r); from.IsValid() {
+		e.From = from.String()
+	}
+	err := c.o.Audit.Add(e)
+	if err != nil {
+		c.o.Logger.Error("write the audit log", "error", err)
+	}
+	return err
+}
+
+// noted is a reverse lookup of which it is remembered what was answered.
+func (c *Central) noted(next callback.Lookup) callback.Lookup {
+	return func(ctx context.Context, q callback.Query) callback.Answer {
+		a := next(ctx, q)
+		c.lookups.Note(scan.NormalizeWaybill(q.WaybillID), c.o.Now(), lookupResults[a.Code])
+		return a
+	}
+}
+
+var lookupResults = map[int]string{
+	callback.CodeOK: "ok", callback.CodeNoWaybill: "no_waybill", callback.CodeWrongPhone: "wrong_phone", callback.CodeTryAgain: "try_again",
 }
 
 // serveBackup gives an archive of the store, and notes who was given it.
@@ -339,6 +366,7 @@ func (c *Central) Run(ctx context.Context) error {
 	loops.Go(func() { c.ids.Watch(ctx) })
 	loops.Go(func() { c.orders.Run(ctx) })
 	loops.Go(func() { c.rollouts.Run(ctx) })
+	loops.Go(func() { c.looks.Run(ctx) })
 	loops.Go(func() { c.o.Backup.Run(ctx) })
 	err := c.o.Snapshot.Wait(ctx)
 	cancel()

@@ -204,7 +204,7 @@ func (o *Options) problems() error {
 	bad(o.WeChat == nil, "no WeChat client")
 	bad(c.Rate < 0, "wechat.rate: %v is below 0", c.Rate)
 	bad(!strings.HasPrefix(c.Callback.Path, "/"), "wechat.callback.path: %q does not begin with /", c.Callback.Path)
-	for _, taken := range []string{"/", "/v1", "/jsonp", "/healthz", "/readyz", "/metrics", "/signin", "/signout"} {
+	for _, taken := range []string{"/", "/v1", "/jsonp", "/healthz", "/readyz", "/metrics", "/signin", "/signout", "/depots", "/waybills", "/audit"} {
 		at := path.Clean(c.Callback.Path)
 		bad(at == taken || taken != "/" && strings.HasPrefix(at, taken+"/"),
 			"wechat.callback.path: %q is taken by %s", c.Callback.Path, taken)

@@ -81,7 +81,7 @@ func checkSync(req *syncapi.Request) error {
 	}{
 		{"events", len(req.Events), syncapi.MaxEvents}, {"ask", len(req.Ask), syncapi.MaxAsk},
 		{"waiting", len(req.Waiting), syncapi.MaxWaiting}, {"bindings", len(req.Bindings), syncapi.MaxBindings},
-		{"done", len(req.Done), order.MaxOpen},
+		{"done", len(req.Done), order.MaxOpen}, {"looked", len(req.Looked), order.MaxLooks * order.MaxFates},
 		// Each brings waybill data into the answer.
 		{"events and ask together", len(req.Events) + len(req.Ask), syncapi.MaxEvents},
 	} {

@@ -15,7 +15,6 @@ import (
 	"scanrelay/uplink/syncapi"
 	"scanrelay/uplink/syncapi/directive"
 	"scanrelay/uplink/syncapi/health"
-	"scanrelay/uplink/syncapi/order"
 )
 
 const (
@@ -79,12 +78,12 @@ type Valve interface {
 	Accepted() (generation string, age time.Duration)
 }
 
-// Orders are what operators at the centre want done here. Neither method waits.
+// Orders are what operators at the centre want done, or to know. Neither method waits.
 type Orders interface {
-	// Take hears all that are open.
-	Take(list []order.Order)
-	// Done are those of them that are done.
-	Done() []order.Done
+	// Take hears all that is wanted.
+	Take(resp *syncapi.Response)
+	// Tell says what is done of it, and what is known.
+	Tell(req *syncapi.Request)
 }
 
 // Fleet is the agent's part in what the centre wants of it beside taking its events. Its
@@ -234,7 +233,7 @@ func (s *Relay) contact(resp *syncapi.Response, took time.Duration) {
 	s.Valve.Offer(resp.Token)
 	s.Valve.SetRate(lesser(resp.Rate, s.Rate))
 	if s.Orders != nil {
-		s.Orders.Take(resp.Orders)
+		s.Orders.Take(resp)
 	}
 	if s.storeID != "" && s.storeID != resp.StoreID {
 		s.Log.Warn("central has another store than before")

@@ -72,7 +72,7 @@ func (s *Relay) header(epoch uint64, c event.Counts) syncapi.Request {
 		req.Health = s.Health()
 	}
 	if s.Orders != nil {
-		req.Done = s.Orders.Done()
+		s.Orders.Tell(&req)
 	}
 	if s.Fleet != nil {
 		s.Fleet.Tell(&req)

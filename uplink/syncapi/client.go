@@ -247,7 +247,7 @@ func decodeResponse(body []byte) (*Response, error) {
 	}
 	r.Directives = r.Directives.Bounded()
 	r.WeChat.State, r.WeChat.Reason = clean(r.WeChat.State, ""), clean(r.WeChat.Reason, "")
-	r.Orders = order.Bounded(r.Orders)
+	r.Orders, r.Look = order.Bounded(r.Orders), r.Look[:min(len(r.Look), order.MaxLooks)]
 	for i := range r.Answers {
 		r.Answers[i].Reason = clean(r.Answers[i].Reason, "")
 	}

@@ -42,6 +42,8 @@ type Request struct {
 	Backlog int64 `json:"backlog"`
 	// Done says what became of the orders of the last answer that are done.
 	Done []order.Done `json:"done,omitempty"`
+	// Looked says what became of the scans of waybills that the last answer asked about.
+	Looked []order.Looked `json:"looked,omitempty"`
 	// OSArch is what the agent runs on, as linux/arm.
 	OSArch string                 `json:"os_arch,omitempty"`
 	Health *health.Report         `json:"health,omitempty"`
@@ -127,6 +129,8 @@ type Response struct {
 	Rate     float64          `json:"rate"` // this depot's share, pathnotify calls a second
 	WeChat   WeChatView       `json:"wechat"`
 	Orders   []order.Order    `json:"orders,omitempty"`
+	// Look names waybills of which somebody asks what became of their scans.
+	Look []scan.WaybillID `json:"look,omitempty"`
 
 	Directives *directive.Directives `json:"directives,omitempty"`
 }

@@ -162,6 +162,9 @@ func (s *State) becomeParcel(mother scan.WaybillID, now int64) {
 // View returns the state as callers see it.
 func (s *State) View(id scan.WaybillID) snapshot.Waybill {
 	w := snapshot.Waybill{ID: id, Data: s.Data, Imported: s.Imported, Changed: time.Unix(s.Changed, 0)}
+	if s.Since != 0 {
+		w.Life = time.Unix(s.Since, 0)
+	}
 	w.Nodes = make([]scan.PathNode, len(s.Nodes))
 	for i := range s.Nodes {
 		w.Nodes[i] = s.Nodes[i].PathNode

@@ -16,10 +16,12 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/configs/secret"
 	"scanrelay/store/snapshot"
+	"scanrelay/uplink/central/audit"
 	"scanrelay/uplink/central/caller"
 	"scanrelay/uplink/central/fleet"
 	"scanrelay/uplink/central/quota"
 	"scanrelay/uplink/central/waiting"
+	"scanrelay/uplink/central/waybills"
 	"scanrelay/uplink/syncapi"
 )
 
@@ -52,13 +54,18 @@ type Options struct {
 	Depots func(ctx context.Context) ([]fleet.Depot, error)
 	// Depot is one of them; nil: there is none.
 	Depot func(ctx context.Context, id scan.DepotID) (*fleet.Depot, error)
+	// Waybill is all that is known of one; nil: it was never heard of.
+	Waybill func(ctx context.Context, number string, reveal bool) (*waybills.View, error)
+	// Reveal notes that somebody is shown the personal data of a waybill.
+	Reveal func(r *http.Request, who, number string) error
+	Audit  *audit.Log
 	// Backup tells why there is no new copy of the store, and since when; "": there is.
 	Backup func() (why string, since time.Time)
 	// Events tells how many events were answered so since the start.
 	Events func(syncapi.Result) uint64
 }
 
-// Page is GET /, GET /depots/{id}, and how a browser signs in and out.
+// Page is GET /, GET /depots/{id}, GET /waybills, GET /audit, and how a browser signs in and out.
 type Page struct {
 	o    Options
 	tmpl *template.Template
@@ -67,7 +74,7 @@ type Page struct {
 // New reads the page's template.
 func New(o Options) (*Page, error) {
 	t, err := template.New("page.html").Funcs(template.FuncMap{
-		"stamp": stamp, "epoch": syncapi.FormatEpoch, "span": span, "mib": func(n int64) string { return fmt.Sprintf("%.1f", float64(n)/(1<<20)) },
+		"stamp": stamp, "unix": func(n int64) time.Time { return time.Unix(n, 0) }, "epoch": syncapi.FormatEpoch, "span": span, "mib": func(n int64) string { return fmt.Sprintf("%.1f", float64(n)/(1<<20)) },
 	}).ParseFS(files, "page.html")
 	if err != nil {
 		return nil, fmt.Errorf("read fleet page: %w", err)
@@ -83,7 +90,25 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "the fleet page needs the role viewer, "+o.Name+" has "+string(o.Role), http.StatusForbidden)
 			return
 		}
-		v, err := p.collect(r)
+		need, v, err := caller.Viewer, (*view)(nil), error(nil)
+		switch {
+		case r.URL.Path == "/audit":
+			need = caller.Admin
+		case waybills.Reveals(r):
+			need = caller.Actor
+		}
+		if !o.Role.May(need) {
+			http.Error(w, "this needs the role "+string(need)+", "+o.Name+" has "+string(o.Role), http.StatusForbidden)
+			return
+		}
+		switch r.URL.Path {
+		case "/waybills":
+			v, err = p.waybill(r, o)
+		case "/audit":
+			v, err = p.audit(r)
+		default:
+			v, err = p.collect(r)
+		}
 		if err == nil && v.Wanted != "" && v.One == nil {
 			http.Error(w, "no such depot is registered, configured or was heard of", http.StatusNotFound)
 			return

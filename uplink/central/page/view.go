@@ -7,9 +7,11 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/store/snapshot"
+	"scanrelay/uplink/central/audit"
 	"scanrelay/uplink/central/fleet"
 	"scanrelay/uplink/central/quota"
 	"scanrelay/uplink/central/waiting"
+	"scanrelay/uplink/central/waybills"
 	"scanrelay/uplink/syncapi"
 )
 
@@ -41,6 +43,13 @@ type view struct {
 
 	Wanted scan.DepotID // the page of one depot
 	One    *fleet.Depot
+
+	Searched string         // of the page of a waybill; "": none is asked for
+	Waybill  *waybills.View // nil: it was never heard of
+	Revealed bool
+	Entries  []audit.Entry // of the page of the audit log, the newest first
+	Since    string
+	Section  string // waybill, audit, or "": the fleet or a depot
 }
 
 // Last is the number of the last page.

@@ -22,6 +22,7 @@ import (
 	"scanrelay/configs/serve"
 	"scanrelay/configs/textfile"
 	"scanrelay/store/snapshot"
+	"scanrelay/uplink/central/looks"
 	"scanrelay/uplink/syncapi"
 )
 
@@ -76,6 +77,9 @@ type Waiting interface {
 type Options struct {
 	Store   Store
 	Waiting Waiting
+	Looks   *looks.Looks
+	Lookups *looks.Lookups
+	Retain  func() time.Duration // how long what does not change is kept
 	Now     func() time.Time
 	Logger  *slog.Logger
 	Metrics *metrics.Set
