@@ -53,7 +53,7 @@ func (d *dispatcher) run(ctx context.Context) (err error) {
 		} else if err := d.refill(window); err != nil {
 			return err
 		}
-		d.Outbox.Hurry(len(d.ready) > 0 && d.occupied(window))
+		d.Outbox.Hurry(d.crowded(window))
 		alarm.Reset(d.sleepFor(window, until))
 		out, first := d.next(window)
 		resolved := false
@@ -95,9 +95,11 @@ func (d *dispatcher) next(window int) (chan<- item, item) {
 	return d.work, d.ready[0]
 }
 
-// occupied reports whether all workers have something that may.
-func (d *dispatcher) occupied(window int) bool {
-	return d.busy >= d.Concurrency || window > 0 && d.busy >= window
+// crowded reports whether something waits for a place that a worker holds. While
+// only one may be under way nothing is leased meanwhile that would show it.
+func (d *dispatcher) crowded(window int) bool {
+	full := d.busy >= d.Concurrency || window > 0 && d.busy >= window
+	return full && (window == 1 || len(d.ready) > 0)
 }
 
 // sleepFor is when to look again although nothing happens.

@@ -61,6 +61,22 @@ func TestStopWithUncountedWork(t *testing.T) {
 	}
 }
 
+// Outcomes are in a hurry while something may wait for a worker, and else not.
+func TestOutcomesHurryWhileCrowded(t *testing.T) {
+	for _, c := range []struct {
+		window, busy, ready int
+		want                bool
+	}{
+		{-1, 0, 1, false}, {-1, 3, 1, false}, {-1, 4, 0, false}, {-1, 4, 1, true},
+		{1, 0, 1, false}, {1, 1, 0, true}, {1, 1, 1, true}, {0, 4, 0, false}, {0, 1, 0, false},
+	} {
+		d := dispatcher{Relay: &Relay{Config: Config{Concurrency: 4}}, busy: c.busy, ready: make([]item, c.ready)}
+		if got := d.crowded(c.window); got != c.want {
+			t.Errorf("window %d, %d of 4 busy, %d ready: %v", c.window, c.busy, c.ready, got)
+		}
+	}
+}
+
 // full is an outbox with one event that the gate ends, and no room for its outcome.
 type full struct {
 	Outbox
