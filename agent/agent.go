@@ -26,7 +26,6 @@ import (
 	"scanrelay/configs"
 	"scanrelay/store"
 	"scanrelay/store/durable"
-	"scanrelay/uplink"
 )
 
 // Listeners are what the agent serves on; nil ones are not served. The agent
@@ -77,6 +76,9 @@ type Options struct {
 	Chinese func(english string) string
 	// Sources is where the depot page saves mappings; nil: nowhere.
 	Sources mapdevice.Files
+	// Configure puts in use what the centre gave, all or nothing; nil: what data_dir has of
+	// it. Where it is nil nothing is taken.
+	Configure func(given []byte) error
 	// Abort, once closed, ends a stop at once.
 	Abort <-chan struct{}
 }
@@ -90,7 +92,7 @@ type Agent struct {
 	outbox  *store.Outbox
 	keys    *identity.Keys
 	orders  *orders
-	uplink  *uplink.Uplink
+	relays  relays
 	fleet   *fleet
 	pipe    *intake.Pipe
 	intake  intakePart
@@ -153,7 +155,7 @@ func New(cfg *configs.Agent, o Options) (_ *Agent, err error) {
 		a.log.Error("the depot's identity cannot be used as it should; scans are taken all the same", "error", err)
 	}
 	a.orders = newOrders(a.outbox, a.log)
-	if a.uplink, err = newUplink(a); err != nil {
+	if err = newUplink(a); err != nil {
 		return nil, err
 	}
 	if a.intake, err = newIntake(a); err != nil {

@@ -124,28 +124,30 @@ func Centre(c *configs.Agent, keys *identity.Keys, boot string, logger *slog.Log
 	return client, credential, nil
 }
 
-func newUplink(a *Agent) (*uplink.Uplink, error) {
+// newUplink makes what calls the centre, and the relays.
+func newUplink(a *Agent) error {
 	boot, err := a.keys.NewBoot()
 	if err != nil {
 		a.log.Error("name this start of the agent; scans are taken all the same", "error", err)
 	}
 	client, _, err := Centre(a.cfg, a.keys, boot, a.log)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	a.fleet = newFleet(a, client)
 	we, err := wechat.NewClient(wechat.Options{
 		BaseURL: a.cfg.WeChat.BaseURL, FallbackURL: a.cfg.WeChat.FallbackURL, Logger: a.log,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("wechat: %w", err)
+		return fmt.Errorf("wechat: %w", err)
 	}
-	return uplink.New(uplink.Config{
+	a.relays.make(uplink.Config{
 		Client: client, Outbox: a.outbox, WeChat: we, Clock: a.clock, Notify: notify(a.cfg.Notify),
 		Version: a.opts.Version, Health: a.health, Orders: a.orders, Fleet: a.fleet, Logger: a.log, Metrics: a.metrics,
 		SyncPulse: &a.pulses.sync, PushPulse: &a.pulses.push, CallPulse: &a.pulses.calls,
 		Hooks: uplink.Hooks{OnSynced: a.opts.Hooks.OnSynced, OnOutcome: a.onOutcome},
-	}), nil
+	})
+	return nil
 }
 
 func (a *Agent) onStored(b scan.Batch, s scan.Stored) {

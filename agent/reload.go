@@ -19,8 +19,8 @@ import (
 )
 
 // Reload puts what can change while scans come into the place of what is: sources,
-// stations, waybill_pattern, dedupe_window, depot.name and the embedded broker's
-// users. restart names the keys of next that are different and need a restart.
+// stations, waybill_pattern, dedupe_window, depot.name, notify and the embedded
+// broker's users. restart names the keys of next that are different and need a restart.
 // After an error nothing has changed.
 func (a *Agent) Reload(next *configs.Agent) (restart []string, err error) {
 	rules, problems := mapping.Compile(next.Mapping())
@@ -35,6 +35,7 @@ func (a *Agent) Reload(next *configs.Agent) (restart []string, err error) {
 		s.SetUsers(users)
 	}
 	a.pipe.Update(rules, next.DedupeWindow)
+	a.renotify(next.Notify)
 	return needRestart(*a.cfg, *next), nil
 }
 
@@ -49,7 +50,7 @@ func needRestart(was, next configs.Agent) (keys []string) {
 		{"depot.id", was.Depot.ID, next.Depot.ID}, {"data_dir", was.DataDir, next.DataDir},
 		{"mqtt", was.MQTT, next.MQTT}, {"quarantine", was.Quarantine, next.Quarantine},
 		{"central", was.Central, next.Central}, {"identity", was.Identity, next.Identity}, {"wechat", was.WeChat, next.WeChat},
-		{"notify", was.Notify, next.Notify}, {"store", was.Store, next.Store}, {"update", was.Update, next.Update},
+		{"store", was.Store, next.Store}, {"update", was.Update, next.Update},
 		{"http", was.HTTP, next.HTTP}, {"log.format", was.Log.Format, next.Log.Format},
 	} {
 		if !reflect.DeepEqual(c.was, c.next) {

@@ -5,10 +5,13 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"scanrelay/agent/intake/user"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,8 +37,8 @@ func TestReload(t *testing.T) {
 	if restart, err := a.Reload(&next); err != nil || restart != nil {
 		t.Errorf("reload: %v, %v", restart, err)
 	}
-	next.Notify.Rate, next.MQTT.Listen = 5, "127.0.0.1:2"
-	if restart, err := a.Reload(&next); err != nil || !slices.Equal(restart, []string{"mqtt", "notify"}) {
+	next.Update.Auto, next.MQTT.Listen = false, "127.0.0.1:2"
+	if restart, err := a.Reload(&next); err != nil || !slices.Equal(restart, []string{"mqtt", "update"}) {
 		t.Errorf("what needs a restart: %v, %v", restart, err)
 	}
 	next.Sources = []mapping.Source{{Topic: "#/a"}}
@@ -45,6 +48,47 @@ func TestReload(t *testing.T) {
 	b := a.pipe.Mapper().Map("a", []byte(`{"waybill_id":"YT1234567890123","action_type":200001,"action_msg":"x"}`), messageNow())
 	if len(b.Events) != 1 {
 		t.Errorf("after it the mapping is %+v", b)
+	}
+}
+
+// TestReloadOfNotify: the relays run anew with what notify says now, and only where it
+// says something else; the centre hears them, and a stop is as before.
+func TestReloadOfNotify(t *testing.T) {
+	var syncs atomic.Int64
+	centre := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		syncs.Add(1)
+		fmt.Fprintf(w, `{"v":1,"store_id":"s","process":"p","time":%d,"have":0,"rate":1,"wechat":{"state":"ok"}}`, time.Now().Unix())
+	}))
+	defer centre.Close()
+	cfg := config(t)
+	cfg.Central.URL, cfg.Central.Token = centre.URL, "a token of the depot"
+	a, err := New(cfg, Options{Listeners: Listeners{MQTT: mqttListener(t)}, Clock: confirmed()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := runs(t, a)
+	next, first := *a.cfg, a.up()
+	if restart, err := a.Reload(&next); err != nil || len(restart) > 0 || len(a.relays.change) > 0 {
+		t.Errorf("the same: %v, %v", restart, err)
+	}
+	for rate := range 3 {
+		next.Notify.Rate, next.Notify.Actions = float64(rate+1), []scan.ActionType{scan.ActionTransport}
+		was := a.up()
+		if restart, err := a.Reload(&next); err != nil || len(restart) > 0 {
+			t.Errorf("reload: %v, %v", restart, err)
+		}
+		eventually(t, "other relays run", func() bool { return a.up() != was })
+		if got := a.relays.config.Notify; got.Rate != next.Notify.Rate || len(got.Actions) != 1 {
+			t.Errorf("they run with %+v", got)
+		}
+		seen := syncs.Load()
+		eventually(t, "they sync", func() bool { return syncs.Load() > seen && a.up().Status().Central.Connected })
+	}
+	if a.up() == first {
+		t.Error("the first relays run on")
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
 	}
 }
 

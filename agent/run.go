@@ -54,7 +54,10 @@ func (a *Agent) start() *serve.Group {
 		parts.Start("download", a.fleet.follower.Run)
 	}
 	parts.Start("orders", a.orders.run)
-	parts.Start("relays", a.uplink.Run)
+	if a.fleet.remote != nil {
+		parts.Start("configuration", a.fleet.remote.Run)
+	}
+	parts.Start("relays", a.runRelays)
 	parts.Start("intake", a.intake.Run)
 	return parts
 }

@@ -23,7 +23,7 @@ func (a *Agent) Status() control.Status {
 	s.Depot, s.Version = a.cfg.Depot.ID, a.opts.Version
 	s.UptimeSeconds = math.Round(time.Since(a.started).Seconds()*10) / 10
 	s.MQTT = a.mqttStatus()
-	up := a.uplink.Status()
+	up := a.up().Status()
 	s.Central.Problem = up.Central.Reason
 	s.Central.Connected, s.Central.LastSync = up.Central.Connected, control.Stamp{Time: up.Central.LastSync}
 	s.WeChat.State, s.WeChat.Reason = up.WeChatState, up.WeChatReason

@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"scanrelay/agent/remote"
 	"scanrelay/agent/update/follow"
 	"scanrelay/agent/update/launch"
 	"scanrelay/agent/update/record"
@@ -25,6 +26,7 @@ type Update struct {
 // fleet is the agent's part in what the centre wants of it.
 type fleet struct {
 	follower *follow.Follower // nil: launch did not start this process
+	remote   *remote.Keeper   // nil: nobody can put a configuration in use
 }
 
 // newFleet makes it, with the client that calls the centre.
@@ -39,6 +41,13 @@ func newFleet(a *Agent, client *syncapi.Client) *fleet {
 			Window: a.cfg.Update.Window, Now: a.clock.Now, Log: a.log,
 		})
 	}
+	if a.opts.Configure != nil {
+		address, files := client.Files(directive.ConfigPath)
+		f.remote = remote.New(remote.Config{
+			Dir: a.cfg.DataDir, Get: files.Do, Address: address, Apply: a.opts.Configure,
+			Healthy: a.TakesScans, LastSync: func() time.Time { return a.up().Status().Central.LastSync }, Log: a.log,
+		})
+	}
 	return f
 }
 
@@ -47,12 +56,18 @@ func (f *fleet) Tell(r *syncapi.Request) {
 	if f.follower != nil {
 		r.Update = f.follower.Report()
 	}
+	if f.remote != nil {
+		r.Config = f.remote.Report()
+	}
 }
 
 // Heard is sync.Fleet's.
 func (f *fleet) Heard(d *directive.Directives, at time.Time) {
 	if f.follower != nil {
 		f.follower.Heard(d, at)
+	}
+	if f.remote != nil && d != nil {
+		f.remote.Heard(d.Config)
 	}
 }
 
@@ -65,8 +80,8 @@ func (a *Agent) keepUpdates() *trial.Keeper {
 			boot, at := a.clock.Boot()
 			return record.Moment{Boot: boot, At: at}
 		},
-		LastSync: func() time.Time { return a.uplink.Status().Central.LastSync },
-		Contact:  func() time.Time { return a.uplink.Status().Central.Contact },
+		LastSync: func() time.Time { return a.up().Status().Central.LastSync },
+		Contact:  func() time.Time { return a.up().Status().Central.Contact },
 		Holds:    a.fleet.follower.Holds,
 		Received: func() uint64 { return a.outbox.Counts().Received },
 	})

@@ -13,12 +13,15 @@ import (
 // LoadAgent reads an agent's configuration from a file and from environ (as
 // os.Environ gives it). With errors among the problems the result is not to be
 // used; it is never nil.
-func LoadAgent(path string, environ []string) (*Agent, Problems) {
+//
+// remote, if it is given, counts as what the centre gave, instead of what data_dir has of
+// it.
+func LoadAgent(path string, environ []string, remote ...[]byte) (*Agent, Problems) {
 	data, problems := readAll(path)
 	if problems != nil {
 		return DefaultAgent(), problems
 	}
-	return ReadAgent(path, data, environ)
+	return readAgentWith(path, data, environ, nil, func(*checker, string) {}, remote...)
 }
 
 // ReadAgent is LoadAgent of a file's content; name is what problems call it.
@@ -65,11 +68,27 @@ func readAgent(name string, data []byte, environ []string, dir func(*checker, st
 	return readAgentWith(name, data, environ, nil, dir)
 }
 
-func readAgentWith(name string, data []byte, environ []string, draft *draftFile, dir func(*checker, string)) (*Agent, Problems) {
+// readAgentWith reads a configuration. What is wrong with the centre's part alone, which this
+// gateway took once, keeps nothing from starting: without that part it is as before.
+func readAgentWith(name string, data []byte, environ []string, draft *draftFile, dir func(*checker, string), remote ...[]byte) (*Agent, Problems) {
+	a, problems := readParts(name, data, environ, draft, dir, remote)
+	if !problems.Failed() || len(remote) > 0 || !hasRemote(a.DataDir) {
+		return a, problems
+	}
+	b, without := readParts(name, data, environ, draft, dir, [][]byte{nil})
+	if without.Failed() {
+		return a, problems
+	}
+	p := problems.Errors()[0]
+	p.Warning = true
+	return b, append(without, p, Problem{File: p.File, Text: "is not used, for its mistake: the gateway's own configuration is, alone", Warning: true})
+}
+
+func readParts(name string, data []byte, environ []string, draft *draftFile, dir func(*checker, string), remote [][]byte) (*Agent, Problems) {
 	a := DefaultAgent()
 	problems := load(name, data, environ, a, func(c *checker) {
 		a.WaybillPatternSet = c.given("waybill_pattern")
-		c.further(a, draft)
+		c.further(a, draft, remote)
 		c.agent(a)
 		dir(c, a.DataDir)
 		a.Complete()

@@ -38,7 +38,7 @@ type further struct {
 //
 // An administrator who gives sources says all that is taken; what pages and the centre
 // write adds to it. So the default source stays, as the last, where only they gave some.
-func (c *checker) further(a *Agent, draft *draftFile) {
+func (c *checker) further(a *Agent, draft *draftFile, remote [][]byte) {
 	own := c.given("sources")
 	read := func(dir string, draft *draftFile) {
 		for _, file := range c.sourceFiles(dir, draft) {
@@ -63,6 +63,9 @@ func (c *checker) further(a *Agent, draft *draftFile) {
 	read(filepath.Join(filepath.Dir(c.file), SourcesDir), nil)
 	alone := !own
 	read(filepath.Join(a.DataDir, SourcesDir), draft)
+	if c.remote(a, remote, own) {
+		own = true
+	}
 	if alone && own {
 		for _, s := range mapping.DefaultSources() {
 			if !slices.ContainsFunc(a.Sources, func(o mapping.Source) bool { return o.Topic == s.Topic || o.Topic == "#" }) {

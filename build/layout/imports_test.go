@@ -68,7 +68,7 @@ var arrows = []row{
 		pkg: "configs",
 		uses: []string{
 			"agent/scan", "agent/intake/mapping", "agent/intake/user", // which know what is right
-			"wechat", "configs/nearest", "configs/secret", "configs/textfile", "configs/tlsfile", "configs/wait",
+			"wechat", "configs/nearest", "configs/secret", "configs/textfile", "configs/tlsfile", "configs/wait", "uplink/syncapi/directive",
 		},
 		libraries: []string{yaml}, tests: []string{"configs/tlsfile/tlstest"},
 	},
@@ -370,6 +370,7 @@ var arrows = []row{
 	{pkg: "agent/update/record", uses: []string{"store/durable"}},
 	{pkg: "agent/update/launch", uses: []string{"agent/update/record", "store/durable"}, libraries: []string{xSys}},
 	{pkg: "agent/update/install", uses: []string{"agent/update/record", "agent/update/launch", "store/durable"}, libraries: []string{xSys}},
+	{pkg: "agent/remote", uses: []string{"configs/wait", "store/durable", "uplink/syncapi/directive"}},
 	{
 		pkg: "agent/update/follow",
 		uses: []string{
@@ -382,7 +383,7 @@ var arrows = []row{
 	{
 		pkg: "agent",
 		uses: []string{
-			"agent/update/follow", "agent/update/launch", "agent/update/record", "agent/update/trial", "agent/update/trust",
+			"agent/remote", "agent/update/follow", "agent/update/launch", "agent/update/record", "agent/update/trial", "agent/update/trust",
 			"agent/scan", "agent/clock", "agent/identity", "agent/quiet", "agent/control", "agent/control/lately", "agent/control/mapdevice", "store", "store/durable",
 			"agent/intake", "agent/intake/broker", "agent/intake/source", "agent/intake/link", "agent/intake/mapping", "agent/intake/user", "agent/intake/sparkplug",
 			"uplink", "uplink/syncapi", "uplink/syncapi/directive", "uplink/syncapi/order", "uplink/syncapi/health", "wechat", "configs", "configs/exposition", "configs/limit", "configs/serve", "configs/wait",

@@ -79,8 +79,10 @@ func (a *app) runAgent(ctx context.Context, file string, cfg *configs.Agent, lau
 	}
 	b := thisBuild()
 	files := &sourceFiles{app: a, file: file, dataDir: cfg.DataDir, logger: logger}
+	var ag *agent.Agent
+	configure := func(given []byte) error { return a.configure(ag, file, given, logger) }
 	ag, err := agent.New(cfg, agent.Options{
-		Version: b.Version, Built: b.built(), Logger: logger, LogDropped: a.stderr.Dropped, LogLevel: a.level.hold, Log: a.stderr.Recent, Abort: a.abort, Update: update, Sources: files, Chinese: chinese.Of,
+		Version: b.Version, Built: b.built(), Logger: logger, LogDropped: a.stderr.Dropped, LogLevel: a.level.hold, Log: a.stderr.Recent, Abort: a.abort, Update: update, Sources: files, Chinese: chinese.Of, Configure: configure,
 		Listen: func() (agent.Listeners, error) { return listenAgent(cfg, logger) },
 	})
 	if err != nil {
@@ -97,7 +99,7 @@ func (a *app) reloadAgent(ag *agent.Agent, file string, logger *slog.Logger) {
 	const kept = "configuration not reloaded: the one before stays in use"
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
-	cfg, problems := configs.LoadAgent(file, a.Env)
+	cfg, problems := configs.LoadAgent(file, a.Env, a.given...)
 	if problems.Failed() {
 		for _, p := range problems.Errors() {
 			logger.Error(kept, "problem", p.String())
@@ -107,6 +109,26 @@ func (a *app) reloadAgent(ag *agent.Agent, file string, logger *slog.Logger) {
 	if err := a.apply(ag, file, cfg, problems, logger); err != nil {
 		logger.Error(kept, "problem", err)
 	}
+}
+
+// configure puts in use what the centre gave, on trial until it is called again: nil is
+// what data_dir has of it.
+func (a *app) configure(ag *agent.Agent, file string, given []byte, logger *slog.Logger) error {
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	var remote [][]byte
+	if given != nil {
+		remote = [][]byte{given}
+	}
+	cfg, problems := configs.LoadAgent(file, a.Env, remote...)
+	if errs := problems.Errors(); len(errs) > 0 {
+		return errors.New(errs[0].String())
+	}
+	if err := a.apply(ag, file, cfg, problems, logger); err != nil {
+		return err
+	}
+	a.given = remote
+	return nil
 }
 
 // apply puts a configuration in use that is right.

@@ -31,6 +31,7 @@ type app struct {
 	// reloading is held from reading a configuration until it is in use: of two the
 	// later one stays.
 	reloading sync.Mutex
+	given     [][]byte       // what the centre gave and is on trial; reloading guards it
 	hup       chan os.Signal // the SIGHUP that came last
 }
 

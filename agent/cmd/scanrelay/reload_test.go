@@ -44,7 +44,7 @@ func TestReloadKeepsTheOldConfiguration(t *testing.T) {
 		{good + "nonsense: 1\nsources: [{topic: 'a/#/b'}]\n", "the one before stays in use"},
 		{good + "stations: {x: {action_msg: '{{.Nope}}'}}\n", "the one before stays in use"},
 		{good + "log: {level: debug}\ndata_dir: " + dir + "/data\nsources: [{topic: a}]\n", `configuration reloaded","file`},
-		{good + "data_dir: " + dir + "/other\nnotify: {rate: 5}\n", `"keys":["data_dir","notify"]`},
+		{good + "data_dir: " + dir + "/other\nupdate: {auto: false}\n", `"keys":["data_dir","update"]`},
 	} {
 		log.Reset()
 		write(row.text)

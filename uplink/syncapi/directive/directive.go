@@ -45,6 +45,9 @@ type Config struct {
 	SHA256   string `json:"sha256"` // of the Body that ConfigPath gives, hex
 }
 
+// File is under which a gateway keeps a Body in its data_dir.
+const File = "central.yaml"
+
 // Body is a configuration. Its parts are those of agent.yaml, as JSON; one that is not
 // there stays as it stands on the gateway.
 type Body struct {
