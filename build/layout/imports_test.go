@@ -328,10 +328,10 @@ var arrows = []row{
 	{
 		pkg: "uplink/central/page",
 		uses: []string{
-			"uplink/central/audit", "uplink/central/waybills", "configs/wait", "uplink/central/caller", "uplink/central/fleet", "uplink/central/quota", "uplink/central/waiting", "uplink/syncapi", "store/snapshot",
+			"uplink/central/audit", "uplink/central/waybills", "configs/wait", "uplink/central/caller", "uplink/central/fleet", "uplink/central/quota", "uplink/central/rollout", "uplink/central/waiting", "uplink/syncapi", "store/snapshot",
 			"agent/scan", "configs/secret",
 		},
-		tests: []string{"uplink/central/internal/centraltest", "uplink/syncapi/health"},
+		tests: []string{"uplink/central", "uplink/central/documents", "uplink/central/identity", "uplink/central/internal/centraltest", "uplink/syncapi/directive", "uplink/syncapi/health"},
 	},
 	{
 		pkg: "uplink/central",

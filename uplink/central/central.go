@@ -146,6 +146,7 @@ func (c *Central) routes() (outside, ops http.Handler, err error) {
 	pages, err := page.New(page.Options{
 		Keys: c.keys, Version: o.Version, Started: c.started, Now: o.Now, Logger: o.Logger, Snapshot: o.Snapshot,
 		Tokens: c.tokens, Shares: c.shares, Waiting: c.waiting, Depots: c.depots, Depot: c.depot, Waybill: carrier.Look, Reveal: c.noteReveal, Audit: o.Audit, Quotas: c.quotas, Backup: o.Backup.Trouble,
+		Rollout: func(ctx context.Context) (*rollout.View, error) { v, _, err := c.rollouts.Now(ctx); return v, err },
 		Events: func(r syncapi.Result) uint64 { return c.meters.events(r).Get() },
 	})
 	if err != nil {

@@ -9,5 +9,5 @@ import (
 
 // fullCommands are those that the gateway build leaves out.
 func (a *app) fullCommands() []*cli.Command {
-	return []*cli.Command{a.centralCommand(), a.depotCommand(), a.demoCommand(), release.Command(a.IO)}
+	return []*cli.Command{a.centralCommand(), a.depotCommand(), a.rolloutCommand(), a.demoCommand(), release.Command(a.IO)}
 }

@@ -8,8 +8,8 @@ import (
 	"scanrelay/agent/cmd/cli"
 )
 
-// fullCommands is empty in what depots install; central, depot, demo and release are
-// in the full build.
+// fullCommands is empty in what depots install; central, depot, rollout, demo and release
+// are in the full build.
 func (a *app) fullCommands() []*cli.Command {
 	missing := func(name string) *cli.Command {
 		return &cli.Command{
@@ -19,5 +19,5 @@ func (a *app) fullCommands() []*cli.Command {
 			},
 		}
 	}
-	return []*cli.Command{missing("central"), missing("depot"), missing("demo"), missing("release")}
+	return []*cli.Command{missing("central"), missing("depot"), missing("rollout"), missing("demo"), missing("release")}
 }

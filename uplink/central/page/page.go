@@ -20,6 +20,7 @@ import (
 	"scanrelay/uplink/central/caller"
 	"scanrelay/uplink/central/fleet"
 	"scanrelay/uplink/central/quota"
+	"scanrelay/uplink/central/rollout"
 	"scanrelay/uplink/central/waiting"
 	"scanrelay/uplink/central/waybills"
 	"scanrelay/uplink/syncapi"
@@ -59,6 +60,8 @@ type Options struct {
 	// Reveal notes that somebody is shown the personal data of a waybill.
 	Reveal func(r *http.Request, who, number string) error
 	Audit  *audit.Log
+	// Rollout is the one that is on, or was the last; nil: there was none.
+	Rollout func(ctx context.Context) (*rollout.View, error)
 	// Backup tells why there is no new copy of the store, and since when; "": there is.
 	Backup func() (why string, since time.Time)
 	// Events tells how many events were answered so since the start.
@@ -74,7 +77,7 @@ type Page struct {
 // New reads the page's template.
 func New(o Options) (*Page, error) {
 	t, err := template.New("page.html").Funcs(template.FuncMap{
-		"stamp": stamp, "unix": func(n int64) time.Time { return time.Unix(n, 0) }, "epoch": syncapi.FormatEpoch, "span": span, "mib": func(n int64) string { return fmt.Sprintf("%.1f", float64(n)/(1<<20)) },
+		"stamp": stamp, "unix": func(n int64) time.Time { return time.Unix(n, 0) }, "epoch": syncapi.FormatEpoch, "word": rollout.Word, "span": span, "mib": func(n int64) string { return fmt.Sprintf("%.1f", float64(n)/(1<<20)) },
 	}).ParseFS(files, "page.html")
 	if err != nil {
 		return nil, fmt.Errorf("read fleet page: %w", err)

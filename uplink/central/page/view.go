@@ -10,6 +10,7 @@ import (
 	"scanrelay/uplink/central/audit"
 	"scanrelay/uplink/central/fleet"
 	"scanrelay/uplink/central/quota"
+	"scanrelay/uplink/central/rollout"
 	"scanrelay/uplink/central/waiting"
 	"scanrelay/uplink/central/waybills"
 	"scanrelay/uplink/syncapi"
@@ -32,6 +33,7 @@ type view struct {
 	StoreMiB float64
 	Waiting  waiting.Counts
 	Results  []count
+	Rollout  *rollout.View
 	Backup   string // why there is no new copy of the store
 
 	Sums          fleet.Sums
@@ -102,6 +104,7 @@ func (p *Page) collect(r *http.Request) (v *view, err error) {
 		func() (err error) { v.Rate, err = p.o.Shares.Total(ctx); return },
 		func() (err error) { v.Waiting, err = p.o.Waiting.Counts(ctx); return },
 		func() error { return p.depots(ctx, v) },
+		func() (err error) { v.Rollout, err = p.o.Rollout(ctx); return },
 	} {
 		if err := ask(); err != nil {
 			return v, err

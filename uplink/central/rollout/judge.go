@@ -23,6 +23,9 @@ type Counts struct {
 	Gone    int `json:"back"`    // have gone back since
 }
 
+// Has is how many have it, or something newer.
+func (c Counts) Has() int { return c.Already + c.Updated - c.Gone }
+
 // told is how many were told.
 func (c *Counts) told() int { return c.Updated + c.Failed + c.Busy + c.Silent }
 

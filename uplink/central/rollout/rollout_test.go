@@ -499,3 +499,25 @@ func FuzzPlan(f *testing.F) {
 		}
 	})
 }
+
+// TestWordsAgree: each state and need has its words, in both languages.
+func TestWordsAgree(t *testing.T) {
+	keys := []string{Running, Paused, Halted, Back, Done, "canaries", "ring"}
+	for _, need := range []string{NeedDecision, NeedResume, NeedReach, NeedSilent, NeedUnable, NeedFailed, NeedStuck} {
+		keys = append(keys, "need_"+need)
+	}
+	for lang, all := range words {
+		for _, key := range keys {
+			if Word(lang, key) == key && lang == "zh" || all[key] == "" {
+				t.Errorf("%s lacks %q", lang, key)
+			}
+		}
+		if len(all) != len(keys) {
+			t.Errorf("%s has %d words, %d are used", lang, len(all), len(keys))
+		}
+	}
+	r := Rollout{Plan: plan()}
+	if got := r.Name("en", 2) + r.Name("zh", 0); got != "ring 2 (10 %)先行网点" {
+		t.Error(got)
+	}
+}
