@@ -265,6 +265,13 @@ var arrows = []row{
 		},
 		tests: []string{"uplink/central/internal/documents", "configs/secret"},
 	},
+	{
+		pkg: "uplink/central/settings",
+		uses: []string{
+			"uplink/central/audit", "uplink/central/caller", "uplink/central/documents", "uplink/syncapi/directive", "agent/scan", "configs/serve", "configs/wait",
+		},
+		tests: []string{"uplink/central/identity", "uplink/central/internal/documents"},
+	},
 	{ // pure but for its documents
 		pkg: "uplink/central/rollout",
 		uses: []string{
@@ -337,7 +344,7 @@ var arrows = []row{
 		pkg: "uplink/central",
 		uses: []string{
 			"uplink/central/caller", "uplink/central/tokens", "uplink/central/quota", "uplink/central/shares",
-			"uplink/central/audit", "uplink/central/backup", "uplink/central/identity", "uplink/central/waiting", "uplink/central/presence", "uplink/central/lookup", "uplink/central/waybills", "uplink/central/page", "uplink/central/fleet", "uplink/central/documents", "uplink/central/looks", "uplink/central/orders", "uplink/syncapi/order", "uplink/central/updates", "uplink/central/rollout", "uplink/syncapi/directive",
+			"uplink/central/audit", "uplink/central/backup", "uplink/central/identity", "uplink/central/waiting", "uplink/central/presence", "uplink/central/lookup", "uplink/central/waybills", "uplink/central/page", "uplink/central/fleet", "uplink/central/documents", "uplink/central/looks", "uplink/central/orders", "uplink/syncapi/order", "uplink/central/updates", "uplink/central/rollout", "uplink/central/settings", "uplink/syncapi/directive",
 			"store/snapshot", "store/durable", "wechat/callback", "uplink/syncapi", "agent/scan", "configs/secret", "configs/limit", "configs/exposition", "configs/serve", "configs/wait",
 		},
 		libraries: []string{metrics},

@@ -24,6 +24,7 @@ import (
 	"scanrelay/uplink/central/presence"
 	"scanrelay/uplink/central/quota"
 	"scanrelay/uplink/central/rollout"
+	"scanrelay/uplink/central/settings"
 	"scanrelay/uplink/central/shares"
 	"scanrelay/uplink/central/tokens"
 	"scanrelay/uplink/central/updates"
@@ -48,6 +49,7 @@ type Central struct {
 	wechat   *callback.Handler // nil: WeChat calls nobody here
 	updates  *updates.Service  // nil: there is no repository
 	rollouts *rollout.Service
+	settings *settings.Service
 
 	tokens   Tokens
 	shares   Shares
@@ -122,6 +124,10 @@ func New(o Options) (*Central, error) {
 	if err := c.rollouts.Load(context.Background()); err != nil {
 		return nil, fmt.Errorf("read the rollout: %w", err)
 	}
+	c.settings = settings.New(settings.Options{Table: o.Documents, Alone: alone, Audit: o.Audit, Check: o.CheckConfig, Now: o.Now, Logger: o.Logger})
+	if err := c.settings.Load(context.Background()); err != nil {
+		return nil, fmt.Errorf("read the remote configurations: %w", err)
+	}
 	c.meters = newMeters(c)
 	if c.handler, c.ops, err = c.routes(); err != nil {
 		return nil, fmt.Errorf("configure central: %w", err)
@@ -147,7 +153,7 @@ func (c *Central) routes() (outside, ops http.Handler, err error) {
 		Keys: c.keys, Version: o.Version, Started: c.started, Now: o.Now, Logger: o.Logger, Snapshot: o.Snapshot,
 		Tokens: c.tokens, Shares: c.shares, Waiting: c.waiting, Depots: c.depots, Depot: c.depot, Waybill: carrier.Look, Reveal: c.noteReveal, Audit: o.Audit, Quotas: c.quotas, Backup: o.Backup.Trouble,
 		Rollout: func(ctx context.Context) (*rollout.View, error) { v, _, err := c.rollouts.Now(ctx); return v, err },
-		Events: func(r syncapi.Result) uint64 { return c.meters.events(r).Get() },
+		Events:  func(r syncapi.Result) uint64 { return c.meters.events(r).Get() },
 	})
 	if err != nil {
 		return nil, nil, err
@@ -167,6 +173,8 @@ func (c *Central) routes() (outside, ops http.Handler, err error) {
 	c.ids.Gateways(mux)
 	c.ids.Operators(own, contacts{c}, c.ownAlarms)
 	c.rollouts.Operators(own, c.keys)
+	c.settings.Operators(own, c.keys, c.configured)
+	mux.HandleFunc("GET "+directive.ConfigPath, c.settings.Gateway(c.keys.Depot, c.about))
 	own.HandleFunc("POST /v1/depots/{id}/deadletters", c.keys.Need(caller.Actor, c.orders.DeadLetters(c.keys, func(r *http.Request, id scan.DepotID) (bool, error) {
 		d, err := c.depot(r.Context(), id)
 		return d != nil, err
@@ -368,6 +376,7 @@ func (c *Central) Run(ctx context.Context) error {
 	loops.Go(func() { c.orders.Run(ctx) })
 	loops.Go(func() { c.rollouts.Run(ctx) })
 	loops.Go(func() { c.looks.Run(ctx) })
+	loops.Go(func() { c.settings.Run(ctx) })
 	loops.Go(func() { c.o.Backup.Run(ctx) })
 	err := c.o.Snapshot.Wait(ctx)
 	cancel()

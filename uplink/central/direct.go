@@ -3,6 +3,7 @@ package central
 import (
 	"cmp"
 	"context"
+	"net/http"
 
 	"scanrelay/agent/scan"
 	"scanrelay/uplink/central/rollout"
@@ -13,7 +14,7 @@ import (
 // direct is what a depot is to do beside giving its events; nil: nothing. That it cannot
 // be found out keeps no events from being taken.
 func (c *Central) direct(ctx context.Context, depot scan.DepotID, req *syncapi.Request) *directive.Directives {
-	if !c.rollouts.Active() {
+	if !c.rollouts.Active() && !c.settings.Active() {
 		return nil
 	}
 	d := rollout.Depot{ID: depot, Version: req.Agent}
@@ -28,10 +29,31 @@ func (c *Central) direct(ctx context.Context, depot scan.DepotID, req *syncapi.R
 	if r != nil {
 		d.Site, d.Labels = r.Site, r.Labels
 	}
-	if want := c.rollouts.Hear(ctx, d); want != (directive.Directives{}) {
+	want := c.rollouts.Hear(ctx, d)
+	if want.Config = c.settings.Of(depot, d.Site, d.Labels); want != (directive.Directives{}) {
 		return &want
 	}
 	return nil
+}
+
+// about is what a configuration may be selected by.
+func (c *Central) about(r *http.Request, id scan.DepotID) (site string, labels map[string]string, err error) {
+	reg, err := c.ids.Registration(r.Context(), id)
+	if reg != nil {
+		site, labels = reg.Site, reg.Labels
+	}
+	return site, labels, err
+}
+
+// configured is what depots say of the configurations that they got from here.
+func (c *Central) configured(r *http.Request) (list []*directive.ConfigState, err error) {
+	all, err := c.depots(r.Context())
+	for i := range all {
+		if s := all[i].Config; s != nil {
+			list = append(list, s)
+		}
+	}
+	return list, err
 }
 
 // members is the fleet as rollouts see it.

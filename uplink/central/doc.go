@@ -13,6 +13,7 @@
 //	fleet      how depots do, and what is wrong with them
 //	updates    the repository of releases
 //	rollout    which gateway runs which release, and when
+//	settings   configurations for gateways
 //	waybills   the carrier's imports, and a look at one waybill
 //	lookup     WeChat's reverse lookup and landing page
 //	page       the fleet page

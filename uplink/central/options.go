@@ -24,6 +24,7 @@ import (
 	"scanrelay/uplink/central/quota"
 	"scanrelay/uplink/central/tokens"
 	"scanrelay/uplink/syncapi"
+	"scanrelay/uplink/syncapi/directive"
 	"scanrelay/wechat/callback"
 )
 
@@ -44,9 +45,11 @@ type Options struct {
 	// Identities keeps the depots that are added at run time; nil: in memory.
 	Identities identity.Store
 	Documents  documents.Table // what other rooms keep beside; nil: in memory
-	Ended      *identity.Ended // nil: nothing is remembered beside that store
-	Audit      *audit.Log      // nil: nothing is kept
-	Backup     *backup.Keeper  // nil: the store is backed up by its own means
+	// CheckConfig tells what a gateway would say against a configuration; nil: nothing.
+	CheckConfig func(directive.Body) error
+	Ended       *identity.Ended // nil: nothing is remembered beside that store
+	Audit       *audit.Log      // nil: nothing is kept
+	Backup      *backup.Keeper  // nil: the store is backed up by its own means
 }
 
 // WeChat is what the centre calls there.

@@ -166,7 +166,7 @@ func (a *app) newCentral(cfg *configs.Central, snap snapshot.Store, parts *ident
 		Config: centralConfig(cfg), Snapshot: snap, WeChat: we, Version: thisBuild().Version, Logger: logger,
 		WeChatTime: we.Time,
 		LogDropped: a.stderr.Dropped, Identities: parts.store, Documents: parts.table, Ended: parts.ended, Audit: parts.audit,
-		Backup: copies, Metrics: set,
+		Backup: copies, Metrics: set, CheckConfig: checkRemote,
 	})
 }
 
