@@ -277,7 +277,7 @@ var arrows = []row{
 		uses: []string{
 			"uplink/central/audit", "uplink/central/caller", "uplink/central/documents", "uplink/syncapi/directive", "agent/update/trust", "agent/scan", "configs/serve", "configs/wait",
 		},
-		tests: []string{"uplink/central/internal/documents"},
+		tests: []string{"uplink/central/internal/documents", "store/snapshot/postgres", "store/snapshot/postgres/pgtest", "configs/secret"},
 	},
 	{
 		pkg:   "uplink/central/looks",
