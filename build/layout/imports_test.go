@@ -314,7 +314,7 @@ var arrows = []row{
 		libraries: []string{metrics},
 		tests:     []string{"uplink/central/internal/account", "uplink/central/shares", "uplink/central/tokens", "wechat/fake"},
 	},
-	{pkg: "uplink/central/shares", uses: []string{"agent/scan"}},
+	{pkg: "uplink/central/shares", uses: []string{"uplink/central/documents", "agent/scan", "configs/wait"}, tests: []string{"uplink/central/internal/documents"}},
 	{pkg: "uplink/central/waiting", uses: []string{"store/snapshot", "agent/scan"}},
 	{pkg: "uplink/central/presence", uses: []string{"uplink/syncapi", "uplink/syncapi/directive", "uplink/syncapi/health", "agent/scan", "configs/wait"}},
 	{

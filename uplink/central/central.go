@@ -53,6 +53,7 @@ type Central struct {
 
 	tokens   Tokens
 	shares   Shares
+	parts    *shares.Processes // nil: there is one process
 	waiting  Waiting
 	presence Presence
 	finished presence.Finished
@@ -81,6 +82,7 @@ func New(o Options) (*Central, error) {
 	for i, d := range conf.Depots {
 		depots[i] = d.ID
 	}
+	rate := shares.New(conf.Rate, o.Now)
 	c := &Central{
 		o: o, started: o.Now(),
 		keys: caller.NewKeyring(caller.Options{
@@ -89,10 +91,13 @@ func New(o Options) (*Central, error) {
 		tokens: tokens.New(tokens.Options{
 			Source: o.WeChat, AppID: conf.AppID, Secrets: conf.secrets(), Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
 		}),
-		shares: shares.New(conf.Rate, o.Now), waiting: waiting.New(o.Now), presence: presence.New(depots, o.Now), roster: roster{busy: make(chan struct{}, 1)},
+		shares: rate, waiting: waiting.New(o.Now), presence: presence.New(depots, o.Now), roster: roster{busy: make(chan struct{}, 1)},
 		slots: newSlots(), refused: wait.Rarely{Every: time.Minute}, failed: wait.Rarely{Every: time.Minute}, lines: limit.New(1, 60, maxBuckets),
 	}
 	_, alone := o.Documents.(*identity.Journal)
+	if !alone {
+		c.parts = shares.Among(rate, o.Documents, o.Logger)
+	}
 	c.orders = orders.New(orders.Options{Table: o.Documents, Alone: alone, Audit: o.Audit, Now: o.Now, Logger: o.Logger})
 	c.looks = looks.New(looks.Options{Table: o.Documents, Alone: alone, Now: o.Now, Logger: o.Logger})
 	c.quotas = quota.New(quota.Options{
@@ -377,6 +382,9 @@ func (c *Central) Run(ctx context.Context) error {
 	loops.Go(func() { c.rollouts.Run(ctx) })
 	loops.Go(func() { c.looks.Run(ctx) })
 	loops.Go(func() { c.settings.Run(ctx) })
+	if c.parts != nil {
+		loops.Go(func() { c.parts.Run(ctx) })
+	}
 	loops.Go(func() { c.o.Backup.Run(ctx) })
 	err := c.o.Snapshot.Wait(ctx)
 	cancel()

@@ -7,4 +7,7 @@
 // another sync; the rest goes by backlog, of which no more counts than the whole rate
 // pushes in a second. A depot that is silent for 30 s gives
 // its share back.
+//
+// Where a centre has several processes each shares out a part ([Processes]): the parts never
+// come to more than the rate, whichever process comes, dies or is cut off.
 package shares

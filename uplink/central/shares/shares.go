@@ -32,7 +32,9 @@ type Shares struct {
 	mu      sync.Mutex
 	asked   float64 // calls a second as configured; guarded by mu
 	allowed float64 // what WeChat said last; 0: nothing; guarded by mu
-	rate    float64 // calls a second that are shared out; guarded by mu, as what follows
+	whole   float64 // the fleet's rate in calls a second; guarded by mu, as what follows
+	part    float64 // of it this process shares out at most; below 0: all of it
+	rate    float64 // calls a second that are shared out
 	given   map[scan.DepotID]*list.Element
 	heard   *list.List // of *grant, the longest silent first
 	need    float64    // sum of the grants' weights
@@ -49,7 +51,7 @@ type grant struct {
 
 // New shares out that many calls a second.
 func New(rate float64, now func() time.Time) *Shares {
-	return &Shares{asked: rate, now: now, rate: rate, given: map[scan.DepotID]*list.Element{}, heard: list.New()}
+	return &Shares{asked: rate, now: now, whole: rate, part: -1, rate: rate, given: map[scan.DepotID]*list.Element{}, heard: list.New()}
 }
 
 // Bound keeps the rate within what WeChat allows; 0: it does not say.
@@ -71,9 +73,13 @@ func (s *Shares) Ask(_ context.Context, rate float64) error {
 }
 
 func (s *Shares) boundLocked() {
-	s.rate = s.asked
+	s.whole = s.asked
 	if s.allowed > 0 && (s.asked == 0 || s.allowed < s.asked) {
-		s.rate = s.allowed
+		s.whole = s.allowed
+	}
+	s.rate = s.whole
+	if s.part >= 0 {
+		s.rate = min(s.whole, s.part)
 	}
 }
 
@@ -81,7 +87,7 @@ func (s *Shares) boundLocked() {
 func (s *Shares) Total(context.Context) (float64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.rate, nil
+	return s.whole, nil
 }
 
 // Share returns a depot's part until its next sync, in calls a second.
@@ -90,12 +96,7 @@ func (s *Shares) Share(_ context.Context, depot scan.DepotID, backlog int64) (fl
 	defer s.mu.Unlock()
 	now := s.now()
 	s.dropLocked(s.given[depot])
-	for e := s.heard.Front(); e != nil && now.Sub(e.Value.(*grant).at) > shareLife; e = s.heard.Front() {
-		s.dropLocked(e)
-	}
-	if s.heard.Len() == 0 {
-		s.need, s.held = 0, 0 // what rounding left
-	}
+	s.silentLocked(now)
 	g := &grant{depot: depot, backlog: max(0, backlog), at: now}
 	g.weight = s.weighLocked(g.backlog)
 	even := s.rate / float64(s.heard.Len()+1)
@@ -108,6 +109,16 @@ func (s *Shares) Share(_ context.Context, depot scan.DepotID, backlog int64) (fl
 	s.need += g.weight
 	s.held += g.rate
 	return g.rate, nil
+}
+
+// silentLocked takes back what silent depots have.
+func (s *Shares) silentLocked(now time.Time) {
+	for e := s.heard.Front(); e != nil && now.Sub(e.Value.(*grant).at) > shareLife; e = s.heard.Front() {
+		s.dropLocked(e)
+	}
+	if s.heard.Len() == 0 {
+		s.need, s.held = 0, 0 // what rounding left
+	}
 }
 
 // weighLocked is what a backlog counts for: no more than the whole fleet's rate
