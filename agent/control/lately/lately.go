@@ -64,9 +64,9 @@ func New(counts store.Counts) *Lately { return &Lately{last: counts, begun: coun
 func (l *Lately) Stored(b scan.Batch, _ scan.Stored) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i := range b.Events {
+	for i := max(0, len(b.Events)-maxScans); i < len(b.Events); i++ {
 		e := &b.Events[i]
-		s := Scan{string(e.Waybill), int(e.ActionType), e.ActionTime, scan.MaskPayload(e.DeviceID), e.ReceivedAt, "", e.EventID}
+		s := Scan{string(e.Waybill), int(e.ActionType), e.ActionTime, e.DeviceID, e.ReceivedAt, "", e.EventID}
 		if len(l.scans) < maxScans {
 			l.scans = append(l.scans, s)
 		} else {
@@ -158,13 +158,15 @@ func (l *Lately) History() History {
 	return History{append([]Span{}, l.hist.Minutes...), append([]Span{}, l.hist.Quarters...)}
 }
 
-// Scans are the last ones, the newest first.
+// Scans are the last ones, the newest first. What devices say of themselves is masked
+// here, once somebody looks.
 func (l *Lately) Scans() []Scan {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	out := make([]Scan, len(l.scans))
 	for i := range out {
 		out[i] = l.scans[(l.next-1-i+2*maxScans)%maxScans]
+		out[i].Device = scan.MaskPayload(out[i].Device)
 	}
 	return out
 }
