@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,7 +44,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"port": port, "await": await, "publish": publish, "exits": exits, "wechat": weChat, "fault": fault,
 			"post": post, "get": get, "envsubst": envsubst,
-			"hangup": hangup, "hear": hear, "mosquitto": mosquitto, "reads": reads,
+			"hangup": hangup, "hear": hear, "mosquitto": mosquitto, "reads": reads, "proxy": proxy,
 			"database": func(ts *testscript.TestScript, _ bool, args []string) { database(t, ts, args) },
 		},
 	})
@@ -194,6 +195,13 @@ func weChat(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("APPSECRET", fake.DefaultSecret)
 	ts.Setenv("TOKEN", fake.DefaultToken)
 	ts.Setenv("AESKEY", fake.DefaultAESKey)
+}
+
+// proxy ADDR: runs an HTTP proxy that finds every name at that address, and sets HTTP_PROXY.
+func proxy(ts *testscript.TestScript, _ bool, args []string) {
+	server := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Host = args[0] }})
+	ts.Defer(server.Close)
+	ts.Setenv("HTTP_PROXY", server.URL)
 }
 
 // fault API ERRCODE COUNT: the simulated WeChat answers the next COUNT calls of
