@@ -21,6 +21,8 @@ type IO struct {
 	Width       int  // of the terminal, in cells; 0: unknown
 	ErrTerminal bool // Err is a terminal
 	InTerminal  bool // In is one: somebody can be asked
+	// Tell is what is wrong in the language of the locale; nil: as it is.
+	Tell func(english string) string
 }
 
 // Standard is the process's own. Of the arguments --lang is done with; its error is a
@@ -66,10 +68,10 @@ func (s IO) Run(ctx context.Context, root *Command, args []string) int {
 	case errors.Is(err, ErrShown):
 		return 1
 	case errors.As(err, &usage):
-		fmt.Fprintf(s.Err, "%s: %s\nSee '%s --help'.\n", root.name(), oneLine(err), cmd.path())
+		fmt.Fprintf(s.Err, s.Say("%s: %s\nSee '%s --help'.\n", "%s: %s\n用法见 '%s --help'。\n"), root.name(), s.told(err), cmd.path())
 		return 2
 	}
-	fmt.Fprintf(s.Err, "%s: %s\n", root.name(), oneLine(err))
+	fmt.Fprintf(s.Err, "%s: %s\n", root.name(), s.told(err))
 	return 1
 }
 
@@ -98,7 +100,11 @@ func (s IO) execute(ctx context.Context, root *Command, args []string) (*Command
 	return c, c.Run(ctx, f.Args())
 }
 
-// oneLine keeps a message to one line whatever it was joined from.
-func oneLine(err error) string {
-	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+// told is what is wrong, for people: on one line whatever it was joined from.
+func (s IO) told(err error) string {
+	line := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+	if s.Tell == nil {
+		return line
+	}
+	return s.Tell(line)
 }

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// Moment shows unix seconds to people; "-" where they are 0.
+// Moment shows unix seconds to people, in local time; "-" where they are 0.
 func Moment(unix int64) string {
 	if unix == 0 {
 		return "-"
 	}
-	return time.Unix(unix, 0).UTC().Format(time.RFC3339)
+	return time.Unix(unix, 0).Format(time.RFC3339)
 }
 
 // Dash is a text, or "-" where there is none: an empty cell could be overlooked.

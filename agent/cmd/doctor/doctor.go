@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"scanrelay/agent/cmd/chinese"
 	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/control"
 	"scanrelay/agent/update/record"
@@ -116,8 +118,14 @@ func (e *examination) look(check string, do func() finding) {
 	if e.Terminal {
 		mark = map[grade]string{ok: "\x1b[32m", warn: "\x1b[33m", fail: "\x1b[31m"}[f.Grade] + mark + "\x1b[0m"
 	}
-	fmt.Fprintf(e.Out, "%s %-14s %s  (%d ms)\n", mark, f.Check, cli.Visible(f.Text), f.MS)
+	fmt.Fprintf(e.Out, "%s %s %s  (%d ms)\n", mark, cli.Pad(e.Say(f.Check, cmp.Or(names[f.Check], f.Check)), 14), cli.Visible(chinese.Reason(e.IO, f.Text)), f.MS)
 	if f.Advice != "" {
 		fmt.Fprintf(e.Out, "      %s %s\n", e.Say("to do:", "处理:"), strings.ReplaceAll(f.Advice, "\n", "\n      "))
 	}
+}
+
+// names are those of what is looked at, in Chinese.
+var names = map[string]string{
+	"configuration": "配置", "agent": "代理", "clock": "时钟", "disk": "磁盘", "store": "存储",
+	"broker": "MQTT 服务", "centre": "中心", "wechat": "微信", "update": "更新",
 }

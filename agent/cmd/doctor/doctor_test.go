@@ -111,7 +111,7 @@ func TestHealthy(t *testing.T) {
 	if got, want := grades(found), "configuration ok\nagent warn\nclock ?\ndisk ok\nstore ok\nbroker ok\ncentre ok\nwechat ok\nupdate ok\n"; got != want {
 		t.Errorf("it found\n%swant\n%s%s", got, want, text)
 	}
-	if _, _, zh := examine(t, yaml, "LANG=zh_CN.UTF-8"); !strings.Contains(zh, "未运行") || !strings.Contains(zh, "处理:") {
+	if _, _, zh := examine(t, yaml, "LANG=zh_CN.UTF-8"); !strings.Contains(zh, "未运行") || !strings.Contains(zh, "处理:") || !strings.Contains(zh, "ok    中心           ") {
 		t.Errorf("in Chinese it says\n%s", zh)
 	}
 }

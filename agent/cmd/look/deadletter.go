@@ -85,7 +85,7 @@ func (s *shared) deadletterRetry() *cli.Command {
 			if all == (len(ids) > 0) {
 				return cli.Usagef("retry needs the IDs of dead letters, or --all")
 			}
-			return l.change(ctx, ids, "put back", func(c *control.Client) (int, error) { return c.Retry(ctx, all, ids...) })
+			return l.change(ctx, ids, l.Say("%d put back\n", "%d 条已放回,等待推送\n"), func(c *control.Client) (int, error) { return c.Retry(ctx, all, ids...) })
 		},
 	}
 	l.flags(cmd, false)
@@ -106,7 +106,7 @@ func (s *shared) deadletterDiscard() *cli.Command {
 			case why == "":
 				return cli.Usagef("discard needs --reason TEXT: it is recorded with the event")
 			}
-			return l.change(ctx, ids, "discarded", func(c *control.Client) (int, error) { return c.Discard(ctx, why, ids...) })
+			return l.change(ctx, ids, l.Say("%d discarded\n", "%d 条已丢弃\n"), func(c *control.Client) (int, error) { return c.Discard(ctx, why, ids...) })
 		},
 	}
 	l.flags(cmd, false)
@@ -127,7 +127,7 @@ func (l *looker) change(ctx context.Context, ids []string, done string, do func(
 		case l.json:
 			return l.JSON(map[string]int{"count": n})
 		}
-		_, err = fmt.Fprintf(l.Out, "%d %s\n", n, done)
+		_, err = fmt.Fprintf(l.Out, done, n)
 		return err
 	})
 }

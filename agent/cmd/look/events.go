@@ -3,6 +3,7 @@ package look
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -143,7 +144,7 @@ func (l *looker) listEvents(ctx context.Context, state string) error {
 	})
 }
 
-var eventWidths = []int{26, 24, 16, 16, 11, 20, 5, 0}
+var eventWidths = []int{26, 25, 16, 16, 11, 25, 5, 0}
 
 func (l *looker) eventHead(state string) []string {
 	if state == control.StateRejected {
@@ -165,7 +166,7 @@ func (l *looker) eventLine(out *bufio.Writer, state string, line json.RawMessage
 	if err := json.Unmarshal(line, &r); err != nil {
 		return fmt.Errorf("read an event: %w", err)
 	}
-	cols := []string{r.ID, r.ReceivedAt.String(), r.State}
+	cols := []string{r.ID, r.ReceivedAt.Local().Format(time.RFC3339), l.state(r.State)}
 	if state == control.StateRejected {
 		cols = append(cols, r.Topic, chinese.Reason(l.IO, r.LastError), strconv.Quote(string(r.Payload)))
 	} else {
@@ -173,6 +174,15 @@ func (l *looker) eventLine(out *bufio.Writer, state string, line json.RawMessage
 	}
 	return l.columns(out, cols, eventWidths)
 }
+
+// stateWords are the states of events, in Chinese.
+var stateWords = map[string]string{
+	"unsynced": "待同步", "awaiting_waybill": "等运单资料", "to_push": "待推送", "pushed": "已推送", "not_bound": "未绑定", "superseded": "已被取代",
+	"expired": "过期", "muted": "不推送", "dead": "死信", "discarded": "丢弃", control.StateRejected: "未识别",
+}
+
+// state is a state of an event in the language of the locale.
+func (l *looker) state(name string) string { return l.Say(name, cmp.Or(stateWords[name], name)) }
 
 // columns prints cells: padded on a terminal, tab-separated in a pipe.
 func (l *looker) columns(out *bufio.Writer, cols []string, widths []int) error {

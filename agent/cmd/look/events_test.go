@@ -12,6 +12,7 @@ import (
 
 	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/control"
+	"scanrelay/store"
 )
 
 // TestNewestAreShown: of many lines the newest that are asked for, in their order.
@@ -92,5 +93,28 @@ func TestChineseReasons(t *testing.T) {
 		if err := errors.Join(l.eventLine(w, control.StateRejected, line), w.Flush()); err != nil || out.String() != string(line)+"\n" {
 			t.Errorf("%s: JSON: %s, %v", lang, out.String(), err)
 		}
+	}
+}
+
+// TestEveryStateHasAWord: what the filter of states takes is shown in Chinese, and times are
+// the reader's.
+func TestEveryStateHasAWord(t *testing.T) {
+	for _, s := range append([]store.State{store.Unsynced, store.AwaitingWaybill, store.ToPush}, store.Outcomes()...) {
+		if stateWords[s.String()] == "" {
+			t.Errorf("%s has no word in Chinese", s)
+		}
+	}
+	was := time.Local
+	defer func() { time.Local = was }()
+	time.Local = time.FixedZone("CST", 8*3600)
+	var b bytes.Buffer
+	out := bufio.NewWriter(&b)
+	l := &looker{shared: &shared{IO: cli.IO{Env: []string{"LANG=zh_CN.UTF-8"}}}}
+	err := l.eventLine(out, "", json.RawMessage(`{"id":"1","received_at":"2026-11-30T20:00:00.5Z","action_time":1764532800,"state":"to_push","waybill_id":"YT1"}`))
+	if err := errors.Join(err, out.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	if want := "1\t2026-12-01T04:00:00+08:00\t待推送\tYT1\t0\t2025-12-01T04:00:00+08:00\t0\t-\n"; b.String() != want {
+		t.Errorf("%q, want %q", b.String(), want)
 	}
 }

@@ -34,7 +34,7 @@ func (s *shared) logLevelCommand() *cli.Command {
 				if err := c.SetLogLevel(ctx, args[0], hold); err != nil {
 					return err
 				}
-				_, err := fmt.Fprintf(l.Out, "the agent logs %s for %v\n", args[0], hold)
+				_, err := fmt.Fprintf(l.Out, l.Say("the agent logs %s for %v\n", "代理按 %s 记日志,持续 %v\n"), args[0], hold)
 				return err
 			})
 		},

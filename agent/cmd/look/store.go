@@ -77,7 +77,7 @@ func (l *looker) checkStore() error {
 			Unreserved int64 `json:"unreserved_bytes"`
 		}{r.Good(), r.Files, r.Aside, r.Problems, r.Counts.Unreserved})
 	} else {
-		_, err = l.Out.Write([]byte(checkText(r)))
+		_, err = l.Out.Write([]byte(l.checkText(r)))
 	}
 	if err == nil && !r.Good() {
 		return cli.ErrShown
@@ -86,40 +86,40 @@ func (l *looker) checkStore() error {
 }
 
 // checkText is a check for people: a line for each file, then what is wrong.
-func checkText(r *store.CheckReport) string {
+func (l *looker) checkText(r *store.CheckReport) string {
 	var b strings.Builder
 	for _, f := range r.Files {
 		fmt.Fprintf(&b, "%s: ", f.Name)
 		if f.Events+f.Carried+f.Notes > 0 || f.First > 0 {
-			fmt.Fprintf(&b, "%d events (%d to %d), %d carried, %d notes", f.Events, f.First, f.Last, f.Carried, f.Notes)
+			fmt.Fprintf(&b, l.Say("%d events (%d to %d), %d carried, %d notes", "%d 个事件(%d 到 %d),%d 个搬来,%d 条记录"), f.Events, f.First, f.Last, f.Carried, f.Notes)
 		} else {
-			fmt.Fprintf(&b, "%d entries", f.Rejects)
+			fmt.Fprintf(&b, l.Say("%d entries", "%d 条"), f.Rejects)
 		}
 		if len(f.Problems) == 0 {
-			b.WriteString(", good")
+			b.WriteString(l.Say(", good", ",完好"))
 		}
 		if f.Later > 0 {
-			fmt.Fprintf(&b, "; %d notes of a later kind, which this release passes over", f.Later)
+			fmt.Fprintf(&b, l.Say("; %d notes of a later kind, which this release passes over", ";%d 条记录是更新的版本写的,本版本略过"), f.Later)
 		}
 		if f.Metas == 1 {
-			b.WriteString("; one of two meta pages is void: a commit was cut off, or the last one is gone")
+			b.WriteString(l.Say("; one of two meta pages is void: a commit was cut off, or the last one is gone", ";两个元页之一无效:有一次提交被打断,或最后一次丢失"))
 		}
 		b.WriteByte('\n')
 		for _, p := range f.Problems {
-			fmt.Fprintf(&b, "  PROBLEM %s\n", p)
+			fmt.Fprintf(&b, l.Say("  PROBLEM %s\n", "  问题 %s\n"), p)
 		}
 	}
 	for _, name := range r.Aside {
-		fmt.Fprintf(&b, "%s: set aside by an earlier start\n", name)
+		fmt.Fprintf(&b, l.Say("%s: set aside by an earlier start\n", "%s:以前某次启动时搁置\n"), name)
 	}
 	for _, p := range r.Problems {
-		fmt.Fprintf(&b, "PROBLEM %s\n", p)
+		fmt.Fprintf(&b, l.Say("PROBLEM %s\n", "问题 %s\n"), p)
 	}
 	if n := r.Counts.Unreserved; n > 0 {
-		fmt.Fprintf(&b, "not reserved: %s that outcomes need; this file system cannot keep it from other programs\n", cli.Size(n))
+		fmt.Fprintf(&b, l.Say("not reserved: %s that outcomes need; this file system cannot keep it from other programs\n", "未预留:结果记录需要的 %s,这个文件系统不能为它保留\n"), cli.Size(n))
 	}
 	if r.Good() {
-		fmt.Fprintf(&b, "all good: %d events received, the counts agree\n", r.Counts.Received)
+		fmt.Fprintf(&b, l.Say("all good: %d events received, the counts agree\n", "全部完好:共收到 %d 个事件,数目相符\n"), r.Counts.Received)
 	}
 	return b.String()
 }

@@ -48,7 +48,7 @@ func (l *looker) nodeTable(nodes []control.Node) *cli.Table {
 			code = strconv.Itoa(n.ErrCode)
 		}
 		t.Add(n.ID, cli.Moment(n.ActionTime), strconv.Itoa(n.ActionType)+" "+l.Say(scan.ActionType(n.ActionType).English(), scan.ActionType(n.ActionType).Chinese()),
-			n.State, strconv.Itoa(n.Attempts), code, n.ActionMsg, cli.Dash(chinese.Reason(l.IO, n.LastError)), cli.Dash(n.RID))
+			l.state(n.State), strconv.Itoa(n.Attempts), code, n.ActionMsg, cli.Dash(chinese.Reason(l.IO, n.LastError)), cli.Dash(n.RID))
 	}
 	return t
 }

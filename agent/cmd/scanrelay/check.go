@@ -93,7 +93,7 @@ func (c *checker) run(ctx context.Context) error {
 // probe tries each external broker. It fails when one of them loses scans.
 func (c *checker) probe(ctx context.Context, cfg *configs.Agent, m *mapping.Mapper) error {
 	if cfg.MQTT.IsEmbedded() {
-		_, err := fmt.Fprintln(c.Out, "mqtt.broker is embedded: an acknowledgement means that the scan is on disk; there is nothing to try")
+		_, err := fmt.Fprintln(c.Out, c.Say("mqtt.broker is embedded: an acknowledgement means that the scan is on disk; there is nothing to try", "mqtt.broker 是内置的(embedded):有应答就表示扫描已在盘上,没有什么要测试"))
 		return err
 	}
 	sc := agent.Brokers(cfg)
@@ -111,9 +111,9 @@ func (c *checker) probe(ctx context.Context, cfg *configs.Agent, m *mapping.Mapp
 			continue
 		}
 		fmt.Fprintln(c.Out, link.Redacted(broker))
-		t := &cli.Table{Head: []string{"  WHAT", "VERDICT", "WHY"}}
+		t := &cli.Table{Head: []string{c.Say("  WHAT", "  项目"), c.Say("VERDICT", "结论"), c.Say("WHY", "说明")}}
 		for _, f := range list {
-			t.Add("  "+f.What, f.Result, f.Text)
+			t.Add("  "+chinese.Reason(c.IO, f.What), chinese.Reason(c.IO, f.Result), chinese.Reason(c.IO, f.Text))
 		}
 		if err := t.Print(c.IO); err != nil {
 			return err

@@ -88,7 +88,7 @@ func (e *enroller) run(ctx context.Context) error {
 	if err != nil || key == nil {
 		return errors.Join(err, errors.New("the key is enrolled and cannot be read"))
 	}
-	_, err = fmt.Fprintf(e.Out, "%s is enrolled at %s, key %s\n", cfg.Depot.ID, centre.Origin(), key.Fingerprint())
+	_, err = fmt.Fprintf(e.Out, e.Say("%s is enrolled at %s, key %s\n", "%s 已在 %s 登记,密钥 %s\n"), cfg.Depot.ID, centre.Origin(), key.Fingerprint())
 	return err
 }
 

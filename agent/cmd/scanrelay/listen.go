@@ -100,7 +100,7 @@ func (l *ear) hear(ctx context.Context, cfg *configs.Agent, filters []string) er
 			return err
 		}
 		defer c.Close()
-		return c.Listen(ctx, func() { l.begun("the agent's broker") }, func(line json.RawMessage) error {
+		return c.Listen(ctx, func() { l.begun(l.Say("the agent's broker", "网关自己的 MQTT 服务")) }, func(line json.RawMessage) error {
 			var h intake.Message
 			if err := json.Unmarshal(line, &h); err != nil {
 				return err
@@ -118,9 +118,9 @@ func (l *ear) hear(ctx context.Context, cfg *configs.Agent, filters []string) er
 
 // begun tells people that it listens.
 func (l *ear) begun(where string) {
-	fmt.Fprintf(l.Err, "listening at %s; nothing is stored; Ctrl-C ends it\n", where)
+	fmt.Fprintf(l.Err, l.Say("listening at %s; nothing is stored; Ctrl-C ends it\n", "正在 %s 监听,什么都不存;按 Ctrl-C 结束\n"), where)
 	if l.folder != nil {
-		fmt.Fprintf(l.Err, "each message is written to %s as it comes: it may say who lives where; delete it when you are done\n", l.save)
+		fmt.Fprintf(l.Err, l.Say("each message is written to %s as it comes: it may say who lives where; delete it when you are done\n", "每条报文原样写入 %s:里面可能有个人信息,用完请删除\n"), l.save)
 	}
 }
 
@@ -150,14 +150,14 @@ func (l *ear) show(h intake.Message) error {
 
 func (l *ear) showText(h intake.Message, e *mapping.Explanation) error {
 	if h.Missed > 0 {
-		fmt.Fprintf(l.Out, "(%d messages came too fast to be shown)\n", h.Missed)
+		fmt.Fprintf(l.Out, l.Say("(%d messages came too fast to be shown)\n", "(%d 条报文来得太快,没有显示)\n"), h.Missed)
 	}
 	flags := cli.Word(h.Retained, " retained", "") + cli.Word(h.DUP, " dup", "")
 	if e.Decoder != "sparkplug" && !utf8.Valid(h.Payload) {
 		_, gbk := decode.GBK(h.Payload)
-		flags += cli.Word(gbk, " (not UTF-8; it may be GBK)", " (not UTF-8)")
+		flags += cli.Word(gbk, l.Say(" (not UTF-8; it may be GBK)", "(不是 UTF-8,可能是 GBK)"), l.Say(" (not UTF-8)", "(不是 UTF-8)"))
 	}
-	fmt.Fprintf(l.Out, "%s %d bytes%s: %s\n", h.ReceivedAt.Format("15:04:05.000"), max(int64(len(h.Payload)), h.Size), flags, l.payloadText(h.Payload, 2000))
+	fmt.Fprintf(l.Out, l.Say("%s %d bytes%s: %s\n", "%s %d 字节%s:%s\n"), h.ReceivedAt.Format("15:04:05.000"), max(int64(len(h.Payload)), h.Size), flags, l.payloadText(h.Payload, 2000))
 	if err := l.explainText(e); err != nil {
 		return err
 	}

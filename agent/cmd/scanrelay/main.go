@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"scanrelay/agent/cmd/bundle"
+	"scanrelay/agent/cmd/chinese"
 	"scanrelay/agent/cmd/cli"
 	"scanrelay/agent/cmd/doctor"
 	"scanrelay/agent/cmd/look"
@@ -38,6 +39,7 @@ type app struct {
 func newApp(world cli.IO) *app {
 	a := &app{IO: world, stderr: serve.NewLog(world.Err), hup: make(chan os.Signal, 1)}
 	a.Err = a.stderr
+	a.Tell = func(english string) string { return chinese.Reason(world, english) }
 	return a
 }
 

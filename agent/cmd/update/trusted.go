@@ -78,7 +78,7 @@ func (m *maker) apply(ctx context.Context, p places, file string) error {
 	if err != nil {
 		return fmt.Errorf("apply %s: %w", target.Version, err)
 	}
-	_, err = fmt.Fprintf(m.Out, "%s is installed; the agent tries it at the next quiet moment\n", target.Version)
+	_, err = fmt.Fprintf(m.Out, m.Say("%s is installed; the agent tries it at the next quiet moment\n", "%s 已装好,等到空闲时试用\n"), target.Version)
 	return err
 }
 

@@ -181,7 +181,7 @@ func (m *maker) backCommand() *cli.Command {
 			if err != nil {
 				return fmt.Errorf("go back from %s: %w", from.Version, err)
 			}
-			_, err = fmt.Fprintf(m.Out, "back from %s to %s\n", from.Version, m.name(to))
+			_, err = fmt.Fprintf(m.Out, m.Say("back from %s to %s\n", "已从 %s 退回 %s\n"), from.Version, m.name(to))
 			return err
 		},
 	}
@@ -219,7 +219,7 @@ func (m *maker) holdCommand() *cli.Command {
 			if err := errors.Join(own.Make(), own.Hold(until)); err != nil {
 				return fmt.Errorf("hold: %w", err)
 			}
-			_, err := fmt.Fprintf(m.Out, "nothing is taken until %s\n", until.Local().Format("2006-01-02 15:04"))
+			_, err := fmt.Fprintf(m.Out, m.Say("nothing is taken until %s\n", "%s 之前不更新\n"), until.Local().Format("2006-01-02 15:04"))
 			return err
 		},
 	}
