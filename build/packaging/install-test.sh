@@ -60,6 +60,8 @@ scan() { mosquitto_pub -h 127.0.0.1 -u scanner -P "$(cat /etc/scanrelay/scanner.
   -m "{\"waybill_id\":\"YT690063471690$1\",\"action_type\":200001,\"action_msg\":\"x\"}"; }
 scan 1
 stored 1
+systemctl reload scanrelay-agent # on a system without procps
+is scanrelay-agent active
 
 # Both on one machine: the command is the centre's, which has all.
 dpkg -i scanrelay-central_*.deb
