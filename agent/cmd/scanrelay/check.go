@@ -278,7 +278,7 @@ func (c *checker) read1(r mapping.ReadExplanation) error {
 	fmt.Fprintf(c.Out, "%s: %s\n", name, cli.Visible(outcome))
 	t := &cli.Table{Head: []string{c.Say("  FIELD", "  字段"), c.Say("VALUE", "值"), c.Say("FROM", "来自"), c.Say("SENT", "原文")}}
 	for _, f := range r.Fields {
-		t.Add("  "+f.Field, f.Value, cli.Dash(f.From), cli.Dash(f.Sent))
+		t.Add("  "+f.Field, f.Value, cli.Dash(chinese.Reason(c.IO, f.From)), cli.Dash(f.Sent))
 	}
 	if ev := r.Event; ev != nil {
 		t.Add("  = event_id", ev.EventID, cli.Word(ev.Marks.Has(scan.MarkDerivedID), c.Say("derived", "推算"), c.Say("sent", "设备所发")), "-")
