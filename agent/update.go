@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"cmp"
 	"os"
 	"time"
 
@@ -20,7 +19,7 @@ type Update struct {
 	Launched launch.Launched
 	Restart  func()             // ends the process, which systemd starts again
 	Tell     func(state string) // systemd
-	First    string             // file with the first keys; "": where the package has it
+	First    string             // file with the first keys
 }
 
 // fleet is the agent's part in what the centre wants of it.
@@ -36,7 +35,7 @@ func newFleet(a *Agent, client *syncapi.Client) *fleet {
 		program, _ := os.Executable() // else it is brought whole
 		address, files := client.Files(directive.UpdatesPath)
 		f.follower = follow.New(follow.Config{
-			Root: u.Launched.Root, Own: u.Launched.Own, Run: u.Launched.Run, Program: program, Built: a.opts.Built, First: cmp.Or(u.First, follow.FirstRoot),
+			Root: u.Launched.Root, Own: u.Launched.Own, Run: u.Launched.Run, Program: program, Built: a.opts.Built, First: u.First,
 			Repository: trust.HTTP{URL: address, Client: files}, Auto: a.cfg.Update.Auto, MaxRate: int64(a.cfg.Update.MaxRate),
 			Window: a.cfg.Update.Window, Now: a.clock.Now, Log: a.log,
 		})

@@ -58,6 +58,9 @@ func newGateway(t *testing.T) *gateway {
 	return g
 }
 
+// first is the file with the first keys.
+func (g *gateway) first() string { return filepath.Join(filepath.Dir(g.AgentFile), "update-root.json") }
+
 // install puts a version there as root's part does after it has verified it.
 func (g *gateway) install(version string, body []byte) record.Release {
 	g.t.Helper()
@@ -160,7 +163,7 @@ func (g *gateway) live() {
 			}
 		case <-time.After(50 * time.Millisecond):
 			if g.own.Asked() {
-				out, err := exec.Command(plainBinary, "update", "install", "--versions", string(g.root), "--state", string(g.own)).CombinedOutput()
+				out, err := exec.Command(plainBinary, "update", "install", "--root", g.first(), "--versions", string(g.root), "--state", string(g.own)).CombinedOutput()
 				if err != nil {
 					g.t.Errorf("root's part: %v: %s", err, out)
 				}

@@ -13,8 +13,8 @@ import (
 // Build builds scanrelay from the module around the working directory into dir
 // and returns the path. "race" builds it with the race detector: a race makes the
 // process print it and exit with 66. "clock" builds one whose wall clock is off by
-// what Options say, "arm" and "arm64" what gateways with such processors get; ""
-// builds it as it is delivered.
+// what Options say, "arm" and "arm64" what gateways with such processors get, a number
+// of a version one that calls itself so; "" builds it as it is delivered.
 func Build(dir, how string) (string, error) {
 	path := filepath.Join(dir, "scanrelay"+how)
 	args, env := []string{"build", "-buildvcs=false", "-o", path}, []string{"CGO_ENABLED=0"}
@@ -29,6 +29,9 @@ func Build(dir, how string) (string, error) {
 			return "", fmt.Errorf("build a clock: %w", err)
 		}
 		args = append(args, "-overlay", overlay)
+	case "":
+	default:
+		args = append(args, "-ldflags", "-X main.version="+how)
 	}
 	cmd := exec.Command("go", append(args, "scanrelay/agent/cmd/scanrelay")...)
 	cmd.Env = append(os.Environ(), env...)

@@ -9,11 +9,13 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 
 	"scanrelay/agent"
 	"scanrelay/agent/cmd/chinese"
 	"scanrelay/agent/cmd/cli"
+	"scanrelay/agent/update/follow"
 	"scanrelay/agent/update/launch"
 	"scanrelay/agent/update/trial"
 	"scanrelay/configs"
@@ -72,7 +74,10 @@ func (a *app) runAgent(ctx context.Context, file string, cfg *configs.Agent, lau
 	defer restart()
 	var update *agent.Update
 	if launched != nil {
-		update = &agent.Update{Launched: *launched, Restart: restart, Tell: serve.NewNotifier(a.Env, logger).Tell}
+		update = &agent.Update{
+			Launched: *launched, Restart: restart, Tell: serve.NewNotifier(a.Env, logger).Tell,
+			First: filepath.Join(filepath.Dir(file), filepath.Base(follow.FirstRoot)), // beside the configuration
+		}
 	}
 	if err := ownedByUs(cfg.DataDir, os.Geteuid()); err != nil {
 		return err

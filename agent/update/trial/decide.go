@@ -97,6 +97,11 @@ func passed(st record.State, f Facts) Step {
 	case f.Record.Committed:
 		st.Verdict = &record.Verdict{Release: r, Result: record.Good, When: f.Now}
 		st.Trial, st.Away = nil, nil
+		if st.Running != nil { // it runs on, and its ends count from now on
+			run := *st.Running
+			run.Role = record.RoleCommitted
+			st.Running = &run
+		}
 		return Step{State: st}
 	case f.Record.Candidate:
 		return Step{State: st, Ask: record.OpCommit, About: r}
@@ -137,7 +142,7 @@ func idle(run record.Run, first record.Release, st record.State, f Facts) Step {
 		}
 		again = again || v.Release != f.Record.Candidate
 	}
-	if launch.Wanted(f.Record, st, run.Packaged) != first {
+	if w := launch.Wanted(f.Record, st, run.Packaged); w != first && w != run.Release {
 		return Step{State: st, Restart: true}
 	}
 	c := f.Record.Candidate

@@ -100,6 +100,20 @@ func TestTrial(t *testing.T) {
 	}
 }
 
+// TestRunsOnOnceCommitted: what passed does not start once more, and its ends count.
+func TestRunsOnOnceCommitted(t *testing.T) {
+	trial := run(next, record.RoleTrial)
+	st := record.State{Trial: &record.Trial{Release: next, Tries: 1, Passed: true}, Running: &trial}
+	f := Facts{Now: moment(time.Minute), Synced: true, Record: record.Record{Previous: now, Committed: next}}
+	for _, want := range []string{"1.2.0 committed", "1.2.0 committed"} {
+		got := Decide(trial, now, st, f)
+		if said(got) != want || got.State.Running.Role != record.RoleCommitted || trial.Role != record.RoleTrial {
+			t.Errorf("%s, running %+v; want %s", said(got), got.State.Running, want)
+		}
+		st = got.State
+	}
+}
+
 func TestVerdict(t *testing.T) {
 	rec := record.Record{Previous: old, Committed: now, Candidate: next}
 	away := record.Record{Previous: now, Committed: next}
