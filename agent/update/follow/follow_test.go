@@ -282,16 +282,17 @@ func (g *gateway) process(ctx context.Context) {
 		}
 	})
 	for ctx.Err() == nil { // the centre, and systemd's path unit
+		synctest.Wait()                // until both have looked
+		if r := f.Report(); r != nil { // a sync tells, and then is answered
+			if g.last = r; len(g.reports) == 0 || g.reports[len(g.reports)-1] != r.State {
+				g.reports = append(g.reports, r.State)
+			}
+		}
 		g.mu.Lock()
 		f.Heard(g.wants, built.Add(g.ahead))
 		at := time.Now()
 		synced.Store(&at)
 		g.mu.Unlock()
-		if r := f.Report(); r != nil {
-			if g.last = r; len(g.reports) == 0 || g.reports[len(g.reports)-1] != r.State {
-				g.reports = append(g.reports, r.State)
-			}
-		}
 		if g.own.Asked() {
 			g.serve()
 		}
