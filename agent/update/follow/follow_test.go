@@ -444,7 +444,7 @@ func TestHolds(t *testing.T) {
 			t.Errorf("a shift is on: ran %v, %+v", g.ran, u)
 		}
 		g.window = &between{until.Add(10 * time.Minute), until.Add(time.Hour)}
-		g.live(time.Until(until.Add(10 * time.Minute)))
+		g.live(time.Until(until.Add(10*time.Minute)) - time.Second)
 		if u := g.last; len(g.ran) != 1 || u.State != "staged" || !strings.Contains(u.Reason, "the window") {
 			t.Errorf("the window is closed: ran %v, %+v", g.ran, u)
 		}
