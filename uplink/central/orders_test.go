@@ -32,9 +32,9 @@ func TestDeadLetters(t *testing.T) {
 	for _, body := range []string{
 		``, `[]`, `{}`, `{"action":"retry"}`, `{"action":"retry","ids":[]}`, `{"action":"retry","ids":"none"}`, `{"action":"push","ids":"all"}`,
 		`{"action":"discard","ids":"all"}`, `{"action":"retry","ids":["7"]}`, `{"action":"retry","ids":["` + id + `"],"all":true}`, many,
-		`{"action":"retry","ids":"all","reason":"` + strings.Repeat("x", 201) + `"}`, `{"action":"retry","ids":["` + strings.Repeat("x", 200<<10) + `"]}`,
+		`{"action":"retry","ids":"all","reason":"` + strings.Repeat("q", 201) + `"}`, `{"action":"retry","ids":["` + strings.Repeat("q", 200<<10) + `"]}`,
 	} {
-		if code, out := give("operator-token-1", path, body); code != 400 || !strings.Contains(out, `"error"`) || strings.Contains(out, "xxx") {
+		if code, out := give("operator-token-1", path, body); code != 400 || !strings.Contains(out, `"error"`) || strings.Contains(out, "qqq") {
 			t.Errorf("%.60s: %d %s", body, code, out)
 		}
 	}
