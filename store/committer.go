@@ -144,10 +144,9 @@ func (c *committer) run() {
 			if !stopping {
 				c.awaitCompany(last)
 			}
-			scans := c.queue.scans()
 			ops := c.queue.take(c.groupLimit())
 			last = len(ops)
-			c.pace.count(scans-c.queue.scans(), time.Now())
+			c.pace.count(ops, time.Now())
 			c.commit(ops)
 			c.opts.Pulse.End()
 			c.opts.Pulse.Begin()
@@ -188,14 +187,14 @@ func (c *committer) awaitCompany(last int) {
 // linger waits for more scans where that is worth it, and reports whether it did.
 func (c *committer) linger() bool {
 	begin := time.Now()
-	if c.queue.hasUrgent() || c.queue.scans() == 0 || !c.pace.worthwhile(begin) {
+	if c.queue.hasUrgent() || c.queue.intake() == 0 || !c.pace.worthwhile(begin) {
 		return false
 	}
 	c.await(begin.Add(lingerAlone), c.queue.hasUrgent)
-	before := c.queue.scans()
+	before := c.queue.intake()
 	c.await(begin.Add(linger), c.queue.hasUrgent)
 	if !c.queue.hasUrgent() {
-		c.pace.lingered(c.queue.scans() > before)
+		c.pace.lingered(c.queue.intake() > before)
 	}
 	return true
 }

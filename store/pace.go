@@ -28,8 +28,14 @@ type pace struct {
 	penalty int // the skip after the next wait for nobody
 }
 
-// count counts scans that are committed.
-func (p *pace) count(scans int, now time.Time) {
+// count counts the scans in what is committed: many may have come in one op.
+func (p *pace) count(ops []op, now time.Time) {
+	scans := 0
+	for _, o := range ops {
+		if a, ok := o.(*appendOp); ok {
+			scans += len(a.events)
+		}
+	}
 	p.recent, p.at = p.rate(now)+float64(scans), now
 }
 

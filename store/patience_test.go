@@ -140,10 +140,11 @@ func TestTasksDontWaitForCompany(t *testing.T) {
 	})
 }
 
-// paced appends as devices do that wait for nothing: at this pace, for so long.
+// paced appends batches of so many scans as devices do that wait for nothing: at this
+// pace, for so long.
 // It returns the longest that one waited, and how many commits there were for each, once
 // the first second is over.
-func paced(t *testing.T, perSecond int, last time.Duration) (longest time.Duration, commits float64) {
+func paced(t *testing.T, perSecond, each int, last time.Duration) (longest time.Duration, commits float64) {
 	opts, n := small(newTestClock()), 0
 	opts.OnCommit = func(time.Duration, int) { n++ }
 	o := open(t, t.TempDir(), opts)
@@ -155,7 +156,11 @@ func paced(t *testing.T, perSecond int, last time.Duration) (longest time.Durati
 			n = 0
 		}
 		began := time.Now()
-		err := o.Submit(batch(newEvent("W", fmt.Sprint(i), 1795000000)), func(_ scan.Stored, err error) {
+		var events []scan.Event
+		for j := range each {
+			events = append(events, newEvent("W", fmt.Sprint(i, "-", j), 1795000000))
+		}
+		err := o.Submit(batch(events...), func(_ scan.Stored, err error) {
 			if took = append(took, time.Since(began)); err != nil {
 				t.Error(err)
 			}
@@ -172,18 +177,19 @@ func paced(t *testing.T, perSecond int, last time.Duration) (longest time.Durati
 // Scans wait for each other only while they come at a pace at which others come soon.
 func TestScansWaitForEachOther(t *testing.T) {
 	for _, c := range []struct {
-		perSecond int
-		waits     time.Duration
-		commits   float64 // of a scan, at most
+		perSecond, each int // batches, and scans in each
+		waits           time.Duration
+		commits         float64 // of a batch, at most
 	}{
-		{1, 0, 1}, {10, 0, 1}, {30, linger, 0.75}, {100, linger, 0.3}, {400, linger, 0.1}, {2000, companyWait, 1},
+		{1, 1, 0, 1}, {10, 1, 0, 1}, {30, 1, linger, 0.75}, {100, 1, linger, 0.3}, {400, 1, linger, 0.1}, {2000, 1, companyWait, 1},
+		{100, 10, companyWait, 1}, // a thousand scans
 	} {
-		t.Run(fmt.Sprint(c.perSecond), func(t *testing.T) {
+		t.Run(fmt.Sprint(c.perSecond, "x", c.each), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				waited, commits := paced(t, c.perSecond, 3*time.Second)
+				waited, commits := paced(t, c.perSecond, c.each, 3*time.Second)
 				t.Logf("%v, %.2f", waited, commits)
 				if waited > c.waits || commits > c.commits {
-					t.Errorf("waited %v, %.2f commits a scan; want %v, %v at most", waited, commits, c.waits, c.commits)
+					t.Errorf("waited %v, %.2f commits a batch; want %v, %v at most", waited, commits, c.waits, c.commits)
 				}
 			})
 		})

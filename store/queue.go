@@ -115,8 +115,8 @@ func (q *queue) allPatient() bool {
 	return !q.hurry && q.count[patient] > 0 && q.count[patient]+q.count[idle] == len(q.ops) && q.bytes < groupBytes
 }
 
-// scans is how many ops of intake wait.
-func (q *queue) scans() int {
+// intake is how many ops of scanners wait.
+func (q *queue) intake() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.count[intake]
