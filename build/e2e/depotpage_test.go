@@ -7,8 +7,6 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
-	mqtt "github.com/eclipse/paho.mqtt.golang"
-
 	"scanrelay/build/rig"
 )
 
@@ -75,16 +73,7 @@ func TestDepotPage(t *testing.T) {
 	b.fits("depot-way")
 
 	// Something that nobody understands, and what is made of it once somebody does.
-	client := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + site.Broker).SetClientID("gun-2"))
-	wait := func(token mqtt.Token) {
-		t.Helper()
-		if !token.WaitTimeout(rig.Limit) || token.Error() != nil {
-			t.Fatal("no answer of the broker", token.Error())
-		}
-	}
-	wait(client.Connect())
-	wait(client.Publish("scans/gun-2", 1, false, `{"waybill_id":"13800138000","action_type":200001,"action_msg":"x"}`))
-	client.Disconnect(100)
+	connect(t, site, "gun-2")("scans/gun-2", `{"waybill_id":"13800138000","action_type":200001,"action_msg":"x"}`)
 	tab("rejected")
 	b.until(`(() => { if (document.querySelectorAll("#rejectedList tbody tr").length === 1) return true; tabs.rejected.show(); return false })()`)
 	b.js(`document.getElementById("replaySome").click()`)

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	mqtt "github.com/eclipse/paho.mqtt.golang"
-
 	"scanrelay/build/rig"
 )
 
@@ -43,20 +41,12 @@ func TestDevicesNobodyHereWrote(t *testing.T) {
 	t.Parallel()
 	site := newSite(t, rig.Options{Binary: raceBinary, Embedded: true, Agent: deviceSources})
 	site.Start()
-	client := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + site.Broker).SetClientID("gateway"))
-	wait := func(token mqtt.Token) {
-		t.Helper()
-		if !token.WaitTimeout(rig.Limit) || token.Error() != nil {
-			t.Fatal("no answer of the broker", token.Error())
-		}
-	}
-	wait(client.Connect())
-	defer client.Disconnect(100)
+	publish := connect(t, site, "gateway")
 	var stored, kept []string
 	number := func() string { return fmt.Sprintf("YT%013d", len(stored)+len(kept)+1) }
 	send := func(topic, format string, form func(string) string) string {
 		n := number()
-		wait(client.Publish(topic, 1, false, form(strings.ReplaceAll(format, "N", n))))
+		publish(topic, form(strings.ReplaceAll(format, "N", n)))
 		return n
 	}
 	plain := func(s string) string { return s }
@@ -94,9 +84,9 @@ func TestDevicesNobodyHereWrote(t *testing.T) {
 	plc := number()
 	stored = append(stored, plc)
 	for i := range 20 { // a PLC that holds its value, whatever its clock says
-		wait(client.Publish("plc/1", 1, false, fmt.Sprintf(`{"v":"%s","t":%d}`, plc, time.Now().Add(time.Duration(i-20)*time.Minute).UnixMilli())))
+		publish("plc/1", fmt.Sprintf(`{"v":"%s","t":%d}`, plc, time.Now().Add(time.Duration(i-20)*time.Minute).UnixMilli()))
 	}
-	wait(client.Publish("plc/1", 1, false, `{"v":"","t":1}`))
+	publish("plc/1", `{"v":"","t":1}`)
 	st := site.AwaitStatus("everything is taken", func(s rig.Status) bool { return s.Intake.Rejected >= uint64(len(kept)) })
 	if st.Intake.Rejected != uint64(len(kept)) {
 		t.Errorf("%d rejected, want %d", st.Intake.Rejected, len(kept))

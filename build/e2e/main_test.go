@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+
 	"scanrelay/build/rig"
 )
 
@@ -75,4 +77,23 @@ func awaitAcked(t *testing.T, site *rig.Site, n int) {
 		have := site.Ledger.Len()
 		return have >= n, fmt.Sprintf("%d so far", have)
 	})
+}
+
+// connect connects a device that publishes what the test says: at return it was
+// acknowledged.
+func connect(t *testing.T, site *rig.Site, id string) (publish func(topic string, payload any)) {
+	t.Helper()
+	wait := func(token mqtt.Token) {
+		t.Helper()
+		if !token.WaitTimeout(rig.Limit) || token.Error() != nil {
+			t.Fatal("no answer of the broker", token.Error())
+		}
+	}
+	client := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + site.Broker).SetClientID(id))
+	wait(client.Connect())
+	t.Cleanup(func() { client.Disconnect(100) })
+	return func(topic string, payload any) {
+		t.Helper()
+		wait(client.Publish(topic, 1, false, payload))
+	}
 }

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	mqtt "github.com/eclipse/paho.mqtt.golang"
-
 	"scanrelay/build/rig"
 )
 
@@ -53,15 +51,7 @@ func TestMapDevices(t *testing.T) {
 	t.Parallel()
 	site := newSite(t, rig.Options{Binary: plainBinary, Embedded: true, Env: []string{"SCANRELAY_HTTP_PASSWORD=" + pagePassword}})
 	site.Start()
-	client := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + site.Broker).SetClientID("devices"))
-	wait := func(token mqtt.Token) {
-		t.Helper()
-		if !token.WaitTimeout(rig.Limit) || token.Error() != nil {
-			t.Fatal("no answer of the broker", token.Error())
-		}
-	}
-	wait(client.Connect())
-	defer client.Disconnect(100)
+	publish := connect(t, site, "devices")
 	send := func(topic, file string) {
 		t.Helper()
 		payload, err := os.ReadFile(filepath.Join("../../agent/intake/testdata", file))
@@ -71,7 +61,7 @@ func TestMapDevices(t *testing.T) {
 		if strings.HasPrefix(file, "neuron") {
 			payload = []byte(strings.ReplaceAll(string(payload), " 123", " 7863609800"))
 		}
-		wait(client.Publish(topic, 1, false, payload))
+		publish(topic, payload)
 	}
 
 	b := openBrowser(t)
@@ -157,7 +147,7 @@ func TestMapDevices(t *testing.T) {
 	b.js(`const y = document.getElementById("yaml"); y.value = "sources: [{topic: x, decodr: json}]"; y.dispatchEvent(new Event("input"))`)
 	b.until(`document.getElementById("save").disabled && document.querySelector("#problems .fault").textContent.includes("decodr")`)
 	// A message that was rejected is found in the quarantine.
-	wait(client.Publish("scans/new", 1, false, `{"waybill_id":"13800138000","action_type":200001,"action_msg":"x"}`))
+	publish("scans/new", `{"waybill_id":"13800138000","action_type":200001,"action_msg":"x"}`)
 	b.js(`document.querySelector("[data-of=quarantine]").click()`)
 	b.until(`document.querySelector("#messages button b")?.textContent === "scans/new"`)
 	// Pasted ones do as well, in Chinese.
