@@ -54,10 +54,19 @@ type Member struct {
 	Restarts int       `json:"restarts,omitempty"` // unplanned ones that it told of when it was done
 	Back     time.Time `json:"back,omitzero"`      // when it was told to go back
 	Gone     time.Time `json:"gone,omitzero"`      // when it had
+	Left     bool      `json:"left,omitempty"`     // the rollout before this one told it, and it has not come to an end since
 }
 
 // busy reports whether it may be changing its version just now.
 func (m Member) busy() bool { return m.Result == "" || !m.Back.IsZero() && m.Gone.IsZero() }
+
+// backLasts is how long a gateway may take to go back before nobody waits for it.
+const backLasts = 5 * time.Minute
+
+// over reports whether what the rollout before had a gateway do has come to an end.
+func (m Member) over(d *Depot, now time.Time) bool {
+	return d.Update != nil && d.Update.State != "trial" && (m.Back.IsZero() || d.Version == m.From || now.Sub(m.Back) > backLasts)
+}
 
 // Group is the gateways of one site.
 type Group struct {
@@ -65,11 +74,31 @@ type Group struct {
 	Members map[scan.DepotID]*Member `json:"members"`
 }
 
-// of is the group as far as it is of a rollout.
+// of is the group as far as it is of a rollout. Who is under way for another one still
+// keeps the others of the site waiting.
 func (g Group) of(rollout string) Group {
-	if g.Rollout != rollout {
-		return Group{Rollout: rollout}
+	if g.Rollout == rollout {
+		return g
 	}
+	left := map[scan.DepotID]*Member{}
+	for id, m := range g.Members {
+		if m.busy() {
+			was := *m
+			was.Left = true
+			left[id] = &was
+		}
+	}
+	return Group{Rollout: rollout, Members: left}
+}
+
+// with is the group with another member; nil: without it.
+func (g Group) with(id scan.DepotID, m *Member) Group {
+	next := map[scan.DepotID]*Member{}
+	maps.Copy(next, g.Members)
+	if next[id] = m; m == nil {
+		delete(next, id)
+	}
+	g.Members = next
 	return g
 }
 
@@ -109,10 +138,17 @@ func (d *Depot) key() string {
 // that is another, and what the depot is to be told once it is kept.
 func (r *Rollout) Hear(g Group, d *Depot, now time.Time) (next Group, changed bool, want directive.Directives) {
 	was := g.Members[d.ID]
+	if was != nil && was.Left && was.over(d, now) {
+		g, changed, was = g.with(d.ID, nil), true, nil
+	}
 	var m Member
 	if was != nil {
-		m = *was
-		r.look(&m, d, now)
+		if m = *was; m.Left {
+			return g, changed, want
+		}
+		if d.Update != nil { // else it is no agent, or one that has just begun
+			r.look(&m, d, now)
+		}
 	}
 	free := true
 	for id, other := range g.Members {
@@ -122,17 +158,12 @@ func (r *Rollout) Hear(g Group, d *Depot, now time.Time) (next Group, changed bo
 	case (was == nil || m.Result == Withdrawn) && free && r.may(d, now):
 		m = Member{From: d.Version, At: now.UTC(), Ring: r.ring(d), Was: verdict(d.Update, r.Version)}
 	case was == nil:
-		return g, false, want
+		return g, changed, want
 	case r.State == Back && m.Back.IsZero() && d.Version == r.Version && free:
 		m.Back = now.UTC()
 	}
 	if was == nil || *was != m {
-		next = Group{Rollout: g.Rollout, Members: maps.Clone(g.Members)}
-		if next.Members == nil {
-			next.Members = map[scan.DepotID]*Member{}
-		}
-		next.Members[d.ID] = &m
-		g, changed = next, true
+		g, changed = g.with(d.ID, &m), true
 	}
 	return g, changed, r.tell(&m, d, now)
 }
@@ -156,13 +187,17 @@ func (r *Rollout) tell(m *Member, d *Depot, now time.Time) (want directive.Direc
 func (r *Rollout) may(d *Depot, now time.Time) bool {
 	ring := r.ring(d)
 	return (r.State == Running || r.State == Done) && ring != nowhere && ring <= r.Ring && !d.Revoked && d.Update != nil &&
-		idle(d.Update.State) && trust.Compare(d.Version, r.Version) < 0 && r.within(d.local(now))
+		takes(d.Update.State) && trust.Compare(d.Version, r.Version) < 0 && r.within(d.local(now))
 }
 
-// idle reports whether a gateway does nothing about its version, and takes something.
+// idle reports whether a gateway does nothing about its version.
 func idle(state string) bool {
 	return state == "idle" || state == "committed" || state == "rolled_back"
 }
+
+// takes reports whether it takes another version. What was brought for a rollout that was
+// halted lies there until there is another one.
+func takes(state string) bool { return idle(state) || state == "downloading" || state == "staged" }
 
 func verdict(u *directive.UpdateState, version string) string {
 	if u == nil || u.Target != version {
@@ -171,12 +206,12 @@ func verdict(u *directive.UpdateState, version string) string {
 	return u.Verdict
 }
 
-// look finds out how a gateway did that was told.
+// look finds out how a gateway did that was told, from what it says of its versions.
 func (r *Rollout) look(m *Member, d *Depot, now time.Time) {
 	said := verdict(d.Update, r.Version)
 	bad := said == "bad" || said == "by_hand" && m.Was != said
 	order := trust.Compare(d.Version, r.Version)
-	settled := d.Update == nil || idle(d.Update.State)
+	settled, held := idle(d.Update.State), d.Update.State == "held"
 	fail := func(why string) { m.Result, m.Why = Failed, why }
 	switch {
 	case !m.Back.IsZero():
@@ -190,15 +225,14 @@ func (r *Rollout) look(m *Member, d *Depot, now time.Time) {
 		fail(said)
 	case m.Result == Updated && order < 0:
 		fail("it runs " + d.Version + " again")
-	case m.Result == Updated && d.Update != nil && d.Update.Restarts > m.Restarts && now.Sub(m.Done) <= r.soak():
+	case m.Result == Updated && d.Update.Restarts > m.Restarts && now.Sub(m.Done) <= r.soak():
 		fail(fmt.Sprintf("%d unplanned restarts within the soak", d.Update.Restarts-m.Restarts))
 	case m.Result == Updated:
-	case order >= 0 && (settled || d.Update.State == "held"):
-		m.Result, m.Done = Updated, now.UTC()
-		if d.Update != nil {
-			m.Restarts = d.Update.Restarts
-		}
-	case m.Result == "" && settled && (r.State == Halted || r.State == Back):
+	case order >= 0 && (settled || held):
+		m.Result, m.Done, m.Restarts = Updated, now.UTC(), d.Update.Restarts
+	case m.Result == "" && settled && r.State == Halted,
+		// Nobody resumes what goes back: what was brought is not tried any more.
+		m.Result == "" && (settled || held || d.Update.State == "downloading") && r.State == Back:
 		m.Result, m.Done = Withdrawn, now.UTC()
 	}
 }
