@@ -275,7 +275,7 @@ var arrows = []row{
 	{ // pure but for its documents
 		pkg: "uplink/central/rollout",
 		uses: []string{
-			"uplink/central/audit", "uplink/central/caller", "uplink/central/documents", "uplink/syncapi/directive", "agent/update/trust", "agent/scan", "configs/serve", "configs/wait",
+			"uplink/central/audit", "uplink/central/caller", "uplink/central/documents", "uplink/syncapi/directive", "agent/update/trust", "agent/scan", "configs/serve", "configs/wait", "store/durable",
 		},
 		tests: []string{"uplink/central/internal/documents", "store/snapshot/postgres", "store/snapshot/postgres/pgtest", "configs/secret"},
 	},

@@ -84,7 +84,7 @@ func (a *app) rolloutStart() *cli.Command {
 	f.StringVar(&canaries, "canary", "", "the depots that come first: `ID,…`")
 	f.StringVar(&soak, "soak", "1h", "how long a ring is watched before the next one: a `DURATION`")
 	f.StringVar(&halt, "halt-at", "2%", "the `SHARE` of failures of those that were told, above which it halts")
-	f.StringToStringVar(&p.Labels, "label", nil, "only depots with this label, as region=east; several times")
+	f.StringToStringVar(&p.Labels, "label", nil, "only depots with this label, and the canaries: region=east; several times")
 	f.StringVar(&p.Window, "window", "", "when gateways may change, by their local time: `01:00-05:00`")
 	return cmd
 }

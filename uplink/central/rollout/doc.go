@@ -13,6 +13,6 @@
 // were told. Nothing is told before that is durable, and of two processes that would tell
 // two gateways of a site one is refused by the document's version.
 //
-// It must never tell a gateway anything after a halt but to wait or to go back, and is
-// linked by the centre alone.
+// It must never tell a gateway anything after a halt but to wait or to go back; a process
+// hears of what another one was told within five seconds. It is linked by the centre alone.
 package rollout

@@ -104,13 +104,13 @@ const nowhere = -1
 
 // ring is which one a depot is in: 0 of the canaries, then the shares.
 func (p *Plan) ring(d *Depot) int {
+	if slices.Contains(p.Canaries, d.ID) { // by name, whatever its labels
+		return 0
+	}
 	for k, v := range p.Labels {
 		if d.Labels[k] != v {
 			return nowhere
 		}
-	}
-	if slices.Contains(p.Canaries, d.ID) {
-		return 0
 	}
 	sum := sha256.Sum256([]byte(string(d.ID) + "\x00" + p.Version))
 	at := float64(binary.BigEndian.Uint64(sum[:8])>>11) / (1 << 53)

@@ -312,6 +312,11 @@ func TestActions(t *testing.T) {
 	if _, err := w.Start(t.Context(), Actor{}, bad); !errors.Is(err, ErrRefused) {
 		t.Errorf("a version that is not there: %v", err)
 	}
+	bad = p
+	bad.Canaries = []scan.DepotID{"d-00000", "d-0001"}
+	if _, err := w.Start(t.Context(), Actor{}, bad); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "canary d-0001 is no depot") {
+		t.Errorf("a canary that is not there: %v", err)
+	}
 	w.start(p)
 	if _, err := w.Start(t.Context(), Actor{}, p); !errors.Is(err, ErrRefused) {
 		t.Errorf("two at once: %v", err)
@@ -436,6 +441,11 @@ func TestNothingIsToldThatIsNotKept(t *testing.T) {
 	}
 	if len(docs.Damage()) == 0 {
 		t.Error("nobody says that it is damaged")
+	}
+	w.act("halt", "")
+	w.start(Plan{Version: "1.2.0", Rings: []float64{1}, Soak: 60, HaltAt: 0.1})
+	if w.Hear(t.Context(), w.fleet[0].Depot).Update == nil {
+		t.Error("by another rollout, too, none is told")
 	}
 	docs.Change(ledgerName, func(doc []byte) []byte { doc[3]++; return doc })
 	if err := w.Load(t.Context()); err == nil {

@@ -15,6 +15,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/agent/update/trust"
 	"scanrelay/configs/wait"
+	"scanrelay/store/durable"
 	"scanrelay/uplink/central/audit"
 	"scanrelay/uplink/central/documents"
 	"scanrelay/uplink/syncapi/directive"
@@ -41,7 +42,7 @@ type Service struct {
 
 	mu     sync.Mutex
 	ledger ledger           // guarded by mu, as all below
-	groups map[string]Group // of the rollout that is on, by Depot.key
+	groups map[string]Group // by Depot.key, of this rollout or one before
 }
 
 // Names of the documents.
@@ -52,6 +53,7 @@ const (
 
 // ledger is what there is of rollouts.
 type ledger struct {
+	N    int64     `json:"n,omitempty"` // rises with each change
 	Now  *Rollout  `json:"now,omitempty"`
 	Past []Rollout `json:"past,omitempty"` // the newest first
 }
@@ -73,8 +75,10 @@ func New(o Options) *Service {
 // Load reads what the processes of the centre have put.
 func (s *Service) Load(ctx context.Context) error {
 	var l ledger
-	if _, err := documents.Get(ctx, s.o.Table, ledgerName, &l); err != nil {
+	if _, err := documents.Get(ctx, s.o.Table, ledgerName, &l); errors.Is(err, durable.ErrDamaged) {
 		s.o.Table.NoteDamage(fmt.Sprintf("the rollout (document %s) cannot be read: no gateway is told anything; put it back from a backup", ledgerName))
+		return err
+	} else if err != nil {
 		return err
 	}
 	groups := map[string]Group{}
@@ -85,9 +89,7 @@ func (s *Service) Load(ctx context.Context) error {
 				s.o.Table.NoteDamage(fmt.Sprintf("what gateways of a site were told of a release (document %s) cannot be read: put it back from a backup, or begin another rollout", name))
 				g = Group{Rollout: l.Now.ID, Members: map[scan.DepotID]*Member{"": {}}} // one is under way for ever
 			}
-			if g.Rollout == l.Now.ID {
-				groups[strings.TrimPrefix(name, groupPrefix)] = g
-			}
+			groups[strings.TrimPrefix(name, groupPrefix)] = g
 			return nil
 		})
 		if err != nil {
@@ -202,27 +204,38 @@ func (s *Service) Step(ctx context.Context) error {
 		return err
 	}
 	now, happened := s.o.Now(), ""
+	// A process that stands by hears nobody: to it all are away.
+	sure := now.Sub(s.began) >= settled && slices.ContainsFunc(fleet, func(d Depot) bool { return !d.Away })
 	var list []Counts
 	l, err := documents.Change(ctx, s.o.Table, ledgerName, func(l *ledger) (bool, error) {
 		if l.Now == nil {
 			return false, nil
 		}
 		list = l.Now.count(fleet, s.member(l.Now.ID))
-		happened = l.Now.judge(list, now, now.Sub(s.began) >= settled)
+		if happened = l.Now.judge(list, now, sure); happened != "" {
+			l.N++
+		}
 		return happened != "", nil
 	})
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	s.ledger = l
-	s.mu.Unlock()
+	s.keep(l)
 	if happened != "" {
 		detail := cmp.Or(l.Now.Why, fmt.Sprintf("ring %d of %d", l.Now.Ring, len(l.Now.Rings)))
 		s.o.Logger.Info("rollout", "version", l.Now.Version, "happened", happened, "what", detail)
 		s.note(centre, "rollout."+happened, "", l.Now, detail)
 	}
 	return nil
+}
+
+// keep takes the ledger where it is no older than what is known.
+func (s *Service) keep(l ledger) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l.N >= s.ledger.N {
+		s.ledger = l
+	}
 }
 
 // member finds what a depot was told.
@@ -259,6 +272,9 @@ func (s *Service) Start(ctx context.Context, by Actor, p Plan) (*Rollout, error)
 	if !slices.ContainsFunc(list, func(t trust.Target) bool { return t.Version == p.Version }) {
 		return nil, fmt.Errorf("%w: the repository has no version %s", ErrRefused, p.Version)
 	}
+	if err := s.canaries(ctx, &p); err != nil {
+		return nil, err
+	}
 	now := s.o.Now().UTC()
 	r := &Rollout{ID: rand.Text()[:12], Plan: p, By: by.Who, Begun: now, State: Running, Since: now, Ring: p.first(), Opened: now}
 	_, err = s.change(ctx, func(l *ledger) error {
@@ -273,9 +289,53 @@ func (s *Service) Start(ctx context.Context, by Actor, p Plan) (*Rollout, error)
 		return nil
 	})
 	if err == nil {
+		if err := s.mend(ctx); err != nil {
+			s.tell("put records anew that cannot be read", err)
+		}
 		s.note(by, "rollout.start", "", r, fmt.Sprintf("rings %v, canaries %d, soak %s, halt at %g, labels %v, window %s", p.Rings, len(p.Canaries), r.soak(), p.HaltAt, p.Labels, p.Window))
 	}
 	return r, err
+}
+
+// canaries refuses those that are no depots: without them nothing would be tried before
+// the first share.
+func (s *Service) canaries(ctx context.Context, p *Plan) error {
+	if len(p.Canaries) == 0 {
+		return nil
+	}
+	fleet, err := s.o.Fleet(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range p.Canaries {
+		if !slices.ContainsFunc(fleet, func(d Depot) bool { return d.ID == id && !d.Revoked }) {
+			return fmt.Errorf("%w: canary %s is no depot of this centre", ErrRefused, id)
+		}
+	}
+	return nil
+}
+
+// mend puts an empty record in the place of each that cannot be read, as was said of it.
+func (s *Service) mend(ctx context.Context) error {
+	var broken []string
+	err := s.o.Table.Documents(ctx, groupPrefix, func(name string, doc []byte) error {
+		if documents.Open(name, doc, &Group{}) != nil {
+			broken = append(broken, name)
+		}
+		return nil
+	})
+	for _, name := range broken {
+		_, version, here := s.o.Table.Document(ctx, name)
+		if here == nil {
+			_, here = documents.Put(ctx, s.o.Table, map[string]int64{name: version}, map[string]any{name: Group{}})
+		}
+		if err = errors.Join(err, here); here == nil {
+			s.mu.Lock()
+			delete(s.groups, strings.TrimPrefix(name, groupPrefix))
+			s.mu.Unlock()
+		}
+	}
+	return err
 }
 
 // Actions of a person.
@@ -331,11 +391,11 @@ func (s *Service) Act(ctx context.Context, by Actor, action string) (*Rollout, e
 }
 
 func (s *Service) change(ctx context.Context, fn func(*ledger) error) (ledger, error) {
-	l, err := documents.Change(ctx, s.o.Table, ledgerName, func(l *ledger) (bool, error) { return true, fn(l) })
-	if err != nil {
-		return l, err
+	l, err := documents.Change(ctx, s.o.Table, ledgerName, func(l *ledger) (bool, error) { l.N++; return true, fn(l) })
+	if err == nil {
+		s.keep(l)
 	}
-	return l, s.Load(ctx)
+	return l, err
 }
 
 // View is a rollout as it is shown.
@@ -358,11 +418,9 @@ type FailedDepot struct {
 // maxShown bounds lists of depots that are shown.
 const maxShown = 20
 
-// Now is the rollout that is on, or was the last; nil: there was none.
+// Now is the rollout that is on, or was the last; nil: there was none. It is as this process
+// has it: people who look cost the store nothing.
 func (s *Service) Now(ctx context.Context) (*View, []Rollout, error) {
-	if err := s.refresh(ctx); err != nil {
-		return nil, nil, err
-	}
 	s.mu.Lock()
 	l := s.ledger
 	s.mu.Unlock()
