@@ -87,8 +87,8 @@ func New(o Options) *Looks {
 func (l *Looks) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := l.look(ctx)
-		if more, due := 0, false; err != nil && ctx.Err() == nil {
-			if more, due = l.failed.Due(l.o.Now()); due {
+		if err != nil && ctx.Err() == nil {
+			if more, due := l.failed.Due(l.o.Now()); due {
 				l.o.Logger.Error("look for what depots are asked", "error", err, "failed_since_last_line", more)
 			}
 		}
@@ -192,18 +192,6 @@ func (l *Looks) Heard(ctx context.Context, depot scan.DepotID, said []order.Look
 	return nil
 }
 
-// Forget drops what is known of a waybill.
-func (l *Looks) Forget(ctx context.Context, id scan.WaybillID) error {
-	_, err := l.change(ctx, id, func(k *look, _ time.Time) bool {
-		if k.Waybill != id {
-			return false
-		}
-		*k = look{}
-		return true
-	})
-	return err
-}
-
 // maxTries bounds how often a change is made again since another process was faster.
 const maxTries = 20
 
@@ -228,6 +216,9 @@ func (l *Looks) change(ctx context.Context, id scan.WaybillID, fn func(*look, ti
 			k.Told = map[scan.DepotID]testimony{}
 		}
 		if !fn(&k, l.o.Now().UTC().Truncate(time.Second)) {
+			if k.Waybill == before { // what is known here may be older
+				l.keep(before, &k)
+			}
 			return k, nil
 		}
 		done, err := documents.Put(ctx, l.o.Table, map[string]int64{name: version}, map[string]any{name: k})
@@ -251,7 +242,9 @@ func (l *Looks) keep(before scan.WaybillID, k *look) {
 			delete(l.open, depot)
 		}
 	}
-	for depot := range k.Asked {
-		l.open[depot] = append(slices.Clip(l.open[depot]), k.Waybill)
+	for depot, at := range k.Asked {
+		if l.o.Now().Sub(at) < askLife {
+			l.open[depot] = append(slices.Clip(l.open[depot]), k.Waybill)
+		}
 	}
 }

@@ -54,13 +54,29 @@ func TestTwoProcesses(t *testing.T) {
 		if k := at(t, two, "W2"); len(k.Asked) != 1 || len(two.Of("hz-01")) != 1 {
 			t.Errorf("who looks later asks anew: %+v", k)
 		}
-		if err := one.Forget(t.Context(), "W1"); err != nil || len(table.All()) > places {
-			t.Error(err)
-		}
-		if k := at(t, one, "W1"); len(k.Pushes) != 0 {
-			t.Errorf("forgotten: %+v", k)
-		}
 	})
+}
+
+// TestToldAlready: a depot that is asked in memory alone, as it answered beside another one,
+// is asked no more once it answers again; those that were asked too long ago are not either.
+func TestToldAlready(t *testing.T) {
+	l := over(documents.New(nil))
+	now := time.Now()
+	l.o.Now = func() time.Time { return now }
+	at(t, l, "W1")
+	if err := l.Heard(t.Context(), "hz-01", []order.Looked{{Waybill: "W1"}}); err != nil {
+		t.Fatal(err)
+	}
+	l.open["hz-01"] = []scan.WaybillID{"W1"}
+	if err := l.Heard(t.Context(), "hz-01", []order.Looked{{Waybill: "W1"}}); err != nil || len(l.Of("hz-01")) != 0 {
+		t.Errorf("%v, it is asked about %v", err, l.Of("hz-01"))
+	}
+	now = now.Add(askAgain)
+	at(t, l, "W1")
+	now = now.Add(askLife)
+	if _, err := l.At(t.Context(), "W1", []scan.DepotID{"sh-01"}); err != nil || len(l.Of("hz-01")) != 0 || len(l.Of("sh-01")) != 1 {
+		t.Errorf("%v, asked about %v and %v", err, l.Of("hz-01"), l.Of("sh-01"))
+	}
 }
 
 // TestPlaces: however many waybills are looked at, so many are kept, and damage costs no
@@ -106,8 +122,5 @@ func TestLookups(t *testing.T) {
 	}
 	if len(l.of) != maxWaybills || l.order.Len() != maxWaybills || len(l.Of("X0")) != 0 || len(l.Of("W1")) == 0 {
 		t.Errorf("%d waybills", len(l.of))
-	}
-	if l.Forget("W1"); len(l.Of("W1")) != 0 {
-		t.Error("forgotten all the same")
 	}
 }

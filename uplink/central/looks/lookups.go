@@ -66,13 +66,3 @@ func (l *Lookups) Of(id scan.WaybillID) []Lookup {
 	}
 	return append([]Lookup{}, e.Value.(*looked).last...)
 }
-
-// Forget drops those of a waybill.
-func (l *Lookups) Forget(id scan.WaybillID) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if e, ok := l.of[id]; ok {
-		l.order.Remove(e)
-		delete(l.of, id)
-	}
-}
