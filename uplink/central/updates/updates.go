@@ -108,19 +108,19 @@ func (s *Service) timestamp(ctx context.Context) ([]byte, error) {
 	if now := s.o.Now(); now.Sub(s.at).Abs() < fresh {
 		return s.seen.Text, nil
 	}
-	base, err := s.base(ctx)
-	if err != nil {
-		return nil, err
-	}
+	base, unread := s.base(ctx) // as while the folder is being replaced
 	sum := sha256.Sum256(base)
 	name := hex.EncodeToString(sum[:])
 	var failed error
 	now, err := documents.Change(ctx, s.o.Table, document, func(d *signed) (bool, error) {
 		age := s.o.Now().Sub(d.At)
-		if d.Base == name && 0 <= age && age < renewed {
+		if unread == nil && d.Base == name && 0 <= age && age < renewed {
 			return false, nil
 		}
-		if failed = s.sign(ctx, name, d); failed != nil {
+		if failed = unread; failed == nil {
+			failed = s.sign(ctx, name, d)
+		}
+		if failed != nil {
 			if age >= holds || d.Text == nil {
 				return false, failed
 			}

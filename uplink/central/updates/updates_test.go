@@ -276,6 +276,13 @@ func TestFolderThatDoesNotVerify(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	if err := os.Remove(file); err != nil { // as while it is replaced
+		t.Fatal(err)
+	}
+	clock.pass(time.Minute)
+	if text, err := c.timestamp(t.Context()); err != nil || !bytes.Equal(text, good) {
+		t.Errorf("without a timestamp: %v", err)
+	}
 	clock.pass(holds)
 	if _, err := c.timestamp(t.Context()); err == nil {
 		t.Error("what has expired is given")
