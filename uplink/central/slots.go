@@ -2,11 +2,12 @@ package central
 
 import (
 	"context"
+	"math"
 	"net/http"
-	"sync"
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/limit"
 )
 
 // What syncs may take of the memory at once. A body has 8 MiB at most before and
@@ -22,32 +23,22 @@ const (
 // slots are the places that syncs take.
 type slots struct {
 	all, large chan struct{}
-
-	mu     sync.Mutex
-	depots map[scan.DepotID]int // under way; guarded by mu
+	depots     *limit.Places
 }
 
 func newSlots() *slots {
 	return &slots{
-		all: make(chan struct{}, syncSlots), large: make(chan struct{}, largeSyncs), depots: map[scan.DepotID]int{},
+		all: make(chan struct{}, syncSlots), large: make(chan struct{}, largeSyncs), depots: limit.NewPlaces(math.MaxInt, depotSyncs),
 	}
 }
 
 // depot takes one of the depot's places, before its body is read.
 func (s *slots) depot(id scan.DepotID) (leave func(), err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.depots[id] >= depotSyncs {
+	leave, ok := s.depots.Take(string(id))
+	if !ok {
 		return nil, refuse(http.StatusServiceUnavailable, "%d syncs of this depot are under way, which is as many as may be", depotSyncs)
 	}
-	s.depots[id]++
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.depots[id]--; s.depots[id] == 0 {
-			delete(s.depots, id)
-		}
-	}, nil
+	return leave, nil
 }
 
 // take waits for a place.

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"scanrelay/agent/scan"
 	"scanrelay/configs/serve"
 	"scanrelay/uplink/syncapi/directive"
 )
@@ -52,7 +51,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		serve.Fail(w, http.StatusNotFound, "there is no such file in a repository")
 		return
 	}
-	leave, ok := s.enter(depot)
+	leave, ok := s.places.Take(string(depot))
 	if !ok {
 		w.Header().Set("Retry-After", "30")
 		serve.Fail(w, http.StatusServiceUnavailable, "as many downloads are under way as may be: try again")
@@ -72,25 +71,6 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := s.file(w, r, name); err != nil {
 		s.fail(w, name, err)
 	}
-}
-
-// enter takes a place of a depot's.
-func (s *Service) enter(depot scan.DepotID) (leave func(), ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.all >= maxDownloads || s.of[depot] >= depotDownload {
-		return nil, false
-	}
-	s.all++
-	s.of[depot]++
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.all--
-		if s.of[depot]--; s.of[depot] == 0 {
-			delete(s.of, depot)
-		}
-	}, true
 }
 
 func (s *Service) fail(w http.ResponseWriter, name string, err error) {

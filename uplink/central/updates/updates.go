@@ -9,12 +9,12 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"sync"
 	"time"
 
 	"scanrelay/agent/scan"
 	"scanrelay/agent/update/release"
 	"scanrelay/agent/update/trust"
+	"scanrelay/configs/limit"
 	"scanrelay/configs/wait"
 	"scanrelay/uplink/central/caller"
 	"scanrelay/uplink/central/documents"
@@ -36,9 +36,7 @@ type Service struct {
 	key    *release.Key // nil: the publisher signs the timestamp
 	failed wait.Rarely
 
-	mu  sync.Mutex
-	all int                  // downloads; guarded by mu
-	of  map[scan.DepotID]int // of a depot; guarded by mu
+	places *limit.Places // of downloads
 
 	looking chan struct{} // capacity 1: held by who uses what follows
 	seen    signed        // as it was at
@@ -74,7 +72,7 @@ type signed struct {
 
 // New reads the key.
 func New(o Options) (*Service, error) {
-	s := &Service{o: o, failed: wait.Rarely{Every: time.Minute}, of: map[scan.DepotID]int{}, looking: make(chan struct{}, 1)}
+	s := &Service{o: o, failed: wait.Rarely{Every: time.Minute}, places: limit.NewPlaces(maxDownloads, depotDownload), looking: make(chan struct{}, 1)}
 	if o.KeyFile == "" {
 		return s, nil
 	}

@@ -367,7 +367,7 @@ func TestServe(t *testing.T) {
 	}
 	leaves := []func(){}
 	for range depotDownload {
-		leave, ok := c.enter("hz-01")
+		leave, ok := c.places.Take("hz-01")
 		if !ok {
 			t.Fatal("no place")
 		}
@@ -385,13 +385,11 @@ func TestServe(t *testing.T) {
 	if code, _ := get(stored, "Depot", "hz-01"); code != 200 {
 		t.Errorf("afterwards: %d", code)
 	}
-	for left := true; left; { // the server may end a moment after its answer
-		c.mu.Lock()
-		left = c.all > 0 || len(c.of) > 0
-		c.mu.Unlock()
+	for c.places.Taken() > 0 { // the server may end a moment after its answer
+		time.Sleep(time.Millisecond)
 	}
 	for i := range maxDownloads {
-		if _, ok := c.enter(scan.DepotID(fmt.Sprint(i))); !ok {
+		if _, ok := c.places.Take(fmt.Sprint(i)); !ok {
 			t.Fatal("no place")
 		}
 	}
