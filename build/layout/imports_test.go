@@ -261,14 +261,14 @@ var arrows = []row{
 	{
 		pkg: "uplink/central/updates",
 		uses: []string{
-			"uplink/central/caller", "uplink/central/documents", "uplink/syncapi/directive", "agent/update/release", "agent/update/trust", "agent/scan", "configs/serve", "configs/wait",
+			"uplink/central/caller", "uplink/central/documents", "uplink/syncapi/directive", "agent/update/release", "agent/update/trust", "agent/scan", "configs/serve", "configs/limit", "configs/wait",
 		},
 		tests: []string{"uplink/central/internal/documents", "configs/secret"},
 	},
 	{
 		pkg: "uplink/central/settings",
 		uses: []string{
-			"uplink/central/audit", "uplink/central/caller", "uplink/central/documents", "uplink/syncapi/directive", "agent/scan", "configs/serve", "configs/wait",
+			"uplink/central/audit", "uplink/central/caller", "uplink/central/documents", "uplink/syncapi/directive", "agent/scan", "configs/serve", "configs/limit", "store/durable", "configs/wait",
 		},
 		tests: []string{"uplink/central/identity", "uplink/central/internal/documents"},
 	},

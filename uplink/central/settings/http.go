@@ -87,6 +87,13 @@ func (s *Service) Gateway(depot func(r *http.Request) (scan.DepotID, caller.By, 
 			serve.Fail(w, status, why)
 			return
 		}
+		leave, ok := s.places.Take(string(id))
+		if !ok {
+			w.Header().Set("Retry-After", "30")
+			serve.Fail(w, http.StatusServiceUnavailable, "as many gateways fetch their configuration as may: try again")
+			return
+		}
+		defer leave()
 		site, labels, err := about(r, id)
 		if err != nil {
 			s.answer(w, nil, err)

@@ -18,7 +18,9 @@ import (
 	"time"
 
 	"scanrelay/agent/scan"
+	"scanrelay/configs/limit"
 	"scanrelay/configs/wait"
+	"scanrelay/store/durable"
 	"scanrelay/uplink/central/audit"
 	"scanrelay/uplink/central/documents"
 	"scanrelay/uplink/syncapi/directive"
@@ -39,6 +41,7 @@ type Options struct {
 type Service struct {
 	o      Options
 	failed wait.Rarely
+	places *limit.Places // of gateways that fetch
 
 	mu    sync.Mutex
 	index index // guarded by mu
@@ -77,6 +80,8 @@ const (
 	textPrefix = "config/text/"
 	maxNames   = 1000
 	every      = 5 * time.Second
+	// One that is put for a whole fleet is fetched by all within a few seconds.
+	maxFetches, depotFetches = 256, 2
 )
 
 var name = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
@@ -89,19 +94,30 @@ func refuse(format string, args ...any) error {
 }
 
 // New makes a Service; Load reads what there is.
-func New(o Options) *Service { return &Service{o: o, failed: wait.Rarely{Every: time.Minute}} }
+func New(o Options) *Service {
+	return &Service{o: o, failed: wait.Rarely{Every: time.Minute}, places: limit.NewPlaces(maxFetches, depotFetches)}
+}
 
 // Load reads what the processes of the centre have put.
 func (s *Service) Load(ctx context.Context) error {
 	var x index
 	if _, err := documents.Get(ctx, s.o.Table, indexName, &x); err != nil {
-		s.o.Table.NoteDamage(fmt.Sprintf("the list of remote configurations (document %s) cannot be read: gateways keep what they have; put it back from a backup", indexName))
+		s.damaged(err, "the list of remote configurations (document %s) cannot be read: gateways keep what they have; put it back from a backup", indexName)
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.index = x
+	if !s.o.Alone || x.Revision >= s.index.Revision { // what was read before another was put is older
+		s.index = x
+	}
 	return nil
+}
+
+// damaged tells of a document that is; one of a table that is away is not.
+func (s *Service) damaged(err error, format string, args ...any) {
+	if errors.Is(err, durable.ErrDamaged) {
+		s.o.Table.NoteDamage(fmt.Sprintf(format, args...))
+	}
 }
 
 // Run looks what others have put, until ctx ends.
@@ -176,7 +192,7 @@ func (s *Service) Of(id scan.DepotID, site string, labels map[string]string) *di
 func (s *Service) Text(ctx context.Context, d *directive.Config) ([]byte, error) {
 	var t text
 	if _, err := documents.Get(ctx, s.o.Table, textPrefix+d.Name, &t); err != nil {
-		s.o.Table.NoteDamage(fmt.Sprintf("the remote configuration %s (document %s) cannot be read: put it again", d.Name, textPrefix+d.Name))
+		s.damaged(err, "the remote configuration %s (document %s) cannot be read: put it again", d.Name, textPrefix+d.Name)
 		return nil, err
 	}
 	if t.Revision != d.Revision {
@@ -249,7 +265,7 @@ func (s *Service) check(under string, x Selector, body directive.Body) error {
 	if err := onlyLevel(body.Log); err != nil {
 		return err
 	}
-	if bytes.Contains(body.Stations, []byte("courier")) {
+	if namesCourier(body.Stations) {
 		return refuse("stations: names and phones of couriers stay in the gateway's own file")
 	}
 	if s.o.Check != nil {
@@ -258,6 +274,17 @@ func (s *Service) check(under string, x Selector, body directive.Body) error {
 		}
 	}
 	return nil
+}
+
+// namesCourier reports whether a station has a field of its courier, however that is
+// written. What is no JSON the check refuses.
+func namesCourier(stations json.RawMessage) bool {
+	var v any
+	if len(stations) == 0 || json.Unmarshal(stations, &v) != nil {
+		return false
+	}
+	plain, _ := json.Marshal(v) // what was JSON can be written
+	return bytes.Contains(plain, []byte("courier"))
 }
 
 // onlyLevel holds that of log nothing else is changed.

@@ -2,12 +2,17 @@ package settings
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
 
+	"scanrelay/agent/scan"
+	"scanrelay/uplink/central/caller"
 	"scanrelay/uplink/central/documents"
 	"scanrelay/uplink/central/identity"
 	fake "scanrelay/uplink/central/internal/documents"
@@ -103,4 +108,100 @@ func TestRevisionsRise(t *testing.T) {
 	if _, err := s.Put(t.Context(), "o", "", "n1", Selector{Site: "s"}, directive.Body{}); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestCourierHoweverWritten: a courier's field is found under any way to write its name.
+func TestCourierHoweverWritten(t *testing.T) {
+	s := open(t, fake.New(nil))
+	for _, stations := range []string{`{"a":{"pickup_courier_name":"x"}}`, `{"a":{"pickup_\u0063ourier_name":"x"}}`, `{"a":{"delivery_co\u0075rier_phone":"x"}}`} {
+		if _, err := s.Put(t.Context(), "o", "", "n", Selector{ID: "hz-01"}, directive.Body{Stations: []byte(stations)}); !errors.Is(err, ErrRefused) {
+			t.Errorf("%s: %v", stations, err)
+		}
+	}
+	if _, err := s.Put(t.Context(), "o", "", "n", Selector{ID: "hz-01"}, directive.Body{Stations: []byte(`{"a":{"name":"x"}}`)}); err != nil {
+		t.Error(err)
+	}
+}
+
+// away is a table that cannot be read while it is.
+type away struct {
+	*fake.Table
+	is   bool
+	then func() // once a document was read
+}
+
+func (a *away) Document(ctx context.Context, name string) ([]byte, int64, error) {
+	if a.is {
+		return nil, 0, errors.New("the database is away")
+	}
+	doc, version, err := a.Table.Document(ctx, name)
+	if fn := a.then; fn != nil {
+		a.then = nil
+		fn()
+	}
+	return doc, version, err
+}
+
+// TestAwayIsNotDamaged: a table that cannot be read now is no damage.
+func TestAwayIsNotDamaged(t *testing.T) {
+	table := &away{Table: fake.New(nil)}
+	s := open(t, table)
+	if _, err := s.Put(t.Context(), "o", "", "n", Selector{ID: "hz-01"}, directive.Body{}); err != nil {
+		t.Fatal(err)
+	}
+	d := s.Of("hz-01", "", nil)
+	table.is = true
+	if _, err := s.Text(t.Context(), d); err == nil || s.Load(t.Context()) == nil || len(table.Damage()) != 0 {
+		t.Errorf("%v, damage %q", err, table.Damage())
+	}
+	table.is = false
+	table.Change(textPrefix+"n", func(doc []byte) []byte { return doc[1:] })
+	if _, err := s.Text(t.Context(), d); err == nil || len(table.Damage()) != 1 {
+		t.Errorf("%v, damage %q", err, table.Damage())
+	}
+}
+
+// TestWhatIsNewerCounts: what one process reads while another call puts something does not
+// come in its place.
+func TestWhatIsNewerCounts(t *testing.T) {
+	table := &away{Table: fake.New(nil)}
+	s := open(t, table)
+	s.o.Alone = true
+	table.then = func() {
+		if _, err := s.Put(t.Context(), "o", "", "n", Selector{ID: "hz-01"}, directive.Body{}); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := s.Load(t.Context()); err != nil || s.Of("hz-01", "", nil) == nil {
+		t.Errorf("%v: what was put is gone", err)
+	}
+}
+
+// TestFetches: so many gateways fetch at once, and no more of a depot's.
+func TestFetches(t *testing.T) {
+	s := open(t, fake.New(nil))
+	get := s.Gateway(func(*http.Request) (scan.DepotID, caller.By, int, string) { return "hz-01", "", http.StatusOK, "" },
+		func(*http.Request, scan.DepotID) (string, map[string]string, error) { return "", nil, nil })
+	want := func(code int) {
+		t.Helper()
+		w := httptest.NewRecorder()
+		if get(w, httptest.NewRequest("GET", directive.ConfigPath, nil)); w.Code != code || (w.Header().Get("Retry-After") != "") != (code == 503) {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	}
+	want(404)
+	for i := range maxFetches {
+		if _, ok := s.places.Take(fmt.Sprint(i)); !ok {
+			t.Fatal("no place")
+		}
+	}
+	want(503)
+	s = open(t, fake.New(nil))
+	for range depotFetches {
+		if _, ok := s.places.Take("hz-01"); !ok {
+			t.Fatal("no place")
+		}
+	}
+	get = s.Gateway(func(*http.Request) (scan.DepotID, caller.By, int, string) { return "hz-01", "", http.StatusOK, "" }, nil)
+	want(503)
 }
