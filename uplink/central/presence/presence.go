@@ -76,7 +76,7 @@ func (p *Presence) Heard(_ context.Context, id scan.DepotID, req *syncapi.Reques
 	defer p.mu.Unlock()
 	m := Member{Last: p.now(), Version: short(req.Agent), OSArch: short(req.OSArch), Epoch: req.Epoch}
 	if was := p.members[id]; req.Health == nil && was.Version == m.Version { // as where a new key is proven
-		m.OSArch, m.Health, m.Alarms = was.OSArch, was.Health, was.Alarms
+		m.OSArch, m.Health, m.Alarms, m.Update, m.Config = was.OSArch, was.Health, was.Alarms, was.Update, was.Config
 	}
 	if req.Update != nil {
 		u := req.Update.Bounded()

@@ -14,6 +14,7 @@ import (
 	"scanrelay/agent/scan"
 	"scanrelay/uplink/central/presence"
 	"scanrelay/uplink/syncapi"
+	"scanrelay/uplink/syncapi/directive"
 	"scanrelay/uplink/syncapi/health"
 )
 
@@ -76,7 +77,8 @@ func TestAlarmsHaveABeginning(t *testing.T) {
 	p := presence.New(nil, func() time.Time { return now })
 	raise := func(kinds ...string) (got []presence.Alarm) {
 		now = now.Add(5 * time.Second)
-		if err := p.Heard(t.Context(), "a", &syncapi.Request{Health: &health.Report{Alarms: kinds}}); err != nil {
+		said := &syncapi.Request{Health: &health.Report{Alarms: kinds}, Update: &directive.UpdateState{State: "idle"}, Config: &directive.ConfigState{Name: "n"}}
+		if err := p.Heard(t.Context(), "a", said); err != nil {
 			t.Fatal(err)
 		}
 		m, err := p.Members(t.Context())
@@ -97,8 +99,8 @@ func TestAlarmsHaveABeginning(t *testing.T) {
 		if err := p.Heard(t.Context(), "a", &syncapi.Request{Agent: version}); err != nil {
 			t.Fatal(err)
 		}
-		if m, err := p.Members(t.Context()); err != nil || (m["a"].Health != nil) != want {
-			t.Errorf("version %q says nothing of itself: %+v, %v", version, m["a"].Health, err)
+		if m, err := p.Members(t.Context()); err != nil || (m["a"].Health != nil) != want || (m["a"].Update != nil) != want || (m["a"].Config != nil) != want {
+			t.Errorf("version %q says nothing of itself: %+v, %v", version, m["a"], err)
 		}
 		raise("x")
 	}
