@@ -17,10 +17,15 @@ func (c *Central) direct(ctx context.Context, depot scan.DepotID, req *syncapi.R
 	if !c.rollouts.Active() && !c.settings.Active() {
 		return nil
 	}
-	d := rollout.Depot{ID: depot, Version: req.Agent}
+	said := directive.UpdateState{Version: req.Agent}
 	if u := req.Update; u != nil {
-		bounded := u.Bounded()
-		d.Update, d.Version = &bounded, cmp.Or(bounded.Version, d.Version)
+		said = *u
+		said.Version = cmp.Or(u.Version, req.Agent)
+	}
+	said = said.Bounded() // it is kept, and shown
+	d := rollout.Depot{ID: depot, Version: said.Version}
+	if req.Update != nil {
+		d.Update = &said
 	}
 	r, err := c.ids.Registration(ctx, depot)
 	if err != nil {

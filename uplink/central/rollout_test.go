@@ -11,6 +11,7 @@ import (
 	"scanrelay/uplink/central"
 	"scanrelay/uplink/central/caller"
 	"scanrelay/uplink/central/internal/centraltest"
+	"scanrelay/uplink/central/internal/documents"
 	"scanrelay/uplink/syncapi"
 	"scanrelay/uplink/syncapi/directive"
 )
@@ -101,4 +102,22 @@ func TestRollout(t *testing.T) {
 	call(200, operator, "POST", "/v1/rollouts/halt", "", `"why":"by o"`)
 	call(409, operator, "POST", "/v1/rollouts/halt", "", "nothing to halt")
 	call(200, operator, "POST", "/v1/rollouts/back", "", `"state":"back"`)
+}
+
+// TestVersionThatIsNone: what a gateway says instead of a version is kept cut and in ASCII,
+// whichever field it stands in.
+func TestVersionThatIsNone(t *testing.T) {
+	table := documents.New(nil)
+	b := centraltest.New(t, func(o *central.Options) { o.Config.Updates.Dir, o.Documents = repository(t, "1.1.0"), table })
+	if code, out := b.Admin("POST", "/v1/rollouts", `{"version":"1.1.0","rings":[1],"soak_seconds":3600,"halt_at":0.02}`); code != 200 {
+		t.Fatal(out)
+	}
+	long := "李四" + strings.Repeat("x", 1<<16)
+	for _, version := range []string{"", long} {
+		b.Sync(centraltest.TokenHZ, syncapi.Request{Agent: long, Update: &directive.UpdateState{Version: version, State: "idle"}})
+		doc, _, err := table.Document(t.Context(), "rollout/group/depot/hz-01")
+		if err != nil || len(doc) == 0 || len(doc) > 1000 || strings.Contains(string(doc), "李四") {
+			t.Errorf("%d bytes are kept: %.80s, %v", len(doc), doc, err)
+		}
+	}
 }
