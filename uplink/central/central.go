@@ -13,6 +13,7 @@ import (
 	"scanrelay/configs/limit"
 	"scanrelay/configs/serve"
 	"scanrelay/configs/wait"
+	"scanrelay/store/durable"
 	"scanrelay/store/snapshot"
 	"scanrelay/uplink/central/audit"
 	"scanrelay/uplink/central/caller"
@@ -126,11 +127,12 @@ func New(o Options) (*Central, error) {
 		going.Releases = c.updates.Releases
 	}
 	c.rollouts = rollout.New(going)
-	if err := c.rollouts.Load(context.Background()); err != nil {
+	// What is damaged is told of, and keeps no centre from answering WeChat and depots.
+	if err := c.rollouts.Load(context.Background()); err != nil && !errors.Is(err, durable.ErrDamaged) {
 		return nil, fmt.Errorf("read the rollout: %w", err)
 	}
 	c.settings = settings.New(settings.Options{Table: o.Documents, Alone: alone, Audit: o.Audit, Check: o.CheckConfig, Now: o.Now, Logger: o.Logger})
-	if err := c.settings.Load(context.Background()); err != nil {
+	if err := c.settings.Load(context.Background()); err != nil && !errors.Is(err, durable.ErrDamaged) {
 		return nil, fmt.Errorf("read the remote configurations: %w", err)
 	}
 	c.meters = newMeters(c)

@@ -121,3 +121,16 @@ func TestVersionThatIsNone(t *testing.T) {
 		}
 	}
 }
+
+// TestDamagedRollout: a centre whose rollout and configurations cannot be read says so, and
+// answers depots all the same.
+func TestDamagedRollout(t *testing.T) {
+	table := documents.New(map[string][]byte{"rollout/now": []byte("{"), "config/index": []byte("{")})
+	b := centraltest.New(t, func(o *central.Options) { o.Documents = table })
+	if d := b.Sync(centraltest.TokenHZ, syncapi.Request{Update: &directive.UpdateState{Version: "1.0.0", State: "idle"}}).Directives; d != nil {
+		t.Errorf("a gateway is told %+v", d)
+	}
+	if told := table.Damage(); len(told) != 2 {
+		t.Errorf("told: %q", told)
+	}
+}
