@@ -295,10 +295,10 @@ var arrows = []row{
 	{ // of the store of one process: only that one is copied here
 		pkg: "uplink/central/backup",
 		uses: []string{
-			"uplink/central/audit", "uplink/central/identity", "store/snapshot/archive", "store/snapshot/bolt", "store/snapshot/boltfile", "store/durable",
+			"uplink/central/audit", "uplink/central/identity", "uplink/central/rollout", "store/snapshot/archive", "store/snapshot/bolt", "store/snapshot/boltfile", "store/durable",
 			"configs/secret", "configs/serve", "configs/wait",
 		},
-		libraries: []string{metrics}, tests: []string{"store/snapshot", "store/snapshot/datakey", "agent/scan"},
+		libraries: []string{metrics}, tests: []string{"uplink/central/documents", "store/snapshot", "store/snapshot/datakey", "agent/scan"},
 	},
 	{
 		pkg: "uplink/central/caller", uses: []string{"agent/scan", "configs/limit", "configs/secret", "configs/serve", "configs/wait"},

@@ -29,7 +29,9 @@ import (
 	"scanrelay/store/snapshot/bolt"
 	"scanrelay/store/snapshot/datakey"
 	"scanrelay/uplink/central/audit"
+	"scanrelay/uplink/central/documents"
 	"scanrelay/uplink/central/identity"
+	"scanrelay/uplink/central/rollout"
 )
 
 // small is a store of one record.
@@ -348,6 +350,8 @@ func centre(t testing.TB, n uint64) (dir string, copied []byte) {
 		t.Fatal(err)
 	}
 	err = j.Update(t.Context(), func(tx identity.Tx) error { return tx.PutDepot(&identity.Registration{ID: "nb-07"}) })
+	_, err2 = documents.Put(t.Context(), j, nil, map[string]any{"rollout/now": map[string]any{"now": rollout.Rollout{ID: "r", Plan: rollout.Plan{Version: "1.1.0"}, State: rollout.Running}}})
+	err = errors.Join(err, err2)
 	log := audit.Open(dir, time.Now)
 	err = errors.Join(err, log.Add(audit.Entry{Who: "ops-1", Action: "depot.add", Depot: "nb-07", Result: audit.OK}))
 	var out bytes.Buffer
@@ -418,6 +422,10 @@ func whole(t testing.TB, dir string) {
 		}
 		return err
 	})
+	var l struct{ Now rollout.Rollout } // which may have been halted since
+	if _, err := documents.Get(t.Context(), j, "rollout/now", &l); err != nil || l.Now.Version != "1.1.0" || l.Now.State != rollout.Paused {
+		t.Errorf("the rollout: %+v, %v", l.Now, err)
+	}
 	text, err2 := os.ReadFile(filepath.Join(dir, audit.Name))
 	if err := errors.Join(err, err2); err != nil || !strings.Contains(string(text), "depot.add") || !strings.Contains(string(text), "store.restore") {
 		t.Errorf("the audit log has %q, %v", text, err)

@@ -11,7 +11,8 @@
 // Who makes a copy and who takes it are kept apart: no reader who stands still keeps
 // the store's old pages for longer than a minute. A copy gets its name only when it
 // is whole and on disk. [Restore] puts all in place or nothing, whenever it is
-// killed: waybills.db comes last, and without it beside log.db no centre starts.
+// killed: waybills.db comes last, and without it beside log.db no centre starts. A rollout
+// that was on it pauses.
 //
 // It must never hold up a sync or a lookup, and never remove a copy of which no newer
 // one is whole.

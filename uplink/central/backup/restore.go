@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,7 @@ import (
 	"scanrelay/store/snapshot/boltfile"
 	"scanrelay/uplink/central/audit"
 	"scanrelay/uplink/central/identity"
+	"scanrelay/uplink/central/rollout"
 )
 
 // Restoring is how an archive is put back.
@@ -159,6 +161,9 @@ func (o *Restoring) build(ctx context.Context, dir string, r io.Reader) (s archi
 	if err := boltfile.MarkRestored(dir, s.At, o.Now()); err != nil {
 		return s, err
 	}
+	if err := o.pause(ctx, dir); err != nil {
+		return s, err
+	}
 	detail := "as of " + s.At.Format(time.RFC3339) + ", without revocations"
 	if o.Revocations != "" {
 		detail = strings.TrimSuffix(detail, "out revocations") + " revocations"
@@ -172,6 +177,22 @@ func (o *Restoring) build(ctx context.Context, dir string, r io.Reader) (s archi
 		err = durable.SyncDir(dir)
 	}
 	return s, err
+}
+
+// pause holds the rollout that was on when the backup was made.
+func (o *Restoring) pause(ctx context.Context, dir string) error {
+	if !durable.Exists(filepath.Join(dir, identity.JournalName)) {
+		return nil
+	}
+	j, err := identity.OpenJournal(dir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	err = rollout.Restored(ctx, j, o.Now())
+	if errors.Is(err, durable.ErrDamaged) {
+		err = nil // by it no gateway is told anything
+	}
+	return errors.Join(err, j.Close())
 }
 
 // readEnded reads the file of what was revoked.

@@ -102,6 +102,19 @@ func (s *Service) Load(ctx context.Context) error {
 	return nil
 }
 
+// Restored pauses what is on by a backup that is put back: it may have been halted since.
+func Restored(ctx context.Context, t documents.Table, now time.Time) error {
+	_, err := documents.Change(ctx, t, ledgerName, func(l *ledger) (bool, error) {
+		on := l.Now != nil && (l.Now.State == Running || l.Now.State == Done)
+		if on {
+			l.Now.become(Paused, now.UTC())
+			l.Now.Why = "a backup was put back: it may have been halted since"
+		}
+		return on, nil
+	})
+	return err
+}
+
 // refresh is Load where others may have put something since.
 func (s *Service) refresh(ctx context.Context) error {
 	if s.o.Alone {
