@@ -183,7 +183,16 @@ func FuzzSync(f *testing.F) {
 	f.Add([]byte(`{"v":1,"epoch":"00000000000000aa","next_seq":2,"from":1,"events":[{"seq":1,"event_id":"e","waybill_id":"W1","action_time":1,"action_type":200001,"action_msg":"x"}],"backlog":-1}`))
 	f.Add([]byte(`{"v":1,"epoch":"00000000000000aa","ask":[{"epoch":"00000000000000aa"}],"waiting":[""],"bindings":[{"age":-1}],"bad_token":"x"}`))
 	f.Add([]byte(`{"v":1,"epoch":"00000000000000aa","next_seq":18446744073709551615,"from":18446744073709551615}`))
-	b := centraltest.New(f, nil)
+	f.Add([]byte(`{"v":1,"epoch":"00000000000000aa","agent":"1.0.0","update":{"version":"1.0.0","state":"idle","since":-1,"restarts":-1},"config":{"name":"n","revision":1,"state":"applied"}}`))
+	f.Add([]byte(`{"v":1,"epoch":"00000000000000aa","done":[{"id":"x","count":-1}],"looked":[{"waybill_id":"W1","event_id":"e","time":-1}],"update":null}`))
+	f.Add([]byte(`{"v":9,"events":5,"update":{"version":"","state":"rolled_back","target":"1.1.0","verdict":"bad"}}`))
+	b := centraltest.New(f, func(o *central.Options) { o.Config.Updates.Dir = repository(f, "1.1.0") })
+	if code, out := b.Admin("POST", "/v1/rollouts", `{"version":"1.1.0","rings":[1],"soak_seconds":3600,"halt_at":0.5}`); code != 200 {
+		f.Fatal(out)
+	}
+	if code, out := b.Call("PUT", "/v1/configs/n", `{"selector":{"id":"hz-01"}}`, "Authorization", "Bearer "+centraltest.AdminToken); code != 200 {
+		f.Fatal(out)
+	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		code, out := b.In(t).Call("POST", "/v1/sync", string(body), "Authorization", "Bearer "+centraltest.TokenHZ)
 		if code != 200 && code != 400 && code != 413 && code != 409 || !json.Valid([]byte(out)) {

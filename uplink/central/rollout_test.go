@@ -17,7 +17,7 @@ import (
 )
 
 // repository is one with a release.
-func repository(t *testing.T, version string) (dir string) {
+func repository(t testing.TB, version string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	r, phrase := release.Repository{Dir: dir}, secret.Text("correct horse")

@@ -22,6 +22,7 @@ import (
 	"scanrelay/configs/secret"
 	"scanrelay/configs/tlsfile"
 	"scanrelay/uplink/syncapi/directive"
+	"scanrelay/uplink/syncapi/order"
 )
 
 const testToken = "s3cret-depot-token"
@@ -262,10 +263,14 @@ func FuzzDecodeResponse(f *testing.F) {
 	f.Add([]byte(`{"v":1,"store_id":"s","process":"p","answers":[{"epoch":"1","seq":1,"result":"taken"}],"token":{"value":"x"}}`))
 	f.Add([]byte(`{"v":1e9}`))
 	f.Add([]byte(`[`))
+	f.Add([]byte(`{"v":1,"store_id":"s","process":"p","orders":[{"id":"a","do":"retry","all":true},{"id":""}],"look":["W1",""],"directives":{"update":{"version":"1.1.0","rollout":"r","back":true},"hold":true,"config":{"name":"n","revision":1,"sha256":"0"}}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r, err := decodeResponse(body)
 		if (r == nil) == (err == nil) {
 			t.Fatalf("%v, %v", r, err)
+		}
+		if r != nil && (len(r.Orders) > order.MaxOpen || len(r.Look) > order.MaxLooks || r.Directives != nil && r.Directives.Bounded() == nil) {
+			t.Fatalf("beyond its bounds: %d orders, %d looks, %+v", len(r.Orders), len(r.Look), r.Directives)
 		}
 		if err != nil && len(body) > 40 && bytes.Contains([]byte(err.Error()), body) {
 			t.Fatalf("the error quotes the body: %v", err)

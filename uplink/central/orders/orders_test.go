@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -130,4 +131,19 @@ func TestDamaged(t *testing.T) {
 	if _, fresh := give(t, s, "hz-01", retryAll); !fresh || len(s.Of("hz-01")) != 1 {
 		t.Errorf("given again: %+v", s.open)
 	}
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add(`{"ids":"all","action":"retry"}`)
+	f.Add(`{"ids":["00000000000000aa-7"],"action":"discard","reason":"returned"}`)
+	f.Add(`{"IDs":["7"],"all":true,"action":"retry"}`)
+	f.Fuzz(func(t *testing.T, body string) {
+		o, why := read(httptest.NewRecorder(), httptest.NewRequest("POST", "/", strings.NewReader(body)))
+		if why != "" {
+			return
+		}
+		if o.All == (len(o.Events) > 0) || len(o.Events) > order.MaxEvents || o.Do != order.Retry && (o.Do != order.Discard || o.Reason == "") || len([]rune(o.Reason)) > order.MaxText {
+			t.Errorf("taken: %+v", o)
+		}
+	})
 }

@@ -2,11 +2,13 @@ package settings
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -204,4 +206,38 @@ func TestFetches(t *testing.T) {
 	}
 	get = s.Gateway(func(*http.Request) (scan.DepotID, caller.By, int, string) { return "hz-01", "", http.StatusOK, "" }, nil)
 	want(503)
+}
+
+func FuzzCheck(f *testing.F) {
+	f.Add("n", "hz-01", "", "region=east", `{"a":{"name":"x"}}`, `{"level":"debug"}`)
+	f.Add("N", "", "s", "=", `{"a":{"pickup_\u0063ourier_name":"x"}}`, `{"Level":5}`)
+	f.Add("n", "hz-01", "", "", `[{"\ud83d":1}`, `null`)
+	s := New(Options{Table: fake.New(nil), Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
+	f.Fuzz(func(t *testing.T, under, id, site, label, stations, log string) {
+		if !json.Valid([]byte(stations)) || !json.Valid([]byte(log)) { // the body was decoded
+			return
+		}
+		x := Selector{ID: scan.DepotID(id), Site: site, Label: label}
+		if s.check(under, x, directive.Body{Stations: []byte(stations), Log: []byte(log)}) != nil {
+			return
+		}
+		var level map[string]string
+		if json.Unmarshal([]byte(log), &level) != nil {
+			t.Errorf("of log %q is taken", log)
+		}
+		for key := range level {
+			if !strings.EqualFold(key, "level") {
+				t.Errorf("of log %q is taken", log)
+			}
+		}
+		var all map[string]map[string]any
+		_ = json.Unmarshal([]byte(stations), &all) // what is none the gateway's check refuses
+		for _, station := range all {
+			for field := range station {
+				if strings.Contains(field, "courier") {
+					t.Errorf("taken: %q", stations)
+				}
+			}
+		}
+	})
 }
