@@ -34,7 +34,13 @@ type Orders struct {
 	failed wait.Rarely // lines about a table that cannot be read
 
 	mu   sync.Mutex
-	open map[scan.DepotID][]order.Order // guarded by mu: what is open, as it was a moment ago
+	open map[scan.DepotID]known // guarded by mu
+}
+
+// known is what is open at a depot, as it was a moment ago, and of which change.
+type known struct {
+	n    int64
+	list []order.Order
 }
 
 const (
@@ -46,6 +52,7 @@ const (
 
 // kept is what is kept of a depot.
 type kept struct {
+	N    int64   `json:"n,omitempty"` // rises with each change
 	Open []Given `json:"open,omitempty"`
 	Done []Given `json:"done,omitempty"` // the last ones, the newest last
 }
@@ -61,7 +68,7 @@ type Given struct {
 
 // New makes Orders of what is kept.
 func New(o Options) *Orders {
-	return &Orders{o: o, failed: wait.Rarely{Every: time.Minute}, open: map[scan.DepotID][]order.Order{}}
+	return &Orders{o: o, failed: wait.Rarely{Every: time.Minute}, open: map[scan.DepotID]known{}}
 }
 
 // Run looks for what other processes were told, until ctx ends.
@@ -82,16 +89,14 @@ func (s *Orders) Run(ctx context.Context) {
 
 // look reads all that is kept.
 func (s *Orders) look(ctx context.Context) error {
-	open := map[scan.DepotID][]order.Order{}
+	open := map[scan.DepotID]known{}
 	err := s.o.Table.Documents(ctx, prefix, func(name string, doc []byte) error {
 		var k kept
 		if documents.Open(name, doc, &k) != nil {
 			s.o.Table.NoteDamage(broken(name))
 			return nil
 		}
-		if list := k.orders(); len(list) > 0 {
-			open[scan.DepotID(strings.TrimPrefix(name, prefix))] = list
-		}
+		open[scan.DepotID(strings.TrimPrefix(name, prefix))] = known{k.N, k.orders()}
 		return nil
 	})
 	if err != nil {
@@ -119,7 +124,7 @@ func (k *kept) orders() []order.Order {
 func (s *Orders) Of(depot scan.DepotID) []order.Order {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.open[depot]
+	return s.open[depot].list
 }
 
 // ErrTooMany: a depot has as many open orders as may be.
@@ -222,6 +227,7 @@ func (s *Orders) change(ctx context.Context, depot scan.DepotID, fn func(*kept) 
 		changed, err := fn(&k)
 		done := !changed
 		if err == nil && changed {
+			k.N++
 			done, err = documents.Put(ctx, s.o.Table, map[string]int64{name: version}, map[string]any{name: k})
 		}
 		if err != nil || done {
@@ -240,9 +246,7 @@ const maxTries = 20
 func (s *Orders) keep(depot scan.DepotID, k *kept) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if list := k.orders(); len(list) > 0 {
-		s.open[depot] = list
-	} else {
-		delete(s.open, depot)
+	if k.N >= s.open[depot].n { // else another one was kept in between
+		s.open[depot] = known{k.N, k.orders()}
 	}
 }

@@ -1,6 +1,7 @@
 package orders
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -109,6 +110,35 @@ func TestTwoProcesses(t *testing.T) {
 			t.Errorf("%v, %+v", err, one.Of("hz-01"))
 		}
 	})
+}
+
+// between is a table in which something happens once, after something was put.
+type between struct {
+	*documents.Table
+	then func()
+}
+
+func (b *between) PutDocuments(ctx context.Context, names []string, docs [][]byte, was []int64) (bool, error) {
+	done, err := b.Table.PutDocuments(ctx, names, docs, was)
+	if fn := b.then; fn != nil {
+		b.then = nil
+		fn()
+	}
+	return done, err
+}
+
+// TestAtOnce: an order that is given while another one is being noted as done is told.
+func TestAtOnce(t *testing.T) {
+	table := &between{Table: documents.New(nil)}
+	s := New(Options{Table: table, Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
+	first, _ := give(t, s, "hz-01", retryAll)
+	table.then = func() { give(t, s, "hz-01", order.Order{Do: order.Discard, All: true, Reason: "x"}) }
+	if err := s.Heard(t.Context(), "hz-01", []order.Done{{ID: first.ID}}); err != nil {
+		t.Fatal(err)
+	}
+	if list := s.Of("hz-01"); len(list) != 1 || list[0].Do != order.Discard {
+		t.Errorf("the depot is told %+v", list)
+	}
 }
 
 // TestDamaged: what cannot be read is told, costs that depot's orders alone, and can be
