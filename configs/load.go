@@ -39,12 +39,12 @@ type Draft struct {
 
 // DraftAgent is LoadAgent with a text in the place of the file that name has in data_dir's
 // sources.d, be it there or not.
-func DraftAgent(path string, environ []string, name string, text []byte) (d Draft) {
+func DraftAgent(path string, environ []string, name string, text []byte, remote ...[]byte) (d Draft) {
 	data, problems := readAll(path)
 	if problems != nil {
 		return Draft{Agent: DefaultAgent(), Problems: problems}
 	}
-	d.Agent, d.Problems = readAgentWith(path, data, environ, &draftFile{name + ".yaml", text, &d.Own}, func(*checker, string) {})
+	d.Agent, d.Problems = readAgentWith(path, data, environ, &draftFile{name + ".yaml", text, &d.Own}, func(*checker, string) {}, remote...)
 	return d
 }
 

@@ -24,7 +24,14 @@ type sourceFiles struct {
 
 // Draft reads the configuration as it would be with a mapping.
 func (s *sourceFiles) Draft(name string, text []byte) configs.Draft {
-	return configs.DraftAgent(s.file, s.app.Env, name, text)
+	s.app.reloading.Lock()
+	defer s.app.reloading.Unlock()
+	return s.draft(name, text)
+}
+
+// draft is Draft; the caller holds reloading. What the centre gave stays on trial.
+func (s *sourceFiles) draft(name string, text []byte) configs.Draft {
+	return configs.DraftAgent(s.file, s.app.Env, name, text, s.app.given...)
 }
 
 // Save writes a mapping and puts it in use by the reload that SIGHUP does, or leaves all
@@ -32,7 +39,7 @@ func (s *sourceFiles) Draft(name string, text []byte) configs.Draft {
 func (s *sourceFiles) Save(name string, text []byte) (configs.Draft, error) {
 	s.app.reloading.Lock()
 	defer s.app.reloading.Unlock()
-	d := s.Draft(name, text)
+	d := s.draft(name, text)
 	switch {
 	case d.Problems.Failed():
 		return d, nil

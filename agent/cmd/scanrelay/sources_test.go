@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,4 +79,41 @@ func TestMappingsAreSavedWholeOrNotAtAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	save(first, second, "save mapping")
+}
+
+// TestSavedWhileTheCentresConfigurationIsTried: what the centre gave stays in use when a
+// mapping is tried and saved, so that what is kept is what was tried.
+func TestSavedWhileTheCentresConfigurationIsTried(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "agent.yaml")
+	text := "depot: {id: hz-01}\ncentral: {token: x-0123456789-abc}\nmqtt: {broker: 'tcp://127.0.0.1:1'}\ndata_dir: " + dir + "/data\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := newApp(cli.IO{Err: io.Discard})
+	cfg, problems := configs.LoadAgent(file, nil)
+	if problems.Failed() {
+		t.Fatal(problems)
+	}
+	logger := a.logger(cfg.Log)
+	files := &sourceFiles{app: a, file: file, dataDir: cfg.DataDir, logger: logger}
+	ag, err := agent.New(cfg, agent.Options{Logger: logger, Sources: files})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ag.Close()
+	files.agent = ag
+	if err := a.configure(ag, file, []byte(`{"log":{"level":"debug"},"sources":[{"topic":"centre/#"}]}`), logger); err != nil {
+		t.Fatal(err)
+	}
+	const mapping = "sources: [{topic: centre/x}]\n"
+	for what, read := range map[string]func() (configs.Draft, error){
+		"tried": func() (configs.Draft, error) { return files.Draft("m", []byte(mapping)), nil },
+		"saved": func() (configs.Draft, error) { return files.Save("m", []byte(mapping)) },
+	} {
+		d, err := read()
+		if err != nil || d.Problems.Failed() || len(d.Agent.Sources) != 3 || a.level.Level() != slog.LevelDebug { // the default one is the third
+			t.Errorf("%s: %v %s, %v, level %v", what, err, d.Problems, d.Agent.Sources, a.level.Level())
+		}
+	}
 }
