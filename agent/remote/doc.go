@@ -4,7 +4,8 @@
 //
 // It promises that
 //   - a configuration is kept only after scans were taken with it and the centre answered
-//     a sync; else the one before is in use again: TestKept, TestTakenBack;
+//     a sync; else the one before is in use again: TestKept, TestTakenBack,
+//     TestTakenBackOfAFileWithAMistake;
 //   - that one is tried is on disk before, and the file from which an agent starts is
 //     replaced only once it is kept, as a whole: an agent that ends in between starts
 //     with the one before: TestPowerCuts;

@@ -54,6 +54,7 @@ type Keeper struct {
 	report atomic.Pointer[directive.ConfigState]
 	now    state // Run's
 	again  time.Time
+	stays  bool // what was on trial, in use though it is no more
 }
 
 // state is what is known of the newest one that was tried.
@@ -122,6 +123,9 @@ func (k *Keeper) set(s state) error {
 // Run tries what the centre wants until ctx ends.
 func (k *Keeper) Run(ctx context.Context) error {
 	for {
+		if k.stays && !time.Now().Before(k.again) {
+			k.leave()
+		}
 		d := k.wanted.Load()
 		if done := d == nil || *d == k.now.Tried && k.now.State != directive.Trying; !done && !time.Now().Before(k.again) {
 			if err := k.try(ctx, *d); err != nil && ctx.Err() == nil {
@@ -163,13 +167,30 @@ func (k *Keeper) try(ctx context.Context, d directive.Config) error {
 		return k.set(next)
 	}
 	if bad == nil {
-		if bad = durable.Build(filepath.Join(k.c.Dir, directive.File), func(temp string) error { return durable.WriteFile(temp, body) }); bad == nil {
+		if bad = durable.Create(filepath.Join(k.c.Dir, directive.File), body); bad == nil {
 			k.c.Log.Info("the centre's configuration is kept", "name", d.Name, "revision", d.Revision)
-			return errors.Join(k.set(state{Tried: d, State: directive.Applied}), k.c.Apply(nil))
+			return k.end(state{Tried: d, State: directive.Applied})
 		}
 	}
 	k.c.Log.Error("the centre's configuration is taken back", "name", d.Name, "revision", d.Revision, "reason", bad)
-	return errors.Join(k.set(state{Tried: d, State: directive.TakenBack, Reason: bad.Error()}), k.c.Apply(nil))
+	return k.end(state{Tried: d, State: directive.TakenBack, Reason: bad.Error()})
+}
+
+// end notes how a trial ended, and puts in use what data_dir has.
+func (k *Keeper) end(s state) error {
+	err := k.set(s)
+	k.leave()
+	return err
+}
+
+// leave puts in use what data_dir has. Where the gateway's own file has a mistake by now,
+// it is to be called again until that has none: what was taken back does not stay.
+func (k *Keeper) leave() {
+	err := k.c.Apply(nil)
+	if k.stays = err != nil; k.stays {
+		k.again = time.Now().Add(tryAgain)
+		k.c.Log.Error("the centre's configuration that was on trial is still in use", "reason", err)
+	}
 }
 
 // trial says why what was put in use does not do well.

@@ -29,6 +29,7 @@ type gateway struct {
 	applied []string
 	last    *directive.ConfigState
 	synced  time.Time
+	broken  time.Time // until when its own file has a mistake
 }
 
 func (g *gateway) file() string {
@@ -43,6 +44,9 @@ func (g *gateway) apply(given []byte) error {
 	next := g.file()
 	if given != nil {
 		next = string(given)
+	}
+	if given == nil && time.Now().Before(g.broken) {
+		return errors.New("agent.yaml:1: a mistake")
 	}
 	if strings.Contains(next, "wrong") {
 		return errors.New("central.yaml:1: sources: are wrong")
@@ -157,6 +161,17 @@ func TestTakenBack(t *testing.T) {
 		}
 		g.live(g.put(9, "nine"), time.Minute)
 		g.is("nine", directive.Applied, "")
+	})
+}
+
+// TestTakenBackOfAFileWithAMistake: what was taken back goes out of use as soon as the
+// gateway's own file can be read again.
+func TestTakenBackOfAFileWithAMistake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t)
+		g.sick["one"], g.broken = true, time.Now().Add(10*time.Minute)
+		g.live(g.put(1, "one"), 15*time.Minute)
+		g.is("before", directive.TakenBack, "not subscribed")
 	})
 }
 

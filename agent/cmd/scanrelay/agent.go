@@ -124,6 +124,8 @@ func (a *app) configure(ag *agent.Agent, file string, given []byte, logger *slog
 	var remote [][]byte
 	if given != nil {
 		remote = [][]byte{given}
+	} else {
+		a.given = nil // a reload is not to bring it back, whatever becomes of this
 	}
 	cfg, problems := configs.LoadAgent(file, a.Env, remote...)
 	if errs := problems.Errors(); len(errs) > 0 {

@@ -87,9 +87,13 @@ func TestSavedWhileTheCentresConfigurationIsTried(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "agent.yaml")
 	text := "depot: {id: hz-01}\ncentral: {token: x-0123456789-abc}\nmqtt: {broker: 'tcp://127.0.0.1:1'}\ndata_dir: " + dir + "/data\n"
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
+	write(text)
 	a := newApp(cli.IO{Err: io.Discard})
 	cfg, problems := configs.LoadAgent(file, nil)
 	if problems.Failed() {
@@ -115,5 +119,14 @@ func TestSavedWhileTheCentresConfigurationIsTried(t *testing.T) {
 		if err != nil || d.Problems.Failed() || len(d.Agent.Sources) != 3 || a.level.Level() != slog.LevelDebug { // the default one is the third
 			t.Errorf("%s: %v %s, %v, level %v", what, err, d.Problems, d.Agent.Sources, a.level.Level())
 		}
+	}
+	// It ends while the gateway's own file has a mistake: the next reload leaves it.
+	write("nonsense: 1\n")
+	if err := a.configure(ag, file, nil, logger); err == nil {
+		t.Error("a mistake is taken")
+	}
+	write(text)
+	if a.reloadAgent(ag, file, logger); a.level.Level() != slog.LevelInfo {
+		t.Errorf("after a reload the level is %v", a.level.Level())
 	}
 }
