@@ -156,7 +156,7 @@ func TestMetricsNames(t *testing.T) {
 func TestPageShowsMasked(t *testing.T) {
 	o := options(sample())
 	o.Lately = lately.New(store.Counts{})
-	o.Lately.Stored(scan.Batch{Events: []scan.Event{{Waybill: "YT1234567890123", ActionMsg: "派件中,电话13800138000"}}}, scan.Stored{})
+	o.Lately.Stored(scan.Batch{Events: []scan.Event{{Waybill: "YT1234567890123", ActionMsg: "派件中,电话13800138000"}}}, scan.Stored{Events: 1})
 	o.Wear = func() (int64, int) { return 1 << 30, 20 }
 	h := Public(o)
 	for path, want := range map[string]string{

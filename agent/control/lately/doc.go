@@ -3,5 +3,5 @@
 //
 // It is memory alone, of fixed size, and begins with the process. What it is told comes
 // from the store's committer and the relays: telling takes a moment and waits for nobody.
-// It holds no phone, name or address.
+// It shows no phone, name or address.
 package lately

@@ -60,12 +60,19 @@ type Lately struct {
 // New begins to remember; counts are those of now.
 func New(counts store.Counts) *Lately { return &Lately{last: counts, begun: counts} }
 
-// Stored is told of a batch that is on disk.
-func (l *Lately) Stored(b scan.Batch, _ scan.Stored) {
+// Stored is told of a batch that is on disk. What was known already is no scan more, and no
+// outcome will be told of it.
+func (l *Lately) Stored(b scan.Batch, stored scan.Stored) {
+	if stored.Events == 0 {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := max(0, len(b.Events)-maxScans); i < len(b.Events); i++ {
 		e := &b.Events[i]
+		if stored.Duplicate > 0 && l.find(e) != nil {
+			continue
+		}
 		s := Scan{string(e.Waybill), int(e.ActionType), e.ActionTime, e.DeviceID, e.ReceivedAt, "", e.EventID}
 		if len(l.scans) < maxScans {
 			l.scans = append(l.scans, s)
@@ -76,6 +83,16 @@ func (l *Lately) Stored(b scan.Batch, _ scan.Stored) {
 	}
 }
 
+// find finds an event among the last scans; nil: it is none. The caller holds mu.
+func (l *Lately) find(e *scan.Event) *Scan {
+	for i := range l.scans {
+		if l.scans[i].Waybill == string(e.Waybill) && l.scans[i].eventID == e.EventID {
+			return &l.scans[i]
+		}
+	}
+	return nil
+}
+
 // Ended is told of an event that has its outcome.
 func (l *Lately) Ended(r store.Record) {
 	l.mu.Lock()
@@ -83,10 +100,8 @@ func (l *Lately) Ended(r store.Record) {
 	if took := r.FinishedAt.Sub(r.Event.ReceivedAt); r.State == store.Pushed && r.Event.Clockless == nil {
 		l.waited[bucketOf(took)]++
 	}
-	for i := range l.scans {
-		if l.scans[i].Waybill == string(r.Event.Waybill) && l.scans[i].eventID == r.Event.EventID {
-			l.scans[i].State = r.State.String()
-		}
+	if s := l.find(&r.Event); s != nil {
+		s.State = r.State.String()
 	}
 }
 

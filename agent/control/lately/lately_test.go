@@ -17,18 +17,31 @@ func TestLastScans(t *testing.T) {
 		return scan.Event{Waybill: scan.WaybillID(fmt.Sprintf("YT%d", i)), EventID: fmt.Sprint(i), DeviceID: "of 13800138000", ReceivedAt: time.Unix(int64(i), 0)}
 	}
 	for i := range 3 {
-		l.Stored(scan.Batch{Events: []scan.Event{event(i)}}, scan.Stored{})
+		l.Stored(scan.Batch{Events: []scan.Event{event(i)}}, scan.Stored{Events: 1})
 	}
 	if s := l.Scans(); len(s) != 3 || s[0].Waybill != "YT2" || s[2].Waybill != "YT0" || s[0].Device != "of 138******00" {
 		t.Errorf("%+v", s)
 	}
 	for i := 3; i < 250; i++ {
-		l.Stored(scan.Batch{Events: []scan.Event{event(i)}}, scan.Stored{})
+		l.Stored(scan.Batch{Events: []scan.Event{event(i)}}, scan.Stored{Events: 1})
 	}
 	l.Ended(store.Record{Event: event(248), State: store.Pushed})
 	l.Ended(store.Record{Event: event(1), State: store.Dead}) // forgotten long ago
 	if s := l.Scans(); len(s) != maxScans || s[0].Waybill != "YT249" || s[1].State != "pushed" || s[0].State != "" || s[99].Waybill != "YT150" {
 		t.Errorf("%d: %+v", len(s), s[:2])
+	}
+}
+
+// TestKnownScansAreNoneMore: a message that came twice is one scan, which has its outcome.
+func TestKnownScansAreNoneMore(t *testing.T) {
+	l := New(store.Counts{})
+	first, second := scan.Event{Waybill: "YT1", EventID: "a"}, scan.Event{Waybill: "YT1", EventID: "b"}
+	l.Stored(scan.Batch{Events: []scan.Event{first}}, scan.Stored{Events: 1})
+	l.Ended(store.Record{Event: first, State: store.Pushed})
+	l.Stored(scan.Batch{Events: []scan.Event{first}}, scan.Stored{Duplicate: 1})
+	l.Stored(scan.Batch{Events: []scan.Event{first, second}}, scan.Stored{Events: 1, Duplicate: 1})
+	if s := l.Scans(); len(s) != 2 || s[0].eventID != "b" || s[0].State != "" || s[1].State != "pushed" {
+		t.Errorf("%+v", s)
 	}
 }
 
