@@ -3,6 +3,7 @@ package lately
 import (
 	"context"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -73,7 +74,8 @@ func (l *Lately) Stored(b scan.Batch, stored scan.Stored) {
 		if stored.Duplicate > 0 && l.find(e) != nil {
 			continue
 		}
-		s := Scan{string(e.Waybill), int(e.ActionType), e.ActionTime, e.DeviceID, e.ReceivedAt, "", e.EventID}
+		// Copies: a part of a message would keep all of it in memory.
+		s := Scan{strings.Clone(string(e.Waybill)), int(e.ActionType), e.ActionTime, strings.Clone(e.DeviceID), e.ReceivedAt, "", strings.Clone(e.EventID)}
 		if len(l.scans) < maxScans {
 			l.scans = append(l.scans, s)
 		} else {

@@ -3,6 +3,8 @@ package lately
 import (
 	"context"
 	"fmt"
+	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,6 +44,24 @@ func TestKnownScansAreNoneMore(t *testing.T) {
 	l.Stored(scan.Batch{Events: []scan.Event{first, second}}, scan.Stored{Events: 1, Duplicate: 1})
 	if s := l.Scans(); len(s) != 2 || s[0].eventID != "b" || s[0].State != "" || s[1].State != "pushed" {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestSmallWhateverMessagesAre: what is kept of a scan does not hold the message that it is
+// a part of.
+func TestSmallWhateverMessagesAre(t *testing.T) {
+	l := New(store.Counts{})
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for range maxScans {
+		message := strings.Repeat("x", 1<<20)
+		l.Stored(scan.Batch{Events: []scan.Event{{Waybill: scan.WaybillID(message[:10]), EventID: message[10:20], DeviceID: message[20:30]}}}, scan.Stored{Events: 1})
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 10<<20 || len(l.Scans()) != maxScans {
+		t.Errorf("%d bytes are kept of %d scans", grown, len(l.Scans()))
 	}
 }
 
