@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -132,7 +133,10 @@ type rejectedText struct {
 func newestRejected(ctx context.Context, reader Reader) (out listed[rejectedText], err error) {
 	var all []store.Quarantined
 	err = reader.Quarantine(ctx, func(q store.Quarantined) error {
-		q.Payload = append([]byte(nil), q.Payload[:min(len(q.Payload), shownPayload)]...)
+		if len(q.Payload) > shownPayload { // and no part of a number, which would pass for a short one
+			q.Payload = bytes.TrimRight(q.Payload[:shownPayload], "0123456789")
+		}
+		q.Payload = bytes.Clone(q.Payload)
 		if all = append(all, q); len(all) > shownRejected {
 			all, out.More = all[1:], true
 		}

@@ -198,6 +198,20 @@ func TestPageListsAreBounded(t *testing.T) {
 	}
 }
 
+// TestCutPayloadShowsNoPartOfANumber: what is cut in the middle of a phone shows no more of it
+// than what is masked whole.
+func TestCutPayloadShowsNoPartOfANumber(t *testing.T) {
+	s := sample()
+	for shown := range 12 {
+		q := s.quarantined[0]
+		q.Seq, q.Payload = uint64(100+shown), []byte(strings.Repeat("x", shownPayload-shown)+"13800138000")
+		s.quarantined = append(s.quarantined, q)
+	}
+	if w := get(Public(options(s)), "localhost", "/api/quarantine"); strings.Contains(w.Body.String(), "1380") {
+		t.Errorf("%s", w.Body)
+	}
+}
+
 // TestLooksThroughTheStoreAreFew: a page that asks without end leaves the store to intake.
 func TestLooksThroughTheStoreAreFew(t *testing.T) {
 	s := &slow{stored: sample(), begun: make(chan struct{}), goOn: make(chan struct{})}
