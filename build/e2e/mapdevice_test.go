@@ -146,6 +146,11 @@ func TestMapDevices(t *testing.T) {
 	// What is wrong is said, and nothing is saved of it.
 	b.js(`const y = document.getElementById("yaml"); y.value = "sources: [{topic: x, decodr: json}]"; y.dispatchEvent(new Event("input"))`)
 	b.until(`document.getElementById("save").disabled && document.querySelector("#problems .fault").textContent.includes("decodr")`)
+	// Of an empty message only the topic is there to choose from.
+	publish("empty/1", "")
+	b.until(listed("empty/1") + ` !== undefined`)
+	b.js(listed("empty/1") + `.click()`)
+	b.until(`document.getElementById("levels").textContent === "empty / 1" && document.getElementById("yaml").value.includes("empty/1")`)
 	// A message that was rejected is found in the quarantine.
 	publish("scans/new", `{"waybill_id":"13800138000","action_type":200001,"action_msg":"x"}`)
 	b.js(`document.querySelector("[data-of=quarantine]").click()`)

@@ -234,7 +234,7 @@ func TestShapes(t *testing.T) {
 // FuzzTake: whatever comes is taken apart within bounds, and each value that is shown can
 // be found by its pointer.
 func FuzzTake(f *testing.F) {
-	for _, seed := range []string{`{"a":[1,{"b":"x"}]}`, "<a b='c'><d/>x</a>", "a;b\nc;d", "\x02YT1\x03", "[[[[1]]]]", strings.Repeat("[", 300), strings.Repeat("a,", 3000), strings.Repeat("x\n", 100), "\xff\xfea\x00", "\xc0\xee"} {
+	for _, seed := range []string{"", " \r\n", `{"a":[1,{"b":"x"}]}`, "<a b='c'><d/>x</a>", "a;b\nc;d", "\x02YT1\x03", "[[[[1]]]]", strings.Repeat("[", 300), strings.Repeat("a,", 3000), strings.Repeat("x\n", 100), "\xff\xfea\x00", "\xc0\xee"} {
 		f.Add("t/x", []byte(seed), "")
 		f.Add("spBv1.0/g/DBIRTH/n/d", []byte(seed), "sparkplug")
 	}

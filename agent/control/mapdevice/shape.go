@@ -74,7 +74,7 @@ func take(topic string, payload []byte, decoder string, births *sparkplug.Births
 	}
 	text := decode.Strip(payload)
 	if decoder == "json" || decoder == "" {
-		if docs, err := decode.JSON(text, s.Encoding == "gbk"); err == nil && docs[0].Err == nil && (decoder == "json" || structured(&docs[0].Root)) {
+		if docs, err := decode.JSON(text, s.Encoding == "gbk"); err == nil && len(docs) > 0 && docs[0].Err == nil && (decoder == "json" || structured(&docs[0].Root)) {
 			s.Decoder = "json"
 			s.tree(docs[0].Root.Inside(), nil, nil)
 			return s

@@ -225,6 +225,7 @@ function drawValues() {
 
 async function choice(id, decoder) {
   try { m.shape = await call("map/shape", { id, decoder: decoder || "" }); } catch (e) { $("mapHint").textContent = e.message; return; }
+  m.shape.lines = m.shape.lines || []; // of an empty message there are none
   Object.assign(m, { id, picks: {}, any: new Set(), words: [], role: "waybill_id" });
   if (!decoder) { $("name").value = m.shape.topic.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 40).replace(/-+$/, "") || "device"; $("timeFormat").value = ""; $("aim").checked = false; m.saysOwn = false; }
   $("decoder").value = m.shape.decoder; $("mapWork").hidden = false;
