@@ -105,10 +105,7 @@ func summary(e *mapping.Explanation) string {
 
 // readableText is a payload as a text, with what is none of it left out.
 func readableText(b []byte) string {
-	b = decode.UTF8(b)
-	if text, ok := decode.GBK(b); ok && !utf8.Valid(b) {
-		b = text
-	}
+	b, _, _ = plain(b)
 	var out []rune
 	for _, r := range string(decode.Strip(b)) {
 		switch {

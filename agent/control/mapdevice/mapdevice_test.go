@@ -2,8 +2,12 @@ package mapdevice
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http/httptest"
 	"os"
@@ -330,6 +334,49 @@ func TestWordsOfAnAction(t *testing.T) {
 	}
 	if tell(t, d, "POST words", ask{ID: id, Decoder: "csv", Pointer: "/0"}, &list); len(list) != wordsShown {
 		t.Errorf("%d words: %q", len(list), list)
+	}
+}
+
+// TestWrapped: a payload that is packed, or in base64 or hex as a whole, is shown as what is
+// in it, and its actions' words are found.
+func TestWrapped(t *testing.T) {
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	_, err := z.Write([]byte(`{"no":"YT6900634716900","k":"揽收"}`))
+	if err := errors.Join(err, z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	csv := []byte("YT6900634716900,GOT")
+	for _, row := range []struct {
+		payload                         []byte
+		decoder, wrapped, pointer, word string
+	}{
+		{packed.Bytes(), "json", "", "/k", "揽收"},
+		{[]byte(base64.StdEncoding.EncodeToString(csv) + "\r\n"), "csv", "base64", "/1", "GOT"},
+		{[]byte(hex.EncodeToString(csv)), "csv", "hex", "/1", "GOT"},
+		{[]byte("786360980662391234"), "text", "", "", ""}, // digits are a code
+	} {
+		d, _, _ := desk(t)
+		id := d.keep(intake.Message{Topic: "new/g1", Payload: row.payload})
+		var s shape
+		if tell(t, d, "POST shape", ask{ID: id}, &s); s.Decoder != row.decoder || s.Wrapped != row.wrapped {
+			t.Errorf("%.30q: %+v", row.payload, s)
+		}
+		if row.word == "" {
+			continue
+		}
+		var list []string
+		if tell(t, d, "POST words", ask{ID: id, Decoder: s.Decoder, Pointer: row.pointer}, &list); !slices.Equal(list, []string{row.word}) {
+			t.Errorf("%.30q: words %q", row.payload, list)
+		}
+		text := "sources: [{topic: new/+, decoder: json, fields: {waybill_id: /no, action_type: /k, station: '=s'}, values: {action_type: {揽收: 100001}}}]\n"
+		if row.wrapped != "" { // as the page builds it
+			text = "sources: [{topic: new/+, decoder: csv, columns: [waybill_id, action_type], fields: {station: '=s'}, values: {action_type: {GOT: 100001}}, " + row.wrapped + ": [payload]}]\n"
+		}
+		var o outcome
+		if tell(t, d, "POST try", ask{Name: "m", YAML: text + "stations: {s: {action_msg: x}}"}, &o); len(o.Tried) != 1 || o.Tried[0].Events != 1 {
+			t.Errorf("%.30q: %+v", row.payload, o)
+		}
 	}
 }
 

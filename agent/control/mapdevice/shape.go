@@ -63,15 +63,7 @@ func take(topic string, payload []byte, decoder string, births *sparkplug.Births
 		s.sparkplug(t, payload, births)
 		return s
 	}
-	if plain, how, err := decode.Unpack(payload, maxPayload); err == nil && how != "" {
-		payload = plain
-	}
-	payload = decode.UTF8(payload)
-	if !utf8.Valid(payload) {
-		if text, ok := decode.GBK(payload); ok {
-			payload, s.Encoding = text, "gbk"
-		}
-	}
+	payload, s.Encoding, s.Wrapped = plain(payload)
 	text := decode.Strip(payload)
 	if decoder == "json" || decoder == "" {
 		if docs, err := decode.JSON(text, s.Encoding == "gbk"); err == nil && len(docs) > 0 && docs[0].Err == nil && (decoder == "json" || structured(&docs[0].Root)) {
@@ -109,6 +101,24 @@ func take(topic string, payload []byte, decoder string, births *sparkplug.Births
 	return s
 }
 
+// plain is a payload as the decoders take it: out of what it is wrapped and packed in,
+// in UTF-8. encoding is gbk where it was that, wrapped the form it was in, if in any.
+func plain(payload []byte) (text []byte, encoding, wrapped string) {
+	if form, inside := inside(string(decode.Strip(payload))); form != decode.Plain {
+		payload, wrapped = inside, form.String()
+	}
+	if unpacked, how, err := decode.Unpack(payload, maxPayload); err == nil && how != "" {
+		payload = unpacked
+	}
+	payload = decode.UTF8(payload)
+	if !utf8.Valid(payload) {
+		if text, ok := decode.GBK(payload); ok {
+			return text, "gbk", wrapped
+		}
+	}
+	return payload, "", wrapped
+}
+
 func structured(n *decode.Node) bool {
 	in := n.Inside()
 	return in.Kind == decode.Object || in.Kind == decode.Array
@@ -127,7 +137,10 @@ func (s *shape) tree(n *decode.Node, p decode.Pointer, index []int) {
 		l.Key = p[len(p)-1]
 	}
 	if text, ok := in.Text(); ok {
-		l.Text, l.Value, l.Form = maskedOf(l.Key, text), true, formOf(text)
+		l.Text, l.Value = maskedOf(l.Key, text), true
+		if form, _ := inside(text); form != decode.Plain {
+			l.Form = form.String()
+		}
 	}
 	s.Nodes = append(s.Nodes, l)
 	for i := range in.Kids() {
@@ -150,18 +163,19 @@ func maskedOf(key, text string) string {
 
 var plainCode = regexp.MustCompile(`^[A-Z]{0,4}[0-9][A-Z0-9-]*$`)
 
-// formOf tells in which form a text holds another: codes of devices that wrap them.
-func formOf(text string) string {
+// inside tells in which form a text holds another, as of devices that wrap their codes, and
+// that one.
+func inside(text string) (decode.Form, []byte) {
 	if plainCode.MatchString(text) || len(text) < 12 {
-		return ""
+		return decode.Plain, nil
 	}
 	if b, err := hex.DecodeString(text); err == nil && readable(b) {
-		return "hex"
+		return decode.Hex, b
 	}
 	if b, err := base64.StdEncoding.DecodeString(text); err == nil && readable(b) {
-		return "base64"
+		return decode.Base64, b
 	}
-	return ""
+	return decode.Plain, nil
 }
 
 // readable reports whether bytes are a short text, as a code is.
@@ -258,10 +272,7 @@ func textsAt(m *message, decoder, pointer string) (texts []string) {
 	if err != nil {
 		return nil
 	}
-	payload := decode.UTF8(m.Payload)
-	if text, ok := decode.GBK(payload); ok && !utf8.Valid(payload) {
-		payload = text
-	}
+	payload, _, _ := plain(m.Payload)
 	var roots []decode.Node
 	switch decoder {
 	case "csv":
