@@ -48,6 +48,7 @@ const (
 type Desk struct {
 	o      Options
 	wanted chan struct{}
+	turn   chan struct{} // who goes through the quarantine, which may be large, has it
 
 	mu       sync.Mutex  // guards what follows
 	idle     *time.Timer // ends the recording; nil: nothing is recorded
@@ -66,7 +67,9 @@ type message struct {
 }
 
 // New returns a Desk, which works once Run does.
-func New(o Options) *Desk { return &Desk{o: o, wanted: make(chan struct{}, 1)} }
+func New(o Options) *Desk {
+	return &Desk{o: o, wanted: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
+}
 
 // Run records, whenever somebody looks and until nobody has for a while.
 func (d *Desk) Run(ctx context.Context) error {

@@ -37,8 +37,21 @@ type shown struct {
 // Calls are what the page asks for, by method and path below /api/map/.
 func (d *Desk) Calls() map[string]http.HandlerFunc {
 	return map[string]http.HandlerFunc{
-		"GET actions": actions, "GET messages": d.list, "GET quarantine": d.listRejected,
-		"POST paste": d.paste, "POST shape": d.shape, "POST words": d.words, "POST try": d.tryDraft, "POST save": d.save,
+		"GET actions": actions, "GET messages": d.list, "GET quarantine": d.inTurn(d.listRejected),
+		"POST paste": d.paste, "POST shape": d.shape, "POST words": d.words, "POST try": d.inTurn(d.tryDraft), "POST save": d.save,
+	}
+}
+
+// inTurn has calls that go through the quarantine do so one at a time: intake needs the
+// processor. Who is gone meanwhile needs no answer.
+func (d *Desk) inTurn(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case d.turn <- struct{}{}:
+			defer func() { <-d.turn }()
+			h(w, r)
+		case <-r.Context().Done():
+		}
 	}
 }
 

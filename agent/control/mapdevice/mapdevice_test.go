@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -316,6 +317,42 @@ func TestTry(t *testing.T) {
 	if f.saved != "" {
 		t.Error("it was saved")
 	}
+}
+
+// TestOneLooksThroughTheQuarantine: whatever pages ask for, one call at a time goes through
+// it, and none whose page is gone.
+func TestOneLooksThroughTheQuarantine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, _, _ := desk(t)
+		looks, now, most := 0, 0, 0
+		d.o.Quarantine = func(ctx context.Context, _ func(store.Quarantined) error) error {
+			looks, now = looks+1, now+1
+			most = max(most, now)
+			time.Sleep(time.Second)
+			now--
+			return ctx.Err()
+		}
+		ask := func(ctx context.Context, call string) {
+			body := strings.NewReader(`{"name":"m","yaml":"sources: [{topic: a}]"}`)
+			d.Calls()[call](httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, strings.Fields(call)[0], "/", body))
+		}
+		gone, leave := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() { ask(t.Context(), "POST try") })
+			all.Go(func() { ask(t.Context(), "GET quarantine") })
+		}
+		synctest.Wait()
+		for range 3 {
+			all.Go(func() { ask(gone, "POST try") })
+		}
+		synctest.Wait()
+		leave()
+		all.Wait()
+		if most != 1 || looks != 6 {
+			t.Errorf("%d looks, %d at a time", looks, most)
+		}
+	})
 }
 
 func TestWordsOfAnAction(t *testing.T) {

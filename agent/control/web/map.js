@@ -24,7 +24,7 @@ Object.assign(words.zh, {
   needWaybill: "请先点运单号。", events: n => n + " 条扫描",
 });
 const roleNames = ["waybill_id", "action_time", "action_type", "station", "device_id", "any"];
-const m = { of: "messages", list: [], id: "", shape: null, role: "waybill_id", picks: {}, any: new Set(), words: [], codes: [], chosen: {}, own: false, timer: 0, round: 0, saysOwn: false };
+const m = { of: "messages", list: [], id: "", shape: null, role: "waybill_id", picks: {}, any: new Set(), words: [], codes: [], chosen: {}, own: false, timer: 0, round: 0, saysOwn: false, trying: new AbortController(), asking: false, ticks: 0 };
 const quote = s => JSON.stringify(s);
 const messageOf = { 100001: "快件已揽收 【{{.Depot.Name}}】", 200001: "快件到达 【{{.Depot.Name}}】", 300002: "快件正在派送", 300003: "快件已签收" };
 const guesses = [[/揽|收件|GOT|PICK/i, 100001], [/派|DELIVER/i, 300002], [/签|SIGN/i, 300003], [/退|RETURN/i, 400003], [/拒/, 400004], [/滞|留/, 400002], [/问题|疑难|PROBLEM/i, 400005], [/到|发|ARRIV|DEPART|TRANS/i, 200001]];
@@ -144,9 +144,10 @@ function later() {
 }
 async function attempt() {
   const round = ++m.round;
+  m.trying.abort(); m.trying = new AbortController();
   if (!m.picks.waybill_id) { $("save").disabled = true; $("tried").replaceChildren(make("p", { className: "note" }, w("needWaybill"))); $("problems").replaceChildren(); return; }
   try {
-    const o = await call("map/try", { name: $("name").value, yaml: $("yaml").value });
+    const o = await call("map/try", { name: $("name").value, yaml: $("yaml").value }, m.trying.signal);
     if (round !== m.round) return; // a newer one is asked
     $("save").disabled = o.failed;
     m.outcome = o; drawOutcome();
@@ -240,11 +241,17 @@ function drawList() {
   $("mapHint").textContent = m.list.length ? "" : w(m.of === "quarantine" ? "mapNone" : "mapWait");
 }
 async function refresh() {
-  if (open !== "map" || !token) return;
-  if (!m.codes.length) { m.codes = await call("map/actions"); $("code").replaceChildren(...codeOptions()); $("code").value = 200001; }
-  if (m.of === "paste" || $("messages").contains(document.activeElement)) return;
-  const list = await call("map/" + m.of);
-  if (JSON.stringify(list) !== JSON.stringify(m.list)) { m.list = list; drawList(); }
+  if (open !== "map" || !token || m.asking) return;
+  const of = m.of;
+  m.asking = true;
+  try {
+    if (!m.codes.length) { m.codes = await call("map/actions"); $("code").replaceChildren(...codeOptions()); $("code").value = 200001; }
+    if (of !== "paste" && !$("messages").contains(document.activeElement)) {
+      const list = await call("map/" + of);
+      if (of === m.of && JSON.stringify(list) !== JSON.stringify(m.list)) { m.list = list; drawList(); }
+    }
+  } finally { m.asking = false; }
+  if (of !== m.of) await refresh();
 }
 document.querySelectorAll("[data-of]").forEach(b => { b.onclick = () => {
   m.of = b.dataset.of;
@@ -277,4 +284,5 @@ tabs.map = {
   show() { $("mapClosed").hidden = !!token; $("mapOpen").hidden = !token; refresh(); },
   word() { if (m.codes.length) { const v = $("code").value; $("code").replaceChildren(...codeOptions()); $("code").value = v; } drawList(); if (m.shape) { drawRoles(); drawShape(); drawValues(); later(); } },
 };
-setInterval(() => { if (!document.hidden) refresh().catch(() => {}); }, 1500);
+// The quarantine may be large, and changes seldom.
+setInterval(() => { if (!document.hidden && (m.of !== "quarantine" || ++m.ticks % 7 === 0)) refresh().catch(() => {}); }, 1500);

@@ -75,8 +75,8 @@ async function poll() {
 $("lang").onclick = () => { lang = lang === "en" ? "zh" : "en"; localStorage.setItem("lang", lang); show(last); Object.values(tabs).forEach(t => t.word && t.word()); };
 // call asks the agent; what acts carries the page's token. It returns the last line of
 // the answer, or throws what went wrong.
-async function call(path, body) {
-  const r = await fetch("api/" + path, body === undefined ? { cache: "no-store" } : { method: "POST", body: JSON.stringify(body), headers: { "X-Form-Token": token } });
+async function call(path, body, signal) {
+  const r = await fetch("api/" + path, body === undefined ? { cache: "no-store" } : { method: "POST", body: JSON.stringify(body), headers: { "X-Form-Token": token }, signal });
   if (r.status === 401) location.reload(); // signed out
   const lines = (await r.text()).trim().split("\n"), answer = JSON.parse(lines[lines.length - 1] || "null");
   if (!r.ok || answer && answer.error) throw new Error(answer && answer.error || r.status);
