@@ -30,11 +30,13 @@ TARGETS := arm/6 arm/7 arm64 amd64 riscv64
 # The gateway build leaves out central and demo, and HTTP/2: 0.46 MB for what a few
 # kept connections do as well. It has two limits: its size, which costs flash, and
 # its size under xz -9, which costs the line that brings an update.
-# What runs at a start, at a handshake or because a person asks is compiled there
-# without inlining: 0.55 MB, and no scan is slower for it.
+# What runs at a start, at a handshake, once for a read or write of a connection or
+# because a person asks is compiled there without inlining: 0.65 MB, and no scan is
+# slower for it. The curves' and RSA's arithmetic is not among it.
 COLD    := scanrelay/agent/cmd/... scanrelay/agent/control/... scanrelay/agent/update/... \
 	scanrelay/agent/remote scanrelay/configs github.com/goccy/go-yaml/... \
-	text/template/... crypto/tls crypto/x509 encoding/asn1 math/big vendor/golang.org/x/net/...
+	text/template/... crypto/tls crypto/x509 encoding/asn1 math/big vendor/golang.org/x/net/... \
+	net crypto/ecdh crypto/ecdsa crypto/ed25519 crypto/rsa $(addprefix crypto/internal/fips140/,ecdsa ed25519 rsa)
 GATEWAY := -tags gateway,nethttpomithttp2 $(COLD:%=-gcflags=%=-l)
 # The linker pads for pages of 64 KiB. Kernels that run 32-bit ARM programs have
 # pages of 4, on some 64-bit boards 16.
