@@ -4,6 +4,7 @@ import (
 	"cmp"
 	_ "embed"
 	"fmt"
+	"iter"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,6 +16,33 @@ import (
 
 //go:embed reasons.txt
 var reasons string
+
+// help and helpFull are what --help says: of all builds, and of the full one alone.
+//
+//go:embed help.txt
+var help string
+
+// helps are what --help says, whole; "\n" breaks a line of the Chinese.
+var helps = sync.OnceValue(func() map[string]string {
+	all := map[string]string{}
+	for _, file := range []string{help, helpFull} {
+		for english, chinese := range pairs(file) {
+			all[english] = strings.ReplaceAll(chinese, `\n`, "\n")
+		}
+	}
+	return all
+})
+
+// pairs are those of a file: two lines each, an empty one between them.
+func pairs(file string) iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for pair := range strings.SplitSeq(strings.TrimSpace(file), "\n\n") {
+			if english, chinese, _ := strings.Cut(pair, "\n"); !yield(english, chinese) {
+				return
+			}
+		}
+	}
+}
 
 // format is a pair of reasons.txt.
 type format struct {
@@ -28,8 +56,7 @@ var verb = regexp.MustCompile(`%(?:\.\d+)?(?:\[(\d)\])?([sdqvw])`)
 
 // formats are all of reasons.txt, those that say most first.
 var formats = sync.OnceValue(func() (all []*format) {
-	for pair := range strings.SplitSeq(strings.TrimSpace(reasons), "\n\n") {
-		english, chinese, _ := strings.Cut(pair, "\n")
+	for english, chinese := range pairs(reasons) {
 		all = append(all, newFormat(english, chinese))
 	}
 	slices.SortStableFunc(all, func(a, b *format) int { return cmp.Compare(b.weight, a.weight) })
@@ -68,7 +95,12 @@ const (
 )
 
 // Of is a text of ours in Chinese, as far as it is known.
-func Of(english string) string { return of(english, deep) }
+func Of(english string) string {
+	if chinese, known := helps()[english]; known {
+		return chinese
+	}
+	return of(english, deep)
+}
 
 func of(english string, left int) string {
 	if left == 0 || len(english) > long {

@@ -149,6 +149,8 @@ func normal(format string) string {
 // into it in its place.
 func TestPairs(t *testing.T) {
 	blocks := strings.Split(strings.TrimSpace(reasons), "\n\n")
+	blocks = append(blocks, strings.Split(strings.TrimSpace(help), "\n\n")...)
+	blocks = append(blocks, strings.Split(strings.TrimSpace(helpFull), "\n\n")...)
 	for _, b := range blocks {
 		if strings.Count(b, "\n") != 1 {
 			t.Fatalf("no pair:\n%s", b)

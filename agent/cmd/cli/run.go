@@ -21,7 +21,7 @@ type IO struct {
 	Width       int  // of the terminal, in cells; 0: unknown
 	ErrTerminal bool // Err is a terminal
 	InTerminal  bool // In is one: somebody can be asked
-	// Tell is what is wrong in the language of the locale; nil: as it is.
+	// Tell is what is wrong, or a text of help, in the language of the locale; nil: as it is.
 	Tell func(english string) string
 }
 

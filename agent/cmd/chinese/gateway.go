@@ -1,0 +1,6 @@
+//go:build gateway
+
+package chinese
+
+// helpFull is of commands that the gateway build has not.
+const helpFull = ""
