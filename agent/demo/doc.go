@@ -13,5 +13,10 @@
 // at the end audit.go compares what the scanners got acknowledged, what the
 // outbox says and what the fake WeChat received.
 //
+// With a rollout it shows how a release goes out instead (rollout.go): a real centre, its
+// fleet page, its repository and its rollout, to gateways that are played (gateways.go).
+// They say what agents say, in a time that goes faster for all of them alike; at the end a
+// good release has reached who can be reached, a bad one is run by nobody: TestRollout.
+//
 // It must never reach the real WeChat and never shows a whole phone number.
 package demo

@@ -3,6 +3,7 @@ package demo
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -18,8 +19,11 @@ type Options struct {
 	Duration time.Duration
 	Parcels  int           // in all; default 200
 	Offline  time.Duration // the uplink is cut once for that long; 0: never
-	Listen   net.Listener  // the page's; Run closes it
-	Out      io.Writer     // what a person reads
+	// Rollout is Good or Bad: instead of scans a release goes to so many Depots.
+	Rollout string
+	Depots  int          // default 200
+	Listen  net.Listener // the page's; Run closes it
+	Out     io.Writer    // what a person reads
 	// Faults makes the fake WeChat misbehave (wechat/fake, Script).
 	Faults  fake.Script
 	Version string
@@ -29,7 +33,17 @@ type Options struct {
 // DrainLimit bounds how long a demo with a duration waits for the last outcome.
 const DrainLimit = 3 * time.Minute
 
-const defaultParcels = 200
+const (
+	defaultParcels = 200
+	defaultDepots  = 200
+	maxDepots      = 2000
+)
+
+// What becomes of the release that a demo rolls out.
+const (
+	Good = "good" // it reaches all
+	Bad  = "bad"  // it crashes at one in three
+)
 
 func (o Options) withDefaults() (Options, error) {
 	if o.Listen == nil || o.Out == nil {
@@ -38,6 +52,13 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Duration < 0 || o.Offline < 0 || o.Parcels < 0 {
 		return o, errors.New("run demo: duration, offline and parcels must not be negative")
 	}
+	if o.Rollout != "" && o.Rollout != Good && o.Rollout != Bad {
+		return o, fmt.Errorf("run demo: rollout is %s or %s", Good, Bad)
+	}
+	if o.Depots < 0 || o.Depots > maxDepots {
+		return o, fmt.Errorf("run demo: there can be %d depots at most", maxDepots)
+	}
+	o.Depots = cmp.Or(o.Depots, defaultDepots)
 	o.Parcels = cmp.Or(o.Parcels, defaultParcels)
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	o.Version = cmp.Or(o.Version, "demo")

@@ -43,6 +43,9 @@ func Run(ctx context.Context, o Options) (err error) {
 		return errors.Join(fmt.Errorf("make data folder: %w", err), o.Listen.Close())
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if o.Rollout != "" {
+		return runRollout(ctx, o, filepath.Clean(dir))
+	}
 	d := newDemo(o, filepath.Clean(dir))
 	defer func() { err = errors.Join(err, d.site.parts.Stop(nil)) }()
 	if err := d.start(); err != nil {

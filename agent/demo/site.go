@@ -97,9 +97,23 @@ func (s *site) startWeChat(o fake.Options) (direct, viaCable string, err error) 
 
 // startCentral returns the centre's URL for the depot.
 func (s *site) startCentral(wechatURL string) (viaCable string, err error) {
-	snap, err := bolt.Open(filepath.Join(s.dir, "central"), bolt.Options{Logger: s.log})
+	c, err := s.central(wechatURL, func(o *central.Options) {
+		o.Config.Depots = []central.Depot{{ID: "hz-01", Token: secret.Text(s.depotToken)}}
+	})
 	if err != nil {
 		return "", err
+	}
+	if s.centralURL, err = s.serve("centre", c.Handler()); err != nil {
+		return "", err
+	}
+	return s.serve("centre for the depot", s.cable.wrap(c.Handler()))
+}
+
+// central runs a centre with all that any has, and what more adds.
+func (s *site) central(wechatURL string, more func(*central.Options)) (*central.Central, error) {
+	snap, err := bolt.Open(filepath.Join(s.dir, "central"), bolt.Options{Logger: s.log})
+	if err != nil {
+		return nil, err
 	}
 	s.parts.Start("snapshot", func(ctx context.Context) error {
 		<-ctx.Done()
@@ -107,27 +121,25 @@ func (s *site) startCentral(wechatURL string) (viaCable string, err error) {
 	})
 	client, err := wechat.NewClient(wechat.Options{BaseURL: wechatURL, Logger: s.log})
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	c, err := central.New(central.Options{
+	o := central.Options{
 		Snapshot: snap, WeChat: client, Version: s.o.Version, Logger: s.log,
 		Config: central.Config{
 			AppID: fake.DefaultAppID, Secret: fake.DefaultSecret, Rate: 5000, AdminToken: secret.Text(s.adminToken),
 			Callback: central.Callback{Token: fake.DefaultToken, EncodingAESKey: fake.DefaultAESKey, Mode: fake.Secure, SwapNames: true, MaxSkew: 10 * time.Minute},
-			Depots:   []central.Depot{{ID: "hz-01", Token: secret.Text(s.depotToken)}},
 		},
-	})
+	}
+	more(&o)
+	c, err := central.New(o)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	s.parts.Start("centre", func(ctx context.Context) error {
 		defer client.CloseIdleConnections()
 		return c.Run(ctx)
 	})
-	if s.centralURL, err = s.serve("centre", c.Handler()); err != nil {
-		return "", err
-	}
-	return s.serve("centre for the depot", s.cable.wrap(c.Handler()))
+	return c, nil
 }
 
 func (s *site) startAgent(hooks agent.Hooks, centralURL, wechatURL string) error {

@@ -401,7 +401,8 @@ var arrows = []row{
 	{
 		pkg: "agent/demo",
 		uses: []string{
-			"agent", "agent/control", "agent/intake/link", "agent/scan", "uplink/central", "uplink/syncapi", "uplink/syncapi/health", "store", "store/snapshot/bolt",
+			"agent", "agent/control", "agent/intake/link", "agent/scan", "agent/update/release", "uplink/central", "uplink/central/audit", "uplink/central/caller",
+			"uplink/central/identity", "uplink/central/rollout", "uplink/syncapi", "uplink/syncapi/directive", "uplink/syncapi/health", "store", "store/snapshot/bolt",
 			"wechat", "wechat/fake", "configs", "configs/secret", "configs/serve", "configs/wait",
 		},
 		libraries: []string{paho, xSync}, tests: []string{browser},
