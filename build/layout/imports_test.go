@@ -316,7 +316,7 @@ var arrows = []row{
 	},
 	{pkg: "uplink/central/shares", uses: []string{"uplink/central/documents", "agent/scan", "configs/wait"}, tests: []string{"uplink/central/internal/documents"}},
 	{pkg: "uplink/central/waiting", uses: []string{"store/snapshot", "agent/scan"}},
-	{pkg: "uplink/central/presence", uses: []string{"uplink/syncapi", "uplink/syncapi/directive", "uplink/syncapi/health", "agent/scan", "configs/wait"}},
+	{pkg: "uplink/central/presence", uses: []string{"uplink/central/documents", "uplink/syncapi", "uplink/syncapi/directive", "uplink/syncapi/health", "agent/scan", "configs/wait"}},
 	{
 		pkg: "uplink/central/fleet", uses: []string{"uplink/central/presence", "uplink/syncapi/health", "store/snapshot", "agent/scan"},
 	},
@@ -351,6 +351,7 @@ var arrows = []row{
 		tests: []string{
 			"uplink/syncapi/health",
 			"agent/update/release", "uplink/central/internal/account", "uplink/central/internal/centraltest", "uplink/central/internal/documents", "store/snapshot/bolt", "wechat", "wechat/fake",
+			"store/snapshot/postgres", "store/snapshot/postgres/pgtest",
 		},
 	},
 	{pkg: "uplink/central/internal/documents"},

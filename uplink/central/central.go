@@ -84,6 +84,10 @@ func New(o Options) (*Central, error) {
 		depots[i] = d.ID
 	}
 	rate := shares.New(conf.Rate, o.Now)
+	var heard presence.Table
+	if o.Shared != nil {
+		heard = o.Shared
+	}
 	c := &Central{
 		o: o, started: o.Now(),
 		keys: caller.NewKeyring(caller.Options{
@@ -92,7 +96,7 @@ func New(o Options) (*Central, error) {
 		tokens: tokens.New(tokens.Options{
 			Source: o.WeChat, AppID: conf.AppID, Secrets: conf.secrets(), Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
 		}),
-		shares: rate, waiting: waiting.New(o.Now), presence: presence.New(depots, o.Now), roster: roster{busy: make(chan struct{}, 1)},
+		shares: rate, waiting: waiting.New(o.Now), presence: presence.New(depots, heard, o.Now), roster: roster{busy: make(chan struct{}, 1)},
 		slots: newSlots(), refused: wait.Rarely{Every: time.Minute}, failed: wait.Rarely{Every: time.Minute}, lines: limit.New(1, 60, maxBuckets),
 	}
 	_, alone := o.Documents.(*identity.Journal)
@@ -134,6 +138,9 @@ func New(o Options) (*Central, error) {
 	c.settings = settings.New(settings.Options{Table: o.Documents, Alone: alone, Audit: o.Audit, Check: o.CheckConfig, Now: o.Now, Logger: o.Logger})
 	if err := c.settings.Load(context.Background()); err != nil && !errors.Is(err, durable.ErrDamaged) {
 		return nil, fmt.Errorf("read the remote configurations: %w", err)
+	}
+	if err := c.presence.Load(context.Background()); err != nil {
+		return nil, err
 	}
 	c.meters = newMeters(c)
 	if c.handler, c.ops, err = c.routes(); err != nil {

@@ -18,7 +18,7 @@
 //	lookup     WeChat's reverse lookup and landing page
 //	page       the fleet page
 //	tokens, quota, shares, waiting, presence
-//	           what several processes of one centre would share (shared.go)
+//	           what several processes of one centre share, or would (shared.go)
 //
 // In the snapshot, durable: events, answers, waybill data, bindings, numbering.
 // In memory: the rest. Where declarations were lost, as after a restart, `process`

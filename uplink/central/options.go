@@ -21,6 +21,7 @@ import (
 	"scanrelay/uplink/central/documents"
 	"scanrelay/uplink/central/identity"
 	"scanrelay/uplink/central/lookup"
+	"scanrelay/uplink/central/presence"
 	"scanrelay/uplink/central/quota"
 	"scanrelay/uplink/central/tokens"
 	"scanrelay/uplink/syncapi"
@@ -45,11 +46,17 @@ type Options struct {
 	// Identities keeps the depots that are added at run time; nil: in memory.
 	Identities identity.Store
 	Documents  documents.Table // what other rooms keep beside; nil: in memory
+	Shared     Shared          // what processes of one centre tell each other; nil: there is one
 	// CheckConfig tells what a gateway would say against a configuration; nil: nothing.
 	CheckConfig func(directive.Body) error
 	Ended       *identity.Ended // nil: nothing is remembered beside that store
 	Audit       *audit.Log      // nil: nothing is kept
 	Backup      *backup.Keeper  // nil: the store is backed up by its own means
+}
+
+// Shared are the tables of several processes of a centre, beside their documents.
+type Shared interface {
+	presence.Table
 }
 
 // WeChat is what the centre calls there.

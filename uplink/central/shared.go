@@ -12,8 +12,8 @@ import (
 	"scanrelay/uplink/syncapi"
 )
 
-// What several processes of one centre would share. Each piece is kept in the
-// memory of this process by the room of its name.
+// What several processes of one centre share, by the room of its name: on a database
+// (Options.Shared) presence, and the parts of the rate. The rest each keeps in memory.
 
 // Tokens own the fleet's access token.
 type Tokens interface {
@@ -53,6 +53,10 @@ type Waiting interface {
 // Presence knows when each depot was last heard of.
 type Presence interface {
 	Heard(ctx context.Context, depot scan.DepotID, req *syncapi.Request) error
+	// Refused notes one of which a sync was not taken; req, which may be nil, is what
+	// could be read of it, and lasting that the next will not be taken, either.
+	Refused(ctx context.Context, depot scan.DepotID, req *syncapi.Request, lasting bool)
+	Load(ctx context.Context) error
 	Members(ctx context.Context) (map[scan.DepotID]presence.Member, error)
 	// Connected is how many of them were heard of lately.
 	Connected(ctx context.Context) (int, error)

@@ -67,7 +67,14 @@ func refuse(status int, format string, args ...any) error {
 	return &refusal{status: status, why: fmt.Sprintf(format, args...)}
 }
 
-func (c *Central) sync(w http.ResponseWriter, r *http.Request, depot scan.DepotID) (*syncapi.Response, error) {
+func (c *Central) sync(w http.ResponseWriter, r *http.Request, depot scan.DepotID) (resp *syncapi.Response, err error) {
+	var said *syncapi.Request
+	defer func() { // a depot that is refused is there all the same
+		var refused *refusal
+		if errors.As(err, &refused) {
+			c.presence.Refused(r.Context(), depot, said, refused.status < http.StatusInternalServerError)
+		}
+	}()
 	leave, err := c.slots.depot(depot)
 	if err != nil {
 		return nil, err
@@ -90,6 +97,7 @@ func (c *Central) sync(w http.ResponseWriter, r *http.Request, depot scan.DepotI
 	req, err := decodeSync(body)
 	var refused *refusal
 	if errors.As(err, &refused) && refused.status == http.StatusConflict {
+		said = req
 		refused.directives = c.direct(r.Context(), depot, req)
 	}
 	if err != nil {

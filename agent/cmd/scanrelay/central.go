@@ -165,7 +165,7 @@ func (a *app) newCentral(cfg *configs.Central, snap snapshot.Store, parts *ident
 	return central.New(central.Options{
 		Config: centralConfig(cfg), Snapshot: snap, WeChat: we, Version: thisBuild().Version, Logger: logger,
 		WeChatTime: we.Time,
-		LogDropped: a.stderr.Dropped, Identities: parts.store, Documents: parts.table, Ended: parts.ended, Audit: parts.audit,
+		LogDropped: a.stderr.Dropped, Identities: parts.store, Documents: parts.table, Shared: parts.shared, Ended: parts.ended, Audit: parts.audit,
 		Backup: copies, Metrics: set, CheckConfig: checkRemote,
 	})
 }
@@ -175,9 +175,11 @@ func (a *app) newCentral(cfg *configs.Central, snap snapshot.Store, parts *ident
 type identities struct {
 	store identity.Store
 	table documents.Table // of what other rooms keep
-	ended *identity.Ended
-	audit *audit.Log
-	close func() error
+	// shared is what processes tell each other; nil: there is one.
+	shared central.Shared
+	ended  *identity.Ended
+	audit  *audit.Log
+	close  func() error
 }
 
 // openIdentities opens them beside a snapshot: in its database, where it has one that
@@ -187,6 +189,7 @@ func openIdentities(ctx context.Context, cfg *configs.Central, snap snapshot.Sto
 	var err error
 	if table, ok := snap.(documents.Table); ok {
 		parts.table = table
+		parts.shared, _ = snap.(central.Shared)
 		parts.store, err = identity.OpenShared(ctx, table)
 	} else {
 		var journal *identity.Journal

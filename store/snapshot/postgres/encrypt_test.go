@@ -86,6 +86,9 @@ func inClear() []byte {
 	return values.Seal(nil, append(b, 0))
 }
 
+// older makes a database one of schema 2.
+const older = `DROP TABLE presence; DELETE FROM scanrelay_schema WHERE version > 2`
+
 // olden makes the database one of the schema before, with n rows in clear.
 func olden(t *testing.T, s *Store, n int) (phones []byte) {
 	t.Helper()
@@ -95,7 +98,7 @@ func olden(t *testing.T, s *Store, n int) (phones []byte) {
 		args []any
 	}{
 		{`DELETE FROM meta WHERE name LIKE 'key%' OR name = 'encrypted'`, nil},
-		{`DELETE FROM scanrelay_schema WHERE version = 3`, nil},
+		{older, nil},
 		{sqlPutMeta, []any{"phone_key", phones}},
 		{`INSERT INTO waybill (waybill_id, state, due, version, was) SELECT 'OLD' || i, $1, 1, i, 0 FROM generate_series(1, $2) AS i`, []any{inClear(), n}},
 	} {

@@ -3,6 +3,7 @@ package postgres
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -21,8 +22,8 @@ func TestBecameUnfit(t *testing.T) {
 	}{
 		{"commits are not durable", "synchronous_commit is off", true, `ALTER DATABASE %s SET synchronous_commit = off`, `ALTER DATABASE %s RESET synchronous_commit`},
 		{"a newer schema", "schema 77", true, `INSERT INTO scanrelay_schema (version) VALUES (77)`, `DELETE FROM scanrelay_schema WHERE version = 77`},
-		{"an older schema", "has schema 2", false, `DELETE FROM scanrelay_schema WHERE version = 3`, `INSERT INTO scanrelay_schema (version) VALUES (3)`},
-		{"an older schema that may be changed", "", true, `DELETE FROM scanrelay_schema WHERE version = 3`, `SELECT 1`},
+		{"an older schema", "has schema 2", false, `DELETE FROM scanrelay_schema WHERE version > 2`, `INSERT INTO scanrelay_schema (version) SELECT generate_series(3, ` + strconv.Itoa(Schema) + `)`},
+		{"an older schema that may be changed", "", true, older, `SELECT 1`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := database(t)

@@ -34,6 +34,9 @@ var steps = [][]string{
 		`CREATE TABLE document (name text COLLATE "C" PRIMARY KEY, doc bytea NOT NULL, version bigint NOT NULL, was bigint NOT NULL) WITH (fillfactor = 50)`,
 	},
 	{}, // what is personal is encrypted: a version before must not take it for damaged
+	{
+		`CREATE TABLE presence (depot text PRIMARY KEY, said bytea NOT NULL, at timestamptz NOT NULL, changed timestamptz NOT NULL) WITH (fillfactor = 50)`,
+	},
 }
 
 // Schema is the number that this version brings a database to.

@@ -48,6 +48,13 @@ version = CASE WHEN document.version = excluded.was THEN excluded.version ELSE e
 SELECT phone, bound, at, due FROM unnest($1::bytea[], $2::bool[], $3::bigint[], $4::int[]) AS new (phone, bound, at, due) ORDER BY phone
 ON CONFLICT (phone) DO UPDATE SET bound = excluded.bound, at = excluded.at, due = excluded.due
 WHERE binding.at < excluded.at OR binding.at > $5`
+
+	// A time ahead, which only another clock of the database can have written, counts for nothing.
+	sqlPutPresence = `INSERT INTO presence (depot, said, at, changed)
+SELECT depot, said, now() - ago * interval '1 millisecond', now() FROM unnest($1::text[], $2::bytea[], $3::bigint[]) AS new (depot, said, ago) ORDER BY depot
+ON CONFLICT (depot) DO UPDATE SET said = excluded.said, at = excluded.at,
+changed = CASE WHEN presence.said = excluded.said THEN least(presence.changed, excluded.changed) ELSE excluded.changed END
+WHERE presence.at < excluded.at OR presence.at > now()`
 )
 
 // Statements that are run now and then: a part of what is old by its hour, some
@@ -56,6 +63,12 @@ const (
 	sqlAllDepots = `SELECT depot, epochs, version FROM depot ORDER BY depot`
 
 	sqlDocuments = `SELECT name, doc FROM document WHERE name >= $1 AND name < $2 ORDER BY name`
+
+	sqlTime = `SELECT now()`
+
+	sqlPresence = `SELECT depot, said, (extract(epoch FROM now() - at) * 1000)::bigint FROM presence WHERE depot = $1`
+
+	sqlAllPresence = `SELECT depot, CASE WHEN changed >= $1 THEN said END, (extract(epoch FROM now() - at) * 1000)::bigint FROM presence`
 
 	sqlAged = `SELECT waybill_id, state, version FROM waybill WHERE due < $1 ORDER BY due LIMIT $2`
 

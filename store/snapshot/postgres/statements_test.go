@@ -19,7 +19,7 @@ var (
 )
 
 // keys are what the tables are distributed by.
-var keys = map[string]string{"waybill": "waybill_id", "answer": "depot", "depot": "depot", "binding": "phone", "document": "name"}
+var keys = map[string]string{"waybill": "waybill_id", "answer": "depot", "depot": "depot", "binding": "phone", "document": "name", "presence": "depot"}
 
 // TestStatements reads all statements. Those in use all the time touch rows by the
 // column that their table is distributed by, and write in its order; and no

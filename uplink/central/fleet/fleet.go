@@ -57,6 +57,7 @@ const (
 	Cloned     = "identity_cloned"
 	KeyUnknown = "key_unknown"
 	Unreadable = "registration_damaged"
+	Refused    = "sync_refused"
 	Behind     = "behind"
 	Gaps       = "gaps"
 )
@@ -65,10 +66,14 @@ const (
 // behind: messages are then late for receivers.
 const behind = 10 * time.Minute
 
+// refusedFor is for how long nothing of a depot is taken before that is an alarm: a body may
+// break off on a bad line.
+const refusedFor = 30 * time.Second
+
 // faults are the kinds that keep scans from receivers, the gravest first; all others
 // want attention.
 var faults = []string{
-	Cloned, KeyUnknown, Unreadable, Away, health.AlarmMQTTDown, health.AlarmStoreFull, health.AlarmClockUnknown, health.AlarmWeChatBlocked,
+	Cloned, KeyUnknown, Unreadable, Away, Refused, health.AlarmMQTTDown, health.AlarmStoreFull, health.AlarmClockUnknown, health.AlarmWeChatBlocked,
 }
 
 // Judge fills in what is wrong with a depot; others are alarms known elsewhere. With one
@@ -85,6 +90,7 @@ func (d *Depot) Judge(others ...Alarm) {
 	}
 	add(d.Last.IsZero(), NeverHeard, time.Time{})
 	add(!d.Last.IsZero() && d.Away, Away, d.Last)
+	add(!d.Refused.IsZero() && d.Last.Sub(d.Refused) > refusedFor, Refused, d.Refused)
 	for _, a := range d.Alarms {
 		add(true, a.Kind, a.Since)
 	}

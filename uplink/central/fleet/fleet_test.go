@@ -30,13 +30,15 @@ func TestJudge(t *testing.T) {
 		state  fleet.State
 		kinds  []string
 	}{
-		"sound":       {fleet.Depot{Member: healthy}, nil, fleet.OK, nil},
-		"says little": {fleet.Depot{Member: presence.Member{Last: now}}, nil, fleet.OK, nil},
-		"never heard": {fleet.Depot{Member: presence.Member{Away: true}}, nil, fleet.Attention, []string{fleet.NeverHeard}},
-		"away":        {fleet.Depot{Member: with(func(m *presence.Member) { m.Away = true })}, nil, fleet.Fault, []string{fleet.Away}},
-		"revoked":     {fleet.Depot{Identity: "revoked", Member: presence.Member{Last: now, Away: true}}, []fleet.Alarm{{Kind: fleet.Cloned}}, fleet.OK, nil},
-		"cloned":      {fleet.Depot{Member: healthy}, []fleet.Alarm{{Kind: fleet.Cloned}}, fleet.Fault, []string{fleet.Cloned}},
-		"gaps":        {fleet.Depot{Member: healthy, Depot: snapshot.Depot{Gaps: make([]snapshot.Gap, 2)}}, nil, fleet.Attention, []string{fleet.Gaps}},
+		"sound":        {fleet.Depot{Member: healthy}, nil, fleet.OK, nil},
+		"says little":  {fleet.Depot{Member: presence.Member{Last: now}}, nil, fleet.OK, nil},
+		"never heard":  {fleet.Depot{Member: presence.Member{Away: true}}, nil, fleet.Attention, []string{fleet.NeverHeard}},
+		"away":         {fleet.Depot{Member: with(func(m *presence.Member) { m.Away = true })}, nil, fleet.Fault, []string{fleet.Away}},
+		"refused":      {fleet.Depot{Member: with(func(m *presence.Member) { m.Refused = now.Add(-31 * time.Second) })}, nil, fleet.Fault, []string{fleet.Refused}},
+		"refused once": {fleet.Depot{Member: with(func(m *presence.Member) { m.Refused = now.Add(-30 * time.Second) })}, nil, fleet.OK, nil},
+		"revoked":      {fleet.Depot{Identity: "revoked", Member: presence.Member{Last: now, Away: true}}, []fleet.Alarm{{Kind: fleet.Cloned}}, fleet.OK, nil},
+		"cloned":       {fleet.Depot{Member: healthy}, []fleet.Alarm{{Kind: fleet.Cloned}}, fleet.Fault, []string{fleet.Cloned}},
+		"gaps":         {fleet.Depot{Member: healthy, Depot: snapshot.Depot{Gaps: make([]snapshot.Gap, 2)}}, nil, fleet.Attention, []string{fleet.Gaps}},
 		"ten minutes": {fleet.Depot{Member: with(func(m *presence.Member) {
 			m.Health = &health.Report{Pending: health.Pending{OldestSeconds: 600}}
 		})}, nil, fleet.OK, nil},

@@ -22,36 +22,46 @@ const silentAfter = 30 * time.Second
 
 // Member is what a depot's last sync said.
 type Member struct {
-	Last    time.Time // zero: not heard of
-	Version string
-	OSArch  string
-	Epoch   string
-	Away    bool
-	Health  *health.Report // nil: it said nothing; its alarms are below
-	Alarms  []Alarm
-	Update  *directive.UpdateState // nil: it said nothing
-	Config  *directive.ConfigState
+	Last    time.Time `json:"-"` // zero: not heard of
+	Version string    `json:"version,omitempty"`
+	OSArch  string    `json:"os_arch,omitempty"`
+	Epoch   string    `json:"epoch,omitempty"`
+	Away    bool      `json:"-"`
+	// Refused is since when nothing that it sends is taken; zero: it is.
+	Refused time.Time              `json:"refused,omitzero"`
+	Health  *health.Report         `json:"health,omitempty"` // nil: it said nothing; its alarms are below
+	Alarms  []Alarm                `json:"alarms,omitempty"`
+	Update  *directive.UpdateState `json:"update,omitempty"` // nil: it said nothing
+	Config  *directive.ConfigState `json:"config,omitempty"`
 }
 
 // Alarm is one that the depot raises, and since when.
 type Alarm struct {
-	Kind  string
-	Since time.Time
+	Kind  string    `json:"kind"`
+	Since time.Time `json:"since"`
 }
 
-// Presence is kept in the memory of one process.
+// Presence is what this process heard, and, where there is a table, what all of a centre did.
 type Presence struct {
-	now func() time.Time
+	now   func() time.Time
+	table Table // nil: there is one process
 
-	mu      sync.Mutex
-	members map[scan.DepotID]Member // guarded by mu
+	mu   sync.Mutex
+	own  map[scan.DepotID]Member // guarded by mu: heard by this process
+	rows map[scan.DepotID]Member // guarded by mu: as the table has them
+	due  map[scan.DepotID]bool   // guarded by mu: heard and not in the table yet; true: it matters at once
+
+	reading sync.Mutex // held by who reads the table; guards what follows
+	read    time.Time  // when it was last read, by our clock
+	since   time.Time  // and by the table's
 }
 
-// New knows these depots, none of which was heard of.
-func New(depots []scan.DepotID, now func() time.Time) *Presence {
-	p := &Presence{now: now, members: map[scan.DepotID]Member{}}
+// New knows these depots, none of which was heard of. A table, which may be nil, is what
+// several processes share; it is read by Load.
+func New(depots []scan.DepotID, table Table, now func() time.Time) *Presence {
+	p := &Presence{now: now, table: table, own: map[scan.DepotID]Member{}, rows: map[scan.DepotID]Member{}, due: map[scan.DepotID]bool{}}
 	for _, id := range depots {
-		p.members[id] = Member{}
+		p.own[id] = Member{}
 	}
 	return p
 }
@@ -74,8 +84,9 @@ func short(text string) string {
 func (p *Presence) Heard(_ context.Context, id scan.DepotID, req *syncapi.Request) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	was := p.latestLocked(id)
 	m := Member{Last: p.now(), Version: short(req.Agent), OSArch: short(req.OSArch), Epoch: req.Epoch}
-	if was := p.members[id]; req.Health == nil && was.Version == m.Version { // as where a new key is proven
+	if req.Health == nil && was.Version == m.Version { // as where a new key is proven
 		m.OSArch, m.Health, m.Alarms, m.Update, m.Config = was.OSArch, was.Health, was.Alarms, was.Update, was.Config
 	}
 	if req.Update != nil {
@@ -91,36 +102,85 @@ func (p *Presence) Heard(_ context.Context, id scan.DepotID, req *syncapi.Reques
 		alarms := h.Alarms
 		h.Alarms = nil
 		m.Health = &h
-		was := p.members[id].Alarms
 		for _, kind := range alarms {
-			a := Alarm{kind, m.Last}
-			if i := slices.IndexFunc(was, func(b Alarm) bool { return b.Kind == a.Kind }); i >= 0 {
-				a.Since = was[i].Since
+			a := Alarm{kind, m.Last.Round(0)}
+			if i := slices.IndexFunc(was.Alarms, func(b Alarm) bool { return b.Kind == a.Kind }); i >= 0 {
+				a.Since = was.Alarms[i].Since
 			}
 			m.Alarms = append(m.Alarms, a)
 		}
 	}
-	p.members[id] = m
+	p.noteLocked(id, was, m)
 	return nil
 }
 
-// Members returns all depots as they are now.
-func (p *Presence) Members(context.Context) (map[scan.DepotID]Member, error) {
+// Refused notes a depot of which a sync was not taken. req is what could be read of it, nil
+// if nothing could; lasting tells that the next one will not be, either.
+func (p *Presence) Refused(_ context.Context, id scan.DepotID, req *syncapi.Request, lasting bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	out := maps.Clone(p.members)
-	for id, m := range out {
-		out[id] = p.judged(m)
+	was := p.latestLocked(id)
+	m := was
+	if m.Last = p.now(); lasting && m.Refused.IsZero() {
+		m.Refused = m.Last.Round(0)
 	}
-	return out, nil
+	if req != nil {
+		if m.Version = short(req.Agent); req.Update != nil {
+			u := req.Update.Bounded()
+			m.Update = &u
+		}
+	}
+	p.noteLocked(id, was, m)
+}
+
+func (p *Presence) noteLocked(id scan.DepotID, was, m Member) {
+	if p.own[id] = m; p.table != nil {
+		p.due[id] = p.due[id] || matters(&was, &m)
+	}
+}
+
+// matters reports whether the others are to know at once.
+func matters(was, m *Member) bool {
+	return was.Version != m.Version || was.Epoch != m.Epoch || was.Refused != m.Refused || !slices.Equal(was.Alarms, m.Alarms) ||
+		!same(was.Update, m.Update) || !same(was.Config, m.Config)
+}
+
+func same[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }
+
+// latestLocked is the last that any process heard of a depot, as far as is known here.
+func (p *Presence) latestLocked(id scan.DepotID) Member {
+	own, row := p.own[id], p.rows[id]
+	if row.Last.After(own.Last) {
+		return row
+	}
+	return own
+}
+
+// Members returns all depots as they are now, or, of what other processes heard, were a
+// moment ago.
+func (p *Presence) Members(ctx context.Context) (map[scan.DepotID]Member, error) {
+	if err := p.refresh(ctx, readEvery); err != nil {
+		return nil, err
+	}
+	return p.members(), nil
+}
+
+func (p *Presence) members() map[scan.DepotID]Member {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := make(map[scan.DepotID]Member, max(len(p.own), len(p.rows)))
+	for _, all := range []map[scan.DepotID]Member{p.own, p.rows} {
+		for id := range all {
+			out[id] = p.judged(p.latestLocked(id))
+		}
+	}
+	return out
 }
 
 // Connected is how many of them were heard of lately.
 func (p *Presence) Connected(context.Context) (n int, _ error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, m := range p.members {
-		if !p.judged(m).Away {
+	for _, m := range p.members() {
+		if !m.Away {
 			n++
 		}
 	}
@@ -128,11 +188,15 @@ func (p *Presence) Connected(context.Context) (n int, _ error) {
 }
 
 // Member returns one of them as it is now.
-func (p *Presence) Member(_ context.Context, id scan.DepotID) (Member, bool, error) {
+func (p *Presence) Member(ctx context.Context, id scan.DepotID) (Member, bool, error) {
+	if err := p.readOne(ctx, id); err != nil {
+		return Member{}, false, err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	m, ok := p.members[id]
-	return p.judged(m), ok, nil
+	_, own := p.own[id]
+	_, row := p.rows[id]
+	return p.judged(p.latestLocked(id)), own || row, nil
 }
 
 func (p *Presence) judged(m Member) Member {
@@ -140,11 +204,19 @@ func (p *Presence) judged(m Member) Member {
 	return m
 }
 
-// Watch says in the log which depots have fallen silent, until ctx ends.
+// Watch says in the log which depots have fallen silent, and gives other processes what
+// this one heard, until ctx ends.
 func (p *Presence) Watch(ctx context.Context, log *slog.Logger) {
+	var writes sync.WaitGroup
+	if p.table != nil {
+		writes.Go(func() { p.writeLoop(ctx, log) })
+	}
 	here := map[scan.DepotID]bool{}
 	for wait.Sleep(ctx, silentAfter/3) {
-		members, _ := p.Members(ctx) // memory never fails
+		members, err := p.Members(ctx)
+		if err != nil {
+			continue // who writes tells of it
+		}
 		for _, id := range slices.SortedFunc(maps.Keys(members), cmp.Compare[scan.DepotID]) {
 			if members[id].Away && here[id] {
 				log.Warn("depot has fallen silent", "depot", string(id))
@@ -152,4 +224,5 @@ func (p *Presence) Watch(ctx context.Context, log *slog.Logger) {
 			here[id] = !members[id].Away
 		}
 	}
+	writes.Wait()
 }

@@ -22,7 +22,7 @@ import (
 func TestWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		p := presence.New([]scan.DepotID{"a", "never"}, time.Now)
+		p := presence.New([]scan.DepotID{"a", "never"}, nil, time.Now)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); p.Watch(ctx, slog.New(slog.NewTextHandler(&log, nil))) }()
@@ -48,7 +48,7 @@ func TestWatch(t *testing.T) {
 // TestLongVersions: what depots say of themselves takes no more memory than what is
 // kept of it.
 func TestLongVersions(t *testing.T) {
-	p := presence.New(nil, time.Now)
+	p := presence.New(nil, nil, time.Now)
 	inUse := func() int64 {
 		var m runtime.MemStats
 		runtime.GC()
@@ -74,7 +74,7 @@ func TestLongVersions(t *testing.T) {
 // that raise it, and what is beyond the bounds is cut.
 func TestAlarmsHaveABeginning(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	p := presence.New(nil, func() time.Time { return now })
+	p := presence.New(nil, nil, func() time.Time { return now })
 	raise := func(kinds ...string) (got []presence.Alarm) {
 		now = now.Add(5 * time.Second)
 		said := &syncapi.Request{Health: &health.Report{Alarms: kinds}, Update: &directive.UpdateState{State: "idle"}, Config: &directive.ConfigState{Name: "n"}}
@@ -111,7 +111,7 @@ func TestAlarmsHaveABeginning(t *testing.T) {
 
 // A version that is none tells nothing of anybody.
 func TestVersionsAreASCII(t *testing.T) {
-	p := presence.New([]scan.DepotID{"a"}, time.Now)
+	p := presence.New([]scan.DepotID{"a"}, nil, time.Now)
 	for text, want := range map[string]string{"v1.2.3-4-gabcdef linux/arm": "v1.2.3-4-gabcdef linux/arm", "李四\n\xff1": "????1"} {
 		if err := p.Heard(t.Context(), "a", &syncapi.Request{Agent: text, Epoch: "e"}); err != nil {
 			t.Fatal(err)
