@@ -4,7 +4,7 @@
 # need beside them (build/setup-tests.sh) or says what is missing.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo quick test soak setup cross packages size bench bench-peers fuzz clean
+.PHONY: help build demo quick test soak setup cross packages release size bench bench-peers fuzz clean
 
 # What the binary says about itself comes from the commit and not from the
 # clock or the folder, so that the same commit gives the same bytes anywhere.
@@ -85,6 +85,14 @@ packages: cross ## Debian packages, archives with install.sh, SBOMs, checksums, 
 	@$(GOBUILD) -o build/bin/says-central $(MAIN)
 	@$(GOBUILD) $(GATEWAY) -o build/bin/says-agent $(MAIN)
 	@cd build/packaging/packages && go run . -version '$(VERSION)' -date '$(DATE)'
+
+# Which machines, where bundles go, and from how many releases before deltas are made.
+release: MACHINES ?= $(TARGETS)
+release: BUNDLES ?= $(DIST)/bundles
+release: DELTAS ?= 2
+release: ## programs, deltas, signatures, bundles; make release RELEASES=DIR KEYS=DIR PASSPHRASE_FILE=FILE
+	@RELEASES='$(RELEASES)' VERSION='$(VERSION)' KEYS='$(KEYS)' PASSPHRASE_FILE='$(PASSPHRASE_FILE)' \
+		MACHINES='$(MACHINES)' BUNDLES='$(BUNDLES)' DELTAS='$(DELTAS)' ADD='$(ADD)' build/release.sh
 
 size: ## what the gateway binary weighs, plain and under xz -9; fails above either limit
 	@GOOS=linux GOARCH=arm GOARM=7 $(GOBUILD) $(GATEWAY) -o $(DIST)/scanrelay-gateway-linux-armv7 $(MAIN)
