@@ -305,8 +305,8 @@ var arrows = []row{
 		libraries: []string{metrics},
 	},
 	{
-		pkg: "uplink/central/tokens", uses: []string{"uplink/syncapi", "wechat", "agent/scan", "configs/wait", "configs/secret"},
-		libraries: []string{metrics}, tests: []string{"uplink/central/internal/account"},
+		pkg: "uplink/central/tokens", uses: []string{"uplink/central/documents", "uplink/syncapi", "wechat", "agent/scan", "configs/wait", "configs/secret"},
+		libraries: []string{metrics}, tests: []string{"uplink/central/internal/account", "uplink/central/internal/documents"},
 	},
 	{
 		pkg:       "uplink/central/quota",

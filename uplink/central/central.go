@@ -85,8 +85,9 @@ func New(o Options) (*Central, error) {
 	}
 	rate := shares.New(conf.Rate, o.Now)
 	var heard presence.Table
+	var token tokens.Table
 	if o.Shared != nil {
-		heard = o.Shared
+		heard, token = o.Shared, o.Shared
 	}
 	c := &Central{
 		o: o, started: o.Now(),
@@ -94,7 +95,7 @@ func New(o Options) (*Central, error) {
 			Credentials: conf.credentials(), Proxies: conf.TrustedProxies, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
 		}),
 		tokens: tokens.New(tokens.Options{
-			Source: o.WeChat, AppID: conf.AppID, Secrets: conf.secrets(), Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
+			Source: o.WeChat, AppID: conf.AppID, Secrets: conf.secrets(), Table: token, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
 		}),
 		shares: rate, waiting: waiting.New(o.Now), presence: presence.New(depots, heard, o.Now), roster: roster{busy: make(chan struct{}, 1)},
 		slots: newSlots(), refused: wait.Rarely{Every: time.Minute}, failed: wait.Rarely{Every: time.Minute}, lines: limit.New(1, 60, maxBuckets),

@@ -57,6 +57,7 @@ type Options struct {
 // Shared are the tables of several processes of a centre, beside their documents.
 type Shared interface {
 	presence.Table
+	tokens.Table
 }
 
 // WeChat is what the centre calls there.

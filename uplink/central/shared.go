@@ -13,7 +13,7 @@ import (
 )
 
 // What several processes of one centre share, by the room of its name: on a database
-// (Options.Shared) presence, and the parts of the rate. The rest each keeps in memory.
+// (Options.Shared) presence, the token, and the parts of the rate. The rest each keeps in memory.
 
 // Tokens own the fleet's access token.
 type Tokens interface {

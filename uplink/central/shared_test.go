@@ -2,12 +2,14 @@ package central_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,6 +21,7 @@ import (
 	"scanrelay/uplink/central"
 	"scanrelay/uplink/central/fleet"
 	"scanrelay/uplink/central/identity"
+	"scanrelay/uplink/central/internal/account"
 	"scanrelay/uplink/central/internal/centraltest"
 	"scanrelay/uplink/central/presence"
 	"scanrelay/uplink/syncapi"
@@ -75,6 +78,13 @@ func (m mortal) PutPresence(ctx context.Context, depots []string, said [][]byte,
 		return errDead
 	}
 	return m.Store.PutPresence(ctx, depots, said, ago)
+}
+
+func (m mortal) Lease(ctx context.Context, name string, life time.Duration) (bool, error) {
+	if m.dead.Load() {
+		return false, errDead
+	}
+	return m.Store.Lease(ctx, name, life)
 }
 
 // depotOf is what a process tells of a depot in GET /v1/depots.
@@ -138,6 +148,63 @@ func TestPresenceOfProcesses(t *testing.T) {
 	}
 	if all, err := heard.Members(t.Context()); err != nil || len(all) != 2 || all["hz-01"].Version != "test" || all["sh-01"].Health == nil {
 		t.Errorf("who starts knows %+v, %v", all, err)
+	}
+}
+
+// TestTokenOfProcesses: of two processes one asks WeChat for the token; one that depots of
+// both complain of is fetched once again; and where the one that fetches is killed the other
+// does. No row shows the token.
+func TestTokenOfProcesses(t *testing.T) {
+	script := account.Numbered(2 * time.Hour)
+	list := processes(t, 2, func(_ int, o *central.Options) { o.WeChat = script })
+	token := func(p *process, depot, bad string) *syncapi.Token {
+		return p.Sync(depot, syncapi.Request{NextSeq: 1, BadToken: bad}).Token
+	}
+	both := func(value string) (generation string) {
+		t.Helper()
+		for _, p := range list {
+			centraltest.Eventually(t, value, func() bool {
+				got := token(p, centraltest.TokenHZ, "")
+				if got != nil {
+					generation = got.Generation
+				}
+				return got != nil && got.Value == value
+			})
+		}
+		return generation
+	}
+	bad := both("token-1")
+	var all sync.WaitGroup
+	for _, p := range list {
+		for _, depot := range []string{centraltest.TokenHZ, centraltest.TokenSH} {
+			all.Go(func() {
+				if _, err := p.TrySync(depot, syncapi.Request{NextSeq: 1, BadToken: bad}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	all.Wait()
+	bad = both("token-2")
+	if script.Count() != 2 {
+		t.Fatalf("%d requests", script.Count())
+	}
+	// Its lease is that of a process which was killed a while ago.
+	if ours, err := list[0].store.Lease(t.Context(), "token", time.Second); err != nil || !ours {
+		t.Fatalf("lease: %v, %v", ours, err)
+	}
+	list[0].dead.Store(true)
+	if ours, err := list[1].store.Lease(t.Context(), "token", time.Second); err != nil || ours {
+		t.Fatalf("the lease of another: %v, %v", ours, err)
+	}
+	token(list[1], centraltest.TokenHZ, bad)
+	centraltest.Eventually(t, "the other fetches it", func() bool {
+		got := token(list[1], centraltest.TokenHZ, "")
+		return got != nil && got.Value == "token-3"
+	})
+	doc, _, err := list[1].store.Document(t.Context(), "token")
+	if err != nil || len(doc) == 0 || strings.Contains(string(doc), "token-3") || strings.Contains(string(doc), base64.StdEncoding.EncodeToString([]byte("token-3"))) || strings.Contains(string(doc), "app-secret") {
+		t.Errorf("the row: %q, %v", doc, err)
 	}
 }
 

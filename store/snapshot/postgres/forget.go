@@ -38,7 +38,10 @@ var stages = []func(s *Store, ctx context.Context, before int64) (f snapshot.For
 	(*Store).forgetWaybills, (*Store).forgetBindings, (*Store).forgetAnswers,
 }
 
-const leaseForget = "forget"
+const (
+	leaseForget = "forget"
+	leaseLife   = 5 * time.Minute
+)
 
 // Forget implements [snapshot.Store]. One process does it for all: for the others
 // there is nothing to do.
@@ -57,7 +60,7 @@ func (s *Store) Forget(ctx context.Context, keep snapshot.Retention) (f snapshot
 }
 
 func (s *Store) forget(ctx context.Context, keep snapshot.Retention) (f snapshot.Forgotten, err error) {
-	tag, err := s.pool.Exec(ctx, sqlLease, leaseForget, s.holder)
+	tag, err := s.pool.Exec(ctx, sqlLease, leaseForget, s.holder, leaseLife.Milliseconds())
 	if err != nil || tag.RowsAffected() == 0 {
 		s.round = round{}
 		s.holdUp("")

@@ -35,7 +35,7 @@ func (s *Store) present(ctx context.Context) error {
 		name += "/" + m.Fingerprint()
 	}
 	b.Queue(sqlLeaveOthers, s.holder, processPrefix, name)
-	b.Queue(sqlLease, name, s.holder)
+	b.Queue(sqlLease, name, s.holder, leaseLife.Milliseconds())
 	if err := send(ctx, s.pool, &b); err != nil {
 		return fmt.Errorf("say which master keys are known: %w", err)
 	}

@@ -99,13 +99,15 @@ WHERE waybill.waybill_id = young.waybill_id`
 
 	sqlInOrder = `SELECT waybill_id, state, version FROM waybill WHERE waybill_id > $1 ORDER BY waybill_id LIMIT $2`
 
-	sqlLease = `INSERT INTO lease (name, holder, ends) VALUES ($1, $2, now() + interval '5 minutes')
+	sqlLease = `INSERT INTO lease (name, holder, ends) VALUES ($1, $2, now() + $3 * interval '1 millisecond')
 ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, ends = excluded.ends WHERE lease.holder = excluded.holder OR lease.ends < now()
 OR lease.ends > now() + interval '10 minutes'`
 
 	sqlLeaveOthers = `DELETE FROM lease WHERE holder = $1 AND starts_with(name, $2) AND name <> $3`
 
 	sqlProcesses = `SELECT name FROM lease WHERE starts_with(name, $1) AND ends > now()`
+
+	sqlEndLease = `DELETE FROM lease WHERE name = $1 AND holder = $2`
 
 	sqlLeave = `DELETE FROM lease WHERE holder = $1`
 

@@ -1,6 +1,6 @@
 // Package tokens owns the fleet's access token: it alone asks WeChat for one,
-// one request at a time. A generation is another text of the token, named by its
-// hash.
+// one request at a time, and of several processes of a centre one at a time does
+// (shared.go). A generation is another text of the token, named by its hash.
 //
 // A token is refreshed at a random moment in the last 60 to 240 s of its life. A
 // good one serves to its end, whatever becomes of the request for the next. Of

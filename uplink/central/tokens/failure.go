@@ -27,6 +27,7 @@ func (t *Tokens) failedLocked(err error) {
 	e := wechat.AsError(wechat.APIStableToken, err)
 	t.count(cmp.Or(e.Label(), "network"))
 	t.trouble.reason, t.trouble.secret = explain(e), secretCodes[e.Code] || wrongSecret[e.Code]
+	t.trouble.of = t.secrets.name()
 	switch class := e.Class(); {
 	case class == wechat.Blocked && secretCodes[e.Code]:
 		t.trouble.state = syncapi.StateBlocked
@@ -37,14 +38,14 @@ func (t *Tokens) failedLocked(err error) {
 	case class == wechat.Throttled:
 		t.trouble.state = syncapi.StateNoToken
 		t.trouble.wait = throttledFor(e)
-		t.trouble.next = t.o.Now().Add(t.trouble.wait + rand.N(5*time.Second))
+		t.trouble.next = t.now().Add(t.trouble.wait + rand.N(5*time.Second))
 	default:
 		t.trouble.state = syncapi.StateUnreachable
 		t.pauseLocked(time.Second, time.Minute)
 		// Full jitter: no herd after an outage.
-		t.trouble.next = t.o.Now().Add(rand.N(t.trouble.wait) + 100*time.Millisecond)
+		t.trouble.next = t.now().Add(rand.N(t.trouble.wait) + 100*time.Millisecond)
 	}
-	t.o.Logger.Error("fetch access token", "error", e, "state", t.trouble.state, "again_in", t.trouble.next.Sub(t.o.Now()).Round(time.Millisecond))
+	t.o.Logger.Error("fetch access token", "error", e, "state", t.trouble.state, "again_in", t.trouble.next.Sub(t.now()).Round(time.Millisecond))
 }
 
 func throttledFor(e *wechat.Error) time.Duration {

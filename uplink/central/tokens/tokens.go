@@ -46,6 +46,7 @@ type Options struct {
 	Source  Source
 	AppID   string
 	Secrets Secrets
+	Table   Table // what several processes share; nil: there is one
 	Now     func() time.Time
 	Logger  *slog.Logger
 	Metrics *metrics.Set
@@ -55,20 +56,28 @@ type Options struct {
 // WeChat's console, the old one is tried where WeChat refuses the new one.
 type Secrets struct{ Secret, Old secret.Text }
 
-// Tokens are kept in the memory of one process. Make them with New, and Run them.
+// Tokens are kept in memory and, where there is a table, as all processes of a centre have
+// them, in that. Make them with New, and Run them.
 type Tokens struct {
 	o    Options
 	bad  *metrics.Counter
 	kick chan struct{} // capacity 1: a depot complained
 
-	mu       sync.Mutex // guards what follows
-	secrets  Secrets
+	mu      sync.Mutex // guards what follows
+	secrets Secrets
+	state
+	clock clock         // of the table
+	news  news          // what the others do not know yet
+	done  chan struct{} // closed and replaced when a check has ended
+	told  wait.Rarely   // lines about complaints
+}
+
+// state is what all processes of a centre have in common.
+type state struct {
 	token    granted
 	refusals int // by WeChat, to the centre, running: of tokens that nobody succeeded with
 	trouble  trouble
-	doubted  bool          // a depot complained of the token, and it is to be checked
-	done     chan struct{} // closed and replaced when a check has ended
-	told     wait.Rarely   // lines about complaints
+	doubted  bool // a depot complained of the token, and it is to be checked
 }
 
 // granted is the token that depots get.
@@ -87,6 +96,7 @@ type trouble struct {
 	state  string // "": none
 	reason string
 	secret bool          // it may be the AppSecret
+	of     string        // which names that, and the one before it
 	wait   time.Duration // the last pause
 	next   time.Time     // no request before
 }
@@ -103,7 +113,7 @@ func New(o Options) *Tokens {
 	t := &Tokens{
 		o: o, told: wait.Rarely{Every: time.Minute}, bad: o.Metrics.GetOrCreateCounter("scanrelay_central_bad_tokens_total"),
 		kick: make(chan struct{}, 1), done: make(chan struct{}),
-		secrets: o.Secrets, trouble: trouble{state: syncapi.StateNoToken, reason: "no access token fetched yet"},
+		secrets: o.Secrets, state: state{trouble: trouble{state: syncapi.StateNoToken, reason: "no access token fetched yet"}},
 	}
 	if !t.account() {
 		t.trouble.reason = "wechat.appid or wechat.secret is not configured"
@@ -141,6 +151,10 @@ func (t *Tokens) Change(_ context.Context, next Secrets) error {
 
 // Run keeps the token fresh until ctx ends.
 func (t *Tokens) Run(ctx context.Context) {
+	if t.o.Table != nil {
+		t.runShared(ctx)
+		return
+	}
 	for t.account() && sleepOr(ctx, t.untilNext(), t.kick) {
 		if t.untilNext() <= 0 {
 			t.turn(ctx)
@@ -166,7 +180,27 @@ func (t *Tokens) untilNext() time.Duration {
 	if t.doubted {
 		return 0
 	}
-	return t.trouble.next.Sub(t.o.Now())
+	return t.nextLocked().Sub(t.now())
+}
+
+// nextLocked: what another process' secret is refused with says nothing of this one's.
+func (t *Tokens) nextLocked() time.Time {
+	if t.trouble.secret && t.trouble.of != t.secrets.name() {
+		return time.Time{}
+	}
+	return t.trouble.next
+}
+
+// name names secrets without telling them.
+func (s Secrets) name() string { return Generation(s.Secret + "\x00" + s.Old) }
+
+// now is the table's time, where there is one.
+func (t *Tokens) now() time.Time {
+	now := t.o.Now()
+	if t.clock.read.IsZero() {
+		return now
+	}
+	return t.clock.then.Add(now.Sub(t.clock.read))
 }
 
 // Hear takes a depot's word. Where it makes a check due it returns a channel that
@@ -175,14 +209,14 @@ func (t *Tokens) untilNext() time.Duration {
 func (t *Tokens) Hear(_ context.Context, depot scan.DepotID, said Word) (<-chan struct{}, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now, current := t.o.Now(), t.token.generation
+	now, current := t.now(), t.token.generation
 	switch {
 	case current == "":
 	case said.Bad == current && t.token.refused:
 	case said.Bad == current && !t.doubted && now.Sub(t.token.checked) < checkEvery: // and found good
 	case said.Bad == current:
 		if !t.doubted {
-			t.doubted = true
+			t.doubted, t.news.doubted = true, current
 			t.bad.Inc()
 			if more, due := t.told.Due(now); due {
 				t.o.Logger.Warn("a depot says that WeChat refuses the access token: trying it", "depot", string(depot), "more_since_last_line", more)
@@ -192,6 +226,7 @@ func (t *Tokens) Hear(_ context.Context, depot scan.DepotID, said Word) (<-chan 
 		return t.done, nil
 	case said.Accepted == current:
 		if at := now.Add(-max(0, said.AcceptedAgo)); at.After(t.token.accepted) {
+			t.news.accepted = at
 			t.acceptedLocked(at)
 		}
 	}
@@ -203,7 +238,7 @@ func (t *Tokens) acceptedLocked(at time.Time) {
 	t.token.accepted, t.refusals = at, 0
 	if t.token.refused && at.After(t.token.checked) {
 		t.token.refused = false
-		t.trouble = trouble{next: refreshAt(t.o.Now(), t.token.until.Sub(t.o.Now()))}
+		t.trouble = trouble{next: refreshAt(t.now(), t.token.until.Sub(t.now()))}
 		t.o.Logger.Info("WeChat takes the access token again", "generation", t.token.generation)
 		wait.Signal(t.kick)
 	}
@@ -222,9 +257,9 @@ const (
 // fetches the next.
 func (t *Tokens) turn(ctx context.Context) {
 	t.mu.Lock()
-	now, token := t.o.Now(), t.token
+	now, token := t.now(), t.token
 	doubted, mayTry := t.doubted, now.Sub(token.tried) >= tryEvery
-	mayFetch := t.trouble.state == "" || !now.Before(t.trouble.next)
+	mayFetch := t.trouble.state == "" || !now.Before(t.nextLocked())
 	t.mu.Unlock()
 	found := unsure
 	if doubted && mayTry {
@@ -249,7 +284,7 @@ func (t *Tokens) try(ctx context.Context, token secret.Text) verdict {
 	e := wechat.AsError(wechat.APIQuota, err)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.token.tried = t.o.Now()
+	t.token.tried = t.now()
 	switch {
 	case err == nil:
 		return taken
@@ -272,7 +307,7 @@ func (t *Tokens) refusedRunning() bool {
 func (t *Tokens) found(generation string, v verdict, doubted bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := t.o.Now()
+	now := t.now()
 	if doubted {
 		t.doubted = false
 		close(t.done)
@@ -311,7 +346,7 @@ func (t *Tokens) blockLocked() {
 // pauseLocked doubles the pause, from first to at most most.
 func (t *Tokens) pauseLocked(first, most time.Duration) {
 	t.trouble.wait = min(max(first, 2*t.trouble.wait), most)
-	t.trouble.next = t.o.Now().Add(t.trouble.wait)
+	t.trouble.next = t.now().Add(t.trouble.wait)
 }
 
 // Give returns the token for a depot, nil if there is none that may be used,
@@ -326,7 +361,7 @@ func (t *Tokens) Give(_ context.Context, bad string) (*syncapi.Token, syncapi.We
 	}
 	return &syncapi.Token{
 		Value: t.token.value.Reveal(), Generation: t.token.generation, Retried: again,
-		ExpiresIn: int64(t.token.until.Sub(t.o.Now()) / time.Second),
+		ExpiresIn: int64(t.token.until.Sub(t.now()) / time.Second),
 	}, view, nil
 }
 
@@ -341,7 +376,7 @@ func (t *Tokens) Current(context.Context) (secret.Text, syncapi.WeChatView, erro
 // viewLocked: a token that is still good serves to its end, whatever became of
 // the request for the next; the reason tells operators of it before.
 func (t *Tokens) viewLocked() syncapi.WeChatView {
-	good := t.token.value != "" && !t.token.refused && t.o.Now().Add(time.Second).Before(t.token.until)
+	good := t.token.value != "" && !t.token.refused && t.now().Add(time.Second).Before(t.token.until)
 	switch {
 	case good:
 		return syncapi.WeChatView{State: syncapi.StateOK, Reason: t.trouble.reason}
@@ -379,7 +414,7 @@ func (t *Tokens) fetch(ctx context.Context) (same bool) {
 
 func (t *Tokens) gotLocked(got wechat.AccessToken) (same bool) {
 	t.count("ok")
-	now := t.o.Now()
+	now := t.now()
 	generation := Generation(got.Value)
 	if same = generation == t.token.generation; !same {
 		t.token = granted{value: got.Value, generation: generation}
