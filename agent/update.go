@@ -43,7 +43,7 @@ func newFleet(a *Agent, client *syncapi.Client) *fleet {
 	if a.opts.Configure != nil {
 		address, files := client.Files(directive.ConfigPath)
 		f.remote = remote.New(remote.Config{
-			Dir: a.cfg.DataDir, Get: files.Do, Address: address, Apply: a.opts.Configure,
+			Dir: a.cfg.DataDir, Unused: a.cfg.RemoteUnused, Get: files.Do, Address: address, Apply: a.opts.Configure,
 			Healthy: a.TakesScans, LastSync: func() time.Time { return a.up().Status().Central.LastSync }, Log: a.log,
 		})
 	}

@@ -23,6 +23,7 @@ type Agent struct {
 	// what looks like a phone number is none either.
 	WaybillPattern    string                     `yaml:"waybill_pattern"`
 	WaybillPatternSet bool                       `yaml:"-"`
+	RemoteUnused      string                     `yaml:"-"` // why what the centre gave is not in use
 	DedupeWindow      time.Duration              `yaml:"dedupe_window"`
 	Quarantine        Quarantine                 `yaml:"quarantine"`
 	Sources           []mapping.Source           `yaml:"sources"`

@@ -80,6 +80,7 @@ func readAgentWith(name string, data []byte, environ []string, draft *draftFile,
 		return a, problems
 	}
 	p := problems.Errors()[0]
+	b.RemoteUnused = p.String()
 	p.Warning = true
 	return b, append(without, p, Problem{File: p.File, Text: "is not used, for its mistake: the gateway's own configuration is, alone", Warning: true})
 }

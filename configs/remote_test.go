@@ -63,6 +63,9 @@ func TestRemoteMistakes(t *testing.T) {
 		if problems.Failed() || a.Notify.Concurrency != 3 || a.Log.Level != "info" || len(a.Stations) != 1 {
 			t.Errorf("kept %q: %v, %+v", text, problems, a.Notify)
 		}
+		if a.RemoteUnused == "" {
+			t.Errorf("kept %q: nobody is told that it is not in use", text)
+		}
 		if w := problems.Warnings(); len(w) == 0 || !strings.Contains(w[len(w)-1].String(), "is not used, for its mistake") {
 			t.Errorf("kept %q: %v", text, w)
 		}

@@ -43,6 +43,7 @@ type Config struct {
 	Apply    func(given []byte) error // puts it in use, all or nothing; nil: what data_dir has
 	Healthy  func() error             // why scans are not taken
 	LastSync func() time.Time         // zero: never
+	Unused   string                   // why this version does not use what data_dir has; "": it does
 	Log      *slog.Logger
 }
 
@@ -54,7 +55,8 @@ type Keeper struct {
 	report atomic.Pointer[directive.ConfigState]
 	now    state // Run's
 	again  time.Time
-	stays  bool // what was on trial, in use though it is no more
+	unused string // Config's, until something else is tried
+	stays  bool   // what was on trial, in use though it is no more
 }
 
 // state is what is known of the newest one that was tried.
@@ -79,6 +81,7 @@ func New(c Config) *Keeper {
 	if content, err := durable.ReadFile(filepath.Join(c.Dir, directive.File)); err == nil && k.now.State == directive.Trying && sum(content) == k.now.Tried.SHA256 {
 		k.set(state{Tried: k.now.Tried, State: directive.Applied}) // a power cut came in between
 	}
+	k.unused = c.Unused
 	k.tell()
 	return k
 }
@@ -102,8 +105,12 @@ func (k *Keeper) Report() *directive.ConfigState { return k.report.Load() }
 
 func (k *Keeper) tell() {
 	if k.now.State != "" {
+		said := k.now
+		if said.State == directive.Applied && k.unused != "" { // by a version that took it
+			said.State, said.Reason = directive.TakenBack, "this version does not take it: "+k.unused
+		}
 		k.report.Store(&directive.ConfigState{
-			Name: directive.Cut(k.now.Tried.Name), Revision: k.now.Tried.Revision, State: k.now.State, Reason: directive.Cut(k.now.Reason),
+			Name: directive.Cut(said.Tried.Name), Revision: said.Tried.Revision, State: said.State, Reason: directive.Cut(said.Reason),
 		})
 	}
 }
@@ -115,7 +122,7 @@ func (k *Keeper) set(s state) error {
 		k.c.Log.Error("what becomes of the centre's configuration cannot be written down", "error", err)
 		return err
 	}
-	k.now = s
+	k.now, k.unused = s, ""
 	k.tell()
 	return nil
 }

@@ -29,6 +29,7 @@ type gateway struct {
 	applied []string
 	last    *directive.ConfigState
 	synced  time.Time
+	unused  string    // why this version does not take what it has
 	broken  time.Time // until when its own file has a mistake
 }
 
@@ -84,7 +85,7 @@ func (g *gateway) live(want *directive.Config, most time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), most)
 	defer cancel()
 	k := New(Config{
-		Dir: g.dir, Get: g.get, Address: "http://centre" + directive.ConfigPath, Apply: g.apply, Log: slog.New(slog.DiscardHandler),
+		Dir: g.dir, Unused: g.unused, Get: g.get, Address: "http://centre" + directive.ConfigPath, Apply: g.apply, Log: slog.New(slog.DiscardHandler),
 		Healthy: func() error {
 			if g.sick[g.inUse] {
 				return errors.New("not subscribed")
@@ -137,6 +138,29 @@ func TestKept(t *testing.T) {
 			t.Errorf("%d calls, a start uses %q", g.gets-gets, g.file())
 		}
 		g.live(g.put(2, "two"), time.Minute)
+		g.is("two", directive.Applied, "")
+	})
+}
+
+// TestNotTakenByAnother: what one version kept and the next one refuses is not told of as
+// applied, is not tried again, and counts again for a version that takes it.
+func TestNotTakenByAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t)
+		one := g.put(1, "one")
+		g.live(one, time.Minute)
+		g.is("one", directive.Applied, "")
+		gets := g.gets
+		g.unused = "central.yaml:1: sources: are wrong"
+		g.live(one, time.Hour)
+		g.is("one", directive.TakenBack, "this version does not take it: central.yaml:1")
+		if g.gets != gets {
+			t.Errorf("%d calls", g.gets-gets)
+		}
+		g.live(g.put(2, "two"), time.Minute)
+		g.is("two", directive.Applied, "")
+		g.unused = ""
+		g.live(nil, time.Minute)
 		g.is("two", directive.Applied, "")
 	})
 }

@@ -35,7 +35,7 @@ func TestPageOfARollout(t *testing.T) {
 	b.Sync(centraltest.TokenHZ, syncapi.Request{Update: &directive.UpdateState{Version: "1.0.0", State: "rolled_back", Target: "1.1.0", Verdict: "bad", Reason: "no scans"}})
 	for path, want := range map[string][]string{
 		"/?lang=en":             {"Release 1.1.0", "halted", "1 of 1 gateways", "Decide: look at the gateways that failed", "canaries", "ring 1 (100 %)", "bad: &lt;b&gt;no scans", "ops-1"},
-		"/?lang=zh":             {"版本推送 1.1.0", "已停止", "需要决定", "先行网点", "批次 1"},
+		"/?lang=zh":             {"版本推送 1.1.0", "已停止", "已通知的 1 台网关中有 1 台失败", "需要决定", "先行网点", "批次 1"},
 		"/depots/hz-01?lang=en": {"rolled_back → 1.1.0 · bad · no scans"},
 	} {
 		code, got := b.Admin("GET", path, "")

@@ -97,7 +97,7 @@ func (r *Rollout) judge(list []Counts, now time.Time, sure bool) (happened strin
 	}
 	if r.State != Halted && r.State != Back && all.Failed > r.Forgiven && float64(all.Failed) > r.HaltAt*float64(all.told()) {
 		r.become(Halted, now)
-		r.Why = fmt.Sprintf("%d of %d gateways that were told have failed", all.Failed, all.told())
+		r.Why = fmt.Sprintf(whyFailed, all.Failed, all.told())
 		return "halt"
 	}
 	if r.State != Running || !sure {

@@ -10,6 +10,7 @@ import (
 
 	"scanrelay/agent/scan"
 	"scanrelay/agent/update/trust"
+	"scanrelay/configs/wait"
 )
 
 // Plan is how a release is to go out.
@@ -65,38 +66,22 @@ func (p *Plan) Check() error {
 			return fmt.Errorf("a label is key=value, of at most %d bytes each", maxText)
 		}
 	}
-	_, _, err := p.window()
+	_, err := p.window()
 	return err
 }
 
-// window is from when to when in minutes of the day; the same: at any time.
-func (p *Plan) window() (from, to int, err error) {
-	if p.Window == "" {
-		return 0, 0, nil
+func (p *Plan) window() (wait.Window, error) {
+	w, err := wait.ParseWindow(p.Window)
+	if err != nil {
+		err = fmt.Errorf("window %.20q must be as 01:00-05:00", p.Window)
 	}
-	var h1, m1, h2, m2 int
-	if n, err := fmt.Sscanf(p.Window, "%02d:%02d-%02d:%02d", &h1, &m1, &h2, &m2); err != nil || n != 4 || len(p.Window) != 11 ||
-		h1 < 0 || h1 > 23 || m1 < 0 || m1 > 59 || h2 < 0 || h2 > 24 || m2 < 0 || m2 > 59 || h2*60+m2 > 24*60 {
-		return 0, 0, fmt.Errorf("window %.20q must be as 01:00-05:00", p.Window)
-	}
-	from, to = h1*60+m1, h2*60+m2
-	if from == to {
-		return 0, 0, fmt.Errorf("window %s is empty", p.Window)
-	}
-	return from, to, nil
+	return w, err
 }
 
-// within reports whether the time of a place lies in the window, which may go over midnight.
+// within reports whether the time of a place lies in the window.
 func (p *Plan) within(at time.Time) bool {
-	from, to, err := p.window()
-	if err != nil || from == to {
-		return err == nil
-	}
-	minute := at.Hour()*60 + at.Minute()
-	if from < to {
-		return from <= minute && minute < to
-	}
-	return minute >= from || minute < to
+	w, err := p.window()
+	return err == nil && w.At(at)
 }
 
 // nowhere is the ring of a depot that the rollout leaves out.

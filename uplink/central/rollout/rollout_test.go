@@ -499,8 +499,8 @@ func FuzzPlan(f *testing.F) {
 				inside++
 			}
 		}
-		from, to, _ := p.window()
-		if want := (to - from + 24*60) % (24 * 60); window != "" && inside != want && !(want == 0 && inside == 24*60) {
+		w, _ := p.window()
+		if want := int((w.To-w.From+24*time.Hour)/time.Minute) % (24 * 60); window != "" && inside != want && !(want == 0 && inside == 24*60) {
 			t.Errorf("%s: %d minutes lie within, not %d", window, inside, want)
 		}
 		d := gatewayOf(1, "").Depot
@@ -508,6 +508,17 @@ func FuzzPlan(f *testing.F) {
 			t.Errorf("ring %d", ring)
 		}
 	})
+}
+
+// TestReasonInChinese: each reason why a rollout stands has its Chinese.
+func TestReasonInChinese(t *testing.T) {
+	r := Rollout{Plan: Plan{HaltAt: 0.1}, State: Running}
+	r.judge([]Counts{{Updated: 6, Failed: 3}}, evening, true)
+	for why, want := range map[string]string{r.Why: "已通知的 9 台网关中有 3 台失败", whyBy + "ops-1": "由 ops-1 停止", whyRestored: "恢复了备份:备份之后它可能已被停止", "": ""} {
+		if r.Why = why; r.Reason("zh") != want || r.Reason("en") != why {
+			t.Errorf("%q: %q, %q", why, r.Reason("zh"), r.Reason("en"))
+		}
+	}
 }
 
 // TestWordsAgree: each state and need has its words, in both languages.

@@ -108,7 +108,7 @@ func Restored(ctx context.Context, t documents.Table, now time.Time) error {
 		on := l.Now != nil && (l.Now.State == Running || l.Now.State == Done)
 		if on {
 			l.Now.become(Paused, now.UTC())
-			l.Now.Why = "a backup was put back: it may have been halted since"
+			l.Now.Why = whyRestored
 		}
 		return on, nil
 	})
@@ -392,7 +392,7 @@ func (s *Service) Act(ctx context.Context, by Actor, action string) (*Rollout, e
 			r.Soaking = time.Time{}
 		}
 		if r.become(a.to, now); action == "halt" {
-			r.Why = "by " + by.Who
+			r.Why = whyBy + by.Who
 		}
 		return nil
 	})

@@ -1,6 +1,10 @@
 package rollout
 
-import "strconv"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // words are those for people, by language: of states, and of what they need.
 var words = map[string]map[string]string{
@@ -34,6 +38,28 @@ func Word(lang, key string) string {
 		return w
 	}
 	return key
+}
+
+// whyRestored is why a rollout is paused by a backup that was put back; whyFailed why it was halted.
+const (
+	whyRestored = "a backup was put back: it may have been halted since"
+	whyBy       = "by "
+	whyFailed   = "%d of %d gateways that were told have failed"
+)
+
+// Reason is Why in the reader's language.
+func (r *Rollout) Reason(lang string) string {
+	if lang != "zh" {
+		return r.Why
+	}
+	var failed, told int
+	if n, _ := fmt.Sscanf(r.Why, whyFailed, &failed, &told); n == 2 {
+		return fmt.Sprintf("已通知的 %[2]d 台网关中有 %[1]d 台失败", failed, told)
+	}
+	if who, ok := strings.CutPrefix(r.Why, whyBy); ok {
+		return "由 " + who + " 停止"
+	}
+	return strings.ReplaceAll(r.Why, whyRestored, "恢复了备份:备份之后它可能已被停止")
 }
 
 // Name is how a ring is called, as ring 2 (10 %).

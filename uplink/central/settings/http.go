@@ -21,6 +21,12 @@ type Reported struct {
 
 // Operators adds what operators call. states are what depots say.
 func (s *Service) Operators(mux *http.ServeMux, keys *caller.Keyring, states func(*http.Request) ([]*directive.ConfigState, error)) {
+	from := func(r *http.Request) string {
+		if at := keys.Proxies().Client(r); at.IsValid() {
+			return at.String()
+		}
+		return ""
+	}
 	mux.HandleFunc("PUT /v1/configs/{name}", keys.Need(caller.Actor, func(w http.ResponseWriter, r *http.Request) {
 		var body struct {
 			Selector Selector `json:"selector"`
@@ -31,12 +37,12 @@ func (s *Service) Operators(mux *http.ServeMux, keys *caller.Keyring, states fun
 			serve.Fail(w, http.StatusBadRequest, "the body is not an object of selector, sources, stations, notify and log, of which nothing else can be given")
 			return
 		}
-		from := ""
-		if at := keys.Proxies().Client(r); at.IsValid() {
-			from = at.String()
-		}
-		e, err := s.Put(r.Context(), caller.Of(r.Context()).Name, from, r.PathValue("name"), body.Selector, body.Body)
+		e, err := s.Put(r.Context(), caller.Of(r.Context()).Name, from(r), r.PathValue("name"), body.Selector, body.Body)
 		s.answer(w, e, err)
+	}))
+	mux.HandleFunc("DELETE /v1/configs/{name}", keys.Need(caller.Actor, func(w http.ResponseWriter, r *http.Request) {
+		err := s.Delete(r.Context(), caller.Of(r.Context()).Name, from(r), r.PathValue("name"))
+		s.answer(w, map[string]any{}, err)
 	}))
 	mux.HandleFunc("GET /v1/configs", keys.Look(caller.Viewer, func(w http.ResponseWriter, r *http.Request) {
 		said, err := states(r)
@@ -70,6 +76,8 @@ func (s *Service) answer(w http.ResponseWriter, out any, err error) {
 	switch {
 	case err == nil:
 		serve.JSON(w, http.StatusOK, out)
+	case errors.Is(err, ErrUnknown):
+		serve.Fail(w, http.StatusNotFound, err.Error())
 	case errors.Is(err, ErrRefused):
 		serve.Fail(w, http.StatusBadRequest, err.Error())
 	default:

@@ -89,6 +89,14 @@ var name = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 // ErrRefused is what an operator is told.
 var ErrRefused = errors.New("refused")
 
+// ErrUnknown: there is none of that name.
+var ErrUnknown = errors.New("there is no configuration of that name")
+
+func sum(b []byte) string {
+	s := sha256.Sum256(b)
+	return hex.EncodeToString(s[:])
+}
+
 func refuse(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrRefused, fmt.Errorf(format, args...))
 }
@@ -213,7 +221,6 @@ func (s *Service) Put(ctx context.Context, by, from, under string, x Selector, b
 	if len(content) > directive.MaxBody {
 		return e, refuse("a configuration has at most %d bytes", directive.MaxBody)
 	}
-	sum := sha256.Sum256(content)
 	for range 20 {
 		was := map[string]int64{}
 		var all index
@@ -230,7 +237,7 @@ func (s *Service) Put(ctx context.Context, by, from, under string, x Selector, b
 			all.Entries = map[string]Entry{}
 		}
 		all.Revision++
-		e = Entry{Name: under, Revision: all.Revision, Selector: x, SHA256: hex.EncodeToString(sum[:]), By: by, At: s.o.Now().UTC().Truncate(time.Second)}
+		e = Entry{Name: under, Revision: all.Revision, Selector: x, SHA256: sum(content), By: by, At: s.o.Now().UTC().Truncate(time.Second)}
 		all.Entries[under] = e
 		done, err := documents.Put(ctx, s.o.Table, was, map[string]any{indexName: all, textPrefix + under: text{e.Revision, string(content)}})
 		if err != nil {
@@ -246,6 +253,32 @@ func (s *Service) Put(ctx context.Context, by, from, under string, x Selector, b
 		return e, s.Load(ctx)
 	}
 	return e, errors.New("put a configuration: others change them all the time")
+}
+
+// Delete forgets a name whose configuration gives nothing any more: gateways keep what they
+// were given last, so that is to be taken back first.
+func (s *Service) Delete(ctx context.Context, by, from, under string) error {
+	var gone Entry
+	_, err := documents.Change(ctx, s.o.Table, indexName, func(all *index) (bool, error) {
+		e, there := all.Entries[under]
+		switch {
+		case !there:
+			return false, ErrUnknown
+		case e.SHA256 != sum([]byte("{}")):
+			return false, refuse("%s still gives something: put it with a selector alone first, so that gateways take it back", under)
+		}
+		gone = e
+		delete(all.Entries, under)
+		return true, nil
+	})
+	if err != nil {
+		return err
+	}
+	err = s.o.Audit.Add(audit.Entry{Who: by, From: from, Action: "config.delete", Depot: string(gone.Selector.ID), Result: audit.OK, Detail: fmt.Sprintf("%s, revision %d", under, gone.Revision)})
+	if err != nil {
+		s.o.Logger.Error("write the audit log", "error", err)
+	}
+	return s.Load(ctx)
 }
 
 // maxText bounds a site and a label.
@@ -265,7 +298,10 @@ func (s *Service) check(under string, x Selector, body directive.Body) error {
 	if err := onlyLevel(body.Log); err != nil {
 		return err
 	}
-	if namesCourier(body.Stations) {
+	if courierIn(body.Sources, isConstant) {
+		return refuse("sources: names and phones of couriers as constants stay in the gateway's own file")
+	}
+	if courierIn(body.Stations, func(any) bool { return true }) {
 		return refuse("stations: names and phones of couriers stay in the gateway's own file")
 	}
 	if s.o.Check != nil {
@@ -276,15 +312,32 @@ func (s *Service) check(under string, x Selector, body directive.Body) error {
 	return nil
 }
 
-// namesCourier reports whether a station has a field of its courier, however that is
-// written. What is no JSON the check refuses.
-func namesCourier(stations json.RawMessage) bool {
+// courierIn reports whether a field of a courier, however its name is written, has a value
+// that is personal. What is no JSON the check refuses.
+func courierIn(part json.RawMessage, personal func(value any) bool) bool {
 	var v any
-	if len(stations) == 0 || json.Unmarshal(stations, &v) != nil {
-		return false
+	return len(part) > 0 && json.Unmarshal(part, &v) == nil && courierWithin(v, personal)
+}
+
+func courierWithin(v any, personal func(any) bool) bool {
+	switch v := v.(type) {
+	case []any:
+		return slices.ContainsFunc(v, func(e any) bool { return courierWithin(e, personal) })
+	case map[string]any:
+		for key, e := range v {
+			if strings.Contains(key, "courier") && personal(e) || courierWithin(e, personal) {
+				return true
+			}
+		}
 	}
-	plain, _ := json.Marshal(v) // what was JSON can be written
-	return bytes.Contains(plain, []byte("courier"))
+	return false
+}
+
+// isConstant reports whether a source's field is a text of the configuration, or has one
+// among the places that it is joined from: "=text".
+func isConstant(value any) bool {
+	text, ok := value.(string)
+	return !ok || slices.ContainsFunc(strings.Split(text, "+"), func(part string) bool { return strings.HasPrefix(strings.TrimSpace(part), "=") })
 }
 
 // onlyLevel holds that of log nothing else is changed.
