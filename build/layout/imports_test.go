@@ -315,7 +315,7 @@ var arrows = []row{
 		tests:     []string{"uplink/central/internal/account", "uplink/central/shares", "uplink/central/tokens", "wechat/fake"},
 	},
 	{pkg: "uplink/central/shares", uses: []string{"uplink/central/documents", "agent/scan", "configs/wait"}, tests: []string{"uplink/central/internal/documents"}},
-	{pkg: "uplink/central/waiting", uses: []string{"store/snapshot", "agent/scan"}},
+	{pkg: "uplink/central/waiting", uses: []string{"store/snapshot", "agent/scan", "configs/wait"}},
 	{pkg: "uplink/central/presence", uses: []string{"uplink/central/documents", "uplink/syncapi", "uplink/syncapi/directive", "uplink/syncapi/health", "agent/scan", "configs/wait"}},
 	{
 		pkg: "uplink/central/fleet", uses: []string{"uplink/central/presence", "uplink/syncapi/health", "store/snapshot", "agent/scan"},

@@ -86,8 +86,9 @@ func New(o Options) (*Central, error) {
 	rate := shares.New(conf.Rate, o.Now)
 	var heard presence.Table
 	var token tokens.Table
+	var waits Waiting = waiting.New(o.Now)
 	if o.Shared != nil {
-		heard, token = o.Shared, o.Shared
+		heard, token, waits = o.Shared, o.Shared, waiting.Among(o.Shared, o.Logger)
 	}
 	c := &Central{
 		o: o, started: o.Now(),
@@ -97,7 +98,7 @@ func New(o Options) (*Central, error) {
 		tokens: tokens.New(tokens.Options{
 			Source: o.WeChat, AppID: conf.AppID, Secrets: conf.secrets(), Table: token, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
 		}),
-		shares: rate, waiting: waiting.New(o.Now), presence: presence.New(depots, heard, o.Now), roster: roster{busy: make(chan struct{}, 1)},
+		shares: rate, waiting: waits, presence: presence.New(depots, heard, o.Now), roster: roster{busy: make(chan struct{}, 1)},
 		slots: newSlots(), refused: wait.Rarely{Every: time.Minute}, failed: wait.Rarely{Every: time.Minute}, lines: limit.New(1, 60, maxBuckets),
 	}
 	_, alone := o.Documents.(*identity.Journal)
@@ -386,6 +387,7 @@ func (c *Central) Run(ctx context.Context) error {
 	loops.Go(func() { c.tokens.Run(ctx) })
 	loops.Go(func() { c.quotas.Run(ctx) })
 	loops.Go(func() { c.presence.Watch(ctx, c.o.Logger) })
+	loops.Go(func() { c.waiting.Run(ctx) })
 	loops.Go(func() { c.forgetLoop(ctx) })
 	loops.Go(func() { c.ids.Watch(ctx) })
 	loops.Go(func() { c.orders.Run(ctx) })

@@ -18,11 +18,12 @@
 //	lookup     WeChat's reverse lookup and landing page
 //	page       the fleet page
 //	tokens, quota, shares, waiting, presence
-//	           what several processes of one centre share, or would (shared.go)
+//	           what several processes of one centre share (shared.go)
 //
 // In the snapshot, durable: events, answers, waybill data, bindings, numbering.
-// In memory: the rest. Where declarations were lost, as after a restart, `process`
-// in an answer has changed, and the depots declare again what they wait for.
+// In memory: the rest, but for what several processes share in their database. Where
+// declarations were lost, `process` in an answer has changed, and the depots declare again
+// what they wait for.
 //
 // It must never answer a sync before the snapshot has it on disk, never push
 // anything itself, never give the AppSecret or a callback key to anyone, and never

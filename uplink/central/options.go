@@ -24,6 +24,7 @@ import (
 	"scanrelay/uplink/central/presence"
 	"scanrelay/uplink/central/quota"
 	"scanrelay/uplink/central/tokens"
+	"scanrelay/uplink/central/waiting"
 	"scanrelay/uplink/syncapi"
 	"scanrelay/uplink/syncapi/directive"
 	"scanrelay/wechat/callback"
@@ -58,6 +59,7 @@ type Options struct {
 type Shared interface {
 	presence.Table
 	tokens.Table
+	waiting.Table
 }
 
 // WeChat is what the centre calls there.

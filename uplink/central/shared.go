@@ -13,7 +13,7 @@ import (
 )
 
 // What several processes of one centre share, by the room of its name: on a database
-// (Options.Shared) presence, the token, and the parts of the rate. The rest each keeps in memory.
+// (Options.Shared) presence, the token, who waits, and the parts of the rate. The rest each keeps in memory.
 
 // Tokens own the fleet's access token.
 type Tokens interface {
@@ -48,6 +48,7 @@ type Waiting interface {
 	Counts(ctx context.Context) (waiting.Counts, error)
 	// Life is another one when declarations were lost.
 	Life(ctx context.Context) (string, error)
+	Run(ctx context.Context)
 }
 
 // Presence knows when each depot was last heard of.

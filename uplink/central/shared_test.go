@@ -80,6 +80,13 @@ func (m mortal) PutPresence(ctx context.Context, depots []string, said [][]byte,
 	return m.Store.PutPresence(ctx, depots, said, ago)
 }
 
+func (m mortal) WaitingArrived(ctx context.Context, ids []string) ([]string, error) {
+	if m.dead.Load() {
+		return nil, errDead
+	}
+	return m.Store.WaitingArrived(ctx, ids)
+}
+
 func (m mortal) Lease(ctx context.Context, name string, life time.Duration) (bool, error) {
 	if m.dead.Load() {
 		return false, errDead
@@ -206,6 +213,44 @@ func TestTokenOfProcesses(t *testing.T) {
 	if err != nil || len(doc) == 0 || strings.Contains(string(doc), "token-3") || strings.Contains(string(doc), base64.StdEncoding.EncodeToString([]byte("token-3"))) || strings.Contains(string(doc), "app-secret") {
 		t.Errorf("the row: %q, %v", doc, err)
 	}
+}
+
+// TestWaitingOfProcesses: a depot that declared at one process is told by any of them, wherever
+// the data came, though that one is killed; none of them makes it declare again. What came
+// while the table was away is told once it is back.
+func TestWaitingOfProcesses(t *testing.T) {
+	list := processes(t, 2, nil)
+	one, two := list[0], list[1]
+	first := one.Sync(centraltest.TokenHZ, syncapi.Request{NextSeq: 1, Waiting: []scan.WaybillID{"YT0000001", "YT0000002", "YT0000003"}})
+	if again := two.Sync(centraltest.TokenHZ, syncapi.Request{NextSeq: 1}); again.Process != first.Process || again.StoreID != first.StoreID || first.Process == "" {
+		t.Errorf("%q at one process, %q at the other", first.Process, again.Process)
+	}
+	told := func(p *process, want scan.WaybillID) {
+		t.Helper()
+		var got []scan.WaybillID
+		centraltest.Eventually(t, "told "+string(want), func() bool {
+			got = p.Sync(centraltest.TokenHZ, syncapi.Request{NextSeq: 1}).Ready
+			return len(got) > 0
+		})
+		if len(got) != 1 || got[0] != want {
+			t.Errorf("told %v, want %s", got, want)
+		}
+		p.Sync(centraltest.TokenHZ, syncapi.Request{NextSeq: 1, Ask: []syncapi.Ask{{Epoch: centraltest.EpochA, Seq: 1, EventID: "e", WaybillID: want}}})
+		if got := p.Sync(centraltest.TokenHZ, syncapi.Request{NextSeq: 1}).Ready; len(got) > 0 {
+			t.Errorf("told again what it has heard of: %v", got)
+		}
+	}
+	two.Import("YT0000001")
+	told(two, "YT0000001")
+	two.Import("YT0000002")
+	two.dead.Store(true)
+	told(one, "YT0000002")
+	one.dead.Store(true) // the database is away for a moment
+	if code, out := one.Admin("POST", "/v1/waybills", centraltest.Line("YT0000003", time.Now().Unix())); code != 200 {
+		t.Fatalf("%d: %s", code, out)
+	}
+	one.dead.Store(false)
+	told(one, "YT0000003")
 }
 
 // TestRefusedIsHeardOf: a depot that speaks another version, or sends what is no sync, is

@@ -87,7 +87,7 @@ func inClear() []byte {
 }
 
 // older makes a database one of schema 2.
-const older = `DROP TABLE presence; DELETE FROM scanrelay_schema WHERE version > 2`
+const older = `DROP TABLE presence, waiting, awaited; DELETE FROM scanrelay_schema WHERE version > 2`
 
 // olden makes the database one of the schema before, with n rows in clear.
 func olden(t *testing.T, s *Store, n int) (phones []byte) {

@@ -14,14 +14,16 @@ import (
 
 // SQLSTATE codes that something follows from.
 const (
-	serialization   = "40001"
-	deadlock        = "40P01"
-	divisionByZero  = "22012" // a version is not what was read, see sqlPutWaybills
-	uniqueViolation = "23505"
-	duplicateTable  = "42P07"
-	duplicateType   = "42710" // a table's, which is made just now
-	undefinedTable  = "42P01"
-	readOnlyNow     = "25006" // it was the primary until now
+	serialization     = "40001"
+	deadlock          = "40P01"
+	divisionByZero    = "22012" // a version is not what was read, see sqlPutWaybills
+	uniqueViolation   = "23505"
+	duplicateTable    = "42P07"
+	duplicateType     = "42710" // a table's, which is made just now
+	undefinedTable    = "42P01"
+	undefinedFunction = "42883"
+	notAllowed        = "42501"
+	readOnlyNow       = "25006" // it was the primary until now
 )
 
 // codeOf is the SQLSTATE that the database refused with; "" if it did not.

@@ -37,6 +37,13 @@ var steps = [][]string{
 	{
 		`CREATE TABLE presence (depot text PRIMARY KEY, said bytea NOT NULL, at timestamptz NOT NULL, changed timestamptz NOT NULL) WITH (fillfactor = 50)`,
 	},
+	{ // told: null until the data has come
+		`CREATE TABLE waiting (depot text, waybill_id text, told smallint, at timestamptz NOT NULL, PRIMARY KEY (depot, waybill_id))`,
+		`CREATE INDEX waiting_told ON waiting (depot) WHERE told IS NOT NULL`,
+		`CREATE INDEX waiting_at ON waiting (at)`,
+		`CREATE TABLE awaited (waybill_id text, depot text, at timestamptz NOT NULL, PRIMARY KEY (waybill_id, depot))`,
+		`CREATE INDEX awaited_at ON awaited (at)`,
+	},
 }
 
 // Schema is the number that this version brings a database to.

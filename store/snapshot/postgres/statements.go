@@ -55,6 +55,37 @@ SELECT depot, said, now() - ago * interval '1 millisecond', now() FROM unnest($1
 ON CONFLICT (depot) DO UPDATE SET said = excluded.said, at = excluded.at,
 changed = CASE WHEN presence.said = excluded.said THEN least(presence.changed, excluded.changed) ELSE excluded.changed END
 WHERE presence.at < excluded.at OR presence.at > now()`
+
+	sqlOwnWaiting = `SELECT count(*) FROM (SELECT FROM waiting WHERE depot = $1 LIMIT $2) AS own`
+
+	sqlWaiting = `SELECT waybill_id FROM waiting WHERE depot = $1 AND waybill_id = ANY($2)`
+
+	sqlAwaited = `SELECT waybill_id, depot FROM awaited WHERE waybill_id = ANY($1)`
+
+	// What was declared a moment ago, perhaps to another process, is not written again.
+	sqlDeclare = `INSERT INTO waiting (depot, waybill_id, at)
+SELECT $1::text AS depot, waybill_id, now() FROM unnest($2::text[]) AS new (waybill_id) ORDER BY depot, waybill_id
+ON CONFLICT (depot, waybill_id) DO UPDATE SET at = excluded.at
+WHERE waiting.at NOT BETWEEN excluded.at - interval '5 minutes' AND excluded.at`
+
+	sqlAwait = `INSERT INTO awaited (waybill_id, depot, at)
+SELECT waybill_id, $1::text AS depot, now() FROM unnest($2::text[]) AS new (waybill_id) ORDER BY waybill_id, depot
+ON CONFLICT (waybill_id, depot) DO UPDATE SET at = excluded.at
+WHERE awaited.at NOT BETWEEN excluded.at - interval '5 minutes' AND excluded.at`
+
+	sqlArrive = `INSERT INTO waiting (depot, waybill_id, told, at)
+SELECT depot, waybill_id, 0, now() FROM unnest($1::text[], $2::text[]) AS new (depot, waybill_id) ORDER BY depot, waybill_id
+ON CONFLICT (depot, waybill_id) DO UPDATE SET told = 0, at = excluded.at`
+
+	sqlAwaitNoMore = `DELETE FROM awaited USING unnest($1::text[], $2::text[]) AS come (waybill_id, depot)
+WHERE awaited.waybill_id = come.waybill_id AND awaited.depot = come.depot`
+
+	sqlTell = `UPDATE waiting SET told = told + 1
+WHERE depot = $1 AND waybill_id IN (SELECT waybill_id FROM waiting WHERE depot = $1 AND told IS NOT NULL ORDER BY told, waybill_id LIMIT $2) RETURNING waybill_id`
+
+	sqlTold = `DELETE FROM waiting WHERE depot = $1 AND told >= $2`
+
+	sqlWoken = `DELETE FROM waiting WHERE depot = $1 AND waybill_id = ANY($2) AND told IS NOT NULL`
 )
 
 // Statements that are run now and then: a part of what is old by its hour, some
@@ -69,6 +100,19 @@ const (
 	sqlPresence = `SELECT depot, said, (extract(epoch FROM now() - at) * 1000)::bigint FROM presence WHERE depot = $1`
 
 	sqlAllPresence = `SELECT depot, CASE WHEN changed >= $1 THEN said END, (extract(epoch FROM now() - at) * 1000)::bigint FROM presence`
+
+	sqlToBeTold = `SELECT DISTINCT depot FROM waiting WHERE told IS NOT NULL`
+
+	sqlCountWaiting = `SELECT count(*), count(told) FROM waiting`
+
+	sqlOldWaiting = `DELETE FROM waiting WHERE (depot, waybill_id) IN (SELECT depot, waybill_id FROM waiting
+WHERE at < now() - $1 * interval '1 millisecond' OR at > now() + interval '1 minute' ORDER BY at LIMIT $2)`
+
+	sqlOldAwaited = `DELETE FROM awaited WHERE (waybill_id, depot) IN (SELECT waybill_id, depot FROM awaited
+WHERE at < now() - $1 * interval '1 millisecond' OR at > now() + interval '1 minute' ORDER BY at LIMIT $2)`
+
+	// Which cluster it is and how often it was recovered, and which table.
+	sqlLife = `SELECT system_identifier || '-' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '-' || 'waiting'::regclass::oid FROM pg_control_system()`
 
 	sqlAged = `SELECT waybill_id, state, version FROM waybill WHERE due < $1 ORDER BY due LIMIT $2`
 

@@ -12,14 +12,16 @@ import (
 )
 
 var (
-	verb    = regexp.MustCompile(`(?i)^\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|TRUNCATE|LOCK|COPY|WITH|BEGIN|COMMIT|SET)\s`)
-	byKey   = regexp.MustCompile(`^SELECT [\w, ]+ FROM (\w+) WHERE (\w+) = (ANY\(\$1\)|\$1)( AND epoch = \$2 AND seq (BETWEEN \$3 AND \$4|= ANY\(\$3\)))?$`)
+	verb  = regexp.MustCompile(`(?i)^\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|TRUNCATE|LOCK|COPY|WITH|BEGIN|COMMIT|SET)\s`)
+	byKey = regexp.MustCompile(`^SELECT [\w, ]+ FROM (\w+) WHERE (\w+) = (ANY\(\$1\)|\$1)( AND epoch = \$2 AND seq (BETWEEN \$3 AND \$4|= ANY\(\$3\)))?$`)
+	// What is of one key, or of keys that are given.
+	ofKey   = regexp.MustCompile(`(?s)^(?:SELECT count\(\*\) FROM \(SELECT FROM|SELECT [\w, ]+ FROM|UPDATE|DELETE FROM) (\w+) (?:SET [^;]*?|USING unnest\([^;]*?)?\s?WHERE (?:\w+\.)?(\w+) = (?:\$1|ANY\(\$1\)|come\.)\b`)
 	upsert  = regexp.MustCompile(`(?s)^INSERT INTO (\w+) \((\w+).*\sFROM unnest\(.*\nON CONFLICT \(([\w, ]+)\) DO UPDATE SET `)
 	inOrder = regexp.MustCompile(`ORDER BY ([\w, ]+)\nON CONFLICT \(([\w, ]+)\)`)
 )
 
 // keys are what the tables are distributed by.
-var keys = map[string]string{"waybill": "waybill_id", "answer": "depot", "depot": "depot", "binding": "phone", "document": "name", "presence": "depot"}
+var keys = map[string]string{"waybill": "waybill_id", "answer": "depot", "depot": "depot", "binding": "phone", "document": "name", "presence": "depot", "waiting": "depot", "awaited": "waybill_id"}
 
 // TestStatements reads all statements. Those in use all the time touch rows by the
 // column that their table is distributed by, and write in its order; and no
@@ -72,6 +74,9 @@ func TestStatements(t *testing.T) {
 func checkHot(t *testing.T, text string) {
 	t.Helper()
 	m := byKey.FindStringSubmatch(text)
+	if m == nil {
+		m = ofKey.FindStringSubmatch(text)
+	}
 	if m == nil {
 		m = upsert.FindStringSubmatch(text)
 		if o := inOrder.FindStringSubmatch(text); o == nil || o[1] != o[2] {

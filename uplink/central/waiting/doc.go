@@ -3,7 +3,8 @@
 // as an answer may get lost on the way; after 20 answers only when it is declared
 // again.
 //
-// It lives in memory: depots declare again when its life is another one, and
+// Of one process it lives in memory; several keep it in their database (shared.go), so that
+// a depot may call any of them. Depots declare again when its life is another one, and
 // every ten minutes. What is not declared again is forgotten. It must never take
 // in more than it can hold, of one depot or of all, nor drop anything uncounted.
 package waiting

@@ -173,6 +173,9 @@ func (w *Waiting) Woken(_ context.Context, depot scan.DepotID, ids []scan.Waybil
 	return nil
 }
 
+// Run does nothing: what waits is forgotten as something is declared.
+func (w *Waiting) Run(context.Context) {}
+
 // Counts tells how much waits.
 func (w *Waiting) Counts(context.Context) (c Counts, _ error) {
 	w.mu.Lock()
