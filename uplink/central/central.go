@@ -308,6 +308,14 @@ func (c *Central) ownAlarms() (list []identity.Alarm) {
 	if st.Held != "" {
 		list = append(list, identity.Alarm{Kind: "forgetting_held", What: "Nothing is forgotten: " + st.Held, Do: "Set the clock right; if it is right, do nothing: it goes on by itself."})
 	}
+	if c.updates != nil {
+		if e := c.updates.Expiring(context.Background()); e.Role != "" { // files of this machine, and the store
+			list = append(list, identity.Alarm{
+				Kind: "releases_expire", What: fmt.Sprintf("Gateways take no release after %s: then the metadata %s expires. What runs goes on.", e.At.UTC().Format(time.DateOnly), e.Role),
+				Do: "Have it signed anew where its keys are: agent/update/release/README.md, \"When a key is lost\".",
+			})
+		}
+	}
 	if why, since := c.o.Backup.Trouble(); why != "" {
 		list = append(list, identity.Alarm{
 			Kind: "backup_failed", Since: since.UTC().Truncate(time.Second), What: "There is no new copy of the centre's state: " + why,

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"scanrelay/agent/update/release"
 	"scanrelay/configs/secret"
@@ -102,6 +103,17 @@ func TestRollout(t *testing.T) {
 	call(200, operator, "POST", "/v1/rollouts/halt", "", `"why":"by o"`)
 	call(409, operator, "POST", "/v1/rollouts/halt", "", "nothing to halt")
 	call(200, operator, "POST", "/v1/rollouts/back", "", `"state":"back"`)
+}
+
+// TestReleasesExpire: operators are told before gateways take no release any more.
+func TestReleasesExpire(t *testing.T) {
+	b := centraltest.New(t, func(o *central.Options) {
+		o.Config.Updates.Dir = repository(t, "1.1.0")
+		o.Now = func() time.Time { return time.Now().Add(350 * 24 * time.Hour) }
+	})
+	if code, out := b.Admin("GET", "/v1/alarms", ""); code != 200 || !strings.Contains(out, `"releases_expire"`) || !strings.Contains(out, "metadata targets expires") {
+		t.Errorf("%d %s", code, out)
+	}
 }
 
 // TestVersionThatIsNone: what a gateway says instead of a version is kept cut and in ASCII,

@@ -21,7 +21,8 @@ const (
 type Verified struct {
 	State   State // to keep, also where Verify returned an error
 	Expires time.Time
-	Version int64 // of the targets
+	Until   map[string]time.Time // the same of each role that was looked at
+	Version int64                // of the targets
 	Targets []Target
 }
 
@@ -31,7 +32,7 @@ type Verified struct {
 func Verify(ctx context.Context, from Repository, s State, now time.Time) (Verified, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, metadataDeadline, errDeadline)
 	defer cancel()
-	u := &update{ctx: ctx, from: from, now: now, v: Verified{State: s}}
+	u := &update{ctx: ctx, from: from, now: now, v: Verified{State: s, Until: map[string]time.Time{}}}
 	if s.Floor.After(now) {
 		u.now = s.Floor
 	}
@@ -105,6 +106,7 @@ func (u *update) roots() (err error) {
 
 func (u *update) unexpired(r role) error {
 	h := r.head()
+	u.v.Until[h.Type] = h.until()
 	if h.until().Before(u.v.Expires) {
 		u.v.Expires = h.until()
 	}

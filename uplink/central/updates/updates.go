@@ -44,6 +44,8 @@ type Service struct {
 	wrong   string // the timestamp of the folder that did not verify
 	refused time.Time
 	why     error
+	expires Expiry
+	checked time.Time // when that was looked up
 }
 
 const (
@@ -213,6 +215,46 @@ func (s *Service) Releases(ctx context.Context) ([]trust.Target, error) {
 	}
 	v, err := s.verify(ctx, d.Trust)
 	return v.Targets, err
+}
+
+// soon is how long before their metadata expires people are told: those who sign may be
+// three at three places.
+const soon = 30 * 24 * time.Hour
+
+// Expiry is what expires soon, or has; the zero Expiry: nothing.
+type Expiry struct {
+	Role string
+	At   time.Time
+}
+
+// Expiring is which of root, targets and snapshot expires first, if that is soon, as it was
+// within the last minute. The timestamp is signed again each day, or by who publishes. Of a
+// folder that does not verify the log tells.
+func (s *Service) Expiring(ctx context.Context) Expiry {
+	leave, err := s.hold(ctx)
+	if err != nil {
+		return Expiry{}
+	}
+	defer leave()
+	now := s.o.Now()
+	if !s.checked.IsZero() && now.Sub(s.checked).Abs() < time.Minute {
+		return s.expires
+	}
+	var d signed
+	if _, err = documents.Get(ctx, s.o.Table, document, &d); err != nil {
+		return s.expires
+	}
+	v, err := s.verify(ctx, d.Trust)
+	if err != nil {
+		return s.expires
+	}
+	s.expires, s.checked = Expiry{}, now
+	for _, role := range []string{trust.Root, trust.Targets, trust.Snapshot} {
+		if at := v.Until[role]; at.Sub(now) < soon && (s.expires.Role == "" || at.Before(s.expires.At)) {
+			s.expires = Expiry{role, at}
+		}
+	}
+	return s.expires
 }
 
 // over is a repository with another timestamp.

@@ -245,6 +245,41 @@ func TestProcessesAgree(t *testing.T) {
 	}
 }
 
+// TestExpiresSoon: a month before root, targets or snapshot expire it is told of, until they
+// are signed anew.
+func TestExpiresSoon(t *testing.T) {
+	r, clock, docs := folder(t), &now{at: today}, table.New(nil)
+	c := serveFolder(t, r.Dir, docs, clock, nil)
+	r.Now = clock.Now
+	expires := func(after time.Duration, role string) {
+		t.Helper()
+		clock.pass(after)
+		if e := c.Expiring(t.Context()); e.Role != role || role != "" && e.At.Sub(clock.Now()) >= soon {
+			t.Errorf("%s: %+v, want %q", clock.Now(), e, role)
+		}
+	}
+	const day = 24 * time.Hour
+	expires(0, "")
+	expires(334*day, "")
+	expires(2*day, trust.Targets)
+	expires(40*day, trust.Targets) // they have expired
+	for _, role := range []string{"targets", "snapshot", "timestamp"} {
+		err := r.Renew(keys[role])
+		if err == nil {
+			_, err = r.Sign(keys[role])
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	expires(30*time.Second, trust.Targets) // as it was a moment ago
+	expires(time.Minute, "")
+	if err := os.WriteFile(filepath.Join(r.Dir, "timestamp.json"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expires(335*day, "") // nobody knows: the log tells of the folder
+}
+
 // What does not verify is never signed: a folder that somebody else fills, an older one, a
 // damaged one. What was signed before is served on, but not for ever.
 func TestFolderThatDoesNotVerify(t *testing.T) {
